@@ -1,0 +1,1 @@
+//! Empty: this package only pins russh by checksum, see Cargo.toml.

@@ -1,0 +1,66 @@
+//! Files that survive a power cut: what is durable when each function returns.
+//!
+//! An attacker who can write in these directories can delete or replace what is there; noticing that is the
+//! business of the transparency log, not of this module.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Creates `path` with `bytes`, mode `mode`; fails if it exists. Durable on return, its directory entry too.
+///
+/// # Errors
+/// What the file system says; `AlreadyExists` if the file is there.
+pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    sync_parent(path)
+}
+
+/// Replaces `path` by `bytes` in one step: readers see the old content or the new, never a part. Durable on return.
+///
+/// # Errors
+/// What the file system says; the old content stays.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new = Path::new(&name);
+    match std::fs::remove_file(new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(new, path)?;
+    sync_parent(path)
+}
+
+/// Creates a directory (mode 0700) and every missing parent; durable on return.
+///
+/// # Errors
+/// What the file system says.
+pub fn create_directories(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_directories(parent)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    sync_parent(path)
+}
+
+/// Makes the directory entry of `path` durable.
+///
+/// # Errors
+/// What the file system says.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
+}

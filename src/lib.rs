@@ -1,0 +1,66 @@
+//! Doorward: a bastion for privileged SSH sessions.
+//!
+//! It ends every session at itself, lets it through only while a rule and a grant hold, logs in to the target
+//! with a credential that the bastion user never sees, and keeps a recording of what was shown.
+//!
+//! # The map
+//!
+//! A module may use only modules **above** it; `tests/it/layers.rs` checks that.
+//!
+//! ```text
+//! model       names and ids, one newtype each                              LEAFS: use no module
+//! secret      Secret<T>: Debug prints "<secret>", zeroed on drop
+//! clock       Clock, the only source of wall and monotonic time
+//! policy      text -> PolicySet; question -> Decision                      DECIDING: no await, file,
+//! grant       grants and policy -> Permit                                  socket or clock; `now` and
+//! cast        session event <-> asciicast line                             bytes come in as arguments
+//! screen      recorded bytes -> a screen that is safe to show
+//! durable     files that survive a power cut                               KEEPING: files and sled; no
+//! home        the state directory: its lock and its identity               client or target socket
+//! db          typed trees; the only file that names sled
+//! store       recordings on disk: segments, recovery, reading
+//! audit       AuditEvent, appended to the log
+//! ledger      stored users, targets, grants; asks grant
+//! vault       sealed secrets; &Permit -> Credential
+//! authn       key against stored users -> Authenticated
+//! wire        a socket that can be cut                                     CARRYING: sockets and tasks;
+//! listener    accept, limits, handshake (asks authn)                       listener and target never
+//! target      dial, check host key, log in                                 meet: relay sees two streams
+//! recorder    bounded queue -> cast -> store                               of channel events
+//! relay       channel events both ways; taps all for the recorder
+//! session     one session from accept to end: the story
+//! config      RawConfig (serde) -> Config (checked)                        CONTROL: may start and end
+//! telemetry   tracing set-up                                               sessions, never alters
+//! admin       users, targets, grants, sessions, recordings                 their bytes
+//! cli         one file per subcommand: parse, call, print
+//! ```
+
+pub mod clock;
+pub mod model;
+pub mod secret;
+
+pub mod cast;
+pub mod grant;
+pub mod policy;
+pub mod screen;
+
+pub mod audit;
+pub mod authn;
+pub mod db;
+pub mod durable;
+pub mod home;
+pub mod ledger;
+pub mod store;
+pub mod vault;
+
+pub mod listener;
+pub mod recorder;
+pub mod relay;
+pub mod session;
+pub mod target;
+pub mod wire;
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod telemetry;

@@ -1,0 +1,5 @@
+//! The `doorward` program.
+
+fn main() -> std::process::ExitCode {
+    doorward::cli::main()
+}

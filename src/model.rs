@@ -1,0 +1,461 @@
+//! Names and ids, one newtype each, and the events that cross the relay.
+//!
+//! Every name is parsed once, at the edge. What a peer typed is never kept as a bare `String`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidName {
+    /// What was being parsed: `user`, `target`, ...
+    pub kind: &'static str,
+    /// What is wrong with it, and what is allowed.
+    pub why: &'static str,
+}
+
+impl fmt::Display for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a valid {} name: {}", self.kind, self.why)
+    }
+}
+
+impl std::error::Error for InvalidName {}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $max:literal, $first:expr, $rest:expr, $why:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Parses a name; see the type for what is allowed.
+            ///
+            /// # Errors
+            /// `InvalidName` says what is allowed.
+            pub fn parse(text: &str) -> Result<Self, InvalidName> {
+                let first: fn(char) -> bool = $first;
+                let rest: fn(char) -> bool = $rest;
+                let mut chars = text.chars();
+                let good = text.len() <= $max && chars.next().is_some_and(first) && chars.all(rest);
+                if good { Ok(Self(text.to_owned())) } else { Err(InvalidName { kind: $kind, why: $why }) }
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                Self::parse(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidName;
+            fn try_from(text: String) -> Result<Self, InvalidName> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+    };
+}
+
+fn lower(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit()
+}
+
+fn lower_rest(c: char) -> bool {
+    lower(c) || matches!(c, '.' | '_' | '-')
+}
+
+fn account_first(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+fn account_rest(c: char) -> bool {
+    account_first(c) || matches!(c, '.' | '-' | '$')
+}
+
+name!(
+    /// A bastion user: the person.
+    UserName, "user", 32, lower, lower_rest,
+    "use 1 to 32 of a-z 0-9 . _ -, the first a letter or digit"
+);
+name!(
+    /// A group of bastion users.
+    GroupName, "group", 64, lower, lower_rest,
+    "use 1 to 64 of a-z 0-9 . _ -, the first a letter or digit"
+);
+name!(
+    /// A machine reached through the bastion.
+    TargetName, "target", 63, lower, lower_rest,
+    "use 1 to 63 of a-z 0-9 . _ -, the first a letter or digit"
+);
+name!(
+    /// An identity on a target.
+    AccountName, "account", 64, account_first, account_rest,
+    "use 1 to 64 of A-Z a-z 0-9 . _ - $, the first a letter, digit or _"
+);
+name!(
+    /// A rule's id, unique over all policy files.
+    RuleId, "rule", 64, lower, lower_rest,
+    "use 1 to 64 of a-z 0-9 . _ -, the first a letter or digit"
+);
+name!(
+    /// A grant's id, such as `g-7k2mq4x9`.
+    GrantId, "grant id", 32, lower, lower_rest,
+    "use the id that `doorward grant list` shows"
+);
+name!(
+    /// A session's id: a ULID, 26 characters, sorts by start time.
+    SessionId, "session id", 26, |c| c.is_ascii_uppercase() || c.is_ascii_digit(),
+    |c| c.is_ascii_uppercase() || c.is_ascii_digit(),
+    "use the id that `doorward recording list` shows"
+);
+
+impl SessionId {
+    /// Makes an id from the wall clock and 80 random bits.
+    pub fn from_parts(at: Timestamp, random: u128) -> Self {
+        let ms = u64::try_from(at.as_millis()).unwrap_or(0);
+        Self(ulid::Ulid::from_parts(ms, random).to_string())
+    }
+}
+
+/// An account on a target, written `account@target`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Destination {
+    /// The identity on the target.
+    pub account: AccountName,
+    /// The machine.
+    pub target: TargetName,
+}
+
+impl Destination {
+    /// Parses `account@target`.
+    ///
+    /// # Errors
+    /// `InvalidName` if a part is missing or not a name.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let (account, target) =
+            text.rsplit_once('@').ok_or(InvalidName { kind: "destination", why: "write it as account@target" })?;
+        Ok(Self { account: AccountName::parse(account)?, target: TargetName::parse(target)? })
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.account, self.target)
+    }
+}
+
+impl FromStr for Destination {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<String> for Destination {
+    type Error = InvalidName;
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Destination> for String {
+    fn from(destination: Destination) -> Self {
+        destination.to_string()
+    }
+}
+
+/// The SSH login name: `[user+]account@target`, or `user` alone. Split from the right.
+///
+/// `+` parts the user because `scp` splits its argument at the first `:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// A destination; the person is named, or known from the proven key.
+    Destination {
+        /// The person, where the login names one.
+        user: Option<UserName>,
+        /// Where to.
+        destination: Destination,
+    },
+    /// The person alone.
+    User(UserName),
+}
+
+impl Login {
+    /// Parses a login name as the SSH client sent it.
+    ///
+    /// # Errors
+    /// `InvalidName` says which part is wrong and what is allowed.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let Some((left, target)) = text.rsplit_once('@') else {
+            return Ok(Self::User(UserName::parse(text)?));
+        };
+        let target = TargetName::parse(target)?;
+        let (user, account) = match left.rsplit_once('+') {
+            Some((user, account)) => (Some(UserName::parse(user)?), account),
+            None => (None, left),
+        };
+        let destination = Destination { account: AccountName::parse(account)?, target };
+        Ok(Self::Destination { user, destination })
+    }
+
+    /// The person whom the login names, if any.
+    pub fn user(&self) -> Option<&UserName> {
+        match self {
+            Self::Destination { user, .. } => user.as_ref(),
+            Self::User(user) => Some(user),
+        }
+    }
+}
+
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Destination { user: Some(user), destination } => write!(f, "{user}+{destination}"),
+            Self::Destination { user: None, destination } => destination.fmt(f),
+            Self::User(user) => user.fmt(f),
+        }
+    }
+}
+
+/// Wall time, UTC, in milliseconds since 1970. Shown and stored as RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since 1970.
+    pub fn from_millis(ms: i64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds since 1970.
+    pub fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Parses RFC 3339, such as `2026-11-23T09:00:00+01:00`.
+    ///
+    /// # Errors
+    /// `InvalidName` says what form is wanted.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let why = "write it as RFC 3339, such as 2026-11-23T09:00:00+01:00";
+        let parsed: jiff::Timestamp = text.parse().map_err(|_| InvalidName { kind: "time", why })?;
+        Ok(Self(parsed.as_millisecond()))
+    }
+
+    /// This time plus `span`, at most the largest time there is.
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long until `later`; zero if that is past.
+    pub fn until(self, later: Self) -> Duration {
+        Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
+    }
+
+    fn calendar(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::MAX)
+    }
+
+    /// `(year, month, day)` in UTC.
+    pub fn date(self) -> (i16, i8, i8) {
+        let day = self.calendar().to_zoned(jiff::tz::TimeZone::UTC).date();
+        (day.year(), day.month(), day.day())
+    }
+
+    /// Hours and minutes in the bastion's time zone, for lines that people read.
+    pub fn clock_time(self) -> String {
+        self.calendar().to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M").to_string()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.calendar())
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = InvalidName;
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(time: Timestamp) -> Self {
+        time.to_string()
+    }
+}
+
+/// What a channel is for; the names that a rule's `channels` uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelClass {
+    /// An interactive shell (RFC 4254 section 6.5).
+    Shell,
+    /// One command (RFC 4254 section 6.5), `scp -O`, `rsync` and `git` among them.
+    Exec,
+}
+
+impl fmt::Display for ChannelClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shell => "shell",
+            Self::Exec => "exec",
+        })
+    }
+}
+
+/// A channel's number within its session, from 1; 0 is the session's own facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChannelNumber(pub u32);
+
+impl fmt::Display for ChannelNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A terminal's size, in characters and in pixels (0: not said).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Columns.
+    pub cols: u32,
+    /// Rows.
+    pub rows: u32,
+    /// Width in pixels.
+    pub pixel_width: u32,
+    /// Height in pixels.
+    pub pixel_height: u32,
+}
+
+/// Which of a program's two outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Output {
+    /// Standard output, and all output of a pty.
+    Stdout,
+    /// Standard error (extended data type 1, RFC 4254 section 5.2).
+    Stderr,
+}
+
+/// How a program ended (RFC 4254 section 6.10).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// Its exit status.
+    Status(u32),
+    /// The signal that ended it, by RFC name without `SIG`.
+    Signal {
+        /// Such as `TERM`.
+        name: String,
+        /// Whether the target says that it dumped core.
+        core_dumped: bool,
+        /// The target's message, as it came.
+        message: String,
+    },
+}
+
+/// What the relay sees of a channel, whichever library carries it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ChannelEvent {
+    /// Bytes of standard input (towards the target) or standard output (towards the user).
+    Data(Bytes),
+    /// Bytes of standard error.
+    Stderr(Bytes),
+    /// No more data in this direction; the other goes on (RFC 4254 section 5.3).
+    Eof,
+    /// The user's window changed.
+    Resize(TerminalSize),
+    /// A signal for the program, by RFC name without `SIG`.
+    Signal(String),
+    /// The user asked for a break of so many milliseconds (RFC 4335).
+    Break(u32),
+    /// The peer reads no more output of this channel (`eow@openssh.com`).
+    EndOfWrite,
+    /// How the program ended.
+    Exit(Exit),
+    /// The channel is closed.
+    Close,
+}
+
+/// A list's elements separated by `, `.
+pub fn join<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn login_names_split_from_the_right() {
+        let parsed = Login::parse("alice+root@db1").unwrap();
+        assert_eq!(parsed.user().unwrap().as_str(), "alice");
+        assert_eq!(parsed.to_string(), "alice+root@db1");
+        assert_eq!(Login::parse("root@db1").unwrap().user(), None);
+        assert!(matches!(Login::parse("alice").unwrap(), Login::User(_)));
+    }
+
+    #[test]
+    fn bad_login_names_are_refused() {
+        let long = "a".repeat(400);
+        for bad in [
+            "",
+            "@",
+            "a@",
+            "@b",
+            "a@b@c",
+            "a+b",
+            "a++b@c",
+            "+b@c",
+            "a+@c",
+            "A@B",
+            "al\u{0131}ce",
+            "a b",
+            "a\0b",
+            "root@db1\n",
+            "a:b@c",
+            "a#b@c",
+            "\u{202e}a@b",
+            "..@db1",
+            "-a@b",
+            "root@-db",
+            long.as_str(),
+        ] {
+            assert!(Login::parse(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn timestamps_read_back_equal() {
+        let time = Timestamp::parse("2026-11-23T09:00:00+01:00").unwrap();
+        assert_eq!(time.to_string(), "2026-11-23T08:00:00.000Z");
+        assert_eq!(Timestamp::parse(&time.to_string()).unwrap(), time);
+    }
+}
