@@ -1,1 +1,418 @@
-//! To come.
+//! Grants and policy become a `Permit`: the proof, in memory, that a session may be carried now. Pure.
+//!
+//! What this module does **not** guard against: a permit says what held when it was asked for. Whoever keeps one
+//! must end at `until()`, and ask again when grants, persons, targets or policy change.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ChannelClass, Destination, GrantId, RuleId, Timestamp, UserName};
+use crate::policy::{Allowed, Decision, DenyReason, PolicyHash, PolicySet, Question, RecordingPolicy, decide};
+
+/// A stored right of one person to one destination, from and until a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// The person.
+    pub user: UserName,
+    /// Where to.
+    pub destination: Destination,
+    /// The first moment at which it holds.
+    pub from: Timestamp,
+    /// The first moment at which it no longer holds.
+    pub until: Timestamp,
+    /// Why it was given, in the words of whoever gave it.
+    pub reason: String,
+    /// Who gave it, such as `uid 0`.
+    pub created_by: String,
+    /// When it was given.
+    pub created: Timestamp,
+    /// Set once, when it was taken back.
+    pub revoked: Option<Revoked>,
+}
+
+/// How a grant was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoked {
+    /// Who did it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why, if it was said.
+    pub why: Option<String>,
+}
+
+/// Where a grant stands at some moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GrantState {
+    /// It begins later.
+    Scheduled,
+    /// It holds.
+    Active,
+    /// Its time is over.
+    Ended,
+    /// It was taken back; nothing brings it back.
+    Revoked,
+}
+
+impl fmt::Display for GrantState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Scheduled => "scheduled",
+            Self::Active => "active",
+            Self::Ended => "ended",
+            Self::Revoked => "revoked",
+        })
+    }
+}
+
+impl Grant {
+    /// Where the grant stands at `now`. A revoked grant is revoked at every time, should the clock go back too.
+    pub fn state(&self, now: Timestamp) -> GrantState {
+        if self.revoked.is_some() {
+            GrantState::Revoked
+        } else if now >= self.until {
+            GrantState::Ended
+        } else if now < self.from {
+            GrantState::Scheduled
+        } else {
+            GrantState::Active
+        }
+    }
+
+    /// How long it still holds; zero unless it is active.
+    pub fn remaining(&self, now: Timestamp) -> Duration {
+        match self.state(now) {
+            GrantState::Active => now.until(self.until),
+            GrantState::Scheduled | GrantState::Ended | GrantState::Revoked => Duration::ZERO,
+        }
+    }
+}
+
+/// The proof that a session of this person at this destination may be carried now. Only `permit` makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    user: UserName,
+    destination: Destination,
+    class: Option<ChannelClass>,
+    rule: RuleId,
+    file: String,
+    policy_hash: PolicyHash,
+    grant: Option<Grant>,
+    recording: RecordingPolicy,
+}
+
+impl Permit {
+    /// The person.
+    pub fn user(&self) -> &UserName {
+        &self.user
+    }
+
+    /// Where to.
+    pub fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// The channel that was asked for; `None` if the question was whether any may be opened.
+    pub fn class(&self) -> Option<ChannelClass> {
+        self.class
+    }
+
+    /// The rule that allowed it.
+    pub fn rule(&self) -> &RuleId {
+        &self.rule
+    }
+
+    /// The policy file of that rule.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The hash of the policy set that was asked.
+    pub fn policy_hash(&self) -> &PolicyHash {
+        &self.policy_hash
+    }
+
+    /// The grant that it rests on; `None` for a standing right.
+    pub fn grant(&self) -> Option<&Grant> {
+        self.grant.as_ref()
+    }
+
+    /// The first moment at which it no longer holds; `None` for a standing right.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.grant.as_ref().map(|grant| grant.until)
+    }
+
+    /// How the session must be recorded.
+    pub fn recording(&self) -> &RecordingPolicy {
+        &self.recording
+    }
+}
+
+/// Why there is no permit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// No rule allows it.
+    NoRule(DenyReason),
+    /// A rule allows it with a grant, and there has been none.
+    NeedsGrant {
+        /// That rule.
+        rule: RuleId,
+    },
+    /// The grant is over.
+    GrantEnded {
+        /// Which grant.
+        grant: GrantId,
+        /// When it ended.
+        until: Timestamp,
+    },
+    /// The grant was taken back.
+    GrantRevoked {
+        /// Which grant.
+        grant: GrantId,
+        /// When it was taken back.
+        at: Timestamp,
+    },
+    /// The grant begins later.
+    NotYet {
+        /// Which grant.
+        grant: GrantId,
+        /// When it begins.
+        from: Timestamp,
+    },
+    /// The person is suspended.
+    Suspended,
+    /// There is no such target.
+    UnknownTarget,
+    /// There is no such person, or not any more.
+    UnknownUser,
+    /// The question could not be answered, so the answer is no.
+    Undecided {
+        /// What failed.
+        cause: String,
+    },
+}
+
+impl Denial {
+    /// One line for the bastion user: what to do next, and nothing about which targets, accounts or rules exist.
+    ///
+    /// A grant that the person had is no news to them, so its end is told.
+    pub fn public_text(&self) -> String {
+        match self {
+            Self::NoRule(_) | Self::NeedsGrant { .. } | Self::UnknownTarget | Self::UnknownUser => {
+                "access denied: you hold no right to this destination now; ask an operator for a grant".to_owned()
+            }
+            Self::GrantEnded { until, .. } => {
+                format!("access denied: your grant ended at {}; ask an operator for a new one", until.clock_time())
+            }
+            Self::GrantRevoked { at, .. } => {
+                format!("access denied: your grant was revoked at {}; ask an operator why", at.clock_time())
+            }
+            Self::NotYet { from, .. } => {
+                format!("access denied: your grant begins at {}; try again then", from.clock_time())
+            }
+            Self::Suspended => "access denied: your access is suspended; ask an operator why".to_owned(),
+            Self::Undecided { .. } => "access denied: the bastion cannot decide now; tell an operator".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRule(reason) => reason.fmt(f),
+            Self::NeedsGrant { rule } => write!(f, "rule `{rule}` needs a grant and there is none"),
+            Self::GrantEnded { grant, until } => write!(f, "grant `{grant}` ended at {until}"),
+            Self::GrantRevoked { grant, at } => write!(f, "grant `{grant}` was revoked at {at}"),
+            Self::NotYet { grant, from } => write!(f, "grant `{grant}` begins at {from}"),
+            Self::Suspended => f.write_str("the user is suspended"),
+            Self::UnknownTarget => f.write_str("no such target"),
+            Self::UnknownUser => f.write_str("no such user"),
+            Self::Undecided { cause } => write!(f, "cannot decide: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for Denial {}
+
+/// Answers `question` from the rules and from the person's grants.
+///
+/// `grants` are those of this person to this destination, of any age; others among them are passed over.
+///
+/// # Errors
+/// `Denial` says why not. Where several grants do not hold, the one that is most useful to know is named: the
+/// next to begin, or else the last that was over.
+pub fn permit(set: &PolicySet, question: &Question<'_>, grants: &[Grant], now: Timestamp) -> Result<Permit, Denial> {
+    let destination = Destination { account: question.account.clone(), target: question.target.clone() };
+    let (allowed, grant) = match decide(set, question) {
+        Decision::Allow(allowed) => (allowed, None),
+        Decision::NeedsGrant(allowed) => {
+            let own = || grants.iter().filter(|grant| grant.user == *question.user && grant.destination == destination);
+            let active = own().filter(|grant| grant.state(now) == GrantState::Active);
+            let Some(longest) = active.max_by_key(|grant| grant.until) else {
+                return Err(without_grant(own(), allowed, now));
+            };
+            (allowed, Some(longest.clone()))
+        }
+        Decision::Deny(reason) => return Err(Denial::NoRule(reason)),
+    };
+    Ok(Permit {
+        user: question.user.clone(),
+        destination,
+        class: question.channel,
+        rule: allowed.rule,
+        file: allowed.file,
+        policy_hash: set.hash().clone(),
+        grant,
+        recording: allowed.recording,
+    })
+}
+
+fn without_grant<'g>(grants: impl Iterator<Item = &'g Grant>, allowed: Allowed, now: Timestamp) -> Denial {
+    let mut next: Option<&Grant> = None;
+    let mut last: Option<(Timestamp, &Grant)> = None;
+    for grant in grants {
+        let over = match grant.state(now) {
+            GrantState::Scheduled => {
+                next = next.filter(|other| other.from <= grant.from).or(Some(grant));
+                continue;
+            }
+            GrantState::Active => continue,
+            GrantState::Ended => grant.until,
+            GrantState::Revoked => grant.revoked.as_ref().map_or(grant.until, |revoked| revoked.at),
+        };
+        last = last.filter(|(other, _)| *other >= over).or(Some((over, grant)));
+    }
+    match (next, last) {
+        (Some(grant), _) => Denial::NotYet { grant: grant.id.clone(), from: grant.from },
+        (None, Some((at, grant))) if grant.revoked.is_some() => Denial::GrantRevoked { grant: grant.id.clone(), at },
+        (None, Some((until, grant))) => Denial::GrantEnded { grant: grant.id.clone(), until },
+        (None, None) => Denial::NeedsGrant { rule: allowed.rule },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::model::{AccountName, TargetName};
+    use crate::policy::PolicyFile;
+
+    const HOUR: i64 = 3_600_000;
+
+    #[test]
+    fn a_grant_holds_from_its_first_moment_until_before_its_last() {
+        let grant = grant("g-1", 10, 20);
+        let state = |ms| grant.state(Timestamp::from_millis(ms));
+        assert_eq!(
+            (state(9), state(10), state(19), state(20)),
+            (GrantState::Scheduled, GrantState::Active, GrantState::Active, GrantState::Ended)
+        );
+        assert_eq!(grant.remaining(Timestamp::from_millis(15)), Duration::from_millis(5));
+        assert_eq!(grant.remaining(Timestamp::from_millis(5)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_revoked_grant_is_revoked_at_every_time() {
+        let grant = revoked(grant("g-1", 10, 20), 15);
+        for ms in [0, 10, 15, 20, HOUR] {
+            assert_eq!(grant.state(Timestamp::from_millis(ms)), GrantState::Revoked);
+        }
+    }
+
+    #[test]
+    fn without_a_rule_a_grant_opens_nothing() {
+        let denial = ask(&PolicySet::empty(), &[grant("g-1", 0, HOUR)], 5).unwrap_err();
+        assert!(matches!(denial, Denial::NoRule(_)));
+    }
+
+    #[test]
+    fn a_rule_that_needs_a_grant_opens_only_while_one_holds() {
+        let set = needing();
+        assert!(matches!(ask(&set, &[], 5), Err(Denial::NeedsGrant { .. })));
+        let permit = ask(&set, &[grant("g-1", 0, 100), grant("g-2", 0, 200)], 5).unwrap();
+        assert_eq!(permit.grant().unwrap().id.as_str(), "g-2");
+        assert_eq!(permit.until(), Some(Timestamp::from_millis(200)));
+        assert_eq!(permit.policy_hash(), set.hash());
+    }
+
+    #[test]
+    fn a_grant_that_ended_one_millisecond_ago_is_refused() {
+        let denial = ask(&needing(), &[grant("g-1", 0, 100)], 101).unwrap_err();
+        assert!(matches!(denial, Denial::GrantEnded { .. }));
+        let denial = ask(&needing(), &[grant("g-1", 0, 100)], 100).unwrap_err();
+        assert!(matches!(denial, Denial::GrantEnded { .. }));
+    }
+
+    #[test]
+    fn the_most_useful_of_several_grants_is_named() {
+        let old = [grant("g-1", 0, 10), revoked(grant("g-2", 0, 100), 50)];
+        assert!(matches!(ask(&needing(), &old, 60), Err(Denial::GrantRevoked { .. })));
+        let mut both = old.to_vec();
+        both.extend([grant("g-4", 900, 1000), grant("g-3", 500, 1000)]);
+        let Err(Denial::NotYet { grant, .. }) = ask(&needing(), &both, 60) else { panic!("not `NotYet`") };
+        assert_eq!(grant.as_str(), "g-3");
+    }
+
+    #[test]
+    fn grants_of_others_and_to_other_places_count_for_nothing() {
+        let mut theirs = grant("g-1", 0, HOUR);
+        theirs.user = UserName::parse("bob").unwrap();
+        let mut elsewhere = grant("g-2", 0, HOUR);
+        elsewhere.destination = Destination::parse("root@db2").unwrap();
+        assert!(matches!(ask(&needing(), &[theirs, elsewhere], 5), Err(Denial::NeedsGrant { .. })));
+    }
+
+    #[test]
+    fn a_denial_tells_nobody_what_exists() {
+        let rule = RuleId::parse("dba").unwrap();
+        let told = Denial::UnknownTarget.public_text();
+        assert_eq!(told, Denial::NeedsGrant { rule }.public_text());
+        assert_eq!(told, Denial::NoRule(DenyReason::NoRule).public_text());
+        assert_eq!(told, Denial::NoRule(DenyReason::NoRuleForChannel(ChannelClass::Exec)).public_text());
+    }
+
+    fn needing() -> PolicySet {
+        let text = "schema = 1\n[[rule]]\nid = \"dba\"\nwho = { users = [\"alice\"] }\nwhere = { targets = [\"db1\", \"db2\"] }\n\
+                    accounts = [\"root\"]\nchannels = [\"shell\", \"exec\"]\ngrant = { required = true }\n";
+        PolicySet::parse(&[PolicyFile { path: "a.toml".to_owned(), text: text.to_owned() }]).unwrap()
+    }
+
+    fn ask(set: &PolicySet, grants: &[Grant], now: i64) -> Result<Permit, Denial> {
+        let question = Question {
+            user: &UserName::parse("alice").unwrap(),
+            groups: &BTreeSet::new(),
+            target: &TargetName::parse("db1").unwrap(),
+            labels: &BTreeMap::new(),
+            account: &AccountName::parse("root").unwrap(),
+            channel: Some(ChannelClass::Shell),
+        };
+        permit(set, &question, grants, Timestamp::from_millis(now))
+    }
+
+    fn grant(id: &str, from: i64, until: i64) -> Grant {
+        Grant {
+            id: GrantId::parse(id).unwrap(),
+            user: UserName::parse("alice").unwrap(),
+            destination: Destination::parse("root@db1").unwrap(),
+            from: Timestamp::from_millis(from),
+            until: Timestamp::from_millis(until),
+            reason: "CHG-1".to_owned(),
+            created_by: "uid 0".to_owned(),
+            created: Timestamp::from_millis(0),
+            revoked: None,
+        }
+    }
+
+    fn revoked(mut grant: Grant, at: i64) -> Grant {
+        grant.revoked = Some(Revoked { by: "uid 0".to_owned(), at: Timestamp::from_millis(at), why: None });
+        grant
+    }
+}

@@ -292,6 +292,11 @@ impl Timestamp {
     pub fn clock_time(self) -> String {
         self.calendar().to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M").to_string()
     }
+
+    /// As `clock_time`, with seconds.
+    pub fn clock_seconds(self) -> String {
+        self.calendar().to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -353,6 +358,36 @@ pub struct TerminalSize {
     pub pixel_width: u32,
     /// Height in pixels.
     pub pixel_height: u32,
+}
+
+/// What a channel is to run (RFC 4254 section 6.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// The account's login shell.
+    Shell,
+    /// A command line, as the bytes that came.
+    Exec(Vec<u8>),
+}
+
+impl Program {
+    /// The class by which rules name it.
+    pub fn class(&self) -> ChannelClass {
+        match self {
+            Self::Shell => ChannelClass::Shell,
+            Self::Exec(_) => ChannelClass::Exec,
+        }
+    }
+}
+
+/// The terminal that a channel asks for (RFC 4254 section 6.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terminal {
+    /// The `TERM` value.
+    pub term: String,
+    /// Its size.
+    pub size: TerminalSize,
+    /// Terminal modes, opcode and value, known opcodes only (RFC 4254 section 8).
+    pub modes: Vec<(u8, u32)>,
 }
 
 /// Which of a program's two outputs.

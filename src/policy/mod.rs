@@ -1,1 +1,252 @@
-//! To come.
+//! The access policy: text becomes a `PolicySet`, a question put to it becomes a `Decision`.
+//!
+//! Deny by default: what no rule names is refused. A set is loaded whole or not at all, after its own tests
+//! have passed; the files' hash stands in every decision and every recording.
+//!
+//! What this module does **not** guard against: it judges who may open which channel where. What is typed on a
+//! shell, once open, it never sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{AccountName, ChannelClass, GroupName, RuleId, TargetName, UserName};
+
+mod decide;
+pub(crate) mod document;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+pub use decide::{Allowed, Decision, DenyReason, Question, decide};
+pub use document::Fault;
+
+/// A policy file as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyFile {
+    /// Its name in faults, decisions and the hash, such as `policies/access/prod.toml`.
+    pub path: String,
+    /// Its content.
+    pub text: String,
+}
+
+/// The rules in force: only `parse` makes one, so each has passed its tests.
+#[derive(Debug, Clone)]
+pub struct PolicySet(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    hash: PolicyHash,
+    rules: Vec<Rule>,
+    warnings: Vec<Fault>,
+}
+
+impl PolicySet {
+    /// Parses `files`, checks them, and runs every `[[test]]` in them against the whole set.
+    ///
+    /// # Errors
+    /// Every fault of every file, by file and line. Tests run only when all files read well.
+    pub fn parse(files: &[PolicyFile]) -> Result<Self, Vec<Fault>> {
+        parse::parse(files)
+    }
+
+    /// The set that denies everything.
+    pub fn empty() -> Self {
+        Self(Arc::new(Inner { hash: PolicyHash::of(&[]), rules: Vec::new(), warnings: Vec::new() }))
+    }
+
+    /// The hash of the files.
+    pub fn hash(&self) -> &PolicyHash {
+        &self.0.hash
+    }
+
+    /// The rules, by file name and then in file order.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.0.rules.iter()
+    }
+
+    /// What is odd but loads: a rule that no test names, a set without rules.
+    pub fn warnings(&self) -> &[Fault] {
+        &self.0.warnings
+    }
+}
+
+/// SHA-256 over the policy files, in lower-case hex.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PolicyHash(String);
+
+impl PolicyHash {
+    /// Hashes the files sorted by path. Each text stands behind its length, so that no two sets share an input.
+    fn of(files: &[PolicyFile]) -> Self {
+        let mut sorted: Vec<_> = files.iter().collect();
+        sorted.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        for text in sorted.iter().flat_map(|file| [&file.path, &file.text]) {
+            context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+            context.update(text.as_bytes());
+        }
+        Self(context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The hash in hex.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PolicyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One `[[rule]]`: it allows, and only what it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Its id, unique over all files.
+    pub id: RuleId,
+    /// The file it stands in.
+    pub file: String,
+    /// The line it starts at.
+    pub line: usize,
+    /// The bastion users it is for.
+    pub who: Who,
+    /// The targets it is for.
+    pub place: Place,
+    /// The accounts it opens.
+    pub accounts: Accounts,
+    /// The channels it opens.
+    pub channels: BTreeSet<ChannelClass>,
+    /// Whether it takes effect only while a grant holds.
+    pub grant: GrantNeed,
+    /// How its sessions are recorded.
+    pub recording: RecordingPolicy,
+}
+
+/// Every name, or these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Names<T> {
+    /// Written `["*"]`.
+    Every,
+    /// The names in the list.
+    These(BTreeSet<T>),
+}
+
+impl<T: Ord> Names<T> {
+    fn contains(&self, name: &T) -> bool {
+        match self {
+            Self::Every => true,
+            Self::These(names) => names.contains(name),
+        }
+    }
+}
+
+/// A rule's `who`: a person matches by name **or** by one of the groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who {
+    /// Persons by name.
+    pub users: Names<UserName>,
+    /// Groups of persons.
+    pub groups: BTreeSet<GroupName>,
+}
+
+/// A rule's `where`: a target matches by name **and** by every label, as far as they are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Targets by name; `None` where only labels are written.
+    pub targets: Option<Names<TargetName>>,
+    /// Labels that the target must carry, each with exactly this value.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A rule's `accounts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accounts {
+    /// Whether `"$user"` is in the list: the account that is called as the person is.
+    pub own: bool,
+    /// Accounts by name.
+    pub named: BTreeSet<AccountName>,
+}
+
+/// A rule's `grant.required`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GrantNeed {
+    /// `true`, the default: the rule opens nothing without a grant that holds now.
+    Required,
+    /// `false`: a standing right.
+    NotRequired,
+}
+
+/// How a session is recorded. The default is the strictest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingPolicy {
+    /// When output may be shown; default strict.
+    pub durability: Durability,
+    /// Whether keystrokes on a terminal are recorded; default off, since passwords are typed there.
+    pub input: InputMode,
+    /// What is kept of a command's standard input; default full.
+    pub stdin: Capture,
+    /// What is kept of a command's output; default full.
+    pub exec: Capture,
+    /// Bytes of each stream of a command kept in full; beyond, a running digest. Default 64 MiB. A small value
+    /// risks that the end of a long output can be proven but not read.
+    pub exec_cap: u64,
+}
+
+impl RecordingPolicy {
+    /// Keeps, point by point, the stricter of the two.
+    #[must_use]
+    pub fn strictest(&self, other: &Self) -> Self {
+        Self {
+            durability: self.durability.min(other.durability),
+            input: self.input.min(other.input),
+            stdin: self.stdin.min(other.stdin),
+            exec: self.exec.min(other.exec),
+            exec_cap: self.exec_cap.max(other.exec_cap),
+        }
+    }
+}
+
+impl Default for RecordingPolicy {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Strict,
+            input: InputMode::Off,
+            stdin: Capture::Full,
+            exec: Capture::Full,
+            exec_cap: 64 << 20,
+        }
+    }
+}
+
+/// When output may be shown. Ordered: the stricter is the smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// After its record is on disk: a power cut loses nothing that a user saw.
+    Strict,
+    /// At once: a power cut may lose the last moments (`[recording] bounded_window`).
+    Bounded,
+}
+
+/// Whether keystrokes on a terminal are recorded. Ordered: the stricter is the smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InputMode {
+    /// Never; the screen's echo shows what is not a password.
+    Off,
+}
+
+/// What is kept of a stream of bytes. Ordered: the stricter is the smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capture {
+    /// Every byte, up to the cap.
+    Full,
+    /// Length and SHA-256: what passed can be proven, not read.
+    Digest,
+}

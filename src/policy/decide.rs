@@ -1,0 +1,140 @@
+//! A question to a policy set becomes a decision. Pure, and total: whatever is not allowed is denied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::{Accounts, GrantNeed, Place, PolicySet, RecordingPolicy, Rule, Who};
+use crate::model::{AccountName, ChannelClass, GroupName, RuleId, TargetName, UserName};
+
+/// May this person open this channel to this account on this target?
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The person.
+    pub user: &'a UserName,
+    /// The person's groups, now.
+    pub groups: &'a BTreeSet<GroupName>,
+    /// The machine.
+    pub target: &'a TargetName,
+    /// The machine's labels, now.
+    pub labels: &'a BTreeMap<String, String>,
+    /// The identity on the machine.
+    pub account: &'a AccountName,
+    /// The channel; `None` asks whether any may be opened.
+    pub channel: Option<ChannelClass>,
+}
+
+/// What policy says of an access.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Allowed as it stands.
+    Allow(Allowed),
+    /// Allowed while a grant of this person to this destination holds.
+    NeedsGrant(Allowed),
+    /// Refused.
+    Deny(DenyReason),
+}
+
+/// What a rule opens, and under which recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    /// The rule that decided: of several, the first by file name and file order.
+    pub rule: RuleId,
+    /// The file it stands in.
+    pub file: String,
+    /// The channels open to this person at this destination, without a grant (`Allow`) or with one (`NeedsGrant`).
+    pub channels: BTreeSet<ChannelClass>,
+    /// The strictest recording of all rules that match, whether they decided or not.
+    pub recording: RecordingPolicy,
+}
+
+/// Why policy refuses. For the operator: a bastion user is told neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DenyReason {
+    /// No rule names this person, target and account together.
+    NoRule,
+    /// Rules do, but none of them opens this channel.
+    NoRuleForChannel(ChannelClass),
+}
+
+impl fmt::Display for DenyReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRule => f.write_str("no rule allows this user at this destination"),
+            Self::NoRuleForChannel(channel) => write!(f, "no rule opens {channel} for this user at this destination"),
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    /// As `[[test]]` tables write it: `allow RULE`, `needs-grant RULE` or `deny`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allow(allowed) => write!(f, "allow {}", allowed.rule),
+            Self::NeedsGrant(allowed) => write!(f, "needs-grant {}", allowed.rule),
+            Self::Deny(_) => f.write_str("deny"),
+        }
+    }
+}
+
+/// Decides. Rules only allow, so their union counts; a rule that needs no grant beats one that does.
+pub fn decide(set: &PolicySet, question: &Question<'_>) -> Decision {
+    among(set.rules(), question)
+}
+
+pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Question<'_>) -> Decision {
+    let here: Vec<&Rule> = rules.filter(|rule| rule.covers(question)).collect();
+    let matching: Vec<&Rule> = here.iter().copied().filter(|rule| rule.opens(question.channel)).collect();
+    let standing = |rule: &&&Rule| rule.grant == GrantNeed::NotRequired;
+    let Some(first) = matching.first() else {
+        return Decision::Deny(match question.channel {
+            Some(channel) if !here.is_empty() => DenyReason::NoRuleForChannel(channel),
+            Some(_) | None => DenyReason::NoRule,
+        });
+    };
+    let recording = matching.iter().fold(first.recording.clone(), |all, rule| all.strictest(&rule.recording));
+    let allowed =
+        |rule: &Rule, channels| Allowed { rule: rule.id.clone(), file: rule.file.clone(), channels, recording };
+    match matching.iter().find(standing) {
+        Some(rule) => Decision::Allow(allowed(rule, channels(here.iter().filter(standing)))),
+        None => Decision::NeedsGrant(allowed(first, channels(here.iter()))),
+    }
+}
+
+fn channels<'r>(rules: impl Iterator<Item = &'r &'r Rule>) -> BTreeSet<ChannelClass> {
+    rules.flat_map(|rule| rule.channels.iter().copied()).collect()
+}
+
+impl Rule {
+    /// Whether the rule is about this person, target and account.
+    fn covers(&self, question: &Question<'_>) -> bool {
+        self.who.covers(question) && self.place.covers(question) && self.accounts.covers(question)
+    }
+
+    fn opens(&self, channel: Option<ChannelClass>) -> bool {
+        channel.is_none_or(|channel| self.channels.contains(&channel))
+    }
+}
+
+impl Who {
+    fn covers(&self, question: &Question<'_>) -> bool {
+        self.users.contains(question.user) || !self.groups.is_disjoint(question.groups)
+    }
+}
+
+impl Place {
+    fn covers(&self, question: &Question<'_>) -> bool {
+        let named = match &self.targets {
+            Some(targets) => targets.contains(question.target),
+            // The parser refuses a `where` that says nothing; were there one, it would match no target.
+            None => !self.labels.is_empty(),
+        };
+        named && self.labels.iter().all(|(key, value)| question.labels.get(key) == Some(value))
+    }
+}
+
+impl Accounts {
+    fn covers(&self, question: &Question<'_>) -> bool {
+        self.named.contains(question.account) || (self.own && question.account.as_str() == question.user.as_str())
+    }
+}

@@ -1,0 +1,377 @@
+//! Policy text becomes rules, or all its faults.
+//!
+//! The language of this version is small, and whatever it does not know it refuses: a key passed over would
+//! make a rule wider than its writer meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::decide::{Question, among};
+use super::document::{Document, Fault, Faults, Node, Table};
+use super::{
+    Accounts, Capture, Durability, GrantNeed, Inner, InputMode, Names, Place, PolicyFile, PolicyHash, PolicySet,
+    RecordingPolicy, Rule, Who,
+};
+use crate::model::{AccountName, ChannelClass, GroupName, InvalidName, RuleId, TargetName, UserName, join};
+
+const CHANNELS: &[(&str, ChannelClass)] = &[("shell", ChannelClass::Shell), ("exec", ChannelClass::Exec)];
+const DURABILITIES: &[(&str, Durability)] = &[("strict", Durability::Strict), ("bounded", Durability::Bounded)];
+const INPUT_MODES: &[(&str, InputMode)] = &[("off", InputMode::Off)];
+const CAPTURES: &[(&str, Capture)] = &[("full", Capture::Full), ("digest", Capture::Digest)];
+
+// Keys of the whole language that this version does not have; see `Table::finish`.
+const LATER_IN_RULE: &[&str] = &["when", "from", "mfa", "commands", "approvers", "sftp", "forward", "effect", "deny"];
+const LATER_IN_GRANT: &[&str] = &["max", "approvers", "reason", "ticket"];
+const LATER_IN_GIVEN: &[&str] = &["at", "from", "mfa", "command", "grant"];
+
+pub(super) fn parse(files: &[PolicyFile]) -> Result<PolicySet, Vec<Fault>> {
+    let mut files: Vec<&PolicyFile> = files.iter().collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut faults = Faults::default();
+    let mut rules = Vec::new();
+    let mut tests = Vec::new();
+    for file in &files {
+        read_file(file, &mut rules, &mut tests, &mut faults);
+    }
+    refuse_twins(&rules, &mut faults);
+    if faults.is_empty() {
+        tests.iter().for_each(|test| test.run(&rules, &mut faults));
+    }
+    if !faults.is_empty() {
+        return Err(faults.into_sorted());
+    }
+    let owned: Vec<PolicyFile> = files.into_iter().cloned().collect();
+    let warnings = warnings(&rules, &tests);
+    Ok(PolicySet(Arc::new(Inner { hash: PolicyHash::of(&owned), rules, warnings })))
+}
+
+fn read_file(file: &PolicyFile, rules: &mut Vec<Rule>, tests: &mut Vec<Test>, faults: &mut Faults) {
+    let Some(document) = Document::parse(&file.path, &file.text, faults) else {
+        return;
+    };
+    let mut root = document.root();
+    match root.take("schema").map(|node| (node.integer(), node)) {
+        Some((Ok(1), _)) => {}
+        Some((Ok(other), node)) => {
+            // Another schema may give other meanings to the same words, so nothing of the file is read.
+            return faults.push(node.fault(format!("schema {other} is not known; this version reads schema 1")));
+        }
+        Some((Err(fault), _)) => faults.push(fault),
+        None => faults.push(Fault::in_file(&file.path, "`schema` is missing").hint("begin the file with `schema = 1`")),
+    }
+    for table in tables(root.take("rule"), faults) {
+        rules.extend(read_rule(&file.path, table, faults));
+    }
+    for table in tables(root.take("test"), faults) {
+        tests.extend(read_test(&file.path, table, faults));
+    }
+    root.finish(&[], faults);
+}
+
+/// The tables of `[[rule]]` or `[[test]]`.
+fn tables<'d>(node: Option<Node<'d>>, faults: &mut Faults) -> Vec<Table<'d>> {
+    let list =
+        |node: Node<'d>| node.list().map_err(|fault| fault.hint("write its header in double brackets, `[[...]]`"));
+    let items = node.and_then(|node| faults.keep(list(node))).unwrap_or_default();
+    items.iter().filter_map(|item| faults.keep(item.table())).collect()
+}
+
+fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Rule> {
+    let line = table.line();
+    let id = table.need("id", faults).and_then(|node| faults.keep(node.name(RuleId::parse)));
+    let who = table.need("who", faults).and_then(|node| read_who(&node, faults));
+    let place = table.need("where", faults).and_then(|node| read_place(&node, faults));
+    let accounts = table.need("accounts", faults).and_then(|node| read_accounts(&node, faults));
+    let channels = table.need("channels", faults).and_then(|node| read_channels(&node, faults));
+    let grant = table.take("grant").map_or(Some(GrantNeed::Required), |node| read_grant(&node, faults));
+    let recording =
+        table.take("recording").map_or(Some(RecordingPolicy::default()), |node| read_recording(&node, faults));
+    table.finish(LATER_IN_RULE, faults);
+    Some(Rule {
+        id: id?,
+        file: file.to_owned(),
+        line,
+        who: who?,
+        place: place?,
+        accounts: accounts?,
+        channels: channels?,
+        grant: grant?,
+        recording: recording?,
+    })
+}
+
+fn read_who(node: &Node<'_>, faults: &mut Faults) -> Option<Who> {
+    let mut table = faults.keep(node.table())?;
+    let users = table.take("users").map(|node| names_or_every(&node, UserName::parse, faults));
+    let groups = table.take("groups").map(|node| names(&node, GroupName::parse, faults));
+    table.finish(&[], faults);
+    if users.is_none() && groups.is_none() {
+        faults.push(node.fault("names nobody").hint("write users, groups or both; everyone is users = [\"*\"]"));
+        return None;
+    }
+    let users = users.unwrap_or(Some(Names::These(BTreeSet::new())))?;
+    Some(Who { users, groups: groups.unwrap_or(Some(BTreeSet::new()))? })
+}
+
+fn read_place(node: &Node<'_>, faults: &mut Faults) -> Option<Place> {
+    let mut table = faults.keep(node.table())?;
+    let targets = table.take("targets").map(|node| names_or_every(&node, TargetName::parse, faults));
+    let labels = table.take("labels").map(|node| {
+        let labels = read_labels(&node, faults)?;
+        if labels.is_empty() {
+            faults.push(node.fault("is empty; no label never means all"));
+        }
+        (!labels.is_empty()).then_some(labels)
+    });
+    table.finish(&[], faults);
+    if targets.is_none() && labels.is_none() {
+        faults.push(
+            node.fault("names no target").hint("write targets, labels or both; every target is targets = [\"*\"]"),
+        );
+        return None;
+    }
+    let targets = match targets {
+        Some(read) => Some(read?),
+        None => None,
+    };
+    Some(Place { targets, labels: labels.unwrap_or(Some(BTreeMap::new()))? })
+}
+
+fn read_labels(node: &Node<'_>, faults: &mut Faults) -> Option<BTreeMap<String, String>> {
+    let mut labels = BTreeMap::new();
+    let mut good = true;
+    for (key, node) in faults.keep(node.table())?.rest() {
+        match node.filled_string() {
+            Ok(value) if value.contains('*') => {
+                good = false;
+                faults.push(node.fault("a label's value is compared as it stands; `*` is no pattern here"));
+            }
+            Ok(value) => drop(labels.insert(key.to_owned(), value.to_owned())),
+            Err(fault) => {
+                good = false;
+                faults.push(fault);
+            }
+        }
+    }
+    good.then_some(labels)
+}
+
+fn read_accounts(node: &Node<'_>, faults: &mut Faults) -> Option<Accounts> {
+    let items = faults.keep(node.filled_list())?;
+    let (own, named): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.as_str() == Some("$user"));
+    let named = parse_all(&named, AccountName::parse, "name each account; \"$user\" is the person's own name", faults)?;
+    Some(Accounts { own: !own.is_empty(), named })
+}
+
+fn read_channels(node: &Node<'_>, faults: &mut Faults) -> Option<BTreeSet<ChannelClass>> {
+    let items = faults.keep(node.filled_list())?;
+    let read: Vec<_> = items.iter().map(|item| faults.keep(item.word(CHANNELS))).collect();
+    read.into_iter().collect()
+}
+
+fn read_grant(node: &Node<'_>, faults: &mut Faults) -> Option<GrantNeed> {
+    let mut table = faults.keep(node.table())?;
+    let required = table.take("required").map_or(Some(true), |node| faults.keep(node.boolean()));
+    table.finish(LATER_IN_GRANT, faults);
+    Some(if required? { GrantNeed::Required } else { GrantNeed::NotRequired })
+}
+
+fn read_recording(node: &Node<'_>, faults: &mut Faults) -> Option<RecordingPolicy> {
+    let default = RecordingPolicy::default();
+    let mut table = faults.keep(node.table())?;
+    let recording = RecordingPolicy {
+        durability: table.read("durability", default.durability, faults, |node| node.word(DURABILITIES)),
+        input: table.read("input", default.input, faults, |node| node.word(INPUT_MODES)),
+        stdin: table.read("stdin", default.stdin, faults, |node| node.word(CAPTURES)),
+        exec: table.read("exec", default.exec, faults, |node| node.word(CAPTURES)),
+        exec_cap: table.read("exec_cap", default.exec_cap, faults, |node| match node.size()? {
+            0 => Err(node.fault("is zero").hint("to keep digests only, write exec = \"digest\", stdin = \"digest\"")),
+            cap => Ok(cap),
+        }),
+    };
+    table.finish(&[], faults);
+    Some(recording)
+}
+
+/// A list of names, or `["*"]` for every one.
+fn names_or_every<T: Ord>(
+    node: &Node<'_>,
+    parse: fn(&str) -> Result<T, InvalidName>,
+    faults: &mut Faults,
+) -> Option<Names<T>> {
+    let items = faults.keep(node.filled_list())?;
+    match items.as_slice() {
+        [only] if only.as_str() == Some("*") => Some(Names::Every),
+        items if items.iter().any(|item| item.as_str() == Some("*")) => {
+            faults.push(node.fault("\"*\" beside other names").hint("write [\"*\"] alone, or only the names"));
+            None
+        }
+        items => {
+            parse_all(items, parse, "patterns are not supported; \"*\" alone means every one", faults).map(Names::These)
+        }
+    }
+}
+
+fn names<T: Ord>(
+    node: &Node<'_>,
+    parse: fn(&str) -> Result<T, InvalidName>,
+    faults: &mut Faults,
+) -> Option<BTreeSet<T>> {
+    let items = faults.keep(node.filled_list())?;
+    parse_all(&items, parse, "name each one; patterns are not supported here", faults)
+}
+
+/// Parses every item; `patterns` is the hint for one with a `*` or `$` in it.
+fn parse_all<T: Ord>(
+    items: &[Node<'_>],
+    parse: fn(&str) -> Result<T, InvalidName>,
+    patterns: &str,
+    faults: &mut Faults,
+) -> Option<BTreeSet<T>> {
+    let read = items.iter().map(|item| {
+        let pattern = item.as_str().is_some_and(|text| text.contains(['*', '$', '?']));
+        faults.keep(item.name(parse).map_err(|fault| if pattern { fault.hint(patterns) } else { fault }))
+    });
+    // Two steps, so that a first bad name does not hide the second.
+    let read: Vec<Option<T>> = read.collect();
+    read.into_iter().collect()
+}
+
+fn refuse_twins(rules: &[Rule], faults: &mut Faults) {
+    let mut first: BTreeMap<&RuleId, &Rule> = BTreeMap::new();
+    for rule in rules {
+        if let Some(other) = first.get(&rule.id) {
+            let message = format!("`{}` is already the id of the rule at {}:{}", rule.id, other.file, other.line);
+            faults.push(of_line(&rule.file, rule.line, "rule.id", message));
+        } else {
+            first.insert(&rule.id, rule);
+        }
+    }
+}
+
+fn of_line(file: &str, line: usize, key: &str, message: String) -> Fault {
+    Fault { file: file.to_owned(), line: Some(line), key: key.to_owned(), message, hint: None }
+}
+
+/// A `[[test]]`: a question and the decision that its writer wants.
+struct Test {
+    file: String,
+    line: usize,
+    user: UserName,
+    groups: BTreeSet<GroupName>,
+    target: TargetName,
+    labels: BTreeMap<String, String>,
+    account: AccountName,
+    channel: Option<ChannelClass>,
+    expect: Expect,
+}
+
+enum Expect {
+    Allow(RuleId),
+    NeedsGrant(RuleId),
+    Deny,
+}
+
+impl Expect {
+    fn parse(node: &Node<'_>) -> Result<Self, Fault> {
+        let text = node.string()?;
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let rule = |id: &str| RuleId::parse(id).map_err(|invalid| node.fault(invalid.to_string()));
+        match words.as_slice() {
+            ["deny"] => Ok(Self::Deny),
+            ["allow", id] => Ok(Self::Allow(rule(id)?)),
+            ["needs-grant", id] => Ok(Self::NeedsGrant(rule(id)?)),
+            _ => Err(node
+                .fault(format!("{text:?} is not an outcome"))
+                .hint("write allow RULE, needs-grant RULE or deny")),
+        }
+    }
+
+    fn rule(&self) -> Option<&RuleId> {
+        match self {
+            Self::Allow(rule) | Self::NeedsGrant(rule) => Some(rule),
+            Self::Deny => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Expect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Allow(rule) => write!(f, "allow {rule}"),
+            Self::NeedsGrant(rule) => write!(f, "needs-grant {rule}"),
+            Self::Deny => f.write_str("deny"),
+        }
+    }
+}
+
+fn read_test(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Test> {
+    let line = table.line();
+    let given = table.need("given", faults).and_then(|node| faults.keep(node.table()));
+    let expect = table.need("expect", faults).and_then(|node| faults.keep(Expect::parse(&node)));
+    table.finish(&[], faults);
+    let mut given = given?;
+    let user = given.need("user", faults).and_then(|node| faults.keep(node.name(UserName::parse)));
+    let groups = given.take("groups").map_or(Some(BTreeSet::new()), |node| {
+        let items = faults.keep(node.list())?;
+        parse_all(&items, GroupName::parse, "name each group", faults)
+    });
+    let target = given.need("target", faults).and_then(|node| faults.keep(node.name(TargetName::parse)));
+    let labels = given.take("labels").map_or(Some(BTreeMap::new()), |node| read_labels(&node, faults));
+    let account = given.need("account", faults).and_then(|node| faults.keep(node.name(AccountName::parse)));
+    let channel = match given.take("channel") {
+        Some(node) => faults.keep(node.word(CHANNELS)).map(Some),
+        None => Some(None),
+    };
+    given.finish(LATER_IN_GIVEN, faults);
+    Some(Test {
+        file: file.to_owned(),
+        line,
+        user: user?,
+        groups: groups?,
+        target: target?,
+        labels: labels?,
+        account: account?,
+        channel: channel?,
+        expect: expect?,
+    })
+}
+
+impl Test {
+    fn run(&self, rules: &[Rule], faults: &mut Faults) {
+        if let Some(id) = self.expect.rule().filter(|id| rules.iter().all(|rule| rule.id != **id)) {
+            return faults.push(of_line(&self.file, self.line, "test.expect", format!("there is no rule `{id}`")));
+        }
+        let question = Question {
+            user: &self.user,
+            groups: &self.groups,
+            target: &self.target,
+            labels: &self.labels,
+            account: &self.account,
+            channel: self.channel,
+        };
+        let (expected, got) = (self.expect.to_string(), among(rules.iter(), &question).to_string());
+        if expected != got {
+            let channel = self.channel.map_or("any channel".to_owned(), |channel| channel.to_string());
+            let about = format!("{} to {}@{}, {channel}", self.user, self.account, self.target);
+            let message = format!("expected `{expected}`, got `{got}` ({about})");
+            faults.push(of_line(&self.file, self.line, "test", message));
+        }
+    }
+}
+
+fn warnings(rules: &[Rule], tests: &[Test]) -> Vec<Fault> {
+    if rules.is_empty() {
+        return vec![Fault::in_file("policies", "no rule: nobody can open a session")];
+    }
+    let tested: BTreeSet<&RuleId> = tests.iter().filter_map(|test| test.expect.rule()).collect();
+    let untested = rules.iter().filter(|rule| !tested.contains(&rule.id));
+    untested
+        .map(|rule| {
+            let message = format!("no test expects rule `{}`", rule.id);
+            let channels = join(&rule.channels);
+            of_line(&rule.file, rule.line, "rule", message)
+                .hint(format!("add a [[test]] for what it opens ({channels}) and one for what it must not"))
+        })
+        .collect()
+}

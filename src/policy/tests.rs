@@ -1,0 +1,325 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const RULE: &str = r#"
+schema = 1
+
+[[rule]]
+id       = "dba-prod-root"
+who      = { groups = ["dba"] }
+where    = { labels = { env = "prod", tier = "db" } }
+accounts = ["root", "postgres"]
+channels = ["shell", "exec"]
+
+[[test]]
+given  = { user = "alice", groups = ["dba"], target = "db1", labels = { env = "prod", tier = "db" }, account = "root" }
+expect = "needs-grant dba-prod-root"
+"#;
+
+#[test]
+fn a_rule_asks_for_a_grant_and_records_strictly_unless_it_says_otherwise() {
+    let set = parse(RULE).unwrap();
+    let rule = set.rules().next().unwrap();
+    assert_eq!(rule.grant, GrantNeed::Required);
+    assert_eq!(rule.recording, RecordingPolicy::default());
+    assert_eq!(rule.line, 4);
+    assert!(set.warnings().is_empty());
+}
+
+#[test]
+fn the_empty_set_denies() {
+    assert_eq!(ask(&PolicySet::empty(), "alice", &["dba"], "db1", &[], "root", None), "deny");
+    let set = PolicySet::parse(&[]).unwrap();
+    assert_eq!(ask(&set, "alice", &["dba"], "db1", &[], "root", None), "deny");
+    assert_eq!(set.warnings().len(), 1);
+}
+
+#[test]
+fn each_part_of_a_rule_must_match() {
+    let set = parse(RULE).unwrap();
+    let labels = [("env", "prod"), ("tier", "db"), ("more", "x")];
+    assert_eq!(ask(&set, "alice", &["dba", "staff"], "db1", &labels, "root", None), "needs-grant dba-prod-root");
+    for denied in [
+        ask(&set, "alice", &["staff"], "db1", &labels, "root", None),
+        ask(&set, "alice", &[], "db1", &labels, "root", None),
+        ask(&set, "alice", &["dba"], "db1", &[("env", "prod")], "root", None),
+        ask(&set, "alice", &["dba"], "db1", &[("env", "prod"), ("tier", "web")], "root", None),
+        ask(&set, "alice", &["dba"], "db1", &labels, "oracle", None),
+    ] {
+        assert_eq!(denied, "deny");
+    }
+}
+
+#[test]
+fn a_person_matches_by_name_or_by_group() {
+    let set = parse(&rule("a", "users = ['bob'], groups = ['dba']", "targets = ['db1']", "")).unwrap();
+    assert_eq!(ask(&set, "bob", &[], "db1", &[], "root", None), "needs-grant a");
+    assert_eq!(ask(&set, "eve", &["dba"], "db1", &[], "root", None), "needs-grant a");
+    assert_eq!(ask(&set, "eve", &[], "db1", &[], "root", None), "deny");
+}
+
+#[test]
+fn a_target_matches_by_name_and_by_labels() {
+    let set = parse(&rule("a", "users = ['*']", "targets = ['db1'], labels = { env = 'dev' }", "")).unwrap();
+    assert_eq!(ask(&set, "bob", &[], "db1", &[("env", "dev")], "root", None), "needs-grant a");
+    assert_eq!(ask(&set, "bob", &[], "db1", &[("env", "prod")], "root", None), "deny");
+    assert_eq!(ask(&set, "bob", &[], "db2", &[("env", "dev")], "root", None), "deny");
+}
+
+#[test]
+fn a_star_is_everyone_and_every_target() {
+    let set = parse(&rule("a", "users = ['*']", "targets = ['*']", "")).unwrap();
+    assert_eq!(ask(&set, "bob", &[], "db1", &[], "root", None), "needs-grant a");
+}
+
+#[test]
+fn the_users_own_account_is_open_to_that_user_only() {
+    let text = rule("own", "users = ['*']", "targets = ['*']", "").replace("'root'", "'$user'");
+    let set = parse(&text).unwrap();
+    assert_eq!(ask(&set, "bob", &[], "db1", &[], "bob", None), "needs-grant own");
+    assert_eq!(ask(&set, "bob", &[], "db1", &[], "alice", None), "deny");
+    assert_eq!(ask(&set, "bob", &[], "db1", &[], "root", None), "deny");
+}
+
+#[test]
+fn a_standing_right_beats_one_that_needs_a_grant_for_its_own_channel_only() {
+    let asks = rule("asks", "users = ['bob']", "targets = ['db1']", "");
+    let stands = rule("stands", "users = ['bob']", "targets = ['db1']", "grant = { required = false }")
+        .replace("['shell', 'exec']", "['exec']");
+    let set = parse_all(&[&asks, &stands]).unwrap();
+    assert_eq!(ask(&set, "bob", &[], "db1", &[], "root", Some(ChannelClass::Exec)), "allow stands");
+    assert_eq!(ask(&set, "bob", &[], "db1", &[], "root", Some(ChannelClass::Shell)), "needs-grant asks");
+    let Decision::Allow(any) = decide_for(&set, "bob", &[], "db1", &[], "root", None) else { panic!("not allowed") };
+    assert_eq!(any.channels, BTreeSet::from([ChannelClass::Exec]));
+}
+
+#[test]
+fn a_channel_that_no_rule_names_is_denied_with_its_name() {
+    let text = rule("a", "users = ['bob']", "targets = ['db1']", "").replace("'shell', ", "");
+    let denied = decide_for(&parse(&text).unwrap(), "bob", &[], "db1", &[], "root", Some(ChannelClass::Shell));
+    assert_eq!(denied, Decision::Deny(DenyReason::NoRuleForChannel(ChannelClass::Shell)));
+}
+
+#[test]
+fn the_strictest_recording_of_all_matching_rules_counts() {
+    let loose = "grant = { required = false }\nrecording = { durability = 'bounded', stdin = 'digest', exec_cap = 10 }";
+    let capped = "recording = { durability = 'bounded', exec = 'digest', exec_cap = '1MiB' }";
+    let (who, place) = ("users = ['bob']", "targets = ['db1']");
+    let set = parse_all(&[&rule("a", who, place, loose), &rule("b", who, place, capped)]).unwrap();
+    let Decision::Allow(allowed) = decide_for(&set, "bob", &[], "db1", &[], "root", None) else { panic!("denied") };
+    let expected = RecordingPolicy { durability: Durability::Bounded, exec_cap: 1 << 20, ..Default::default() };
+    assert_eq!(allowed.recording, expected);
+    assert_eq!((allowed.rule.as_str(), allowed.file.as_str()), ("a", "policies/access/0.toml"));
+}
+
+#[test]
+fn what_would_make_a_rule_wider_than_it_reads_is_refused() {
+    let good = rule("a", "users = ['bob']", "targets = ['db1']", "grant = { required = true }");
+    assert!(parse(&good).is_ok());
+    let cases = [
+        ("users = ['bob']", "users = []", "rule.who.users: is empty"),
+        ("users = ['bob']", "groups = []", "rule.who.groups: is empty"),
+        ("users = ['bob']", "", "rule.who: names nobody"),
+        ("users = ['bob']", "users = ['*', 'bob']", "\"*\" beside other names"),
+        ("users = ['bob']", "groups = ['*']", "\"*\" is not a valid group name"),
+        ("targets = ['db1']", "", "rule.where: names no target"),
+        ("targets = ['db1']", "targets = []", "rule.where.targets: is empty"),
+        ("targets = ['db1']", "targets = ['db*']", "\"db*\" is not a valid target name"),
+        ("targets = ['db1']", "labels = {}", "rule.where.labels: is empty"),
+        ("targets = ['db1']", "labels = { env = '*' }", "no pattern"),
+        ("targets = ['db1']", "labels = { env = '' }", "rule.where.labels.env: is empty"),
+        ("['root']", "[]", "rule.accounts: is empty"),
+        ("['root']", "['*']", "\"*\" is not a valid account name"),
+        ("['root']", "['$group']", "\"$group\" is not a valid account name"),
+        ("['shell', 'exec']", "[]", "rule.channels: is empty"),
+        ("['shell', 'exec']", "['sftp-read']", "\"sftp-read\" is not in this version; known: shell, exec"),
+        ("required = true", "required = 'no'", "expected true or false"),
+        ("required = true", "max = '2h'", "rule.grant.max: not supported in this version"),
+        ("grant = {", "when = {}\ngrant = {", "rule.when: not supported in this version"),
+        ("grant = {", "wehn = {}\ngrant = {", "rule.wehn: unknown key"),
+        ("grant = {", "recording = { input = 'echoed' }\ngrant = {", "\"echoed\" is not in this version; known: off"),
+        ("grant = {", "recording = { exec_cap = 0 }\ngrant = {", "rule.recording.exec_cap: is zero"),
+        ("grant = {", "recording = { exec_cap = '64MB' }\ngrant = {", "\"64MB\" is not a size"),
+        ("accounts =", "acounts =", "`accounts` is missing"),
+        ("schema = 1", "schema = 2", "schema 2 is not known"),
+        ("schema = 1", "", "`schema` is missing"),
+        ("schema = 1", "schema = 1\ntarget = 'db1'", "target: unknown key"),
+    ];
+    for (from, to, message) in cases {
+        assert!(good.contains(from), "{from} is not in the rule");
+        let text = faults_of(&good.replace(from, to));
+        assert!(text.contains(message), "{to}: {text}");
+    }
+}
+
+#[test]
+fn every_fault_of_every_file_is_told_at_once_with_its_line() {
+    let one = "schema = 1\n[[rule]]\nid = 'a'\nwho = { users = ['Bob', 'eve'] }\nwhere = {}\naccounts = [1]\n";
+    let two = "schema = 1\n[[rule]\n";
+    let faults = parse_all(&[one, two]).unwrap_err();
+    let places: Vec<_> = faults.iter().map(|fault| (fault.file.as_str(), fault.line, fault.key.as_str())).collect();
+    let first = "policies/access/0.toml";
+    let expected = [
+        (first, Some(2), "rule"), // `channels` is missing
+        (first, Some(4), "rule.who.users"),
+        (first, Some(5), "rule.where"),
+        (first, Some(6), "rule.accounts"),
+        ("policies/access/1.toml", Some(2), ""),
+    ];
+    assert_eq!(places, expected);
+}
+
+#[test]
+fn an_id_that_stands_in_two_files_is_refused_with_both_places() {
+    let text = rule("a", "users = ['bob']", "targets = ['db1']", "");
+    let faults = parse_all(&[&text, &text]).unwrap_err();
+    assert_eq!(
+        faults[0].to_string(),
+        "policies/access/1.toml:3: rule.id: `a` is already the id of the rule at policies/access/0.toml:3"
+    );
+}
+
+#[test]
+fn a_test_that_fails_refuses_the_set_and_says_what_came_out() {
+    assert!(faults_of(&RULE.replace("expect = \"needs-grant", "expect = \"allow")).contains(
+        "policies/access/0.toml:11: test: expected `allow dba-prod-root`, got `needs-grant dba-prod-root` (alice to root@db1, any channel)"
+    ));
+    let renamed = RULE.replace("\"needs-grant dba-prod-root\"", "\"needs-grant dba\"");
+    assert!(faults_of(&renamed).contains("test.expect: there is no rule `dba`"));
+    let garbled = RULE.replace("\"needs-grant dba-prod-root\"", "\"maybe\"");
+    assert!(faults_of(&garbled).contains("test.expect: \"maybe\" is not an outcome"));
+    let later = RULE.replace("account = \"root\"", "account = \"root\", mfa = true");
+    assert!(faults_of(&later).contains("test.given.mfa: not supported in this version"));
+}
+
+#[test]
+fn tests_judge_the_whole_set_not_their_own_file() {
+    let test = "schema = 1\n[[test]]\ngiven = { user = 'bob', target = 'db1', account = 'root', channel = 'shell' }\n\
+                expect = 'needs-grant a'\n";
+    let set = parse_all(&[test, &rule("a", "users = ['bob']", "targets = ['db1']", "")]).unwrap();
+    assert!(set.warnings().is_empty());
+}
+
+#[test]
+fn a_rule_without_a_test_is_warned_about() {
+    let set = parse(&rule("a", "users = ['bob']", "targets = ['db1']", "")).unwrap();
+    assert_eq!(set.warnings()[0].to_string(), "policies/access/0.toml:3: rule: no test expects rule `a`");
+}
+
+#[test]
+fn the_hash_depends_on_every_byte_and_not_on_the_order() {
+    let file = |path: &str, text: &str| PolicyFile { path: path.to_owned(), text: text.to_owned() };
+    let hash = |files: &[PolicyFile]| PolicySet::parse(files).unwrap().hash().clone();
+    let (a, b) = (file("a", "schema = 1"), file("b", "schema = 1 "));
+    assert_eq!(hash(&[a.clone(), b.clone()]), hash(&[b.clone(), a.clone()]));
+    assert_ne!(hash(std::slice::from_ref(&a)), hash(&[file("a", "schema = 1 ")]));
+    assert_ne!(hash(std::slice::from_ref(&a)), hash(&[a, b]));
+    assert_eq!(PolicySet::empty().hash().as_str(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+#[test]
+fn the_starter_policies_load_and_every_rule_of_theirs_is_tested() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/access");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        files.push(PolicyFile { path: path.display().to_string(), text });
+    }
+    let set = PolicySet::parse(&files).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    assert!(set.rules().count() > 0);
+    assert_eq!(set.warnings(), []);
+}
+
+proptest! {
+    #[test]
+    fn any_text_parses_or_is_refused_without_a_panic(text in ".*") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn a_damaged_policy_parses_or_is_refused_without_a_panic(
+        cut in 0usize..RULE.len(), length in 0usize..40, insert in "[\\[\\]{}='\"*$a-z0-9.,\\n -]{0,12}",
+    ) {
+        let text: String = RULE.chars().take(cut).chain(insert.chars()).chain(RULE.chars().skip(cut + length)).collect();
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn the_empty_set_denies_every_question(user in "[a-z]{1,8}", target in "[a-z]{1,8}", account in "[a-z]{1,8}") {
+        prop_assert_eq!(ask(&PolicySet::empty(), &user, &["dba"], &target, &[("env", "prod")], &account, None), "deny");
+    }
+
+    #[test]
+    fn a_further_rule_never_takes_a_right_away(grants in proptest::collection::vec(any::<bool>(), 0..6)) {
+        let (who, place) = ("users = ['bob']", "targets = ['db1']");
+        let texts: Vec<String> = grants.iter().enumerate().map(|(index, required)| {
+            rule(&format!("r{index}"), who, place, &format!("grant = {{ required = {required} }}"))
+        }).collect();
+        let rank = |texts: &[&str]| match decide_for(&parse_all(texts).unwrap(), "bob", &[], "db1", &[], "root", None) {
+            Decision::Deny(_) => 0,
+            Decision::NeedsGrant(_) => 1,
+            Decision::Allow(_) => 2,
+        };
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        for end in 1..=texts.len() {
+            prop_assert!(rank(&texts[..end]) >= rank(&texts[..end - 1]));
+        }
+    }
+}
+
+fn rule(id: &str, who: &str, place: &str, more: &str) -> String {
+    format!(
+        "schema = 1\n\n[[rule]]\nid = '{id}'\nwho = {{ {who} }}\nwhere = {{ {place} }}\n\
+         accounts = ['root']\nchannels = ['shell', 'exec']\n{more}\n"
+    )
+}
+
+fn parse(text: &str) -> Result<PolicySet, Vec<Fault>> {
+    parse_all(&[text])
+}
+
+fn parse_all(texts: &[&str]) -> Result<PolicySet, Vec<Fault>> {
+    let file = |(index, text): (usize, &&str)| PolicyFile {
+        path: format!("policies/access/{index}.toml"),
+        text: (*text).to_owned(),
+    };
+    PolicySet::parse(&texts.iter().enumerate().map(file).collect::<Vec<_>>())
+}
+
+fn faults_of(text: &str) -> String {
+    parse(text).unwrap_err().iter().map(|fault| format!("{fault}\n")).collect()
+}
+
+fn ask(
+    set: &PolicySet,
+    user: &str,
+    groups: &[&str],
+    target: &str,
+    labels: &[(&str, &str)],
+    account: &str,
+    channel: Option<ChannelClass>,
+) -> String {
+    decide_for(set, user, groups, target, labels, account, channel).to_string()
+}
+
+fn decide_for(
+    set: &PolicySet,
+    user: &str,
+    groups: &[&str],
+    target: &str,
+    labels: &[(&str, &str)],
+    account: &str,
+    channel: Option<ChannelClass>,
+) -> Decision {
+    let question = Question {
+        user: &UserName::parse(user).unwrap(),
+        groups: &groups.iter().map(|group| GroupName::parse(group).unwrap()).collect(),
+        target: &TargetName::parse(target).unwrap(),
+        labels: &labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        account: &AccountName::parse(account).unwrap(),
+        channel,
+    };
+    decide(set, &question)
+}
