@@ -1,1 +1,667 @@
-//! To come.
+//! Stored persons, targets and grants, and the policy in force; asks `grant` for permits.
+//!
+//! Everything is read once, at `open`, and answered from memory; each change is durable in the database before
+//! memory shows it. The state's lock keeps other processes out, so that memory and database cannot differ.
+//!
+//! Trust: an attacker who can write the database's files without the master key can take entries away, but cannot
+//! make or change one (its values are sealed and bound to their keys).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use serde::{Deserialize, Serialize};
+
+use crate::db::{Db, DbError, Rev, Table};
+use crate::grant::{Denial, Grant, GrantState, Permit, Revoked, permit};
+use crate::model::{AccountName, ChannelClass, Destination, GrantId, GroupName, TargetName, Timestamp, UserName};
+use crate::policy::{Decision, PolicySet, Question, decide};
+
+/// Keys of one person, and host keys of one target: more are a mistake, and make a value too large for the store.
+const KEYS_MAX: usize = 16;
+/// Bytes of a text that an operator gives: a reason, a label, a key's comment.
+const TEXT_BYTES_MAX: usize = 512;
+/// Labels of one target, accounts of one target, groups of one person.
+const NAMES_MAX: usize = 100;
+
+/// A bastion user: the person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// The name.
+    pub name: UserName,
+    /// The groups that rules name.
+    pub groups: BTreeSet<GroupName>,
+    /// The SSH keys that prove the person. A key belongs to one person only.
+    pub keys: Vec<UserKey>,
+    /// Since when the person may do nothing.
+    pub suspended: Option<Timestamp>,
+}
+
+/// An SSH public key of a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserKey {
+    /// In OpenSSH form, without the comment.
+    pub key: String,
+    /// `SHA256:` and base64, as `ssh-keygen -l` shows it.
+    pub fingerprint: String,
+    /// When it was added.
+    pub added: Timestamp,
+    /// The comment that came with it.
+    pub comment: String,
+}
+
+impl UserKey {
+    /// Reads one line of a `.pub` file.
+    ///
+    /// # Errors
+    /// `LedgerError::BadKey` if it is not a public key.
+    pub fn parse(line: &str, added: Timestamp) -> Result<Self, LedgerError> {
+        let parsed = public_key(line)?;
+        let comment: String = String::from_utf8_lossy(parsed.comment().as_ref()).into_owned();
+        let comment = comment.chars().filter(|c| !c.is_control()).take(TEXT_BYTES_MAX / 4).collect();
+        Ok(Self { key: plain(&parsed)?, fingerprint: fingerprint(&parsed), added, comment })
+    }
+}
+
+/// A machine reached through the bastion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The name that users type.
+    pub name: TargetName,
+    /// `host:port`.
+    pub address: String,
+    /// What rules may ask for.
+    pub labels: BTreeMap<String, String>,
+    /// The pinned host keys, in OpenSSH form without comments. Nothing is sent to a machine that has none of them.
+    pub host_keys: Vec<String>,
+    /// Accounts that are known to be there. For listings: rules decide which may be used.
+    pub accounts: BTreeSet<AccountName>,
+}
+
+impl Target {
+    /// Fingerprints of the pinned host keys, with their algorithms.
+    pub fn host_key_fingerprints(&self) -> Vec<String> {
+        let shown = |text: &String| {
+            public_key(text)
+                .map_or_else(|_| "unreadable".to_owned(), |key| format!("{} {}", key.algorithm(), fingerprint(&key)))
+        };
+        self.host_keys.iter().map(shown).collect()
+    }
+}
+
+/// Reads a public key in OpenSSH form.
+///
+/// # Errors
+/// `LedgerError::BadKey`.
+pub fn public_key(text: &str) -> Result<ssh_key::PublicKey, LedgerError> {
+    ssh_key::PublicKey::from_openssh(text.trim()).map_err(|error| LedgerError::BadKey { why: error.to_string() })
+}
+
+/// The key's fingerprint as `ssh-keygen -l` shows it.
+pub fn fingerprint(key: &ssh_key::PublicKey) -> String {
+    key.fingerprint(ssh_key::HashAlg::Sha256).to_string()
+}
+
+/// The key in OpenSSH form, without its comment.
+///
+/// # Errors
+/// `LedgerError::BadKey`.
+pub fn plain(key: &ssh_key::PublicKey) -> Result<String, LedgerError> {
+    let bare = ssh_key::PublicKey::new(key.key_data().clone(), "");
+    let text = bare.to_openssh().map_err(|error| LedgerError::BadKey { why: error.to_string() })?;
+    Ok(text.trim_end().to_owned())
+}
+
+/// Checks `host:port`; a host alone gets port 22. Returns what to store.
+///
+/// # Errors
+/// `LedgerError::BadAddress`.
+pub fn address(text: &str) -> Result<String, LedgerError> {
+    let bad = || LedgerError::BadAddress { text: text.chars().take(80).collect() };
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']').ok_or_else(bad)?;
+            let _: std::net::Ipv6Addr = host.parse().map_err(|_| bad())?;
+            (format!("[{host}]"), if after.is_empty() { Some("22") } else { after.strip_prefix(':') })
+        }
+        None if text.parse::<std::net::Ipv6Addr>().is_ok() => (format!("[{text}]"), Some("22")),
+        None => {
+            let (host, port) = text.split_once(':').unwrap_or((text, "22"));
+            let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            if host.is_empty() || host.len() > 253 || host.starts_with('-') || !host.chars().all(good) {
+                return Err(bad());
+            }
+            (host.to_owned(), Some(port))
+        }
+    };
+    let port = port.filter(|port| port.chars().all(|c| c.is_ascii_digit())).ok_or_else(bad)?;
+    let port: u16 = port.parse().map_err(|_| bad())?;
+    if port == 0 { Err(bad()) } else { Ok(format!("{host}:{port}")) }
+}
+
+/// Why the ledger did not do what was asked.
+#[derive(Debug)]
+pub enum LedgerError {
+    /// The database failed.
+    Db(DbError),
+    /// There is already one of that name.
+    Exists {
+        /// `user`, `target` or `grant`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// There is none of that name.
+    Unknown {
+        /// `user`, `target`, `grant` or `key`.
+        kind: &'static str,
+        /// The name that was asked for.
+        name: String,
+    },
+    /// Another person has that key.
+    KeyTaken {
+        /// The key.
+        fingerprint: String,
+        /// Who has it.
+        owner: UserName,
+    },
+    /// The text is not a public key.
+    BadKey {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The text is not `host:port`.
+    BadAddress {
+        /// The text.
+        text: String,
+    },
+    /// Something is longer or more than the ledger keeps.
+    TooMuch {
+        /// What.
+        what: &'static str,
+        /// How many, or how many bytes, are kept.
+        most: usize,
+    },
+    /// The grant is over: it cannot be revoked.
+    Over {
+        /// Which grant.
+        grant: GrantId,
+        /// Ended or revoked.
+        state: GrantState,
+    },
+}
+
+impl fmt::Display for LedgerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Db(_) => f.write_str("cannot read or write the state"),
+            Self::Exists { kind, name } => write!(f, "{kind} `{name}` exists already"),
+            Self::Unknown { kind, name } => write!(f, "there is no {kind} `{name}`"),
+            Self::KeyTaken { fingerprint, owner } => write!(f, "key {fingerprint} belongs to user `{owner}`"),
+            Self::BadKey { why } => write!(f, "not an SSH public key: {why}"),
+            Self::BadAddress { text } => write!(f, "`{}` is not host:port", text.escape_debug()),
+            Self::TooMuch { what, most } => write!(f, "too much: {what} may be at most {most}"),
+            Self::Over { grant, state } => write!(f, "grant `{grant}` is {state} already"),
+        }
+    }
+}
+
+impl std::error::Error for LedgerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Db(error) => Some(error),
+            Self::Exists { .. }
+            | Self::Unknown { .. }
+            | Self::KeyTaken { .. }
+            | Self::BadKey { .. }
+            | Self::BadAddress { .. }
+            | Self::TooMuch { .. }
+            | Self::Over { .. } => None,
+        }
+    }
+}
+
+impl LedgerError {
+    /// What the operator can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Exists { kind: "user", .. } => Some("`doorward user set` changes it"),
+            Self::Exists { kind: "target", .. } => Some("`doorward target set` changes it"),
+            Self::Unknown { kind: "user", .. } => Some("`doorward user list` shows who there is"),
+            Self::Unknown { kind: "target", .. } => Some("`doorward target list` shows what there is"),
+            Self::Unknown { kind: "grant", .. } => Some("`doorward grant list --all` shows all grants"),
+            Self::Unknown { kind: "key", .. } => Some("`doorward user list --json` shows the fingerprints"),
+            Self::KeyTaken { .. } => Some("a key proves one person: make another one with `ssh-keygen -t ed25519`"),
+            Self::BadKey { .. } => Some("give a line of a .pub file, such as `ssh-ed25519 AAAA... name`"),
+            Self::BadAddress { .. } => Some("write db1.example.org:22, 10.0.0.5:22 or [fd00::5]:22"),
+            Self::Db(_) => Some("`doorward doctor` checks the state"),
+            Self::Exists { .. } | Self::Unknown { .. } | Self::TooMuch { .. } | Self::Over { .. } => None,
+        }
+    }
+}
+
+impl From<DbError> for LedgerError {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+/// How a grant would stand with the rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrantEffect {
+    /// Rules open these channels only with a grant.
+    Opens(BTreeSet<ChannelClass>),
+    /// A rule opens everything that a grant could, without one.
+    Needless(Decision),
+    /// No rule names this person, target and account.
+    None,
+}
+
+/// The stored facts and the rules.
+pub struct Ledger {
+    /// INVARIANT: held while the database and then `state` are changed, so that both take changes in one order.
+    tables: Mutex<Tables>,
+    state: RwLock<State>,
+}
+
+struct Tables {
+    users: Table<User>,
+    targets: Table<Target>,
+    grants: Table<Grant>,
+}
+
+#[derive(Default)]
+struct State {
+    users: BTreeMap<UserName, (Rev, User)>,
+    /// INVARIANT: has the fingerprint of every key in `users`, and no other.
+    owners: BTreeMap<String, UserName>,
+    targets: BTreeMap<TargetName, (Rev, Target)>,
+    grants: BTreeMap<GrantId, (Rev, Grant)>,
+    by_place: BTreeMap<(UserName, Destination), BTreeSet<GrantId>>,
+    policy: Option<Arc<PolicySet>>,
+}
+
+impl Ledger {
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// If the database cannot be read, or two persons have one key.
+    pub fn open(db: &Db, policy: PolicySet) -> Result<Self, LedgerError> {
+        let tables = Tables { users: db.table("users"), targets: db.table("targets"), grants: db.table("grants") };
+        let mut state = State { policy: Some(Arc::new(policy)), ..State::default() };
+        for (_, rev, user) in tables.users.list("")? {
+            state.check_keys(&user)?;
+            state.set_user(rev, user);
+        }
+        for (_, rev, target) in tables.targets.list("")? {
+            state.targets.insert(target.name.clone(), (rev, target));
+        }
+        for (_, rev, grant) in tables.grants.list("")? {
+            state.set_grant(rev, grant);
+        }
+        Ok(Self { tables: Mutex::new(tables), state: RwLock::new(state) })
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // Policy.
+
+    /// The rules in force.
+    pub fn policy(&self) -> Arc<PolicySet> {
+        self.state().policy()
+    }
+
+    /// Puts other rules in force. Live sessions must be judged again after it.
+    pub fn set_policy(&self, policy: PolicySet) {
+        self.change(|state| state.policy = Some(Arc::new(policy)));
+    }
+
+    /// Whether this person may open such a channel there now.
+    ///
+    /// # Errors
+    /// `Denial` says why not.
+    pub fn permit(
+        &self,
+        user: &UserName,
+        destination: &Destination,
+        class: ChannelClass,
+        now: Timestamp,
+    ) -> Result<Permit, Denial> {
+        let state = self.state();
+        let (person, target) = state.parties(user, destination)?;
+        if person.suspended.is_some() {
+            return Err(Denial::Suspended);
+        }
+        let place = (user.clone(), destination.clone());
+        let ids = state.by_place.get(&place).into_iter().flatten();
+        let grants: Vec<Grant> = ids.filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
+        permit(&state.policy(), &question(person, target, destination, Some(class)), &grants, now)
+    }
+
+    /// What the rules say of this person there, whether any channel may be opened; suspension is not looked at.
+    ///
+    /// # Errors
+    /// `Denial` if the person or the target does not exist.
+    pub fn decision(&self, user: &UserName, destination: &Destination) -> Result<Decision, Denial> {
+        let state = self.state();
+        let (person, target) = state.parties(user, destination)?;
+        Ok(decide(&state.policy(), &question(person, target, destination, None)))
+    }
+
+    /// What a grant to this person there would do.
+    ///
+    /// # Errors
+    /// `Denial` if the person or the target does not exist.
+    pub fn grant_effect(&self, user: &UserName, destination: &Destination) -> Result<GrantEffect, Denial> {
+        let state = self.state();
+        let (person, target) = state.parties(user, destination)?;
+        let policy = state.policy();
+        let mut opens = BTreeSet::new();
+        for class in [ChannelClass::Shell, ChannelClass::Exec] {
+            match decide(&policy, &question(person, target, destination, Some(class))) {
+                Decision::NeedsGrant(_) => drop(opens.insert(class)),
+                Decision::Allow(_) | Decision::Deny(_) => {}
+            }
+        }
+        if !opens.is_empty() {
+            return Ok(GrantEffect::Opens(opens));
+        }
+        Ok(match decide(&policy, &question(person, target, destination, None)) {
+            Decision::Deny(_) => GrantEffect::None,
+            decision @ (Decision::Allow(_) | Decision::NeedsGrant(_)) => GrantEffect::Needless(decision),
+        })
+    }
+
+    // Persons.
+
+    /// All persons, by name.
+    pub fn users(&self) -> Vec<User> {
+        self.state().users.values().map(|(_, user)| user.clone()).collect()
+    }
+
+    /// One person.
+    pub fn user(&self, name: &UserName) -> Option<User> {
+        self.state().users.get(name).map(|(_, user)| user.clone())
+    }
+
+    /// Whether the key with this fingerprint still belongs to this person.
+    pub fn has_key(&self, name: &UserName, fingerprint: &str) -> bool {
+        self.user(name).is_some_and(|user| user.keys.iter().any(|key| key.fingerprint == fingerprint))
+    }
+
+    /// The one person whom this key proves.
+    pub fn user_by_key(&self, key: &ssh_key::PublicKey) -> Option<User> {
+        let state = self.state();
+        let owner = state.owners.get(&fingerprint(key))?;
+        state.users.get(owner).map(|(_, user)| user.clone())
+    }
+
+    /// Adds a person.
+    ///
+    /// # Errors
+    /// `Exists`, `KeyTaken`, `TooMuch`, or the database fails.
+    pub fn add_user(&self, user: User) -> Result<(), LedgerError> {
+        self.put_user(user, Expect::New)
+    }
+
+    /// Replaces what is known of a person.
+    ///
+    /// # Errors
+    /// `Unknown`, `KeyTaken`, `TooMuch`, or the database fails.
+    pub fn set_user(&self, user: User) -> Result<(), LedgerError> {
+        self.put_user(user, Expect::Known)
+    }
+
+    fn put_user(&self, user: User, expect: Expect) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        at_most("keys of one user", user.keys.len(), KEYS_MAX)?;
+        at_most("groups of one user", user.groups.len(), NAMES_MAX)?;
+        let known = self.state().users.get(&user.name).map(|(rev, _)| *rev);
+        expect.check("user", user.name.as_str(), known)?;
+        self.state().check_keys(&user)?;
+        let rev = tables.users.put(user.name.as_str(), known, &user)?;
+        self.change(|state| state.set_user(rev, user));
+        Ok(())
+    }
+
+    /// Removes a person. The grants of that person are revoked first, so that a later one of the same name does
+    /// not come into them; their number is returned.
+    ///
+    /// # Errors
+    /// `Unknown`, or the database fails.
+    pub fn remove_user(&self, name: &UserName, by: &Revoked) -> Result<usize, LedgerError> {
+        let rev = self.state().users.get(name).map(|(rev, _)| *rev);
+        let rev = rev.ok_or_else(|| LedgerError::Unknown { kind: "user", name: name.to_string() })?;
+        let revoked = self.revoke_where(by, |grant| grant.user == *name)?;
+        let tables = self.tables();
+        tables.users.delete(name.as_str(), rev)?;
+        self.change(|state| state.drop_user(name));
+        Ok(revoked)
+    }
+
+    // Targets.
+
+    /// All targets, by name.
+    pub fn targets(&self) -> Vec<Target> {
+        self.state().targets.values().map(|(_, target)| target.clone()).collect()
+    }
+
+    /// One target.
+    pub fn target(&self, name: &TargetName) -> Option<Target> {
+        self.state().targets.get(name).map(|(_, target)| target.clone())
+    }
+
+    /// Adds a target.
+    ///
+    /// # Errors
+    /// `Exists`, `BadAddress`, `BadKey`, `TooMuch`, or the database fails.
+    pub fn add_target(&self, target: Target) -> Result<(), LedgerError> {
+        self.put_target(target, Expect::New)
+    }
+
+    /// Replaces what is known of a target.
+    ///
+    /// # Errors
+    /// `Unknown`, `BadAddress`, `BadKey`, `TooMuch`, or the database fails.
+    pub fn set_target(&self, target: Target) -> Result<(), LedgerError> {
+        self.put_target(target, Expect::Known)
+    }
+
+    fn put_target(&self, mut target: Target, expect: Expect) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        check_target(&mut target)?;
+        let known = self.state().targets.get(&target.name).map(|(rev, _)| *rev);
+        expect.check("target", target.name.as_str(), known)?;
+        let rev = tables.targets.put(target.name.as_str(), known, &target)?;
+        self.change(|state| drop(state.targets.insert(target.name.clone(), (rev, target))));
+        Ok(())
+    }
+
+    /// Removes a target. The grants to it are revoked first, as in `remove_user`.
+    ///
+    /// # Errors
+    /// `Unknown`, or the database fails.
+    pub fn remove_target(&self, name: &TargetName, by: &Revoked) -> Result<usize, LedgerError> {
+        let rev = self.state().targets.get(name).map(|(rev, _)| *rev);
+        let rev = rev.ok_or_else(|| LedgerError::Unknown { kind: "target", name: name.to_string() })?;
+        let revoked = self.revoke_where(by, |grant| grant.destination.target == *name)?;
+        let tables = self.tables();
+        tables.targets.delete(name.as_str(), rev)?;
+        self.change(|state| drop(state.targets.remove(name)));
+        Ok(revoked)
+    }
+
+    // Grants.
+
+    /// All grants, by id.
+    pub fn grants(&self) -> Vec<Grant> {
+        self.state().grants.values().map(|(_, grant)| grant.clone()).collect()
+    }
+
+    /// One grant.
+    pub fn grant(&self, id: &GrantId) -> Option<Grant> {
+        self.state().grants.get(id).map(|(_, grant)| grant.clone())
+    }
+
+    /// Stores a new grant; whether a rule lets it take effect is `grant_effect`'s question.
+    ///
+    /// # Errors
+    /// `Unknown` person or target, `Exists`, `TooMuch`, or the database fails.
+    pub fn add_grant(&self, grant: Grant) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        at_most("bytes of a reason", grant.reason.len(), TEXT_BYTES_MAX)?;
+        {
+            let state = self.state();
+            let target = &grant.destination.target;
+            let unknown = |kind, name: &str| LedgerError::Unknown { kind, name: name.to_owned() };
+            state.users.get(&grant.user).ok_or_else(|| unknown("user", grant.user.as_str()))?;
+            state.targets.get(target).ok_or_else(|| unknown("target", target.as_str()))?;
+            Expect::New.check("grant", grant.id.as_str(), state.grants.get(&grant.id).map(|(rev, _)| *rev))?;
+        }
+        let rev = tables.grants.put(grant.id.as_str(), None, &grant)?;
+        self.change(|state| state.set_grant(rev, grant));
+        Ok(())
+    }
+
+    /// Takes a grant back, for good. Live sessions must be judged again after it.
+    ///
+    /// # Errors
+    /// `Unknown`, `Over` if it holds no more, or the database fails.
+    pub fn revoke_grant(&self, id: &GrantId, by: Revoked) -> Result<Grant, LedgerError> {
+        let tables = self.tables();
+        let known = self.state().grants.get(id).cloned();
+        let (rev, mut grant) = known.ok_or_else(|| LedgerError::Unknown { kind: "grant", name: id.to_string() })?;
+        match grant.state(by.at) {
+            GrantState::Scheduled | GrantState::Active => {}
+            state @ (GrantState::Ended | GrantState::Revoked) => {
+                return Err(LedgerError::Over { grant: id.clone(), state });
+            }
+        }
+        grant.revoked = Some(by);
+        let rev = tables.grants.put(id.as_str(), Some(rev), &grant)?;
+        self.change(|state| state.set_grant(rev, grant.clone()));
+        Ok(grant)
+    }
+
+    fn revoke_where(&self, by: &Revoked, which: impl Fn(&Grant) -> bool) -> Result<usize, LedgerError> {
+        let open = |grant: &Grant| matches!(grant.state(by.at), GrantState::Scheduled | GrantState::Active);
+        let ids: Vec<GrantId> =
+            self.grants().into_iter().filter(|grant| open(grant) && which(grant)).map(|grant| grant.id).collect();
+        for id in &ids {
+            self.revoke_grant(id, by.clone())?;
+        }
+        Ok(ids.len())
+    }
+}
+
+impl State {
+    fn policy(&self) -> Arc<PolicySet> {
+        self.policy.clone().unwrap_or_else(|| Arc::new(PolicySet::empty()))
+    }
+
+    fn parties(&self, user: &UserName, destination: &Destination) -> Result<(&User, &Target), Denial> {
+        let (_, person) = self.users.get(user).ok_or(Denial::UnknownUser)?;
+        let (_, target) = self.targets.get(&destination.target).ok_or(Denial::UnknownTarget)?;
+        Ok((person, target))
+    }
+
+    fn check_keys(&self, user: &User) -> Result<(), LedgerError> {
+        for key in &user.keys {
+            if let Some(owner) = self.owners.get(&key.fingerprint).filter(|owner| **owner != user.name) {
+                return Err(LedgerError::KeyTaken { fingerprint: key.fingerprint.clone(), owner: owner.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn set_user(&mut self, rev: Rev, user: User) {
+        self.drop_user(&user.name);
+        for key in &user.keys {
+            self.owners.insert(key.fingerprint.clone(), user.name.clone());
+        }
+        self.users.insert(user.name.clone(), (rev, user));
+    }
+
+    fn drop_user(&mut self, name: &UserName) {
+        self.owners.retain(|_, owner| owner != name);
+        self.users.remove(name);
+    }
+
+    fn set_grant(&mut self, rev: Rev, grant: Grant) {
+        let place = (grant.user.clone(), grant.destination.clone());
+        self.by_place.entry(place).or_default().insert(grant.id.clone());
+        self.grants.insert(grant.id.clone(), (rev, grant));
+    }
+}
+
+/// What a change finds in the state.
+#[derive(Clone, Copy)]
+enum Expect {
+    New,
+    Known,
+}
+
+impl Expect {
+    fn check(self, kind: &'static str, name: &str, known: Option<Rev>) -> Result<(), LedgerError> {
+        match (self, known) {
+            (Self::New, Some(_)) => Err(LedgerError::Exists { kind, name: name.to_owned() }),
+            (Self::Known, None) => Err(LedgerError::Unknown { kind, name: name.to_owned() }),
+            (Self::New, None) | (Self::Known, Some(_)) => Ok(()),
+        }
+    }
+}
+
+fn question<'a>(
+    person: &'a User,
+    target: &'a Target,
+    destination: &'a Destination,
+    channel: Option<ChannelClass>,
+) -> Question<'a> {
+    Question {
+        user: &person.name,
+        groups: &person.groups,
+        target: &target.name,
+        labels: &target.labels,
+        account: &destination.account,
+        channel,
+    }
+}
+
+fn check_target(target: &mut Target) -> Result<(), LedgerError> {
+    target.address = address(&target.address)?;
+    at_most("host keys of one target", target.host_keys.len(), KEYS_MAX)?;
+    at_most("labels of one target", target.labels.len(), NAMES_MAX)?;
+    at_most("accounts of one target", target.accounts.len(), NAMES_MAX)?;
+    for text in target.labels.iter().flat_map(|(key, value)| [key, value]) {
+        at_most("bytes of a label", text.len(), TEXT_BYTES_MAX / 4)?;
+    }
+    let mut keys = Vec::new();
+    for text in &target.host_keys {
+        let key = plain(&public_key(text)?)?;
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    target.host_keys = keys;
+    Ok(())
+}
+
+fn at_most(what: &'static str, count: usize, most: usize) -> Result<(), LedgerError> {
+    if count > most { Err(LedgerError::TooMuch { what, most }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,398 @@
-//! To come.
+//! The vault: the secrets of targets, and the bastion's own keys. A secret leaves it only for a permit.
+//!
+//! ```text
+//! master key --HKDF--> vault key --seals--> a random key per secret and version --seals--> the secret
+//! ```
+//!
+//! Both seals are bound to the table, the name, the version and the kind, so that no sealed part serves anywhere
+//! else. The state database seals the whole once more.
+//!
+//! An attacker who can write in the state directory can remove a secret or bring an older one back; only who has
+//! the master key too can read one. In memory: our copies are zeroed; ring's key schedules and the copies that
+//! russh makes of passwords and keys while it logs in are theirs.
+
+mod private_key;
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
+use ssh_key::private::{Ed25519Keypair, KeypairData};
+use ssh_key::{HashAlg, PrivateKey};
+use zeroize::Zeroizing;
+
+use crate::db::{CryptoFailed, Db, DbError, SealingKey, Table};
+use crate::grant::Permit;
+use crate::model::{Destination, Timestamp};
+use crate::secret::Secret;
+pub use private_key::KeyFault;
+
+const SECRETS: &str = "secrets";
+const BASTION_KEYS: &str = "bastion-keys";
+const HOST_KEY: &str = "host-key";
+const HOST_CA: &str = "host-ca";
+
+/// The secrets under the master key.
+#[derive(Debug)]
+pub struct Vault {
+    db: Db,
+    key: SealingKey,
+    secrets: Table<Entry>,
+    bastion_keys: Table<Sealed>,
+}
+
+/// What an operator stores for one account on one target.
+#[derive(Debug)]
+pub enum SecretValue {
+    /// A password; also given through keyboard-interactive.
+    Password(Secret<String>),
+    /// A private key in OpenSSH's format. The passphrase opens it once, now, and is not kept.
+    PrivateKey {
+        /// The file's text.
+        openssh: Secret<String>,
+        /// What it is encrypted under, if it is.
+        passphrase: Option<Secret<String>>,
+    },
+}
+
+/// How an account logs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretKind {
+    /// By password.
+    Password,
+    /// By private key.
+    PrivateKey,
+}
+
+impl fmt::Display for SecretKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Password => "password",
+            Self::PrivateKey => "private-key",
+        })
+    }
+}
+
+/// What may be told of a stored secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SecretInfo {
+    /// The account and target that it logs in to.
+    pub destination: Destination,
+    /// How.
+    pub kind: SecretKind,
+    /// From 1; grows with every change, over removals too.
+    pub version: u32,
+    /// When this version was stored.
+    pub set_at: Timestamp,
+    /// The private key's, as `ssh-keygen -l` shows it.
+    pub fingerprint: Option<String>,
+}
+
+/// A secret unsealed for one permit. Only the vault makes one.
+pub struct Credential(Unsealed);
+
+enum Unsealed {
+    Password(Secret<String>),
+    Key(Box<PrivateKey>),
+}
+
+/// What a credential is, lent for logging in.
+pub enum CredentialKind<'a> {
+    /// A password.
+    Password(&'a Secret<String>),
+    /// A private key.
+    Key(&'a PrivateKey),
+}
+
+impl Credential {
+    /// Lends what is needed to log in.
+    pub fn kind(&self) -> CredentialKind<'_> {
+        match &self.0 {
+            Unsealed::Password(password) => CredentialKind::Password(password),
+            Unsealed::Key(key) => CredentialKind::Key(key),
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(<secret>)")
+    }
+}
+
+impl fmt::Debug for CredentialKind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Password(_) => "Password(<secret>)",
+            Self::Key(_) => "Key(<secret>)",
+        })
+    }
+}
+
+/// One destination's entry.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    version: u32,
+    at: Timestamp,
+    /// Nothing: it was removed. The entry stays, so that versions go on.
+    secret: Option<Stored>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    kind: SecretKind,
+    fingerprint: Option<String>,
+    sealed: Sealed,
+}
+
+/// A key sealed under the vault key, and a secret sealed under that key; base64.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    key: String,
+    value: String,
+}
+
+impl Vault {
+    /// The vault in this state database.
+    ///
+    /// # Errors
+    /// `Db` if the cryptographic library fails.
+    pub fn open(db: &Db) -> Result<Self, VaultError> {
+        let key = db.sealing_key("vault").map_err(VaultError::Db)?;
+        let (secrets, bastion_keys) = (db.table(SECRETS), db.table(BASTION_KEYS));
+        Ok(Self { db: db.clone(), key, secrets, bastion_keys })
+    }
+
+    /// Stores a secret for a destination in place of the one that is there; returns its version. Durable on return.
+    ///
+    /// # Errors
+    /// `Key` if a private key cannot be used for logging in; `Empty`.
+    pub fn set(&self, destination: &Destination, value: SecretValue, now: Timestamp) -> Result<u32, VaultError> {
+        let (kind, fingerprint, plain) = match value {
+            SecretValue::Password(password) => {
+                if password.expose().is_empty() {
+                    return Err(VaultError::Empty);
+                }
+                (SecretKind::Password, None, Zeroizing::new(password.expose().as_bytes().to_vec()))
+            }
+            SecretValue::PrivateKey { openssh, passphrase } => {
+                let key = private_key::read(&openssh, passphrase.as_ref()).map_err(VaultError::Key)?;
+                let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
+                (SecretKind::PrivateKey, Some(fingerprint), to_bytes(&key)?)
+            }
+        };
+        let name = destination.to_string();
+        let found = self.secrets.get(&name).map_err(VaultError::Db)?;
+        let version = found.as_ref().map_or(1, |(_, entry)| entry.version.saturating_add(1));
+        let sealed = self.seal(&Place::secret(&name, version, kind), plain)?;
+        let entry = Entry { version, at: now, secret: Some(Stored { kind, fingerprint, sealed }) };
+        self.secrets.put(&name, found.map(|(rev, _)| rev), &entry).map_err(VaultError::Db)?;
+        Ok(version)
+    }
+
+    /// Removes the secret of a destination. Durable on return.
+    ///
+    /// # Errors
+    /// `NoSecret` if there is none.
+    pub fn remove(&self, destination: &Destination) -> Result<(), VaultError> {
+        let name = destination.to_string();
+        match self.secrets.get(&name).map_err(VaultError::Db)? {
+            Some((rev, Entry { version, at, secret: Some(_) })) => {
+                let gone = Entry { version, at, secret: None };
+                self.secrets.put(&name, Some(rev), &gone).map(|_| ()).map_err(VaultError::Db)
+            }
+            Some((_, Entry { secret: None, .. })) | None => Err(VaultError::NoSecret(destination.clone())),
+        }
+    }
+
+    /// What secrets there are, in the order of `account@target`.
+    ///
+    /// # Errors
+    /// `Db`.
+    pub fn list(&self) -> Result<Vec<SecretInfo>, VaultError> {
+        let mut found = Vec::new();
+        for (name, _, Entry { version, at, secret }) in self.secrets.list("").map_err(VaultError::Db)? {
+            let Some(Stored { kind, fingerprint, .. }) = secret else { continue };
+            let destination = Destination::parse(&name).map_err(|_| VaultError::Altered(name))?;
+            found.push(SecretInfo { destination, kind, version, set_at: at, fingerprint });
+        }
+        Ok(found)
+    }
+
+    /// Unseals the secret of the permit's destination. There is no other way to one.
+    ///
+    /// # Errors
+    /// `NoSecret` if none is stored.
+    pub fn credential(&self, permit: &Permit) -> Result<Credential, VaultError> {
+        self.credential_for(permit.destination())
+    }
+
+    fn credential_for(&self, destination: &Destination) -> Result<Credential, VaultError> {
+        let name = destination.to_string();
+        let found = self.secrets.get(&name).map_err(VaultError::Db)?;
+        let Some((_, Entry { version, secret: Some(Stored { kind, sealed, .. }), .. })) = found else {
+            return Err(VaultError::NoSecret(destination.clone()));
+        };
+        let plain = self.unseal(&Place::secret(&name, version, kind), &sealed)?;
+        match kind {
+            SecretKind::Password => {
+                let text = std::str::from_utf8(&plain).map_err(|_| VaultError::Altered(name))?;
+                Ok(Credential(Unsealed::Password(Secret::new(text.to_owned()))))
+            }
+            SecretKind::PrivateKey => {
+                let key = PrivateKey::from_bytes(&plain).map_err(|_| VaultError::Altered(name))?;
+                Ok(Credential(Unsealed::Key(Box::new(key))))
+            }
+        }
+    }
+
+    /// Makes the bastion's host key and its host CA, both Ed25519. Durable on return.
+    ///
+    /// # Errors
+    /// `Db` with `Conflict` if they exist: they are never overwritten.
+    pub fn create_bastion_keys(&self) -> Result<(), VaultError> {
+        let mut batch = self.db.batch();
+        for name in [HOST_KEY, HOST_CA] {
+            let mut seed = Zeroizing::new([0; 32]);
+            SystemRandom::new().fill(seed.as_mut_slice()).map_err(|_| VaultError::Db(DbError::Crypto(CryptoFailed)))?;
+            let pair = KeypairData::from(Ed25519Keypair::from_seed(&seed));
+            let key =
+                PrivateKey::new(pair, format!("doorward {name}")).map_err(|_| VaultError::Altered(name.into()))?;
+            let sealed = self.seal(&Place::bastion(name), to_bytes(&key)?)?;
+            batch.put(&self.bastion_keys, name, None, &sealed).map_err(VaultError::Db)?;
+        }
+        batch.commit().map(|_| ()).map_err(VaultError::Db)
+    }
+
+    /// The key by which users know the bastion.
+    ///
+    /// # Errors
+    /// `NoBastionKey` if it was never made.
+    pub fn host_key(&self) -> Result<PrivateKey, VaultError> {
+        self.bastion_key(HOST_KEY)
+    }
+
+    /// The key that signs host certificates.
+    ///
+    /// # Errors
+    /// `NoBastionKey` if it was never made.
+    pub fn host_ca(&self) -> Result<PrivateKey, VaultError> {
+        self.bastion_key(HOST_CA)
+    }
+
+    fn bastion_key(&self, name: &'static str) -> Result<PrivateKey, VaultError> {
+        let found = self.bastion_keys.get(name).map_err(VaultError::Db)?;
+        let (_, sealed) = found.ok_or(VaultError::NoBastionKey(name))?;
+        let plain = self.unseal(&Place::bastion(name), &sealed)?;
+        PrivateKey::from_bytes(&plain).map_err(|_| VaultError::Altered(name.into()))
+    }
+
+    fn seal(&self, place: &Place<'_>, plain: Zeroizing<Vec<u8>>) -> Result<Sealed, VaultError> {
+        let failed = |error| VaultError::Db(DbError::Crypto(error));
+        let (own, bytes) = SealingKey::random().map_err(failed)?;
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        let bytes = Zeroizing::new(bytes.to_vec());
+        self.key.seal(&place.bound("key"), bytes, &mut key).map_err(failed)?;
+        own.seal(&place.bound("value"), plain, &mut value).map_err(failed)?;
+        Ok(Sealed { key: STANDARD_NO_PAD.encode(key), value: STANDARD_NO_PAD.encode(value) })
+    }
+
+    fn unseal(&self, place: &Place<'_>, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let altered = || VaultError::Altered(place.name.to_owned());
+        let decode = |text: &String| STANDARD_NO_PAD.decode(text).map_err(|_| altered());
+        let key = self.key.open(&place.bound("key"), &decode(&sealed.key)?).ok_or_else(altered)?;
+        let own = SealingKey::from_bytes(&key).map_err(|error| VaultError::Db(DbError::Crypto(error)))?;
+        own.open(&place.bound("value"), &decode(&sealed.value)?).ok_or_else(altered)
+    }
+}
+
+/// Where a secret belongs; its seals open nowhere else.
+struct Place<'a> {
+    table: &'static str,
+    name: &'a str,
+    version: u32,
+    kind: SecretKind,
+}
+
+impl<'a> Place<'a> {
+    fn secret(name: &'a str, version: u32, kind: SecretKind) -> Self {
+        Self { table: SECRETS, name, version, kind }
+    }
+
+    fn bastion(name: &'a str) -> Self {
+        Self { table: BASTION_KEYS, name, version: 1, kind: SecretKind::PrivateKey }
+    }
+
+    /// `table 0 name 0 kind 0 part 0 version`: no part holds a zero byte, and the version is of fixed length.
+    fn bound(&self, part: &str) -> Vec<u8> {
+        let mut bytes = format!("{}\0{}\0{}\0{part}\0", self.table, self.name, self.kind).into_bytes();
+        bytes.extend_from_slice(&self.version.to_be_bytes());
+        bytes
+    }
+}
+
+fn to_bytes(key: &PrivateKey) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    key.to_bytes().map_err(|error| VaultError::Key(KeyFault::Broken(error.to_string())))
+}
+
+/// Why the vault did not do what it was asked. Nothing of a secret is in it.
+#[derive(Debug)]
+pub enum VaultError {
+    /// No secret is stored for this destination.
+    NoSecret(Destination),
+    /// The bastion's own key was never made.
+    NoBastionKey(&'static str),
+    /// The password is empty.
+    Empty,
+    /// The private key cannot be used.
+    Key(KeyFault),
+    /// A stored secret does not open, or is not what it should be.
+    Altered(String),
+    /// The state database failed.
+    Db(DbError),
+}
+
+impl VaultError {
+    /// What the operator can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSecret(destination) => Some(format!("store one: doorward secret set {destination}")),
+            Self::NoBastionKey(_) | Self::Altered(_) => Some("restore `state/` from the backup".into()),
+            Self::Key(fault) => fault.hint().map(str::to_owned),
+            Self::Db(error) => error.hint().map(str::to_owned),
+            Self::Empty => None,
+        }
+    }
+}
+
+impl fmt::Display for VaultError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSecret(destination) => write!(f, "no secret is stored for `{destination}`"),
+            Self::NoBastionKey(name) => write!(f, "the bastion has no `{name}`"),
+            Self::Empty => f.write_str("the password is empty"),
+            Self::Key(fault) => fault.fmt(f),
+            Self::Altered(name) => write!(f, "the stored secret `{name}` was altered"),
+            Self::Db(DbError::TooLarge { .. }) => f.write_str("the secret is too large: about 8 KiB is the limit"),
+            Self::Db(_) => f.write_str("the vault cannot use the state database"),
+        }
+    }
+}
+
+impl std::error::Error for VaultError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Db(error) => Some(error),
+            Self::NoSecret(_) | Self::NoBastionKey(_) | Self::Empty | Self::Key(_) | Self::Altered(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,361 @@
-//! To come.
+//! Recordings on disk: segments, closing, recovery, reading.
+//!
+//! ```text
+//! rec/2026/11/21/<session>/          directories 0700, files 0600
+//!     0/000000.cast                  channel 0: the session's own facts
+//!     1/000000.cast 000001.cast ...  one stream per channel; append only, never truncated or rewritten
+//!     closed.json                    written once, when the session has ended
+//!     recovered.json                 written once, by the start after a crash that left it open
+//! ```
+//!
+//! A line is on disk when the sync that covers it has returned; until then its bytes may be missing or torn. So
+//! what is on disk is complete lines and at most one torn line at the end of a channel's last segment.
+//!
+//! An attacker who can write here can delete or change recordings, and can make new ones. He gets nothing run
+//! and nothing beyond this directory: ids, channel and segment numbers are parsed, never pasted into a path.
+
+mod catalog;
+mod recovery;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cast::ReadError;
+use crate::durable;
+use crate::model::{ChannelClass, ChannelNumber, Exit, SessionId, Timestamp};
+
+pub use catalog::{Catalog, End, Events, Filter, Listed, StoredChannel, StoredRecording, Summary};
+pub use recovery::{RecoveryReport, recover};
+pub use segment::ChannelWriter;
+
+/// The version of the layout, in every file that this module writes as JSON.
+const FORMAT: u32 = 1;
+
+/// The directory `rec/` of a state directory.
+#[derive(Debug, Clone)]
+pub struct StoreRoot {
+    directory: PathBuf,
+}
+
+impl StoreRoot {
+    /// The store in `directory`, which need not exist yet.
+    pub fn at(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where a session's recording is: by the day, in UTC, on which its id was made.
+    ///
+    /// `None` if the id has the form of one and is none.
+    pub fn session_directory(&self, session: &SessionId) -> Option<PathBuf> {
+        let (year, month, day) = started(session)?.date();
+        Some(self.directory.join(format!("{year:04}/{month:02}/{day:02}")).join(session.as_str()))
+    }
+
+    /// Creates a session's directory. It is durable once `sync_session` has returned.
+    ///
+    /// # Errors
+    /// `Create` if the file system refuses, `NotFound` if the id is none.
+    pub fn create_session(&self, disk: &Arc<dyn Disk>, session: &SessionId) -> Result<PathBuf, StoreError> {
+        let path = self.session_directory(session).ok_or_else(|| StoreError::NotFound { session: session.clone() })?;
+        let failed = |source| StoreError::Create { path: path.clone(), source };
+        if let Some(day) = path.parent() {
+            disk.create_directories(day).map_err(failed)?;
+        }
+        disk.create_directory(&path).map_err(failed)?;
+        Ok(path)
+    }
+
+    /// Makes the entry of a session's directory durable.
+    ///
+    /// # Errors
+    /// `Create` if the file system fails.
+    pub fn sync_session(disk: &Arc<dyn Disk>, path: &Path) -> Result<(), StoreError> {
+        let day = path.parent().unwrap_or(path);
+        disk.sync_directory(day).map_err(|source| StoreError::Create { path: day.to_owned(), source })
+    }
+}
+
+/// When a session's id was made.
+fn started(session: &SessionId) -> Option<Timestamp> {
+    let id = ulid::Ulid::from_string(session.as_str()).ok()?;
+    Some(Timestamp::from_millis(i64::try_from(id.timestamp_ms()).ok()?))
+}
+
+/// What went over one direction of a channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// How many bytes.
+    pub bytes: u64,
+    /// SHA-256 over all of them in hex, where the recording does not hold them all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// One channel in `closed.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedChannel {
+    /// Its number.
+    pub number: ChannelNumber,
+    /// What it was for; none for channel 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<ChannelClass>,
+    /// How many segments it has.
+    pub segments: u32,
+    /// How many bytes they have.
+    pub bytes: u64,
+    /// Input that was recorded.
+    pub stdin: Counted,
+    /// Standard output.
+    pub stdout: Counted,
+    /// Standard error.
+    pub stderr: Counted,
+    /// How the program ended, where the target said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// Why the recording of this channel stopped, if it failed. What was shown until then is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// The content of `closed.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// The layout's version.
+    pub format: u32,
+    /// The session.
+    pub session: SessionId,
+    /// Why it ended.
+    pub end: String,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// How long it lasted, in milliseconds of the monotonic clock.
+    pub duration_ms: u64,
+    /// Its channels, by number.
+    pub channels: Vec<ClosedChannel>,
+}
+
+impl Closed {
+    /// The record of an end, in the present format.
+    pub fn new(
+        session: SessionId,
+        end: String,
+        ended: Timestamp,
+        duration_ms: u64,
+        channels: Vec<ClosedChannel>,
+    ) -> Self {
+        Self { format: FORMAT, session, end, ended, duration_ms, channels }
+    }
+
+    /// Writes `closed.json` into a session's directory; durable on return.
+    ///
+    /// # Errors
+    /// `Write`; the next start then closes the recording as interrupted.
+    pub fn write(&self, disk: &Arc<dyn Disk>, directory: &Path) -> Result<(), StoreError> {
+        let path = directory.join("closed.json");
+        disk.create_whole(&path, &json(self)).map_err(|source| StoreError::Write { path, source })
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    // Our own types, which have string keys only, always have a JSON form.
+    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Why the store failed.
+#[derive(Debug)]
+pub enum StoreError {
+    /// There is no such recording.
+    NotFound {
+        /// What was asked for.
+        session: SessionId,
+    },
+    /// A file or directory could not be made.
+    Create {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file could not be written or synced.
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file or directory could not be read.
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A segment, or a line of it, is damaged.
+    Segment {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: ReadError,
+    },
+    /// A file is not what this module writes.
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound { session } => write!(f, "there is no recording `{session}`"),
+            Self::Create { path, .. } => write!(f, "cannot create `{}`", path.display()),
+            Self::Write { path, .. } => write!(f, "cannot write `{}`", path.display()),
+            Self::Read { path, .. } => write!(f, "cannot read `{}`", path.display()),
+            Self::Segment { path, .. } => write!(f, "segment `{}` is damaged", path.display()),
+            Self::Damaged { path, why } => write!(f, "`{}` is damaged: {why}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Create { source, .. } | Self::Write { source, .. } | Self::Read { source, .. } => Some(source),
+            Self::Segment { source, .. } => Some(source),
+            Self::NotFound { .. } | Self::Damaged { .. } => None,
+        }
+    }
+}
+
+/// What the store asks of a file system, so that tests can make it fail.
+///
+/// Calls block. Different files may be used at once from different threads.
+pub trait Disk: fmt::Debug + Send + Sync {
+    /// Creates `path` and its missing parents, mode 0700; durable on return. It may exist.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn create_directories(&self, path: &Path) -> io::Result<()>;
+
+    /// Creates one directory, mode 0700, that must not exist. Durable once its parent is synced.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn create_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Creates a file, mode 0600, that must not exist and can only be appended to. Durable once it and its
+    /// directory are synced.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn create_segment(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>>;
+
+    /// Makes the entries of a directory durable.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Creates a file that is whole or not there, whenever the process or the power stops. Durable on return.
+    ///
+    /// # Errors
+    /// What the file system says; `AlreadyExists` if the file is there.
+    fn create_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// How many bytes an unprivileged process can still write in the file system of `path`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+
+    /// Writes, syncs and removes a small file in a directory.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn probe(&self, directory: &Path) -> io::Result<()>;
+}
+
+/// A segment that is being written.
+pub trait SegmentFile: fmt::Debug + Send {
+    /// Appends from the start of `bytes` and returns how many it took, as `write(2)`.
+    ///
+    /// # Errors
+    /// What the file system says; nothing was taken then.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Makes all that was appended durable. After an error it must not be called again: Linux forgets the
+    /// pages that it could not write and reports success the next time.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// The file systems of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LocalDisk;
+
+impl Disk for LocalDisk {
+    fn create_directories(&self, path: &Path) -> io::Result<()> {
+        durable::create_directories(path)
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        std::fs::DirBuilder::new().mode(0o700).create(path)
+    }
+
+    fn create_segment(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
+        Ok(Box::new(OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?))
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn create_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        // Only the process that holds the state directory's lock writes here, so nothing comes in between.
+        if path.try_exists()? {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        }
+        durable::replace(path, bytes, 0o600)
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn probe(&self, directory: &Path) -> io::Result<()> {
+        let path = directory.join(".probe");
+        durable::replace(&path, &[b'\n'; 4096], 0o600)?;
+        std::fs::remove_file(&path)
+    }
+}
+
+impl SegmentFile for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}

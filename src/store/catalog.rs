@@ -1,0 +1,391 @@
+//! Finding and reading recordings. One that is broken is said to be, and does not hide the others.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::recovery::Recovered;
+use super::{Closed, ClosedChannel, StoreError, StoreRoot, started};
+use crate::cast::{Ending, Header, Reader, Timed};
+use crate::model::{ChannelNumber, Destination, GrantId, RuleId, SessionId, TargetName, Timestamp, UserName};
+
+/// `closed.json` and `recovered.json` are far smaller.
+const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// The recordings of a store. Its calls block.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    root: StoreRoot,
+}
+
+/// Which recordings to list; nothing set means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only of this person.
+    pub user: Option<UserName>,
+    /// Only of this machine.
+    pub target: Option<TargetName>,
+    /// Only those that started at this time or later.
+    pub since: Option<Timestamp>,
+}
+
+/// One line of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listed {
+    /// A recording.
+    Recording(Box<Summary>),
+    /// Something that is none, or no more.
+    Damaged {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong, causes included.
+        why: String,
+    },
+}
+
+/// How a recording ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// As a session ends.
+    Closed {
+        /// Why.
+        reason: String,
+    },
+    /// The bastion stopped while it ran. All that the user saw is there.
+    Interrupted,
+    /// It has not: the session is live, or the bastion stopped and has not been started since.
+    Open,
+}
+
+/// What a listing says of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The session.
+    pub session: SessionId,
+    /// The person.
+    pub user: UserName,
+    /// Where to.
+    pub destination: Destination,
+    /// When it started.
+    pub started: Timestamp,
+    /// How long it lasted, up to the last event if it was interrupted; unknown while it is open.
+    pub duration: Option<Duration>,
+    /// How it ended.
+    pub end: End,
+    /// How many bytes its segments have.
+    pub bytes: u64,
+    /// How many channels it had, without channel 0.
+    pub channels: u32,
+    /// The rule that allowed it.
+    pub rule: RuleId,
+    /// The hash of the policy set of then.
+    pub policy: String,
+    /// The grant, where the rule required one.
+    pub grant: Option<GrantId>,
+    /// The grant's reason.
+    pub reason: Option<String>,
+    /// Where the user came from.
+    pub client: String,
+}
+
+/// A recording to read.
+#[derive(Debug, Clone)]
+pub struct StoredRecording {
+    /// What a listing says of it.
+    pub summary: Summary,
+    /// Its channels by number; 0 is the session's own facts.
+    pub channels: Vec<StoredChannel>,
+    /// What could not be read of it, causes included. While a channel is being opened, that channel.
+    pub damage: Vec<String>,
+    directory: PathBuf,
+    /// Why `closed.json` or `recovered.json` cannot be read.
+    ending_damage: Option<String>,
+}
+
+/// One channel of a recording.
+#[derive(Debug, Clone)]
+pub struct StoredChannel {
+    /// Its number.
+    pub number: ChannelNumber,
+    /// The header of its first segment.
+    pub header: Header,
+    /// Its segments, in order.
+    pub segments: Vec<PathBuf>,
+    /// What was counted, if the session was closed.
+    pub closed: Option<ClosedChannel>,
+}
+
+impl Catalog {
+    /// The recordings in `root`.
+    pub fn new(root: StoreRoot) -> Self {
+        Self { root }
+    }
+
+    /// The recordings that `filter` names, oldest first. Damaged ones are always among them.
+    pub fn list(&self, filter: &Filter) -> Vec<Listed> {
+        let mut listed = Vec::new();
+        for found in sessions(&self.root, filter.since) {
+            match found.and_then(|(session, path)| read(&session, &path)) {
+                Ok(StoredRecording { summary, ending_damage: Some(why), directory, .. })
+                    if summary.end == End::Open =>
+                {
+                    // Whether it is live cannot be told; that it is damaged can.
+                    listed.push(Listed::Damaged { path: directory, why });
+                }
+                Ok(StoredRecording { summary, .. }) => {
+                    let wanted = filter.user.as_ref().is_none_or(|user| *user == summary.user)
+                        && filter.target.as_ref().is_none_or(|target| *target == summary.destination.target)
+                        && filter.since.is_none_or(|since| since <= summary.started);
+                    if wanted {
+                        listed.push(Listed::Recording(Box::new(summary)));
+                    }
+                }
+                Err((path, error)) => listed.push(Listed::Damaged { path, why: chain(&error) }),
+            }
+        }
+        listed
+    }
+
+    /// One recording.
+    ///
+    /// # Errors
+    /// `NotFound`, or why its facts cannot be read.
+    pub fn open(&self, session: &SessionId) -> Result<StoredRecording, StoreError> {
+        let not_found = || StoreError::NotFound { session: session.clone() };
+        let path = self.root.session_directory(session).ok_or_else(not_found)?;
+        if !path.is_dir() {
+            return Err(not_found());
+        }
+        read(session, &path).map_err(|(_, error)| error)
+    }
+}
+
+impl StoredChannel {
+    /// Its entries over all segments; times are since the session opened.
+    pub fn events(&self) -> Events {
+        Events { segments: self.segments.clone().into_iter(), reading: None, torn: None }
+    }
+}
+
+/// The entries of a channel, read as they are asked for. An error is about one line or one segment, and reading
+/// goes on after it.
+#[derive(Debug)]
+pub struct Events {
+    segments: std::vec::IntoIter<PathBuf>,
+    reading: Option<(PathBuf, Reader<BufReader<File>>)>,
+    torn: Option<(PathBuf, u64)>,
+}
+
+impl Events {
+    /// The segment, of those read so far, that ends in a torn line, and the length of what is good in it.
+    pub fn torn(&self) -> Option<(&Path, u64)> {
+        self.torn.as_ref().map(|(path, valid_len)| (path.as_path(), *valid_len))
+    }
+}
+
+impl Iterator for Events {
+    type Item = Result<Timed, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some((path, reader)) = &mut self.reading {
+                match reader.next() {
+                    Some(Ok(timed)) => return Some(Ok(timed)),
+                    Some(Err(source)) => return Some(Err(StoreError::Segment { path: path.clone(), source })),
+                    None => {
+                        if let Ending::Torn { valid_len } = reader.ending() {
+                            self.torn = Some((path.clone(), valid_len));
+                        }
+                        self.reading = None;
+                    }
+                }
+            }
+            let path = self.segments.next()?;
+            match open_segment(&path) {
+                Ok(reader) => self.reading = Some((path, reader)),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+/// A segment, its header read.
+pub(super) fn open_segment(path: &Path) -> Result<Reader<BufReader<File>>, StoreError> {
+    let file = File::open(path).map_err(|source| StoreError::Read { path: path.to_owned(), source })?;
+    Reader::new(BufReader::with_capacity(64 * 1024, file))
+        .map_err(|source| StoreError::Segment { path: path.to_owned(), source })
+}
+
+type Found = Result<(SessionId, PathBuf), (PathBuf, StoreError)>;
+
+/// The sessions of the store by id, from the day of `since` on; directories that cannot be read as errors.
+pub(super) fn sessions(root: &StoreRoot, since: Option<Timestamp>) -> Vec<Found> {
+    let mut found = Vec::new();
+    // Year, month, day: directories with numbers for names.
+    let mut days = vec![(Vec::<i64>::new(), root.directory().to_owned())];
+    for _ in 0..3 {
+        let mut deeper = Vec::new();
+        for (date, path) in days {
+            match entries(&path) {
+                Ok(names) => deeper.extend(names.into_iter().filter_map(|name| {
+                    let mut date = date.clone();
+                    date.push(name.parse().ok()?);
+                    Some((date, path.join(name)))
+                })),
+                Err(error) => found.push(Err((path, error))),
+            }
+        }
+        days = deeper;
+    }
+    let first = since.map(|since| {
+        let (year, month, day) = since.date();
+        vec![i64::from(year), i64::from(month), i64::from(day)]
+    });
+    days.retain(|(date, _)| first.as_ref().is_none_or(|first| date >= first));
+    for (_, path) in days {
+        match entries(&path) {
+            Ok(names) => found.extend(names.into_iter().filter_map(|name| {
+                let session = SessionId::parse(&name).ok()?;
+                started(&session)?;
+                Some(Ok((session, path.join(name))))
+            })),
+            Err(error) => found.push(Err((path, error))),
+        }
+    }
+    found.sort_by(|a, b| match (a, b) {
+        (Ok((a, _)), Ok((b, _))) => a.cmp(b),
+        (Err((a, _)), Err((b, _))) => a.cmp(b),
+        (Ok(_), Err(_)) => std::cmp::Ordering::Less,
+        (Err(_), Ok(_)) => std::cmp::Ordering::Greater,
+    });
+    found
+}
+
+/// The names in a directory that are UTF-8, sorted; none if it is not there.
+fn entries(path: &Path) -> Result<Vec<String>, StoreError> {
+    let failed = |source| StoreError::Read { path: path.to_owned(), source };
+    let listing = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing.map_err(failed)?,
+    };
+    let mut names = Vec::new();
+    for entry in listing {
+        names.extend(entry.map_err(failed)?.file_name().into_string().ok());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The channels of a session and their segments, by number.
+pub(super) fn channels(session: &Path) -> Result<Vec<(ChannelNumber, Vec<PathBuf>)>, StoreError> {
+    let mut found = Vec::new();
+    for name in entries(session)? {
+        let Some(number) = name.parse().ok().filter(|number: &u32| number.to_string() == name) else { continue };
+        let directory = session.join(&name);
+        let segments = entries(&directory)?.into_iter().filter(|name| {
+            name.strip_suffix(".cast").is_some_and(|stem| stem.len() >= 6 && stem.parse::<u32>().is_ok())
+        });
+        found.push((ChannelNumber(number), segments.map(|name| directory.join(name)).collect()));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A JSON file of ours; `None` if it is not there.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    let failed = |source| StoreError::Read { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(failed)?,
+    };
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, JSON_BYTES_MAX), &mut bytes).map_err(failed)?;
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| StoreError::Damaged { path: path.to_owned(), why: error.to_string() })
+}
+
+fn read(session: &SessionId, path: &Path) -> Result<StoredRecording, (PathBuf, StoreError)> {
+    let here = |error| (path.to_owned(), error);
+    let mut damage = Vec::new();
+    let closed: Option<Closed> = read_or_note(&path.join("closed.json"), &mut damage);
+    let recovered: Option<Recovered> = read_or_note(&path.join("recovered.json"), &mut damage);
+    let ending_damage = damage.first().cloned();
+    let mut note = |error: StoreError| damage.push(chain(&error));
+    let mut stored = Vec::new();
+    let mut bytes = 0_u64;
+    for (number, segments) in channels(path).map_err(here)? {
+        bytes = segments.iter().fold(bytes, |sum, segment| sum.saturating_add(file_len(segment)));
+        let first = segments.first().ok_or_else(|| StoreError::Damaged {
+            path: path.join(number.to_string()),
+            why: String::from("the channel has no segment"),
+        });
+        let header = first.and_then(|first| open_segment(first)).map(|reader| reader.header().clone());
+        let header = match header {
+            Ok(header) if header.doorward.session == *session && header.doorward.channel == number => header,
+            Ok(_) => {
+                let why = String::from("it is of another session or channel");
+                note(StoreError::Damaged { path: path.join(number.to_string()), why });
+                continue;
+            }
+            Err(error) => {
+                note(error);
+                continue;
+            }
+        };
+        let closed = closed.as_ref().and_then(|closed| closed.channels.iter().find(|one| one.number == number));
+        stored.push(StoredChannel { number, header, segments, closed: closed.cloned() });
+    }
+    let Some(facts) = stored.first().map(|first| first.header.doorward.clone()) else {
+        let why = damage.pop().unwrap_or_else(|| String::from("the bastion stopped before the session began"));
+        return Err(here(StoreError::Damaged { path: path.to_owned(), why }));
+    };
+    let channels = stored.iter().filter(|channel| channel.number.0 != 0).count();
+    let (end, duration_ms) = match (closed, recovered) {
+        (Some(closed), _) => (End::Closed { reason: closed.end }, Some(closed.duration_ms)),
+        (None, Some(recovered)) => (End::Interrupted, Some(recovered.duration_ms)),
+        (None, None) => (End::Open, None),
+    };
+    let summary = Summary {
+        session: session.clone(),
+        user: facts.user,
+        destination: Destination { account: facts.account, target: facts.target },
+        started: started(session).unwrap_or(Timestamp::from_millis(0)),
+        duration: duration_ms.map(Duration::from_millis),
+        end,
+        bytes,
+        channels: u32::try_from(channels).unwrap_or(u32::MAX),
+        rule: facts.rule,
+        policy: facts.policy,
+        grant: facts.grant,
+        reason: facts.reason,
+        client: facts.client,
+    };
+    Ok(StoredRecording { summary, channels: stored, damage, directory: path.to_owned(), ending_damage })
+}
+
+fn read_or_note<T: DeserializeOwned>(path: &Path, damage: &mut Vec<String>) -> Option<T> {
+    read_json(path).unwrap_or_else(|error| {
+        damage.push(chain(&error));
+        None
+    })
+}
+
+fn file_len(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// An error and its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
