@@ -1,1 +1,7 @@
-//! To come.
+//! Connections from bastion users: accept, limits, handshake, login.
+
+mod limits;
+pub mod ssh;
+
+pub use limits::Limits;
+pub use ssh::{ChannelStart, Connection, Request, Settings, UserSink, UserSource, Wanted, serve};

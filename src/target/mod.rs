@@ -1,1 +1,5 @@
-//! To come.
+//! The leg to a target: dial, check the host key, log in, open channels.
+
+pub mod ssh;
+
+pub use ssh::{DialError, Leg, Settings, scan};

@@ -1,0 +1,553 @@
+//! The SSH listener (RFC 4252, RFC 4254): accepts, logs in by public key, and turns what a client asks for
+//! into `Request`s. What is not in the tables here is refused.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, SshId, cipher};
+use ssh_key::PrivateKey;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use super::limits::{Limits, Place};
+use crate::authn::{self, Authenticated};
+use crate::ledger::Ledger;
+use crate::model::{InvalidName, Login, Program, Terminal, TerminalSize};
+use crate::wire::channel::{ChannelSink, ChannelSource, split};
+use crate::wire::{
+    CHANNEL_MESSAGES_MAX, Cut, CutStream, IDENTIFICATION, PACKET_BYTES_MAX, WINDOW_BYTES, algorithms, rekey_limits,
+};
+
+/// Limits of the listener.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long a stranger may take to log in.
+    pub login_grace: Duration,
+    /// A keepalive after so long without a byte from the client.
+    pub keepalive: Duration,
+    /// So many unanswered keepalives end the connection.
+    pub keepalive_max: usize,
+    /// Shown before the login; empty for none.
+    pub banner: String,
+    /// Strangers at once, overall and for one address.
+    pub limits: Limits,
+    /// Names of environment variables that may pass; `*` at the end stands for any rest.
+    pub environment: Vec<String>,
+    /// New keys after so many bytes in one direction.
+    pub rekey_bytes: usize,
+    /// Channels that one connection may have open.
+    pub channels_max: usize,
+}
+
+/// A channel's reading half towards the bastion user.
+pub type UserSource = ChannelSource<Msg>;
+/// A channel's writing half towards the bastion user.
+pub type UserSink = ChannelSink<Msg>;
+
+/// A bastion user who has logged in.
+pub struct Connection {
+    /// Who.
+    pub user: Authenticated,
+    /// The login name as it was parsed; a wrong one is refused on the channel, where the user can read why.
+    pub login: Result<Login, InvalidName>,
+    /// Where from.
+    pub source: SocketAddr,
+    /// What they ask for; ends with the connection.
+    pub requests: mpsc::Receiver<Request>,
+    /// Cuts the connection's socket.
+    pub cut: Cut,
+    handle: server::Handle,
+}
+
+impl Connection {
+    /// Says goodbye in the protocol, with a reason that the client prints.
+    pub async fn disconnect(&self, reason: &str) {
+        let _ = self.handle.disconnect(russh::Disconnect::ByApplication, reason.into(), String::new()).await;
+    }
+}
+
+/// What a client asks for after login.
+pub enum Request {
+    /// To run something on a channel.
+    Start(ChannelStart),
+    /// Something that no rule can allow yet; it was refused, and this is for the record.
+    Refused {
+        /// Such as `agent forwarding`.
+        what: String,
+    },
+}
+
+/// What a channel asks to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// A shell or a command.
+    Program(Program),
+    /// A subsystem by name, such as `sftp`.
+    Subsystem(String),
+}
+
+/// A channel on which the client waits for something to start.
+pub struct ChannelStart {
+    /// What.
+    pub wanted: Wanted,
+    /// Its terminal, if it asked for one.
+    pub terminal: Option<Terminal>,
+    /// Environment variables that passed the allow-list.
+    pub environment: Vec<(String, String)>,
+    /// What the user sends.
+    pub source: UserSource,
+    /// What the user sees.
+    pub sink: UserSink,
+    /// Tells the client that it has started; dropped, the client is told that it failed.
+    pub started: oneshot::Sender<()>,
+    /// The channel's place among those that one connection may have; given back when dropped.
+    pub place: OwnedSemaphorePermit,
+}
+
+/// Accepts connections until `stop` is cut; each one that logs in is sent to `connections`.
+pub async fn serve(
+    listener: TcpListener,
+    host_key: PrivateKey,
+    settings: Settings,
+    ledger: Arc<Ledger>,
+    stop: Cut,
+    connections: mpsc::Sender<Connection>,
+) {
+    let config = Arc::new(server_config(host_key, &settings));
+    let settings = Arc::new(settings);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cut_off() => return,
+        };
+        let (stream, source) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, mostly: what is open goes on, and accepting is tried again.
+                warn!(error = %error, "Cannot accept a connection");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Some(place) = settings.limits.enter(source.ip()) else {
+            debug!(source = %source, "Connection refused: too many that have not logged in");
+            continue;
+        };
+        let handler = Handler {
+            settings: Arc::clone(&settings),
+            ledger: Arc::clone(&ledger),
+            connections: connections.clone(),
+            source,
+            cut: Cut::new(),
+            place: Some(place),
+            proven: None,
+            logged_in: None,
+            pending: HashMap::new(),
+            channels: Arc::new(Semaphore::new(settings.channels_max)),
+            requests: None,
+        };
+        tokio::spawn(connection(stream, Arc::clone(&config), handler));
+    }
+}
+
+const CIPHERS: &[cipher::Name] =
+    &[cipher::CHACHA20_POLY1305, cipher::AES_256_GCM, cipher::AES_128_GCM, cipher::AES_256_CTR];
+
+fn server_config(host_key: PrivateKey, settings: &Settings) -> server::Config {
+    server::Config {
+        server_id: SshId::Standard(IDENTIFICATION.into()),
+        methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
+        auth_rejection_time: Duration::from_millis(300),
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        keys: vec![host_key],
+        limits: rekey_limits(settings.rekey_bytes),
+        window_size: WINDOW_BYTES,
+        maximum_packet_size: PACKET_BYTES_MAX,
+        channel_buffer_size: CHANNEL_MESSAGES_MAX,
+        preferred: algorithms(CIPHERS),
+        max_auth_attempts: 10,
+        inactivity_timeout: None,
+        keepalive_interval: Some(settings.keepalive),
+        keepalive_max: settings.keepalive_max,
+        nodelay: true,
+        ..server::Config::default()
+    }
+}
+
+/// Carries one connection from its first byte to its last.
+async fn connection(stream: TcpStream, config: Arc<server::Config>, mut handler: Handler) {
+    let (source, grace, cut) = (handler.source, handler.settings.login_grace, handler.cut.clone());
+    let (logged_in, mut login) = oneshot::channel();
+    handler.logged_in = Some(logged_in);
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(source = %source, error = %error, "Connection lost");
+        return;
+    }
+    let deadline = sleep(grace);
+    tokio::pin!(deadline);
+    let starting = server::run_stream(config, CutStream::new(stream, &cut), handler);
+    let mut running = tokio::select! {
+        started = starting => match started {
+            Ok(running) => running,
+            Err(error) => {
+                debug!(source = %source, error = %error, "Handshake failed");
+                return;
+            }
+        },
+        () = &mut deadline => {
+            debug!(source = %source, "Handshake took too long");
+            return;
+        }
+    };
+    let ended = tokio::select! {
+        ended = &mut running => Some(ended),
+        Ok(()) = &mut login => None,
+        () = &mut deadline => {
+            info!(source = %source, "Login took too long");
+            cut.cut();
+            None
+        }
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => running.await,
+    };
+    if let Err(error) = ended {
+        debug!(source = %source, error = %error, "Connection ended");
+    }
+    cut.cut();
+}
+
+/// A channel that has not started anything yet.
+struct Pending {
+    channel: Channel<Msg>,
+    terminal: Option<Terminal>,
+    environment: Vec<(String, String)>,
+    place: OwnedSemaphorePermit,
+}
+
+struct Handler {
+    settings: Arc<Settings>,
+    ledger: Arc<Ledger>,
+    connections: mpsc::Sender<Connection>,
+    source: SocketAddr,
+    cut: Cut,
+    /// Held until login.
+    place: Option<Place>,
+    proven: Option<(Authenticated, Result<Login, InvalidName>)>,
+    logged_in: Option<oneshot::Sender<()>>,
+    pending: HashMap<ChannelId, Pending>,
+    channels: Arc<Semaphore>,
+    requests: Option<mpsc::Sender<Request>>,
+}
+
+/// Requests of one connection that may wait for the session.
+const REQUESTS_MAX: usize = 16;
+/// Environment variables that one channel may set.
+const ENVIRONMENT_MAX: usize = 64;
+
+impl Handler {
+    async fn refused(&mut self, what: String) {
+        if let Some(requests) = &self.requests {
+            let _ = requests.send(Request::Refused { what }).await;
+        }
+    }
+
+    /// Hands a channel to the session and waits until it has started or was refused.
+    async fn start(&mut self, id: ChannelId, wanted: Wanted, session: &mut Session) -> Result<(), russh::Error> {
+        let (Some(pending), Some(requests)) = (self.pending.remove(&id), &self.requests) else {
+            return session.channel_failure(id);
+        };
+        let Pending { channel, terminal, environment, place } = pending;
+        let (source, sink) = split(channel);
+        let (started, waiting) = oneshot::channel();
+        let start = ChannelStart { wanted, terminal, environment, source, sink, started, place };
+        let sent = requests.send(Request::Start(start)).await.is_ok();
+        // The reply is given here, before the next request is read: the library keeps one reply flag for a
+        // channel, and a client may send several requests at once.
+        if sent && waiting.await.is_ok() {
+            return session.channel_success(id);
+        }
+        session.channel_failure(id)?;
+        session.close(id)
+    }
+}
+
+/// Whether a variable may pass: its name is on the list, its value cannot be more than a locale or a time zone.
+fn variable_allowed(allowed: &[String], name: &str, value: &str) -> bool {
+    let named = allowed.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == pattern,
+    });
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '@' | '-');
+    named && name.len() <= 64 && name.chars().all(plain) && value.len() <= 64 && value.chars().all(plain)
+}
+
+/// A `TERM` value that is safe to pass on and to record.
+fn safe_term(term: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '+' | '-');
+    if !term.is_empty() && term.len() <= 64 && term.chars().all(plain) { term.into() } else { "dumb".into() }
+}
+
+impl server::Handler for Handler {
+    type Error = russh::Error;
+
+    /// An offered key proves nothing; this only says whether a signature by it is worth making.
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+        let named = named_user(&Login::parse(user));
+        if authn::known(&self.ledger, named.as_ref(), offer.public_key) { Ok(Auth::Accept) } else { Ok(Auth::reject()) }
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
+        let login = Login::parse(user);
+        let named = named_user(&login);
+        match authn::prove(&self.ledger, named.as_ref(), key.public_key) {
+            Ok(authenticated) => {
+                self.proven = Some((authenticated, login));
+                Ok(Auth::Accept)
+            }
+            Err(error) => {
+                info!(source = %self.source, error = %error, "Login refused");
+                Ok(Auth::reject())
+            }
+        }
+    }
+
+    async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
+        let banner = &self.settings.banner;
+        Ok((!banner.is_empty()).then(|| format!("{}\n", banner.trim_end())))
+    }
+
+    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), russh::Error> {
+        let (user, login) = self.proven.take().ok_or(russh::Error::Inconsistent)?;
+        self.place = None;
+        if let Some(logged_in) = self.logged_in.take() {
+            let _ = logged_in.send(());
+        }
+        let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+        self.requests = Some(sender);
+        let connection =
+            Connection { user, login, source: self.source, requests, cut: self.cut.clone(), handle: session.handle() };
+        self.connections.send(connection).await.map_err(|_| russh::Error::Disconnect)
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let Ok(place) = Arc::clone(&self.channels).try_acquire_owned() else {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            self.refused("a channel beyond the limit for one connection".into()).await;
+            return Ok(());
+        };
+        self.pending.insert(channel.id(), Pending { channel, terminal: None, environment: Vec::new(), place });
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        // A channel that has started is answered by its relay.
+        match self.pending.remove(&channel) {
+            Some(_) => session.close(channel),
+            None => Ok(()),
+        }
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        term: &str,
+        cols: u32,
+        rows: u32,
+        pixel_width: u32,
+        pixel_height: u32,
+        modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let Some(pending) = self.pending.get_mut(&channel) else { return session.channel_failure(channel) };
+        #[expect(clippy::as_conversions, reason = "the opcode is the discriminant (RFC 4254 section 8)")]
+        let modes =
+            modes.iter().filter(|(code, _)| *code != Pty::TTY_OP_END).map(|(code, value)| (*code as u8, *value));
+        pending.terminal = Some(Terminal {
+            term: safe_term(term),
+            size: TerminalSize { cols, rows, pixel_width, pixel_height },
+            modes: modes.collect(),
+        });
+        session.channel_success(channel)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        value: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let Some(pending) = self.pending.get_mut(&channel) else { return session.channel_failure(channel) };
+        let room = pending.environment.len() < ENVIRONMENT_MAX;
+        if room && variable_allowed(&self.settings.environment, name, value) {
+            pending.environment.push((name.into(), value.into()));
+            session.channel_success(channel)
+        } else {
+            debug!(source = %self.source, "Environment variable dropped");
+            session.channel_failure(channel)
+        }
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        cols: u32,
+        rows: u32,
+        pixel_width: u32,
+        pixel_height: u32,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        // Once started, the relay hears of it from the channel itself.
+        if let Some(terminal) = self.pending.get_mut(&channel).and_then(|pending| pending.terminal.as_mut()) {
+            terminal.size = TerminalSize { cols, rows, pixel_width, pixel_height };
+        }
+        Ok(())
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        self.start(channel, Wanted::Program(Program::Shell), session).await
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.start(channel, Wanted::Program(Program::Exec(command.to_vec())), session).await
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.start(channel, Wanted::Subsystem(name.chars().take(64).collect()), session).await
+    }
+
+    async fn agent_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<bool, russh::Error> {
+        self.refused("agent forwarding".into()).await;
+        session.channel_failure(channel)?;
+        Ok(false)
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _single_connection: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.refused("X11 forwarding".into()).await;
+        session.channel_failure(channel)
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        let host: String = host.chars().filter(char::is_ascii_graphic).take(128).collect();
+        self.refused(format!("a forward to {host}:{port}")).await;
+        Ok(())
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _path: &str,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        self.refused("a forward to a Unix socket".into()).await;
+        Ok(())
+    }
+
+    async fn channel_open_x11(
+        &mut self,
+        _channel: Channel<Msg>,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        self.refused("an X11 channel".into()).await;
+        Ok(())
+    }
+
+    async fn channel_open_forwarded_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _host: &str,
+        _port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        self.refused("a forwarded channel".into()).await;
+        Ok(())
+    }
+
+    async fn tcpip_forward(
+        &mut self,
+        _address: &str,
+        port: &mut u32,
+        _session: &mut Session,
+    ) -> Result<bool, russh::Error> {
+        self.refused(format!("a remote forward of port {port}")).await;
+        Ok(false)
+    }
+
+    async fn streamlocal_forward(&mut self, _path: &str, _session: &mut Session) -> Result<bool, russh::Error> {
+        self.refused("a remote forward of a Unix socket".into()).await;
+        Ok(false)
+    }
+}
+
+/// The person whom a login names; a login that does not parse names nobody.
+fn named_user(login: &Result<Login, InvalidName>) -> Option<crate::model::UserName> {
+    login.as_ref().ok().and_then(Login::user).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_plain_variables_pass() {
+        let allowed = ["LANG".to_owned(), "LC_*".to_owned()];
+        assert!(variable_allowed(&allowed, "LANG", "de_DE.UTF-8"));
+        assert!(variable_allowed(&allowed, "LC_ALL", "C"));
+        for (name, value) in
+            [("LD_PRELOAD", "x"), ("LC_ALL", "$(id)"), ("LC_A=B", "c"), ("BASH_ENV", "/x"), ("LANG", "a/b")]
+        {
+            assert!(!variable_allowed(&allowed, name, value), "{name}={value}");
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Records sessions: bounded queues, threads that write, tickets that say what is on disk.
+//!
+//! Whoever carries a channel appends what happens and gets a ticket. In strict durability the ticket is good
+//! once the entry is on disk, so the carrier shows nothing before that (promise P2). All that comes while a
+//! commit is on its way joins the next one: no timer delays a byte. In bounded durability the ticket is good at
+//! once, as long as little and only the newest is missing on disk.
+//!
+//! A channel whose record cannot be kept has failed for good: each ticket that waits and each later append is
+//! an error, and a sync is never tried again on the same file. Nothing is ever dropped.
+
+mod error;
+mod health;
+mod pool;
+mod queue;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::cast::{Entry, Facts, Header};
+use crate::clock::Clock;
+use crate::durable;
+use crate::grant::Permit;
+use crate::model::{ChannelClass, ChannelNumber, SessionId, Terminal, Timestamp};
+use crate::policy::Durability;
+use crate::store::{ChannelWriter, Disk, LocalDisk, StoreError, StoreRoot};
+pub use error::RecorderError;
+use health::Health;
+use pool::{Pool, Running};
+use queue::{Mode, Queue};
+use session::{Channels, SessionShared};
+
+/// How the recorder works.
+#[derive(Debug, Clone)]
+pub struct RecorderSettings {
+    /// A channel of which nothing reaches the disk for so long has failed. Default 10 s.
+    pub stall_limit: Duration,
+    /// In bounded durability, how old what is shown but not on disk may be. Default 50 ms.
+    pub window: Duration,
+    /// With less free space, in bytes, new sessions are refused. Default 2 GiB.
+    pub free_min: u64,
+    /// Threads that write. Default 8: syncs of different files go together.
+    pub threads: usize,
+    /// Space to give back when the disk is full, so that what has begun can be completed. Default none.
+    pub reserve: Option<Arc<dyn Reserve>>,
+}
+
+impl Default for RecorderSettings {
+    fn default() -> Self {
+        Self {
+            stall_limit: Duration::from_secs(10),
+            window: Duration::from_millis(50),
+            free_min: 2 * 1024 * 1024 * 1024,
+            threads: 8,
+            reserve: None,
+        }
+    }
+}
+
+/// Disk space that is set aside. Both calls block and may come from any thread.
+pub trait Reserve: fmt::Debug + Send + Sync {
+    /// Gives it back to the file system; nothing happens if that was done.
+    fn give_back(&self);
+
+    /// Sets it aside again; tells whether it is.
+    fn set_aside(&self) -> bool;
+}
+
+/// What a recording says of its session, beside its permit.
+#[derive(Debug, Clone)]
+pub struct SessionFacts {
+    /// Made by `new_session_id`.
+    pub id: SessionId,
+    /// The key that proved who the person is.
+    pub key_fingerprint: String,
+    /// Where the target is.
+    pub target_address: String,
+    /// Where the person came from.
+    pub source: String,
+    /// When.
+    pub started: Timestamp,
+}
+
+/// What a recording says of a channel, beside its permit.
+#[derive(Debug, Clone)]
+pub struct ChannelFacts {
+    /// From 1, each once.
+    pub number: ChannelNumber,
+    /// What it is for.
+    pub class: ChannelClass,
+    /// Its terminal, if it has one.
+    pub terminal: Option<Terminal>,
+    /// The command line of an exec channel, as it came.
+    pub command: Option<Vec<u8>>,
+}
+
+/// Opens recordings. Clones are the same recorder.
+#[derive(Clone)]
+pub struct Recorder {
+    root: StoreRoot,
+    disk: Arc<dyn Disk>,
+    clock: Clock,
+    health: Arc<Health>,
+    running: Arc<Running>,
+    stall_limit: Duration,
+    window: Duration,
+}
+
+impl Recorder {
+    /// Starts the threads, on the file system of `root`, whose directory is made if it is missing. Blocks.
+    ///
+    /// # Errors
+    /// `Store` if the directory or a thread cannot be made.
+    pub fn start(root: StoreRoot, settings: RecorderSettings, clock: Clock) -> Result<Self, RecorderError> {
+        durable::create_directories(root.directory()).map_err(|source| create_error(&root, source))?;
+        Self::start_on(Arc::new(LocalDisk), root, settings, clock)
+    }
+
+    /// As `start`, on another disk.
+    ///
+    /// # Errors
+    /// `Store` if a thread cannot be made.
+    pub fn start_on(
+        disk: Arc<dyn Disk>,
+        root: StoreRoot,
+        settings: RecorderSettings,
+        clock: Clock,
+    ) -> Result<Self, RecorderError> {
+        let RecorderSettings { stall_limit, window, free_min, threads, reserve } = settings;
+        let health = Health::new(Arc::clone(&disk), root.directory().to_owned(), free_min, reserve);
+        let health = Arc::new(health);
+        health.check();
+        let running = Pool::start(threads, clock.clone(), Arc::clone(&health), stall_limit)
+            .map_err(|source| create_error(&root, source))?;
+        Ok(Self { root, disk, clock, health, running: Arc::new(running), stall_limit, window })
+    }
+
+    /// Whether a new session or channel can be recorded. It is looked at each second.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn healthy(&self) -> Result<(), RecorderError> {
+        self.health.state()
+    }
+
+    /// A new id.
+    pub fn new_session_id(&self, now: Timestamp) -> SessionId {
+        let mut random = [0; 16];
+        // Without randomness ids repeat, and `open` refuses one that was used.
+        let _ = SystemRandom::new().fill(&mut random);
+        SessionId::from_parts(now, u128::from_le_bytes(random))
+    }
+
+    /// Opens the recording of a session; its facts are on disk on return.
+    ///
+    /// # Errors
+    /// Why it cannot be recorded; the session does not start then.
+    pub async fn open(&self, permit: &Permit, facts: SessionFacts) -> Result<Recording, RecorderError> {
+        self.healthy()?;
+        let opened = self.clock.instant();
+        let header = session_header(permit, &facts);
+        let opening = format!(
+            "session opened: {} as {} at {}, from {} with key {}",
+            permit.user(),
+            permit.destination(),
+            facts.target_address,
+            facts.source,
+            facts.key_fingerprint
+        );
+        let (root, disk, id) = (self.root.clone(), Arc::clone(&self.disk), facts.id.clone());
+        let first = (Duration::ZERO, Entry::Marker(opening));
+        let making = move |buffer: &mut Vec<u8>| {
+            let directory = root.create_session(&disk, &id)?;
+            let writer = ChannelWriter::create(Arc::clone(&disk), &directory, header, Some(first), buffer)?;
+            StoreRoot::sync_session(&disk, &directory)?;
+            Ok((directory, writer))
+        };
+        let (directory, writer) = self.running.0.run(making).await?;
+        let shared = Arc::new(SessionShared {
+            id: facts.id.clone(),
+            directory,
+            disk: Arc::clone(&self.disk),
+            stall_limit: self.stall_limit,
+            clock: self.clock.clone(),
+            opened,
+            health: Arc::clone(&self.health),
+            running: Arc::clone(&self.running),
+            failure: watch::Sender::new(None),
+            channels: Mutex::new(Channels::default()),
+        });
+        // Nobody is shown anything of channel 0, so its syncs need not be waited for.
+        let queue = Queue::new(0, Mode::Bounded(self.window), writer, Arc::clone(&shared));
+        shared.add(0, &queue)?;
+        Ok(Recording { shared, facts, window: self.window })
+    }
+}
+
+fn create_error(root: &StoreRoot, source: std::io::Error) -> RecorderError {
+    StoreError::Create { path: root.directory().to_owned(), source }.into()
+}
+
+/// A session that is being recorded. Dropped without `finish`, it is closed as such.
+pub struct Recording {
+    shared: Arc<SessionShared>,
+    facts: SessionFacts,
+    window: Duration,
+}
+
+impl Recording {
+    /// The session.
+    pub fn id(&self) -> &SessionId {
+        &self.shared.id
+    }
+
+    /// Starts the record of a channel; its header is on disk on return.
+    ///
+    /// # Errors
+    /// Why it cannot be recorded; the channel does not start then.
+    pub async fn channel(&self, permit: &Permit, facts: ChannelFacts) -> Result<Track, RecorderError> {
+        let mode = match permit.recording().durability {
+            Durability::Strict => Mode::Strict,
+            Durability::Bounded => Mode::Bounded(self.window),
+        };
+        let opening = format!("channel {} opened: {}", facts.number, facts.class);
+        let number = facts.number.0;
+        let header = channel_header(permit, &self.facts, facts, self.shared.elapsed());
+        let (disk, directory) = (Arc::clone(&self.shared.disk), self.shared.directory.clone());
+        let making = move |buffer: &mut Vec<u8>| {
+            ChannelWriter::create(disk, &directory, header, None, buffer).map_err(RecorderError::from)
+        };
+        let writer = self.shared.pool().run(making).await?;
+        let queue = Queue::new(number, mode, writer, Arc::clone(&self.shared));
+        self.shared.add(number, &queue)?;
+        self.shared.queue(0)?.append(Entry::Marker(opening)).await?;
+        Ok(Track { queue })
+    }
+
+    /// Notes a fact of the session, such as what was refused. One that cannot be kept fails the recording.
+    pub async fn note(&self, text: String) {
+        if let Ok(queue) = self.shared.queue(0) {
+            // Its failure is the session's, see `failed`.
+            let _ = queue.append(Entry::Marker(text)).await;
+        }
+    }
+
+    /// Ready once a channel has failed: the session must end, also if nothing moves in it.
+    pub async fn failed(&self) -> RecorderError {
+        let mut failure = self.shared.failure.subscribe();
+        match failure.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone()) {
+            Some(failure) => failure,
+            None => std::future::pending().await, // the sender lives as long as we do
+        }
+    }
+
+    /// Ends all channels and closes the recording; durable on return.
+    ///
+    /// # Errors
+    /// Why it could not be closed. What was recorded is there; the next start closes it as interrupted.
+    pub async fn finish(self, end: &str) -> Result<(), RecorderError> {
+        let mut closing = self.shared.end(end);
+        for queue in self.shared.open_queues() {
+            // Its failure stands in `closed.json`, and whoever appended to it knows.
+            let _ = queue.finished().await;
+        }
+        match timeout(self.shared.stall_limit, &mut closing).await {
+            Ok(closed) => closed.unwrap_or(Err(RecorderError::Panicked)),
+            Err(_) => Err(RecorderError::Stalled { limit: self.shared.stall_limit }),
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        // After `finish` this does nothing.
+        drop(self.shared.end("the session's task ended without closing its recording"));
+    }
+}
+
+/// The record of one channel.
+pub struct Track {
+    queue: Arc<Queue>,
+}
+
+impl Track {
+    /// Records what happens now. Waits while 4 MiB are queued; nothing is dropped.
+    ///
+    /// # Errors
+    /// Why it cannot be recorded, now or from some earlier entry on.
+    pub async fn append(&self, entry: Entry) -> Result<Ticket, RecorderError> {
+        let number = self.queue.append(entry).await?;
+        Ok(Ticket { queue: Arc::clone(&self.queue), number })
+    }
+
+    /// Ends the record of the channel; all of it is on disk on return. A second call waits as the first.
+    ///
+    /// # Errors
+    /// Why not all of it could be recorded.
+    pub async fn finish(&self) -> Result<(), RecorderError> {
+        self.queue.request_finish();
+        self.queue.finished().await
+    }
+}
+
+impl Drop for Track {
+    fn drop(&mut self) {
+        self.queue.request_finish();
+    }
+}
+
+/// Says when what was appended may be acted on.
+#[must_use = "what was appended may not be on disk yet"]
+pub struct Ticket {
+    queue: Arc<Queue>,
+    number: u64,
+}
+
+impl Ticket {
+    /// Waits until the entry may be shown: in strict durability, until it is on disk.
+    ///
+    /// # Errors
+    /// Why it may not be shown, ever.
+    pub async fn durable(self) -> Result<(), RecorderError> {
+        self.queue.durable(self.number).await
+    }
+}
+
+/// The header of channel 0.
+fn session_header(permit: &Permit, facts: &SessionFacts) -> Header {
+    Header {
+        cols: 80,
+        rows: 24,
+        term: None,
+        timestamp: facts.started.as_millis().div_euclid(1000),
+        title: Some(format!("{} as {}", permit.user(), permit.destination())),
+        command: None,
+        doorward: Facts {
+            session: facts.id.clone(),
+            user: permit.user().clone(),
+            account: permit.destination().account.clone(),
+            target: permit.destination().target.clone(),
+            grant: permit.grant().map(|grant| grant.id.clone()),
+            reason: permit.grant().map(|grant| grant.reason.clone()),
+            policy: permit.policy_hash().to_string(),
+            rule: permit.rule().clone(),
+            client: facts.source.clone(),
+            channel: ChannelNumber(0),
+            class: None,
+            pty: false,
+            command_base64: None,
+            seg: 0,
+            t0: 0,
+        },
+    }
+}
+
+fn channel_header(permit: &Permit, session: &SessionFacts, facts: ChannelFacts, opened: Duration) -> Header {
+    let mut header = session_header(permit, session);
+    header.doorward.channel = facts.number;
+    header.doorward.class = Some(facts.class);
+    header.doorward.t0 = u64::try_from(opened.as_millis()).unwrap_or(u64::MAX);
+    if let Some(terminal) = facts.terminal {
+        header.doorward.pty = true;
+        // A size of 0 means that the client does not know it.
+        header.cols = if terminal.size.cols == 0 { header.cols } else { terminal.size.cols };
+        header.rows = if terminal.size.rows == 0 { header.rows } else { terminal.size.rows };
+        header.term = Some(terminal.term);
+    }
+    if let Some(command) = facts.command {
+        if std::str::from_utf8(&command).is_err() {
+            header.doorward.command_base64 = Some(STANDARD.encode(&command));
+        }
+        header.command = Some(String::from_utf8_lossy(&command).into_owned());
+    }
+    header
+}

@@ -1,0 +1,436 @@
+//! One channel on its way to the disk: a bounded queue, one commit at a time, and who waits for it.
+//!
+//! Whoever appends never waits for the disk, unless the queue is full: no lock that it takes is held during
+//! a write or a sync.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tracing::error;
+
+use super::RecorderError;
+use super::error::full_path;
+use super::session::SessionShared;
+use crate::cast::{Entry, Timed};
+use crate::store::{ChannelWriter, ClosedChannel, Counted};
+
+/// What is queued of one channel, in bytes; whoever appends more waits.
+const QUEUE_BYTES: usize = 4 * 1024 * 1024;
+
+/// What an entry counts beside its bytes, so that empty ones are bounded too.
+const ENTRY_BYTES: usize = 256;
+
+/// Lines are written in pieces of about this size, which bounds the buffer of a thread.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// In bounded mode, so many bytes are synced without waiting for the window.
+const BOUNDED_SYNC_BYTES: u64 = 512 * 1024;
+
+/// In bounded mode, at most so many bytes are shown that are not on disk.
+const BOUNDED_BYTES_MAX: u64 = 1024 * 1024;
+
+/// In bounded mode, what a sync may take beyond the window before the session waits for it.
+const BOUNDED_SYNC_TIME: Duration = Duration::from_millis(250);
+
+/// When a ticket is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Once its entry is on disk.
+    Strict,
+    /// At once, as long as what is not on disk is less than 1 MiB and hardly older than this.
+    Bounded(Duration),
+}
+
+/// A channel's queue and its segments.
+pub(super) struct Queue {
+    mode: Mode,
+    number: u32,
+    pub(super) session: Arc<SessionShared>,
+    /// Free space of the queue, in bytes.
+    room: Semaphore,
+    state: Mutex<State>,
+    progress: watch::Sender<Progress>,
+    /// Held during writes and syncs; only threads of the pool wait for it.
+    writer: Mutex<ChannelWriter>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: VecDeque<Timed>,
+    /// Entries and bytes appended so far.
+    appended: u64,
+    appended_bytes: u64,
+    /// When the oldest entry came that is not on disk.
+    oldest: Option<Duration>,
+    /// In the pool's line, or being committed.
+    scheduled: bool,
+    /// In the pool's timers.
+    timed: bool,
+    finish: bool,
+}
+
+/// What is on disk, for those who wait.
+#[derive(Debug, Default)]
+struct Progress {
+    durable: u64,
+    durable_bytes: u64,
+    /// INVARIANT: once set it stays, and nothing is written after it.
+    failed: Option<RecorderError>,
+    closed: bool,
+}
+
+/// What one commit writes.
+struct Batch {
+    entries: VecDeque<Timed>,
+    appended: u64,
+    appended_bytes: u64,
+    finish: bool,
+    /// Whether it must be on disk when the commit is done.
+    sync: bool,
+}
+
+impl Queue {
+    pub(super) fn new(number: u32, mode: Mode, writer: ChannelWriter, session: Arc<SessionShared>) -> Arc<Self> {
+        Arc::new(Self {
+            mode,
+            number,
+            session,
+            room: Semaphore::new(QUEUE_BYTES),
+            state: Mutex::new(State::default()),
+            progress: watch::Sender::new(Progress::default()),
+            writer: Mutex::new(writer),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why nothing more is recorded here, if that is so.
+    fn state(&self) -> Result<(), RecorderError> {
+        let progress = self.progress.borrow();
+        match &progress.failed {
+            Some(failure) => Err(failure.clone()),
+            None if progress.closed => Err(RecorderError::Finished),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes an entry, once there is room for it; returns its number.
+    pub(super) async fn append(self: &Arc<Self>, entry: Entry) -> Result<u64, RecorderError> {
+        let cost = cost(&entry);
+        if self.room.try_acquire_many(cost).map(tokio::sync::SemaphorePermit::forget).is_err() {
+            let acquiring = self.room.acquire_many(cost);
+            tokio::pin!(acquiring);
+            loop {
+                let before = self.progress.borrow().durable;
+                match timeout(self.session.stall_limit, &mut acquiring).await {
+                    Ok(Ok(permit)) => break permit.forget(),
+                    Ok(Err(_)) => return Err(self.state().err().unwrap_or(RecorderError::Finished)),
+                    Err(_) => self.check_stall(before)?,
+                }
+            }
+        }
+        self.push(entry)
+    }
+
+    /// Takes a last entry, whether there is room or not, and no more after it.
+    pub(super) fn finish_with(self: &Arc<Self>, entry: Entry) {
+        if let Ok(permit) = self.room.try_acquire_many(cost(&entry)) {
+            permit.forget();
+        }
+        // A channel that failed has said so to whoever appended to it.
+        let _ = self.push(entry);
+        self.request_finish();
+    }
+
+    fn push(self: &Arc<Self>, entry: Entry) -> Result<u64, RecorderError> {
+        let mut state = self.lock();
+        self.state()?;
+        if state.finish {
+            return Err(RecorderError::Finished);
+        }
+        let at = self.session.elapsed();
+        let len = u64::try_from(entry.size()).unwrap_or(u64::MAX);
+        state.appended = state.appended.saturating_add(1);
+        state.appended_bytes = state.appended_bytes.saturating_add(len);
+        state.oldest.get_or_insert(at);
+        state.entries.push_back(Timed { at, entry });
+        let number = state.appended;
+        self.schedule(&mut state);
+        Ok(number)
+    }
+
+    fn schedule(self: &Arc<Self>, state: &mut State) {
+        if !state.scheduled {
+            state.scheduled = true;
+            self.session.pool().commit(Arc::clone(self));
+        }
+    }
+
+    /// Waits until the entry of that number may be acted on.
+    pub(super) async fn durable(self: &Arc<Self>, number: u64) -> Result<(), RecorderError> {
+        let mut progress = self.progress.subscribe();
+        loop {
+            let before = {
+                let progress = progress.borrow_and_update();
+                if progress.durable >= number {
+                    return Ok(());
+                }
+                if let Some(failure) = &progress.failed {
+                    return Err(failure.clone());
+                }
+                progress.durable
+            };
+            if self.may_run_ahead() {
+                return Ok(());
+            }
+            match timeout(self.session.stall_limit, progress.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(RecorderError::Panicked),
+                Err(_) => self.check_stall(before)?,
+            }
+        }
+    }
+
+    /// In bounded mode: whether little enough, and new enough, is missing on disk.
+    fn may_run_ahead(&self) -> bool {
+        let Mode::Bounded(window) = self.mode else { return false };
+        let state = self.lock();
+        let missing = state.appended_bytes.saturating_sub(self.progress.borrow().durable_bytes);
+        let old = self.session.elapsed().saturating_sub(window).saturating_sub(BOUNDED_SYNC_TIME);
+        missing <= BOUNDED_BYTES_MAX && state.oldest.is_none_or(|oldest| oldest >= old)
+    }
+
+    /// After waiting for the whole limit: an error if nothing got on since.
+    fn check_stall(self: &Arc<Self>, before: u64) -> Result<(), RecorderError> {
+        if self.progress.borrow().durable > before {
+            return Ok(());
+        }
+        let failure = RecorderError::Stalled { limit: self.session.stall_limit };
+        self.fail(&failure);
+        Err(failure)
+    }
+
+    /// Has what is queued written and synced, and the segment closed.
+    pub(super) fn request_finish(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.finish = true;
+        if !self.progress.borrow().closed {
+            self.schedule(&mut state);
+        }
+    }
+
+    /// Waits for the end of what `request_finish` began.
+    pub(super) async fn finished(self: &Arc<Self>) -> Result<(), RecorderError> {
+        let mut progress = self.progress.subscribe();
+        loop {
+            let before = {
+                let progress = progress.borrow_and_update();
+                if progress.closed {
+                    return progress.failed.clone().map_or(Ok(()), Err);
+                }
+                progress.durable
+            };
+            match timeout(self.session.stall_limit, progress.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(RecorderError::Panicked),
+                Err(_) => self.check_stall(before)?,
+            }
+        }
+    }
+
+    /// The window of what is written and not synced has passed. Called by the pool.
+    pub(super) fn tick(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.timed = false;
+        self.schedule(&mut state);
+    }
+
+    /// Writes what is queued. Blocks; called by the pool.
+    pub(super) fn commit(self: &Arc<Self>, buffer: &mut Vec<u8>) {
+        if self.progress.borrow().closed {
+            return;
+        }
+        let batch = self.take();
+        let (appended, bytes, finish) = (batch.appended, batch.appended_bytes, batch.finish);
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.write(&mut writer, batch, buffer);
+        if finish {
+            writer.close();
+        }
+        drop(writer);
+        let (synced, failure) = match written {
+            Ok(Written { synced, spoiled }) => (synced, spoiled),
+            Err(error) => (false, Some(error)),
+        };
+        if synced {
+            // Before the failure, if there is one: what is on disk may be shown.
+            let mut state = self.lock();
+            state.oldest = state.entries.front().map(|first| first.at);
+            self.progress.send_modify(|progress| {
+                progress.durable = progress.durable.max(appended);
+                progress.durable_bytes = progress.durable_bytes.max(bytes);
+            });
+        }
+        match failure {
+            Some(failure) => self.fail(&failure),
+            None if finish => self.close(),
+            None => self.settle(),
+        }
+    }
+
+    fn take(&self) -> Batch {
+        let mut state = self.lock();
+        let missing = state.appended_bytes.saturating_sub(self.progress.borrow().durable_bytes);
+        let sync = match self.mode {
+            Mode::Strict => true,
+            Mode::Bounded(window) => {
+                let due = self.session.elapsed().saturating_sub(window);
+                state.finish || missing >= BOUNDED_SYNC_BYTES || state.oldest.is_some_and(|oldest| oldest <= due)
+            }
+        };
+        Batch {
+            entries: std::mem::take(&mut state.entries),
+            appended: state.appended,
+            appended_bytes: state.appended_bytes,
+            finish: state.finish,
+            sync,
+        }
+    }
+
+    /// Goes on with what has come meanwhile.
+    fn settle(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.scheduled = false;
+        if !state.entries.is_empty() || state.finish {
+            self.schedule(&mut state);
+        } else if let (Mode::Bounded(window), Some(oldest), false) = (self.mode, state.oldest, state.timed) {
+            state.timed = true;
+            let at = self.session.instant_of(oldest.saturating_add(window));
+            self.session.pool().tick_at(at, Arc::clone(self));
+        }
+    }
+
+    fn write(&self, writer: &mut ChannelWriter, batch: Batch, buffer: &mut Vec<u8>) -> Result<Written, RecorderError> {
+        let mut spoiled = None;
+        let mut freed = 0_usize;
+        buffer.clear();
+        for timed in batch.entries {
+            freed = freed.saturating_add(usize::try_from(cost(&timed.entry)).unwrap_or(0));
+            writer.encode(timed.at, &timed.entry, buffer);
+            drop(timed);
+            if buffer.len() >= PIECE_BYTES {
+                spoiled = self.put(writer, buffer)?.or(spoiled);
+                self.room.add_permits(std::mem::take(&mut freed));
+            }
+        }
+        if !buffer.is_empty() {
+            spoiled = self.put(writer, buffer)?.or(spoiled);
+        }
+        self.room.add_permits(freed);
+        let roll = writer.is_full();
+        let synced = batch.sync || roll || spoiled.is_some();
+        if synced {
+            writer.sync()?;
+        }
+        if roll && spoiled.is_none() && !batch.finish {
+            // What was just synced stays good, whatever comes of the new segment.
+            spoiled = writer.roll().map_err(RecorderError::from).err();
+        }
+        Ok(Written { synced, spoiled })
+    }
+
+    /// Writes the buffer. On a full disk the reserve is given back, and the same bytes are completed from where
+    /// the write stopped; then this is returned as what ends the recording.
+    fn put(&self, writer: &mut ChannelWriter, buffer: &mut Vec<u8>) -> Result<Option<RecorderError>, RecorderError> {
+        let mut left = buffer.as_slice();
+        let failure = match writer.append(&mut left) {
+            Ok(()) => None,
+            Err(error) if full_path(&error).is_some() => {
+                self.session.use_reserve();
+                writer.append(&mut left)?;
+                Some(error.into())
+            }
+            Err(error) => return Err(error.into()),
+        };
+        buffer.clear();
+        Ok(failure)
+    }
+
+    /// Ends the recording of the channel. Everybody who waits is told, and nothing is written after it.
+    pub(super) fn fail(self: &Arc<Self>, failure: &RecorderError) {
+        {
+            let mut state = self.lock();
+            state.entries = VecDeque::new();
+            let first = self.progress.send_if_modified(|progress| {
+                let first = !progress.closed;
+                if first {
+                    progress.failed = Some(failure.clone());
+                    progress.closed = true;
+                }
+                first
+            });
+            if !first {
+                return;
+            }
+        }
+        self.room.close();
+        error!(
+            session = %self.session.id, channel = self.number, error = %failure,
+            "Recording failed"
+        );
+        self.session.failed(failure);
+        let mut closed = self.closed();
+        closed.failure = Some(failure.to_string());
+        self.session.channel_closed(self.number, closed);
+    }
+
+    fn close(self: &Arc<Self>) {
+        self.progress.send_modify(|progress| progress.closed = true);
+        self.room.close();
+        self.session.channel_closed(self.number, self.closed());
+    }
+
+    /// What `closed.json` says of the channel. A thread that hangs in the disk has the writer: then, nothing.
+    fn closed(&self) -> ClosedChannel {
+        let writer = match self.writer.try_lock() {
+            Ok(writer) => Some(writer),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        match writer {
+            Some(mut writer) => {
+                writer.close();
+                writer.closed().clone()
+            }
+            None => ClosedChannel {
+                number: crate::model::ChannelNumber(self.number),
+                class: None,
+                segments: 0,
+                bytes: 0,
+                stdin: Counted::default(),
+                stdout: Counted::default(),
+                stderr: Counted::default(),
+                exit: None,
+                failure: None,
+            },
+        }
+    }
+}
+
+/// What came of a commit.
+struct Written {
+    /// Whether all of it is on disk.
+    synced: bool,
+    /// Why the recording ends nevertheless.
+    spoiled: Option<RecorderError>,
+}
+
+fn cost(entry: &Entry) -> u32 {
+    let cost = entry.size().saturating_add(ENTRY_BYTES).min(QUEUE_BYTES);
+    u32::try_from(cost).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,188 @@
+//! What the channels of one recording share, and how it is closed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+
+use super::RecorderError;
+use super::health::Health;
+use super::pool::{Pool, Running};
+use super::queue::Queue;
+use crate::cast::Entry;
+use crate::clock::Clock;
+use crate::model::SessionId;
+use crate::store::{Closed, ClosedChannel, Disk};
+
+/// One recording.
+pub(super) struct SessionShared {
+    pub(super) id: SessionId,
+    pub(super) directory: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) stall_limit: Duration,
+    pub(super) clock: Clock,
+    pub(super) opened: Instant,
+    pub(super) health: Arc<Health>,
+    /// Keeps the threads as long as there is something to record.
+    pub(super) running: Arc<Running>,
+    /// The first failure of any channel.
+    pub(super) failure: watch::Sender<Option<RecorderError>>,
+    pub(super) channels: Mutex<Channels>,
+}
+
+/// The channels by number, and the end once it has come.
+#[derive(Default)]
+pub(super) struct Channels {
+    by_number: BTreeMap<u32, Channel>,
+    end: Option<Ending>,
+}
+
+enum Channel {
+    Open(Arc<Queue>),
+    Closed(ClosedChannel),
+}
+
+/// A recording that is being closed.
+struct Ending {
+    end: String,
+    /// Told when `closed.json` is written; gone after that.
+    done: Option<oneshot::Sender<Result<(), RecorderError>>>,
+}
+
+impl SessionShared {
+    pub(super) fn pool(&self) -> &Pool {
+        &self.running.0
+    }
+
+    /// Since the session opened.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.clock.instant().saturating_duration_since(self.opened)
+    }
+
+    pub(super) fn instant_of(&self, at: Duration) -> Instant {
+        self.opened.checked_add(at).unwrap_or(self.opened)
+    }
+
+    pub(super) fn use_reserve(&self) {
+        self.health.use_reserve();
+    }
+
+    pub(super) fn failed(&self, failure: &RecorderError) {
+        self.health.failed(failure);
+        self.failure.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert_with(|| failure.clone());
+            is_first
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Channels> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a channel.
+    ///
+    /// # Errors
+    /// `Finished` if the recording is being closed; its queue is given up then.
+    pub(super) fn add(&self, number: u32, queue: &Arc<Queue>) -> Result<(), RecorderError> {
+        let mut channels = self.lock();
+        if channels.end.is_some() {
+            return Err(RecorderError::Finished);
+        }
+        channels.by_number.insert(number, Channel::Open(Arc::clone(queue)));
+        Ok(())
+    }
+
+    /// The queue of an open channel.
+    pub(super) fn queue(&self, number: u32) -> Result<Arc<Queue>, RecorderError> {
+        match self.lock().by_number.get(&number) {
+            Some(Channel::Open(queue)) => Ok(Arc::clone(queue)),
+            Some(Channel::Closed(_)) | None => Err(RecorderError::Finished),
+        }
+    }
+
+    /// Ends every channel; the last to be closed then writes `closed.json`. Later calls do nothing.
+    pub(super) fn end(self: &Arc<Self>, end: &str) -> oneshot::Receiver<Result<(), RecorderError>> {
+        let (done, waiting) = oneshot::channel();
+        let mut channels = self.lock();
+        if channels.end.is_some() {
+            return waiting;
+        }
+        channels.end = Some(Ending { end: end.to_owned(), done: Some(done) });
+        let open = channels.open();
+        drop(channels);
+        for (number, queue) in &open {
+            if *number == 0 {
+                queue.finish_with(Entry::Marker(format!("session ended: {end}")));
+            } else {
+                queue.request_finish();
+            }
+        }
+        if open.is_empty() {
+            // All have failed, so nobody comes after us.
+            let session = Arc::clone(self);
+            self.pool().spawn(move || session.write_closed());
+        }
+        waiting
+    }
+
+    /// The channels that are still open.
+    pub(super) fn open_queues(&self) -> Vec<Arc<Queue>> {
+        self.lock().open().into_iter().map(|(_, queue)| queue).collect()
+    }
+
+    /// Notes that a channel is closed. May block, if it is the last one of a recording that has ended.
+    pub(super) fn channel_closed(self: &Arc<Self>, number: u32, closed: ClosedChannel) {
+        let mut channels = self.lock();
+        if let Some(channel) = channels.by_number.get_mut(&number)
+            && matches!(channel, Channel::Open(_))
+        {
+            *channel = Channel::Closed(closed);
+        }
+        let last = channels.end.is_some() && channels.open().is_empty();
+        drop(channels);
+        if last {
+            let session = Arc::clone(self);
+            self.pool().spawn(move || session.write_closed());
+        }
+    }
+
+    /// Writes `closed.json`, once.
+    fn write_closed(&self) {
+        let mut channels = self.lock();
+        let Some((end, done)) =
+            channels.end.as_mut().and_then(|ending| Some((ending.end.clone(), ending.done.take()?)))
+        else {
+            return;
+        };
+        let closed = channels.by_number.values().filter_map(|channel| match channel {
+            Channel::Closed(closed) => Some(closed.clone()),
+            Channel::Open(_) => None,
+        });
+        let duration_ms = u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let closed = Closed::new(self.id.clone(), end, self.clock.now(), duration_ms, closed.collect());
+        drop(channels);
+        let mut written = closed.write(&self.disk, &self.directory).map_err(RecorderError::from);
+        if let Err(RecorderError::DiskFull { .. }) = &written {
+            self.use_reserve();
+            written = closed.write(&self.disk, &self.directory).map_err(RecorderError::from);
+        }
+        if let Err(failure) = &written {
+            self.failed(failure);
+        }
+        // Whoever asked may be gone.
+        let _ = done.send(written);
+    }
+}
+
+impl Channels {
+    fn open(&self) -> Vec<(u32, Arc<Queue>)> {
+        let open = self.by_number.iter().filter_map(|(number, channel)| match channel {
+            Channel::Open(queue) => Some((*number, Arc::clone(queue))),
+            Channel::Closed(_) => None,
+        });
+        open.collect()
+    }
+}

@@ -1,0 +1,611 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, MutexGuard};
+
+use bytes::Bytes;
+
+use super::*;
+use crate::cast::Reader;
+use crate::model::{AccountName, Exit, Output, TargetName, TerminalSize, UserName};
+use crate::policy::{PolicyFile, PolicySet, Question};
+use crate::store::{Catalog, End, Filter, Listed, SegmentFile};
+
+#[test]
+fn a_recording_holds_what_was_appended_and_is_listed_as_closed() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = StoreRoot::at(&temp.path().join("rec"));
+    let recorder = Recorder::start(root.clone(), quick(), Clock::system()).unwrap();
+    let id = recorder.new_session_id(Clock::system().now());
+    run(async {
+        let permit = permit("strict");
+        let recording = recorder.open(&permit, facts(&id)).await.unwrap();
+        let track = recording.channel(&permit, terminal(1)).await.unwrap();
+        for text in ["one\r\n", "two\r\n"] {
+            track.append(out(text)).await.unwrap().durable().await.unwrap();
+        }
+        recording.note(String::from("refused: sftp")).await;
+        track.append(Entry::Exit(Exit::Status(3))).await.unwrap().durable().await.unwrap();
+        track.finish().await.unwrap();
+        assert!(matches!(track.append(out("late")).await, Err(RecorderError::Finished)));
+        recording.finish("the user left").await.unwrap();
+    });
+    let catalog = Catalog::new(root);
+    let listed = catalog.list(&Filter::default());
+    let [Listed::Recording(summary)] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!(summary.session, id);
+    assert_eq!(summary.end, End::Closed { reason: String::from("the user left") });
+    assert_eq!(summary.channels, 1);
+    let stored = catalog.open(&id).unwrap();
+    let [facts, shell] = stored.channels.as_slice() else { panic!("{stored:?}") };
+    assert_eq!((shell.header.cols, shell.header.term.as_deref()), (100, Some("xterm")));
+    let closed = shell.closed.clone().unwrap();
+    assert_eq!((closed.stdout.bytes, closed.exit), (10, Some(Exit::Status(3))));
+    let entries: Vec<Entry> = shell.events().map(|event| event.unwrap().entry).collect();
+    assert_eq!(entries, [out("one\r\n"), out("two\r\n"), Entry::Exit(Exit::Status(3))]);
+    let facts: Vec<String> = facts.events().map(|event| format!("{:?}", event.unwrap().entry)).collect();
+    for (fact, said) in
+        facts.iter().zip(["session opened", "channel 1 opened: shell", "refused: sftp", "session ended"])
+    {
+        assert!(fact.contains(said), "{fact}");
+    }
+    assert_eq!(facts.len(), 4);
+}
+
+/// Wherever the disk fails, in whatever way: what was shown is on disk, and what is there reads as a prefix.
+#[test]
+fn no_ticket_is_good_unless_its_bytes_are_on_disk() {
+    for durability in ["strict", "bounded"] {
+        for when in [When::Before, When::Halfway, When::After] {
+            for operation in 0..14 {
+                let disk = SimDisk::new();
+                disk.lock().fault = Some((operation, when));
+                let outcome = record_lines(&disk, durability);
+                disk.assert_sound(&outcome.shown, durability == "strict");
+                if outcome.opened && disk.lock().fault.is_none() {
+                    assert!(outcome.failed, "{durability} {when:?} {operation}: the failure was not told");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_comes_during_a_sync_joins_the_next_commit() {
+    let disk = SimDisk::new();
+    let recorder = start(&disk, quick());
+    run(async {
+        let (_recording, track) = open(&recorder, "strict").await;
+        disk.hold(true);
+        let first = track.append(out("0")).await.unwrap();
+        disk.wait_held().await;
+        let before = disk.lock().syncs;
+        let mut tickets = Vec::new();
+        for n in 1..500 {
+            tickets.push(track.append(out(&n.to_string())).await.unwrap());
+        }
+        disk.hold(false);
+        first.durable().await.unwrap();
+        for ticket in tickets {
+            ticket.durable().await.unwrap();
+        }
+        assert!(disk.lock().syncs - before <= 2, "{} syncs", disk.lock().syncs - before);
+    });
+}
+
+#[test]
+fn a_full_queue_makes_the_carrier_wait_and_loses_nothing() {
+    let disk = SimDisk::new();
+    let recorder = start(&disk, quick());
+    run(async {
+        let (recording, track) = open(&recorder, "strict").await;
+        disk.hold(true);
+        let _first = track.append(out("x")).await.unwrap();
+        disk.wait_held().await;
+        let block = "y".repeat(64 * 1024);
+        let mut taken = 0;
+        while let Ok(ticket) = timeout(Duration::from_millis(50), track.append(out(&block))).await {
+            drop(ticket.unwrap());
+            taken += 1;
+        }
+        assert!((60..=64).contains(&taken), "{taken} blocks were taken");
+        disk.hold(false);
+        track.append(out(&block)).await.unwrap().durable().await.unwrap();
+        track.finish().await.unwrap();
+        recording.finish("done").await.unwrap();
+        let output = disk.output("1");
+        assert_eq!(output.len(), 1 + (taken + 1) * block.len());
+    });
+}
+
+#[test]
+fn a_disk_that_hangs_fails_the_channel_and_refuses_new_sessions_until_it_works_again() {
+    let disk = SimDisk::new();
+    let recorder = start(&disk, RecorderSettings { stall_limit: Duration::from_millis(80), ..quick() });
+    run(async {
+        let (recording, track) = open(&recorder, "strict").await;
+        disk.hold(true);
+        let ticket = track.append(out("never shown")).await.unwrap();
+        assert!(matches!(ticket.durable().await, Err(RecorderError::Stalled { .. })));
+        assert!(matches!(recording.failed().await, RecorderError::Stalled { .. }));
+        assert!(matches!(track.append(out("x")).await, Err(RecorderError::Stalled { .. })));
+        assert!(recorder.healthy().is_err());
+        disk.hold(false);
+        while recorder.healthy().is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        recording.finish("the recording failed").await.unwrap();
+    });
+    assert!(disk.closed_json().contains("nothing reached the disk"));
+}
+
+#[test]
+fn on_a_full_disk_the_reserve_completes_what_has_begun_and_the_session_ends() {
+    let disk = SimDisk::new();
+    let reserve = Arc::new(SimReserve { disk: disk.clone() });
+    let recorder = start(&disk, RecorderSettings { reserve: Some(reserve), free_min: 10_000, ..quick() });
+    run(async {
+        let (recording, track) = open(&recorder, "strict").await;
+        disk.lock().space = 700;
+        let block = "z".repeat(1000);
+        track.append(out(&block)).await.unwrap().durable().await.unwrap();
+        assert!(matches!(recording.failed().await, RecorderError::DiskFull { .. }));
+        assert!(matches!(track.append(out("x")).await, Err(RecorderError::DiskFull { .. })));
+        assert!(matches!(recorder.healthy(), Err(RecorderError::DiskFull { .. } | RecorderError::LowSpace { .. })));
+        recording.finish("the recording failed").await.unwrap();
+        assert_eq!(disk.output("1"), block.as_bytes());
+        disk.lock().space = 1 << 30;
+        while recorder.healthy().is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(disk.lock().reserved, "the reserve is not set aside again");
+    });
+}
+
+#[test]
+fn little_free_space_refuses_new_sessions() {
+    let disk = SimDisk::new();
+    disk.lock().space = 1000;
+    let recorder = start(&disk, RecorderSettings { free_min: 1001, ..quick() });
+    assert!(matches!(recorder.healthy(), Err(RecorderError::LowSpace { free: 1000, free_min: 1001 })));
+    run(async {
+        let id = recorder.new_session_id(Clock::system().now());
+        assert!(recorder.open(&permit("strict"), facts(&id)).await.is_err());
+    });
+}
+
+#[test]
+fn bounded_tickets_are_good_at_once_until_too_much_is_missing_on_disk() {
+    let disk = SimDisk::new();
+    let recorder = start(&disk, quick());
+    run(async {
+        let (recording, track) = open(&recorder, "bounded").await;
+        disk.hold(true);
+        track.append(out("shown at once")).await.unwrap().durable().await.unwrap();
+        disk.wait_held().await;
+        let old = track.append(out("too old")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert!(timeout(Duration::from_millis(50), old.durable()).await.is_err());
+        disk.hold(false);
+        let big = "w".repeat(300 * 1024);
+        for _ in 0..20 {
+            track.append(out(&big)).await.unwrap().durable().await.unwrap();
+        }
+        disk.hold(true);
+        let mut good = 0;
+        while let Ok(ticket) =
+            timeout(Duration::from_millis(100), track.append(out(&big)).await.unwrap().durable()).await
+        {
+            ticket.unwrap();
+            good += 1;
+        }
+        assert!(good <= 4, "{good} blocks of 300 KiB were shown");
+        disk.hold(false);
+        recording.finish("done").await.unwrap();
+    });
+}
+
+#[test]
+fn bounded_bytes_are_synced_when_the_window_has_passed() {
+    let disk = SimDisk::new();
+    let recorder = start(&disk, quick());
+    run(async {
+        let (_recording, track) = open(&recorder, "bounded").await;
+        track.append(out("soon on disk")).await.unwrap().durable().await.unwrap();
+        while disk.output("1") != b"soon on disk" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
+#[test]
+fn a_recording_that_is_dropped_is_closed_as_such() {
+    let disk = SimDisk::new();
+    let recorder = start(&disk, quick());
+    run(async {
+        let (recording, track) = open(&recorder, "strict").await;
+        let _ticket = track.append(out("the last words")).await.unwrap();
+        drop(recording);
+        drop(track);
+        drop(recorder);
+        while disk.closed_json().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(disk.closed_json().contains("without closing"));
+    assert_eq!(disk.output("1"), b"the last words");
+}
+
+#[test]
+fn many_channels_on_few_threads_all_get_their_turn() {
+    let disk = SimDisk::new();
+    let recorder = start(&disk, RecorderSettings { threads: 2, ..quick() });
+    run(async {
+        let permit = permit("strict");
+        let id = recorder.new_session_id(Clock::system().now());
+        let recording = recorder.open(&permit, facts(&id)).await.unwrap();
+        let mut tasks = Vec::new();
+        for number in 1..=40 {
+            let track = recording.channel(&permit, terminal(number)).await.unwrap();
+            tasks.push(tokio::spawn(async move {
+                for n in 0..50 {
+                    track.append(out(&format!("{n},"))).await.unwrap().durable().await.unwrap();
+                }
+                track.finish().await.unwrap();
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        recording.finish("done").await.unwrap();
+    });
+    let all: String = (0..50).map(|n| format!("{n},")).collect();
+    for number in 1..=40 {
+        assert_eq!(disk.output(&number.to_string()), all.as_bytes());
+    }
+}
+
+struct Outcome {
+    opened: bool,
+    /// How many lines were allowed to be shown.
+    shown: Vec<usize>,
+    failed: bool,
+}
+
+/// Records ten lines, each appended before the one before it is waited for.
+fn record_lines(disk: &SimDisk, durability: &str) -> Outcome {
+    let recorder = start(disk, quick());
+    let mut outcome = Outcome { opened: false, shown: Vec::new(), failed: false };
+    run(async {
+        let permit = permit(durability);
+        let id = recorder.new_session_id(Clock::system().now());
+        let Ok(recording) = recorder.open(&permit, facts(&id)).await else { return };
+        let Ok(track) = recording.channel(&permit, terminal(1)).await else { return };
+        outcome.opened = true;
+        let mut waiting = None;
+        for n in 0..10 {
+            let next = track.append(out(&line(n))).await;
+            outcome.failed |= next.is_err();
+            if let Some((n, ticket)) = std::mem::replace(&mut waiting, next.ok().map(|ticket| (n, ticket))) {
+                match ticket.durable().await {
+                    Ok(()) => outcome.shown.push(n),
+                    Err(_) => outcome.failed = true,
+                }
+            }
+        }
+        outcome.failed |= track.finish().await.is_err();
+        outcome.failed |= recording.finish("done").await.is_err();
+        // Channel 0 may have been the one that failed.
+        outcome.failed |= recorder.healthy().is_err() || disk.closed_json().contains("failure");
+    });
+    outcome
+}
+
+fn line(n: usize) -> String {
+    format!("line {n} with \u{e9} and \"quotes\"\r\n")
+}
+
+fn out(text: &str) -> Entry {
+    Entry::Output { output: Output::Stdout, bytes: Bytes::copy_from_slice(text.as_bytes()) }
+}
+
+fn quick() -> RecorderSettings {
+    RecorderSettings { free_min: 0, threads: 3, ..RecorderSettings::default() }
+}
+
+fn start(disk: &SimDisk, settings: RecorderSettings) -> Recorder {
+    Recorder::start_on(Arc::new(disk.clone()), StoreRoot::at(Path::new("/rec")), settings, Clock::system()).unwrap()
+}
+
+async fn open(recorder: &Recorder, durability: &str) -> (Recording, Track) {
+    let permit = permit(durability);
+    let id = recorder.new_session_id(Clock::system().now());
+    let recording = recorder.open(&permit, facts(&id)).await.unwrap();
+    let track = recording.channel(&permit, terminal(1)).await.unwrap();
+    (recording, track)
+}
+
+fn facts(id: &SessionId) -> SessionFacts {
+    SessionFacts {
+        id: id.clone(),
+        key_fingerprint: String::from("SHA256:abc"),
+        target_address: String::from("127.0.0.1:22"),
+        source: String::from("127.0.0.1:5000"),
+        started: Clock::system().now(),
+    }
+}
+
+fn terminal(number: u32) -> ChannelFacts {
+    let size = TerminalSize { cols: 100, rows: 30, pixel_width: 0, pixel_height: 0 };
+    ChannelFacts {
+        number: ChannelNumber(number),
+        class: ChannelClass::Shell,
+        terminal: Some(Terminal { term: String::from("xterm"), size, modes: Vec::new() }),
+        command: None,
+    }
+}
+
+fn permit(durability: &str) -> Permit {
+    let text = format!(
+        "schema = 1\n[[rule]]\nid = 'r'\nwho = {{ users = ['alice'] }}\nwhere = {{ targets = ['db1'] }}\n\
+         accounts = ['root']\nchannels = ['shell']\ngrant = {{ required = false }}\n\
+         recording = {{ durability = '{durability}' }}\n"
+    );
+    let set = PolicySet::parse(&[PolicyFile { path: String::from("x.toml"), text }]).unwrap();
+    let question = Question {
+        user: &UserName::parse("alice").unwrap(),
+        groups: &BTreeSet::new(),
+        target: &TargetName::parse("db1").unwrap(),
+        labels: &BTreeMap::new(),
+        account: &AccountName::parse("root").unwrap(),
+        channel: Some(ChannelClass::Shell),
+    };
+    crate::grant::permit(&set, &question, &[], Clock::system().now()).unwrap()
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async { timeout(Duration::from_secs(60), future).await.expect("it hangs") })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum When {
+    Before,
+    Halfway,
+    After,
+}
+
+/// A disk in memory that fails as it is told, and remembers what a power cut would leave.
+#[derive(Debug, Clone)]
+struct SimDisk {
+    sim: Arc<(Mutex<Sim>, Condvar)>,
+}
+
+#[derive(Debug)]
+struct Sim {
+    files: BTreeMap<PathBuf, SimFile>,
+    /// The operation, counted from now, that fails, and how.
+    fault: Option<(usize, When)>,
+    fail_next: bool,
+    space: usize,
+    reserved: bool,
+    syncs: usize,
+    /// Syncs wait while it is set.
+    hold: bool,
+    held: usize,
+    violation: Option<&'static str>,
+}
+
+#[derive(Debug, Default)]
+struct SimFile {
+    bytes: Vec<u8>,
+    synced: usize,
+    given_up: bool,
+}
+
+impl SimDisk {
+    fn new() -> Self {
+        let sim = Sim {
+            files: BTreeMap::new(),
+            fault: None,
+            fail_next: false,
+            space: 1 << 30,
+            reserved: true,
+            syncs: 0,
+            hold: false,
+            held: 0,
+            violation: None,
+        };
+        Self { sim: Arc::new((Mutex::new(sim), Condvar::new())) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sim> {
+        self.sim.0.lock().unwrap()
+    }
+
+    fn hold(&self, hold: bool) {
+        self.lock().hold = hold;
+        self.sim.1.notify_all();
+    }
+
+    async fn wait_held(&self) {
+        while self.lock().held == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// What of a channel's output would be found after a power cut now.
+    fn output(&self, channel: &str) -> Vec<u8> {
+        let sim = self.lock();
+        let mut output = Vec::new();
+        for (path, file) in &sim.files {
+            if path.parent().and_then(Path::file_name).is_some_and(|name| name == channel)
+                && let Ok(reader) = Reader::new(&file.bytes[..file.synced])
+            {
+                for timed in reader {
+                    if let Entry::Output { bytes, .. } = timed.unwrap().entry {
+                        output.extend_from_slice(&bytes);
+                    }
+                }
+            }
+        }
+        output
+    }
+
+    fn closed_json(&self) -> String {
+        let sim = self.lock();
+        let closed = sim.files.iter().find(|(path, _)| path.ends_with("closed.json"));
+        closed.map(|(_, file)| String::from_utf8(file.bytes.clone()).unwrap()).unwrap_or_default()
+    }
+
+    fn assert_sound(&self, shown: &[usize], all_on_disk: bool) {
+        assert_eq!(self.lock().violation, None);
+        let output = self.output("1");
+        let whole: String = (0..10).map(line).collect();
+        assert!(whole.as_bytes().starts_with(&output), "not a prefix: {}", String::from_utf8_lossy(&output));
+        if all_on_disk && let Some(last) = shown.last() {
+            let shown: String = (0..=*last).map(line).collect();
+            assert!(output.len() >= shown.len(), "shown, but lost: {shown}");
+        }
+        for (path, file) in &self.lock().files {
+            let reader = Reader::new(file.bytes.as_slice());
+            let Ok(mut reader) = reader else { continue };
+            assert!(reader.by_ref().all(|event| event.is_ok()), "{} has a damaged line", path.display());
+            let torn = file.bytes.len() - usize::try_from(reader.valid_len()).unwrap();
+            assert_eq!(file.bytes[file.bytes.len() - torn..].iter().filter(|byte| **byte == b'\n').count(), 0);
+        }
+    }
+}
+
+impl Sim {
+    /// How the operation that begins now fails, if it does.
+    fn next(&mut self) -> Option<When> {
+        if std::mem::take(&mut self.fail_next) {
+            return Some(When::Before);
+        }
+        let (left, when) = self.fault?;
+        self.fault = left.checked_sub(1).map(|left| (left, when));
+        (left == 0).then_some(when)
+    }
+}
+
+fn broken() -> io::Error {
+    io::Error::from_raw_os_error(5)
+}
+
+impl Disk for SimDisk {
+    fn create_directories(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn create_directory(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn create_segment(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
+        let before = self.lock().files.insert(path.to_owned(), SimFile::default());
+        assert!(before.is_none(), "a segment was made twice");
+        Ok(Box::new(OpenSegment { disk: self.clone(), path: path.to_owned() }))
+    }
+
+    fn sync_directory(&self, _path: &Path) -> io::Result<()> {
+        match self.lock().next() {
+            Some(_) => Err(broken()),
+            None => Ok(()),
+        }
+    }
+
+    fn create_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut sim = self.lock();
+        if sim.next().is_some() {
+            return Err(broken());
+        }
+        sim.files.insert(path.to_owned(), SimFile { bytes: bytes.to_owned(), synced: bytes.len(), given_up: false });
+        Ok(())
+    }
+
+    fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
+        Ok(u64::try_from(self.lock().space).unwrap())
+    }
+
+    fn probe(&self, _directory: &Path) -> io::Result<()> {
+        let mut sim = self.lock();
+        while sim.hold {
+            sim = self.sim.1.wait(sim).unwrap();
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct OpenSegment {
+    disk: SimDisk,
+    path: PathBuf,
+}
+
+impl SegmentFile for OpenSegment {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut sim = self.disk.lock();
+        let (mut taken, mut error) = (bytes.len(), None);
+        match sim.next() {
+            Some(When::Before) => return Err(broken()),
+            Some(When::Halfway) => {
+                taken /= 2;
+                sim.fail_next = true;
+            }
+            Some(When::After) => error = Some(broken()),
+            None if sim.space == 0 => return Err(io::Error::from(io::ErrorKind::StorageFull)),
+            None => taken = taken.min(sim.space),
+        }
+        sim.space -= taken;
+        let file = sim.files.get_mut(&self.path).unwrap();
+        file.bytes.extend_from_slice(&bytes[..taken]);
+        if file.given_up {
+            sim.violation = Some("a file was written after its sync had failed");
+        }
+        error.map_or(Ok(taken), Err)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut sim = self.disk.lock();
+        sim.held += 1;
+        while sim.hold {
+            sim = self.disk.sim.1.wait(sim).unwrap();
+        }
+        sim.held -= 1;
+        sim.syncs += 1;
+        let fault = sim.next();
+        let file = sim.files.get_mut(&self.path).unwrap();
+        let dirty = file.bytes.len() - file.synced;
+        file.synced += match fault {
+            Some(When::Before) => 0,
+            Some(When::Halfway) => dirty / 2,
+            Some(When::After) | None => dirty,
+        };
+        let again = std::mem::replace(&mut file.given_up, fault.is_some());
+        if again {
+            sim.violation = Some("a sync was tried again after it had failed");
+        }
+        fault.map_or(Ok(()), |_| Err(broken()))
+    }
+}
+
+#[derive(Debug)]
+struct SimReserve {
+    disk: SimDisk,
+}
+
+impl Reserve for SimReserve {
+    fn give_back(&self) {
+        let mut sim = self.disk.lock();
+        if std::mem::take(&mut sim.reserved) {
+            sim.space += 5000;
+        }
+    }
+
+    fn set_aside(&self) -> bool {
+        self.disk.lock().reserved = true;
+        true
+    }
+}

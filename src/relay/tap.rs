@@ -1,0 +1,217 @@
+//! What of a channel is recorded in full, and what as a count and a digest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ring::digest::{Context, SHA256};
+use tokio::time::Instant;
+
+use super::Facts;
+use crate::cast::{Digest, Direction, Entry};
+use crate::model::{ChannelClass, ChannelEvent, Output};
+use crate::policy::Capture;
+use crate::recorder::{RecorderError, Ticket, Track};
+
+/// A running digest is written at least so often while bytes pass (promise P2) ...
+const DIGEST_EVERY: Duration = Duration::from_secs(1);
+/// ... and at least after so many bytes.
+const DIGEST_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Gives one direction of a channel to the recorder.
+pub struct Tap {
+    track: Arc<Track>,
+    /// Standard output or standard input.
+    data: Lane,
+    /// Standard error; unused for input.
+    stderr: Lane,
+}
+
+/// One flow of bytes.
+struct Lane {
+    direction: Direction,
+    mode: Mode,
+    /// Over every byte from the first; absent where everything is recorded in full or nothing is.
+    hash: Option<Context>,
+    bytes: u64,
+    /// Bytes and time at the last digest written.
+    digested: (u64, Instant),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Keystrokes under `input = "off"`.
+    Off,
+    /// Every byte, up to so many.
+    Full(u64),
+    /// Count and SHA-256; `said` once the record of the switch is queued.
+    Digest { said: bool },
+}
+
+impl Lane {
+    fn new(direction: Direction, mode: Mode) -> Self {
+        let hash = match mode {
+            Mode::Off | Mode::Full(u64::MAX) => None,
+            Mode::Full(_) | Mode::Digest { .. } => Some(Context::new(&SHA256)),
+        };
+        Self { direction, mode, hash, bytes: 0, digested: (0, Instant::now()) }
+    }
+
+    fn name(&self) -> &'static str {
+        match self.direction {
+            Direction::Stdin => "stdin",
+            Direction::Stdout => "stdout",
+            Direction::Stderr => "stderr",
+        }
+    }
+
+    fn digest(&mut self, last: bool) -> Option<Entry> {
+        let hash = self.hash.clone()?.finish();
+        self.digested = (self.bytes, Instant::now());
+        let sha256 = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(Entry::Digest(Digest { direction: self.direction, bytes: self.bytes, sha256, last }))
+    }
+
+    /// Whether bytes passed that neither the recording nor a written digest covers.
+    fn uncovered(&self) -> bool {
+        matches!(self.mode, Mode::Digest { .. }) && self.bytes != self.digested.0
+    }
+
+    fn due_at(&self) -> Option<Instant> {
+        self.uncovered().then(|| self.digested.1 + DIGEST_EVERY)
+    }
+}
+
+impl Tap {
+    /// For what the target sends.
+    pub fn of_output(facts: &Facts, track: Arc<Track>) -> Self {
+        let mode = match (facts.pty, facts.class, facts.policy.exec) {
+            // What a person saw on a screen is recorded whole, always.
+            (true, _, _) | (false, ChannelClass::Shell, _) => Mode::Full(u64::MAX),
+            (false, ChannelClass::Exec, Capture::Full) => Mode::Full(facts.policy.exec_cap),
+            (false, ChannelClass::Exec, Capture::Digest) => Mode::Digest { said: false },
+        };
+        Self { track, data: Lane::new(Direction::Stdout, mode), stderr: Lane::new(Direction::Stderr, mode) }
+    }
+
+    /// For what the user sends.
+    pub fn of_input(facts: &Facts, track: Arc<Track>) -> Self {
+        let mode = match (facts.pty, facts.policy.stdin) {
+            (true, _) => Mode::Off,
+            (false, Capture::Full) => Mode::Full(facts.policy.exec_cap),
+            (false, Capture::Digest) => Mode::Digest { said: false },
+        };
+        Self { track, data: Lane::new(Direction::Stdin, mode), stderr: Lane::new(Direction::Stderr, Mode::Off) }
+    }
+
+    /// Records an event; the ticket says when it may go on.
+    ///
+    /// # Errors
+    /// What the recorder says; the event must not go on.
+    pub async fn record(&mut self, event: &ChannelEvent) -> Result<Option<Ticket>, RecorderError> {
+        match event {
+            ChannelEvent::Data(bytes) => Self::flow(&self.track, &mut self.data, bytes).await,
+            ChannelEvent::Stderr(bytes) => Self::flow(&self.track, &mut self.stderr, bytes).await,
+            ChannelEvent::Resize(size) => {
+                self.track.append(Entry::Resize { cols: size.cols, rows: size.rows }).await.map(Some)
+            }
+            ChannelEvent::Signal(name) => self.track.append(Entry::Marker(format!("signal {name}"))).await.map(Some),
+            ChannelEvent::Break(ms) => self.track.append(Entry::Marker(format!("break {ms} ms"))).await.map(Some),
+            ChannelEvent::Exit(exit) => {
+                self.final_digests().await?;
+                self.track.append(Entry::Exit(exit.clone())).await.map(Some)
+            }
+            ChannelEvent::Eof | ChannelEvent::EndOfWrite | ChannelEvent::Close => Ok(None),
+        }
+    }
+
+    async fn flow(track: &Track, lane: &mut Lane, bytes: &Bytes) -> Result<Option<Ticket>, RecorderError> {
+        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let mut ticket = None;
+        if let Mode::Full(cap) = lane.mode
+            && lane.bytes.saturating_add(len) > cap
+        {
+            lane.mode = Mode::Digest { said: false };
+        }
+        if lane.mode == (Mode::Digest { said: false }) {
+            // The record of the switch is on disk before the first byte that is not.
+            let text = format!("{}: from byte {} on, count and SHA-256 only", lane.name(), lane.bytes);
+            ticket = Some(track.append(Entry::Marker(text)).await?);
+            lane.mode = Mode::Digest { said: true };
+            lane.digested = (lane.bytes, Instant::now());
+        }
+        if let Some(hash) = &mut lane.hash {
+            hash.update(bytes);
+        }
+        lane.bytes = lane.bytes.saturating_add(len);
+        match (lane.mode, lane.direction) {
+            (Mode::Off, _) => {}
+            (Mode::Full(_), Direction::Stdin) => ticket = Some(track.append(Entry::Input(bytes.clone())).await?),
+            (Mode::Full(_), direction) => {
+                let output = if direction == Direction::Stderr { Output::Stderr } else { Output::Stdout };
+                ticket = Some(track.append(Entry::Output { output, bytes: bytes.clone() }).await?);
+            }
+            (Mode::Digest { .. }, _) => {
+                let since = lane.bytes.saturating_sub(lane.digested.0);
+                if (since >= DIGEST_BYTES || lane.digested.1.elapsed() >= DIGEST_EVERY)
+                    && let Some(entry) = lane.digest(false)
+                {
+                    ticket = Some(track.append(entry).await?);
+                }
+            }
+        }
+        Ok(ticket)
+    }
+
+    /// Ready when a running digest must be written although no more bytes come.
+    pub async fn digest_due(&self) {
+        match self.data.due_at().into_iter().chain(self.stderr.due_at()).min() {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes the running digests of what is not covered yet.
+    ///
+    /// # Errors
+    /// What the recorder says.
+    pub async fn write_due_digests(&mut self) -> Result<(), RecorderError> {
+        for lane in [&mut self.data, &mut self.stderr] {
+            if lane.uncovered()
+                && let Some(entry) = lane.digest(false)
+            {
+                // The next ticket of this channel covers it.
+                let _ = self.track.append(entry).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn final_digests(&mut self) -> Result<(), RecorderError> {
+        for lane in [&mut self.data, &mut self.stderr] {
+            if lane.bytes > 0
+                && let Some(entry) = lane.digest(true)
+            {
+                // The next ticket of this channel covers it.
+                let _ = self.track.append(entry).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the last digests of what came after the final ones, or of what had none.
+    ///
+    /// # Errors
+    /// What the recorder says.
+    pub async fn finish(&mut self) -> Result<(), RecorderError> {
+        for lane in [&mut self.data, &mut self.stderr] {
+            if lane.bytes != lane.digested.0
+                && let Some(entry) = lane.digest(true)
+            {
+                // The next ticket of this channel covers it.
+                let _ = self.track.append(entry).await?;
+            }
+        }
+        Ok(())
+    }
+}

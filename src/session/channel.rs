@@ -1,0 +1,134 @@
+//! One channel of a session: judged, recorded, opened at the target, relayed; or refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::registry::OpenChannel;
+use super::{Bastion, Live, Refusal};
+use crate::grant::Permit;
+use crate::listener::{ChannelStart, UserSink};
+use crate::model::{ChannelEvent, ChannelNumber, Destination, Exit, Program};
+use crate::recorder::{ChannelFacts, RecorderError, Track};
+use crate::relay::{self, End, Facts, Notice};
+use crate::target::ssh::{TargetSink, TargetSource};
+use crate::wire::channel::Sink;
+
+/// A channel that runs at the target and is recorded.
+pub struct Opened {
+    target: End<TargetSource, TargetSink>,
+    track: Arc<Track>,
+    facts: Facts,
+    greeting: Option<String>,
+}
+
+/// Judges a channel, opens its recording, then starts it at the target.
+///
+/// # Errors
+/// `Refusal` says why it did not start.
+pub async fn open(
+    live: &Live,
+    bastion: &Bastion,
+    destination: &Destination,
+    start: &ChannelStart,
+    program: &Program,
+    number: ChannelNumber,
+) -> Result<Opened, Refusal> {
+    let class = program.class();
+    let now = bastion.clock.now();
+    let permit = bastion.ledger.permit(live.permit.user(), destination, class, now).map_err(Refusal::Denied)?;
+    bastion.recorder.healthy().map_err(Refusal::Recorder)?;
+    let facts = ChannelFacts {
+        number,
+        class,
+        terminal: start.terminal.clone(),
+        command: match program {
+            Program::Shell => None,
+            Program::Exec(command) => Some(command.clone()),
+        },
+    };
+    let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);
+    match live.leg.open(program, start.terminal.as_ref(), &start.environment).await {
+        Ok((source, sink)) => Ok(Opened {
+            target: End { source, sink },
+            track,
+            facts: Facts { class, pty: start.terminal.is_some(), policy: permit.recording().clone() },
+            greeting: start.terminal.as_ref().map(|_| greeting(live, &permit)),
+        }),
+        Err(error) => {
+            track.finish().await.map_err(Refusal::Recorder)?;
+            Err(Refusal::Dial(error))
+        }
+    }
+}
+
+/// The line at the start of a terminal session.
+fn greeting(live: &Live, permit: &Permit) -> String {
+    let mut text = format!("recorded · session {} · {} as {}", live.id, permit.user(), permit.destination());
+    if let Some(grant) = live.permit.grant() {
+        // The reason is an operator's text, still it does not get to move the cursor.
+        let reason: String = grant.reason.chars().filter(|c| !c.is_control()).take(60).collect();
+        text.push_str(&format!(" · until {} ({reason})", grant.until.clock_time()));
+    }
+    text
+}
+
+/// Relays a channel that has started until it is closed.
+///
+/// # Errors
+/// `RecorderError` ends the whole session.
+pub async fn carry(
+    start: ChannelStart,
+    opened: Opened,
+    notices: mpsc::Receiver<Notice>,
+    over: CancellationToken,
+    _open: OpenChannel,
+) -> Result<(), RecorderError> {
+    let ChannelStart { source, sink, started, place: _place, .. } = start;
+    let Opened { target, track, facts, greeting } = opened;
+    if let Some(greeting) = greeting {
+        let line = format!("doorward: {greeting}\r\n");
+        // The queue towards the user is empty, so this does not wait for them.
+        let _ = sink.send(ChannelEvent::Data(line.into())).await;
+    }
+    let _ = started.send(());
+    let relayed = relay::run(End { source, sink }, target, facts, Arc::clone(&track), notices, over).await;
+    let finished = track.finish().await;
+    relayed.and(finished)
+}
+
+/// A refused user has so long to take the reason.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Says why a channel does not start, with an exit status, and closes it.
+///
+/// # Errors
+/// None; the type is that of `carry`.
+pub async fn refuse(
+    start: ChannelStart,
+    terminal: bool,
+    text: String,
+    status: u32,
+    over: CancellationToken,
+) -> Result<(), RecorderError> {
+    let ChannelStart { sink, started, place: _place, source: _source, .. } = start;
+    let _ = started.send(());
+    tokio::select! {
+        _ = timeout(REFUSAL_TIMEOUT, say_no(&sink, terminal, &text, status)) => {}
+        () = over.cancelled() => {}
+    }
+    Ok(())
+}
+
+async fn say_no(sink: &UserSink, terminal: bool, text: &str, status: u32) {
+    let end = if terminal { "\r\n" } else { "\n" };
+    let line = ChannelEvent::Stderr(format!("doorward: {text}{end}").into());
+    for event in [line, ChannelEvent::Exit(Exit::Status(status)), ChannelEvent::Eof, ChannelEvent::Close] {
+        if sink.send(event).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! One session, from the first channel to the last record: the story.
+//!
+//! ```text
+//! Connection -> Permit -> Registration -> Recording -> Credential -> Leg -> relay -> EndCause
+//! ```
+//! A session begins with the first channel that a connection asks for, and ends with the connection, with its
+//! permit, or with its recording. Every later channel asks for a permit of its own.
+
+mod channel;
+mod refusal;
+mod registry;
+mod timekeeper;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::audit::{Audit, AuditEvent};
+use crate::clock::Clock;
+use crate::grant::{Denial, Permit};
+use crate::ledger::Ledger;
+use crate::listener::{ChannelStart, Connection, Request, Wanted};
+use crate::model::{ChannelClass, ChannelNumber, Destination, Login, Program, SessionId, Timestamp};
+use crate::recorder::{Recorder, RecorderError, Recording, SessionFacts};
+use crate::relay::Notice;
+use crate::target::{self, Leg};
+use crate::vault::Vault;
+use crate::wire::Cut;
+pub use refusal::Refusal;
+pub use registry::{EndCause, LiveSession, Registration, Sessions};
+use timekeeper::{Timekeeper, wait_end};
+
+/// What every session uses.
+pub struct Bastion {
+    /// The time.
+    pub clock: Clock,
+    /// Users, targets, grants, policy.
+    pub ledger: Arc<Ledger>,
+    /// Credentials.
+    pub vault: Arc<Vault>,
+    /// Recordings.
+    pub recorder: Recorder,
+    /// The log of decisions.
+    pub audit: Arc<Audit>,
+    /// Who is where.
+    pub sessions: Sessions,
+    /// Times of the target leg.
+    pub target: target::Settings,
+}
+
+/// Carries everything that one bastion user asks for on one connection.
+pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
+    let mut visit = Visit {
+        connection,
+        bastion,
+        live: None,
+        channels: JoinSet::new(),
+        notices: Vec::new(),
+        next: 1,
+        over: CancellationToken::new(),
+    };
+    let cause = visit.serve().await;
+    visit.leave(cause).await;
+}
+
+/// A connection, and the session on it once there is one.
+struct Visit {
+    connection: Connection,
+    bastion: Arc<Bastion>,
+    live: Option<Live>,
+    /// Channels that are being relayed or refused.
+    channels: JoinSet<Result<(), RecorderError>>,
+    /// Where each relayed channel takes lines of ours.
+    notices: Vec<mpsc::Sender<Notice>>,
+    next: u32,
+    /// Ends every relay.
+    over: CancellationToken,
+}
+
+/// A session that has begun.
+struct Live {
+    id: SessionId,
+    permit: Permit,
+    registration: Registration,
+    recording: Recording,
+    leg: Arc<Leg>,
+    cut: Cut,
+    started: Timestamp,
+    time: Timekeeper,
+}
+
+/// The last line has so long to reach the user; then the sockets are cut.
+const FAREWELL: Duration = Duration::from_millis(250);
+/// The target is known to have closed the connection after at most so long.
+const LEG_CHECK: Duration = Duration::from_millis(500);
+
+impl Visit {
+    async fn serve(&mut self) -> EndCause {
+        let mut leg_check = tokio::time::interval(LEG_CHECK);
+        leg_check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                request = self.connection.requests.recv() => match request {
+                    None => return EndCause::ClientLeft,
+                    Some(Request::Refused { what }) => self.note_refused(&what).await,
+                    Some(Request::Start(start)) => self.start(start).await,
+                },
+                Some(done) = self.channels.join_next(), if !self.channels.is_empty() => {
+                    self.notices.retain(|notices| !notices.is_closed());
+                    match done {
+                        Ok(Ok(())) => {}
+                        Ok(Err(failure)) => return self.recorder_failed(&failure),
+                        Err(failure) => return self.recorder_failed(&failure),
+                    }
+                }
+                due = due(self.live.as_mut()) => match due {
+                    Due::End(cause) => return cause,
+                    Due::Failed(failure) => return self.recorder_failed(&failure),
+                    Due::Warn(left) => self.warn(left).await,
+                },
+                _ = leg_check.tick() => {
+                    if self.live.as_ref().is_some_and(|live| live.leg.is_closed()) {
+                        return EndCause::TargetLeft;
+                    }
+                }
+            }
+        }
+    }
+
+    fn recorder_failed(&self, failure: &dyn std::error::Error) -> EndCause {
+        error!(error = %failure, "Recording failed");
+        EndCause::RecorderFailed
+    }
+
+    async fn warn(&self, left: Duration) {
+        let minutes = left.as_secs().div_ceil(60);
+        let text = format!(
+            "{minutes} minute{} left. Ask an operator if you need longer.",
+            if minutes == 1 { "" } else { "s" }
+        );
+        if let Some(live) = &self.live {
+            live.recording.note(format!("shown: {text}")).await;
+        }
+        for notices in &self.notices {
+            // A terminal that already has lines waiting is not being read.
+            let _ = notices.try_send(Notice::Line(text.clone()));
+        }
+    }
+
+    /// Something was asked for that this version refuses always.
+    async fn note_refused(&mut self, what: &str) {
+        let user = self.connection.user.user().clone();
+        info!(user = %user, what, "Refused");
+        let session = self.live.as_ref().map(|live| live.id.clone());
+        let event =
+            AuditEvent::ChannelRefused { session, user, source: self.connection.source.to_string(), what: what.into() };
+        self.audit(event).await;
+        if let Some(live) = &self.live {
+            live.recording.note(format!("refused: {what}")).await;
+        }
+    }
+
+    /// Writes a refusal to the log; one that cannot be written is still a refusal.
+    async fn audit(&self, event: AuditEvent) {
+        let audit = Arc::clone(&self.bastion.audit);
+        match tokio::task::spawn_blocking(move || audit.append(&event)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(failure)) => error!(error = %failure, "Cannot write the audit log"),
+            Err(failure) => error!(error = %failure, "Cannot write the audit log"),
+        }
+    }
+
+    /// Starts what a channel asks for, or says why not.
+    async fn start(&mut self, start: ChannelStart) {
+        let terminal = start.terminal.is_some();
+        match self.carry(start).await {
+            Ok(()) => {}
+            Err((start, refusal)) => {
+                let text = refusal.public_text(self.bastion.clock.now());
+                let login = self.connection.login.as_ref().map(Login::to_string).unwrap_or_default();
+                info!(
+                    user = %self.connection.user.user(), source = %self.connection.source, login = %login,
+                    error = %refusal, "Refused"
+                );
+                self.audit(AuditEvent::SessionRefused {
+                    user: self.connection.user.user().clone(),
+                    login,
+                    source: self.connection.source.to_string(),
+                    reason: refusal.to_string(),
+                })
+                .await;
+                self.channels.spawn(channel::refuse(*start, terminal, text, refusal.status(), self.over.clone()));
+            }
+        }
+    }
+
+    async fn carry(&mut self, start: ChannelStart) -> Result<(), (Box<ChannelStart>, Refusal)> {
+        let (destination, program) = match self.wanted(&start) {
+            Ok(wanted) => wanted,
+            Err(refusal) => return Err((Box::new(start), refusal)),
+        };
+        let class = program.class();
+        if self.live.is_none() {
+            match self.open(&destination, class).await {
+                Ok(live) => self.live = Some(live),
+                Err(refusal) => return Err((Box::new(start), refusal)),
+            }
+        }
+        let Some(live) = &mut self.live else { return Err((Box::new(start), Refusal::Ended(EndCause::TargetLeft))) };
+        // Counted before it is judged: a policy that changes in between then sees it.
+        let place = live.registration.channel(class);
+        let number = ChannelNumber(self.next);
+        let mut end = live.registration.end.clone();
+        let opening = channel::open(live, &self.bastion, &destination, &start, &program, number);
+        let opened = tokio::select! {
+            opened = opening => opened,
+            cause = wait_end(&mut end) => Err(Refusal::Ended(cause)),
+        };
+        match opened {
+            Ok(opened) => {
+                self.next = self.next.saturating_add(1);
+                let (notices, lines) = mpsc::channel(4);
+                self.notices.push(notices);
+                let over = self.over.child_token();
+                self.channels.spawn(channel::carry(start, opened, lines, over, place));
+                Ok(())
+            }
+            Err(refusal) => Err((Box::new(start), refusal)),
+        }
+    }
+
+    /// What the channel is to run, and where.
+    fn wanted(&self, start: &ChannelStart) -> Result<(Destination, Program), Refusal> {
+        let user = &self.connection.user;
+        if user.suspended() || !self.bastion.ledger.has_key(user.user(), user.fingerprint()) {
+            return Err(Refusal::Denied(Denial::Suspended));
+        }
+        let destination = match &self.connection.login {
+            Err(error) => return Err(Refusal::Login(error.clone())),
+            Ok(Login::User(user)) => return Err(Refusal::NoDestination(user.clone())),
+            Ok(Login::Destination { destination, .. }) => destination.clone(),
+        };
+        match &start.wanted {
+            Wanted::Subsystem(name) => {
+                let name: String = name.chars().filter(char::is_ascii_graphic).collect();
+                Err(Refusal::NotCarried(format!("the subsystem {name}")))
+            }
+            Wanted::Program(Program::Exec(command)) if command.contains(&0) => {
+                // A C string ends at the first NUL: the target would run less than the recording shows.
+                Err(Refusal::Command("the command line contains a NUL byte"))
+            }
+            Wanted::Program(program) => Ok((destination, program.clone())),
+        }
+    }
+
+    /// Opens the session: no permit, no recording; no recording, no credential; no pinned key, no login.
+    async fn open(&self, destination: &Destination, class: ChannelClass) -> Result<Live, Refusal> {
+        let bastion = &self.bastion;
+        let user = self.connection.user.user();
+        let now = bastion.clock.now();
+        bastion.recorder.healthy().map_err(Refusal::Recorder)?;
+        let id = bastion.recorder.new_session_id(now);
+        // Registered, and only then judged: a revoke that comes in between finds the session on the list.
+        let first = bastion.ledger.permit(user, destination, class, now).map_err(Refusal::Denied)?;
+        let registration = bastion.sessions.register(self.facts(&id, &first, now), class);
+        let permit = bastion.ledger.permit(user, destination, class, bastion.clock.now()).map_err(Refusal::Denied)?;
+        let mut end = registration.end.clone();
+        let cut = Cut::new();
+        let legs = [self.connection.cut.clone(), cut.clone()];
+        let time = Timekeeper::start(&registration, bastion.clock.clone(), legs);
+        let opening = self.open_both(&id, &permit, destination, &cut, now);
+        let (recording, leg) = tokio::select! {
+            opened = opening => opened?,
+            cause = wait_end(&mut end) => {
+                cut.cut();
+                return Err(Refusal::Ended(cause));
+            }
+        };
+        info!(session = %id, user = %user, target = %destination.target, account = %destination.account, "Session opened");
+        Ok(Live { id, permit, registration, recording, leg: Arc::new(leg), cut, started: now, time })
+    }
+
+    fn facts(&self, id: &SessionId, permit: &Permit, now: Timestamp) -> LiveSession {
+        LiveSession {
+            id: id.clone(),
+            user: permit.user().clone(),
+            destination: permit.destination().clone(),
+            rule: permit.rule().clone(),
+            grant: permit.grant().map(|grant| grant.id.clone()),
+            until: permit.until(),
+            reason: permit.grant().map(|grant| grant.reason.clone()),
+            key: self.connection.user.fingerprint().to_owned(),
+            source: self.connection.source.to_string(),
+            started: now,
+            channels: 0,
+        }
+    }
+
+    /// Opens the recording while the target is dialled; the credential leaves the vault when both are done.
+    async fn open_both(
+        &self,
+        id: &SessionId,
+        permit: &Permit,
+        destination: &Destination,
+        cut: &Cut,
+        now: Timestamp,
+    ) -> Result<(Recording, Leg), Refusal> {
+        let bastion = &self.bastion;
+        let target = bastion.ledger.target(&destination.target).ok_or(Refusal::Denied(Denial::UnknownTarget))?;
+        let facts = SessionFacts {
+            id: id.clone(),
+            key_fingerprint: self.connection.user.fingerprint().to_owned(),
+            target_address: target.address.clone(),
+            source: self.connection.source.to_string(),
+            started: now,
+        };
+        let pinned = target.host_keys.iter().filter_map(|key| ssh_key::PublicKey::from_openssh(key).ok()).collect();
+        let recording = async {
+            let recording = bastion.recorder.open(permit, facts).await.map_err(Refusal::Recorder)?;
+            let event = AuditEvent::SessionStart {
+                session: id.clone(),
+                user: permit.user().clone(),
+                destination: destination.clone(),
+                rule: permit.rule().clone(),
+                grant: permit.grant().map(|grant| grant.id.clone()),
+                policy: permit.policy_hash().to_string(),
+                source: self.connection.source.to_string(),
+                key: self.connection.user.fingerprint().to_owned(),
+            };
+            let audit = Arc::clone(&bastion.audit);
+            match tokio::task::spawn_blocking(move || audit.append(&event)).await {
+                Ok(Ok(_)) => Ok(recording),
+                Ok(Err(failure)) => {
+                    recording.finish("the audit log failed").await.ok();
+                    Err(Refusal::Audit(failure))
+                }
+                Err(_) => Err(Refusal::Recorder(RecorderError::panicked())),
+            }
+        };
+        let dialing = target::ssh::connect(&target.address, pinned, cut, &bastion.target);
+        let (recording, dialed) = tokio::join!(recording, dialing);
+        let recording = recording?;
+        let leg = async {
+            let checked = dialed.map_err(Refusal::Dial)?;
+            let credential = bastion.vault.credential(permit).map_err(Refusal::Vault)?;
+            checked.login(&destination.account, credential).await.map_err(Refusal::Dial)
+        };
+        match leg.await {
+            Ok(leg) => Ok((recording, leg)),
+            Err(refusal) => {
+                self.note_dial(destination, &refusal).await;
+                if let Err(failure) = recording.finish(&refusal.to_string()).await {
+                    error!(error = %failure, "Cannot close a recording");
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// A changed host key is an attack until someone says otherwise.
+    async fn note_dial(&self, destination: &Destination, refusal: &Refusal) {
+        if let Refusal::Dial(target::DialError::HostKeyChanged { got, .. }) = refusal {
+            error!(target = %destination.target, got = %got, "The target's host key changed");
+            self.audit(AuditEvent::TargetKeyChanged { target: destination.target.clone(), got: got.clone() }).await;
+        }
+    }
+
+    /// Ends the session: says why, cuts both legs, closes the recording.
+    async fn leave(mut self, cause: EndCause) {
+        let now = self.bastion.clock.now();
+        if cause != EndCause::ClientLeft {
+            let text = cause.public_text(now);
+            let _ = timeout(FAREWELL, self.farewell(&text)).await;
+        }
+        self.over.cancel();
+        self.connection.cut.cut();
+        let Some(live) = self.live.take() else {
+            self.channels.shutdown().await;
+            return;
+        };
+        if cause == EndCause::ClientLeft {
+            let _ = timeout(FAREWELL, live.leg.disconnect()).await;
+        }
+        live.cut.cut();
+        // Relays stop at `over`; what they still had to record is recorded.
+        let stopping = async { while self.channels.join_next().await.is_some() {} };
+        let _ = timeout(Duration::from_secs(15), stopping).await;
+        self.channels.shutdown().await;
+        let Live { id, permit, registration, recording, started, .. } = live;
+        if let Err(failure) = recording.finish(&cause.to_string()).await {
+            error!(session = %id, error = %failure, "Cannot close a recording");
+        }
+        drop(registration);
+        let audit = Arc::clone(&self.bastion.audit);
+        let event = AuditEvent::SessionEnd { session: id.clone(), cause: cause.to_string() };
+        if let Ok(Err(failure)) = tokio::task::spawn_blocking(move || audit.append(&event)).await {
+            error!(session = %id, error = %failure, "Cannot write the audit log");
+        }
+        let seconds = started.until(self.bastion.clock.now()).as_secs();
+        info!(session = %id, user = %permit.user(), cause = %cause, seconds, "Session ended");
+    }
+
+    /// Tells every channel, then the connection.
+    async fn farewell(&mut self, text: &str) {
+        let mut said = Vec::new();
+        for notices in &self.notices {
+            let (done, waiting) = oneshot::channel();
+            let notice = Notice::Farewell { text: text.into(), status: 255, said: done };
+            if notices.try_send(notice).is_ok() {
+                said.push(waiting);
+            }
+        }
+        for waiting in said {
+            let _ = waiting.await;
+        }
+        // A client whose channels are closed leaves by itself, having shown the line; one that keeps the
+        // connection for later channels is told to go.
+        let leaving = async { while self.connection.requests.recv().await.is_some() {} };
+        if timeout(FAREWELL / 2, leaving).await.is_err() {
+            self.connection.disconnect(&format!("doorward: {text}")).await;
+            while self.connection.requests.recv().await.is_some() {}
+        }
+    }
+}
+
+/// What a session's time brings.
+enum Due {
+    End(EndCause),
+    Warn(Duration),
+    Failed(RecorderError),
+}
+
+/// Ready when a session must end or its user be warned.
+async fn due(live: Option<&mut Live>) -> Due {
+    let Some(live) = live else { return std::future::pending().await };
+    tokio::select! {
+        cause = wait_end(&mut live.registration.end) => Due::End(cause),
+        Some(left) = live.time.warnings.recv() => Due::Warn(left),
+        failure = live.recording.failed() => Due::Failed(failure),
+    }
+}

@@ -1,0 +1,86 @@
+//! Why a session or a channel did not start.
+
+use std::fmt;
+
+use super::registry::EndCause;
+use crate::audit::AuditError;
+use crate::grant::Denial;
+use crate::model::{InvalidName, Timestamp, UserName};
+use crate::recorder::RecorderError;
+use crate::target::DialError;
+use crate::vault::VaultError;
+
+/// Why a session or a channel did not start.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The login name is none.
+    Login(InvalidName),
+    /// The login names no destination.
+    NoDestination(UserName),
+    /// No rule or grant allows it.
+    Denied(Denial),
+    /// It is not carried in this version.
+    NotCarried(String),
+    /// The command line cannot be passed on as it is.
+    Command(&'static str),
+    /// It cannot be recorded.
+    Recorder(RecorderError),
+    /// It cannot be written to the audit log.
+    Audit(AuditError),
+    /// There is no credential for the account, or it cannot be unsealed.
+    Vault(VaultError),
+    /// The target cannot be reached or refused.
+    Dial(DialError),
+    /// The session's end came first.
+    Ended(EndCause),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Login(error) => error.fmt(f),
+            Self::NoDestination(_) => f.write_str("the login names no destination"),
+            Self::Denied(denial) => denial.fmt(f),
+            Self::NotCarried(what) => write!(f, "{what} is not carried"),
+            Self::Command(why) => f.write_str(why),
+            Self::Recorder(error) => write!(f, "cannot record: {error}"),
+            Self::Audit(error) => write!(f, "cannot write the audit log: {error}"),
+            Self::Vault(error) => error.fmt(f),
+            Self::Dial(error) => error.fmt(f),
+            Self::Ended(cause) => cause.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Refusal {
+    /// For the bastion user: what to do next, and nothing of what exists.
+    pub fn public_text(&self, now: Timestamp) -> String {
+        match self {
+            Self::Login(error) => format!("{error}. Use ssh ACCOUNT@TARGET@BASTION"),
+            Self::NoDestination(user) => {
+                format!("hello {user}. Say where to: ssh ACCOUNT@TARGET@BASTION (such as root@db1@bastion)")
+            }
+            Self::Denied(denial) => denial.public_text().to_string(),
+            Self::NotCarried(what) => {
+                format!("{what} is not allowed here. This version carries shells and commands (scp -O works)")
+            }
+            Self::Command(why) => (*why).to_owned(),
+            Self::Recorder(_) | Self::Audit(_) => {
+                "this session could not be recorded, so it did not start. Tell the operator".into()
+            }
+            Self::Vault(_) => "no usable credential is stored for this account; tell the operator".into(),
+            Self::Dial(error) => error.public_text().to_owned(),
+            Self::Ended(cause) => cause.public_text(now),
+        }
+    }
+
+    /// The exit status: 126 where policy says no, 255 where the bastion or the target failed.
+    pub fn status(&self) -> u32 {
+        match self {
+            Self::Login(_) | Self::NoDestination(_) | Self::Denied(_) | Self::NotCarried(_) | Self::Command(_) => 126,
+            Self::Recorder(_) | Self::Audit(_) | Self::Vault(_) | Self::Dial(_) | Self::Ended(_) => 255,
+        }
+    }
+}

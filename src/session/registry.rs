@@ -1,0 +1,284 @@
+//! The live sessions: who is where, and the switches that end them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::grant::{Denial, GrantState, Permit};
+use crate::ledger::Ledger;
+use crate::model::{ChannelClass, Destination, GrantId, RuleId, SessionId, Timestamp, UserName};
+
+/// Why a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndCause {
+    /// The grant's time is over.
+    Time,
+    /// The grant was taken back.
+    Revoked,
+    /// The bastion user was suspended or removed.
+    Suspended,
+    /// The policy that was loaded since does not allow it.
+    PolicyChanged,
+    /// An operator ended it.
+    Killed {
+        /// Who.
+        by: String,
+    },
+    /// The bastion stops.
+    Shutdown,
+    /// It could not be recorded any more.
+    RecorderFailed,
+    /// The bastion user left.
+    ClientLeft,
+    /// The target closed the connection.
+    TargetLeft,
+}
+
+impl fmt::Display for EndCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time => f.write_str("the grant ended"),
+            Self::Revoked => f.write_str("the grant was revoked"),
+            Self::Suspended => f.write_str("the user was suspended"),
+            Self::PolicyChanged => f.write_str("the policy changed"),
+            Self::Killed { by } => write!(f, "killed by {by}"),
+            Self::Shutdown => f.write_str("the bastion stopped"),
+            Self::RecorderFailed => f.write_str("the recording failed"),
+            Self::ClientLeft => f.write_str("the user left"),
+            Self::TargetLeft => f.write_str("the target closed the connection"),
+        }
+    }
+}
+
+impl EndCause {
+    /// The last line that the bastion user reads.
+    pub fn public_text(&self, now: Timestamp) -> String {
+        let at = now.clock_time();
+        match self {
+            Self::Time => format!("the grant ended at {at}. Session closed."),
+            Self::Revoked => format!("the grant was revoked at {at}. Session closed."),
+            Self::Suspended => format!("access was suspended at {at}. Session closed."),
+            Self::PolicyChanged => format!("the policy changed at {at} and no longer allows this. Session closed."),
+            Self::Killed { .. } => format!("an operator ended this session at {at}."),
+            Self::Shutdown => "the bastion is stopping. Session closed; connect again in a moment.".into(),
+            Self::RecorderFailed => crate::relay::RECORDING_FAILED.into(),
+            Self::ClientLeft => "session closed.".into(),
+            Self::TargetLeft => "the target closed the connection.".into(),
+        }
+    }
+}
+
+/// What is known of a live session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Who.
+    pub user: UserName,
+    /// Where.
+    pub destination: Destination,
+    /// The rule that allowed it.
+    pub rule: RuleId,
+    /// The grant that it rests on.
+    pub grant: Option<GrantId>,
+    /// When it must end.
+    pub until: Option<Timestamp>,
+    /// The grant's reason.
+    pub reason: Option<String>,
+    /// Fingerprint of the key that proved who they are.
+    pub key: String,
+    /// Where the user connects from.
+    pub source: String,
+    /// When it started.
+    pub started: Timestamp,
+    /// Channels that are open now.
+    pub channels: u32,
+}
+
+/// All live sessions of this process.
+#[derive(Debug, Clone, Default)]
+pub struct Sessions(Arc<Mutex<BTreeMap<SessionId, Entry>>>);
+
+#[derive(Debug)]
+struct Entry {
+    facts: LiveSession,
+    /// What it began with, and how many channels of each class are open: by these it is judged again.
+    first: ChannelClass,
+    open: BTreeMap<ChannelClass, u32>,
+    end: watch::Sender<Option<EndCause>>,
+    until: watch::Sender<Option<Timestamp>>,
+}
+
+/// A session's place in the list; leaving the list when dropped.
+#[derive(Debug)]
+pub struct Registration {
+    id: SessionId,
+    sessions: Sessions,
+    /// Why it must end, once it must.
+    pub end: watch::Receiver<Option<EndCause>>,
+    /// When it must end.
+    pub until: watch::Receiver<Option<Timestamp>>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.sessions.lock().remove(&self.id);
+    }
+}
+
+/// Ends one session.
+#[derive(Debug)]
+pub struct Ender {
+    id: SessionId,
+    sessions: Sessions,
+}
+
+impl Ender {
+    /// Ends it, unless it is ending already.
+    pub fn end(&self, cause: EndCause) {
+        self.sessions.end(&self.id, cause);
+    }
+}
+
+impl Registration {
+    /// What ends this session.
+    pub fn ender(&self) -> Ender {
+        Ender { id: self.id.clone(), sessions: self.sessions.clone() }
+    }
+
+    /// Puts one more channel of `class` on the list.
+    pub fn channel(&self, class: ChannelClass) -> OpenChannel {
+        self.sessions.count(&self.id, class, 1);
+        OpenChannel { id: self.id.clone(), sessions: self.sessions.clone(), class }
+    }
+}
+
+/// A channel's place in the list; leaving it when dropped.
+#[derive(Debug)]
+pub struct OpenChannel {
+    id: SessionId,
+    sessions: Sessions,
+    class: ChannelClass,
+}
+
+impl Drop for OpenChannel {
+    fn drop(&mut self) {
+        self.sessions.count(&self.id, self.class, -1);
+    }
+}
+
+impl Sessions {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a session on the list, so that it can be ended from now on.
+    pub fn register(&self, facts: LiveSession, class: ChannelClass) -> Registration {
+        let (end, end_receiver) = watch::channel(None);
+        let (until, until_receiver) = watch::channel(facts.until);
+        let id = facts.id.clone();
+        let entry = Entry { facts, first: class, open: BTreeMap::new(), end, until };
+        self.lock().insert(id.clone(), entry);
+        Registration { id, sessions: self.clone(), end: end_receiver, until: until_receiver }
+    }
+
+    fn count(&self, id: &SessionId, class: ChannelClass, change: i32) {
+        if let Some(entry) = self.lock().get_mut(id) {
+            let count = entry.open.entry(class).or_insert(0);
+            *count = count.saturating_add_signed(change);
+            entry.open.retain(|_, count| *count > 0);
+            entry.facts.channels = entry.open.values().sum();
+        }
+    }
+
+    /// The live sessions, oldest first.
+    pub fn list(&self) -> Vec<LiveSession> {
+        self.lock().values().map(|entry| entry.facts.clone()).collect()
+    }
+
+    /// Ends a session; `false` if it is not live.
+    pub fn end(&self, id: &SessionId, cause: EndCause) -> bool {
+        self.lock().get(id).map(|entry| end_once(entry, cause)).is_some()
+    }
+
+    /// Ends every session; says how many there were.
+    pub fn end_all(&self, cause: &EndCause) -> usize {
+        let sessions = self.lock();
+        sessions.values().for_each(|entry| end_once(entry, cause.clone()));
+        sessions.len()
+    }
+
+    /// Judges every session again, and ends those that no longer have their right; says how many.
+    pub fn rejudge(&self, ledger: &Ledger, now: Timestamp) -> usize {
+        let mut ended = 0_usize;
+        for entry in self.lock().values_mut() {
+            match judge(entry, ledger, now) {
+                Ok(until) => {
+                    entry.facts.until = until;
+                    // The same end again must not start its time anew: the wall clock may have been set back.
+                    entry.until.send_if_modified(|old| std::mem::replace(old, until) != until);
+                }
+                Err(cause) => {
+                    end_once(entry, cause);
+                    ended = ended.saturating_add(1);
+                }
+            }
+        }
+        ended
+    }
+}
+
+/// The first cause stands.
+fn end_once(entry: &Entry, cause: EndCause) {
+    entry.end.send_if_modified(|end| {
+        let first = end.is_none();
+        if first {
+            *end = Some(cause);
+        }
+        first
+    });
+}
+
+/// Whether a session keeps its right, and until when.
+fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Option<Timestamp>, EndCause> {
+    // A key that was taken away proves nothing any more.
+    if !ledger.has_key(&entry.facts.user, &entry.facts.key) {
+        return Err(EndCause::Suspended);
+    }
+    let mut until = None;
+    let classes = if entry.open.is_empty() { vec![entry.first] } else { entry.open.keys().copied().collect() };
+    for class in classes {
+        let permit: Permit = ledger
+            .permit(&entry.facts.user, &entry.facts.destination, class, now)
+            .map_err(|denial| cause_of(&denial))?;
+        until = until.into_iter().chain(permit.until()).min();
+    }
+    // A session rests on the grant that it began with: another grant does not carry it on.
+    let Some(id) = &entry.facts.grant else { return Ok(until) };
+    let grant = ledger.grant(id).ok_or(EndCause::Revoked)?;
+    match grant.state(now) {
+        GrantState::Active => Ok(Some(grant.until)),
+        GrantState::Ended => Err(EndCause::Time),
+        GrantState::Scheduled | GrantState::Revoked => Err(EndCause::Revoked),
+    }
+}
+
+fn cause_of(denial: &Denial) -> EndCause {
+    match denial {
+        Denial::NoRule(_) | Denial::NeedsGrant { .. } | Denial::UnknownTarget | Denial::Undecided { .. } => {
+            EndCause::PolicyChanged
+        }
+        Denial::GrantEnded { .. } => EndCause::Time,
+        Denial::GrantRevoked { .. } | Denial::NotYet { .. } => EndCause::Revoked,
+        Denial::Suspended | Denial::UnknownUser => EndCause::Suspended,
+    }
+}

@@ -1,0 +1,153 @@
+//! Keeps a session's time: warns before its grant ends, ends it, and sees to it that the end is kept.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::registry::{EndCause, Registration};
+use crate::clock::Clock;
+use crate::model::Timestamp;
+use crate::wire::Cut;
+
+/// Before the end of a grant, the user is told so long ahead.
+const WARNINGS: [Duration; 2] = [Duration::from_secs(300), Duration::from_secs(60)];
+/// How often the end of a grant is compared with the wall clock, should that be set forward.
+const CLOCK_CHECK: Duration = Duration::from_secs(1);
+/// A session that has not ended by itself so long after it must is cut (promise P3).
+const ENFORCED_AFTER: Duration = Duration::from_secs(2);
+
+/// The task that keeps a session's time; it ends with its owner.
+#[derive(Debug)]
+pub struct Timekeeper {
+    task: tokio::task::JoinHandle<()>,
+    /// How much time is left, when the user should be told.
+    pub warnings: mpsc::Receiver<Duration>,
+}
+
+impl Drop for Timekeeper {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Timekeeper {
+    /// Starts keeping the time of a registered session, whose sockets are `legs`.
+    ///
+    /// It is a task of its own: whatever the session waits for, the end comes.
+    pub fn start(registration: &Registration, clock: Clock, legs: [Cut; 2]) -> Self {
+        let (warn, warnings) = mpsc::channel(WARNINGS.len());
+        let (mut end, until, ender) = (registration.end.clone(), registration.until.clone(), registration.ender());
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                _ = wait_end(&mut end) => {}
+                () = run_clock(until, clock, warn) => ender.end(EndCause::Time),
+            }
+            sleep(ENFORCED_AFTER).await;
+            legs.iter().for_each(Cut::cut);
+        });
+        Self { task, warnings }
+    }
+}
+
+/// Ready with the cause once the session must end.
+pub async fn wait_end(end: &mut watch::Receiver<Option<EndCause>>) -> EndCause {
+    let cause = end.wait_for(Option::is_some).await.ok().and_then(|cause| cause.clone());
+    match cause {
+        Some(cause) => cause,
+        // The session has left the list; whoever waits is about to go too.
+        None => std::future::pending().await,
+    }
+}
+
+/// Ready when the time is over.
+///
+/// The end is set on the monotonic clock once, so that a wall clock that is set back does not move it; a wall
+/// clock that is set forward brings it nearer.
+async fn run_clock(mut until: watch::Receiver<Option<Timestamp>>, clock: Clock, warn: mpsc::Sender<Duration>) {
+    loop {
+        let Some(end) = *until.borrow_and_update() else {
+            if until.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            continue;
+        };
+        let left = clock.now().until(end);
+        let deadline = Instant::now() + left;
+        let mut ahead = WARNINGS.into_iter().filter(|warning| *warning < left).peekable();
+        loop {
+            let next = ahead.peek().map_or(deadline, |warning| deadline.checked_sub(*warning).unwrap_or(deadline));
+            tokio::select! {
+                () = sleep_until(next) => match ahead.next() {
+                    Some(warning) => {
+                        // A session too busy to take a warning is told at its end.
+                        let _ = warn.try_send(warning);
+                    }
+                    None => return,
+                },
+                () = sleep(CLOCK_CHECK) => if clock.now() >= end { return },
+                changed = until.changed() => {
+                    if changed.is_err() { std::future::pending::<()>().await }
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(1200);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    #[tokio::test]
+    async fn t15_a_wall_clock_set_back_does_not_lengthen_a_grant() {
+        let clock = Clock::fixed(at(10_000));
+        let (_sender, until) = watch::channel(Some(at(10_000).plus(SOON)));
+        let started = Instant::now();
+        let running = tokio::spawn(run_clock(until, clock.clone(), mpsc::channel(2).0));
+        tokio::task::yield_now().await;
+        clock.set(at(0));
+        running.await.unwrap();
+        assert!(started.elapsed() >= SOON && started.elapsed() < SOON * 3, "{:?}", started.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_wall_clock_set_forward_ends_a_grant_early() {
+        let clock = Clock::fixed(at(0));
+        let (_sender, until) = watch::channel(Some(at(3600)));
+        let started = Instant::now();
+        let running = tokio::spawn(run_clock(until, clock.clone(), mpsc::channel(2).0));
+        tokio::task::yield_now().await;
+        clock.set(at(4000));
+        running.await.unwrap();
+        assert!(started.elapsed() < CLOCK_CHECK * 3);
+    }
+
+    #[tokio::test]
+    async fn an_end_that_is_moved_counts_from_then_on() {
+        let clock = Clock::fixed(at(0));
+        let (sender, until) = watch::channel(Some(at(3600)));
+        let running = tokio::spawn(run_clock(until, clock.clone(), mpsc::channel(2).0));
+        tokio::task::yield_now().await;
+        sender.send_replace(Some(at(0).plus(SOON)));
+        tokio::time::timeout(SOON * 3, running).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_user_is_warned_once_for_each_mark() {
+        let clock = Clock::fixed(at(0));
+        let (_sender, until) = watch::channel(Some(at(300).plus(Duration::from_millis(300))));
+        let (warn, mut warnings) = mpsc::channel(2);
+        let running = tokio::spawn(run_clock(until, clock.clone(), warn));
+        assert_eq!(warnings.recv().await, Some(Duration::from_secs(300)));
+        clock.set(at(400));
+        running.await.unwrap();
+        assert_eq!(warnings.recv().await, None);
+    }
+}
