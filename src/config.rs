@@ -1,1 +1,486 @@
-//! To come.
+//! `doorward.toml`: text becomes a `Config` with no bad state, or all its faults.
+//!
+//! Defaults are safe. Relative paths are relative to the configuration file. Nothing secret stands in it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use crate::policy::document::{Document, Faults, Node, Table};
+use crate::policy::{Fault, PolicyFile};
+
+mod starter;
+#[cfg(test)]
+mod tests;
+
+pub use starter::{STARTER_POLICIES, Starter};
+
+/// Files larger than this are not read: they are not written by hand.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// What a Unix socket's path may have in bytes (`sun_path`, with its closing zero).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// A banner is shown before login, to anybody.
+const BANNER_BYTES_MAX: usize = 4096;
+
+/// The checked configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The file it was read from, absolute.
+    pub file: PathBuf,
+    /// `listen`: addresses and ports to accept SSH on, one or a list. Default `0.0.0.0:2222`. Every address is
+    /// one more place to be attacked from.
+    pub listen: Vec<SocketAddr>,
+    /// `data`: the state directory. Default `data`. Whoever can write in it can delete evidence.
+    pub data: PathBuf,
+    /// `policies`: the directory with `access/*.toml`. Default `policies`. Whoever can write in it can open
+    /// every target.
+    pub policies: PathBuf,
+    /// `master_key`: the file with the key that seals the secrets. Default `master.key`. It must lie outside
+    /// `data`, so that a copy of `data` alone reveals no secret; without it the secrets are lost.
+    pub master_key: PathBuf,
+    /// `[ssh]`.
+    pub ssh: SshSettings,
+    /// `[target]`.
+    pub target: TargetSettings,
+    /// `[recording]`.
+    pub recording: RecordingSettings,
+    /// `[admin]`.
+    pub admin: AdminSettings,
+    /// `[log]`.
+    pub log: LogSettings,
+}
+
+/// `[ssh]`: the side of the bastion users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshSettings {
+    /// `login_grace`: time from accept to login. Default `30s`. A long one lets idle connections hold slots.
+    pub login_grace: Duration,
+    /// `keepalive`: a silent connection is asked this often whether it lives, on both legs. Default `30s`. A
+    /// long one lets network devices forget idle sessions.
+    pub keepalive: Duration,
+    /// `keepalive_max`: questions without an answer before the connection is given up. Default 3. A high one
+    /// keeps the sessions of vanished clients open.
+    pub keepalive_max: u32,
+    /// `banner`: text shown before login. Default empty: none. Whoever can reach the port reads it.
+    pub banner: Option<String>,
+    /// `max_unauthenticated`: connections that have not logged in yet, in all. Default 100. A high one costs
+    /// memory under attack, a low one lets an attacker keep people out.
+    pub max_unauthenticated: usize,
+    /// `max_unauthenticated_per_address`: the same from one address. Default 10. Many users behind one address
+    /// share it.
+    pub max_unauthenticated_per_address: usize,
+    /// `env`: names of environment variables that users may set on targets. Default `LANG` and `LC_*`. A
+    /// variable that changes which program runs (`LD_PRELOAD`, `BASH_ENV`) hands the account over.
+    pub env: Vec<EnvPattern>,
+    /// `max_channels`: open channels of one connection. Default 64. Each may hold some megabytes.
+    pub max_channels: u32,
+    /// `rekey_bytes`: bytes in one direction after which both legs agree on new keys. Default `1GiB` (RFC 4253
+    /// section 9). A small one slows large transfers down.
+    pub rekey_bytes: u64,
+}
+
+/// `[target]`: the side of the targets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetSettings {
+    /// `connect_timeout`: for the TCP connection. Default `10s`. A long one lets users wait for dead targets.
+    pub connect_timeout: Duration,
+    /// `login_timeout`: from the connection to the end of the login. Default `15s`. A short one fails on
+    /// targets that ask slow directories.
+    pub login_timeout: Duration,
+}
+
+/// `[recording]`: what happens when the disk is slow or full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingSettings {
+    /// `stall_limit`: a session whose records do not reach the disk for so long is ended. Default `10s`. A long
+    /// one leaves users before a frozen screen.
+    pub stall_limit: Duration,
+    /// `bounded_window`: under `durability = "bounded"`, how old a shown but unwritten record may be. Default
+    /// `50ms`. So much of a session's end can be lost in a power cut.
+    pub bounded_window: Duration,
+    /// `reserve`: space set aside to end recordings properly on a full disk. Default `64MiB`. Too little tears
+    /// the ends of recordings when many sessions run.
+    pub reserve: u64,
+    /// `free_min`: with less free space than this, new sessions are refused. Default `2GiB`. A small one lets
+    /// running sessions be cut by a full disk.
+    pub free_min: u64,
+}
+
+/// `[admin]`: who may administer over the local socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminSettings {
+    /// `operators`: numeric user ids besides root and the server's own. Default none. An operator can give
+    /// rights to anyone.
+    pub operators: BTreeSet<u32>,
+    /// `socket`: the path of the socket. Default `admin.sock` in `data`. Its directory must be the server's own.
+    pub socket: PathBuf,
+}
+
+/// `[log]`: what goes to standard error. Evidence goes to the recordings and the audit log whatever stands here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogSettings {
+    /// `format`: `text` or `json`. Default `text`. A log collector reads `json` without guessing.
+    pub format: LogFormat,
+    /// `level`: `error`, `warn`, `info`, `debug` or `trace`. Default `info`. `trace` is slow.
+    pub level: LogLevel,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The least important log line that is still shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogLevel {
+    /// What should wake someone.
+    Error,
+    /// What is odd but works.
+    Warn,
+    /// Sessions and grants that change state.
+    #[default]
+    Info,
+    /// One-off details.
+    Debug,
+    /// Each packet.
+    Trace,
+}
+
+impl Default for SshSettings {
+    fn default() -> Self {
+        Self {
+            login_grace: Duration::from_secs(30),
+            keepalive: Duration::from_secs(30),
+            keepalive_max: 3,
+            banner: None,
+            max_unauthenticated: 100,
+            max_unauthenticated_per_address: 10,
+            env: vec![EnvPattern("LANG".to_owned()), EnvPattern("LC_*".to_owned())],
+            max_channels: 64,
+            rekey_bytes: 1 << 30,
+        }
+    }
+}
+
+impl Default for TargetSettings {
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(10), login_timeout: Duration::from_secs(15) }
+    }
+}
+
+impl Default for RecordingSettings {
+    fn default() -> Self {
+        Self {
+            stall_limit: Duration::from_secs(10),
+            bounded_window: Duration::from_millis(50),
+            reserve: 64 << 20,
+            free_min: 2 << 30,
+        }
+    }
+}
+
+/// A name of an environment variable, or the beginning of one and a `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvPattern(String);
+
+impl EnvPattern {
+    /// Parses `LANG` or `LC_*`. `*` alone is refused: it would let `LD_PRELOAD` pass.
+    fn parse(text: &str) -> Option<Self> {
+        let stem = text.strip_suffix('*').unwrap_or(text);
+        let first = stem.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        let good = first && stem.len() <= 128 && stem.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        good.then(|| Self(text.to_owned()))
+    }
+
+    /// Whether a variable of this name may pass.
+    pub fn matches(&self, name: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(stem) => name.starts_with(stem),
+            None => name == self.0,
+        }
+    }
+
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EnvPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// Every fault in it, by line; one fault if it cannot be read.
+    pub fn load(file: &Path) -> Result<Self, Vec<Fault>> {
+        let shown = file.display().to_string();
+        let text = read_text(file, &shown).map_err(|fault| vec![fault.hint("`doorward init` writes a first one")])?;
+        Self::parse(file, &text)
+    }
+
+    /// Checks the text of a configuration file that stands at `file`.
+    ///
+    /// # Errors
+    /// Every fault in it, by line.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, Vec<Fault>> {
+        let shown = file.display().to_string();
+        let mut faults = Faults::default();
+        let config = match std::path::absolute(file) {
+            Ok(absolute) => Document::parse(&shown, text, &mut faults)
+                .map(|document| read_config(&absolute, document.root(), &mut faults)),
+            Err(error) => {
+                faults.push(Fault::in_file(&shown, format!("cannot tell where the file is: {error}")));
+                None
+            }
+        };
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            Some(_) | None => Err(faults.into_sorted()),
+        }
+    }
+}
+
+fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config {
+    let base = file.parent().unwrap_or(Path::new("/"));
+    let path = |node: &Node<'_>| Ok(base.join(node.filled_string()?));
+    let listen = root.read("listen", vec![SocketAddr::from(([0, 0, 0, 0], 2222))], faults, read_listen);
+    let data = root.read("data", base.join("data"), faults, path);
+    let policies = root.read("policies", base.join("policies"), faults, path);
+    let key_node = root.take("master_key");
+    let master_key = key_node.as_ref().and_then(|node| faults.keep(path(node))).unwrap_or(base.join("master.key"));
+    if resolve(&master_key).starts_with(resolve(&data)) {
+        let message = "lies inside `data`: whoever copies the state directory would have its key";
+        let fault = match &key_node {
+            Some(node) => node.fault(message),
+            None => root.fault(format!("`master_key` ({}) {message}", master_key.display())),
+        };
+        faults.push(fault.hint("move the key file out of `data`, onto other backups than `data` is on"));
+    }
+    let ssh = section(&mut root, "ssh", faults, read_ssh);
+    let target = section(&mut root, "target", faults, read_target);
+    let recording = section(&mut root, "recording", faults, read_recording);
+    let admin = section(&mut root, "admin", faults, |table, faults| read_admin(table, base, faults));
+    let socket = admin.1.unwrap_or_else(|| data.join("admin.sock"));
+    if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+        let message = format!("the path `{}` is too long for a socket", socket.display());
+        let hint = format!("set [admin] socket to a path of at most {SOCKET_PATH_BYTES_MAX} bytes");
+        faults.push(Fault { key: "admin.socket".to_owned(), ..root.fault(message) }.hint(hint));
+    }
+    let admin = AdminSettings { operators: admin.0, socket };
+    let log = section(&mut root, "log", faults, read_log);
+    root.finish(&[], faults);
+    Config { file: file.to_owned(), listen, data, policies, master_key, ssh, target, recording, admin, log }
+}
+
+/// Reads a table that may be missing; a missing one is read as an empty one would be.
+fn section<T: Default>(
+    root: &mut Table<'_>,
+    key: &'static str,
+    faults: &mut Faults,
+    read: impl FnOnce(&mut Table<'_>, &mut Faults) -> T,
+) -> T {
+    let Some(mut table) = root.take(key).and_then(|node| faults.keep(node.table())) else {
+        return T::default();
+    };
+    let settings = read(&mut table, faults);
+    table.finish(&[], faults);
+    settings
+}
+
+fn read_listen(node: &Node<'_>) -> Result<Vec<SocketAddr>, Fault> {
+    let items = if node.as_str().is_some() { vec![node.clone()] } else { node.filled_list()? };
+    let mut addresses = Vec::new();
+    for item in items {
+        let text = item.string()?;
+        let address: SocketAddr = text.parse().map_err(|_| {
+            item.fault(format!("{text:?} is not an address and port"))
+                .hint("write 0.0.0.0:2222, 127.0.0.1:2222 or [::]:2222; names are not looked up")
+        })?;
+        if addresses.contains(&address) {
+            return Err(item.fault(format!("{address} stands twice")));
+        }
+        addresses.push(address);
+    }
+    Ok(addresses)
+}
+
+fn read_ssh(table: &mut Table<'_>, faults: &mut Faults) -> SshSettings {
+    let default = SshSettings::default();
+    let seconds =
+        |from, to| move |node: &Node<'_>| node.duration_in(Duration::from_secs(from)..=Duration::from_secs(to));
+    SshSettings {
+        login_grace: table.read("login_grace", default.login_grace, faults, seconds(1, 600)),
+        keepalive: table.read("keepalive", default.keepalive, faults, seconds(1, 3600)),
+        keepalive_max: table.read("keepalive_max", default.keepalive_max, faults, |node| node.integer_in(1..=100)),
+        banner: table.read("banner", default.banner, faults, read_banner),
+        max_unauthenticated: table
+            .read("max_unauthenticated", default.max_unauthenticated, faults, |node| node.integer_in(1..=100_000)),
+        max_unauthenticated_per_address: table.read(
+            "max_unauthenticated_per_address",
+            default.max_unauthenticated_per_address,
+            faults,
+            |node| node.integer_in(1..=100_000),
+        ),
+        env: table.read("env", default.env, faults, read_env),
+        max_channels: table.read("max_channels", default.max_channels, faults, |node| node.integer_in(1..=1024)),
+        rekey_bytes: table
+            .read("rekey_bytes", default.rekey_bytes, faults, |node| node.size_in((1 << 20)..=(64 << 30))),
+    }
+}
+
+fn read_banner(node: &Node<'_>) -> Result<Option<String>, Fault> {
+    let text = node.string()?;
+    if text.len() > BANNER_BYTES_MAX {
+        return Err(node.fault(format!("is longer than {BANNER_BYTES_MAX} bytes")));
+    }
+    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+        return Err(node.fault("has control characters, which terminals would obey"));
+    }
+    Ok((!text.trim().is_empty()).then(|| text.to_owned()))
+}
+
+fn read_env(node: &Node<'_>) -> Result<Vec<EnvPattern>, Fault> {
+    let read = |item: &Node<'_>| {
+        let text = item.string()?;
+        EnvPattern::parse(text).ok_or_else(|| {
+            item.fault(format!("{text:?} is not a variable's name"))
+                .hint("write LANG, or LC_* for all that begin so; * alone is refused")
+        })
+    };
+    node.list()?.iter().map(read).collect()
+}
+
+fn read_target(table: &mut Table<'_>, faults: &mut Faults) -> TargetSettings {
+    let default = TargetSettings::default();
+    let range = || Duration::from_millis(100)..=Duration::from_secs(300);
+    TargetSettings {
+        connect_timeout: table
+            .read("connect_timeout", default.connect_timeout, faults, |node| node.duration_in(range())),
+        login_timeout: table.read("login_timeout", default.login_timeout, faults, |node| node.duration_in(range())),
+    }
+}
+
+fn read_recording(table: &mut Table<'_>, faults: &mut Faults) -> RecordingSettings {
+    let default = RecordingSettings::default();
+    let stall = Duration::from_millis(100)..=Duration::from_secs(300);
+    let window = Duration::from_millis(1)..=Duration::from_secs(5);
+    RecordingSettings {
+        stall_limit: table.read("stall_limit", default.stall_limit, faults, |node| node.duration_in(stall)),
+        bounded_window: table.read("bounded_window", default.bounded_window, faults, |node| node.duration_in(window)),
+        reserve: table.read("reserve", default.reserve, faults, |node| node.size_in((1 << 20)..=(1 << 40))),
+        free_min: table.read("free_min", default.free_min, faults, |node| node.size_in(0..=(1 << 50))),
+    }
+}
+
+fn read_admin(table: &mut Table<'_>, base: &Path, faults: &mut Faults) -> (BTreeSet<u32>, Option<PathBuf>) {
+    let uid = |item: &Node<'_>| {
+        item.integer_in(0..=u32::MAX - 1)
+            .map_err(|fault| fault.hint("write a numeric user id, as `id -u NAME` shows it"))
+    };
+    let operators = table.read("operators", BTreeSet::new(), faults, |node| node.list()?.iter().map(uid).collect());
+    let socket = table.read("socket", None, faults, |node| Ok(Some(base.join(node.filled_string()?))));
+    (operators, socket)
+}
+
+fn read_log(table: &mut Table<'_>, faults: &mut Faults) -> LogSettings {
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    LogSettings {
+        format: table.read("format", LogFormat::default(), faults, |node| node.word(&formats)),
+        level: table.read("level", LogLevel::default(), faults, |node| node.word(&levels)),
+    }
+}
+
+/// The path without `.`, `..` and links, as far as it exists: the key must not lie in `data` by a detour either.
+fn resolve(path: &Path) -> PathBuf {
+    let mut resolved = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(resolved.pop()),
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
+                resolved.push(part);
+                if let Ok(real) = resolved.canonicalize() {
+                    resolved = real;
+                }
+            }
+        }
+    }
+    resolved
+}
+
+/// Reads the access policies, `access/*.toml` in `directory`, sorted by name. Names that begin with `.` are passed
+/// over; each path reads from the directory's own name on, so that equal policies have equal hashes everywhere.
+///
+/// # Errors
+/// Every file that cannot be read, or that the directory is missing: no policies and lost policies differ.
+pub fn read_policies(directory: &Path) -> Result<Vec<PolicyFile>, Vec<Fault>> {
+    let access = directory.join("access");
+    let shown = access.display().to_string();
+    let unreadable = |error: std::io::Error| {
+        vec![
+            Fault::in_file(&shown, format!("cannot read the policies: {error}"))
+                .hint("set `policies` in doorward.toml to the directory that has `access/` in it"),
+        ]
+    };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&access).map_err(unreadable)? {
+        names.push(entry.map_err(unreadable)?.file_name());
+    }
+    names.sort();
+    let root = directory.file_name().map_or("policies".into(), |name| name.to_string_lossy().into_owned());
+    let mut files = Vec::new();
+    let mut faults = Vec::new();
+    for name in names {
+        let path = access.join(&name);
+        let shown = path.display().to_string();
+        let Some(name) = name.to_str() else {
+            faults.push(Fault::in_file(shown, "the name is not UTF-8"));
+            continue;
+        };
+        if name.starts_with('.') {
+            continue;
+        }
+        if path.is_dir() {
+            let hint = "move its files up, or rename it so that it begins with a dot";
+            faults.push(Fault::in_file(shown, "is a directory, and policies are not searched in it").hint(hint));
+        } else if name.ends_with(".toml") {
+            match read_text(&path, &shown) {
+                Ok(text) => files.push(PolicyFile { path: format!("{root}/access/{name}"), text }),
+                Err(fault) => faults.push(fault),
+            }
+        }
+    }
+    if faults.is_empty() { Ok(files) } else { Err(faults) }
+}
+
+/// Reads a text file of at most `FILE_BYTES_MAX` bytes.
+fn read_text(path: &Path, shown: &str) -> Result<String, Fault> {
+    let unreadable = |error: std::io::Error| Fault::in_file(shown, format!("cannot be read: {error}"));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
+        return Err(Fault::in_file(shown, format!("is longer than {FILE_BYTES_MAX} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| Fault::in_file(shown, "is not UTF-8 text"))
+}

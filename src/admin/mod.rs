@@ -1,1 +1,248 @@
-//! To come.
+//! Administration: one request, one answer, one code path, whether it comes over the socket or is made in the
+//! process of a CLI that holds the state's lock.
+//!
+//! Each call is in the audit log with the caller's uid: what gives or reads, before it takes effect (no record, no
+//! effect); what takes away, after it (a full disk must not keep a right alive).
+
+pub mod api;
+pub mod import;
+pub mod inventory;
+pub mod socket;
+
+mod apply;
+mod describe;
+mod doctor;
+mod error;
+mod grants;
+mod overview;
+mod targets;
+mod users;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::audit::{Audit, AuditEvent};
+use crate::clock::Clock;
+use crate::config::{Config, read_policies};
+use crate::grant::Revoked;
+use crate::ledger::Ledger;
+use crate::model::Timestamp;
+use crate::policy::{Names, PolicySet};
+use crate::session::Sessions;
+use crate::store::{Catalog, StoreRoot};
+use crate::vault::Vault;
+
+use api::{Reply, Request};
+use describe::{Effect, describe};
+pub use error::{AdminError, fault_lines};
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The Unix user id, as the kernel tells it.
+    pub uid: u32,
+    /// The way in.
+    pub via: Via,
+}
+
+/// The way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// The server's socket.
+    Socket,
+    /// A CLI that holds the state's lock.
+    Direct,
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "uid {}", self.uid)
+    }
+}
+
+/// Answers operators.
+pub struct Admin {
+    parts: Parts,
+    /// INVARIANT: held while a call that changes something runs, so that what it has read stays true.
+    changing: Mutex<()>,
+}
+
+/// What the administration works on.
+struct Parts {
+    config: Config,
+    clock: Clock,
+    ledger: Arc<Ledger>,
+    vault: Arc<Vault>,
+    audit: Arc<Audit>,
+    sessions: Sessions,
+    catalog: Catalog,
+}
+
+impl Admin {
+    /// The administration of one state.
+    pub fn new(
+        config: &Config,
+        clock: Clock,
+        ledger: Arc<Ledger>,
+        vault: Arc<Vault>,
+        audit: Arc<Audit>,
+        sessions: Sessions,
+        store: StoreRoot,
+    ) -> Self {
+        let catalog = Catalog::new(store);
+        let parts = Parts { config: config.clone(), clock, ledger, vault, audit, sessions, catalog };
+        Self { parts, changing: Mutex::new(()) }
+    }
+
+    /// Does what is asked, and records who asked. Blocks: call it where that is allowed.
+    ///
+    /// # Errors
+    /// `AdminError` says what was not done and why.
+    pub fn call(&self, caller: Caller, request: Request) -> Result<Reply, AdminError> {
+        let entry = describe(&request);
+        let note = |outcome: &str| {
+            let parts = [entry.subject.as_str(), entry.detail.as_str(), outcome];
+            let detail = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+            let verb = entry.verb.to_owned();
+            self.parts.audit.append(&AuditEvent::AdminCall { uid: caller.uid, verb, detail })
+        };
+        let _one_at_a_time: Option<MutexGuard<'_, ()>> = match entry.effect {
+            Effect::Reads => None,
+            Effect::Gives | Effect::Takes => Some(self.changing.lock().unwrap_or_else(PoisonError::into_inner)),
+        };
+        match entry.effect {
+            Effect::Reads | Effect::Gives => {
+                note("").map_err(AdminError::NotRecorded)?;
+                let reply = self.dispatch(caller, request);
+                if let Err(error) = &reply {
+                    note(&format!("failed: {error}")).map_err(AdminError::NotRecorded)?;
+                }
+                reply
+            }
+            Effect::Takes => {
+                let reply = self.dispatch(caller, request);
+                let outcome = reply.as_ref().map_or_else(|error| format!("failed: {error}"), |_| "done".to_owned());
+                match (note(&outcome), reply) {
+                    (Ok(_), reply) => reply,
+                    (Err(error), Ok(_)) => Err(AdminError::DoneNotRecorded(error)),
+                    (Err(_), Err(error)) => Err(error),
+                }
+            }
+        }
+    }
+
+    fn dispatch(&self, caller: Caller, request: Request) -> Result<Reply, AdminError> {
+        match request {
+            Request::UserAdd { user, groups } => self.user_add(user, groups),
+            Request::UserSet { user, groups } => self.user_set(&user, groups),
+            Request::UserList {} => Ok(Reply::Users { users: self.parts.ledger.users() }),
+            Request::UserSuspend { user } => self.user_suspend(&user),
+            Request::UserResume { user } => self.user_resume(&user),
+            Request::UserRemove { user } => self.user_remove(caller, &user),
+            Request::UserKeyAdd { user, key } => self.user_key_add(&user, &key),
+            Request::UserKeyRemove { user, fingerprint } => self.user_key_remove(&user, &fingerprint),
+            Request::TargetAdd { target } => self.target_add(target),
+            Request::TargetSet { target, change } => self.target_set(&target, change),
+            Request::TargetList {} => self.target_list(),
+            Request::TargetRemove { target } => self.target_remove(caller, &target),
+            Request::TargetScan { target } => self.target_scan(&target),
+            Request::SecretSet { destination, secret } => self.secret_set(&destination, secret),
+            Request::SecretList {} => self.secret_list(),
+            Request::SecretRemove { destination } => self.secret_remove(&destination),
+            Request::GrantAdd { user, destination, from, span, reason } => {
+                self.grant_add(caller, grants::Wanted { user, destination, from, span, reason })
+            }
+            Request::GrantList { all } => Ok(self.grant_list(all)),
+            Request::GrantRevoke { grant, why } => self.grant_revoke(caller, &grant, why),
+            Request::PolicyReload {} => self.policy_reload(),
+            Request::SessionList {} => Ok(self.session_list()),
+            Request::SessionKill { session } => self.session_kill(caller, &session),
+            Request::RecordingList { filter } => Ok(self.recording_list(filter)),
+            Request::RecordingRead { session, .. } => self.recording_read(&session),
+            Request::InventoryDiff { inventory } => self.inventory_diff(&inventory),
+            Request::InventoryApply { inventory, expected } => self.inventory_apply(&inventory, &expected),
+            Request::ClientConfig { user } => self.client_config(&user),
+            Request::Doctor { syncs } => Ok(Reply::Doctor { findings: self.doctor(caller, syncs) }),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// Ends live sessions that have lost their right; says so if there were any.
+    fn rejudge(&self) -> Vec<String> {
+        match self.parts.sessions.rejudge(&self.parts.ledger, self.now()) {
+            0 => Vec::new(),
+            count => vec![format!("{count} live {} ended", plural(count, "session"))],
+        }
+    }
+
+    /// Reads the policy files and puts them in force, whole or not at all; then judges live sessions by them.
+    fn policy_reload(&self) -> Result<Reply, AdminError> {
+        let read = read_policies(&self.parts.config.policies).and_then(|files| PolicySet::parse(&files));
+        let loaded = |hash: &str, result: String| {
+            let event = AuditEvent::PolicyLoad { hash: hash.to_owned(), result };
+            self.parts.audit.append(&event).map_err(AdminError::NotRecorded)
+        };
+        let set = match read {
+            Ok(set) => set,
+            Err(faults) => {
+                let result = format!("{} faults, the earlier set stays", faults.len());
+                loaded(self.parts.ledger.policy().hash().as_str(), result)?;
+                return Err(AdminError::Policy(faults));
+            }
+        };
+        loaded(set.hash().as_str(), "loaded".to_owned())?;
+        let count = set.rules().count();
+        let mut lines = vec![format!("{count} {} in force, hash {}", plural(count, "rule"), set.hash())];
+        lines.extend(set.warnings().iter().map(|warning| format!("warning: {warning}")));
+        lines.extend(self.unknown_names(&set));
+        self.parts.ledger.set_policy(set);
+        lines.extend(self.rejudge());
+        Ok(Reply::Done { lines })
+    }
+
+    /// Names in rules that nobody and nothing has yet.
+    fn unknown_names(&self, set: &PolicySet) -> Vec<String> {
+        let users = self.parts.ledger.users();
+        let mut lines = Vec::new();
+        for rule in set.rules() {
+            let mut warn = |what: &str, name: &str| {
+                lines.push(format!(
+                    "warning: {}:{}: rule `{}` names {what} `{name}`, which does not exist (yet)",
+                    rule.file, rule.line, rule.id
+                ));
+            };
+            if let Names::These(names) = &rule.who.users {
+                let unknown = names.iter().filter(|name| users.iter().all(|user| user.name != **name));
+                unknown.for_each(|name| warn("user", name.as_str()));
+            }
+            let unknown = rule.who.groups.iter().filter(|group| users.iter().all(|user| !user.groups.contains(*group)));
+            unknown.for_each(|group| warn("group", group.as_str()));
+            if let Some(Names::These(names)) = &rule.place.targets {
+                let unknown = names.iter().filter(|name| self.parts.ledger.target(name).is_none());
+                unknown.for_each(|name| warn("target", name.as_str()));
+            }
+        }
+        lines
+    }
+
+    fn revoked(&self, caller: Caller, why: &str) -> Revoked {
+        Revoked { by: caller.to_string(), at: self.now(), why: Some(why.to_owned()) }
+    }
+}
+
+/// A reply that says only what was done.
+fn done(line: impl Into<String>, more: Vec<String>) -> Reply {
+    let mut lines = vec![line.into()];
+    lines.extend(more);
+    Reply::Done { lines }
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    if count == 1 { noun.to_owned() } else { format!("{noun}s") }
+}

@@ -1,5 +1,146 @@
-//! To come.
-/// Runs the program.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! The command line: one file per subcommand. Each parses, asks the administration, and prints.
+//!
+//! Data goes to standard output, words to standard error. Exit status: 0 done, 1 no or failed, 2 usage or
+//! configuration, 75 the state is in use.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that talks to people")]
+
+mod apply;
+mod check;
+mod client_config;
+mod desk;
+mod doctor;
+mod error;
+pub mod export;
+mod grant;
+mod init;
+mod output;
+mod policy;
+mod prompt;
+pub mod recorded;
+mod recording;
+pub mod replay;
+mod secret;
+mod serve;
+mod session;
+mod target;
+mod times;
+mod user;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use desk::Desk;
+pub use error::CliError;
+
+/// A bastion for privileged SSH sessions.
+#[derive(Debug, Parser)]
+#[command(name = "doorward", version, arg_required_else_help = true)]
+struct Cli {
+    /// The configuration file [default: ./doorward.toml, else /etc/doorward/doorward.toml].
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new bastion: configuration, policies, keys, state.
+    Init(init::Arguments),
+    /// Run the server in the foreground.
+    Serve,
+    /// Check configuration and policies; show every fault.
+    Check,
+    /// Look at state, clock and disk.
+    Doctor(doctor::Arguments),
+    /// Bastion users and their keys.
+    #[command(subcommand)]
+    User(user::Command),
+    /// Machines that are reached through the bastion.
+    #[command(subcommand)]
+    Target(target::Command),
+    /// Passwords and private keys of accounts on targets.
+    #[command(subcommand)]
+    Secret(secret::Command),
+    /// Rights for some time.
+    #[command(subcommand)]
+    Grant(grant::Command),
+    /// Rules.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Live sessions.
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Recordings.
+    #[command(subcommand)]
+    Recording(recording::Command),
+    /// Make users, groups and targets as an inventory file has them.
+    Apply(apply::Arguments),
+    /// Print lines for a user's ~/.ssh/config.
+    ClientConfig(client_config::Arguments),
+}
+
+/// Runs the program; the exit status is in the module's description.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.print();
+            error.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), CliError> {
+    let file = cli.config.as_deref();
+    match cli.command {
+        Command::Init(arguments) => init::run(file, &arguments),
+        Command::Serve => serve(desk::load(file)?),
+        Command::Check => check::run(file),
+        Command::Doctor(arguments) => doctor::run(&Desk::open(file)?, &arguments),
+        Command::User(command) => user::run(&Desk::open(file)?, command),
+        Command::Target(command) => target::run(&Desk::open(file)?, command),
+        Command::Secret(command) => secret::run(&Desk::open(file)?, command),
+        Command::Grant(command) => grant::run(&Desk::open(file)?, command),
+        Command::Policy(policy::Command::Check) => check::run(file),
+        Command::Policy(policy::Command::Reload) => policy::reload(&Desk::open(file)?),
+        Command::Session(command) => session::run(&Desk::open(file)?, command),
+        Command::Recording(command) => recording::run(&Desk::open(file)?, command),
+        Command::Apply(arguments) => apply::run(&Desk::open(file)?, &arguments),
+        Command::ClientConfig(arguments) => client_config::run(&Desk::open(file)?, &arguments),
+    }
+}
+
+fn serve(config: crate::config::Config) -> Result<(), CliError> {
+    crate::telemetry::init(config.log.format, config.log.level)
+        .map_err(|_| CliError::failed("cannot start the log: it is started already"))?;
+    serve::run(config).map_err(|error| CliError::of_serve(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_option_takes_a_secret() {
+        // A secret on a command line is in every process listing.
+        let help = |name: &str| {
+            let mut command = Cli::command();
+            let secret = command.find_subcommand_mut("secret").unwrap();
+            secret.find_subcommand_mut(name).unwrap().render_long_help().to_string()
+        };
+        let shown = help("set");
+        assert!(shown.contains("--private-key <FILE>") && shown.contains("--file <FILE>"), "{shown}");
+        assert!(!shown.contains("--password <"), "{shown}");
+    }
 }

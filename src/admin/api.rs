@@ -1,0 +1,442 @@
+//! What may be asked of the administration, and what it answers: the text of the socket.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::inventory::{Change, Inventory};
+use crate::grant::{Grant, GrantState};
+use crate::ledger::{Target, User};
+use crate::model::{AccountName, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, Timestamp, UserName};
+use crate::secret::Secret;
+use crate::session::LiveSession;
+
+/// A request of an operator.
+///
+/// INVARIANT: a secret stands only in a `SecretText`, so that `Debug` shows none.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Adds a person.
+    UserAdd {
+        /// The name.
+        user: UserName,
+        /// The groups.
+        groups: BTreeSet<GroupName>,
+    },
+    /// Replaces a person's groups.
+    UserSet {
+        /// The person.
+        user: UserName,
+        /// All groups from now on.
+        groups: BTreeSet<GroupName>,
+    },
+    /// Lists persons.
+    UserList {},
+    /// Bars a person and ends what they do.
+    UserSuspend {
+        /// The person.
+        user: UserName,
+    },
+    /// Lets a suspended person in again.
+    UserResume {
+        /// The person.
+        user: UserName,
+    },
+    /// Removes a person, their grants and their live sessions.
+    UserRemove {
+        /// The person.
+        user: UserName,
+    },
+    /// Adds a key to a person.
+    UserKeyAdd {
+        /// The person.
+        user: UserName,
+        /// A line of a `.pub` file.
+        key: String,
+    },
+    /// Takes a key from a person.
+    UserKeyRemove {
+        /// The person.
+        user: UserName,
+        /// `SHA256:...`
+        fingerprint: String,
+    },
+    /// Adds a target.
+    TargetAdd {
+        /// The target as it shall be.
+        target: Target,
+    },
+    /// Changes a target.
+    TargetSet {
+        /// Which one.
+        target: TargetName,
+        /// What to change.
+        change: TargetChange,
+    },
+    /// Lists targets.
+    TargetList {},
+    /// Removes a target, the grants to it, its secrets, and ends its live sessions.
+    TargetRemove {
+        /// Which one.
+        target: TargetName,
+    },
+    /// Asks the machine for its host keys; changes nothing.
+    TargetScan {
+        /// Which one.
+        target: TargetName,
+    },
+    /// Stores the secret of an account.
+    SecretSet {
+        /// Whose.
+        destination: Destination,
+        /// What.
+        secret: SecretInput,
+    },
+    /// Lists which secrets there are; never shows one.
+    SecretList {},
+    /// Removes the secret of an account.
+    SecretRemove {
+        /// Whose.
+        destination: Destination,
+    },
+    /// Gives a person a right for some time.
+    GrantAdd {
+        /// The person.
+        user: UserName,
+        /// Where to.
+        destination: Destination,
+        /// From when; now, if not said.
+        from: Option<Timestamp>,
+        /// For how long.
+        #[serde(rename = "for")]
+        span: Duration,
+        /// Why.
+        reason: String,
+    },
+    /// Lists grants.
+    GrantList {
+        /// Also those that are over.
+        all: bool,
+    },
+    /// Takes a grant back and ends the sessions on it.
+    GrantRevoke {
+        /// Which one.
+        grant: GrantId,
+        /// Why.
+        why: Option<String>,
+    },
+    /// Reads the policy files again and judges live sessions by them.
+    PolicyReload {},
+    /// Lists live sessions.
+    SessionList {},
+    /// Ends a live session.
+    SessionKill {
+        /// Which one.
+        session: SessionId,
+    },
+    /// Lists recordings.
+    RecordingList {
+        /// Which ones.
+        filter: RecordingFilter,
+    },
+    /// Notes that a recording is about to be read; the reading itself needs no server.
+    RecordingRead {
+        /// Which one.
+        session: SessionId,
+        /// `replay` or `export`.
+        purpose: String,
+    },
+    /// Says what an inventory would change.
+    InventoryDiff {
+        /// The inventory.
+        inventory: Inventory,
+    },
+    /// Changes what an inventory asks for.
+    InventoryApply {
+        /// The inventory.
+        inventory: Inventory,
+        /// What `InventoryDiff` said. If the state has changed since, nothing is done.
+        expected: Vec<Change>,
+    },
+    /// What a person needs to know to connect.
+    ClientConfig {
+        /// The person.
+        user: UserName,
+    },
+    /// Looks at state, clock and disk.
+    Doctor {
+        /// How many disk syncs to time.
+        syncs: u32,
+    },
+}
+
+/// What `target set` changes; what is `None` stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetChange {
+    /// `host:port`.
+    pub address: Option<String>,
+    /// Labels to set, each to its value.
+    pub set_labels: BTreeMap<String, String>,
+    /// Labels to take away.
+    pub remove_labels: BTreeSet<String>,
+    /// All pinned host keys from now on.
+    pub host_keys: Option<Vec<String>>,
+    /// All known accounts from now on.
+    pub accounts: Option<BTreeSet<AccountName>>,
+}
+
+/// A secret on its way to the vault.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SecretInput {
+    /// A password.
+    Password(SecretText),
+    /// A private key in OpenSSH form.
+    PrivateKey {
+        /// The file's text.
+        openssh: SecretText,
+        /// Its passphrase, if it has one.
+        passphrase: Option<SecretText>,
+    },
+}
+
+/// A secret's text that can cross the socket, and shows nowhere else.
+#[derive(Debug, Clone)]
+pub struct SecretText(pub Secret<String>);
+
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
+    }
+}
+
+/// An answer to an operator.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    /// Done; lines for the operator, such as what else ended with it.
+    Done {
+        /// What happened.
+        lines: Vec<String>,
+    },
+    /// To `UserList`.
+    Users {
+        /// By name.
+        users: Vec<User>,
+    },
+    /// To `TargetList`.
+    Targets {
+        /// By name.
+        targets: Vec<TargetRow>,
+    },
+    /// To `TargetScan`.
+    HostKeys {
+        /// Where they were found.
+        address: String,
+        /// What the machine showed.
+        found: Vec<HostKey>,
+        /// What is pinned now.
+        pinned: Vec<HostKey>,
+    },
+    /// To `SecretList`.
+    Secrets {
+        /// By destination.
+        secrets: Vec<SecretRow>,
+    },
+    /// To `GrantAdd`.
+    Granted {
+        /// The new grant.
+        grant: GrantRow,
+    },
+    /// To `GrantList`.
+    Grants {
+        /// By end.
+        grants: Vec<GrantRow>,
+    },
+    /// To `SessionList`.
+    Sessions {
+        /// By start.
+        sessions: Vec<SessionRow>,
+    },
+    /// To `RecordingList`.
+    Recordings {
+        /// Oldest first.
+        recordings: Vec<RecordingRow>,
+        /// Directories that hold no readable recording, and why.
+        damaged: Vec<String>,
+    },
+    /// To `InventoryDiff`, and to `InventoryApply` when it is done.
+    Changes {
+        /// What differs, or was changed.
+        changes: Vec<Change>,
+        /// What is stored and the inventory does not name; it stays.
+        unnamed: Vec<String>,
+    },
+    /// To `ClientConfig`.
+    ClientConfig {
+        /// The person.
+        user: UserName,
+        /// The bastion's addresses, as configured.
+        listen: Vec<String>,
+        /// The bastion's host key in OpenSSH form.
+        host_key: String,
+        /// Where the person may go, with or without a grant.
+        destinations: Vec<Destination>,
+    },
+    /// To `Doctor`.
+    Doctor {
+        /// What was looked at.
+        findings: Vec<Finding>,
+    },
+}
+
+/// An SSH host key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostKey {
+    /// Such as `ssh-ed25519`.
+    pub algorithm: String,
+    /// `SHA256:...`
+    pub fingerprint: String,
+    /// In OpenSSH form.
+    pub key: String,
+}
+
+/// A row of `target list`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TargetRow {
+    /// The target.
+    #[serde(flatten)]
+    pub target: Target,
+    /// Fingerprints of its pinned host keys.
+    pub host_key_fingerprints: Vec<String>,
+    /// Accounts with a secret in the vault.
+    pub secrets: BTreeSet<AccountName>,
+}
+
+/// A row of `secret list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretRow {
+    /// Whose.
+    pub destination: Destination,
+    /// `password` or `private-key`.
+    pub kind: String,
+    /// From 1, one more with each `secret set`.
+    pub version: u32,
+    /// When it was set.
+    pub set_at: Timestamp,
+}
+
+/// A row of `grant list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantRow {
+    /// The grant.
+    #[serde(flatten)]
+    pub grant: Grant,
+    /// Where it stands.
+    pub state: GrantState,
+    /// Seconds that it still holds; 0 unless it is active.
+    pub remaining_seconds: u64,
+}
+
+/// A row of `session list`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// The session.
+    #[serde(flatten)]
+    pub session: LiveSession,
+    /// Seconds until it must end, if it must.
+    pub remaining_seconds: Option<u64>,
+}
+
+/// Which recordings to list; nothing set means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordingFilter {
+    /// Only of this person.
+    pub user: Option<UserName>,
+    /// Only of this machine.
+    pub target: Option<TargetName>,
+    /// Only those that started at this time or later.
+    pub since: Option<Timestamp>,
+}
+
+/// A row of `recording list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingRow {
+    /// The session.
+    pub id: SessionId,
+    /// The person.
+    pub user: UserName,
+    /// Where to.
+    pub destination: Destination,
+    /// When it started.
+    pub started: Timestamp,
+    /// When it ended; none while it is open.
+    pub ended: Option<Timestamp>,
+    /// How it ended: a cause, `interrupted` or `open`.
+    pub end: String,
+    /// Whether the bastion stopped while it ran.
+    pub interrupted: bool,
+    /// How many bytes its segments have.
+    pub bytes: u64,
+    /// How many channels it had.
+    pub channels: u32,
+    /// The rule that allowed it.
+    pub rule: RuleId,
+    /// The hash of the policy set of then.
+    pub policy: String,
+    /// The grant, where the rule required one.
+    pub grant: Option<GrantId>,
+    /// The grant's reason.
+    pub reason: Option<String>,
+    /// Where the user came from.
+    pub client: String,
+}
+
+/// One thing that `doctor` looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How it stands.
+    pub health: Health,
+    /// What was looked at.
+    pub what: String,
+    /// What was found.
+    pub found: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// How something stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// As it should be.
+    Good,
+    /// Odd, but works.
+    Warn,
+    /// Broken.
+    Bad,
+}
+
+/// What went wrong, as it crosses the socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What failed, and then each cause.
+    pub chain: Vec<String>,
+    /// What the operator can do.
+    pub hints: Vec<String>,
+    /// Whether the request itself was at fault (exit status 2) or the state of things (1).
+    pub usage: bool,
+}
+
+/// The frame that the server sends.
+pub type Answer = Result<Reply, Failure>;

@@ -1,0 +1,111 @@
+//! What the audit log says of a request: its verb, its subject, its details without secrets.
+
+use super::api::{Request, SecretInput, TargetChange};
+use crate::ledger::fingerprint;
+use crate::ledger::{Target, public_key};
+use crate::model::{Timestamp, join};
+
+/// A request as the audit log has it.
+pub(super) struct Entry {
+    pub(super) verb: &'static str,
+    pub(super) subject: String,
+    pub(super) detail: String,
+    pub(super) effect: Effect,
+}
+
+/// Which way a request moves rights; it decides whether its record comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// It only shows: the record comes first.
+    Reads,
+    /// It may give a right: the record comes first.
+    Gives,
+    /// It only takes away: the effect comes first.
+    Takes,
+}
+
+pub(super) fn describe(request: &Request) -> Entry {
+    use Effect::{Gives, Reads, Takes};
+    let entry = |effect, verb, subject: String, detail: String| Entry { verb, subject, detail, effect };
+    let plain = |effect, verb, subject: &dyn ToString| entry(effect, verb, subject.to_string(), String::new());
+    match request {
+        Request::UserAdd { user, groups } => {
+            entry(Gives, "user add", user.to_string(), format!("groups: {}", join(groups)))
+        }
+        Request::UserSet { user, groups } => {
+            entry(Gives, "user set", user.to_string(), format!("groups: {}", join(groups)))
+        }
+        Request::UserList {} => plain(Reads, "user list", &""),
+        Request::UserSuspend { user } => plain(Takes, "user suspend", user),
+        Request::UserResume { user } => plain(Gives, "user resume", user),
+        Request::UserRemove { user } => plain(Takes, "user remove", user),
+        Request::UserKeyAdd { user, key } => entry(Gives, "user key add", user.to_string(), key_shown(key)),
+        Request::UserKeyRemove { user, fingerprint } => {
+            entry(Takes, "user key remove", user.to_string(), clip(fingerprint))
+        }
+        Request::TargetAdd { target } => entry(Gives, "target add", target.name.to_string(), target_shown(target)),
+        Request::TargetSet { target, change } => entry(Gives, "target set", target.to_string(), change_shown(change)),
+        Request::TargetList {} => plain(Reads, "target list", &""),
+        Request::TargetRemove { target } => plain(Takes, "target remove", target),
+        Request::TargetScan { target } => plain(Reads, "target scan", target),
+        Request::SecretSet { destination, secret } => {
+            let kind = match secret {
+                SecretInput::Password(_) => "password",
+                SecretInput::PrivateKey { .. } => "private key",
+            };
+            entry(Gives, "secret set", destination.to_string(), kind.to_owned())
+        }
+        Request::SecretList {} => plain(Reads, "secret list", &""),
+        Request::SecretRemove { destination } => plain(Takes, "secret remove", destination),
+        Request::GrantAdd { user, destination, from, span, reason } => {
+            let from = from.as_ref().map_or_else(|| "now".to_owned(), Timestamp::to_string);
+            let detail = format!("{destination} from {from} for {} s: {}", span.as_secs(), clip(reason));
+            entry(Gives, "grant add", user.to_string(), detail)
+        }
+        Request::GrantList { .. } => plain(Reads, "grant list", &""),
+        Request::GrantRevoke { grant, why } => {
+            entry(Takes, "grant revoke", grant.to_string(), clip(why.as_deref().unwrap_or_default()))
+        }
+        Request::PolicyReload {} => plain(Gives, "policy reload", &""),
+        Request::SessionList {} => plain(Reads, "session list", &""),
+        Request::SessionKill { session } => plain(Takes, "session kill", session),
+        Request::RecordingList { filter } => {
+            let user = filter.user.iter().map(|user| format!("user {user}"));
+            let target = filter.target.iter().map(|target| format!("target {target}"));
+            let since = filter.since.iter().map(|since| format!("since {since}"));
+            entry(Reads, "recording list", String::new(), join(user.chain(target).chain(since)))
+        }
+        Request::RecordingRead { session, purpose } => {
+            entry(Reads, "recording read", session.to_string(), clip(purpose))
+        }
+        Request::InventoryDiff { .. } => plain(Reads, "inventory diff", &""),
+        Request::InventoryApply { expected, .. } => entry(Gives, "inventory apply", String::new(), join(expected)),
+        Request::ClientConfig { user } => plain(Reads, "client-config", user),
+        Request::Doctor { .. } => plain(Reads, "doctor", &""),
+    }
+}
+
+/// What comes from a request and is not parsed yet, cut to a length that a log line can bear.
+fn clip(text: &str) -> String {
+    text.chars().take(500).collect()
+}
+
+fn key_shown(key: &str) -> String {
+    public_key(key).map_or_else(|_| "not a key".to_owned(), |key| fingerprint(&key))
+}
+
+fn target_shown(target: &Target) -> String {
+    let labels = join(target.labels.iter().map(|(key, value)| format!("{key}={value}")));
+    let keys = join(target.host_keys.iter().map(|key| key_shown(key)));
+    format!("address: {}; labels: {}; host keys: {keys}", clip(&target.address), clip(&labels))
+}
+
+fn change_shown(change: &TargetChange) -> String {
+    let address = change.address.iter().map(|address| format!("address: {}", clip(address)));
+    let set = change.set_labels.iter().map(|(key, value)| format!("label {}={}", clip(key), clip(value)));
+    let removed = change.remove_labels.iter().map(|key| format!("no label {}", clip(key)));
+    let keys =
+        change.host_keys.iter().map(|keys| format!("host keys: {}", join(keys.iter().map(|key| key_shown(key)))));
+    let accounts = change.accounts.iter().map(|accounts| format!("accounts: {}", join(accounts)));
+    address.chain(set).chain(removed).chain(keys).chain(accounts).collect::<Vec<_>>().join("; ")
+}

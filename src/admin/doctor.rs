@@ -1,0 +1,198 @@
+//! `doctor`: looks at state, policy, clock and disk, and says what to do.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use super::api::{Finding, Health};
+use super::{Admin, Caller, Via, plural};
+use crate::config::read_policies;
+use crate::grant::GrantState;
+use crate::model::Timestamp;
+use crate::policy::PolicySet;
+
+/// What one sync writes: about a line of a recording.
+const SYNC_BYTES: [u8; 4096] = [b'.'; 4096];
+/// Syncing stops after so long, whatever was asked for.
+const SYNC_TIME_MAX: Duration = Duration::from_secs(10);
+/// This version was made later than this; a clock that shows less is wrong.
+const MADE: i64 = 1_760_000_000_000;
+
+impl Admin {
+    pub(super) fn doctor(&self, caller: Caller, syncs: u32) -> Vec<Finding> {
+        let server = match caller.via {
+            Via::Socket => good("server", format!("running, pid {}", std::process::id())),
+            Via::Direct => warn("server", "not running", "start it with `doorward serve`"),
+        };
+        let mut findings =
+            vec![server, self.state_found(), self.targets_found(), self.policy_found(), self.clock_found()];
+        findings.push(self.disk_found());
+        findings.push(self.sync_found(syncs));
+        findings
+    }
+
+    fn state_found(&self) -> Finding {
+        let ledger = &self.parts.ledger;
+        let now = self.now();
+        let active = ledger.grants().iter().filter(|grant| grant.state(now) == GrantState::Active).count();
+        let counted = |count: usize, noun| format!("{count} {}", plural(count, noun));
+        match self.parts.vault.list() {
+            Ok(secrets) => {
+                let found = [
+                    counted(ledger.users().len(), "user"),
+                    counted(ledger.targets().len(), "target"),
+                    counted(secrets.len(), "secret"),
+                    counted(active, "active grant"),
+                    counted(self.parts.sessions.list().len(), "live session"),
+                ];
+                good("state", found.join(", "))
+            }
+            Err(error) => bad("state", format!("the vault cannot be read: {error}"), "restore the state from a backup"),
+        }
+    }
+
+    fn targets_found(&self) -> Finding {
+        let bare: Vec<String> = self
+            .parts
+            .ledger
+            .targets()
+            .into_iter()
+            .filter(|target| target.host_keys.is_empty())
+            .map(|target| target.name.to_string())
+            .collect();
+        if bare.is_empty() {
+            return good("targets", "each has a pinned host key");
+        }
+        let found = format!("without a pinned host key, so that nobody can connect: {}", bare.join(", "));
+        warn("targets", found, "`doorward target scan NAME`")
+    }
+
+    fn policy_found(&self) -> Finding {
+        let force = self.parts.ledger.policy();
+        let count = force.rules().count();
+        let short: String = force.hash().as_str().chars().take(16).collect();
+        let found = format!("{count} {} in force, hash {short}", plural(count, "rule"));
+        let on_disk = read_policies(&self.parts.config.policies).and_then(|files| PolicySet::parse(&files));
+        match on_disk {
+            Err(faults) => bad(
+                "policy",
+                format!("{found}; the files have {} {}", faults.len(), plural(faults.len(), "fault")),
+                "`doorward check` shows them",
+            ),
+            Ok(set) if set.hash() != force.hash() => {
+                warn("policy", format!("{found}; the files differ"), "`doorward policy reload`")
+            }
+            Ok(_) => good("policy", found),
+        }
+    }
+
+    /// A clock that went back would lengthen grants; nothing that is stored may lie in the future.
+    fn clock_found(&self) -> Finding {
+        let now = self.now();
+        let ledger = &self.parts.ledger;
+        let granted = ledger
+            .grants()
+            .into_iter()
+            .flat_map(|grant| [Some(grant.created), grant.revoked.map(|revoked| revoked.at)]);
+        let keys = ledger.users().into_iter().flat_map(|user| user.keys).map(|key| Some(key.added));
+        let secrets = self.parts.vault.list().unwrap_or_default().into_iter().map(|secret| Some(secret.set_at));
+        let latest = granted.chain(keys).chain(secrets).flatten().max();
+        let hint = "set the clock (`timedatectl`), and keep it by NTP";
+        if now < Timestamp::from_millis(MADE) {
+            return bad("clock", format!("{now} is before this version was made"), hint);
+        }
+        match latest.filter(|latest| *latest > now) {
+            Some(latest) => bad("clock", format!("{now}, but something was stored at {latest}"), hint),
+            None => good("clock", now.to_string()),
+        }
+    }
+
+    fn disk_found(&self) -> Finding {
+        let data = &self.parts.config.data;
+        let hint = "make room, or move `data` to a larger disk";
+        match rustix::fs::statvfs(data) {
+            Err(error) => bad("disk", format!("cannot ask for free space of {}: {error}", data.display()), hint),
+            Ok(disk) => {
+                let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+                let all = disk.f_blocks.saturating_mul(disk.f_frsize).max(1);
+                let percent = free.saturating_mul(100).checked_div(all).unwrap_or(0);
+                let found = format!("{} MiB free ({percent} %) in {}", free >> 20, data.display());
+                let least = self.parts.config.recording.free_min;
+                match free {
+                    free if free < least || percent < 5 => {
+                        bad("disk", format!("{found}; new sessions are refused below {} MiB or 5 %", least >> 20), hint)
+                    }
+                    free if free < least.saturating_mul(2) || percent < 10 => warn("disk", found, hint),
+                    _ => good("disk", found),
+                }
+            }
+        }
+    }
+
+    /// Under strict durability each piece of output waits for such a sync.
+    fn sync_found(&self, count: u32) -> Finding {
+        let path = self.parts.config.data.join(format!("doctor-{}.tmp", std::process::id()));
+        let times = self.time_syncs(&path, count);
+        // Only a stray test file is lost if this fails.
+        let _ = std::fs::remove_file(&path);
+        let mut times = match times {
+            Ok(times) => times,
+            Err(error) => return bad("disk sync", format!("failed: {error}"), "look at the disk's errors (`dmesg`)"),
+        };
+        times.sort();
+        let at = |percent: usize| {
+            let last = times.len().saturating_sub(1);
+            times.get(last.saturating_mul(percent).div_ceil(100)).copied().unwrap_or_default()
+        };
+        let (half, most) = (at(50), at(99));
+        let found = format!("{} syncs: p50 {:.2} ms, p99 {:.2} ms", times.len(), millis(half), millis(most));
+        if half < Duration::from_micros(20) {
+            warn(
+                "disk sync",
+                format!("{found}; too fast to be true"),
+                "this disk does not keep what it confirms (tmpfs, or a cache that lies): a power cut will lose recordings",
+            )
+        } else if most > Duration::from_millis(50) {
+            warn(
+                "disk sync",
+                format!("{found}; users will feel it"),
+                "use a disk with power-loss protection, or `durability = \"bounded\"` where the loss of the last moments may be borne",
+            )
+        } else {
+            good("disk sync", found)
+        }
+    }
+
+    fn time_syncs(&self, path: &Path, count: u32) -> std::io::Result<Vec<Duration>> {
+        let clock = &self.parts.clock;
+        let mut file = std::fs::OpenOptions::new().create_new(true).append(true).open(path)?;
+        let begun = clock.instant();
+        let mut times = Vec::new();
+        for _ in 0..count.clamp(1, 10_000) {
+            let before = clock.instant();
+            file.write_all(&SYNC_BYTES)?;
+            file.sync_data()?;
+            times.push(before.elapsed());
+            if begun.elapsed() > SYNC_TIME_MAX {
+                break;
+            }
+        }
+        Ok(times)
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn good(what: &str, found: impl Into<String>) -> Finding {
+    Finding { health: Health::Good, what: what.to_owned(), found: found.into(), hint: None }
+}
+
+fn warn(what: &str, found: impl Into<String>, hint: &str) -> Finding {
+    Finding { health: Health::Warn, what: what.to_owned(), found: found.into(), hint: Some(hint.to_owned()) }
+}
+
+fn bad(what: &str, found: impl Into<String>, hint: &str) -> Finding {
+    Finding { health: Health::Bad, what: what.to_owned(), found: found.into(), hint: Some(hint.to_owned()) }
+}

@@ -1,0 +1,190 @@
+//! Why the administration did not do what was asked, and how that crosses the socket.
+
+use std::fmt;
+
+use super::api::Failure;
+use super::inventory::Contradiction;
+use crate::audit::AuditError;
+use crate::grant::Denial;
+use crate::ledger::LedgerError;
+use crate::model::{Destination, RuleId, SessionId, TargetName, UserName};
+use crate::policy::Fault;
+use crate::store::StoreError;
+use crate::vault::VaultError;
+
+/// Why the administration did not do what was asked.
+#[derive(Debug)]
+pub enum AdminError {
+    /// It could not be recorded, so it was not done.
+    NotRecorded(AuditError),
+    /// It was done, and could not be recorded.
+    DoneNotRecorded(AuditError),
+    /// The ledger refused or failed.
+    Ledger(LedgerError),
+    /// The vault refused or failed.
+    Vault(VaultError),
+    /// The recording cannot be read.
+    Store(StoreError),
+    /// There is no such person or target.
+    Parties(Denial),
+    /// No rule would let the grant take effect.
+    NoRule {
+        /// To whom.
+        user: UserName,
+        /// Where to.
+        destination: Destination,
+    },
+    /// A rule gives already what the grant would.
+    Needless {
+        /// To whom.
+        user: UserName,
+        /// Where to.
+        destination: Destination,
+        /// That rule.
+        rule: Option<RuleId>,
+    },
+    /// The request's own words cannot be.
+    Invalid {
+        /// What is wrong.
+        why: String,
+        /// What to write.
+        hint: &'static str,
+    },
+    /// The policy files are at fault; the old rules stay in force.
+    Policy(Vec<Fault>),
+    /// The session is not live.
+    NoSession {
+        /// Which one.
+        session: SessionId,
+    },
+    /// The machine did not show its host keys.
+    Scan {
+        /// Which one.
+        target: TargetName,
+        /// Where it was asked.
+        address: String,
+        /// What happened.
+        why: String,
+    },
+    /// The inventory cannot be.
+    Inventory(Vec<Contradiction>),
+    /// Something changed between what was shown and what was confirmed.
+    StateChanged,
+    /// The operating system gave no random bytes.
+    NoRandomness,
+}
+
+impl fmt::Display for AdminError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRecorded(_) => f.write_str("nothing was done: the audit log cannot be written"),
+            Self::DoneNotRecorded(_) => f.write_str("it was done, but the audit log cannot be written"),
+            Self::Ledger(error) => error.fmt(f),
+            Self::Vault(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::Parties(denial) => denial.fmt(f),
+            Self::NoRule { user, destination } => {
+                write!(f, "no rule lets `{user}` use {destination}, so a grant would have no effect")
+            }
+            Self::Needless { user, destination, rule } => {
+                write!(f, "`{user}` may use {destination} without a grant")?;
+                rule.as_ref().map_or(Ok(()), |rule| write!(f, ", by rule `{rule}`"))
+            }
+            Self::Invalid { why, .. } => f.write_str(why),
+            Self::Policy(_) => f.write_str("the policy files are faulty; the old rules stay in force"),
+            Self::NoSession { session } => write!(f, "session `{session}` is not live"),
+            Self::Scan { target, address, why } => {
+                write!(f, "cannot read the host keys of `{target}` at {address}: {why}")
+            }
+            Self::Inventory(_) => f.write_str("the inventory contradicts itself or the state; nothing was changed"),
+            Self::StateChanged => f.write_str("the state has changed since the difference was shown; nothing was done"),
+            Self::NoRandomness => f.write_str("the operating system gives no random bytes"),
+        }
+    }
+}
+
+impl std::error::Error for AdminError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NotRecorded(error) | Self::DoneNotRecorded(error) => Some(error),
+            // These show as themselves, so that their cause is ours.
+            Self::Ledger(error) => error.source(),
+            Self::Vault(error) => error.source(),
+            Self::Store(error) => error.source(),
+            Self::Parties(_)
+            | Self::NoRule { .. }
+            | Self::Needless { .. }
+            | Self::Invalid { .. }
+            | Self::Policy(_)
+            | Self::NoSession { .. }
+            | Self::Scan { .. }
+            | Self::Inventory(_)
+            | Self::StateChanged
+            | Self::NoRandomness => None,
+        }
+    }
+}
+
+impl From<LedgerError> for AdminError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl From<VaultError> for AdminError {
+    fn from(error: VaultError) -> Self {
+        Self::Vault(error)
+    }
+}
+
+impl AdminError {
+    /// What the operator can do.
+    fn hints(&self) -> Vec<String> {
+        let one = |hint: &str| vec![hint.to_owned()];
+        match self {
+            Self::NotRecorded(_) | Self::DoneNotRecorded(_) => {
+                one("look at free space and errors of the disk; `doorward doctor`")
+            }
+            Self::Ledger(error) => error.hint().map(str::to_owned).into_iter().collect(),
+            Self::Parties(Denial::UnknownUser) => one("`doorward user list` shows who there is"),
+            Self::Parties(Denial::UnknownTarget) => one("`doorward target list` shows what there is"),
+            Self::NoRule { .. } => one("add a rule in policies/access/, then `doorward policy reload`"),
+            Self::Invalid { hint, .. } => one(hint),
+            Self::Policy(_) => one("`doorward check` tries the files without a server"),
+            Self::Vault(error) => error.hint().into_iter().collect(),
+            Self::NoSession { .. } => one("`doorward session list` shows the live ones"),
+            Self::Scan { .. } => one("look at the address (`doorward target list`), and that the machine is up"),
+            Self::StateChanged => one("run the command again and look at the new difference"),
+            Self::Store(_) | Self::Parties(_) | Self::Needless { .. } | Self::Inventory(_) | Self::NoRandomness => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// As it crosses the socket.
+    pub fn failure(&self) -> Failure {
+        let mut chain = vec![self.to_string()];
+        if let Self::Policy(faults) = self {
+            chain.extend(faults.iter().flat_map(fault_lines));
+        }
+        if let Self::Inventory(faults) = self {
+            chain.extend(faults.iter().map(Contradiction::to_string));
+        }
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            chain.push(error.to_string());
+            cause = error.source();
+        }
+        Failure {
+            chain,
+            hints: self.hints(),
+            usage: matches!(self, Self::Invalid { .. } | Self::Policy(_) | Self::Inventory(_)),
+        }
+    }
+}
+
+/// A fault as people read it: where and what, then what to write instead.
+pub fn fault_lines(fault: &Fault) -> Vec<String> {
+    let hint = fault.hint.as_ref().map(|hint| format!("  hint: {hint}"));
+    std::iter::once(fault.to_string()).chain(hint).collect()
+}

@@ -1,0 +1,478 @@
+//! Inventories: what users and targets there shall be, and how that differs from what there is. Pure.
+//!
+//! An inventory names part of the world. What it names of a person or target is made exactly so; what it does not
+//! name stays. It holds no secrets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::{LedgerError, Target, User, UserKey, address, fingerprint, plain, public_key};
+use crate::model::{AccountName, GroupName, TargetName, Timestamp, UserName, join};
+use crate::policy::Fault;
+use crate::policy::document::{Document, Faults, Node, Table};
+
+/// What there shall be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inventory {
+    /// Persons.
+    pub users: BTreeMap<UserName, UserEntry>,
+    /// Groups whose members are exactly these.
+    pub groups: BTreeMap<GroupName, BTreeSet<UserName>>,
+    /// Targets.
+    pub targets: BTreeMap<TargetName, TargetEntry>,
+}
+
+/// A person in an inventory; what is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserEntry {
+    /// All groups.
+    pub groups: Option<BTreeSet<GroupName>>,
+    /// All keys, as lines of `.pub` files.
+    pub keys: Option<Vec<String>>,
+    /// Further keys.
+    pub more_keys: Vec<String>,
+    /// Further groups.
+    pub more_groups: BTreeSet<GroupName>,
+}
+
+/// A target in an inventory; what is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetEntry {
+    /// `host:port`; a new target must have one.
+    pub address: Option<String>,
+    /// All labels.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// All known accounts.
+    pub accounts: Option<BTreeSet<AccountName>>,
+    /// All pinned host keys.
+    pub host_keys: Option<Vec<String>>,
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// `user alice`, `target db1`.
+    pub subject: String,
+    /// `groups`, `address`, ...; empty when the subject itself is new.
+    pub field: String,
+    /// What there is; empty if nothing.
+    pub from: String,
+    /// What there shall be; empty if nothing.
+    pub to: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { subject, field, from, to } = self;
+        match (field.is_empty(), from.is_empty(), to.is_empty()) {
+            (true, _, _) => write!(f, "+ {subject}"),
+            (false, true, _) => write!(f, "+ {subject}  {field}: {to}"),
+            (false, false, true) => write!(f, "- {subject}  {field}: {from}"),
+            (false, false, false) => write!(f, "~ {subject}  {field}: {from} -> {to}"),
+        }
+    }
+}
+
+/// How to come from what there is to what there shall be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Persons as they shall be, and whether each is new.
+    pub users: Vec<(User, Novelty)>,
+    /// Targets as they shall be, and whether each is new.
+    pub targets: Vec<(Target, Novelty)>,
+    /// The same in words.
+    pub changes: Vec<Change>,
+    /// What there is and the inventory does not name.
+    pub unnamed: Vec<String>,
+}
+
+/// Whether something is stored already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Novelty {
+    /// It is not.
+    New,
+    /// It is, and changes.
+    Known,
+}
+
+/// Why an inventory asks for something that cannot be.
+#[derive(Debug)]
+pub struct Contradiction {
+    /// `user alice`, `target db1`.
+    pub subject: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.why)
+    }
+}
+
+impl std::error::Error for Contradiction {}
+
+impl Inventory {
+    /// Reads an inventory in TOML:
+    ///
+    /// ```toml
+    /// schema = 1
+    /// [users.alice]
+    /// groups = ["dba"]
+    /// keys = ["ssh-ed25519 AAAA... alice@laptop"]
+    /// [groups.oncall]
+    /// members = ["alice"]
+    /// [targets.db1]
+    /// address = "10.0.0.5:22"
+    /// labels = { env = "prod" }
+    /// accounts = ["root", "postgres"]
+    /// host_keys = ["ssh-ed25519 AAAA..."]
+    /// ```
+    ///
+    /// `schema` may be left out.
+    ///
+    /// # Errors
+    /// Every fault, by line; unknown keys are faults.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let inventory = Document::parse(file, text, &mut faults).map(|document| read(document.root(), &mut faults));
+        match inventory {
+            Some(inventory) if faults.is_empty() => Ok(inventory),
+            Some(_) | None => Err(faults.into_sorted()),
+        }
+    }
+
+    /// How to come to this inventory from `users` and `targets`.
+    ///
+    /// # Errors
+    /// Every contradiction: in the inventory, or between it and what stays.
+    pub fn plan(&self, users: &[User], targets: &[Target], now: Timestamp) -> Result<Plan, Vec<Contradiction>> {
+        let mut plan = Plan::default();
+        let mut faults = Vec::new();
+        self.plan_users(users, now, &mut plan, &mut faults);
+        self.plan_targets(targets, &mut plan, &mut faults);
+        if faults.is_empty() { Ok(plan) } else { Err(faults) }
+    }
+
+    fn plan_users(&self, users: &[User], now: Timestamp, plan: &mut Plan, faults: &mut Vec<Contradiction>) {
+        let known: BTreeMap<_, _> = users.iter().map(|user| (&user.name, user)).collect();
+        let members = self.groups.values().flatten();
+        // A person who is in a listed group and not in its list loses it, named or not.
+        let leaving = users.iter().filter(|user| user.groups.iter().any(|group| self.groups.contains_key(group)));
+        let named: BTreeSet<&UserName> =
+            self.users.keys().chain(members).chain(leaving.map(|user| &user.name)).collect();
+        let nothing = UserEntry::default();
+        let mut owners: BTreeMap<String, UserName> = BTreeMap::new();
+        for name in known.keys().copied().chain(named.iter().copied()).collect::<BTreeSet<_>>() {
+            let subject = format!("user {name}");
+            let entry = self.users.get(name);
+            let old = known.get(name).copied();
+            if entry.is_none() && old.is_none() {
+                let why = "is a member of a group and is neither stored nor under [users]".to_owned();
+                faults.push(Contradiction { subject, why });
+                continue;
+            }
+            if entry.is_none() && !named.contains(name) {
+                plan.unnamed.push(subject.clone());
+            }
+            match self.user(name, entry.unwrap_or(&nothing), old, now) {
+                Ok(user) => {
+                    for key in &user.keys {
+                        let owner = owners.insert(key.fingerprint.clone(), name.clone());
+                        if let Some(owner) = owner.filter(|owner| owner != name) {
+                            let why = format!("key {} belongs to user `{owner}` too", key.fingerprint);
+                            faults.push(Contradiction { subject: subject.clone(), why });
+                        }
+                    }
+                    note_user(plan, old, user);
+                }
+                Err(why) => faults.push(Contradiction { subject, why }),
+            }
+        }
+    }
+
+    fn user(&self, name: &UserName, entry: &UserEntry, old: Option<&User>, now: Timestamp) -> Result<User, String> {
+        let mut groups =
+            entry.groups.clone().unwrap_or_else(|| old.map_or_else(BTreeSet::new, |old| old.groups.clone()));
+        groups.extend(entry.more_groups.iter().cloned());
+        for (group, members) in &self.groups {
+            if members.contains(name) {
+                groups.insert(group.clone());
+            } else if entry.groups.as_ref().is_some_and(|groups| groups.contains(group)) {
+                return Err(format!("has group `{group}`, whose `members` do not have the user"));
+            } else {
+                groups.remove(group);
+            }
+        }
+        let stored = old.map_or(&[][..], |old| &old.keys);
+        let mut keys = if entry.keys.is_some() { Vec::new() } else { stored.to_vec() };
+        for line in entry.keys.iter().flatten().chain(&entry.more_keys) {
+            let key = UserKey::parse(line, now).map_err(|error| error.to_string())?;
+            if keys.iter().all(|other| other.fingerprint != key.fingerprint) {
+                let known = stored.iter().find(|other| other.fingerprint == key.fingerprint);
+                keys.push(known.cloned().unwrap_or(key));
+            }
+        }
+        Ok(User { name: name.clone(), groups, keys, suspended: old.and_then(|old| old.suspended) })
+    }
+
+    fn plan_targets(&self, targets: &[Target], plan: &mut Plan, faults: &mut Vec<Contradiction>) {
+        let known: BTreeMap<_, _> = targets.iter().map(|target| (&target.name, target)).collect();
+        let unnamed = known.keys().filter(|name| !self.targets.contains_key(**name));
+        plan.unnamed.extend(unnamed.map(|name| format!("target {name}")));
+        for (name, entry) in &self.targets {
+            let old = known.get(name).copied();
+            match entry.target(name, old) {
+                Ok(target) => note_target(plan, old, target),
+                Err(why) => faults.push(Contradiction { subject: format!("target {name}"), why }),
+            }
+        }
+    }
+}
+
+impl TargetEntry {
+    fn target(&self, name: &TargetName, old: Option<&Target>) -> Result<Target, String> {
+        let shown = |error: LedgerError| error.to_string();
+        let kept = |of: fn(&Target) -> String| old.map(of);
+        let address_text = self.address.clone().or_else(|| kept(|old| old.address.clone()));
+        let address_text = address_text.ok_or("is new and has no `address`")?;
+        let host_keys = match &self.host_keys {
+            Some(keys) => keys
+                .iter()
+                .map(|key| public_key(key).and_then(|key| plain(&key)))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(shown)?,
+            None => old.map_or_else(Vec::new, |old| old.host_keys.clone()),
+        };
+        Ok(Target {
+            name: name.clone(),
+            address: address(&address_text).map_err(shown)?,
+            labels: self.labels.clone().or_else(|| old.map(|old| old.labels.clone())).unwrap_or_default(),
+            accounts: self.accounts.clone().or_else(|| old.map(|old| old.accounts.clone())).unwrap_or_default(),
+            host_keys,
+        })
+    }
+}
+
+fn note_user(plan: &mut Plan, old: Option<&User>, user: User) {
+    let keys = |user: &User| join(user.keys.iter().map(|key| &key.fingerprint));
+    let fields =
+        [("groups", old.map(|old| join(&old.groups)), join(&user.groups)), ("keys", old.map(keys), keys(&user))];
+    if note(&mut plan.changes, format!("user {}", user.name), old.is_some(), fields) {
+        plan.users.push((user, novelty(old.is_some())));
+    }
+}
+
+fn note_target(plan: &mut Plan, old: Option<&Target>, target: Target) {
+    let labels = |target: &Target| join(target.labels.iter().map(|(key, value)| format!("{key}={value}")));
+    let keys = |target: &Target| {
+        let shown = |text: &String| public_key(text).map_or_else(|_| text.clone(), |key| fingerprint(&key));
+        join(target.host_keys.iter().map(shown))
+    };
+    let fields = [
+        ("address", old.map(|old| old.address.clone()), target.address.clone()),
+        ("labels", old.map(labels), labels(&target)),
+        ("accounts", old.map(|old| join(&old.accounts)), join(&target.accounts)),
+        ("host keys", old.map(keys), keys(&target)),
+    ];
+    if note(&mut plan.changes, format!("target {}", target.name), old.is_some(), fields) {
+        plan.targets.push((target, novelty(old.is_some())));
+    }
+}
+
+fn novelty(known: bool) -> Novelty {
+    if known { Novelty::Known } else { Novelty::New }
+}
+
+/// Notes what differs; says whether anything does.
+fn note<const N: usize>(
+    changes: &mut Vec<Change>,
+    subject: String,
+    known: bool,
+    fields: [(&str, Option<String>, String); N],
+) -> bool {
+    let before = changes.len();
+    if !known {
+        changes.push(Change { subject: subject.clone(), field: String::new(), from: String::new(), to: String::new() });
+    }
+    for (field, from, to) in fields {
+        let from = from.unwrap_or_default();
+        if from != to {
+            changes.push(Change { subject: subject.clone(), field: field.to_owned(), from, to });
+        }
+    }
+    changes.len() > before
+}
+
+fn read(mut root: Table<'_>, faults: &mut Faults) -> Inventory {
+    let mut inventory = Inventory::default();
+    let known =
+        |node: &Node<'_>| if node.integer()? == 1 { Ok(()) } else { Err(node.fault("this version reads schema 1")) };
+    root.take("schema").and_then(|node| faults.keep(known(&node)));
+    for (name, node) in named(&mut root, "users", faults) {
+        let Some((name, mut table)) = entry(name, &node, UserName::parse, faults) else { continue };
+        let groups = table.read("groups", None, faults, |node| names(node, GroupName::parse).map(Some));
+        let keys = table.read("keys", None, faults, |node| strings(node).map(Some));
+        table.finish(&[], faults);
+        inventory.users.insert(name, UserEntry { groups, keys, ..UserEntry::default() });
+    }
+    for (name, node) in named(&mut root, "groups", faults) {
+        let Some((name, mut table)) = entry(name, &node, GroupName::parse, faults) else { continue };
+        let members = table.need("members", faults).and_then(|node| faults.keep(names(&node, UserName::parse)));
+        table.finish(&[], faults);
+        inventory.groups.insert(name, members.unwrap_or_default());
+    }
+    for (name, node) in named(&mut root, "targets", faults) {
+        let Some((name, mut table)) = entry(name, &node, TargetName::parse, faults) else { continue };
+        let checked = |node: &Node<'_>| address(node.string()?).map_err(|error| node.fault(error.to_string()));
+        let target = TargetEntry {
+            address: table.read("address", None, faults, |node| checked(node).map(Some)),
+            labels: table.read("labels", None, faults, |node| labels(node).map(Some)),
+            accounts: table.read("accounts", None, faults, |node| names(node, AccountName::parse).map(Some)),
+            host_keys: table.read("host_keys", None, faults, |node| strings(node).map(Some)),
+        };
+        table.finish(&[], faults);
+        inventory.targets.insert(name, target);
+    }
+    root.finish(&[], faults);
+    inventory
+}
+
+fn named<'d>(root: &mut Table<'d>, key: &'static str, faults: &mut Faults) -> BTreeMap<&'d str, Node<'d>> {
+    let table = root.take(key).and_then(|node| faults.keep(node.table()));
+    table.map(|mut table| table.rest()).unwrap_or_default()
+}
+
+fn entry<'d, N>(
+    name: &str,
+    node: &Node<'d>,
+    parse: fn(&str) -> Result<N, crate::model::InvalidName>,
+    faults: &mut Faults,
+) -> Option<(N, Table<'d>)> {
+    let name = faults.keep(parse(name).map_err(|error| node.fault(error.to_string())));
+    let table = faults.keep(node.table());
+    Some((name?, table?))
+}
+
+fn names<N: Ord>(
+    node: &Node<'_>,
+    parse: fn(&str) -> Result<N, crate::model::InvalidName>,
+) -> Result<BTreeSet<N>, Fault> {
+    node.list()?.iter().map(|item| item.name(parse)).collect()
+}
+
+/// Public keys, each checked.
+fn strings(node: &Node<'_>) -> Result<Vec<String>, Fault> {
+    let key = |item: &Node<'_>| {
+        let text = item.string()?;
+        public_key(text).map_err(|error| item.fault(error.to_string()))?;
+        Ok(text.to_owned())
+    };
+    node.list()?.iter().map(key).collect()
+}
+
+fn labels(node: &Node<'_>) -> Result<BTreeMap<String, String>, Fault> {
+    let mut labels = BTreeMap::new();
+    for (key, value) in node.table()?.rest() {
+        labels.insert(key.to_owned(), value.filled_string()?.to_owned());
+    }
+    Ok(labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice@laptop";
+    const TEXT: &str = r#"
+schema = 1
+[users.alice]
+groups = ["dba"]
+keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice@laptop"]
+[groups.oncall]
+members = ["alice"]
+[targets.db1]
+address = "10.0.0.5"
+labels = { env = "prod" }
+accounts = ["root"]
+"#;
+
+    #[test]
+    fn what_is_new_is_added_and_then_nothing_differs() {
+        let inventory = Inventory::parse("i.toml", TEXT).unwrap();
+        let plan = inventory.plan(&[], &[], Timestamp::from_millis(0)).unwrap();
+        let shown: Vec<String> = plan.changes.iter().map(Change::to_string).collect();
+        assert_eq!(shown[0], "+ user alice");
+        assert_eq!(shown[1], "+ user alice  groups: dba, oncall");
+        assert!(shown.contains(&"+ target db1  address: 10.0.0.5:22".to_owned()), "{shown:?}");
+        let users: Vec<User> = plan.users.into_iter().map(|(user, _)| user).collect();
+        let targets: Vec<Target> = plan.targets.into_iter().map(|(target, _)| target).collect();
+        let again = inventory.plan(&users, &targets, Timestamp::from_millis(9)).unwrap();
+        assert_eq!((again.changes, again.users, again.targets), (Vec::new(), Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn what_is_not_named_stays() {
+        let inventory = Inventory::parse("i.toml", "schema = 1\n[targets.db1]\nlabels = { env = \"prod\" }\n").unwrap();
+        let targets = [target("db1"), target("db2")];
+        let plan = inventory.plan(&[user("bob", &["dba"])], &targets, Timestamp::from_millis(0)).unwrap();
+        assert_eq!(plan.changes.iter().map(Change::to_string).collect::<Vec<_>>(), ["+ target db1  labels: env=prod"]);
+        assert_eq!(plan.targets[0].0.address, "h:22");
+        assert_eq!(plan.unnamed, ["user bob", "target db2"]);
+    }
+
+    #[test]
+    fn a_listed_group_has_exactly_its_members() {
+        let inventory = Inventory::parse("i.toml", "schema = 1\n[groups.dba]\nmembers = [\"alice\"]\n").unwrap();
+        let users = [user("alice", &["web"]), user("bob", &["dba"])];
+        let plan = inventory.plan(&users, &[], Timestamp::from_millis(0)).unwrap();
+        let shown: Vec<String> = plan.changes.iter().map(Change::to_string).collect();
+        assert_eq!(shown, ["~ user alice  groups: web -> dba, web", "- user bob  groups: dba"]);
+    }
+
+    #[test]
+    fn one_key_for_two_persons_is_a_contradiction() {
+        let text = format!("schema = 1\n[users.alice]\nkeys = [\"{KEY}\"]\n[users.bob]\nkeys = [\"{KEY}\"]\n");
+        let inventory = Inventory::parse("i.toml", &text).unwrap();
+        let faults = inventory.plan(&[], &[], Timestamp::from_millis(0)).unwrap_err();
+        assert!(faults[0].to_string().contains("belongs to user `alice` too"), "{faults:?}");
+    }
+
+    #[test]
+    fn contradictions_are_all_told() {
+        let text =
+            "schema = 1\n[users.alice]\ngroups = [\"dba\"]\n[groups.dba]\nmembers = [\"carol\"]\n[targets.db1]\n";
+        let faults = Inventory::parse("i.toml", text).unwrap().plan(&[], &[], Timestamp::from_millis(0)).unwrap_err();
+        assert_eq!(faults.len(), 3, "{faults:?}");
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_values_are_all_told_with_their_lines() {
+        let text =
+            "schema = 2\n[users.Alice]\n[users.bob]\npassword = \"x\"\n[targets.db1]\naddress = \"a b\"\n[hosts]\n";
+        let faults = Inventory::parse("i.toml", text).unwrap_err();
+        let lines: Vec<_> = faults.iter().filter_map(|fault| fault.line).collect();
+        assert_eq!(lines, [1, 2, 4, 6, 7], "{faults:?}");
+    }
+
+    fn user(name: &str, groups: &[&str]) -> User {
+        let groups = groups.iter().map(|group| GroupName::parse(group).unwrap()).collect();
+        User { name: UserName::parse(name).unwrap(), groups, keys: Vec::new(), suspended: None }
+    }
+
+    fn target(name: &str) -> Target {
+        Target {
+            name: TargetName::parse(name).unwrap(),
+            address: "h:22".to_owned(),
+            labels: BTreeMap::new(),
+            host_keys: Vec::new(),
+            accounts: BTreeSet::new(),
+        }
+    }
+}

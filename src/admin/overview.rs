@@ -1,0 +1,97 @@
+//! Sessions, recordings, and what a person needs to connect.
+
+use std::collections::BTreeSet;
+
+use super::api::{RecordingFilter, RecordingRow, Reply, SessionRow};
+use super::{Admin, AdminError, Caller, done};
+use crate::ledger::LedgerError;
+use crate::model::{AccountName, Destination, SessionId, UserName};
+use crate::policy::Decision;
+use crate::session::EndCause;
+use crate::store::{End, Filter, Listed, Summary};
+
+impl Admin {
+    pub(super) fn session_list(&self) -> Reply {
+        let now = self.now();
+        let sessions = self.parts.sessions.list().into_iter().map(|session| SessionRow {
+            remaining_seconds: session.until.map(|until| now.until(until).as_secs()),
+            session,
+        });
+        Reply::Sessions { sessions: sessions.collect() }
+    }
+
+    pub(super) fn session_kill(&self, caller: Caller, session: &SessionId) -> Result<Reply, AdminError> {
+        if self.parts.sessions.end(session, EndCause::Killed { by: caller.to_string() }) {
+            Ok(done(format!("session `{session}` ended"), Vec::new()))
+        } else {
+            Err(AdminError::NoSession { session: session.clone() })
+        }
+    }
+
+    pub(super) fn recording_list(&self, filter: RecordingFilter) -> Reply {
+        let RecordingFilter { user, target, since } = filter;
+        let (mut recordings, mut damaged) = (Vec::new(), Vec::new());
+        for listed in self.parts.catalog.list(&Filter { user, target, since }) {
+            match listed {
+                Listed::Recording(summary) => recordings.push(row(*summary)),
+                Listed::Damaged { path, why } => damaged.push(format!("{}: {why}", path.display())),
+            }
+        }
+        Reply::Recordings { recordings, damaged }
+    }
+
+    pub(super) fn recording_read(&self, session: &SessionId) -> Result<Reply, AdminError> {
+        let recording = self.parts.catalog.open(session).map_err(AdminError::Store)?;
+        Ok(Reply::Done { lines: recording.damage })
+    }
+
+    pub(super) fn client_config(&self, user: &UserName) -> Result<Reply, AdminError> {
+        let ledger = &self.parts.ledger;
+        if ledger.user(user).is_none() {
+            return Err(LedgerError::Unknown { kind: "user", name: user.to_string() }.into());
+        }
+        let secrets = self.parts.vault.list()?;
+        let mut destinations = Vec::new();
+        for target in ledger.targets() {
+            let stored = secrets.iter().filter(|secret| secret.destination.target == target.name);
+            let mut accounts: BTreeSet<AccountName> = stored.map(|secret| secret.destination.account.clone()).collect();
+            accounts.extend(target.accounts.iter().cloned());
+            for account in accounts {
+                let destination = Destination { account, target: target.name.clone() };
+                match ledger.decision(user, &destination) {
+                    Ok(Decision::Allow(_) | Decision::NeedsGrant(_)) => destinations.push(destination),
+                    Ok(Decision::Deny(_)) | Err(_) => {}
+                }
+            }
+        }
+        let bad_key = |error: ssh_key::Error| LedgerError::BadKey { why: error.to_string() };
+        let host_key = self.parts.vault.host_key()?.public_key().to_openssh().map_err(bad_key)?;
+        let listen = self.parts.config.listen.iter().map(ToString::to_string).collect();
+        Ok(Reply::ClientConfig { user: user.clone(), listen, host_key, destinations })
+    }
+}
+
+fn row(summary: Summary) -> RecordingRow {
+    let interrupted = summary.end == End::Interrupted;
+    let end = match summary.end {
+        End::Closed { reason } => reason,
+        End::Interrupted => "interrupted".to_owned(),
+        End::Open => "open".to_owned(),
+    };
+    RecordingRow {
+        id: summary.session,
+        user: summary.user,
+        destination: summary.destination,
+        started: summary.started,
+        ended: summary.duration.map(|duration| summary.started.plus(duration)),
+        end,
+        interrupted,
+        bytes: summary.bytes,
+        channels: summary.channels,
+        rule: summary.rule,
+        policy: summary.policy,
+        grant: summary.grant,
+        reason: summary.reason,
+        client: summary.client,
+    }
+}

@@ -1,0 +1,383 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use super::api::{SecretInput, SecretText, TargetChange};
+use super::inventory::Inventory;
+use super::*;
+use crate::audit::AuditRecord;
+use crate::db::Db;
+use crate::grant::GrantState;
+use crate::ledger::{LedgerError, Target};
+use crate::model::{
+    AccountName, ChannelClass, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, UserName,
+};
+use crate::secret::Secret;
+use crate::session::LiveSession;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice@laptop";
+const RULES: &str = "schema = 1\n[[rule]]\nid = \"dba\"\nwho = { groups = [\"dba\"] }\nwhere = { labels = { env = \"prod\" } }\n\
+                     accounts = [\"root\"]\nchannels = [\"shell\", \"exec\"]\ngrant = { required = true }\n";
+const STANDING: &str = "schema = 1\n[[rule]]\nid = \"own\"\nwho = { users = [\"alice\"] }\nwhere = { targets = [\"db1\"] }\n\
+                        accounts = [\"root\"]\nchannels = [\"shell\", \"exec\"]\ngrant = { required = false }\n";
+
+#[test]
+fn a_grant_without_a_rule_is_refused() {
+    let office = Office::furnished();
+    let error = office.refused(grant("alice", "postgres@db1"));
+    assert!(matches!(error, AdminError::NoRule { .. }), "{error:?}");
+    let error = office.refused(grant("alice", "root@nowhere"));
+    assert!(matches!(error, AdminError::Parties(_)), "{error:?}");
+    office.policy(STANDING);
+    office.ask(Request::PolicyReload {});
+    let error = office.refused(grant("alice", "root@db1"));
+    assert!(matches!(error, AdminError::Needless { rule: Some(_), .. }), "{error:?}");
+    assert!(office.admin.parts.ledger.grants().is_empty());
+}
+
+#[test]
+fn a_grant_needs_a_reason_and_a_time_to_come() {
+    let office = Office::furnished();
+    let with = |change: fn(&mut Wanted)| {
+        let mut wanted = Wanted { span: Duration::from_secs(3600), from: None, reason: "CHG-1".to_owned() };
+        change(&mut wanted);
+        let (user, destination) = (user("alice"), destination("root@db1"));
+        office.call(Request::GrantAdd {
+            user,
+            destination,
+            from: wanted.from,
+            span: wanted.span,
+            reason: wanted.reason,
+        })
+    };
+    assert!(matches!(with(|wanted| wanted.reason = "  ".to_owned()), Err(AdminError::Invalid { .. })));
+    assert!(matches!(with(|wanted| wanted.reason = "a\nb".to_owned()), Err(AdminError::Invalid { .. })));
+    assert!(matches!(with(|wanted| wanted.span = Duration::ZERO), Err(AdminError::Invalid { .. })));
+    assert!(matches!(with(|wanted| wanted.from = Some(Timestamp::from_millis(0))), Err(AdminError::Invalid { .. })));
+    assert!(with(|_| {}).is_ok());
+}
+
+struct Wanted {
+    span: Duration,
+    from: Option<Timestamp>,
+    reason: String,
+}
+
+#[test]
+fn a_grant_opens_until_it_is_revoked() {
+    let office = Office::furnished();
+    assert!(office.permit().is_err());
+    let Reply::Granted { grant: row } = office.ask(grant("alice", "root@db1")) else { panic!("no grant") };
+    assert_eq!((row.state, row.remaining_seconds), (GrantState::Active, 3600));
+    assert!(office.permit().is_ok());
+    office.ask(Request::GrantRevoke { grant: row.grant.id.clone(), why: None });
+    assert!(office.permit().is_err());
+    let error = office.refused(Request::GrantRevoke { grant: row.grant.id, why: None });
+    assert!(matches!(error, AdminError::Ledger(LedgerError::Over { .. })), "{error:?}");
+    let Reply::Grants { grants } = office.ask(Request::GrantList { all: false }) else { panic!("no list") };
+    assert!(grants.is_empty());
+    let Reply::Grants { grants } = office.ask(Request::GrantList { all: true }) else { panic!("no list") };
+    assert_eq!(grants[0].state, GrantState::Revoked);
+}
+
+#[test]
+fn what_takes_a_right_away_ends_the_live_session() {
+    type Taking = fn(GrantId) -> Request;
+    let takings: [(&str, Taking); 6] = [
+        ("remove key", |_| Request::UserKeyRemove { user: user("alice"), fingerprint: key_fingerprint() }),
+        ("revoke", |grant| Request::GrantRevoke { grant, why: None }),
+        ("suspend", |_| Request::UserSuspend { user: user("alice") }),
+        ("remove user", |_| Request::UserRemove { user: user("alice") }),
+        ("remove target", |_| Request::TargetRemove { target: target_name() }),
+        ("leave group", |_| Request::UserSet { user: user("alice"), groups: BTreeSet::new() }),
+    ];
+    for (name, taking) in takings {
+        let office = Office::furnished();
+        let Reply::Granted { grant: row } = office.ask(grant("alice", "root@db1")) else { panic!("no grant") };
+        let live = office.live(&row.grant.id);
+        assert!(live.end.borrow().is_none());
+        office.ask(taking(row.grant.id));
+        assert!(live.end.borrow().is_some(), "`{name}` left the session alive");
+    }
+}
+
+#[test]
+fn a_faulty_policy_leaves_the_old_one_in_force() {
+    let office = Office::furnished();
+    let before = office.admin.parts.ledger.policy().hash().clone();
+    office.policy("schema = 1\n[[rule]]\nid = \"x\"\n[[rule]]\nnonsense = 1\n");
+    let error = office.refused(Request::PolicyReload {});
+    let AdminError::Policy(faults) = &error else { panic!("{error:?}") };
+    assert!(faults.len() > 2, "{faults:?}");
+    assert!(error.failure().chain.len() > 2 && error.failure().usage);
+    assert_eq!(office.admin.parts.ledger.policy().hash(), &before);
+}
+
+#[test]
+fn a_removed_and_added_user_comes_into_no_old_grant() {
+    let office = Office::furnished();
+    office.ask(grant("alice", "root@db1"));
+    assert!(office.permit().is_ok());
+    office.ask(Request::UserRemove { user: user("alice") });
+    office.ask(Request::UserAdd { user: user("alice"), groups: groups() });
+    assert!(office.permit().is_err());
+}
+
+#[test]
+fn a_removed_target_takes_its_secrets_along() {
+    let office = Office::furnished();
+    office.ask(password("root@db1", "hunter2"));
+    office.ask(Request::TargetRemove { target: target_name() });
+    let Reply::Secrets { secrets } = office.ask(Request::SecretList {}) else { panic!("no list") };
+    assert_eq!(secrets, []);
+}
+
+#[test]
+fn each_call_is_recorded_with_its_caller_and_without_its_secret() {
+    let office = Office::furnished();
+    office.ask(password("root@db1", "hunter2-canary"));
+    office.refused(grant("nobody", "root@db1"));
+    office.ask(Request::UserSuspend { user: user("alice") });
+    let calls = office.recorded();
+    let of = |verb: &str| calls.iter().filter(|(uid, found, _)| *uid == 4242 && found == verb).count();
+    assert_eq!((of("secret set"), of("grant add"), of("user suspend")), (1, 2, 1), "{calls:?}");
+    let log = std::fs::read_to_string(office.dir.path().join("log/audit.jsonl")).unwrap();
+    assert!(!log.contains("canary"));
+    assert!(!format!("{:?}", password("root@db1", "hunter2-canary")).contains("canary"));
+}
+
+#[test]
+fn a_password_of_several_lines_is_refused() {
+    let office = Office::furnished();
+    for bad in ["", "a\nb", "a\0"] {
+        assert!(matches!(office.refused(password("root@db1", bad)), AdminError::Invalid { .. }));
+    }
+    let error = office.refused(password("root@elsewhere", "x"));
+    assert!(matches!(error, AdminError::Ledger(LedgerError::Unknown { .. })));
+}
+
+#[test]
+fn an_inventory_is_applied_only_as_it_was_shown() {
+    let office = Office::furnished();
+    let inventory = Inventory::parse("i.toml", "schema = 1\n[users.bob]\ngroups = [\"web\"]\n").unwrap();
+    let Reply::Changes { changes, .. } = office.ask(Request::InventoryDiff { inventory: inventory.clone() }) else {
+        panic!("no difference")
+    };
+    let apply = Request::InventoryApply { inventory, expected: changes };
+    office.ask(Request::UserAdd { user: user("bob"), groups: BTreeSet::new() });
+    assert!(matches!(office.refused(apply.clone()), AdminError::StateChanged));
+    office.ask(Request::UserRemove { user: user("bob") });
+    office.ask(apply);
+    assert_eq!(office.admin.parts.ledger.user(&user("bob")).unwrap().groups.len(), 1);
+}
+
+#[test]
+fn a_key_can_move_from_one_user_to_another_by_inventory() {
+    let office = Office::furnished();
+    let text = format!("schema = 1\n[users.alice]\nkeys = []\n[users.aaron]\nkeys = [\"{KEY}\"]\n");
+    let inventory = Inventory::parse("i.toml", &text).unwrap();
+    let Reply::Changes { changes, .. } = office.ask(Request::InventoryDiff { inventory: inventory.clone() }) else {
+        panic!("no difference")
+    };
+    office.ask(Request::InventoryApply { inventory, expected: changes });
+    let key = crate::ledger::public_key(KEY).unwrap();
+    assert_eq!(office.admin.parts.ledger.user_by_key(&key).unwrap().name, user("aaron"));
+}
+
+#[test]
+fn changing_a_target_leaves_what_is_not_named() {
+    let office = Office::furnished();
+    let change = TargetChange { address: Some("db1.example.org".to_owned()), ..TargetChange::default() };
+    office.ask(Request::TargetSet { target: target_name(), change });
+    let target = office.admin.parts.ledger.target(&target_name()).unwrap();
+    assert_eq!((target.address.as_str(), target.labels.len()), ("db1.example.org:22", 1));
+}
+
+#[test]
+fn requests_read_back_equal_from_the_socket() {
+    let sent =
+        [grant("alice", "root@db1"), password("root@db1", "x"), Request::UserList {}, Request::Doctor { syncs: 3 }];
+    for request in sent {
+        let text = serde_json::to_string(&request).unwrap();
+        let read: Request = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    }
+    assert!(serde_json::from_str::<Request>(r#"{"verb":"user-list","more":1}"#).is_err());
+    assert!(serde_json::from_str::<Request>(r#"{"verb":"user-add","user":"A b","groups":[]}"#).is_err());
+}
+
+#[test]
+fn the_doctor_looks_at_everything() {
+    let office = Office::furnished();
+    let Reply::Doctor { findings } = office.ask(Request::Doctor { syncs: 3 }) else { panic!("no findings") };
+    let looked: Vec<&str> = findings.iter().map(|finding| finding.what.as_str()).collect();
+    assert_eq!(looked, ["server", "state", "targets", "policy", "clock", "disk", "disk sync"]);
+    assert!(
+        !std::fs::read_dir(office.dir.path().join("data"))
+            .unwrap()
+            .flatten()
+            .any(|entry| { entry.file_name().to_string_lossy().starts_with("doctor") })
+    );
+}
+
+#[test]
+fn the_socket_answers_and_survives_nonsense() {
+    let office = Office::furnished();
+    let path = office.dir.path().join("admin.sock");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let listener = runtime.block_on(async { socket::bind(&path) }).unwrap();
+    let serving = runtime.spawn(socket::serve(listener, Arc::new(office.admin), shutdown.clone()));
+    let connect = || std::os::unix::net::UnixStream::connect(&path).unwrap();
+    // Too long, not JSON, cut off, and not a request: each is the end of its own connection only.
+    for nonsense in [&b"\xff\xff\xff\xff"[..], b"\0\0\0\x01x", b"\0\0\x01\0{", b"\0\0\0\x02{}"] {
+        std::io::Write::write_all(&mut connect(), nonsense).unwrap();
+    }
+    let Ok(Reply::Users { users }) = socket::ask(&mut connect(), &Request::UserList {}).unwrap() else {
+        panic!("no list")
+    };
+    assert_eq!(users.len(), 1);
+    let failure = socket::ask(&mut connect(), &grant("nobody", "root@db1")).unwrap().unwrap_err();
+    assert_eq!(failure.chain, ["no such user"]);
+    shutdown.cancel();
+    runtime.block_on(serving).unwrap();
+}
+
+/// An administration on a state of its own.
+struct Office {
+    admin: Admin,
+    dir: tempfile::TempDir,
+}
+
+impl Office {
+    /// Alice of the group `dba`, and `db1` with the label that its rule asks for.
+    fn furnished() -> Self {
+        let office = Self::new();
+        office.ask(Request::UserAdd { user: user("alice"), groups: groups() });
+        office.ask(Request::UserKeyAdd { user: user("alice"), key: KEY.to_owned() });
+        office.ask(Request::TargetAdd {
+            target: Target {
+                name: target_name(),
+                address: "10.0.0.5".to_owned(),
+                labels: BTreeMap::from([("env".to_owned(), "prod".to_owned())]),
+                host_keys: Vec::new(),
+                accounts: BTreeSet::from([AccountName::parse("root").unwrap()]),
+            },
+        });
+        office
+    }
+
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for part in ["data", "log", "policies/access"] {
+            std::fs::create_dir_all(dir.path().join(part)).unwrap();
+        }
+        write_policy(dir.path(), RULES);
+        let config = Config::parse(&dir.path().join("doorward.toml"), "").unwrap();
+        let clock = Clock::fixed(Timestamp::parse("2026-11-23T09:00:00Z").unwrap());
+        let policy = PolicySet::parse(&read_policies(&config.policies).unwrap()).unwrap();
+        let db = Db::in_memory().unwrap();
+        let audit = Audit::open(&dir.path().join("log"), clock.clone()).unwrap();
+        let admin = Admin::new(
+            &config,
+            clock,
+            Arc::new(Ledger::open(&db, policy).unwrap()),
+            Arc::new(Vault::open(&db).unwrap()),
+            Arc::new(audit),
+            Sessions::new(),
+            StoreRoot::at(&dir.path().join("data/rec")),
+        );
+        Self { admin, dir }
+    }
+
+    fn policy(&self, text: &str) {
+        write_policy(self.dir.path(), text);
+    }
+
+    fn call(&self, request: Request) -> Result<Reply, AdminError> {
+        self.admin.call(Caller { uid: 4242, via: Via::Direct }, request)
+    }
+
+    #[track_caller]
+    fn ask(&self, request: Request) -> Reply {
+        self.call(request).unwrap()
+    }
+
+    #[track_caller]
+    fn refused(&self, request: Request) -> AdminError {
+        self.call(request).unwrap_err()
+    }
+
+    fn permit(&self) -> Result<crate::grant::Permit, crate::grant::Denial> {
+        let now = self.admin.now();
+        self.admin.parts.ledger.permit(&user("alice"), &destination("root@db1"), ChannelClass::Shell, now)
+    }
+
+    fn live(&self, grant: &GrantId) -> crate::session::Registration {
+        let facts = LiveSession {
+            id: SessionId::from_parts(self.admin.now(), 1),
+            user: user("alice"),
+            destination: destination("root@db1"),
+            rule: RuleId::parse("dba").unwrap(),
+            grant: Some(grant.clone()),
+            until: None,
+            reason: None,
+            key: key_fingerprint(),
+            source: "127.0.0.1:1".to_owned(),
+            started: self.admin.now(),
+            channels: 0,
+        };
+        self.admin.parts.sessions.register(facts, ChannelClass::Shell)
+    }
+
+    /// The recorded calls: uid, verb, detail.
+    fn recorded(&self) -> Vec<(u32, String, String)> {
+        let reader = Audit::read(&self.dir.path().join("log")).unwrap();
+        let call = |record: AuditRecord| {
+            let AuditEvent::AdminCall { uid, verb, detail } = record.event else { return None };
+            Some((uid, verb, detail))
+        };
+        reader.filter_map(|record| call(record.unwrap())).collect()
+    }
+}
+
+fn write_policy(dir: &Path, text: &str) {
+    let file = dir.join("policies/access/test.toml");
+    let _ = std::fs::remove_file(&file);
+    crate::durable::create_new(&file, text.as_bytes(), 0o644).unwrap();
+}
+
+fn grant(to: &str, place: &str) -> Request {
+    Request::GrantAdd {
+        user: user(to),
+        destination: destination(place),
+        from: None,
+        span: Duration::from_secs(3600),
+        reason: "CHG-123 vacuum is stuck".to_owned(),
+    }
+}
+
+fn password(place: &str, text: &str) -> Request {
+    let secret = SecretInput::Password(SecretText(Secret::new(text.to_owned())));
+    Request::SecretSet { destination: destination(place), secret }
+}
+
+fn user(name: &str) -> UserName {
+    UserName::parse(name).unwrap()
+}
+
+fn destination(text: &str) -> Destination {
+    Destination::parse(text).unwrap()
+}
+
+fn target_name() -> TargetName {
+    TargetName::parse("db1").unwrap()
+}
+
+fn groups() -> BTreeSet<GroupName> {
+    BTreeSet::from([GroupName::parse("dba").unwrap()])
+}
+
+fn key_fingerprint() -> String {
+    crate::ledger::fingerprint(&crate::ledger::public_key(KEY).unwrap())
+}

@@ -1,0 +1,73 @@
+//! Persons and their keys.
+
+use std::collections::BTreeSet;
+
+use super::api::Reply;
+use super::{Admin, AdminError, Caller, done, plural};
+use crate::ledger::{LedgerError, User, UserKey};
+use crate::model::{GroupName, UserName};
+
+impl Admin {
+    fn known_user(&self, name: &UserName) -> Result<User, AdminError> {
+        let unknown = || LedgerError::Unknown { kind: "user", name: name.to_string() };
+        Ok(self.parts.ledger.user(name).ok_or_else(unknown)?)
+    }
+
+    pub(super) fn user_add(&self, name: UserName, groups: BTreeSet<GroupName>) -> Result<Reply, AdminError> {
+        let line = format!("user `{name}` added");
+        self.parts.ledger.add_user(User { name, groups, keys: Vec::new(), suspended: None })?;
+        Ok(done(line, Vec::new()))
+    }
+
+    pub(super) fn user_set(&self, name: &UserName, groups: BTreeSet<GroupName>) -> Result<Reply, AdminError> {
+        let user = self.known_user(name)?;
+        self.parts.ledger.set_user(User { groups, ..user })?;
+        Ok(done(format!("user `{name}` changed"), self.rejudge()))
+    }
+
+    pub(super) fn user_suspend(&self, name: &UserName) -> Result<Reply, AdminError> {
+        let user = self.known_user(name)?;
+        let suspended = user.suspended.or_else(|| Some(self.now()));
+        self.parts.ledger.set_user(User { suspended, ..user })?;
+        Ok(done(format!("user `{name}` suspended"), self.rejudge()))
+    }
+
+    pub(super) fn user_resume(&self, name: &UserName) -> Result<Reply, AdminError> {
+        let user = self.known_user(name)?;
+        self.parts.ledger.set_user(User { suspended: None, ..user })?;
+        Ok(done(format!("user `{name}` may connect again"), Vec::new()))
+    }
+
+    pub(super) fn user_remove(&self, caller: Caller, name: &UserName) -> Result<Reply, AdminError> {
+        let revoked = self.parts.ledger.remove_user(name, &self.revoked(caller, "the user was removed"))?;
+        let mut more = self.rejudge();
+        if revoked > 0 {
+            more.push(format!("{revoked} {} revoked", plural(revoked, "grant")));
+        }
+        Ok(done(format!("user `{name}` removed"), more))
+    }
+
+    pub(super) fn user_key_add(&self, name: &UserName, key: &str) -> Result<Reply, AdminError> {
+        let mut user = self.known_user(name)?;
+        let key = UserKey::parse(key, self.now())?;
+        let fingerprint = key.fingerprint.clone();
+        if user.keys.iter().any(|other| other.fingerprint == fingerprint) {
+            return Ok(done(format!("user `{name}` has key {fingerprint} already"), Vec::new()));
+        }
+        user.keys.push(key);
+        self.parts.ledger.set_user(user)?;
+        Ok(done(format!("key {fingerprint} added to user `{name}`"), Vec::new()))
+    }
+
+    pub(super) fn user_key_remove(&self, name: &UserName, fingerprint: &str) -> Result<Reply, AdminError> {
+        let mut user = self.known_user(name)?;
+        let before = user.keys.len();
+        user.keys.retain(|key| key.fingerprint != fingerprint);
+        if user.keys.len() == before {
+            let name = fingerprint.chars().take(100).collect();
+            return Err(LedgerError::Unknown { kind: "key", name }.into());
+        }
+        self.parts.ledger.set_user(user)?;
+        Ok(done(format!("key {fingerprint} removed from user `{name}`"), self.rejudge()))
+    }
+}

@@ -1,0 +1,94 @@
+//! `doorward apply`, and what it shares with the imports: show the difference, ask, apply.
+
+use std::path::{Path, PathBuf};
+
+use super::desk::{Desk, unexpected};
+use super::output::json;
+use super::user::read_text;
+use super::{CliError, prompt};
+use crate::admin::api::{Reply, Request};
+use crate::admin::import::Import;
+use crate::admin::inventory::{Change, Inventory};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The inventory, in TOML. It names users, groups, targets, labels and accounts, and no secrets.
+    file: PathBuf,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+/// Whether the difference is applied.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct Consent {
+    /// Apply without asking.
+    #[arg(long, conflicts_with = "dry_run")]
+    yes: bool,
+    /// Only show the difference.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the difference as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), CliError> {
+    let file = &arguments.file;
+    let shown = file.display().to_string();
+    let inventory = Inventory::parse(&shown, &read_text(file)?)
+        .map_err(|faults| CliError::of_faults("the inventory is not usable, nothing was changed", &faults))?;
+    apply(desk, inventory, arguments.consent, Unnamed::Told)
+}
+
+/// Whether it is worth telling what the file does not name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unnamed {
+    /// An inventory means to be whole.
+    Told,
+    /// An import is a part.
+    Untold,
+}
+
+/// Shows what of a file is not taken over, then goes on as `apply`.
+pub(super) fn import(desk: &Desk, file: &Path, import: Import, consent: Consent) -> Result<(), CliError> {
+    for (line, why) in &import.skipped {
+        eprintln!("skipped: {}:{line}: {why}", file.display());
+    }
+    if import.inventory == Inventory::default() {
+        return Err(CliError::failed(format!("`{}` has nothing to take over", file.display())));
+    }
+    apply(desk, import.inventory, consent, Unnamed::Untold)
+}
+
+fn apply(desk: &Desk, inventory: Inventory, consent: Consent, tell: Unnamed) -> Result<(), CliError> {
+    let (changes, unnamed) = changes(desk.ask(Request::InventoryDiff { inventory: inventory.clone() })?)?;
+    if consent.json {
+        json(&changes)?;
+    } else {
+        changes.iter().for_each(|change| println!("{change}"));
+    }
+    if tell == Unnamed::Told && !unnamed.is_empty() {
+        eprintln!("not named in the file, and left as they are: {}", unnamed.join(", "));
+    }
+    if changes.is_empty() {
+        eprintln!("nothing differs");
+        return Ok(());
+    }
+    if consent.dry_run {
+        eprintln!("dry run: nothing was changed");
+        return Ok(());
+    }
+    if !consent.yes {
+        prompt::confirm("Apply?", "look at the difference, then give --yes")?;
+    }
+    let applied = self::changes(desk.ask(Request::InventoryApply { inventory, expected: changes })?)?;
+    eprintln!("applied {} changes", applied.0.len());
+    Ok(())
+}
+
+fn changes(reply: Reply) -> Result<(Vec<Change>, Vec<String>), CliError> {
+    let Reply::Changes { changes, unnamed } = reply else {
+        return Err(unexpected());
+    };
+    Ok((changes, unnamed))
+}

@@ -1,0 +1,48 @@
+//! `doorward check`: every fault of configuration and policies at once. Binds nothing, opens no state.
+
+use std::path::Path;
+
+use super::{CliError, desk};
+use crate::config::{Config, read_policies};
+use crate::policy::{Fault, PolicySet};
+
+pub(super) fn run(file: Option<&Path>) -> Result<(), CliError> {
+    let place = desk::place(file)?;
+    let mut faults = Vec::new();
+    match Config::load(&place) {
+        Ok(config) => match read_policies(&config.policies).and_then(|files| PolicySet::parse(&files)) {
+            Ok(set) => {
+                set.warnings().iter().for_each(tell_warning);
+                println!("configuration {} is good", place.display());
+                println!(
+                    "policies {} are good: {} rules, hash {}",
+                    config.policies.display(),
+                    set.rules().count(),
+                    set.hash()
+                );
+            }
+            Err(found) => faults.extend(found),
+        },
+        Err(found) => {
+            faults.extend(found);
+            // Where the configuration is at fault the policies are looked for where they usually are.
+            let usual = place.parent().unwrap_or(Path::new(".")).join("policies");
+            if usual.is_dir() {
+                faults
+                    .extend(read_policies(&usual).and_then(|files| PolicySet::parse(&files)).err().unwrap_or_default());
+            }
+        }
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let noun = if faults.len() == 1 { "fault" } else { "faults" };
+    Err(CliError::of_faults(format!("{} {noun}", faults.len()), &faults))
+}
+
+fn tell_warning(warning: &Fault) {
+    eprintln!("warning: {warning}");
+    if let Some(hint) = &warning.hint {
+        eprintln!("hint: {hint}");
+    }
+}

@@ -1,0 +1,159 @@
+//! Where an operator's requests go: to the server's socket, or, if nobody answers there, to the same
+//! administration in this process, under the state's lock.
+
+use std::cell::OnceCell;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::CliError;
+use crate::admin::api::{Reply, Request};
+use crate::admin::{Admin, Caller, Via, socket};
+use crate::audit::Audit;
+use crate::clock::Clock;
+use crate::config::{Config, read_policies};
+use crate::db::{Db, MasterKey};
+use crate::home::{Home, HomeError};
+use crate::ledger::Ledger;
+use crate::policy::PolicySet;
+use crate::session::Sessions;
+use crate::store::{Catalog, StoreRoot};
+use crate::vault::Vault;
+
+/// Where the configuration is looked for.
+const PLACES: [&str; 2] = ["doorward.toml", "/etc/doorward/doorward.toml"];
+/// A server that starts, or another command, holds the lock before it answers.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+/// A scan or a listing of a large store takes its time; a server that hangs does not keep an operator for ever.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Loads the configuration: `file`, or the first of the usual places.
+pub(super) fn load(file: Option<&Path>) -> Result<Config, CliError> {
+    let found = place(file)?;
+    Config::load(&found).map_err(|faults| CliError::of_faults("the configuration is not usable", &faults))
+}
+
+/// The configuration file: `file`, or the first of the usual places.
+pub(super) fn place(file: Option<&Path>) -> Result<PathBuf, CliError> {
+    if let Some(file) = file {
+        return Ok(file.to_owned());
+    }
+    PLACES.iter().map(PathBuf::from).find(|place| place.exists()).ok_or_else(|| {
+        CliError::usage(format!("there is no configuration: neither {}", PLACES.join(" nor ")))
+            .hint("give --config FILE, or make a bastion with `doorward init --dir DIR`")
+    })
+}
+
+/// Takes an operator's requests.
+pub(super) struct Desk {
+    config: Config,
+    direct: OnceCell<Direct>,
+}
+
+/// The administration in this process.
+struct Direct {
+    admin: Admin,
+    /// Holds the state's lock while the administration is in use.
+    _home: Home,
+}
+
+impl Desk {
+    pub(super) fn open(file: Option<&Path>) -> Result<Self, CliError> {
+        Ok(Self { config: load(file)?, direct: OnceCell::new() })
+    }
+
+    /// The recordings, to be read by this process itself.
+    pub(super) fn catalog(&self) -> Catalog {
+        Catalog::new(StoreRoot::at(&self.config.data.join("rec")))
+    }
+
+    /// Asks, and waits for the answer.
+    pub(super) fn ask(&self, request: Request) -> Result<Reply, CliError> {
+        let clock = Clock::system();
+        let begun = clock.instant();
+        loop {
+            if let Some(direct) = self.direct.get() {
+                let caller = Caller { uid: rustix::process::getuid().as_raw(), via: Via::Direct };
+                return direct.admin.call(caller, request).map_err(|error| error.failure().into());
+            }
+            if let Some(mut stream) = self.connect()? {
+                let answer = socket::ask(&mut stream, &request).map_err(|error| self.broken(&error))?;
+                return answer.map_err(CliError::from);
+            }
+            match Home::open(&self.config.data) {
+                Ok(home) => drop(self.direct.set(self.direct(home, clock.clone())?)),
+                Err(HomeError::Locked { .. }) if begun.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_RETRY),
+                Err(error) => return Err(CliError::of_home(&error)),
+            }
+        }
+    }
+
+    /// Asks, where the answer is only words.
+    pub(super) fn tell(&self, request: Request) -> Result<(), CliError> {
+        let Reply::Done { lines } = self.ask(request)? else {
+            return Err(unexpected());
+        };
+        lines.iter().for_each(|line| eprintln!("{line}"));
+        Ok(())
+    }
+
+    /// Connects to the server; `None` if nobody answers.
+    fn connect(&self) -> Result<Option<UnixStream>, CliError> {
+        let path = &self.config.admin.socket;
+        let stream = match UnixStream::connect(path) {
+            Ok(stream) => stream,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                return Ok(None);
+            }
+            Err(error) => {
+                let error =
+                    CliError::failed(format!("cannot reach the server at `{}`", path.display())).because(&error);
+                return Err(error.hint("run as root or as the server's user; `operators` under [admin] adds others"));
+            }
+        };
+        stream
+            .set_read_timeout(Some(ANSWER_TIMEOUT))
+            .and_then(|()| stream.set_write_timeout(Some(ANSWER_TIMEOUT)))
+            .map_err(|error| self.broken(&error))?;
+        Ok(Some(stream))
+    }
+
+    fn broken(&self, error: &io::Error) -> CliError {
+        let path = self.config.admin.socket.display();
+        CliError::failed(format!("the server at `{path}` did not answer"))
+            .because(error)
+            .hint("look at the server's log; whether the request was done is in log/audit.jsonl")
+    }
+
+    /// Opens everything that the server would.
+    fn direct(&self, home: Home, clock: Clock) -> Result<Direct, CliError> {
+        let config = &self.config;
+        let master =
+            MasterKey::load(&config.master_key).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
+        let db = Db::open(&home.state(), home.id(), master)
+            .map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
+        let policy = read_policies(&config.policies).and_then(|files| PolicySet::parse(&files));
+        let policy = policy.unwrap_or_else(|_| {
+            // No policy denies everything: what a person may do while it is broken is to mend it.
+            eprintln!("warning: the policy files are faulty and no rule is in force; see `doorward check`");
+            PolicySet::empty()
+        });
+        let audit =
+            Audit::open(&home.log(), clock.clone()).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
+        let ledger = Ledger::open(&db, policy).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
+        let vault = Vault::open(&db).map_err(|error| CliError::of(&error))?;
+        let store = StoreRoot::at(&home.recordings());
+        let sessions = Sessions::new();
+        let admin = Admin::new(config, clock, Arc::new(ledger), Arc::new(vault), Arc::new(audit), sessions, store);
+        Ok(Direct { admin, _home: home })
+    }
+}
+
+/// The answer is to another question.
+pub(super) fn unexpected() -> CliError {
+    CliError::failed("the server gave an answer to another question")
+        .hint("use the same version of `doorward` as the server")
+}

@@ -1,0 +1,136 @@
+//! Why a command did not do what was asked, printed in one way.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use super::serve::ServeError;
+use crate::admin::api::Failure;
+use crate::admin::fault_lines;
+use crate::home::HomeError;
+use crate::model::InvalidName;
+use crate::policy::Fault;
+
+/// Why a command did not do what was asked: what failed, its causes, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CliError {
+    chain: Vec<String>,
+    hints: Vec<String>,
+    status: Status,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Failed,
+    Usage,
+    /// `EX_TEMPFAIL` of sysexits(3): somebody else holds the state's lock.
+    Locked,
+}
+
+impl CliError {
+    fn new(status: Status, what: impl Into<String>) -> Self {
+        Self { chain: vec![what.into()], hints: Vec::new(), status }
+    }
+
+    /// Something failed, or the answer is no.
+    pub(super) fn failed(what: impl Into<String>) -> Self {
+        Self::new(Status::Failed, what)
+    }
+
+    /// The command line or a file is at fault.
+    pub(super) fn usage(what: impl Into<String>) -> Self {
+        Self::new(Status::Usage, what)
+    }
+
+    /// `error` and its causes.
+    pub(super) fn of(error: &dyn Error) -> Self {
+        Self::failed(error.to_string()).because_of(error.source())
+    }
+
+    /// The same with what to do.
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The same with what to do, if something can be done.
+    pub(super) fn maybe_hint(self, hint: Option<impl Into<String>>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
+    /// The same with its cause and that one's causes.
+    pub(super) fn because(self, cause: &dyn Error) -> Self {
+        self.because_of(Some(cause))
+    }
+
+    fn because_of(mut self, mut cause: Option<&dyn Error>) -> Self {
+        while let Some(error) = cause {
+            self.chain.push(error.to_string());
+            cause = error.source();
+        }
+        self
+    }
+
+    /// All faults of files that a person wrote.
+    pub(super) fn of_faults(what: impl Into<String>, faults: &[Fault]) -> Self {
+        let mut error = Self::usage(what);
+        error.chain.extend(faults.iter().flat_map(fault_lines));
+        error
+    }
+
+    /// The state directory cannot be used.
+    pub(super) fn of_home(error: &HomeError) -> Self {
+        let status = if matches!(error, HomeError::Locked { .. }) { Status::Locked } else { Status::Failed };
+        Self { status, ..Self::of(error) }.maybe_hint(error.hint())
+    }
+
+    /// The server did not start.
+    pub(super) fn of_serve(error: &ServeError) -> Self {
+        match error {
+            ServeError::Home(error) => Self::of_home(error),
+            ServeError::Policy(faults) => Self::of_faults(error.to_string(), faults),
+            ServeError::Key(error) => Self::of(error).maybe_hint(error.hint()),
+            ServeError::Db(error) => Self::of(error).maybe_hint(error.hint()),
+            ServeError::Ledger(error) => Self::of(error).maybe_hint(error.hint()),
+            ServeError::Audit(error) => Self::of(error).maybe_hint(error.hint()),
+            ServeError::Recorder(error) => Self::of(error).hint(error.hint()),
+            ServeError::Vault(error) => Self::of(error).maybe_hint(error.hint()),
+            ServeError::Listen(..) | ServeError::Socket(..) | ServeError::System(_) => Self::of(error),
+        }
+    }
+
+    /// Prints `error:` with its causes, then each `hint:`.
+    pub(super) fn print(&self) {
+        let mut chain = self.chain.iter();
+        eprintln!("error: {}", chain.next().map_or("failed", String::as_str));
+        for cause in chain {
+            eprintln!("  {cause}");
+        }
+        for hint in &self.hints {
+            eprintln!("hint: {hint}");
+        }
+    }
+
+    pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self.status {
+            Status::Failed => 1,
+            Status::Usage => 2,
+            Status::Locked => 75,
+        })
+    }
+}
+
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        let status = if failure.usage { Status::Usage } else { Status::Failed };
+        Self { chain: failure.chain, hints: failure.hints, status }
+    }
+}
+
+impl From<InvalidName> for CliError {
+    fn from(error: InvalidName) -> Self {
+        Self::usage(error.to_string())
+    }
+}

@@ -1,0 +1,439 @@
+//! `doorward recording export`: a recorded channel in other programs' formats.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use asciicast::{Entry as V2Entry, EventType, Header as V2Header};
+use serde_json::json;
+
+use crate::cast::{Direction, Entry, Header, Timed, Writer};
+use crate::cli::recorded::{self, Closing, Entries, RecordedChannel, RecordedError};
+use crate::cli::replay::{direction_name, exit_text};
+use crate::model::{ChannelNumber, Output, SessionId};
+use crate::screen::{Decoder, Plain, Screen, Size, json_line, line};
+use crate::store::{Catalog, End, StoreError};
+
+/// A form to export to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// asciicast v3, with everything that was recorded.
+    V3,
+    /// asciicast v2, for older players such as asciinema 2.2: text, sizes and markers, without exact bytes.
+    V2,
+    /// The text that scrolled by, safe to show; of a channel without a terminal its lines, with stderr marked.
+    Txt,
+    /// The exact bytes of one stream.
+    Raw(Direction),
+}
+
+/// What to export.
+#[derive(Debug, Clone)]
+pub struct ExportOptions {
+    /// The form.
+    pub format: Format,
+    /// `--channel`: else the first one with a terminal, else the first.
+    pub channel: Option<ChannelNumber>,
+}
+
+/// Why an export is not whole.
+#[derive(Debug)]
+pub enum ExportError {
+    /// The recording cannot be opened.
+    Open(RecordedError),
+    /// The output cannot be written.
+    Write(io::Error),
+    /// A part of the recording is damaged; all the rest has been written.
+    Damaged {
+        /// How many lines or whole segments cannot be read.
+        places: u64,
+        /// The first of them.
+        first: StoreError,
+    },
+    /// Bytes of that stream were counted and hashed, not kept; those that were kept have been written.
+    NotKept {
+        /// The stream.
+        direction: Direction,
+        /// How many bytes are missing.
+        bytes: u64,
+    },
+    /// Exact bytes can make a terminal do things.
+    RawToTerminal,
+}
+
+impl fmt::Display for ExportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(_) => f.write_str("cannot export the recording"),
+            Self::Write(_) => f.write_str("cannot write the export"),
+            Self::Damaged { places, .. } => {
+                write!(f, "the recording is damaged in {places} places; the rest is exported")
+            }
+            Self::NotKept { direction, bytes } => {
+                let name = direction_name(*direction);
+                write!(f, "{bytes} bytes of {name} were hashed, not kept; the rest is exported")
+            }
+            Self::RawToTerminal => f.write_str("raw bytes of a recording are not written to a terminal"),
+        }
+    }
+}
+
+impl std::error::Error for ExportError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Open(error) => Some(error),
+            Self::Damaged { first, .. } => Some(first),
+            Self::Write(error) => Some(error),
+            Self::NotKept { .. } | Self::RawToTerminal => None,
+        }
+    }
+}
+
+impl ExportError {
+    /// What to do about it, where something can be done.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::RawToTerminal => Some("send the output to a file or a program, or use `--format txt`"),
+            Self::NotKept { .. } => Some("the policy's `exec`, `stdin` and `exec_cap` say what is kept"),
+            Self::Open(_) | Self::Write(_) | Self::Damaged { .. } => None,
+        }
+    }
+}
+
+/// Writes a recording to `out`, which must be no terminal if the form is `Raw`.
+///
+/// # Errors
+/// If there is no such recording or channel; else as `write`.
+pub fn run(
+    catalog: &Catalog,
+    session: &SessionId,
+    options: &ExportOptions,
+    out: &mut dyn Write,
+) -> Result<(), ExportError> {
+    let recorded = recorded::open(catalog, session, options.channel).map_err(ExportError::Open)?;
+    recorded.tell();
+    write(&recorded, options.format, out)
+}
+
+/// As [`run`], to standard output: `doorward recording export SESSION`. Raw bytes are refused if it is a terminal.
+///
+/// # Errors
+/// As `run`, and `RawToTerminal`.
+pub fn run_stdout(catalog: &Catalog, session: &SessionId, options: &ExportOptions) -> Result<(), ExportError> {
+    let stdout = io::stdout();
+    if matches!(options.format, Format::Raw(_)) && stdout.is_terminal() {
+        return Err(ExportError::RawToTerminal);
+    }
+    let mut out = io::BufWriter::with_capacity(64 * 1024, stdout.lock());
+    let result = run(catalog, session, options, &mut out);
+    out.flush().map_err(ExportError::Write)?;
+    result
+}
+
+/// Writes `channel` to `out`.
+///
+/// # Errors
+/// `Damaged` and `NotKept` come after all that there is has been written.
+pub fn write(channel: &dyn RecordedChannel, format: Format, out: &mut dyn Write) -> Result<(), ExportError> {
+    match format {
+        Format::V3 => v3(channel, out),
+        Format::V2 => v2(channel, out),
+        Format::Txt => text(channel, out),
+        Format::Raw(direction) => raw(channel, direction, out),
+    }
+}
+
+fn v3(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), ExportError> {
+    let mut lines = Vec::new();
+    let mut writer = Writer::new(channel.header(), &mut lines);
+    let mut source = Source::open(channel);
+    while let Some(Timed { at, entry }) = source.next() {
+        writer.write(at, &entry, &mut lines);
+        flush_json(&mut lines, out)?;
+    }
+    if let Some(words) = source.closing_words() {
+        writer.write(source.at, &Entry::Marker(words), &mut lines);
+    }
+    flush_json(&mut lines, out)?;
+    source.finish()
+}
+
+fn flush_json(lines: &mut Vec<u8>, out: &mut dyn Write) -> Result<(), ExportError> {
+    let text = String::from_utf8_lossy(lines);
+    out.write_all(json_line(&text).as_bytes()).map_err(ExportError::Write)?;
+    lines.clear();
+    Ok(())
+}
+
+fn v2(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), ExportError> {
+    let header = channel.header();
+    let mut v2 = V2 { out, start: Duration::from_millis(header.doorward.t0), last: Duration::ZERO };
+    v2.line(&v2_header(header, channel.length())?)?;
+    let mut source = Source::open(channel);
+    let (mut stdout, mut stderr, mut input) = (Decoder::default(), Decoder::default(), Decoder::default());
+    let mut partial = Partial::default();
+    while let Some(Timed { at, entry }) = source.next() {
+        match entry {
+            Entry::Output { output, bytes } => {
+                let decoder = match output {
+                    Output::Stdout => &mut stdout,
+                    Output::Stderr => &mut stderr,
+                };
+                let text = decoder.decode(&bytes);
+                // A program without a terminal ends its lines with `\n`; a player's terminal needs `\r\n` for that.
+                let text = if header.doorward.pty { text } else { partial.with_returns(&text) };
+                v2.event(at, EventType::Output, text)?;
+            }
+            Entry::Input(bytes) => v2.event(at, EventType::Input, input.decode(&bytes))?,
+            Entry::Resize { cols, rows } => {
+                let size = Size::bounded(cols, rows);
+                v2.own(at, "r", &format!("{}x{}", size.cols, size.rows))?;
+            }
+            Entry::Marker(text) => v2.own(at, "m", &text)?,
+            Entry::Digest(digest) => {
+                let name = direction_name(digest.direction);
+                v2.own(at, "m", &format!("{name}: {} bytes, SHA-256 {}", digest.bytes, digest.sha256))?;
+            }
+            Entry::Exit(exit) => v2.own(at, "m", &exit_text(&exit))?,
+        }
+    }
+    v2.event(source.at, EventType::Output, format!("{}{}", stdout.finish(), stderr.finish()))?;
+    v2.event(source.at, EventType::Input, input.finish().to_owned())?;
+    if let Some(words) = source.closing_words() {
+        v2.own(source.at, "m", &words)?;
+    }
+    source.finish()
+}
+
+/// Puts the `\r` before each `\n` that has none.
+#[derive(Default)]
+struct Partial {
+    last: Option<char>,
+}
+
+impl Partial {
+    fn with_returns(&mut self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        for c in text.chars() {
+            if c == '\n' && self.last != Some('\r') {
+                out.push('\r');
+            }
+            out.push(c);
+            self.last = Some(c);
+        }
+        out
+    }
+}
+
+/// The v2 header, by way of JSON: the type's timestamp is of a crate that we have no other use for.
+fn v2_header(header: &Header, length: Option<Duration>) -> Result<V2Header, ExportError> {
+    let start = Duration::from_millis(header.doorward.t0);
+    let mut env = serde_json::Map::new();
+    if let Some(term) = &header.term {
+        env.insert(String::from("TERM"), json!(line(term)));
+    }
+    let size = Size::bounded(header.cols, header.rows);
+    let value = json!({
+        "version": 2,
+        "width": size.cols,
+        "height": size.rows,
+        "timestamp": header.timestamp.saturating_add(i64::try_from(start.as_secs()).unwrap_or(0)),
+        "duration": length.map(|length| length.saturating_sub(start).as_secs_f64()),
+        "idle_time_limit": null,
+        "command": header.command,
+        "title": header.title,
+        "env": env,
+    });
+    serde_json::from_value(value).map_err(|error| ExportError::Write(io::Error::other(error)))
+}
+
+struct V2<'a> {
+    out: &'a mut dyn Write,
+    start: Duration,
+    last: Duration,
+}
+
+impl V2<'_> {
+    fn event(&mut self, at: Duration, event_type: EventType, event_data: String) -> Result<(), ExportError> {
+        if event_data.is_empty() {
+            return Ok(());
+        }
+        let time = self.time(at);
+        self.line(&V2Entry { time, event_type, event_data })
+    }
+
+    /// Events that v2 has and the crate's types have not.
+    fn own(&mut self, at: Duration, code: &str, data: &str) -> Result<(), ExportError> {
+        let time = self.time(at);
+        self.line(&(time, code, data))
+    }
+
+    /// Seconds since the channel's start. Never goes back.
+    fn time(&mut self, at: Duration) -> f64 {
+        self.last = at.saturating_sub(self.start).max(self.last);
+        self.last.as_secs_f64()
+    }
+
+    fn line(&mut self, value: &impl serde::Serialize) -> Result<(), ExportError> {
+        let text = serde_json::to_string(value).map_err(|error| ExportError::Write(error.into()))?;
+        writeln!(self.out, "{}", json_line(&text)).map_err(ExportError::Write)
+    }
+}
+
+/// Writes the text of `channel`: what scrolled by on its screen, or the lines of its two outputs.
+///
+/// What a full-screen program drew is not in it; replay shows that.
+///
+/// # Errors
+/// As `write`.
+pub fn text(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), ExportError> {
+    let header = channel.header();
+    let mut source = Source::open(channel);
+    let mut screen = Screen::new(Size::bounded(header.cols, header.rows));
+    let mut plain = Plain::default();
+    let mut kept = String::new();
+    while let Some(Timed { entry, .. }) = source.next() {
+        match entry {
+            Entry::Output { bytes, .. } if header.doorward.pty => screen.feed_scrolling(&bytes, &mut kept),
+            Entry::Output { output, bytes } => plain.push(output, &bytes, &mut kept),
+            Entry::Resize { cols, rows } => screen.resize(Size::bounded(cols, rows)),
+            Entry::Input(_) | Entry::Marker(_) | Entry::Exit(_) | Entry::Digest(_) => {}
+        }
+        out.write_all(kept.as_bytes()).map_err(ExportError::Write)?;
+        kept.clear();
+    }
+    if header.doorward.pty {
+        screen.finish_scrolling(&mut kept);
+    } else {
+        plain.finish(&mut kept);
+        for (direction, missing) in source.not_kept() {
+            let name = direction_name(direction);
+            plain.note(&format!("[doorward: {missing} bytes of {name} were hashed, not kept]"), &mut kept);
+        }
+    }
+    // How a session that was closed ended is not a part of its text.
+    if !matches!(channel.end(), End::Closed { .. })
+        && let Some(words) = source.closing_words()
+    {
+        kept.push_str(&format!("[doorward: {}]\n", line(&words)));
+    }
+    out.write_all(kept.as_bytes()).map_err(ExportError::Write)?;
+    source.finish()
+}
+
+fn raw(channel: &dyn RecordedChannel, wanted: Direction, out: &mut dyn Write) -> Result<(), ExportError> {
+    let mut source = Source::open(channel);
+    while let Some(Timed { entry, .. }) = source.next() {
+        if let Some((direction, bytes)) = stream(&entry)
+            && direction == wanted
+        {
+            out.write_all(bytes).map_err(ExportError::Write)?;
+        }
+    }
+    let missing = source.not_kept().find(|(direction, _)| *direction == wanted);
+    source.finish()?;
+    match missing {
+        Some((direction, bytes)) => Err(ExportError::NotKept { direction, bytes }),
+        None => Ok(()),
+    }
+}
+
+/// The bytes of an entry and which way they went.
+fn stream(entry: &Entry) -> Option<(Direction, &[u8])> {
+    match entry {
+        Entry::Output { output: Output::Stdout, bytes } => Some((Direction::Stdout, bytes)),
+        Entry::Output { output: Output::Stderr, bytes } => Some((Direction::Stderr, bytes)),
+        Entry::Input(bytes) => Some((Direction::Stdin, bytes)),
+        Entry::Resize { .. } | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => None,
+    }
+}
+
+/// A channel's good entries; counts the damaged lines and the bytes that were not kept.
+struct Source<'a> {
+    channel: &'a dyn RecordedChannel,
+    entries: Entries<'a>,
+    damaged: Option<(u64, StoreError)>,
+    streams: [Stream; 3],
+    // The time of the last entry so far.
+    at: Duration,
+    closing: Closing,
+}
+
+struct Stream {
+    direction: Direction,
+    kept: u64,
+    counted: u64,
+}
+
+impl<'a> Source<'a> {
+    fn open(channel: &'a dyn RecordedChannel) -> Self {
+        let streams = [Direction::Stdin, Direction::Stdout, Direction::Stderr].map(|direction| Stream {
+            direction,
+            kept: 0,
+            counted: 0,
+        });
+        Self {
+            channel,
+            entries: channel.entries(),
+            damaged: None,
+            streams,
+            at: Duration::ZERO,
+            closing: Closing::default(),
+        }
+    }
+
+    fn next(&mut self) -> Option<Timed> {
+        for item in self.entries.by_ref() {
+            match item {
+                Ok(timed) => {
+                    self.at = self.at.max(timed.at);
+                    self.closing.see(&timed.entry);
+                    self.count(&timed.entry);
+                    return Some(timed);
+                }
+                Err(error) => match &mut self.damaged {
+                    Some((places, _)) => *places = places.saturating_add(1),
+                    None => self.damaged = Some((1, error)),
+                },
+            }
+        }
+        None
+    }
+
+    /// What is left to say of the end.
+    fn closing_words(&self) -> Option<String> {
+        self.closing.words(self.channel.end())
+    }
+
+    fn count(&mut self, entry: &Entry) {
+        for known in &mut self.streams {
+            if let Some((direction, bytes)) = stream(entry)
+                && direction == known.direction
+            {
+                known.kept = known.kept.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            }
+            if let Entry::Digest(digest) = entry
+                && digest.direction == known.direction
+            {
+                known.counted = known.counted.max(digest.bytes);
+            }
+        }
+    }
+
+    fn not_kept(&self) -> impl Iterator<Item = (Direction, u64)> {
+        self.streams
+            .iter()
+            .map(|stream| (stream.direction, stream.counted.saturating_sub(stream.kept)))
+            .filter(|(_, bytes)| *bytes > 0)
+    }
+
+    fn finish(self) -> Result<(), ExportError> {
+        match self.damaged {
+            Some((places, first)) => Err(ExportError::Damaged { places, first }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! `doorward init`: a new bastion. It never overwrites.
+
+use std::path::{Path, PathBuf};
+
+use super::CliError;
+use crate::audit::Audit;
+use crate::clock::Clock;
+use crate::config::{Config, STARTER_POLICIES, Starter};
+use crate::db::{Db, MasterKey};
+use crate::durable;
+use crate::home::Home;
+use crate::vault::Vault;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Where to put configuration, policies and state; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Where to put the master key, outside the state [default: DIR/master.key].
+    #[arg(long, value_name = "FILE")]
+    master_key: Option<PathBuf>,
+    /// The address and port to accept SSH on.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:2222")]
+    listen: String,
+}
+
+pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliError> {
+    let absolute = |path: &Path| {
+        std::path::absolute(path).map_err(|error| CliError::failed("cannot tell where we are").because(&error))
+    };
+    let dir = absolute(&arguments.dir)?;
+    let file = absolute(file.unwrap_or(&dir.join("doorward.toml")))?;
+    let text = starter(&dir, &file, arguments)?;
+    // The text is checked as any configuration is, so that nothing is made which `serve` would refuse.
+    let config = Config::parse(&file, &text)
+        .map_err(|faults| CliError::of_faults("these places cannot be used, nothing was made", &faults))?;
+    for place in [&config.file, &config.master_key, &config.data, &config.policies] {
+        if place.symlink_metadata().is_ok() {
+            return Err(CliError::failed(format!("`{}` exists already, nothing was made", place.display()))
+                .hint("`doorward init` never overwrites: give another --dir, or move what is there away"));
+        }
+    }
+    make(&config, &text)?;
+    tell(&config);
+    Ok(())
+}
+
+/// The configuration's text. Paths beside the file are relative, so that the whole directory can be moved.
+fn starter(dir: &Path, file: &Path, arguments: &Arguments) -> Result<String, CliError> {
+    let beside = file.parent() == Some(dir);
+    let place = |name: &str| if beside { name.to_owned() } else { dir.join(name).display().to_string() };
+    let key = match &arguments.master_key {
+        Some(key) => std::path::absolute(key)
+            .map_err(|error| CliError::failed("cannot tell where we are").because(&error))?
+            .display()
+            .to_string(),
+        None => place("master.key"),
+    };
+    let (data, policies) = (place("data"), place("policies"));
+    let starter = Starter { listen: &arguments.listen, data: &data, policies: &policies, master_key: &key };
+    Ok(Config::starter_text(&starter))
+}
+
+/// Makes everything; the configuration last, so that a bastion that has one is whole.
+fn make(config: &Config, text: &str) -> Result<(), CliError> {
+    let create = |path: &Path, text: &str, mode| {
+        path.parent()
+            .map_or(Ok(()), durable::create_directories)
+            .and_then(|()| durable::create_new(path, text.as_bytes(), mode))
+            .map_err(|error| CliError::failed(format!("cannot write `{}`", path.display())).because(&error))
+    };
+    let clock = Clock::system();
+    for (name, text) in STARTER_POLICIES {
+        create(&config.policies.join("access").join(name), text, 0o644)?;
+    }
+    if let Some(parent) = config.master_key.parent() {
+        durable::create_directories(parent)
+            .map_err(|error| CliError::failed(format!("cannot make `{}`", parent.display())).because(&error))?;
+    }
+    let master =
+        MasterKey::create(&config.master_key).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
+    let home = Home::create(&config.data, clock.now()).map_err(|error| CliError::of_home(&error))?;
+    let db =
+        Db::create(&home.state(), home.id(), master).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
+    let vault = Vault::open(&db).map_err(|error| CliError::of(&error))?;
+    vault.create_bastion_keys().map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
+    drop(Audit::open(&home.log(), clock).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?);
+    create(&config.file, text, 0o644)
+}
+
+fn tell(config: &Config) {
+    let (file, data, key) = (config.file.display(), config.data.display(), config.master_key.display());
+    eprintln!(
+        "Made a bastion:
+  configuration  {file}
+  policies       {policies}
+  state          {data}
+  master key     {key}
+
+Back up these two, on different media:
+  {key}  (the master key; without it every stored secret is lost)
+  {data}/  (state, recordings, audit log; stop the server while you copy `state`)
+Whoever has both has every secret; either alone reveals none.
+
+Next:
+  doorward --config {file} user add alice --group dba --key alice.pub
+  doorward --config {file} target add db1 --address 10.0.0.5:22 --label env=prod
+  doorward --config {file} target scan db1
+  doorward --config {file} secret set root@db1
+  doorward --config {file} check
+  doorward --config {file} serve",
+        policies = config.policies.display()
+    );
+}

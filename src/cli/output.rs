@@ -1,0 +1,128 @@
+//! Listings: aligned columns for people, JSON for programs.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::CliError;
+
+/// How a listing is printed.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct Form {
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Rows under a heading.
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new(heading: &[&str]) -> Self {
+        Self { rows: vec![heading.iter().map(|name| (*name).to_owned()).collect()] }
+    }
+
+    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows
+            .push(cells.into_iter().map(|cell| if cell.is_empty() { "-".to_owned() } else { safe(&cell) }).collect());
+    }
+
+    fn text(&self) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width =
+            |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Prints a listing: `rows` as JSON, or `table`; `nothing` is said when it is empty.
+pub(super) fn listing<R: Serialize>(form: Form, rows: &[R], table: &Table, nothing: &str) -> Result<(), CliError> {
+    if form.json {
+        json(&rows)
+    } else if rows.is_empty() {
+        eprintln!("{nothing}");
+        Ok(())
+    } else {
+        print(&table.text())
+    }
+}
+
+pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| CliError::of(&error))?;
+    text.push('\n');
+    print(&text)
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
+pub(super) fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::failed("cannot write to standard output").because(&error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Text from outside, such as a reason or a key's comment, without what a terminal would obey.
+fn safe(text: &str) -> String {
+    let obeyed = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// A length of time as people say it: its two largest units.
+pub(super) fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (size, unit) in units {
+        let (count, left) = (rest / size, rest % size);
+        rest = left;
+        if count > 0 {
+            parts.push(format!("{count}{unit}"));
+        }
+    }
+    parts.truncate(2);
+    if parts.is_empty() { "0s".to_owned() } else { parts.concat() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_empty_cells_are_seen() {
+        let mut table = Table::new(&["USER", "GROUPS", "STATE"]);
+        table.row(["alice".to_owned(), String::new(), "active".to_owned()]);
+        assert_eq!(table.text(), "USER   GROUPS  STATE\nalice  -       active\n");
+    }
+
+    #[test]
+    fn a_hostile_reason_does_not_reach_the_terminal() {
+        let mut table = Table::new(&["REASON"]);
+        table.row(["\u{1b}]0;x\u{7}\u{202e}text".to_owned()]);
+        assert!(!table.text().contains(['\u{1b}', '\u{7}', '\u{202e}']));
+    }
+
+    #[test]
+    fn spans_are_short() {
+        let shown = |seconds| span(Duration::from_secs(seconds));
+        assert_eq!(
+            (shown(0), shown(61), shown(3600), shown(90_061)),
+            ("0s".into(), "1m1s".into(), "1h".into(), "1d1h".into())
+        );
+    }
+}

@@ -1,0 +1,17 @@
+//! `doorward policy`.
+
+use super::CliError;
+use super::desk::Desk;
+use crate::admin::api::Request;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Put the policy files in force and judge live sessions by them; faulty files leave the old rules in force.
+    Reload,
+    /// The same as `doorward check`.
+    Check,
+}
+
+pub(super) fn reload(desk: &Desk) -> Result<(), CliError> {
+    desk.tell(Request::PolicyReload {})
+}

@@ -1,0 +1,150 @@
+//! `doorward recording`. The reading is done here; the administration records that it is done, and by whom.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::desk::{Desk, unexpected};
+use super::output::{Form, Table, listing, span};
+use super::{CliError, export, replay, times};
+use crate::admin::api::{RecordingFilter, Reply, Request};
+use crate::cast::Direction;
+use crate::model::{ChannelNumber, SessionId, TargetName, Timestamp, UserName};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// List recordings, oldest first.
+    List {
+        /// Only of this user.
+        #[arg(long)]
+        user: Option<UserName>,
+        /// Only of this target.
+        #[arg(long)]
+        target: Option<TargetName>,
+        /// Only those that started since: a time, a date, or a span such as 24h.
+        #[arg(long, value_name = "TIME", value_parser = times::since)]
+        since: Option<Timestamp>,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Play a recording in the terminal.
+    Replay {
+        /// The session's id.
+        session: SessionId,
+        /// Faster or slower, such as 2 or 0.5.
+        #[arg(long, default_value = "1", value_parser = replay::parse_speed)]
+        speed: replay::Speed,
+        /// Cut longer silences to this many seconds; off plays them in full.
+        #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = idle_cap)]
+        idle_cap: IdleCap,
+        /// Where to start: seconds, m:ss or h:mm:ss.
+        #[arg(long, value_name = "POSITION", value_parser = replay::parse_position)]
+        at: Option<Duration>,
+        /// Which channel [default: the first with a terminal, else the first].
+        #[arg(long, value_name = "N")]
+        channel: Option<u32>,
+        /// Leave at the end instead of waiting for a key.
+        #[arg(long)]
+        quit: bool,
+    },
+    /// Write a recording to standard output in another form.
+    Export {
+        /// The session's id.
+        session: SessionId,
+        /// The form.
+        #[arg(long, default_value = "v3")]
+        format: Form3,
+        /// Which channel [default: the first with a terminal, else the first].
+        #[arg(long, value_name = "N")]
+        channel: Option<u32>,
+        /// Which stream, for raw.
+        #[arg(long, default_value = "stdout")]
+        stream: Stream,
+    },
+}
+
+/// A form to export to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form3 {
+    /// asciicast v3, with everything that was recorded.
+    V3,
+    /// asciicast v2, for asciinema 2.
+    V2,
+    /// The text, safe to show.
+    Txt,
+    /// The exact bytes of one stream.
+    Raw,
+}
+
+/// A stream of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Stream {
+    /// What the user sent.
+    Stdin,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// The longest silence that is played.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct IdleCap(Option<Duration>);
+
+fn idle_cap(text: &str) -> Result<IdleCap, String> {
+    replay::parse_idle_cap(text).map(IdleCap)
+}
+
+pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
+    match command {
+        Command::List { user, target, since, form } => list(desk, RecordingFilter { user, target, since }, form),
+        Command::Replay { session, speed, idle_cap, at, channel, quit } => {
+            let at_end = if quit { replay::AtEnd::Quit } else { replay::AtEnd::Wait };
+            let channel = channel.map(ChannelNumber);
+            let options = replay::ReplayOptions { speed, idle_cap: idle_cap.0, at, channel, at_end };
+            desk.tell(read(&session, "replay"))?;
+            replay::run(&desk.catalog(), &session, &options).map_err(|error| CliError::of(&error))
+        }
+        Command::Export { session, format, channel, stream } => {
+            let format = match (format, stream) {
+                (Form3::V3, _) => export::Format::V3,
+                (Form3::V2, _) => export::Format::V2,
+                (Form3::Txt, _) => export::Format::Txt,
+                (Form3::Raw, Stream::Stdin) => export::Format::Raw(Direction::Stdin),
+                (Form3::Raw, Stream::Stdout) => export::Format::Raw(Direction::Stdout),
+                (Form3::Raw, Stream::Stderr) => export::Format::Raw(Direction::Stderr),
+            };
+            desk.tell(read(&session, "export"))?;
+            let options = export::ExportOptions { format, channel: channel.map(ChannelNumber) };
+            export::run_stdout(&desk.catalog(), &session, &options)
+                .map_err(|error| CliError::of(&error).maybe_hint(error.hint()))
+        }
+    }
+}
+
+fn read(session: &SessionId, purpose: &str) -> Request {
+    Request::RecordingRead { session: session.clone(), purpose: purpose.to_owned() }
+}
+
+fn list(desk: &Desk, filter: RecordingFilter, form: Form) -> Result<(), CliError> {
+    let Reply::Recordings { recordings, damaged } = desk.ask(Request::RecordingList { filter })? else {
+        return Err(unexpected());
+    };
+    let mut table = Table::new(&["SESSION", "USER", "DESTINATION", "STARTED", "LENGTH", "END", "KIB", "REASON"]);
+    for row in &recordings {
+        table.row([
+            row.id.to_string(),
+            row.user.to_string(),
+            row.destination.to_string(),
+            times::shown(row.started),
+            row.ended.map(|ended| span(row.started.until(ended))).unwrap_or_default(),
+            row.end.clone(),
+            row.bytes.div_ceil(1024).to_string(),
+            row.reason.clone().unwrap_or_default(),
+        ]);
+    }
+    for one in &damaged {
+        eprintln!("warning: {one}");
+    }
+    listing(form, &recordings, &table, "no recordings")
+}

@@ -1,0 +1,284 @@
+//! `doorward serve`: the server, in the foreground, until SIGTERM.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::admin::{Admin, socket};
+use crate::audit::{Audit, AuditError, AuditEvent};
+use crate::clock::Clock;
+use crate::config::{Config, read_policies};
+use crate::db::{Db, DbError, MasterKey, MasterKeyError};
+use crate::home::{Home, HomeError};
+use crate::ledger::{Ledger, LedgerError};
+use crate::listener::{self, Connection, Limits};
+use crate::policy::{Fault, PolicySet};
+use crate::recorder::{Recorder, RecorderError, RecorderSettings, Reserve};
+use crate::session::{self, Bastion, EndCause, Sessions};
+use crate::store::{Disk, LocalDisk, StoreRoot, recover};
+use crate::target;
+use crate::vault::{Vault, VaultError};
+use crate::wire::Cut;
+
+/// Why the server did not start or stopped.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The state directory.
+    Home(HomeError),
+    /// The master key.
+    Key(MasterKeyError),
+    /// The state database.
+    Db(DbError),
+    /// Users, targets, grants.
+    Ledger(LedgerError),
+    /// The vault.
+    Vault(VaultError),
+    /// The recorder.
+    Recorder(RecorderError),
+    /// The audit log.
+    Audit(AuditError),
+    /// The policy files.
+    Policy(Vec<Fault>),
+    /// A listening address.
+    Listen(SocketAddr, std::io::Error),
+    /// The administration socket.
+    Socket(PathBuf, std::io::Error),
+    /// Threads or signals.
+    System(std::io::Error),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Home(error) => error.fmt(f),
+            Self::Key(error) => error.fmt(f),
+            Self::Db(error) => error.fmt(f),
+            Self::Ledger(error) => error.fmt(f),
+            Self::Vault(error) => error.fmt(f),
+            Self::Recorder(error) => error.fmt(f),
+            Self::Audit(error) => error.fmt(f),
+            Self::Policy(faults) => write!(f, "the policy set has {} faults", faults.len()),
+            Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
+            Self::Socket(path, _) => write!(f, "cannot listen on `{}`", path.display()),
+            Self::System(_) => f.write_str("the system refuses what a server needs"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Home(error) => error.source(),
+            Self::Key(error) => error.source(),
+            Self::Db(error) => error.source(),
+            Self::Ledger(error) => error.source(),
+            Self::Vault(error) => error.source(),
+            Self::Recorder(error) => error.source(),
+            Self::Audit(error) => error.source(),
+            Self::Policy(_) => None,
+            Self::Listen(_, error) | Self::Socket(_, error) | Self::System(error) => Some(error),
+        }
+    }
+}
+
+/// Runs the server until SIGTERM or SIGINT.
+///
+/// # Errors
+/// `ServeError` says why it did not start.
+pub fn run(config: Config) -> Result<(), ServeError> {
+    harden();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::System)?;
+    runtime.block_on(serve(config))
+}
+
+/// Keeps secrets out of core dumps, other processes' reach, and swap (promise P4).
+fn harden() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        warn!(error = %error, "Core dumps of this process are not prevented");
+    }
+    // Under a small limit, locking future memory would make allocations fail.
+    let unlimited = getrlimit(Resource::Memlock).current.is_none() || rustix::process::geteuid().is_root();
+    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    if !unlimited {
+        warn!("Secrets may be swapped out: the memlock limit is small. Set LimitMEMLOCK=infinity, or turn swap off");
+    } else if let Err(error) = mlockall(flags) {
+        warn!(error = %error, "Secrets may be swapped out: memory cannot be locked");
+    }
+}
+
+/// Live sessions have so long to be told, cut and closed when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// Connections that are logged in and wait for a session task; never more than a moment.
+const CONNECTIONS_MAX: usize = 64;
+
+async fn serve(config: Config) -> Result<(), ServeError> {
+    let clock = Clock::system();
+    let home = Home::open(&config.data).map_err(ServeError::Home)?;
+    let master = MasterKey::load(&config.master_key).map_err(ServeError::Key)?;
+    let db = Db::open(&home.state(), home.id(), master).map_err(ServeError::Db)?;
+    let files = read_policies(&config.policies).map_err(ServeError::Policy)?;
+    let policy = PolicySet::parse(&files).map_err(ServeError::Policy)?;
+    let audit = Arc::new(Audit::open(&home.log(), clock.clone()).map_err(ServeError::Audit)?);
+    let ledger = Arc::new(Ledger::open(&db, policy).map_err(ServeError::Ledger)?);
+    let vault = Arc::new(Vault::open(&db).map_err(ServeError::Vault)?);
+    let host_key = vault.host_key().map_err(ServeError::Vault)?;
+    let home = Arc::new(home);
+    // A full disk must not keep the server from starting: it refuses sessions then, and says why.
+    if let Err(error) = home.make_reserve(config.recording.reserve) {
+        warn!(error = %error, "Cannot set disk space aside for completing recordings");
+    }
+    let store = StoreRoot::at(&home.recordings());
+    close_interrupted(&store, &audit, &clock)?;
+    let recorder = Recorder::start(store.clone(), recorder_settings(&config, &home), clock.clone())
+        .map_err(ServeError::Recorder)?;
+    let sessions = Sessions::new();
+    let bastion = Arc::new(Bastion {
+        clock: clock.clone(),
+        ledger: Arc::clone(&ledger),
+        vault: Arc::clone(&vault),
+        recorder,
+        audit: Arc::clone(&audit),
+        sessions: sessions.clone(),
+        target: target_settings(&config),
+    });
+    let admin = Arc::new(Admin::new(&config, clock, ledger, vault, Arc::clone(&audit), sessions.clone(), store));
+    let stop = Cut::new();
+    let (connected, connections) = mpsc::channel(CONNECTIONS_MAX);
+    let mut bound = Vec::new();
+    let settings = listener_settings(&config);
+    for address in &config.listen {
+        let failed = |error| ServeError::Listen(*address, error);
+        let socket = TcpListener::bind(address).await.map_err(failed)?;
+        bound.push(socket.local_addr().map_err(failed)?);
+        let ledger = Arc::clone(&bastion.ledger);
+        tokio::spawn(listener::serve(
+            socket,
+            host_key.clone(),
+            settings.clone(),
+            ledger,
+            stop.clone(),
+            connected.clone(),
+        ));
+    }
+    drop(connected);
+    let admin_socket =
+        socket::bind(&config.admin.socket).map_err(|error| ServeError::Socket(config.admin.socket.clone(), error))?;
+    let admin_stop = tokio_util::sync::CancellationToken::new();
+    let serving_admin = tokio::spawn(socket::serve(admin_socket, admin, admin_stop.clone()));
+    audit.append(&AuditEvent::NodeStart { version: env!("CARGO_PKG_VERSION").into() }).map_err(ServeError::Audit)?;
+    for address in &bound {
+        info!(address = %address, "Listening");
+    }
+    warn!("Recordings are not encrypted yet: root on this machine can read and change them");
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::System)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::System)?;
+    let carrying = tokio::spawn(carry(connections, Arc::clone(&bastion)));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop.cut();
+    let live = sessions.end_all(&EndCause::Shutdown);
+    info!(sessions = live, "Stopping");
+    let ended = async {
+        while !sessions.list().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+        warn!("Some sessions did not end in time; the next start closes their recordings");
+    }
+    carrying.abort();
+    admin_stop.cancel();
+    let _ = serving_admin.await;
+    audit.append(&AuditEvent::NodeStop).map_err(ServeError::Audit)?;
+    info!("Stopped");
+    Ok(())
+}
+
+/// Gives each connection a session task of its own.
+async fn carry(mut connections: mpsc::Receiver<Connection>, bastion: Arc<Bastion>) {
+    while let Some(connection) = connections.recv().await {
+        tokio::spawn(session::run(connection, Arc::clone(&bastion)));
+    }
+}
+
+/// Closes the recordings that a crash left open, as interrupted.
+fn close_interrupted(store: &StoreRoot, audit: &Audit, clock: &Clock) -> Result<(), ServeError> {
+    let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
+    let report = recover(store, &disk, clock.now());
+    for session in &report.interrupted {
+        warn!(session = %session, "A recording was interrupted; closed as such");
+        audit.append(&AuditEvent::SessionRecovered { session: session.clone() }).map_err(ServeError::Audit)?;
+    }
+    for (path, failure) in &report.failed {
+        warn!(path = %path.display(), error = %failure, "A recording cannot be closed");
+    }
+    Ok(())
+}
+
+/// The state directory's reserve, as the recorder sees it.
+#[derive(Debug)]
+struct HomeReserve {
+    home: Arc<Home>,
+    bytes: u64,
+}
+
+impl Reserve for HomeReserve {
+    fn give_back(&self) {
+        if let Err(error) = self.home.free_reserve() {
+            warn!(error = %error, "Cannot give the disk reserve back");
+        }
+    }
+
+    fn set_aside(&self) -> bool {
+        self.home.make_reserve(self.bytes).is_ok()
+    }
+}
+
+fn recorder_settings(config: &Config, home: &Arc<Home>) -> RecorderSettings {
+    RecorderSettings {
+        stall_limit: config.recording.stall_limit,
+        window: config.recording.bounded_window,
+        reserve: Some(Arc::new(HomeReserve { home: Arc::clone(home), bytes: config.recording.reserve })),
+        free_min: config.recording.free_min,
+        ..RecorderSettings::default()
+    }
+}
+
+fn target_settings(config: &Config) -> target::Settings {
+    target::Settings {
+        connect_timeout: config.target.connect_timeout,
+        login_timeout: config.target.login_timeout,
+        keepalive: config.ssh.keepalive,
+        keepalive_max: usize::try_from(config.ssh.keepalive_max).unwrap_or(usize::MAX),
+        rekey_bytes: rekey_bytes(config),
+    }
+}
+
+fn listener_settings(config: &Config) -> listener::Settings {
+    let ssh = &config.ssh;
+    listener::Settings {
+        login_grace: ssh.login_grace,
+        keepalive: ssh.keepalive,
+        keepalive_max: usize::try_from(ssh.keepalive_max).unwrap_or(usize::MAX),
+        banner: ssh.banner.clone().unwrap_or_default(),
+        limits: Limits::new(ssh.max_unauthenticated, ssh.max_unauthenticated_per_address),
+        environment: ssh.env.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+        rekey_bytes: rekey_bytes(config),
+        channels_max: usize::try_from(ssh.max_channels).unwrap_or(usize::MAX),
+    }
+}
+
+fn rekey_bytes(config: &Config) -> usize {
+    usize::try_from(config.ssh.rekey_bytes).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,241 @@
+//! `doorward target`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::CliError;
+use super::desk::{Desk, unexpected};
+use super::output::{Form, Table, json, listing};
+use super::user::{read_keys, read_text};
+use super::{apply, prompt};
+use crate::admin::api::{HostKey, Reply, Request, TargetChange};
+use crate::admin::import;
+use crate::ledger::{Target, public_key};
+use crate::model::{AccountName, TargetName, join};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Add a target.
+    Add {
+        /// The name that users type, such as db1.
+        target: TargetName,
+        /// Where it is: host:port; port 22 if none is given.
+        #[arg(long, value_name = "HOST:PORT")]
+        address: String,
+        /// A label that rules ask for; repeat it for more.
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+        labels: Vec<(String, String)>,
+        /// A file with its host keys (/etc/ssh/ssh_host_*_key.pub); repeat it for more. Or use `target scan`.
+        #[arg(long = "host-key", value_name = "FILE")]
+        host_keys: Vec<PathBuf>,
+        /// An account that is known to be there, for listings; repeat it for more.
+        #[arg(long = "account", value_name = "ACCOUNT")]
+        accounts: Vec<AccountName>,
+    },
+    /// Change a target; what is not named stays.
+    Set {
+        /// The target.
+        target: TargetName,
+        /// Where it is.
+        #[arg(long, value_name = "HOST:PORT")]
+        address: Option<String>,
+        /// A label to set; repeat it for more.
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+        labels: Vec<(String, String)>,
+        /// A label to take away; repeat it for more.
+        #[arg(long = "remove-label", value_name = "KEY")]
+        remove_labels: Vec<String>,
+        /// Files with all its host keys from now on.
+        #[arg(long = "host-key", value_name = "FILE")]
+        host_keys: Vec<PathBuf>,
+        /// All accounts from now on.
+        #[arg(long = "account", value_name = "ACCOUNT")]
+        accounts: Vec<AccountName>,
+    },
+    /// List targets.
+    List {
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Remove a target, its secrets and the grants to it, and end its live sessions. Recordings stay.
+    Remove {
+        /// The target.
+        target: TargetName,
+    },
+    /// Ask the machine for its host keys, show their fingerprints, and pin them once confirmed.
+    Scan {
+        /// The target.
+        target: TargetName,
+        /// Pin without asking, if the machine shows exactly this key; repeat it for more. For scripts.
+        #[arg(long = "yes-fingerprint", value_name = "SHA256:...")]
+        fingerprints: Vec<String>,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Add targets from another program's file; shows the difference first.
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// What it is.
+        #[arg(long)]
+        format: Source,
+        /// A label for all of them; repeat it for more.
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+        labels: Vec<(String, String)>,
+        #[command(flatten)]
+        consent: apply::Consent,
+    },
+}
+
+/// What file an import reads.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum Source {
+    /// OpenSSH's known_hosts.
+    KnownHosts,
+    /// An Ansible inventory in INI form.
+    Ansible,
+    /// A table: name, address, accounts, host_key, label.KEY.
+    Csv,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let good = |part: &str| !part.is_empty() && !part.chars().any(char::is_control);
+    let parts = text.split_once('=').filter(|(key, value)| good(key) && good(value));
+    let (key, value) = parts.ok_or("write it as KEY=VALUE, such as env=prod")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Add { target, address, labels, host_keys, accounts } => {
+            let target = Target {
+                name: target,
+                address,
+                labels: labels.into_iter().collect(),
+                host_keys: read_host_keys(&host_keys)?,
+                accounts: accounts.into_iter().collect(),
+            };
+            desk.tell(Request::TargetAdd { target })
+        }
+        Command::Set { target, address, labels, remove_labels, host_keys, accounts } => {
+            let change = TargetChange {
+                address,
+                set_labels: labels.into_iter().collect(),
+                remove_labels: remove_labels.into_iter().collect(),
+                host_keys: Some(read_host_keys(&host_keys)?).filter(|keys| !keys.is_empty()),
+                accounts: Some(accounts.into_iter().collect()).filter(|accounts: &BTreeSet<_>| !accounts.is_empty()),
+            };
+            if change == TargetChange::default() {
+                return Err(CliError::usage("nothing to change").hint("`doorward target set --help` shows what can be"));
+            }
+            desk.tell(Request::TargetSet { target, change })
+        }
+        Command::List { form } => list(desk, form),
+        Command::Remove { target } => desk.tell(Request::TargetRemove { target }),
+        Command::Scan { target, fingerprints, form } => scan(desk, target, &fingerprints, form),
+        Command::Import { file, format, labels, consent } => {
+            let text = read_text(&file)?;
+            let mut import = match format {
+                Source::KnownHosts => import::known_hosts(&text),
+                Source::Ansible => import::ansible(&text),
+                Source::Csv => import::csv(&text),
+            };
+            import.label(&labels.into_iter().collect::<BTreeMap<_, _>>());
+            apply::import(desk, &file, import, consent)
+        }
+    }
+}
+
+/// Host keys from `.pub` files, or from what `ssh-keyscan` prints: there each line begins with the host.
+fn read_host_keys(files: &[PathBuf]) -> Result<Vec<String>, CliError> {
+    let key = |line: String| match (public_key(&line), line.split_once(' ')) {
+        (Err(_), Some((_, rest))) if public_key(rest).is_ok() => rest.to_owned(),
+        (Ok(_) | Err(_), _) => line,
+    };
+    Ok(read_keys(files)?.into_iter().map(key).collect())
+}
+
+fn list(desk: &Desk, form: Form) -> Result<(), CliError> {
+    let Reply::Targets { targets } = desk.ask(Request::TargetList {})? else {
+        return Err(unexpected());
+    };
+    let mut table = Table::new(&["TARGET", "ADDRESS", "LABELS", "HOST KEYS", "SECRETS OF"]);
+    for row in &targets {
+        let labels = join(row.target.labels.iter().map(|(key, value)| format!("{key}={value}")));
+        let keys = if row.target.host_keys.is_empty() {
+            "none pinned".to_owned()
+        } else {
+            row.target.host_keys.len().to_string()
+        };
+        table.row([row.target.name.to_string(), row.target.address.clone(), labels, keys, join(&row.secrets)]);
+    }
+    listing(form, &targets, &table, "no targets; `doorward target add NAME --address HOST:PORT` adds one")
+}
+
+fn scan(desk: &Desk, target: TargetName, confirmed: &[String], form: Form) -> Result<(), CliError> {
+    let Reply::HostKeys { address, found, pinned } = desk.ask(Request::TargetScan { target: target.clone() })? else {
+        return Err(unexpected());
+    };
+    if form.json {
+        json(&found)?;
+    } else {
+        let mut table = Table::new(&["KIND", "FINGERPRINT", "PINNED"]);
+        for key in &found {
+            let known = if pinned.contains(key) { "yes" } else { "no" };
+            table.row([key.algorithm.clone(), key.fingerprint.clone(), known.to_owned()]);
+        }
+        eprintln!("{target} at {address} shows:");
+        listing(form, &found, &table, "no key")?;
+    }
+    if !found.is_empty() && found.iter().all(|key| pinned.contains(key)) {
+        eprintln!("all of them are pinned already");
+        return Ok(());
+    }
+    if !pinned.is_empty() && !found.iter().any(|key| pinned.contains(key)) {
+        eprintln!("WARNING: none of these is pinned: the machine was reinstalled, or another one answers in its place");
+    }
+    let keys: Vec<HostKey> = if confirmed.is_empty() {
+        let question = format!("Do these fingerprints match what `{target}` itself shows? Pin them?");
+        prompt::confirm(&question, "compare the fingerprints, then give each with --yes-fingerprint")?;
+        found
+    } else {
+        chosen(&found, confirmed)?
+    };
+    let host_keys = Some(keys.into_iter().map(|key| key.key).collect());
+    desk.tell(Request::TargetSet { target, change: TargetChange { host_keys, ..TargetChange::default() } })
+}
+
+/// The keys with the confirmed fingerprints; each of them must be there.
+fn chosen(found: &[HostKey], confirmed: &[String]) -> Result<Vec<HostKey>, CliError> {
+    let one = |fingerprint: &String| {
+        let key = found.iter().find(|key| key.fingerprint == *fingerprint);
+        key.cloned().ok_or_else(|| {
+            CliError::failed(format!("the machine does not show {fingerprint}; nothing was pinned"))
+                .hint("another machine may answer in its place: find out before anything else")
+        })
+    };
+    confirmed.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_keys_that_the_machine_shows_are_pinned() {
+        let key = |fingerprint: &str| HostKey {
+            algorithm: "ssh-ed25519".into(),
+            fingerprint: fingerprint.into(),
+            key: "k".into(),
+        };
+        let found = [key("SHA256:a"), key("SHA256:b")];
+        assert_eq!(chosen(&found, &["SHA256:b".to_owned()]).unwrap(), [key("SHA256:b")]);
+        assert!(chosen(&found, &["SHA256:b".to_owned(), "SHA256:c".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn labels_have_a_key_and_a_value() {
+        assert_eq!(label("env=prod=eu").unwrap(), ("env".to_owned(), "prod=eu".to_owned()));
+        assert!(label("env").is_err() && label("=x").is_err() && label("env=").is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! What `doorward init` writes: a configuration with every key in it, and policies to start from.
+
+/// The policies to start from: file name under `policies/access/`, and text.
+pub const STARTER_POLICIES: &[(&str, &str)] = &[
+    ("administrators.toml", include_str!("../../policies/access/administrators.toml")),
+    ("backups.toml", include_str!("../../policies/access/backups.toml")),
+    ("own-account.toml", include_str!("../../policies/access/own-account.toml")),
+];
+
+/// The values of a first configuration that its place decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Starter<'a> {
+    /// The address to listen on.
+    pub listen: &'a str,
+    /// The state directory.
+    pub data: &'a str,
+    /// The policies' directory.
+    pub policies: &'a str,
+    /// The master key's file.
+    pub master_key: &'a str,
+}
+
+impl Default for Starter<'_> {
+    fn default() -> Self {
+        Self { listen: "0.0.0.0:2222", data: "data", policies: "policies", master_key: "master.key" }
+    }
+}
+
+impl super::Config {
+    /// The text of a first `doorward.toml`: the four values, then every other key with its default as a comment.
+    pub fn starter_text(starter: &Starter<'_>) -> String {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        TEMPLATE
+            .replace("@LISTEN@", &quoted(starter.listen))
+            .replace("@DATA@", &quoted(starter.data))
+            .replace("@POLICIES@", &quoted(starter.policies))
+            .replace("@MASTER_KEY@", &quoted(starter.master_key))
+    }
+}
+
+// In the template a line `# key = value` is a setting with its default, and words behind `##` are comments.
+const TEMPLATE: &str = r##"## Doorward. Relative paths are relative to this file. Try changes with `doorward check`.
+## Lines with one `#` show defaults; take the `#` away to change them.
+
+## Where to accept SSH: an address and port, or a list of them.
+listen = @LISTEN@
+
+## State, recordings and audit log. Back it up.
+data = @DATA@
+
+## Rules: access/*.toml in this directory.
+policies = @POLICIES@
+
+## The key that seals all secrets. Outside `data`, and backed up elsewhere: who has both has every secret;
+## who loses it loses them all.
+master_key = @MASTER_KEY@
+
+[ssh]
+## Time to log in.
+# login_grace = "30s"
+## A silent connection is asked this often whether it lives, and given up after so many questions.
+# keepalive = "30s"
+# keepalive_max = 3
+## Shown before login to whoever connects; empty means none.
+# banner = ""
+## Connections that have not logged in: in all, and from one address.
+# max_unauthenticated = 100
+# max_unauthenticated_per_address = 10
+## Environment variables that users may set on targets; `*` stands only at the end of a name. Never let one
+## pass that decides what runs, such as LD_PRELOAD or BASH_ENV.
+# env = ["LANG", "LC_*"]
+## Open channels of one connection.
+# max_channels = 64
+## New session keys after so many bytes.
+# rekey_bytes = "1GiB"
+
+[target]
+# connect_timeout = "10s"
+# login_timeout = "15s"
+
+[recording]
+## A session whose records do not reach the disk for so long is ended.
+# stall_limit = "10s"
+## Under durability = "bounded": what a power cut may lose.
+# bounded_window = "50ms"
+## Set aside to end recordings properly on a full disk.
+# reserve = "64MiB"
+## With less free space, new sessions are refused.
+# free_min = "2GiB"
+
+[admin]
+## Numeric user ids that may administer, besides root and the server's own user.
+# operators = []
+## The socket of the administration commands; by default admin.sock in `data`.
+# socket = "data/admin.sock"
+
+[log]
+## text or json, to standard error.
+# format = "text"
+## error, warn, info, debug or trace. Evidence never depends on it.
+# level = "info"
+"##;

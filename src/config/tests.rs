@@ -1,0 +1,185 @@
+use super::*;
+use crate::policy::PolicySet;
+
+#[test]
+fn the_starter_text_parses_to_the_defaults() {
+    let config = Config::parse(Path::new("/etc/doorward/doorward.toml"), &starter()).unwrap();
+    assert_eq!(config, defaults());
+    assert_eq!(parse("").unwrap(), defaults());
+}
+
+#[test]
+fn the_defaults_shown_as_comments_are_the_defaults() {
+    let text: String = starter().lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line))).collect();
+    assert!(text.contains("\nkeepalive_max = 3\n"));
+    assert_eq!(parse(&text).unwrap(), defaults());
+}
+
+#[test]
+fn the_starter_policies_are_all_of_the_directory() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let files = read_policies(&directory).unwrap();
+    let starters: Vec<_> = STARTER_POLICIES
+        .iter()
+        .map(|(name, text)| PolicyFile { path: format!("policies/access/{name}"), text: (*text).to_owned() })
+        .collect();
+    assert_eq!(files, starters);
+    assert!(PolicySet::parse(&files).is_ok());
+}
+
+#[test]
+fn quotes_in_a_starter_path_stay_quotes() {
+    let text = Config::starter_text(&Starter { data: "a\"b\\c", ..Default::default() });
+    assert_eq!(parse(&text).unwrap().data, Path::new("/etc/doorward/a\"b\\c"));
+}
+
+#[test]
+fn values_are_read_and_paths_are_relative_to_the_file() {
+    let text = "listen = ['127.0.0.1:22', '[::1]:22']\ndata = '/var/lib/doorward'\nmaster_key = '../key'\n\
+                [ssh]\nlogin_grace = '1m'\nbanner = \"Hello\\n\"\nenv = []\nrekey_bytes = '16MiB'\n\
+                [recording]\nreserve = 1048576\n[admin]\noperators = [1000, 0]\nsocket = '/run/doorward.sock'\n\
+                [log]\nformat = 'json'\nlevel = 'debug'\n";
+    let config = parse(text).unwrap();
+    assert_eq!(config.listen, ["127.0.0.1:22".parse().unwrap(), "[::1]:22".parse().unwrap()]);
+    assert_eq!(config.data, Path::new("/var/lib/doorward"));
+    assert_eq!(config.master_key, Path::new("/etc/doorward/../key"));
+    assert_eq!(config.ssh.login_grace, Duration::from_secs(60));
+    assert_eq!(config.ssh.banner.as_deref(), Some("Hello\n"));
+    assert_eq!(config.ssh.env, []);
+    assert_eq!(config.ssh.rekey_bytes, 16 << 20);
+    assert_eq!(config.recording.reserve, 1 << 20);
+    assert_eq!(config.admin.operators, BTreeSet::from([0, 1000]));
+    assert_eq!(config.admin.socket, Path::new("/run/doorward.sock"));
+    assert_eq!(config.log, LogSettings { format: LogFormat::Json, level: LogLevel::Debug });
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_line_key_and_hint() {
+    let text = "listen = 'localhost'\nlissten = 1\n[ssh]\nkeepalive = 'soon'\nkeepalive_max = 0\nenv = ['*']\n\
+                [admin]\noperators = ['alice']\n[log]\nlevel = 'loud'\n";
+    let faults = parse(text).unwrap_err();
+    let shown: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let expected = [
+        "/etc/doorward/doorward.toml:1: listen: \"localhost\" is not an address and port",
+        "/etc/doorward/doorward.toml:2: lissten: unknown key",
+        "/etc/doorward/doorward.toml:4: ssh.keepalive: \"soon\" is not a length of time",
+        "/etc/doorward/doorward.toml:5: ssh.keepalive_max: out of range",
+        "/etc/doorward/doorward.toml:6: ssh.env: \"*\" is not a variable's name",
+        "/etc/doorward/doorward.toml:8: admin.operators: expected a whole number, found string",
+        "/etc/doorward/doorward.toml:10: log.level: \"loud\" is not in this version; known: error, warn, info, debug, trace",
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(faults[3].hint.as_deref(), Some("allowed: 1 to 100"));
+}
+
+#[test]
+fn values_out_of_range_are_refused() {
+    for bad in [
+        "listen = []",
+        "listen = ['0.0.0.0:1', '0.0.0.0:1']",
+        "data = ''",
+        "ssh = 3",
+        "[ssh]\nlogin_grace = '0s'",
+        "[ssh]\nlogin_grace = '-5s'",
+        "[ssh]\nlogin_grace = 30",
+        "[ssh]\nmax_channels = 4294967296",
+        "[ssh]\nmax_channels = -1",
+        "[ssh]\nrekey_bytes = '1KiB'",
+        "[ssh]\nbanner = \"\\u001b[2J\"",
+        "[ssh]\nenv = ['L*C']",
+        "[recording]\nreserve = 0",
+        "[admin]\noperators = [4294967295]",
+        "[admin]\nsocket = ''",
+    ] {
+        assert!(parse(bad).is_err(), "{bad} was taken");
+    }
+}
+
+#[test]
+fn a_master_key_inside_the_state_directory_is_refused() {
+    for text in [
+        "master_key = 'data/master.key'",
+        "master_key = 'x/../data/./keys/master.key'",
+        "master_key = 'data'",
+        "data = '.'",
+        "data = '/etc'",
+    ] {
+        let faults = parse(text).unwrap_err();
+        assert!(faults[0].message.contains("lies inside `data`"), "{text}: {faults:?}");
+    }
+    assert!(parse("master_key = 'data-key/master.key'").is_ok());
+}
+
+#[test]
+fn a_link_does_not_hide_that_the_master_key_is_inside() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("data")).unwrap();
+    std::os::unix::fs::symlink("data", directory.path().join("keys")).unwrap();
+    let file = directory.path().join("doorward.toml");
+    let faults = Config::parse(&file, "master_key = 'keys/master.key'").unwrap_err();
+    assert!(faults[0].message.contains("lies inside `data`"));
+}
+
+#[test]
+fn a_socket_path_that_is_too_long_is_refused() {
+    let faults = parse(&format!("data = '/{}'", "d".repeat(100))).unwrap_err();
+    assert_eq!(faults[0].key, "admin.socket");
+}
+
+#[test]
+fn a_missing_configuration_says_how_to_make_one() {
+    let faults = Config::load(Path::new("/nonexistent/doorward.toml")).unwrap_err();
+    assert!(faults[0].to_string().starts_with("/nonexistent/doorward.toml: cannot be read: "));
+    assert!(faults[0].hint.as_deref().unwrap().contains("doorward init"));
+}
+
+#[test]
+fn policies_are_read_in_order_and_what_is_not_one_is_passed_over_or_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("rules");
+    assert!(read_policies(&root).is_err(), "a missing directory was taken for an empty one");
+    let access = root.join("access");
+    crate::durable::create_directories(&access).unwrap();
+    for name in ["b.toml", "a.toml", ".hidden.toml", "README.md"] {
+        crate::durable::create_new(&access.join(name), b"schema = 1\n", 0o600).unwrap();
+    }
+    let paths: Vec<_> = read_policies(&root).unwrap().into_iter().map(|file| file.path).collect();
+    assert_eq!(paths, ["rules/access/a.toml", "rules/access/b.toml"]);
+    crate::durable::create_new(&access.join("c.toml"), b"\xff\n", 0o600).unwrap();
+    crate::durable::create_directories(&access.join("more")).unwrap();
+    let faults = read_policies(&root).unwrap_err();
+    assert_eq!(faults.len(), 2);
+    assert!(faults[0].to_string().ends_with("c.toml: is not UTF-8 text"));
+}
+
+#[test]
+fn a_variable_passes_by_its_name_or_the_beginning_of_it() {
+    let patterns = SshSettings::default().env;
+    let passes = |name: &str| patterns.iter().any(|pattern| pattern.matches(name));
+    assert!(passes("LANG") && passes("LC_ALL"));
+    assert!(!passes("LANGUAGE") && !passes("LD_PRELOAD") && !passes("xLC_ALL"));
+}
+
+fn starter() -> String {
+    Config::starter_text(&Starter::default())
+}
+
+fn parse(text: &str) -> Result<Config, Vec<Fault>> {
+    Config::parse(Path::new("/etc/doorward/doorward.toml"), text)
+}
+
+fn defaults() -> Config {
+    let at = |name: &str| Path::new("/etc/doorward").join(name);
+    Config {
+        file: at("doorward.toml"),
+        listen: vec!["0.0.0.0:2222".parse().unwrap()],
+        data: at("data"),
+        policies: at("policies"),
+        master_key: at("master.key"),
+        ssh: SshSettings::default(),
+        target: TargetSettings::default(),
+        recording: RecordingSettings::default(),
+        admin: AdminSettings { operators: BTreeSet::new(), socket: at("data/admin.sock") },
+        log: LogSettings::default(),
+    }
+}
