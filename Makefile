@@ -1,0 +1,86 @@
+# Every target that builds depends on `deps`: Cargo.toml patches russh to `patches/russh`, which is made here.
+# `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+
+RUSSH := 0.65.1
+RUSSH_PATCH := patches/russh-$(RUSSH).patch
+# The stamp's name carries a hash of what it was made from, so a changed patch is applied anew to a fresh copy,
+# and a mere change of file times does not rebuild everything.
+RUSSH_STAMP := patches/russh/.patched-$(shell cat $(RUSSH_PATCH) patches/fetch/Cargo.lock 2>/dev/null | sha256sum | cut -c1-16)
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+.PHONY: deps
+deps: $(RUSSH_STAMP) ## fetch russh, check it against its lock file, apply our patch
+
+# The lock file of patches/fetch carries russh's checksum; cargo checks it while it fetches.
+# The copy gets its name only when every hunk has applied: a reject leaves no half-patched folder.
+$(RUSSH_STAMP): | $(RUSSH_PATCH) patches/fetch/Cargo.lock
+	@command -v patch >/dev/null || { echo "error: the program \`patch\` is missing" >&2; \
+	  echo "hint: run \`make install-tools\` as root, or \`apt-get install patch\`" >&2; exit 1; }
+	cargo fetch --locked --manifest-path patches/fetch/Cargo.toml
+	rm -rf patches/russh.new
+	manifest=$$(cargo metadata --locked --format-version 1 --manifest-path patches/fetch/Cargo.toml | tr ',' '\n' \
+	  | sed -n 's|.*"manifest_path":"\(.*/russh-$(RUSSH)/Cargo.toml\)".*|\1|p' | head -n 1); \
+	[ -n "$$manifest" ] || { echo "error: cargo does not say where russh $(RUSSH) is" >&2; exit 1; }; \
+	cp -r "$$(dirname "$$manifest")" patches/russh.new
+	patch -p1 --fuzz=0 --no-backup-if-mismatch --batch -d patches/russh.new < $(RUSSH_PATCH)
+	touch patches/russh.new/$(notdir $@)
+	rm -rf patches/russh
+	mv patches/russh.new patches/russh
+
+.PHONY: install-tools
+install-tools: ## install the Debian programs that the demo and the tests drive, where they are missing
+	@packages=(); \
+	need() { command -v "$$1" >/dev/null || [ -x "/usr/sbin/$$1" ] || packages+=("$$2"); }; \
+	need patch patch; need sshd openssh-server; need ssh openssh-client; need asciinema asciinema; \
+	need tmux tmux; need script bsdutils; need sftp openssh-client; \
+	if [ $${#packages[@]} -gt 0 ]; then \
+	  if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	    echo "error: programs are missing; their Debian packages: $${packages[*]}" >&2; \
+	    echo "hint: install them, or run \`make install-tools\` as root" >&2; exit 1; \
+	  fi; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  apt-get update -q; \
+	  apt-get install -q -y --no-install-recommends "$${packages[@]}"; \
+	fi
+
+.PHONY: build
+build: deps ## build for development: target/debug/doorward
+	cargo build --locked
+
+.PHONY: release
+release: deps ## build for use: target/release/doorward
+	cargo build --locked --release
+
+.PHONY: demo
+demo: install-tools build ## a tour on real programs: grant, session, replay, refusal, revoke
+	@DOORWARD=$(TARGET_DIR)/debug/doorward examples/first-session.sh
+
+.PHONY: run
+run: install-tools build ## leave a bastion and a target running, and print the commands to try
+	@DOORWARD=$(TARGET_DIR)/debug/doorward examples/first-session.sh --stay
+
+.PHONY: check
+check: deps ## format, lint, documentation
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+# REQUIRE_OPENSSH turns a missing program from a skipped test into a failed one.
+.PHONY: test
+test: install-tools check ## check, and every test against real OpenSSH
+	REQUIRE_OPENSSH=1 cargo test --locked --no-fail-fast
+
+.PHONY: bench
+bench: install-tools deps ## direct ssh, ssh -J and Doorward side by side; BENCH_QUICK=1 for a short run
+	cargo bench --locked --bench ssh
+
+.PHONY: clean
+clean: ## remove what was built and fetched
+	rm -rf $(TARGET_DIR) patches/russh patches/russh.new patches/fetch/target

@@ -1,0 +1,88 @@
+//! `make bench`: direct `ssh`, `ssh -J` through a plain `sshd`, and Doorward with strict and with bounded durability,
+//! side by side in one run.
+//!
+//! Rounds are interleaved: each measures every lane once, so that a busy moment of the machine hits all of them. The
+//! ratios count, not the absolute figures. `BENCH_QUICK=1` makes it short, `BENCH_LANES=direct,jump` leaves lanes out,
+//! `BENCH_ONLY=echo` keeps the measures whose name has that word. The figures go to `bench.json` in the target folder.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    reason = "a measurement that stops at the first surprise, with its text, is what these are for"
+)]
+
+#[allow(unused_imports, unused_macros, reason = "the tests use the rest")]
+#[path = "../../tests/it/fixture/mod.rs"]
+mod fixture;
+mod lanes;
+mod measures;
+mod report;
+
+use lanes::Lanes;
+use report::{Goal, Report};
+
+/// How much of everything: sizes and rounds.
+pub struct Scale {
+    /// Rounds of what takes long; medians are of these.
+    pub rounds: usize,
+    /// Rounds of what is short.
+    pub many: usize,
+    /// Bytes of a bulk transfer.
+    pub bulk: u64,
+    /// Echoes a lane and round.
+    pub echoes: usize,
+    /// Idle sessions held at once.
+    pub sessions: usize,
+}
+
+fn main() {
+    if !fixture::has("sshd") || !fixture::has("ssh") {
+        return;
+    }
+    let quick = std::env::var_os("BENCH_QUICK").is_some();
+    let scale = if quick {
+        Scale { rounds: 3, many: 5, bulk: 64 << 20, echoes: 100, sessions: 50 }
+    } else {
+        Scale { rounds: 7, many: 25, bulk: 256 << 20, echoes: 500, sessions: 200 }
+    };
+    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
+    let lanes = Lanes::start();
+    let mut report = Report::new(lanes.names());
+    println!("{}", report.machine());
+    for (name, measure) in MEASURES {
+        if name.contains(&only) {
+            eprintln!("... {name}");
+            measure(&lanes, &scale, &mut report);
+        }
+    }
+    println!("{}", report.table());
+    let file = report.write(quick);
+    println!("written to {}", file.display());
+}
+
+type Measure = fn(&Lanes, &Scale, &mut Report);
+
+/// In the order of the table of goals.
+const MEASURES: &[(&str, Measure)] = &[
+    ("bulk aes256-gcm", |lanes, scale, report| {
+        let cipher = "aes256-gcm@openssh.com";
+        measures::bulk(lanes, scale, report, cipher, &[Goal::AtLeast("d", 0.9), Goal::AtLeast("j", 1.5)]);
+    }),
+    ("bulk chacha20", |lanes, scale, report| {
+        measures::bulk(lanes, scale, report, "chacha20-poly1305@openssh.com", &[Goal::AtLeast("d", 0.8)]);
+    }),
+    ("text recorded", measures::text),
+    ("duplex cat", measures::duplex),
+    ("set-up", measures::set_up),
+    ("echo", measures::echo),
+    ("head", measures::head),
+    ("channel beside a stalled one", measures::beside),
+    ("memory", measures::memory_of_sessions),
+];

@@ -1,0 +1,218 @@
+#!/usr/bin/env bash
+# The first session: a tour of Doorward on real programs, and a test that each step does what it says.
+#
+#   examples/first-session.sh           the tour; removes everything when it ends
+#   examples/first-session.sh --stay    prepares all of it, then leaves the bastion running for you to try
+#
+# It starts a throw-away OpenSSH server as the target and a bastion beside it, both on loopback and in one folder
+# under /tmp. DOORWARD names the program, by default target/debug/doorward. Exit status 0: every step was true.
+set -euo pipefail
+
+DOORWARD=$(realpath "${DOORWARD:-$(dirname "$0")/../target/debug/doorward}")
+[ -x "$DOORWARD" ] || { echo "error: no program at $DOORWARD; run \`make build\`" >&2; exit 2; }
+HERE=$(mktemp -d /tmp/doorward-tour.XXXXXX)
+ME=$(id -un) # the account on the target; root, if you are root
+
+# ---- How the tour speaks. The steps below are what you want to read. ----
+
+step()  { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+say()   { printf '   %s\n' "$@"; }
+fail()  { printf '\nerror: this step did not do what it says: %s\n' "$*" >&2; tail -n 20 "$HERE/bastion.log" >&2; exit 1; }
+shown() { printf '\033[36m$'; printf ' %s' "${@@Q}" | sed "s/ '\([A-Za-z0-9_@:.\/=+-]*\)'/ \1/g"; printf '\033[0m\n'; }
+run()   { shown "$@"; "$@" 2>&1 | tee "$HERE/said" || fail "$* ended with status $?"; }
+refused() { shown "$@"; if "$@" >"$HERE/said" 2>&1; then fail "$* was not refused"; fi; cat "$HERE/said"; }
+said()  { grep -q -- "$1" "$HERE/said" || fail "expected to read: $1"; }
+newest() { "$@" --json | grep -o '"id": *"[^"]*"' | tail -n 1 | cut -d '"' -f 4; } # the id in a listing's last row
+
+free_port() {
+  local port
+  while port=$((20000 + RANDOM)); (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
+  echo "$port"
+}
+answers() { # PID PORT: waits until that process listens there
+  for _ in $(seq 200); do
+    (exec 3<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null && return
+    kill -0 "$1" 2>/dev/null || return 1
+    sleep 0.05
+  done
+  return 1
+}
+started=()
+clean_up() {
+  for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
+  for pid in "${started[@]}"; do wait "$pid" 2>/dev/null || true; done
+  rm -rf "$HERE"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# Short forms, so that the tour shows what you would type yourself.
+doorward() { "$DOORWARD" --config "$HERE/bastion/doorward.toml" "$@"; }
+ssh() { command ssh -F "$HERE/ssh_config" "$@"; }
+cd "$HERE"
+
+# -----------------------------------------------------------------------------------------------------------------
+step "A target: an OpenSSH server of its own, with an account that accepts one key"
+
+TARGET_PORT=$(free_port)
+ssh-keygen -q -t ed25519 -N '' -C target -f target_host_key
+ssh-keygen -q -t ed25519 -N '' -C account -f account_key
+cat > sshd_config <<END
+ListenAddress 127.0.0.1
+Port $TARGET_PORT
+HostKey $HERE/target_host_key
+AuthorizedKeysFile $HERE/account_key.pub
+PermitRootLogin yes
+StrictModes no
+UsePAM no
+PidFile none
+PrintMotd no
+PrintLastLog no
+END
+[ "$(id -u)" != 0 ] || mkdir -p /run/sshd # sshd wants it; Debian's own unit makes it
+"$(PATH=$PATH:/usr/sbin command -v sshd)" -D -e -f sshd_config 2> target.log &
+started+=($!)
+answers $! "$TARGET_PORT" || fail "sshd does not start: $(cat target.log)"
+say "db1 listens on port $TARGET_PORT. Whoever holds account_key is $ME there: that key is what Doorward will hide."
+
+# -----------------------------------------------------------------------------------------------------------------
+step "A bastion: one folder, one key outside the state"
+
+BASTION_PORT=$(free_port)
+run doorward init --dir "$HERE/bastion" --listen "127.0.0.1:$BASTION_PORT"
+
+step "Who, where, and with what: Alice, db1, and the credential that Alice never sees"
+
+ssh-keygen -q -t ed25519 -N '' -C alice -f alice_key # hers; the bastion gets the public half
+run doorward user add alice --group admins
+run doorward user key add alice alice_key.pub
+run doorward target add db1 --address "127.0.0.1:$TARGET_PORT" --host-key target_host_key.pub --label env=prod
+run doorward secret set "$ME@db1" --private-key account_key
+
+step "A rule, with its own test: administrators may, but only while somebody has granted it"
+
+cat > bastion/policies/access/first.toml <<END
+schema = 1
+
+[[rule]]
+id        = "admins-prod"
+who       = { groups = ["admins"] }
+where     = { labels = { env = "prod" } }
+accounts  = ["$ME"]
+channels  = ["shell", "exec"]
+grant     = { required = true }
+
+[[test]]
+given  = { user = "alice", groups = ["admins"], target = "db1", labels = { env = "prod" }, account = "$ME" }
+expect = "needs-grant admins-prod"
+END
+cat bastion/policies/access/first.toml
+# The starter rules are for reading; with this one in their place the tour has one reason for each answer.
+rm bastion/policies/access/{administrators,backups,own-account}.toml
+run doorward check
+
+step "The server"
+
+shown doorward serve
+"$DOORWARD" --config "$HERE/bastion/doorward.toml" serve 2> bastion.log &
+started+=($!)
+SERVER=$!
+answers "$SERVER" "$BASTION_PORT" || fail "the server does not start"
+
+# Alice's side is plain OpenSSH. This is all that she configures.
+cat > ssh_config <<END
+Host bastion
+  HostName 127.0.0.1
+  Port $BASTION_PORT
+  IdentityFile $HERE/alice_key
+  IdentitiesOnly yes
+  UserKnownHostsFile $HERE/known_hosts
+  StrictHostKeyChecking accept-new
+  LogLevel ERROR
+END
+
+if [ "${1:-}" = --stay ]; then
+  run doorward grant add alice "$ME@db1" --for 8h --reason "CHG-123 trying things out"
+  step "It is yours until you press Ctrl-C. In another terminal:"
+  say "alias doorward='$DOORWARD --config $HERE/bastion/doorward.toml'" \
+    "ssh -F $HERE/ssh_config $ME@db1@bastion                   # a shell on the target" \
+    "ssh -F $HERE/ssh_config $ME@db1@bastion 'cat /etc/os-release'" \
+    "doorward session list                                     # who is in" \
+    "doorward recording list                                   # what was done" \
+    "doorward recording replay SESSION                         # on this terminal, space pauses, q ends" \
+    "doorward grant list" \
+    "doorward grant revoke GRANT                               # ends the sessions on it at once"
+  wait "$SERVER"
+  exit
+fi
+
+# -----------------------------------------------------------------------------------------------------------------
+step "No grant, no session"
+
+refused ssh "$ME@db1@bastion" id
+said "grant"
+
+step "A grant: for an hour, for a reason"
+
+run doorward grant add alice "$ME@db1" --for 1h --reason "CHG-123 vacuum is stuck" # prints its id
+run doorward grant list
+said "CHG-123"
+
+step "A command: output, errors and exit status are those of the target"
+
+shown ssh "$ME@db1@bastion" 'echo "I am $(id -un)"; echo "an error line" >&2; exit 3'
+status=0
+ssh "$ME@db1@bastion" 'echo "I am $(id -un)"; echo "an error line" >&2; exit 3' >out 2>err || status=$?
+say "stdout: $(cat out)" "stderr: $(cat err)" "status: $status"
+[ "$(cat out) / $(cat err) / $status" = "I am $ME / an error line / 3" ] || fail "the command's result is another one"
+
+step "A shell, as an administrator would type in it"
+
+shown ssh "$ME@db1@bastion"
+typed() { for line in "$@"; do sleep 0.3; printf '%s\n' "$line"; done; } # as fast as a person who reads
+typed "PS1='db1# '" 'uptime' 'printf "caf\303\251 \033[1mbold\033[0m\n"' 'exit' |
+  ssh -tt "$ME@db1@bastion" | tee "$HERE/said" | tr -d '\r'
+said "doorward: "
+said "load average"
+
+step "What was recorded, and what was on the screen"
+
+run doorward recording list
+said "CHG-123"
+SESSION=$(newest doorward recording list)
+run doorward recording export "$SESSION" --format txt
+said "load average"
+echo
+say "On a terminal of your own: doorward recording replay $SESSION" \
+  "For others: asciicast v3 as it was recorded, or v2, which Debian's asciinema plays:"
+doorward recording export "$SESSION" --format v2 > session.cast
+shown asciinema cat session.cast
+# asciinema opens /dev/tty, which a script may not have.
+LC_ALL=C.UTF-8 script -qec "asciinema cat session.cast" /dev/null > "$HERE/said" || fail "asciinema cannot read it"
+said "load average"
+say "it plays, $(wc -l < session.cast) lines"
+
+step "Revoke: the session on the grant ends at once"
+
+shown ssh -tt "$ME@db1@bastion" 'echo working; sleep 600'
+ssh -tt "$ME@db1@bastion" 'echo working; sleep 600' < /dev/null > live 2>&1 &
+LIVE=$!
+started+=("$LIVE")
+for _ in $(seq 200); do grep -q working live && break; sleep 0.05; done
+run doorward session list
+said "alice"
+SECONDS=0
+run doorward grant revoke "$(newest doorward grant list)"
+wait "$LIVE" && fail "the session ended as if nothing had happened"
+[ "$SECONDS" -le 5 ] || fail "it took $SECONDS s"
+say "Alice's terminal:"
+tr -d '\r' < live | sed 's/^/   | /'
+refused ssh "$ME@db1@bastion" id
+
+step "The end: the server stops cleanly, the recordings stay"
+
+kill "$SERVER"
+wait "$SERVER" || fail "the server ended with status $?"
+run doorward recording list
+echo
+say "This tour removes its folder now. In a bastion of yours they are kept under data/rec."

@@ -1,0 +1,17 @@
+//! The demo is documentation that runs: every step must do what it says.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::fixture::bastion::program;
+use crate::fixture::process::run;
+use crate::require;
+
+#[test]
+fn the_first_session_does_what_it_says() {
+    require!("sshd", "ssh", "script", "asciinema");
+    let mut demo = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/first-session.sh"));
+    demo.env("DOORWARD", program());
+    let told = run(demo, b"", Duration::from_secs(120)).ok();
+    assert!(told.out().contains("alice"), "{told:?}");
+}

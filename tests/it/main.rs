@@ -1,0 +1,22 @@
+//! Doorward against real OpenSSH: one file per story. `fixture` starts the programs and ends them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test that stops at the first surprise, with its text, is what these are for"
+)]
+
+mod admin;
+mod compliance;
+mod demo;
+mod ending;
+mod fixture;
+mod hangs;
+mod layers;
+mod recordings;
+mod refusals;
