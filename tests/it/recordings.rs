@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use crate::fixture::bastion::{OPEN, id, recorded};
-use crate::fixture::process::run;
+use crate::fixture::process::{Stdout, run};
 use crate::fixture::terminal::Terminal;
-use crate::fixture::{Bastion, LIMIT, Sshd, sha256, until};
+use crate::fixture::{Bastion, LIMIT, Running, Sshd, sha256, until};
 use crate::require;
 
 #[test]
@@ -191,7 +191,8 @@ fn a_hostile_recording_does_not_reach_the_auditors_terminal() {
         bastion.config().display()
     );
     replay.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm");
-    for told in [run(replay, b"", LIMIT), bastion.doorward(&["recording", "export", &session, "--format", "txt"])] {
+    let replayed = Running::start(replay, Stdout::Gathered).wait_with_open_stdin(LIMIT);
+    for told in [replayed, bastion.doorward(&["recording", "export", &session, "--format", "txt"])] {
         assert!(told.out().contains("visible"), "{told:?}");
         for bad in ["\u{1b}]52", "\u{1b}]0;", "\u{1b}P", "\u{1b}[6n", "\u{1b}[c", "evil\u{7}"] {
             assert!(!told.out().contains(bad), "{bad:?} reached the terminal: {told:?}");
