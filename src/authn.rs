@@ -87,8 +87,11 @@ pub fn prove(ledger: &Ledger, named: Option<&UserName>, key: &ssh_key::PublicKey
 }
 
 /// Whether a signature by the offered `key` would be accepted.
-pub fn known(ledger: &Ledger, named: Option<&UserName>, key: &ssh_key::PublicKey) -> bool {
-    prove(ledger, named, key).is_ok()
+///
+/// # Errors
+/// As `prove`.
+pub fn known(ledger: &Ledger, named: Option<&UserName>, key: &ssh_key::PublicKey) -> Result<(), AuthnError> {
+    prove(ledger, named, key).map(|_| ())
 }
 
 #[cfg(test)]
@@ -113,7 +116,8 @@ mod tests {
         assert_eq!(prove(&ledger, Some(&alice), &key).unwrap().user(), &alice);
         assert!(matches!(prove(&ledger, Some(&bob), &key), Err(AuthnError::NotTheOwner { .. })));
         assert!(matches!(prove(&ledger, None, &other), Err(AuthnError::UnknownKey { .. })));
-        assert!(known(&ledger, None, &key) && !known(&ledger, Some(&bob), &key) && !known(&ledger, None, &other));
+        assert!(known(&ledger, None, &key).is_ok());
+        assert!(known(&ledger, Some(&bob), &key).is_err() && known(&ledger, None, &other).is_err());
     }
 
     #[test]

@@ -117,7 +117,7 @@ fn harden() {
 
 /// Live sessions have so long to be told, cut and closed when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
-/// Connections that are logged in and wait for a session task; never more than a moment.
+/// Connections that have logged in, or failed to, and wait for their task; never more than a moment.
 const CONNECTIONS_MAX: usize = 64;
 
 async fn serve(config: Config) -> Result<(), ServeError> {
@@ -153,6 +153,8 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let admin = Arc::new(Admin::new(&config, clock, ledger, vault, Arc::clone(&audit), sessions.clone(), store));
     let stop = Cut::new();
     let (connected, connections) = mpsc::channel(CONNECTIONS_MAX);
+    let (failed, strangers) = mpsc::channel(CONNECTIONS_MAX);
+    let outlets = listener::Outlets { connections: connected, failed };
     let mut bound = Vec::new();
     let settings = listener_settings(&config);
     for address in &config.listen {
@@ -166,10 +168,10 @@ async fn serve(config: Config) -> Result<(), ServeError> {
             settings.clone(),
             ledger,
             stop.clone(),
-            connected.clone(),
+            outlets.clone(),
         ));
     }
-    drop(connected);
+    drop(outlets);
     let admin_socket =
         socket::bind(&config.admin.socket).map_err(|error| ServeError::Socket(config.admin.socket.clone(), error))?;
     let admin_stop = tokio_util::sync::CancellationToken::new();
@@ -181,6 +183,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     warn!("Recordings are not encrypted yet: root on this machine can read and change them");
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::System)?;
+    tokio::spawn(session::note_strangers(strangers, Arc::clone(&bastion)));
     let carrying = tokio::spawn(carry(connections, Arc::clone(&bastion)));
     tokio::select! {
         _ = terminate.recv() => {}

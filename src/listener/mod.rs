@@ -4,4 +4,4 @@ mod limits;
 pub mod ssh;
 
 pub use limits::Limits;
-pub use ssh::{ChannelStart, Connection, Request, Settings, UserSink, UserSource, Wanted, serve};
+pub use ssh::{ChannelStart, Connection, FailedLogin, Outlets, Request, Settings, UserSink, UserSource, Wanted, serve};

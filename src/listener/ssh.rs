@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::limits::{Limits, Place};
-use crate::authn::{self, Authenticated};
+use crate::authn::{self, Authenticated, AuthnError};
 use crate::ledger::Ledger;
 use crate::model::{InvalidName, Login, Program, Terminal, TerminalSize};
 use crate::wire::channel::{ChannelSink, ChannelSource, split};
@@ -71,6 +71,17 @@ impl Connection {
     }
 }
 
+/// A connection that ended without a login, after at least one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedLogin {
+    /// The login name as it came last.
+    pub login: String,
+    /// Where from.
+    pub source: SocketAddr,
+    /// How many keys were tried, and why the last one was not accepted.
+    pub reason: String,
+}
+
 /// What a client asks for after login.
 pub enum Request {
     /// To run something on a channel.
@@ -109,14 +120,23 @@ pub struct ChannelStart {
     pub place: OwnedSemaphorePermit,
 }
 
-/// Accepts connections until `stop` is cut; each one that logs in is sent to `connections`.
+/// Where the listener tells what became of a connection.
+#[derive(Clone)]
+pub struct Outlets {
+    /// Who logged in.
+    pub connections: mpsc::Sender<Connection>,
+    /// Who did not. When it is full, what comes is left out: strangers must not make work without end.
+    pub failed: mpsc::Sender<FailedLogin>,
+}
+
+/// Accepts connections until `stop` is cut, and tells `outlets` what becomes of each.
 pub async fn serve(
     listener: TcpListener,
     host_key: PrivateKey,
     settings: Settings,
     ledger: Arc<Ledger>,
     stop: Cut,
-    connections: mpsc::Sender<Connection>,
+    outlets: Outlets,
 ) {
     let config = Arc::new(server_config(host_key, &settings));
     let settings = Arc::new(settings);
@@ -141,7 +161,8 @@ pub async fn serve(
         let handler = Handler {
             settings: Arc::clone(&settings),
             ledger: Arc::clone(&ledger),
-            connections: connections.clone(),
+            outlets: outlets.clone(),
+            attempts: Attempts::default(),
             source,
             cut: Cut::new(),
             place: Some(place),
@@ -234,7 +255,8 @@ struct Pending {
 struct Handler {
     settings: Arc<Settings>,
     ledger: Arc<Ledger>,
-    connections: mpsc::Sender<Connection>,
+    outlets: Outlets,
+    attempts: Attempts,
     source: SocketAddr,
     cut: Cut,
     /// Held until login.
@@ -246,6 +268,38 @@ struct Handler {
     requests: Option<mpsc::Sender<Request>>,
 }
 
+/// What a connection has tried to log in with.
+#[derive(Default)]
+struct Attempts {
+    keys: u32,
+    login: String,
+    last: Option<AuthnError>,
+}
+
+impl Attempts {
+    fn failed(&mut self, login: &str, error: AuthnError) {
+        self.keys = self.keys.saturating_add(1);
+        self.login = login.chars().take(LOGIN_CHARS_MAX).collect();
+        self.last = Some(error);
+    }
+}
+
+impl Drop for Handler {
+    fn drop(&mut self) {
+        // Once in, the session tells what is refused.
+        if self.requests.is_some() {
+            return;
+        }
+        if let Some(last) = self.attempts.last.take() {
+            let reason = format!("{} keys tried; the last: {last}", self.attempts.keys);
+            let login = std::mem::take(&mut self.attempts.login);
+            let _ = self.outlets.failed.try_send(FailedLogin { login, source: self.source, reason });
+        }
+    }
+}
+
+/// So much of a login name that was not accepted is kept.
+const LOGIN_CHARS_MAX: usize = 256;
 /// Requests of one connection that may wait for the session.
 const REQUESTS_MAX: usize = 16;
 /// Environment variables that one channel may set.
@@ -300,7 +354,13 @@ impl server::Handler for Handler {
     /// An offered key proves nothing; this only says whether a signature by it is worth making.
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
         let named = named_user(&Login::parse(user));
-        if authn::known(&self.ledger, named.as_ref(), offer.public_key) { Ok(Auth::Accept) } else { Ok(Auth::reject()) }
+        match authn::known(&self.ledger, named.as_ref(), offer.public_key) {
+            Ok(()) => Ok(Auth::Accept),
+            Err(error) => {
+                self.attempts.failed(user, error);
+                Ok(Auth::reject())
+            }
+        }
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
@@ -313,6 +373,7 @@ impl server::Handler for Handler {
             }
             Err(error) => {
                 info!(source = %self.source, error = %error, "Login refused");
+                self.attempts.failed(user, error);
                 Ok(Auth::reject())
             }
         }
@@ -333,7 +394,7 @@ impl server::Handler for Handler {
         self.requests = Some(sender);
         let connection =
             Connection { user, login, source: self.source, requests, cut: self.cut.clone(), handle: session.handle() };
-        self.connections.send(connection).await.map_err(|_| russh::Error::Disconnect)
+        self.outlets.connections.send(connection).await.map_err(|_| russh::Error::Disconnect)
     }
 
     async fn channel_open_session(

@@ -9,6 +9,7 @@
 mod channel;
 mod refusal;
 mod registry;
+mod stranger;
 mod timekeeper;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::vault::Vault;
 use crate::wire::Cut;
 pub use refusal::Refusal;
 pub use registry::{EndCause, LiveSession, Registration, Sessions};
+pub use stranger::note_strangers;
 use timekeeper::{Timekeeper, wait_end};
 
 /// What every session uses.

@@ -84,6 +84,13 @@ fn unknown_keys_and_other_peoples_names_are_refused() {
     for destination in ["root@no-such-target", "no-such-account@db1"] {
         assert_eq!(refused(&bastion, &route.key(&strangers).login(destination)).code, unknown.code);
     }
+    // Who did not get in is on record, with the key that was tried.
+    until(LIMIT, "the failed logins on record", || {
+        let log = std::fs::read_to_string(bastion.data().join("log/audit.jsonl")).unwrap();
+        let failed: Vec<&str> = log.lines().filter(|line| line.contains("\"auth.failed\"")).collect();
+        let told = |text: &str| failed.iter().any(|line| line.contains(text));
+        (failed.len() == 8 && told("no user has key SHA256:") && told("belongs to user `alice`")).then_some(())
+    });
 }
 
 #[test]

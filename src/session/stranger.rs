@@ -1,0 +1,79 @@
+//! Puts on record who did not get in, without letting strangers fill the disk.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tracing::error;
+
+use super::Bastion;
+use crate::audit::AuditEvent;
+use crate::listener::FailedLogin;
+
+/// So many failed logins are on record one by one in each period; of the others, how many there were.
+const EVENTS_MAX: u32 = 60;
+/// The period.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Writes failed logins to the audit log until the listeners are gone.
+pub async fn note_strangers(mut failed: mpsc::Receiver<FailedLogin>, bastion: Arc<Bastion>) {
+    let mut budget = Budget::new(bastion.clock.instant());
+    while let Some(login) = failed.recv().await {
+        let Some(left_out) = budget.take(bastion.clock.instant()) else { continue };
+        let FailedLogin { login, source, mut reason } = login;
+        if left_out > 0 {
+            reason = format!("{reason} ({left_out} other failed logins before it are not listed)");
+        }
+        let event = AuditEvent::AuthFailed { login, source: source.to_string(), reason };
+        let audit = Arc::clone(&bastion.audit);
+        match tokio::task::spawn_blocking(move || audit.append(&event)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(failure)) => error!(error = %failure, "Cannot write the audit log"),
+            Err(failure) => error!(error = %failure, "Cannot write the audit log"),
+        }
+    }
+}
+
+/// How much may still be written in this period.
+struct Budget {
+    since: Instant,
+    written: u32,
+    left_out: u64,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Self { since: now, written: 0, left_out: 0 }
+    }
+
+    /// `Some` if an event may be written, with how many were left out before it.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        if now.saturating_duration_since(self.since) >= PERIOD {
+            self.since = now;
+            self.written = 0;
+        }
+        if self.written >= EVENTS_MAX {
+            self.left_out = self.left_out.saturating_add(1);
+            return None;
+        }
+        self.written = self.written.saturating_add(1);
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_failed_logins_is_counted_and_not_listed() {
+        let start = crate::clock::Clock::system().instant();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut budget = Budget::new(start);
+        let written = (0..1000).filter(|_| budget.take(at(1)).is_some()).count();
+        assert_eq!(written, 60);
+        assert_eq!(budget.take(at(59)), None);
+        assert_eq!(budget.take(at(60)), Some(941));
+        assert_eq!(budget.take(at(61)), Some(0));
+    }
+}
