@@ -77,6 +77,10 @@ check: deps ## format, lint, documentation
 test: install-tools check ## check, and every test against real OpenSSH
 	REQUIRE_OPENSSH=1 cargo test --locked --no-fail-fast
 
+.PHONY: fuzz
+fuzz: deps ## the fuzz targets of `make test`, for 10 minutes each
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} cargo test --locked --test it -- --test-threads=$$(nproc) fuzz::
+
 .PHONY: bench
 bench: install-tools deps ## direct ssh, ssh -J and Doorward side by side; BENCH_QUICK=1 for a short run
 	cargo bench --locked --bench ssh

@@ -68,6 +68,11 @@ impl Lanes {
         &self.chosen
     }
 
+    /// Those of this run that lead through Doorward.
+    pub fn doorward(&self) -> impl Iterator<Item = Lane> + '_ {
+        self.chosen.iter().copied().filter(|lane| matches!(lane, Lane::Strict | Lane::Bounded))
+    }
+
     /// How stock `ssh` takes this lane, with these options on every hop.
     pub fn route(&self, lane: Lane, kept: Kept, options: &[&str]) -> Route {
         let with = |route: Route| options.iter().fold(route, |route, option| route.with(option));

@@ -25,6 +25,8 @@ mod lanes;
 mod measures;
 mod report;
 
+use std::time::Duration;
+
 use lanes::Lanes;
 use report::{Goal, Report};
 
@@ -40,6 +42,12 @@ pub struct Scale {
     pub echoes: usize,
     /// Idle sessions held at once.
     pub sessions: usize,
+    /// Runs of what must never hang.
+    pub repeats: usize,
+    /// How long a peer does not read.
+    pub stuck: Duration,
+    /// Sessions that come and go.
+    pub opened: usize,
 }
 
 fn main() {
@@ -48,14 +56,33 @@ fn main() {
     }
     let quick = std::env::var_os("BENCH_QUICK").is_some();
     let scale = if quick {
-        Scale { rounds: 3, many: 5, bulk: 64 << 20, echoes: 100, sessions: 50 }
+        Scale {
+            rounds: 3,
+            many: 5,
+            bulk: 64 << 20,
+            echoes: 100,
+            sessions: 50,
+            repeats: 10,
+            stuck: Duration::from_secs(5),
+            opened: 200,
+        }
     } else {
-        Scale { rounds: 7, many: 25, bulk: 256 << 20, echoes: 500, sessions: 200 }
+        Scale {
+            rounds: 7,
+            many: 25,
+            bulk: 256 << 20,
+            echoes: 500,
+            sessions: 200,
+            repeats: 100,
+            stuck: Duration::from_secs(60),
+            opened: 1000,
+        }
     };
     let only = std::env::var("BENCH_ONLY").unwrap_or_default();
     let lanes = Lanes::start();
     let mut report = Report::new(lanes.names());
     println!("{}", report.machine());
+    report.row("SHA-256 alone, a part of what digest costs", "s/GiB", &reference(&lanes), &[], &[]);
     for (name, measure) in MEASURES {
         if name.contains(&only) {
             eprintln!("... {name}");
@@ -65,6 +92,12 @@ fn main() {
     println!("{}", report.table());
     let file = report.write(quick);
     println!("written to {}", file.display());
+}
+
+/// The cost of the digest, in the columns of those who make one.
+fn reference(lanes: &Lanes) -> Vec<(lanes::Lane, f64)> {
+    let cost = measures::digest_cost();
+    lanes.doorward().map(|lane| (lane, cost)).collect()
 }
 
 type Measure = fn(&Lanes, &Scale, &mut Report);
@@ -80,9 +113,13 @@ const MEASURES: &[(&str, Measure)] = &[
     }),
     ("text recorded", measures::text),
     ("duplex cat", measures::duplex),
+    ("duplex hangs", measures::duplex_hangs),
+    ("rekey", measures::rekey),
     ("set-up", measures::set_up),
     ("echo", measures::echo),
     ("head", measures::head),
     ("channel beside a stalled one", measures::beside),
+    ("stuck peer", measures::stuck),
     ("memory", measures::memory_of_sessions),
+    ("open and close", measures::open_close),
 ];

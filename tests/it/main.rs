@@ -16,6 +16,7 @@ mod compliance;
 mod demo;
 mod ending;
 mod fixture;
+mod fuzz;
 mod hangs;
 mod layers;
 mod recordings;

@@ -1,0 +1,229 @@
+//! Parsers of what hostile hands may have written: no panic, and what they promise of every input.
+//!
+//! Each target is a plain function over bytes. It runs for 10 seconds on mutations of good inputs, or for
+//! `FUZZ_SECONDS` (`make fuzz`). An input that failed is printed in hex; it becomes a test of its own.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use doorward::admin::import;
+use doorward::admin::inventory::Inventory;
+use doorward::cast::{Entry, Reader, Timed, Writer};
+use doorward::config::Config;
+use doorward::model::{Login, Output};
+use doorward::policy::{PolicyFile, PolicySet};
+use doorward::screen::{Painter, Plain, Screen, Size};
+
+#[test]
+fn no_recording_makes_the_reader_panic() {
+    fuzz(CASTS, |bytes| {
+        let Ok(mut reader) = Reader::new(bytes) else { return };
+        let header = reader.header().clone();
+        let read: Vec<_> = reader.by_ref().map_while(Result::ok).collect();
+        assert!(reader.valid_len() <= bytes.len() as u64);
+        // What was read is written and read back equal.
+        let mut again = Vec::new();
+        let mut writer = Writer::new(&header, &mut again);
+        for event in &read {
+            writer.write(event.at, &event.entry, &mut again);
+        }
+        let reread: Vec<_> = Reader::new(again.as_slice()).unwrap().map(Result::unwrap).collect();
+        assert_eq!(joined(reread), joined(read));
+    });
+}
+
+/// The entries; output that came in pieces as one.
+fn joined(events: Vec<Timed>) -> Vec<Entry> {
+    let mut all: Vec<Entry> = Vec::new();
+    for event in events {
+        match (all.last_mut(), event.entry) {
+            (Some(Entry::Output { output, bytes }), Entry::Output { output: same, bytes: more }) if *output == same => {
+                *bytes = [bytes.as_ref(), more.as_ref()].concat().into();
+            }
+            (Some(Entry::Input(bytes)), Entry::Input(more)) => *bytes = [bytes.as_ref(), more.as_ref()].concat().into(),
+            (_, entry) => all.push(entry),
+        }
+    }
+    all
+}
+
+#[test]
+fn no_output_steers_the_auditors_terminal() {
+    fuzz(SCREENS, |bytes| {
+        let mut screen = Screen::new(Size::bounded(80, 24));
+        let mut painter = Painter::new(Size::bounded(100, 30));
+        let mut plain = Plain::default();
+        let (mut shown, mut text) = (String::new(), String::new());
+        for piece in bytes.chunks(7) {
+            screen.feed(piece);
+            plain.push(Output::Stdout, piece, &mut text);
+        }
+        painter.paint(&screen, "status", &mut shown);
+        plain.finish(&mut text);
+        let lines = screen.text().concat();
+        // Our own painter writes CSI sequences of colour and position; nothing of the recording adds any other.
+        for (at, _) in shown.match_indices('\u{1b}') {
+            let rest = shown[at + 1..].strip_prefix('[').expect("only CSI");
+            let end = rest.find(|c: char| !matches!(c, '0'..='9' | ';' | ':' | '?')).expect("a final byte");
+            assert!(
+                matches!(rest.as_bytes()[end], b'm' | b'H' | b'G' | b'K' | b'J' | b'h' | b'l'),
+                "{:?}",
+                &rest[..=end]
+            );
+        }
+        let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        assert!(!lines.contains(steers) && !text.contains(steers), "{lines:?} {text:?}");
+    });
+}
+
+#[test]
+fn no_policy_makes_the_parser_panic() {
+    fuzz(
+        &[
+            include_bytes!("../../policies/access/administrators.toml"),
+            include_bytes!("../../policies/access/backups.toml"),
+        ],
+        |bytes| {
+            let file = PolicyFile { path: "fuzz.toml".into(), text: String::from_utf8_lossy(bytes).into_owned() };
+            if let Ok(set) = PolicySet::parse(std::slice::from_ref(&file)) {
+                assert_eq!(PolicySet::parse(&[file]).unwrap().hash(), set.hash());
+            }
+        },
+    );
+}
+
+#[test]
+fn a_login_name_that_parses_prints_as_itself() {
+    fuzz(&[b"root@db1", b"alice+root@db1", b"alice", b"a+b@c@d", b"x\xc2\xa0+y@z#1"], |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        if let Ok(login) = Login::parse(&text) {
+            assert_eq!(login.to_string(), text);
+            assert_eq!(Login::parse(&login.to_string()).unwrap(), login);
+        }
+    });
+}
+
+#[test]
+fn no_file_of_an_operator_makes_its_parser_panic() {
+    fuzz(FILES, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        import::known_hosts(&text);
+        import::csv(&text);
+        import::ansible(&text);
+        import::authorized_keys(&text, None, &std::collections::BTreeSet::new());
+        let _ = Inventory::parse("fuzz.toml", &text);
+        let _ = Config::parse(std::path::Path::new("/fuzz/doorward.toml"), &text);
+    });
+}
+
+const CASTS: &[&[u8]] = &[CAST];
+const CAST: &[u8] = br#"{"version":3,"term":{"cols":80,"rows":24},"timestamp":1763719200,"command":"ls","doorward":{"session":"01KAJ2V6QJ3W6W1V0X9M0T2E8R","user":"alice","account":"root","target":"db1","policy":"0","rule":"r","client":"127.0.0.1:1","channel":1,"class":"exec","pty":false,"seg":0,"t0":0}}
+[0.001,"o","a line\r\n"]
+[0.000,"b","/w=="]
+[0.010,"f","2"]
+[0.000,"o","\u001b[31mred"]
+[1.500,"i","in"]
+[0.000,"r","100x30"]
+[0.000,"m","shown: 5 minutes left"]
+[0.000,"d","{\"direction\":\"stdout\",\"bytes\":5,\"sha256\":\"00\",\"last\":true}"]
+[0.200,"s","{\"name\":\"KILL\",\"core_dumped\":false,\"message\":\"\"}"]
+[0.000,"x","137"]
+"#;
+const SCREENS: &[&[u8]] = &[
+    b"\x1b[2J\x1b[1;1Hhello \x1b[31;1mred\x1b[0m\r\n\x1b]0;title\x07\x1b]52;c;aGk=\x07\x1bP$q\x1b\\\x1b[6n\x1b[c",
+    b"\xff\xfe\xc3\x28\x1b[?1049h\x1b[999999999;9999999H\x1b#8\x1b(0lqk\x1b[10000000X\x1b[5i\x90\x9c\x9b31m\xe2\x80\xae",
+    "\u{202e}\u{200b}\u{1f600}\t\u{8}\u{7f}\u{9b}5n\u{e0041}".as_bytes(),
+];
+const FILES: &[&[u8]] = &[
+    b"db1,[db2]:2222 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ a\n|1|a|b ssh-rsa x\n",
+    b"name,address,env,tier\ndb1,10.0.0.1:22,prod,db\n\"a\"\"b\",[::1]:22,,\n",
+    b"[dbs]\ndb[01:03].example ansible_host=10.0.0.1 ansible_port=22\n[dbs:vars]\nx=1\n[all:children]\ndbs\n",
+    b"all:\n  children:\n    dbs:\n      hosts:\n        db1:\n          ansible_host: 10.0.0.1\n",
+    b"schema = 1\n[[user]]\nname = \"alice\"\ngroups = [\"dba\"]\n[[target]]\nname = \"db1\"\naddress = \"10.0.0.1:22\"\nlabels = { env = \"prod\" }\n",
+    b"data = \"/srv\"\nmaster_key = \"/key\"\nlisten = [\"127.0.0.1:2222\"]\n[ssh]\nlogin_grace = \"30s\"\nenv = [\"LC_*\"]\n[recording]\nfree_min = \"2GiB\"\n",
+];
+
+/// Runs `target` on mutations of `seeds` until the time is up.
+fn fuzz(seeds: &[&[u8]], target: impl Fn(&[u8])) {
+    let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let seed = u64::from_le_bytes(std::array::from_fn(|at| crate::fixture::nonce().as_bytes()[at % 8]));
+    let mut random = Random(seed | 1);
+    let mut runs = 0_u64;
+    while Instant::now() < end {
+        let input = mutated(seeds, &mut random);
+        if catch_unwind(AssertUnwindSafe(|| target(&input))).is_err() {
+            let hex: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
+            panic!("failed after {runs} runs on (hex) {hex}\n{}", String::from_utf8_lossy(&input));
+        }
+        runs += 1;
+    }
+    assert!(runs > 10, "only {runs} inputs in {seconds} s");
+}
+
+/// A good input, with a few changes.
+fn mutated(seeds: &[&[u8]], random: &mut Random) -> Vec<u8> {
+    let mut input = seeds[random.below(seeds.len())].to_vec();
+    for _ in 0..=random.below(8) {
+        let at = random.below(input.len() + 1);
+        match random.below(6) {
+            0 if at < input.len() => input[at] ^= 1 << random.below(8),
+            1 => input.insert(at, random.below(256) as u8),
+            2 => drop(input.drain(at..(at + random.below(16)).min(input.len()))),
+            3 => {
+                let other = seeds[random.below(seeds.len())];
+                let from = random.below(other.len());
+                let piece = other[from..(from + random.below(64)).min(other.len())].to_vec();
+                input.splice(at..at, piece);
+            }
+            4 => input.splice(at..at, ODD[random.below(ODD.len())].iter().copied()).for_each(drop),
+            _ => input.truncate(at.max(1)),
+        }
+    }
+    input
+}
+
+/// What parsers stumble over.
+const ODD: &[&[u8]] = &[
+    b"\0",
+    b"\n",
+    b"\r",
+    b"\"",
+    b"\\",
+    b"\\u0000",
+    b"\\ud800",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b"\x1b[",
+    b"\x1b]",
+    b"\x9b",
+    b"\xff",
+    b"18446744073709551616",
+    b"-1",
+    b"1e999",
+    b"99999999999999999999h",
+    b"NaN",
+    b"[[[[[[[[[[[[[[[[",
+    b"\xe2\x80\xae",
+    b"\xf0\x9f\x98\x80",
+    b"0.0000000000000000001",
+    b"true",
+    b"null",
+    b"[test]",
+    b"= ",
+    b"4294967295",
+];
+
+/// xorshift64*: any sequence will do, if its seed can be told.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit.max(1)
+    }
+}
