@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Read;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -220,14 +221,22 @@ impl fmt::Display for EnvPattern {
     }
 }
 
+/// Whoever writes the configuration decides where secrets go.
+const OTHERS_WRITE: u32 = 0o022;
+
 impl Config {
-    /// Reads and checks a configuration file.
+    /// Reads and checks a configuration file, which only its owner may be able to change.
     ///
     /// # Errors
-    /// Every fault in it, by line; one fault if it cannot be read.
+    /// Every fault in it, by line; one fault if it cannot be read or is not safe.
     pub fn load(file: &Path) -> Result<Self, Vec<Fault>> {
         let shown = file.display().to_string();
         let text = read_text(file, &shown).map_err(|fault| vec![fault.hint("`doorward init` writes a first one")])?;
+        let mode = std::fs::metadata(file).map_or(0, |metadata| metadata.permissions().mode());
+        if mode & OTHERS_WRITE != 0 {
+            let fault = Fault::in_file(&shown, "others than its owner can write to the file".to_owned());
+            return Err(vec![fault.hint("look at what it says now, then `chmod go-w` it")]);
+        }
         Self::parse(file, &text)
     }
 
@@ -278,6 +287,11 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
         let message = format!("the path `{}` is too long for a socket", socket.display());
         let hint = format!("set [admin] socket to a path of at most {SOCKET_PATH_BYTES_MAX} bytes");
         faults.push(Fault { key: "admin.socket".to_owned(), ..root.fault(message) }.hint(hint));
+    }
+    if !admin.0.is_empty() && resolve(&socket).starts_with(resolve(&data)) {
+        let message = "operators cannot reach a socket inside `data`, which is the server's user's alone".to_owned();
+        let hint = "set [admin] socket to a path that they can reach, such as /run/doorward/admin.sock";
+        faults.push(Fault { key: "admin.operators".to_owned(), ..root.fault(message) }.hint(hint));
     }
     let admin = AdminSettings { operators: admin.0, socket };
     let log = section(&mut root, "log", faults, read_log);

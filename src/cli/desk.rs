@@ -3,10 +3,14 @@
 
 use std::cell::OnceCell;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::geteuid;
 
 use super::CliError;
 use crate::admin::api::{Reply, Request};
@@ -22,29 +26,32 @@ use crate::session::Sessions;
 use crate::store::{Catalog, StoreRoot};
 use crate::vault::Vault;
 
-/// Where the configuration is looked for.
-const PLACES: [&str; 2] = ["doorward.toml", "/etc/doorward/doorward.toml"];
+/// Where the configuration is looked for. Not in the working directory: somebody else's file there would name
+/// somebody else's socket, and a secret would go to it.
+const PLACE: &str = "/etc/doorward/doorward.toml";
 /// A server that starts, or another command, holds the lock before it answers.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 const LOCK_RETRY: Duration = Duration::from_millis(50);
 /// A scan or a listing of a large store takes its time; a server that hangs does not keep an operator for ever.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Loads the configuration: `file`, or the first of the usual places.
+/// Loads the configuration: `file`, or the one in the usual place.
 pub(super) fn load(file: Option<&Path>) -> Result<Config, CliError> {
     let found = place(file)?;
     Config::load(&found).map_err(|faults| CliError::of_faults("the configuration is not usable", &faults))
 }
 
-/// The configuration file: `file`, or the first of the usual places.
+/// The configuration file: `file`, or the one in the usual place.
 pub(super) fn place(file: Option<&Path>) -> Result<PathBuf, CliError> {
     if let Some(file) = file {
         return Ok(file.to_owned());
     }
-    PLACES.iter().map(PathBuf::from).find(|place| place.exists()).ok_or_else(|| {
-        CliError::usage(format!("there is no configuration: neither {}", PLACES.join(" nor ")))
-            .hint("give --config FILE, or make a bastion with `doorward init --dir DIR`")
-    })
+    let usual = PathBuf::from(PLACE);
+    if usual.exists() {
+        return Ok(usual);
+    }
+    Err(CliError::usage(format!("there is no configuration `{PLACE}`"))
+        .hint("give --config FILE, or make a bastion with `doorward init --dir DIR`"))
 }
 
 /// Takes an operator's requests.
@@ -67,7 +74,7 @@ impl Desk {
 
     /// The recordings, to be read by this process itself.
     pub(super) fn catalog(&self) -> Catalog {
-        Catalog::new(StoreRoot::at(&self.config.data.join("rec")))
+        Catalog::new(StoreRoot::at(&Home::recordings_in(&self.config.data)))
     }
 
     /// Asks, and waits for the answer.
@@ -114,11 +121,26 @@ impl Desk {
                 return Err(error.hint("run as root or as the server's user; `operators` under [admin] adds others"));
             }
         };
+        self.check_server(&stream)?;
         stream
             .set_read_timeout(Some(ANSWER_TIMEOUT))
             .and_then(|()| stream.set_write_timeout(Some(ANSWER_TIMEOUT)))
             .map_err(|error| self.broken(&error))?;
         Ok(Some(stream))
+    }
+
+    /// Requests carry secrets: whoever answers must be root, this user, or the one whose state directory it is.
+    fn check_server(&self, stream: &UnixStream) -> Result<(), CliError> {
+        let peer = socket_peercred(stream).map_err(|error| self.broken(&error.into()))?.uid.as_raw();
+        let owner = std::fs::metadata(&self.config.data).map(|data| data.uid());
+        if peer == 0 || peer == geteuid().as_raw() || owner.is_ok_and(|owner| peer == owner) {
+            return Ok(());
+        }
+        let (path, data) = (self.config.admin.socket.display(), self.config.data.display());
+        Err(CliError::failed(format!(
+            "uid {peer} answers at `{path}`, who is not the owner of `{data}`: nothing was sent"
+        ))
+        .hint("find out who that is; the server runs as the user that owns the state directory"))
     }
 
     fn broken(&self, error: &io::Error) -> CliError {

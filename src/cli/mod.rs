@@ -38,7 +38,7 @@ pub use error::CliError;
 #[derive(Debug, Parser)]
 #[command(name = "doorward", version, arg_required_else_help = true)]
 struct Cli {
-    /// The configuration file [default: ./doorward.toml, else /etc/doorward/doorward.toml].
+    /// The configuration file [default: /etc/doorward/doorward.toml; for `init`: doorward.toml in its DIR].
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]

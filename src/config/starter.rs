@@ -89,7 +89,8 @@ master_key = @MASTER_KEY@
 # free_min = "2GiB"
 
 [admin]
-## Numeric user ids that may administer, besides root and the server's own user.
+## Numeric user ids that may administer, besides root and the server's own user. They need a socket that they can
+## reach: set `socket` to a path outside `data`, such as "/run/doorward/admin.sock".
 # operators = []
 ## The socket of the administration commands; by default admin.sock in `data`.
 # socket = "data/admin.sock"

@@ -127,6 +127,24 @@ fn a_socket_path_that_is_too_long_is_refused() {
 }
 
 #[test]
+fn operators_need_a_socket_that_they_can_reach() {
+    let faults = parse("[admin]\noperators = [1000]").unwrap_err();
+    assert_eq!(faults[0].key, "admin.operators");
+    assert!(parse("[admin]\noperators = [1000]\nsocket = '/run/doorward/admin.sock'").is_ok());
+}
+
+#[test]
+fn a_configuration_that_others_can_write_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("doorward.toml");
+    std::fs::write(&file, Config::starter_text(&Starter::default())).unwrap();
+    for (mode, good) in [(0o644, true), (0o664, false), (0o646, false), (0o600, true)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(Config::load(&file).is_ok(), good, "{mode:o}");
+    }
+}
+
+#[test]
 fn a_missing_configuration_says_how_to_make_one() {
     let faults = Config::load(Path::new("/nonexistent/doorward.toml")).unwrap_err();
     assert!(faults[0].to_string().starts_with("/nonexistent/doorward.toml: cannot be read: "));

@@ -156,8 +156,11 @@ impl Catalog {
     pub fn open(&self, session: &SessionId) -> Result<StoredRecording, StoreError> {
         let not_found = || StoreError::NotFound { session: session.clone() };
         let path = self.root.session_directory(session).ok_or_else(not_found)?;
-        if !path.is_dir() {
-            return Err(not_found());
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {}
+            // Somebody who may not look is not told that there is nothing.
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(StoreError::Read { path, source }),
+            Ok(_) | Err(_) => return Err(not_found()),
         }
         read(session, &path).map_err(|(_, error)| error)
     }

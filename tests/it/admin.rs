@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use crate::fixture::bastion::{ALICE, DB1, GRANTED};
-use crate::fixture::process::run;
+use crate::fixture::process::{Stdout, run};
 use crate::fixture::sshd::Account;
 use crate::fixture::terminal::Terminal;
-use crate::fixture::{Bastion, LIMIT, Sshd, key, until};
+use crate::fixture::{Bastion, LIMIT, Running, Sshd, key, until};
 use crate::recordings::{contains, files};
 use crate::require;
 
@@ -224,6 +224,79 @@ fn who_asked_is_in_the_audit_log() {
     let lines: Vec<&str> = log.lines().filter(|line| line.contains(ALICE)).collect();
     assert!(lines.len() >= 3, "{log}");
     assert!(lines.iter().all(|line| line.contains(&uid)), "no uid {uid} in {lines:?}");
+}
+
+#[test]
+fn an_operator_uses_the_socket_and_nothing_else() {
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped: needs root, to act as another user");
+    }
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    let shared = shared_folder();
+    let socket = shared.path().join("admin.sock");
+    bastion.configure("admin", &format!("operators = [{NOBODY}]\nsocket = \"{}\"", socket.display()));
+    bastion.serve();
+    let config = shared.path().join("doorward.toml");
+    let text = std::fs::read_to_string(bastion.config()).unwrap();
+    let data = format!("data = \"{}\"\n", bastion.data().display());
+    let rest = text.lines().filter(|line| !line.starts_with("data")).collect::<Vec<_>>().join("\n");
+    std::fs::write(&config, data + &rest).unwrap();
+    let program = shared.path().join("doorward");
+    std::fs::copy(crate::fixture::bastion::program(), &program).unwrap();
+    let as_nobody = |arguments: &[&str]| {
+        let mut command = nobody(program.to_str().unwrap());
+        run(
+            {
+                command.arg("--config").arg(&config).args(arguments);
+                command
+            },
+            b"",
+            LIMIT,
+        )
+    };
+    as_nobody(&["user", "add", "carol"]).ok();
+    assert_eq!(bastion.rows(&["user", "list"]).len(), 2);
+    assert_eq!(bastion.to(&sshd).run("echo in").out(), "in\n");
+    // Recordings are files of the server's user: that they cannot be read is not that they are not there.
+    let told = as_nobody(&["recording", "export", &bastion.only_recording(), "--format", "txt"]);
+    assert!(told.code == Some(1) && told.err().contains("cannot read"), "{told:?}");
+}
+
+#[test]
+fn an_impostor_at_the_socket_gets_no_secret() {
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped: needs root, to act as another user");
+    }
+    let bastion = Bastion::init();
+    let shared = shared_folder();
+    let socket = shared.path().join("admin.sock");
+    bastion.configure("admin", &format!("socket = \"{}\"", socket.display()));
+    let listening = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 1); \
+                     my $c = $s->accept; $c->sysread(my $got, 9999); print 'got <', $got // '', '>';";
+    let mut impostor = nobody("/usr/bin/perl");
+    impostor.args(["-e", listening]).arg(&socket);
+    let impostor = Running::start(impostor, Stdout::Gathered);
+    until(LIMIT, "the impostor's socket", || socket.exists().then_some(()));
+    let told = bastion.doorward_with(&["secret", "set", "root@db1", "--stdin"], b"canary-4711\n");
+    assert!(told.code == Some(1) && told.err().contains("nothing was sent"), "{told:?}");
+    assert_eq!(impostor.wait(LIMIT).out(), "got <>");
+}
+
+const NOBODY: u32 = 65534;
+
+/// A folder in which everybody may write.
+fn shared_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    folder
+}
+
+fn nobody(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &NOBODY.to_string(), "--clear-groups", program]);
+    command
 }
 
 #[test]
