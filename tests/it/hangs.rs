@@ -1,10 +1,13 @@
 //! What makes a plain relay hang: both directions full, a reader that left, a stalled neighbour, a peer that never reads.
 
 use std::io::{Read, Write};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::fixture::bastion::{OPEN, recorded};
-use crate::fixture::process::{Stdout, memory, run};
+use crate::fixture::process::{Stdout, descendants, memory, run};
 use crate::fixture::{Bastion, LIMIT, Running, Sshd, holds, own, until};
 use crate::require;
 
@@ -103,7 +106,7 @@ fn peers_that_stop_reading_cost_no_memory_and_no_time() {
     until(LIMIT, "full pipe", || full(&mut reading_nothing).then_some(()));
     let mut stopped = Running::start(route.ssh(&["-n"], "cat /dev/zero"), Stdout::Gathered);
     until(LIMIT, "session", || (bastion.sessions().len() == 2).then_some(()));
-    stopped.signal(rustix::process::Signal::STOP);
+    stopped.signal(Signal::STOP);
     let mut target_reads_nothing = route.start(&[], "sleep 1000");
     fill(&mut target_reads_nothing);
 
@@ -115,10 +118,63 @@ fn peers_that_stop_reading_cost_no_memory_and_no_time() {
         quick && grown < 64 << 10
     });
     assert!(!stopped.ended());
-    stopped.signal(rustix::process::Signal::CONT);
+    stopped.signal(Signal::CONT);
     drop((reading_nothing, stopped, target_reads_nothing));
     bastion.empties(LIMIT);
     no_children(&sshd);
+}
+
+#[test]
+fn a_peer_that_sends_beyond_its_window_loses_its_connection_only() {
+    require!("sshd", "ssh", "python3-paramiko");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    bastion.policy(&recorded(OPEN, r#"stdin = "digest""#));
+    bastion.serve();
+    let route = bastion.to(&sshd);
+    let neighbour = bastion.to(&sshd).master(bastion.scratch());
+    assert_eq!(neighbour.route.run("echo warm").out(), "warm\n");
+    let before = memory(bastion.pid(), "status", "VmRSS");
+    let mut flood = Command::new("/usr/bin/python3");
+    flood.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/flood.py"));
+    flood.args([&route.port.to_string(), &route.login, route.key.to_str().unwrap()]);
+    let told = run(flood, b"", LIMIT).ok();
+    assert_eq!(told.out(), "cut\n", "{told:?}");
+    let grown = memory(bastion.pid(), "status", "VmRSS").saturating_sub(before);
+    assert!(grown < 32 << 10, "{grown} KiB");
+    assert_eq!(neighbour.route.run("echo beside").out(), "beside\n");
+    until(LIMIT, "end of the flood's session", || (bastion.sessions().len() == 1).then_some(()));
+}
+
+#[test]
+fn an_idle_session_lives_and_a_silent_peer_is_given_up() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    bastion.configure("ssh", "keepalive = \"1s\"\nkeepalive_max = 2");
+    bastion.serve();
+    let route = bastion.to(&sshd);
+    let idle = Running::start(route.ssh(&["-tt"], "cat"), Stdout::Gathered);
+    until(LIMIT, "session", || (bastion.sessions().len() == 1).then_some(()));
+    // Longer than any peer may be silent.
+    holds(Duration::from_secs(6), "an idle session", || bastion.sessions().len() == 1);
+    idle.signal(Signal::STOP);
+    bastion.empties(LIMIT);
+    idle.signal(Signal::KILL);
+
+    let waiting = Running::start(route.ssh(&["-tt"], "cat"), Stdout::Gathered);
+    until(LIMIT, "session", || (bastion.sessions().len() == 1).then_some(()));
+    let stopped = descendants(sshd.pid());
+    assert!(!stopped.is_empty());
+    let signal = |signal| {
+        for pid in &stopped {
+            let _ = rustix::process::kill_process(rustix::process::Pid::from_raw(*pid as i32).unwrap(), signal);
+        }
+    };
+    signal(Signal::STOP);
+    bastion.empties(LIMIT);
+    signal(Signal::CONT);
+    assert_eq!(waiting.wait(LIMIT).code, Some(255));
 }
 
 #[test]
