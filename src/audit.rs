@@ -132,6 +132,8 @@ pub enum AuditError {
         /// The log's file.
         path: PathBuf,
     },
+    /// The task that writes has panicked.
+    Panicked(String),
     /// The file system failed.
     Io {
         /// `open`, `read` or `write`.
@@ -150,6 +152,7 @@ impl AuditError {
             Self::Damaged { .. } => {
                 "find out who or what changed it; move the file away as evidence, and a new log begins"
             }
+            Self::Panicked(_) => "report this with the log: it is a fault of doorward",
             Self::Failed { .. } | Self::Io { .. } => "look for disk errors and space, then restart",
         })
     }
@@ -164,6 +167,7 @@ impl fmt::Display for AuditError {
             Self::Failed { path } => {
                 write!(f, "the audit log {} takes no more events, for an earlier write failed", path.display())
             }
+            Self::Panicked(why) => write!(f, "the audit log is not written: {why}"),
             Self::Io { what, path, .. } => write!(f, "cannot {what} the audit log {}", path.display()),
         }
     }
@@ -173,7 +177,7 @@ impl std::error::Error for AuditError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io { source, .. } => Some(source),
-            Self::Damaged { .. } | Self::Failed { .. } => None,
+            Self::Damaged { .. } | Self::Failed { .. } | Self::Panicked(_) => None,
         }
     }
 }

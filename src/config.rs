@@ -3,13 +3,13 @@
 //! Defaults are safe. Relative paths are relative to the configuration file. Nothing secret stands in it.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use crate::listener::EnvPattern;
 use crate::policy::document::{Document, Faults, Node, Table};
 use crate::policy::{Fault, PolicyFile};
 
@@ -164,7 +164,7 @@ impl Default for SshSettings {
             banner: None,
             max_unauthenticated: 100,
             max_unauthenticated_per_address: 10,
-            env: vec![EnvPattern("LANG".to_owned()), EnvPattern("LC_*".to_owned())],
+            env: ["LANG", "LC_*"].into_iter().filter_map(EnvPattern::parse).collect(),
             max_channels: 64,
             rekey_bytes: 1 << 30,
         }
@@ -185,39 +185,6 @@ impl Default for RecordingSettings {
             reserve: 64 << 20,
             free_min: 2 << 30,
         }
-    }
-}
-
-/// A name of an environment variable, or the beginning of one and a `*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EnvPattern(String);
-
-impl EnvPattern {
-    /// Parses `LANG` or `LC_*`. `*` alone is refused: it would let `LD_PRELOAD` pass.
-    fn parse(text: &str) -> Option<Self> {
-        let stem = text.strip_suffix('*').unwrap_or(text);
-        let first = stem.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-        let good = first && stem.len() <= 128 && stem.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        good.then(|| Self(text.to_owned()))
-    }
-
-    /// Whether a variable of this name may pass.
-    pub fn matches(&self, name: &str) -> bool {
-        match self.0.strip_suffix('*') {
-            Some(stem) => name.starts_with(stem),
-            None => name == self.0,
-        }
-    }
-
-    /// The pattern as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for EnvPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -120,7 +120,52 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Connections that have logged in, or failed to, and wait for their task; never more than a moment.
 const CONNECTIONS_MAX: usize = 64;
 
+/// What the server opens before it listens.
+struct Opened {
+    /// Holds the state's lock for as long as the server runs.
+    _home: Arc<Home>,
+    bastion: Arc<Bastion>,
+    admin: Arc<Admin>,
+    host_key: ssh_key::PrivateKey,
+}
+
 async fn serve(config: Config) -> Result<(), ServeError> {
+    let Opened { _home, bastion, admin, host_key } = open(&config)?;
+    let stop = Cut::new();
+    let (connected, connections) = mpsc::channel(CONNECTIONS_MAX);
+    let (failed, strangers) = mpsc::channel(CONNECTIONS_MAX);
+    let outlets = listener::Outlets { connections: connected, failed };
+    let bound = listen(&config, &bastion, &host_key, &stop, outlets).await?;
+    let admin_socket =
+        socket::bind(&config.admin.socket).map_err(|error| ServeError::Socket(config.admin.socket.clone(), error))?;
+    let admin_stop = tokio_util::sync::CancellationToken::new();
+    let serving_admin = tokio::spawn(socket::serve(admin_socket, admin, admin_stop.clone()));
+    let started = AuditEvent::NodeStart { version: env!("CARGO_PKG_VERSION").into() };
+    bastion.audit.append(&started).map_err(ServeError::Audit)?;
+    for address in &bound {
+        info!(address = %address, "Listening");
+    }
+    warn!("Recordings are not encrypted yet: root on this machine can read and change them");
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::System)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::System)?;
+    tokio::spawn(session::note_strangers(strangers, Arc::clone(&bastion)));
+    let carrying = tokio::spawn(carry(connections, Arc::clone(&bastion)));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop.cut();
+    end_sessions(&bastion.sessions).await;
+    carrying.abort();
+    admin_stop.cancel();
+    let _ = serving_admin.await;
+    bastion.audit.append(&AuditEvent::NodeStop).map_err(ServeError::Audit)?;
+    info!("Stopped");
+    Ok(())
+}
+
+/// Opens the state, under its lock, and closes what a crash left open.
+fn open(config: &Config) -> Result<Opened, ServeError> {
     let clock = Clock::system();
     let home = Home::open(&config.data).map_err(ServeError::Home)?;
     let master = MasterKey::load(&config.master_key).map_err(ServeError::Key)?;
@@ -138,7 +183,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     }
     let store = StoreRoot::at(&home.recordings());
     close_interrupted(&store, &audit, &clock)?;
-    let recorder = Recorder::start(store.clone(), recorder_settings(&config, &home), clock.clone())
+    let recorder = Recorder::start(store.clone(), recorder_settings(config, &home), clock.clone())
         .map_err(ServeError::Recorder)?;
     let sessions = Sessions::new();
     let bastion = Arc::new(Bastion {
@@ -148,48 +193,34 @@ async fn serve(config: Config) -> Result<(), ServeError> {
         recorder,
         audit: Arc::clone(&audit),
         sessions: sessions.clone(),
-        target: target_settings(&config),
+        target: target_settings(config),
     });
-    let admin = Arc::new(Admin::new(&config, clock, ledger, vault, Arc::clone(&audit), sessions.clone(), store));
-    let stop = Cut::new();
-    let (connected, connections) = mpsc::channel(CONNECTIONS_MAX);
-    let (failed, strangers) = mpsc::channel(CONNECTIONS_MAX);
-    let outlets = listener::Outlets { connections: connected, failed };
+    let admin = Arc::new(Admin::new(config, clock, ledger, vault, audit, sessions, store));
+    Ok(Opened { _home: home, bastion, admin, host_key })
+}
+
+/// Listens on every address of the configuration; returns them as they were bound.
+async fn listen(
+    config: &Config,
+    bastion: &Bastion,
+    host_key: &ssh_key::PrivateKey,
+    stop: &Cut,
+    outlets: listener::Outlets,
+) -> Result<Vec<SocketAddr>, ServeError> {
+    let settings = listener_settings(config);
     let mut bound = Vec::new();
-    let settings = listener_settings(&config);
     for address in &config.listen {
         let failed = |error| ServeError::Listen(*address, error);
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         bound.push(socket.local_addr().map_err(failed)?);
-        let ledger = Arc::clone(&bastion.ledger);
-        tokio::spawn(listener::serve(
-            socket,
-            host_key.clone(),
-            settings.clone(),
-            ledger,
-            stop.clone(),
-            outlets.clone(),
-        ));
+        let (ledger, settings) = (Arc::clone(&bastion.ledger), settings.clone());
+        tokio::spawn(listener::serve(socket, host_key.clone(), settings, ledger, stop.clone(), outlets.clone()));
     }
-    drop(outlets);
-    let admin_socket =
-        socket::bind(&config.admin.socket).map_err(|error| ServeError::Socket(config.admin.socket.clone(), error))?;
-    let admin_stop = tokio_util::sync::CancellationToken::new();
-    let serving_admin = tokio::spawn(socket::serve(admin_socket, admin, admin_stop.clone()));
-    audit.append(&AuditEvent::NodeStart { version: env!("CARGO_PKG_VERSION").into() }).map_err(ServeError::Audit)?;
-    for address in &bound {
-        info!(address = %address, "Listening");
-    }
-    warn!("Recordings are not encrypted yet: root on this machine can read and change them");
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::System)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::System)?;
-    tokio::spawn(session::note_strangers(strangers, Arc::clone(&bastion)));
-    let carrying = tokio::spawn(carry(connections, Arc::clone(&bastion)));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    stop.cut();
+    Ok(bound)
+}
+
+/// Ends every live session and waits until they have closed their recordings.
+async fn end_sessions(sessions: &Sessions) {
     let live = sessions.end_all(&EndCause::Shutdown);
     info!(sessions = live, "Stopping");
     let ended = async {
@@ -200,12 +231,6 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
         warn!("Some sessions did not end in time; the next start closes their recordings");
     }
-    carrying.abort();
-    admin_stop.cancel();
-    let _ = serving_admin.await;
-    audit.append(&AuditEvent::NodeStop).map_err(ServeError::Audit)?;
-    info!("Stopped");
-    Ok(())
 }
 
 /// Gives each connection a session task of its own.
@@ -276,7 +301,7 @@ fn listener_settings(config: &Config) -> listener::Settings {
         keepalive_max: usize::try_from(ssh.keepalive_max).unwrap_or(usize::MAX),
         banner: ssh.banner.clone().unwrap_or_default(),
         limits: Limits::new(ssh.max_unauthenticated, ssh.max_unauthenticated_per_address),
-        environment: ssh.env.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+        environment: ssh.env.clone(),
         rekey_bytes: rekey_bytes(config),
         channels_max: usize::try_from(ssh.max_channels).unwrap_or(usize::MAX),
     }

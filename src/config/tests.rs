@@ -137,7 +137,7 @@ fn operators_need_a_socket_that_they_can_reach() {
 fn a_configuration_that_others_can_write_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("doorward.toml");
-    std::fs::write(&file, Config::starter_text(&Starter::default())).unwrap();
+    crate::durable::replace(&file, Config::starter_text(&Starter::default()).as_bytes(), 0o600).unwrap();
     for (mode, good) in [(0o644, true), (0o664, false), (0o646, false), (0o600, true)] {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(Config::load(&file).is_ok(), good, "{mode:o}");

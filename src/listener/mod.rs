@@ -1,7 +1,9 @@
 //! Connections from bastion users: accept, limits, handshake, login.
 
+mod environment;
 mod limits;
 pub mod ssh;
 
+pub use environment::EnvPattern;
 pub use limits::Limits;
 pub use ssh::{ChannelStart, Connection, FailedLogin, Outlets, Request, Settings, UserSink, UserSource, Wanted, serve};

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
+use super::environment::{EnvPattern, variable_allowed};
 use super::limits::{Limits, Place};
 use crate::authn::{self, Authenticated, AuthnError};
 use crate::ledger::Ledger;
@@ -36,8 +37,8 @@ pub struct Settings {
     pub banner: String,
     /// Strangers at once, overall and for one address.
     pub limits: Limits,
-    /// Names of environment variables that may pass; `*` at the end stands for any rest.
-    pub environment: Vec<String>,
+    /// Environment variables that may pass.
+    pub environment: Vec<EnvPattern>,
     /// New keys after so many bytes in one direction.
     pub rekey_bytes: usize,
     /// Channels that one connection may have open.
@@ -332,16 +333,6 @@ impl Handler {
     }
 }
 
-/// Whether a variable may pass: its name is on the list, its value cannot be more than a locale or a time zone.
-fn variable_allowed(allowed: &[String], name: &str, value: &str) -> bool {
-    let named = allowed.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => name == pattern,
-    });
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '@' | '-');
-    named && name.len() <= 64 && name.chars().all(plain) && value.len() <= 64 && value.chars().all(plain)
-}
-
 /// A `TERM` value that is safe to pass on and to record.
 fn safe_term(term: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '+' | '-');
@@ -594,21 +585,4 @@ impl server::Handler for Handler {
 /// The person whom a login names; a login that does not parse names nobody.
 fn named_user(login: &Result<Login, InvalidName>) -> Option<crate::model::UserName> {
     login.as_ref().ok().and_then(Login::user).cloned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_listed_plain_variables_pass() {
-        let allowed = ["LANG".to_owned(), "LC_*".to_owned()];
-        assert!(variable_allowed(&allowed, "LANG", "de_DE.UTF-8"));
-        assert!(variable_allowed(&allowed, "LC_ALL", "C"));
-        for (name, value) in
-            [("LD_PRELOAD", "x"), ("LC_ALL", "$(id)"), ("LC_A=B", "c"), ("BASH_ENV", "/x"), ("LANG", "a/b")]
-        {
-            assert!(!variable_allowed(&allowed, name, value), "{name}={value}");
-        }
-    }
 }

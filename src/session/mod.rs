@@ -15,13 +15,13 @@ mod timekeeper;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::audit::{Audit, AuditEvent};
+use crate::audit::{Audit, AuditError, AuditEvent};
 use crate::clock::Clock;
 use crate::grant::{Denial, Permit};
 use crate::ledger::Ledger;
@@ -53,6 +53,27 @@ pub struct Bastion {
     pub sessions: Sessions,
     /// Times of the target leg.
     pub target: target::Settings,
+}
+
+impl Bastion {
+    /// Puts an event on record; on disk on return.
+    ///
+    /// # Errors
+    /// `AuditError`: what rests on the event must be refused.
+    async fn record(&self, event: AuditEvent) -> Result<(), AuditError> {
+        let audit = Arc::clone(&self.audit);
+        match tokio::task::spawn_blocking(move || audit.append(&event)).await {
+            Ok(written) => written.map(|_| ()),
+            Err(failure) => Err(AuditError::Panicked(failure.to_string())),
+        }
+    }
+
+    /// Puts an event on record that takes effect whether or not it can be written.
+    async fn note(&self, event: AuditEvent) {
+        if let Err(failure) = self.record(event).await {
+            error!(error = %failure, "Cannot write the audit log");
+        }
+    }
 }
 
 /// Carries everything that one bastion user asks for on one connection.
@@ -108,7 +129,7 @@ impl Visit {
         loop {
             tokio::select! {
                 request = self.connection.requests.recv() => match request {
-                    None => return EndCause::ClientLeft,
+                    None => return EndCause::UserLeft,
                     Some(Request::Refused { what }) => self.note_refused(&what).await,
                     Some(Request::Start(start)) => self.start(start).await,
                 },
@@ -117,7 +138,10 @@ impl Visit {
                     match done {
                         Ok(Ok(())) => {}
                         Ok(Err(failure)) => return self.recorder_failed(&failure),
-                        Err(failure) => return self.recorder_failed(&failure),
+                        Err(failure) => {
+                            error!(error = %failure, "A channel's task failed");
+                            return EndCause::Fault;
+                        }
                     }
                 }
                 due = due(self.live.as_mut()) => match due {
@@ -161,19 +185,9 @@ impl Visit {
         let session = self.live.as_ref().map(|live| live.id.clone());
         let event =
             AuditEvent::ChannelRefused { session, user, source: self.connection.source.to_string(), what: what.into() };
-        self.audit(event).await;
+        self.bastion.note(event).await;
         if let Some(live) = &self.live {
             live.recording.note(format!("refused: {what}")).await;
-        }
-    }
-
-    /// Writes a refusal to the log; one that cannot be written is still a refusal.
-    async fn audit(&self, event: AuditEvent) {
-        let audit = Arc::clone(&self.bastion.audit);
-        match tokio::task::spawn_blocking(move || audit.append(&event)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(failure)) => error!(error = %failure, "Cannot write the audit log"),
-            Err(failure) => error!(error = %failure, "Cannot write the audit log"),
         }
     }
 
@@ -189,13 +203,14 @@ impl Visit {
                     user = %self.connection.user.user(), source = %self.connection.source, login = %login,
                     error = %refusal, "Refused"
                 );
-                self.audit(AuditEvent::SessionRefused {
-                    user: self.connection.user.user().clone(),
-                    login,
-                    source: self.connection.source.to_string(),
-                    reason: refusal.to_string(),
-                })
-                .await;
+                self.bastion
+                    .note(AuditEvent::SessionRefused {
+                        user: self.connection.user.user().clone(),
+                        login,
+                        source: self.connection.source.to_string(),
+                        reason: refusal.to_string(),
+                    })
+                    .await;
                 self.channels.spawn(channel::refuse(*start, terminal, text, refusal.status(), self.over.clone()));
             }
         }
@@ -271,18 +286,11 @@ impl Visit {
         let first = bastion.ledger.permit(user, destination, class, now).map_err(Refusal::Denied)?;
         let registration = bastion.sessions.register(self.facts(&id, &first, now), class);
         let permit = bastion.ledger.permit(user, destination, class, bastion.clock.now()).map_err(Refusal::Denied)?;
-        let mut end = registration.end.clone();
         let cut = Cut::new();
         let legs = [self.connection.cut.clone(), cut.clone()];
         let time = Timekeeper::start(&registration, bastion.clock.clone(), legs);
-        let opening = self.open_both(&id, &permit, destination, &cut, now);
-        let (recording, leg) = tokio::select! {
-            opened = opening => opened?,
-            cause = wait_end(&mut end) => {
-                cut.cut();
-                return Err(Refusal::Ended(cause));
-            }
-        };
+        let opened = self.open_both(&id, &permit, destination, &cut, now, &registration.end).await;
+        let (recording, leg) = opened.inspect_err(|_| cut.cut())?;
         info!(session = %id, user = %user, target = %destination.target, account = %destination.account, "Session opened");
         Ok(Live { id, permit, registration, recording, leg: Arc::new(leg), cut, started: now, time })
     }
@@ -303,7 +311,8 @@ impl Visit {
         }
     }
 
-    /// Opens the recording while the target is dialled; the credential leaves the vault when both are done.
+    /// Opens the recording while the target is dialled; the credential leaves the vault when both are done. If the
+    /// session must end meanwhile, the recording says why.
     async fn open_both(
         &self,
         id: &SessionId,
@@ -311,6 +320,7 @@ impl Visit {
         destination: &Destination,
         cut: &Cut,
         now: Timestamp,
+        end: &watch::Receiver<Option<EndCause>>,
     ) -> Result<(Recording, Leg), Refusal> {
         let bastion = &self.bastion;
         let target = bastion.ledger.target(&destination.target).ok_or(Refusal::Denied(Denial::UnknownTarget))?;
@@ -334,23 +344,21 @@ impl Visit {
                 source: self.connection.source.to_string(),
                 key: self.connection.user.fingerprint().to_owned(),
             };
-            let audit = Arc::clone(&bastion.audit);
-            match tokio::task::spawn_blocking(move || audit.append(&event)).await {
-                Ok(Ok(_)) => Ok(recording),
-                Ok(Err(failure)) => {
+            match bastion.record(event).await {
+                Ok(()) => Ok(recording),
+                Err(failure) => {
                     recording.finish("the audit log failed").await.ok();
                     Err(Refusal::Audit(failure))
                 }
-                Err(_) => Err(Refusal::Recorder(RecorderError::panicked())),
             }
         };
         let dialing = target::ssh::connect(&target.address, pinned, cut, &bastion.target);
-        let (recording, dialed) = tokio::join!(recording, dialing);
+        let (recording, dialed) = tokio::join!(recording, unless_ended(end.clone(), dialing));
         let recording = recording?;
         let leg = async {
-            let checked = dialed.map_err(Refusal::Dial)?;
+            let checked = dialed?;
             let credential = bastion.vault.credential(permit).map_err(Refusal::Vault)?;
-            checked.login(&destination.account, credential).await.map_err(Refusal::Dial)
+            unless_ended(end.clone(), checked.login(&destination.account, credential)).await
         };
         match leg.await {
             Ok(leg) => Ok((recording, leg)),
@@ -368,14 +376,16 @@ impl Visit {
     async fn note_dial(&self, destination: &Destination, refusal: &Refusal) {
         if let Refusal::Dial(target::DialError::HostKeyChanged { got, .. }) = refusal {
             error!(target = %destination.target, got = %got, "The target's host key changed");
-            self.audit(AuditEvent::TargetKeyChanged { target: destination.target.clone(), got: got.clone() }).await;
+            self.bastion
+                .note(AuditEvent::TargetKeyChanged { target: destination.target.clone(), got: got.clone() })
+                .await;
         }
     }
 
     /// Ends the session: says why, cuts both legs, closes the recording.
     async fn leave(mut self, cause: EndCause) {
         let now = self.bastion.clock.now();
-        if cause != EndCause::ClientLeft {
+        if cause != EndCause::UserLeft {
             let text = cause.public_text(now);
             let _ = timeout(FAREWELL, self.farewell(&text)).await;
         }
@@ -385,7 +395,7 @@ impl Visit {
             self.channels.shutdown().await;
             return;
         };
-        if cause == EndCause::ClientLeft {
+        if cause == EndCause::UserLeft {
             let _ = timeout(FAREWELL, live.leg.disconnect()).await;
         }
         live.cut.cut();
@@ -398,11 +408,7 @@ impl Visit {
             error!(session = %id, error = %failure, "Cannot close a recording");
         }
         drop(registration);
-        let audit = Arc::clone(&self.bastion.audit);
-        let event = AuditEvent::SessionEnd { session: id.clone(), cause: cause.to_string() };
-        if let Ok(Err(failure)) = tokio::task::spawn_blocking(move || audit.append(&event)).await {
-            error!(session = %id, error = %failure, "Cannot write the audit log");
-        }
+        self.bastion.note(AuditEvent::SessionEnd { session: id.clone(), cause: cause.to_string() }).await;
         let seconds = started.until(self.bastion.clock.now()).as_secs();
         info!(session = %id, user = %permit.user(), cause = %cause, seconds, "Session ended");
     }
@@ -427,6 +433,18 @@ impl Visit {
             self.connection.disconnect(&format!("doorward: {text}")).await;
             while self.connection.requests.recv().await.is_some() {}
         }
+    }
+}
+
+/// What comes first: the dial's outcome, or the session's end.
+async fn unless_ended<T>(
+    mut end: watch::Receiver<Option<EndCause>>,
+    dial: impl Future<Output = Result<T, target::DialError>>,
+) -> Result<T, Refusal> {
+    tokio::select! {
+        biased;
+        cause = wait_end(&mut end) => Err(Refusal::Ended(cause)),
+        dialed = dial => dialed.map_err(Refusal::Dial),
     }
 }
 

@@ -32,8 +32,10 @@ pub enum EndCause {
     Shutdown,
     /// It could not be recorded any more.
     RecorderFailed,
+    /// A fault of ours.
+    Fault,
     /// The bastion user left.
-    ClientLeft,
+    UserLeft,
     /// The target closed the connection.
     TargetLeft,
 }
@@ -48,7 +50,8 @@ impl fmt::Display for EndCause {
             Self::Killed { by } => write!(f, "killed by {by}"),
             Self::Shutdown => f.write_str("the bastion stopped"),
             Self::RecorderFailed => f.write_str("the recording failed"),
-            Self::ClientLeft => f.write_str("the user left"),
+            Self::Fault => f.write_str("a fault of the bastion"),
+            Self::UserLeft => f.write_str("the user left"),
             Self::TargetLeft => f.write_str("the target closed the connection"),
         }
     }
@@ -66,7 +69,8 @@ impl EndCause {
             Self::Killed { .. } => format!("an operator ended this session at {at}."),
             Self::Shutdown => "the bastion is stopping. Session closed; connect again in a moment.".into(),
             Self::RecorderFailed => crate::relay::RECORDING_FAILED.into(),
-            Self::ClientLeft => "session closed.".into(),
+            Self::Fault => "the bastion has a fault. Session closed; tell the operator.".into(),
+            Self::UserLeft => "session closed.".into(),
             Self::TargetLeft => "the target closed the connection.".into(),
         }
     }

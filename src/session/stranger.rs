@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tracing::error;
 
 use super::Bastion;
 use crate::audit::AuditEvent;
@@ -25,12 +24,7 @@ pub async fn note_strangers(mut failed: mpsc::Receiver<FailedLogin>, bastion: Ar
             reason = format!("{reason} ({left_out} other failed logins before it are not listed)");
         }
         let event = AuditEvent::AuthFailed { login, source: source.to_string(), reason };
-        let audit = Arc::clone(&bastion.audit);
-        match tokio::task::spawn_blocking(move || audit.append(&event)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(failure)) => error!(error = %failure, "Cannot write the audit log"),
-            Err(failure) => error!(error = %failure, "Cannot write the audit log"),
-        }
+        bastion.note(event).await;
     }
 }
 
