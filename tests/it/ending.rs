@@ -180,6 +180,24 @@ fn a_stopped_server_says_good_bye_and_records_it() {
 }
 
 #[test]
+fn a_session_killed_while_it_dials_is_recorded_as_such() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let bastion = Bastion::serving(&sshd);
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    bastion.add_target_at("silent", silent.local_addr().unwrap().port(), &sshd.host_key());
+    bastion.set_key(&format!("{}@silent", sshd.account), &sshd.key);
+    let running = bastion.login(&format!("{}@silent", sshd.account)).start(&["-n"], "true");
+    let session = until(LIMIT, "a session", || bastion.sessions().pop());
+    bastion.doorward(&["session", "kill", &session]).ok();
+    let seen = running.wait_with_open_stdin(SOON);
+    assert!(seen.code != Some(0) && seen.err().contains("ended"), "{seen:?}");
+    let row = &bastion.recordings()[0];
+    assert!(row["end"].as_str().unwrap().contains("killed by"), "{row}");
+    assert!(bastion.to(&sshd).run("echo next").out() == "next\n");
+}
+
+#[test]
 fn twenty_sessions_killed_at_random_leave_nothing_but_recordings() {
     require!("sshd", "ssh");
     let sshd = Sshd::start();
