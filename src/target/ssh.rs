@@ -14,6 +14,7 @@ use ssh_key::{Algorithm, HashAlg, PublicKey};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::ledger::fingerprint;
 use crate::model::{AccountName, Program, Terminal};
 use crate::secret::Secret;
 use crate::vault::{Credential, CredentialKind};
@@ -165,10 +166,6 @@ fn host_key_algorithms(pinned: &[PublicKey]) -> Vec<Algorithm> {
         }
     }
     algorithms
-}
-
-fn fingerprint(key: &PublicKey) -> String {
-    key.fingerprint(HashAlg::Sha256).to_string()
 }
 
 /// Connects to `address` (`host:port`) and checks its host key against `pinned`. No credential is involved.

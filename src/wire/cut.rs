@@ -30,11 +30,6 @@ impl Cut {
         self.0.cancel();
     }
 
-    /// Whether it was cut.
-    pub fn is_cut(&self) -> bool {
-        self.0.is_cancelled()
-    }
-
     /// Ready once it is cut.
     pub async fn cut_off(&self) {
         self.0.cancelled().await;
