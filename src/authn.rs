@@ -1,4 +1,4 @@
-//! A key, and the name in the login, become the person whom they prove.
+//! A key, and the name in the login, become the user whom they prove.
 //!
 //! What this module does **not** guard against: it trusts that the caller has seen a signature by the key's
 //! private half. For a key that was only offered, ask `known`, and give nothing for the answer but the chance to
@@ -9,7 +9,7 @@ use std::fmt;
 use crate::ledger::{Ledger, fingerprint};
 use crate::model::UserName;
 
-/// A person, proven by a key. Only `prove` makes one.
+/// A user, proven by a key. Only `prove` makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authenticated {
     user: UserName,
@@ -18,7 +18,7 @@ pub struct Authenticated {
 }
 
 impl Authenticated {
-    /// The person.
+    /// The user.
     pub fn user(&self) -> &UserName {
         &self.user
     }
@@ -28,7 +28,7 @@ impl Authenticated {
         &self.fingerprint
     }
 
-    /// Whether the person is suspended. The key is accepted all the same, so that the refusal can say so.
+    /// Whether the user is suspended. The key is accepted all the same, so that the refusal can say so.
     pub fn suspended(&self) -> bool {
         self.suspended
     }
@@ -42,7 +42,7 @@ pub enum AuthnError {
         /// The key.
         fingerprint: String,
     },
-    /// Somebody else than the person named has it.
+    /// Somebody else than the user named has it.
     NotTheOwner {
         /// The key.
         fingerprint: String,
@@ -66,13 +66,13 @@ impl fmt::Display for AuthnError {
 
 impl std::error::Error for AuthnError {}
 
-/// Says whom `key`, of which the client has proven possession, proves; `named` is the person whom the login names,
+/// Says whom `key`, of which the client has proven possession, proves; `named` is the user whom the login names,
 /// if it names one.
 ///
 /// The destination plays no part: whether a key is accepted tells nothing about targets.
 ///
 /// # Errors
-/// `UnknownKey`, or `NotTheOwner` if the login names another person.
+/// `UnknownKey`, or `NotTheOwner` if the login names another user.
 pub fn prove(ledger: &Ledger, named: Option<&UserName>, key: &ssh_key::PublicKey) -> Result<Authenticated, AuthnError> {
     let fingerprint = fingerprint(key);
     let Some(owner) = ledger.user_by_key(key) else {

@@ -1,7 +1,7 @@
 //! Grants and policy become a `Permit`: the proof, in memory, that a session may be carried now. Pure.
 //!
 //! What this module does **not** guard against: a permit says what held when it was asked for. Whoever keeps one
-//! must end at `until()`, and ask again when grants, persons, targets or policy change.
+//! must end at `until()`, and ask again when grants, users, targets or policy change.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ChannelClass, Destination, GrantId, RuleId, Timestamp, UserName};
 use crate::policy::{Allowed, Decision, DenyReason, PolicyHash, PolicySet, Question, RecordingPolicy, decide};
 
-/// A stored right of one person to one destination, from and until a time.
+/// A stored right of one user to one destination, from and until a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
     /// Its id.
     pub id: GrantId,
-    /// The person.
+    /// The user.
     pub user: UserName,
     /// Where to.
     pub destination: Destination,
@@ -95,7 +95,7 @@ impl Grant {
     }
 }
 
-/// The proof that a session of this person at this destination may be carried now. Only `permit` makes one.
+/// The proof that a session of this user at this destination may be carried now. Only `permit` makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permit {
     user: UserName,
@@ -109,7 +109,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The person.
+    /// The user.
     pub fn user(&self) -> &UserName {
         &self.user
     }
@@ -186,11 +186,11 @@ pub enum Denial {
         /// When it begins.
         from: Timestamp,
     },
-    /// The person is suspended.
+    /// The user is suspended.
     Suspended,
     /// There is no such target.
     UnknownTarget,
-    /// There is no such person, or not any more.
+    /// There is no such user, or not any more.
     UnknownUser,
     /// The question could not be answered, so the answer is no.
     Undecided {
@@ -202,7 +202,7 @@ pub enum Denial {
 impl Denial {
     /// One line for the bastion user: what to do next, and nothing about which targets, accounts or rules exist.
     ///
-    /// A grant that the person had is no news to them, so its end is told.
+    /// A grant that the user had is no news to them, so its end is told.
     pub fn public_text(&self) -> String {
         match self {
             Self::NoRule(_) | Self::NeedsGrant { .. } | Self::UnknownTarget | Self::UnknownUser => {
@@ -241,9 +241,9 @@ impl fmt::Display for Denial {
 
 impl std::error::Error for Denial {}
 
-/// Answers `question` from the rules and from the person's grants.
+/// Answers `question` from the rules and from the user's grants.
 ///
-/// `grants` are those of this person to this destination, of any age; others among them are passed over.
+/// `grants` are those of this user to this destination, of any age; others among them are passed over.
 ///
 /// # Errors
 /// `Denial` says why not. Where several grants do not hold, the one that is most useful to know is named: the

@@ -1,4 +1,4 @@
-//! Stored persons, targets and grants, and the policy in force; asks `grant` for permits.
+//! Stored users, targets and grants, and the policy in force; asks `grant` for permits.
 //!
 //! Everything is read once, at `open`, and answered from memory; each change is durable in the database before
 //! memory shows it. The state's lock keeps other processes out, so that memory and database cannot differ.
@@ -17,14 +17,14 @@ use crate::grant::{Denial, Grant, GrantState, Permit, Revoked, permit};
 use crate::model::{AccountName, ChannelClass, Destination, GrantId, GroupName, TargetName, Timestamp, UserName};
 use crate::policy::{Decision, PolicySet, Question, decide};
 
-/// Keys of one person, and host keys of one target: more are a mistake, and make a value too large for the store.
+/// Keys of one user, and host keys of one target: more are a mistake, and make a value too large for the store.
 const KEYS_MAX: usize = 16;
 /// Bytes of a text that an operator gives: a reason, a label, a key's comment.
 const TEXT_BYTES_MAX: usize = 512;
-/// Labels of one target, accounts of one target, groups of one person.
+/// Labels of one target, accounts of one target, groups of one user.
 const NAMES_MAX: usize = 100;
 
-/// A bastion user: the person.
+/// A bastion user: whoever logs in to the bastion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
@@ -32,13 +32,13 @@ pub struct User {
     pub name: UserName,
     /// The groups that rules name.
     pub groups: BTreeSet<GroupName>,
-    /// The SSH keys that prove the person. A key belongs to one person only.
+    /// The SSH keys that prove the user. A key belongs to one user only.
     pub keys: Vec<UserKey>,
-    /// Since when the person may do nothing.
+    /// Since when the user may do nothing.
     pub suspended: Option<Timestamp>,
 }
 
-/// An SSH public key of a person.
+/// An SSH public key of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserKey {
@@ -161,7 +161,7 @@ pub enum LedgerError {
         /// The name that was asked for.
         name: String,
     },
-    /// Another person has that key.
+    /// Another user has that key.
     KeyTaken {
         /// The key.
         fingerprint: String,
@@ -234,7 +234,7 @@ impl LedgerError {
             Self::Unknown { kind: "target", .. } => Some("`doorward target list` shows what there is"),
             Self::Unknown { kind: "grant", .. } => Some("`doorward grant list --all` shows all grants"),
             Self::Unknown { kind: "key", .. } => Some("`doorward user list --json` shows the fingerprints"),
-            Self::KeyTaken { .. } => Some("a key proves one person: make another one with `ssh-keygen -t ed25519`"),
+            Self::KeyTaken { .. } => Some("a key proves one user: make another one with `ssh-keygen -t ed25519`"),
             Self::BadKey { .. } => Some("give a line of a .pub file, such as `ssh-ed25519 AAAA... name`"),
             Self::BadAddress { .. } => Some("write db1.example.org:22, 10.0.0.5:22 or [fd00::5]:22"),
             Self::Db(_) => Some("`doorward doctor` checks the state"),
@@ -256,7 +256,7 @@ pub enum GrantEffect {
     Opens(BTreeSet<ChannelClass>),
     /// A rule opens everything that a grant could, without one.
     Needless(Decision),
-    /// No rule names this person, target and account.
+    /// No rule names this user, target and account.
     None,
 }
 
@@ -288,7 +288,7 @@ impl Ledger {
     /// Reads everything.
     ///
     /// # Errors
-    /// If the database cannot be read, or two persons have one key.
+    /// If the database cannot be read, or two users have one key.
     pub fn open(db: &Db, policy: PolicySet) -> Result<Self, LedgerError> {
         let tables = Tables { users: db.table("users"), targets: db.table("targets"), grants: db.table("grants") };
         let mut state = State { policy: Some(Arc::new(policy)), ..State::default() };
@@ -329,7 +329,7 @@ impl Ledger {
         self.change(|state| state.policy = Some(Arc::new(policy)));
     }
 
-    /// Whether this person may open such a channel there now.
+    /// Whether this user may open such a channel there now.
     ///
     /// # Errors
     /// `Denial` says why not.
@@ -341,37 +341,37 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Permit, Denial> {
         let state = self.state();
-        let (person, target) = state.parties(user, destination)?;
-        if person.suspended.is_some() {
+        let (stored, target) = state.parties(user, destination)?;
+        if stored.suspended.is_some() {
             return Err(Denial::Suspended);
         }
         let place = (user.clone(), destination.clone());
         let ids = state.by_place.get(&place).into_iter().flatten();
         let grants: Vec<Grant> = ids.filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
-        permit(&state.policy(), &question(person, target, destination, Some(class)), &grants, now)
+        permit(&state.policy(), &question(stored, target, destination, Some(class)), &grants, now)
     }
 
-    /// What the rules say of this person there, whether any channel may be opened; suspension is not looked at.
+    /// What the rules say of this user there, whether any channel may be opened; suspension is not looked at.
     ///
     /// # Errors
-    /// `Denial` if the person or the target does not exist.
+    /// `Denial` if the user or the target does not exist.
     pub fn decision(&self, user: &UserName, destination: &Destination) -> Result<Decision, Denial> {
         let state = self.state();
-        let (person, target) = state.parties(user, destination)?;
-        Ok(decide(&state.policy(), &question(person, target, destination, None)))
+        let (stored, target) = state.parties(user, destination)?;
+        Ok(decide(&state.policy(), &question(stored, target, destination, None)))
     }
 
-    /// What a grant to this person there would do.
+    /// What a grant to this user there would do.
     ///
     /// # Errors
-    /// `Denial` if the person or the target does not exist.
+    /// `Denial` if the user or the target does not exist.
     pub fn grant_effect(&self, user: &UserName, destination: &Destination) -> Result<GrantEffect, Denial> {
         let state = self.state();
-        let (person, target) = state.parties(user, destination)?;
+        let (stored, target) = state.parties(user, destination)?;
         let policy = state.policy();
         let mut opens = BTreeSet::new();
         for class in [ChannelClass::Shell, ChannelClass::Exec] {
-            match decide(&policy, &question(person, target, destination, Some(class))) {
+            match decide(&policy, &question(stored, target, destination, Some(class))) {
                 Decision::NeedsGrant(_) => drop(opens.insert(class)),
                 Decision::Allow(_) | Decision::Deny(_) => {}
             }
@@ -379,37 +379,37 @@ impl Ledger {
         if !opens.is_empty() {
             return Ok(GrantEffect::Opens(opens));
         }
-        Ok(match decide(&policy, &question(person, target, destination, None)) {
+        Ok(match decide(&policy, &question(stored, target, destination, None)) {
             Decision::Deny(_) => GrantEffect::None,
             decision @ (Decision::Allow(_) | Decision::NeedsGrant(_)) => GrantEffect::Needless(decision),
         })
     }
 
-    // Persons.
+    // Users.
 
-    /// All persons, by name.
+    /// All users, by name.
     pub fn users(&self) -> Vec<User> {
         self.state().users.values().map(|(_, user)| user.clone()).collect()
     }
 
-    /// One person.
+    /// One user.
     pub fn user(&self, name: &UserName) -> Option<User> {
         self.state().users.get(name).map(|(_, user)| user.clone())
     }
 
-    /// Whether the key with this fingerprint still belongs to this person.
+    /// Whether the key with this fingerprint still belongs to this user.
     pub fn has_key(&self, name: &UserName, fingerprint: &str) -> bool {
         self.user(name).is_some_and(|user| user.keys.iter().any(|key| key.fingerprint == fingerprint))
     }
 
-    /// The one person whom this key proves.
+    /// The one user whom this key proves.
     pub fn user_by_key(&self, key: &ssh_key::PublicKey) -> Option<User> {
         let state = self.state();
         let owner = state.owners.get(&fingerprint(key))?;
         state.users.get(owner).map(|(_, user)| user.clone())
     }
 
-    /// Adds a person.
+    /// Adds a user.
     ///
     /// # Errors
     /// `Exists`, `KeyTaken`, `TooMuch`, or the database fails.
@@ -417,7 +417,7 @@ impl Ledger {
         self.put_user(user, Expect::New)
     }
 
-    /// Replaces what is known of a person.
+    /// Replaces what is known of a user.
     ///
     /// # Errors
     /// `Unknown`, `KeyTaken`, `TooMuch`, or the database fails.
@@ -437,7 +437,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Removes a person. The grants of that person are revoked first, so that a later one of the same name does
+    /// Removes a user. The grants of that user are revoked first, so that a later one of the same name does
     /// not come into them; their number is returned.
     ///
     /// # Errors
@@ -519,7 +519,7 @@ impl Ledger {
     /// Stores a new grant; whether a rule lets it take effect is `grant_effect`'s question.
     ///
     /// # Errors
-    /// `Unknown` person or target, `Exists`, `TooMuch`, or the database fails.
+    /// `Unknown` user or target, `Exists`, `TooMuch`, or the database fails.
     pub fn add_grant(&self, grant: Grant) -> Result<(), LedgerError> {
         let tables = self.tables();
         at_most("bytes of a reason", grant.reason.len(), TEXT_BYTES_MAX)?;
@@ -573,9 +573,9 @@ impl State {
     }
 
     fn parties(&self, user: &UserName, destination: &Destination) -> Result<(&User, &Target), Denial> {
-        let (_, person) = self.users.get(user).ok_or(Denial::UnknownUser)?;
+        let (_, stored) = self.users.get(user).ok_or(Denial::UnknownUser)?;
         let (_, target) = self.targets.get(&destination.target).ok_or(Denial::UnknownTarget)?;
-        Ok((person, target))
+        Ok((stored, target))
     }
 
     fn check_keys(&self, user: &User) -> Result<(), LedgerError> {
@@ -625,14 +625,14 @@ impl Expect {
 }
 
 fn question<'a>(
-    person: &'a User,
+    stored: &'a User,
     target: &'a Target,
     destination: &'a Destination,
     channel: Option<ChannelClass>,
 ) -> Question<'a> {
     Question {
-        user: &person.name,
-        groups: &person.groups,
+        user: &stored.name,
+        groups: &stored.groups,
         target: &target.name,
         labels: &target.labels,
         account: &destination.account,

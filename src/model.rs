@@ -97,7 +97,7 @@ fn account_rest(c: char) -> bool {
 }
 
 name!(
-    /// A bastion user: the person.
+    /// A bastion user: whoever logs in to the bastion.
     UserName, "user", 32, lower, lower_rest,
     "use 1 to 32 of a-z 0-9 . _ -, the first a letter or digit"
 );
@@ -147,7 +147,7 @@ impl SessionId {
 pub struct Destination {
     /// The identity on the target.
     pub account: AccountName,
-    /// The machine.
+    /// The target.
     pub target: TargetName,
 }
 
@@ -194,14 +194,14 @@ impl From<Destination> for String {
 /// `+` parts the user because `scp` splits its argument at the first `:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
-    /// A destination; the person is named, or known from the proven key.
+    /// A destination; the user is named, or known from the proven key.
     Destination {
-        /// The person, where the login names one.
+        /// The user, where the login names one.
         user: Option<UserName>,
         /// Where to.
         destination: Destination,
     },
-    /// The person alone.
+    /// The user alone.
     User(UserName),
 }
 
@@ -223,7 +223,7 @@ impl Login {
         Ok(Self::Destination { user, destination })
     }
 
-    /// The person whom the login names, if any.
+    /// The user whom the login names, if any.
     pub fn user(&self) -> Option<&UserName> {
         match self {
             Self::Destination { user, .. } => user.as_ref(),

@@ -18,47 +18,47 @@ use crate::session::LiveSession;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// Adds a person.
+    /// Adds a user.
     UserAdd {
         /// The name.
         user: UserName,
         /// The groups.
         groups: BTreeSet<GroupName>,
     },
-    /// Replaces a person's groups.
+    /// Replaces a user's groups.
     UserSet {
-        /// The person.
+        /// The user.
         user: UserName,
         /// All groups from now on.
         groups: BTreeSet<GroupName>,
     },
-    /// Lists persons.
+    /// Lists users.
     UserList {},
-    /// Bars a person and ends what they do.
+    /// Bars a user and ends what they do.
     UserSuspend {
-        /// The person.
+        /// The user.
         user: UserName,
     },
-    /// Lets a suspended person in again.
+    /// Lets a suspended user in again.
     UserResume {
-        /// The person.
+        /// The user.
         user: UserName,
     },
-    /// Removes a person, their grants and their live sessions.
+    /// Removes a user, their grants and their live sessions.
     UserRemove {
-        /// The person.
+        /// The user.
         user: UserName,
     },
-    /// Adds a key to a person.
+    /// Adds a key to a user.
     UserKeyAdd {
-        /// The person.
+        /// The user.
         user: UserName,
         /// A line of a `.pub` file.
         key: String,
     },
-    /// Takes a key from a person.
+    /// Takes a key from a user.
     UserKeyRemove {
-        /// The person.
+        /// The user.
         user: UserName,
         /// `SHA256:...`
         fingerprint: String,
@@ -82,7 +82,7 @@ pub enum Request {
         /// Which one.
         target: TargetName,
     },
-    /// Asks the machine for its host keys; changes nothing.
+    /// Asks the target for its host keys; changes nothing.
     TargetScan {
         /// Which one.
         target: TargetName,
@@ -101,9 +101,9 @@ pub enum Request {
         /// Whose.
         destination: Destination,
     },
-    /// Gives a person a right for some time.
+    /// Gives a user a right for some time.
     GrantAdd {
-        /// The person.
+        /// The user.
         user: UserName,
         /// Where to.
         destination: Destination,
@@ -160,9 +160,9 @@ pub enum Request {
         /// What `InventoryDiff` said. If the state has changed since, nothing is done.
         expected: Vec<Change>,
     },
-    /// What a person needs to know to connect.
+    /// What a user needs to know to connect.
     ClientConfig {
-        /// The person.
+        /// The user.
         user: UserName,
     },
     /// Looks at state, clock and disk.
@@ -242,7 +242,7 @@ pub enum Reply {
     HostKeys {
         /// Where they were found.
         address: String,
-        /// What the machine showed.
+        /// What the target showed.
         found: Vec<HostKey>,
         /// What is pinned now.
         pinned: Vec<HostKey>,
@@ -283,13 +283,13 @@ pub enum Reply {
     },
     /// To `ClientConfig`.
     ClientConfig {
-        /// The person.
+        /// The user.
         user: UserName,
         /// The bastion's addresses, as configured.
         listen: Vec<String>,
         /// The bastion's host key in OpenSSH form.
         host_key: String,
-        /// Where the person may go, with or without a grant.
+        /// Where the user may go, with or without a grant.
         destinations: Vec<Destination>,
     },
     /// To `Doctor`.
@@ -361,9 +361,9 @@ pub struct SessionRow {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordingFilter {
-    /// Only of this person.
+    /// Only of this user.
     pub user: Option<UserName>,
-    /// Only of this machine.
+    /// Only of this target.
     pub target: Option<TargetName>,
     /// Only those that started at this time or later.
     pub since: Option<Timestamp>,
@@ -374,7 +374,7 @@ pub struct RecordingFilter {
 pub struct RecordingRow {
     /// The session.
     pub id: SessionId,
-    /// The person.
+    /// The user.
     pub user: UserName,
     /// Where to.
     pub destination: Destination,

@@ -22,7 +22,7 @@ impl Admin {
             return Err(AdminError::StateChanged);
         }
         let ledger = &self.parts.ledger;
-        // A key that goes from one person to another must leave the first before the second may have it.
+        // A key that goes from one user to another must leave the first before the second may have it.
         for (user, novelty) in &plan.users {
             if let (Novelty::Known, Some(mut old)) = (novelty, ledger.user(&user.name)) {
                 let before = old.keys.len();

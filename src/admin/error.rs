@@ -25,7 +25,7 @@ pub enum AdminError {
     Vault(VaultError),
     /// The recording cannot be read.
     Store(StoreError),
-    /// There is no such person or target.
+    /// There is no such user or target.
     Parties(Denial),
     /// No rule would let the grant take effect.
     NoRule {
@@ -57,7 +57,7 @@ pub enum AdminError {
         /// Which one.
         session: SessionId,
     },
-    /// The machine did not show its host keys.
+    /// The target did not show its host keys.
     Scan {
         /// Which one.
         target: TargetName,
@@ -153,7 +153,7 @@ impl AdminError {
             Self::Policy(_) => one("`doorward check` tries the files without a server"),
             Self::Vault(error) => error.hint().into_iter().collect(),
             Self::NoSession { .. } => one("`doorward session list` shows the live ones"),
-            Self::Scan { .. } => one("look at the address (`doorward target list`), and that the machine is up"),
+            Self::Scan { .. } => one("look at the address (`doorward target list`), and that the target is up"),
             Self::StateChanged => one("run the command again and look at the new difference"),
             Self::Store(_) | Self::Parties(_) | Self::Needless { .. } | Self::Inventory(_) | Self::NoRandomness => {
                 Vec::new()

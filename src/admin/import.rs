@@ -181,7 +181,7 @@ fn csv_rows(text: &str) -> Vec<(usize, Vec<String>)> {
 
 /// Reads authorized_keys (sshd(8), "AUTHORIZED_KEYS FILE FORMAT").
 ///
-/// All keys go to `user`; without one, each goes to the person named before the `@` of its comment. Options such
+/// All keys go to `user`; without one, each goes to the user named before the `@` of its comment. Options such
 /// as `from=` are not taken over, and a key that has some is skipped: without them it would open more.
 pub fn authorized_keys(text: &str, user: Option<&UserName>, groups: &BTreeSet<GroupName>) -> Import {
     let mut import = Import::default();

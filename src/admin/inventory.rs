@@ -1,6 +1,6 @@
 //! Inventories: what users and targets there shall be, and how that differs from what there is. Pure.
 //!
-//! An inventory names part of the world. What it names of a person or target is made exactly so; what it does not
+//! An inventory names part of the world. What it names of a user or target is made exactly so; what it does not
 //! name stays. It holds no secrets.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use crate::policy::document::{Document, Faults, Node, Table};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inventory {
-    /// Persons.
+    /// Users.
     pub users: BTreeMap<UserName, UserEntry>,
     /// Groups whose members are exactly these.
     pub groups: BTreeMap<GroupName, BTreeSet<UserName>>,
@@ -25,7 +25,7 @@ pub struct Inventory {
     pub targets: BTreeMap<TargetName, TargetEntry>,
 }
 
-/// A person in an inventory; what is `None` stays as it is.
+/// A user in an inventory; what is `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserEntry {
@@ -82,7 +82,7 @@ impl fmt::Display for Change {
 /// How to come from what there is to what there shall be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Persons as they shall be, and whether each is new.
+    /// Users as they shall be, and whether each is new.
     pub users: Vec<(User, Novelty)>,
     /// Targets as they shall be, and whether each is new.
     pub targets: Vec<(Target, Novelty)>,
@@ -163,7 +163,7 @@ impl Inventory {
     fn plan_users(&self, users: &[User], now: Timestamp, plan: &mut Plan, faults: &mut Vec<Contradiction>) {
         let known: BTreeMap<_, _> = users.iter().map(|user| (&user.name, user)).collect();
         let members = self.groups.values().flatten();
-        // A person who is in a listed group and not in its list loses it, named or not.
+        // A user who is in a listed group and not in its list loses it, named or not.
         let leaving = users.iter().filter(|user| user.groups.iter().any(|group| self.groups.contains_key(group)));
         let named: BTreeSet<&UserName> =
             self.users.keys().chain(members).chain(leaving.map(|user| &user.name)).collect();

@@ -1,4 +1,4 @@
-//! Sessions, recordings, and what a person needs to connect.
+//! Sessions, recordings, and what a user needs to connect.
 
 use std::collections::BTreeSet;
 

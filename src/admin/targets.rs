@@ -8,7 +8,7 @@ use crate::ledger::{LedgerError, Target, fingerprint, plain, public_key};
 use crate::model::{Destination, TargetName};
 use crate::vault::{SecretInfo, SecretValue};
 
-/// How long a machine may take to show its host keys.
+/// How long a target may take to show its host keys.
 const SCAN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Admin {

@@ -1,4 +1,4 @@
-//! Persons and their keys.
+//! Users and their keys.
 
 use std::collections::BTreeSet;
 

@@ -30,7 +30,7 @@ pub enum AuditEvent {
     SessionStart {
         /// Its id.
         session: SessionId,
-        /// The person.
+        /// The user.
         user: UserName,
         /// Where to.
         destination: Destination,
@@ -40,7 +40,7 @@ pub enum AuditEvent {
         grant: Option<GrantId>,
         /// Hash of the policy set that was asked.
         policy: String,
-        /// The person's address.
+        /// The user's address.
         #[serde(serialize_with = "bounded_text")]
         source: String,
         /// Fingerprint of the key that was proven.
@@ -62,18 +62,18 @@ pub enum AuditEvent {
         /// Its id.
         session: SessionId,
     },
-    /// A person who proved their key got no session.
+    /// A user who proved their key got no session.
     #[serde(rename = "session.refused")]
     SessionRefused {
-        /// The person.
+        /// The user.
         user: UserName,
         /// The login name as it came.
         #[serde(serialize_with = "bounded_text")]
         login: String,
-        /// The person's address.
+        /// The user's address.
         #[serde(serialize_with = "bounded_text")]
         source: String,
-        /// Why, in full: more than the person was told.
+        /// Why, in full: more than the user was told.
         #[serde(serialize_with = "bounded_text")]
         reason: String,
     },
@@ -95,9 +95,9 @@ pub enum AuditEvent {
     ChannelRefused {
         /// The session, if there is one yet.
         session: Option<SessionId>,
-        /// The person.
+        /// The user.
         user: UserName,
-        /// The person's address.
+        /// The user's address.
         #[serde(serialize_with = "bounded_text")]
         source: String,
         /// What was asked for.
@@ -109,7 +109,7 @@ pub enum AuditEvent {
     GrantAdd {
         /// Its id.
         grant: GrantId,
-        /// The person.
+        /// The user.
         user: UserName,
         /// Where to.
         destination: Destination,

@@ -120,11 +120,11 @@ pub struct Header {
 pub struct Facts {
     /// The session.
     pub session: SessionId,
-    /// The person.
+    /// The user.
     pub user: UserName,
     /// The identity on the target.
     pub account: AccountName,
-    /// The machine.
+    /// The target.
     pub target: TargetName,
     /// The grant, where the rule requires one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -62,11 +62,11 @@ pub(super) enum Command {
         /// The target.
         target: TargetName,
     },
-    /// Ask the machine for its host keys, show their fingerprints, and pin them once confirmed.
+    /// Ask the target for its host keys, show their fingerprints, and pin them once confirmed.
     Scan {
         /// The target.
         target: TargetName,
-        /// Pin without asking, if the machine shows exactly this key; repeat it for more. For scripts.
+        /// Pin without asking, if the target shows exactly this key; repeat it for more. For scripts.
         #[arg(long = "yes-fingerprint", value_name = "SHA256:...")]
         fingerprints: Vec<String>,
         #[command(flatten)]
@@ -192,7 +192,7 @@ fn scan(desk: &Desk, target: TargetName, confirmed: &[String], form: Form) -> Re
         return Ok(());
     }
     if !pinned.is_empty() && !found.iter().any(|key| pinned.contains(key)) {
-        eprintln!("WARNING: none of these is pinned: the machine was reinstalled, or another one answers in its place");
+        eprintln!("WARNING: none of these is pinned: the target was reinstalled, or another one answers in its place");
     }
     let keys: Vec<HostKey> = if confirmed.is_empty() {
         let question = format!("Do these fingerprints match what `{target}` itself shows? Pin them?");
@@ -210,7 +210,7 @@ fn chosen(found: &[HostKey], confirmed: &[String]) -> Result<Vec<HostKey>, CliEr
     let one = |fingerprint: &String| {
         let key = found.iter().find(|key| key.fingerprint == *fingerprint);
         key.cloned().ok_or_else(|| {
-            CliError::failed(format!("the machine does not show {fingerprint}; nothing was pinned"))
+            CliError::failed(format!("the target does not show {fingerprint}; nothing was pinned"))
                 .hint("another machine may answer in its place: find out before anything else")
         })
     };

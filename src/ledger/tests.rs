@@ -7,22 +7,22 @@ const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQ
 #[test]
 fn a_key_that_another_user_has_is_refused() {
     let ledger = ledger(&Db::in_memory().unwrap());
-    ledger.add_user(person("alice", &[KEY])).unwrap();
-    let error = ledger.add_user(person("bob", &[KEY])).unwrap_err();
+    ledger.add_user(user("alice", &[KEY])).unwrap();
+    let error = ledger.add_user(user("bob", &[KEY])).unwrap_err();
     assert!(matches!(error, LedgerError::KeyTaken { ref owner, .. } if owner.as_str() == "alice"), "{error:?}");
-    ledger.add_user(person("bob", &[OTHER])).unwrap();
-    let error = ledger.set_user(person("bob", &[OTHER, KEY])).unwrap_err();
+    ledger.add_user(user("bob", &[OTHER])).unwrap();
+    let error = ledger.set_user(user("bob", &[OTHER, KEY])).unwrap_err();
     assert!(matches!(error, LedgerError::KeyTaken { .. }));
     // Once the first has given it up, the second may have it.
-    ledger.set_user(person("alice", &[])).unwrap();
-    ledger.set_user(person("bob", &[OTHER, KEY])).unwrap();
+    ledger.set_user(user("alice", &[])).unwrap();
+    ledger.set_user(user("bob", &[OTHER, KEY])).unwrap();
     assert_eq!(ledger.user_by_key(&public_key(KEY).unwrap()).unwrap().name.as_str(), "bob");
 }
 
 #[test]
 fn a_key_proves_its_owner_whatever_its_comment() {
     let ledger = ledger(&Db::in_memory().unwrap());
-    ledger.add_user(person("alice", &[KEY])).unwrap();
+    ledger.add_user(user("alice", &[KEY])).unwrap();
     let bare = KEY.rsplit_once(' ').unwrap().0;
     assert_eq!(ledger.user_by_key(&public_key(bare).unwrap()).unwrap().name.as_str(), "alice");
     assert_eq!(ledger.user_by_key(&public_key(OTHER).unwrap()), None);
@@ -31,10 +31,10 @@ fn a_key_proves_its_owner_whatever_its_comment() {
 #[test]
 fn a_suspended_user_gets_no_permit() {
     let ledger = ledger(&Db::in_memory().unwrap());
-    ledger.add_user(person("alice", &[KEY])).unwrap();
-    ledger.add_target(machine("db1")).unwrap();
+    ledger.add_user(user("alice", &[KEY])).unwrap();
+    ledger.add_target(target("db1")).unwrap();
     assert!(ask(&ledger).is_ok());
-    ledger.set_user(User { suspended: Some(time(1)), ..person("alice", &[KEY]) }).unwrap();
+    ledger.set_user(User { suspended: Some(time(1)), ..user("alice", &[KEY]) }).unwrap();
     assert_eq!(ask(&ledger), Err(Denial::Suspended));
 }
 
@@ -42,7 +42,7 @@ fn a_suspended_user_gets_no_permit() {
 fn unknown_users_and_targets_get_no_permit() {
     let ledger = ledger(&Db::in_memory().unwrap());
     assert_eq!(ask(&ledger), Err(Denial::UnknownUser));
-    ledger.add_user(person("alice", &[])).unwrap();
+    ledger.add_user(user("alice", &[])).unwrap();
     assert_eq!(ask(&ledger), Err(Denial::UnknownTarget));
 }
 
@@ -50,22 +50,22 @@ fn unknown_users_and_targets_get_no_permit() {
 fn everything_is_there_after_a_new_start() {
     let db = Db::in_memory().unwrap();
     let before = ledger(&db);
-    before.add_user(person("alice", &[KEY])).unwrap();
-    before.add_target(machine("db1")).unwrap();
+    before.add_user(user("alice", &[KEY])).unwrap();
+    before.add_target(target("db1")).unwrap();
     before.add_grant(grant("g-1")).unwrap();
     before.revoke_grant(&GrantId::parse("g-1").unwrap(), revoked()).unwrap();
     let after = ledger(&db);
     assert_eq!(after.users(), before.users());
     assert_eq!(after.targets(), before.targets());
     assert_eq!(after.grants(), before.grants());
-    assert!(matches!(after.add_user(person("bob", &[KEY])), Err(LedgerError::KeyTaken { .. })));
+    assert!(matches!(after.add_user(user("bob", &[KEY])), Err(LedgerError::KeyTaken { .. })));
 }
 
 #[test]
 fn a_revoked_grant_stays_revoked() {
     let ledger = ledger(&Db::in_memory().unwrap());
-    ledger.add_user(person("alice", &[])).unwrap();
-    ledger.add_target(machine("db1")).unwrap();
+    ledger.add_user(user("alice", &[])).unwrap();
+    ledger.add_target(target("db1")).unwrap();
     ledger.add_grant(grant("g-1")).unwrap();
     let id = GrantId::parse("g-1").unwrap();
     ledger.revoke_grant(&id, revoked()).unwrap();
@@ -77,7 +77,7 @@ fn a_revoked_grant_stays_revoked() {
 fn a_grant_names_a_user_and_a_target_that_exist() {
     let ledger = ledger(&Db::in_memory().unwrap());
     assert!(matches!(ledger.add_grant(grant("g-1")), Err(LedgerError::Unknown { kind: "user", .. })));
-    ledger.add_user(person("alice", &[])).unwrap();
+    ledger.add_user(user("alice", &[])).unwrap();
     assert!(matches!(ledger.add_grant(grant("g-1")), Err(LedgerError::Unknown { kind: "target", .. })));
 }
 
@@ -112,12 +112,12 @@ fn ask(ledger: &Ledger) -> Result<(), Denial> {
     ledger.permit(&UserName::parse("alice").unwrap(), &destination, ChannelClass::Shell, time(5)).map(drop)
 }
 
-fn person(name: &str, keys: &[&str]) -> User {
+fn user(name: &str, keys: &[&str]) -> User {
     let keys = keys.iter().map(|key| UserKey::parse(key, time(0)).unwrap()).collect();
     User { name: UserName::parse(name).unwrap(), groups: BTreeSet::new(), keys, suspended: None }
 }
 
-fn machine(name: &str) -> Target {
+fn target(name: &str) -> Target {
     Target {
         name: TargetName::parse(name).unwrap(),
         address: "10.0.0.5:22".to_owned(),

@@ -6,18 +6,18 @@ use std::fmt;
 use super::{Accounts, GrantNeed, Place, PolicySet, RecordingPolicy, Rule, Who};
 use crate::model::{AccountName, ChannelClass, GroupName, RuleId, TargetName, UserName};
 
-/// May this person open this channel to this account on this target?
+/// May this user open this channel to this account on this target?
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
-    /// The person.
+    /// The user.
     pub user: &'a UserName,
-    /// The person's groups, now.
+    /// The user's groups, now.
     pub groups: &'a BTreeSet<GroupName>,
-    /// The machine.
+    /// The target.
     pub target: &'a TargetName,
-    /// The machine's labels, now.
+    /// The target's labels, now.
     pub labels: &'a BTreeMap<String, String>,
-    /// The identity on the machine.
+    /// The identity on the target.
     pub account: &'a AccountName,
     /// The channel; `None` asks whether any may be opened.
     pub channel: Option<ChannelClass>,
@@ -29,7 +29,7 @@ pub struct Question<'a> {
 pub enum Decision {
     /// Allowed as it stands.
     Allow(Allowed),
-    /// Allowed while a grant of this person to this destination holds.
+    /// Allowed while a grant of this user to this destination holds.
     NeedsGrant(Allowed),
     /// Refused.
     Deny(DenyReason),
@@ -42,7 +42,7 @@ pub struct Allowed {
     pub rule: RuleId,
     /// The file it stands in.
     pub file: String,
-    /// The channels open to this person at this destination, without a grant (`Allow`) or with one (`NeedsGrant`).
+    /// The channels open to this user at this destination, without a grant (`Allow`) or with one (`NeedsGrant`).
     pub channels: BTreeSet<ChannelClass>,
     /// The strictest recording of all rules that match, whether they decided or not.
     pub recording: RecordingPolicy,
@@ -51,7 +51,7 @@ pub struct Allowed {
 /// Why policy refuses. For the operator: a bastion user is told neither.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DenyReason {
-    /// No rule names this person, target and account together.
+    /// No rule names this user, target and account together.
     NoRule,
     /// Rules do, but none of them opens this channel.
     NoRuleForChannel(ChannelClass),
@@ -106,7 +106,7 @@ fn channels<'r>(rules: impl Iterator<Item = &'r &'r Rule>) -> BTreeSet<ChannelCl
 }
 
 impl Rule {
-    /// Whether the rule is about this person, target and account.
+    /// Whether the rule is about this user, target and account.
     fn covers(&self, question: &Question<'_>) -> bool {
         self.who.covers(question) && self.place.covers(question) && self.accounts.covers(question)
     }

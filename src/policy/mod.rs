@@ -144,12 +144,12 @@ impl<T: Ord> Names<T> {
     }
 }
 
-/// A rule's `who`: a person matches by name **or** by one of the groups.
+/// A rule's `who`: a user matches by name **or** by one of the groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Who {
-    /// Persons by name.
+    /// Users by name.
     pub users: Names<UserName>,
-    /// Groups of persons.
+    /// Groups of users.
     pub groups: BTreeSet<GroupName>,
 }
 
@@ -165,7 +165,7 @@ pub struct Place {
 /// A rule's `accounts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accounts {
-    /// Whether `"$user"` is in the list: the account that is called as the person is.
+    /// Whether `"$user"` is in the list: the account that is called as the user is.
     pub own: bool,
     /// Accounts by name.
     pub named: BTreeSet<AccountName>,

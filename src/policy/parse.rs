@@ -159,7 +159,7 @@ fn read_labels(node: &Node<'_>, faults: &mut Faults) -> Option<BTreeMap<String, 
 fn read_accounts(node: &Node<'_>, faults: &mut Faults) -> Option<Accounts> {
     let items = faults.keep(node.filled_list())?;
     let (own, named): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.as_str() == Some("$user"));
-    let named = parse_all(&named, AccountName::parse, "name each account; \"$user\" is the person's own name", faults)?;
+    let named = parse_all(&named, AccountName::parse, "name each account; \"$user\" is the user's own name", faults)?;
     Some(Accounts { own: !own.is_empty(), named })
 }
 

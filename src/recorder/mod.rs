@@ -80,11 +80,11 @@ pub trait Reserve: fmt::Debug + Send + Sync {
 pub struct SessionFacts {
     /// Made by `new_session_id`.
     pub id: SessionId,
-    /// The key that proved who the person is.
+    /// The key that proved who the user is.
     pub key_fingerprint: String,
     /// Where the target is.
     pub target_address: String,
-    /// Where the person came from.
+    /// Where the user came from.
     pub source: String,
     /// When.
     pub started: Timestamp,

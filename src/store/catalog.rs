@@ -24,9 +24,9 @@ pub struct Catalog {
 /// Which recordings to list; nothing set means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only of this person.
+    /// Only of this user.
     pub user: Option<UserName>,
-    /// Only of this machine.
+    /// Only of this target.
     pub target: Option<TargetName>,
     /// Only those that started at this time or later.
     pub since: Option<Timestamp>,
@@ -65,7 +65,7 @@ pub enum End {
 pub struct Summary {
     /// The session.
     pub session: SessionId,
-    /// The person.
+    /// The user.
     pub user: UserName,
     /// Where to.
     pub destination: Destination,
