@@ -82,7 +82,7 @@ pub fn prove(ledger: &Ledger, named: Option<&UserName>, key: &ssh_key::PublicKey
         Some(named) if *named != owner.name => {
             Err(AuthnError::NotTheOwner { fingerprint, named: named.clone(), owner: owner.name })
         }
-        Some(_) | None => Ok(Authenticated { user: owner.name, fingerprint, suspended: owner.suspended.is_some() }),
+        Some(_) | None => Ok(Authenticated { user: owner.name, fingerprint, suspended: owner.suspended_at.is_some() }),
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
         let ledger = Ledger::open(&Db::in_memory().unwrap(), PolicySet::empty()).unwrap();
         let keys = vec![UserKey::parse(KEY, Timestamp::from_millis(0)).unwrap()];
         let name = UserName::parse("alice").unwrap();
-        ledger.add_user(User { name, groups: BTreeSet::new(), keys, suspended }).unwrap();
+        ledger.add_user(User { name, groups: BTreeSet::new(), keys, suspended_at: suspended }).unwrap();
         ledger
     }
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use crate::home::Home;
 use crate::listener::EnvPattern;
 use crate::policy::document::{Document, Faults, Node, Table};
 use crate::policy::{Fault, PolicyFile};
@@ -249,7 +250,7 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
     let target = section(&mut root, "target", faults, read_target);
     let recording = section(&mut root, "recording", faults, read_recording);
     let admin = section(&mut root, "admin", faults, |table, faults| read_admin(table, base, faults));
-    let socket = admin.1.unwrap_or_else(|| data.join("admin.sock"));
+    let socket = admin.1.unwrap_or_else(|| Home::admin_socket(&data));
     if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
         let message = format!("the path `{}` is too long for a socket", socket.display());
         let hint = format!("set [admin] socket to a path of at most {SOCKET_PATH_BYTES_MAX} bytes");

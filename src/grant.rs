@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ChannelClass, Destination, GrantId, RuleId, Timestamp, UserName};
+use crate::model::{Destination, GrantId, RuleId, Timestamp, UserName};
 use crate::policy::{Allowed, Decision, DenyReason, PolicyHash, PolicySet, Question, RecordingPolicy, decide};
 
 /// A stored right of one user to one destination, from and until a time.
@@ -44,7 +44,8 @@ pub struct Revoked {
     /// When.
     pub at: Timestamp,
     /// Why, if it was said.
-    pub why: Option<String>,
+    #[serde(alias = "why")]
+    pub reason: Option<String>,
 }
 
 /// Where a grant stands at some moment.
@@ -100,9 +101,7 @@ impl Grant {
 pub struct Permit {
     user: UserName,
     destination: Destination,
-    class: Option<ChannelClass>,
     rule: RuleId,
-    file: String,
     policy_hash: PolicyHash,
     grant: Option<Grant>,
     recording: RecordingPolicy,
@@ -119,19 +118,9 @@ impl Permit {
         &self.destination
     }
 
-    /// The channel that was asked for; `None` if the question was whether any may be opened.
-    pub fn class(&self) -> Option<ChannelClass> {
-        self.class
-    }
-
     /// The rule that allowed it.
     pub fn rule(&self) -> &RuleId {
         &self.rule
-    }
-
-    /// The policy file of that rule.
-    pub fn file(&self) -> &str {
-        &self.file
     }
 
     /// The hash of the policy set that was asked.
@@ -265,9 +254,7 @@ pub fn permit(set: &PolicySet, question: &Question<'_>, grants: &[Grant], now: T
     Ok(Permit {
         user: question.user.clone(),
         destination,
-        class: question.channel,
         rule: allowed.rule,
-        file: allowed.file,
         policy_hash: set.hash().clone(),
         grant,
         recording: allowed.recording,
@@ -412,7 +399,7 @@ mod tests {
     }
 
     fn revoked(mut grant: Grant, at: i64) -> Grant {
-        grant.revoked = Some(Revoked { by: "uid 0".to_owned(), at: Timestamp::from_millis(at), why: None });
+        grant.revoked = Some(Revoked { by: "uid 0".to_owned(), at: Timestamp::from_millis(at), reason: None });
         grant
     }
 }

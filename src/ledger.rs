@@ -35,7 +35,8 @@ pub struct User {
     /// The SSH keys that prove the user. A key belongs to one user only.
     pub keys: Vec<UserKey>,
     /// Since when the user may do nothing.
-    pub suspended: Option<Timestamp>,
+    #[serde(alias = "suspended")]
+    pub suspended_at: Option<Timestamp>,
 }
 
 /// An SSH public key of a user.
@@ -47,7 +48,8 @@ pub struct UserKey {
     /// `SHA256:` and base64, as `ssh-keygen -l` shows it.
     pub fingerprint: String,
     /// When it was added.
-    pub added: Timestamp,
+    #[serde(alias = "added")]
+    pub created: Timestamp,
     /// The comment that came with it.
     pub comment: String,
 }
@@ -57,11 +59,11 @@ impl UserKey {
     ///
     /// # Errors
     /// `LedgerError::BadKey` if it is not a public key.
-    pub fn parse(line: &str, added: Timestamp) -> Result<Self, LedgerError> {
+    pub fn parse(line: &str, created: Timestamp) -> Result<Self, LedgerError> {
         let parsed = public_key(line)?;
         let comment: String = String::from_utf8_lossy(parsed.comment().as_ref()).into_owned();
         let comment = comment.chars().filter(|c| !c.is_control()).take(TEXT_BYTES_MAX / 4).collect();
-        Ok(Self { key: plain(&parsed)?, fingerprint: fingerprint(&parsed), added, comment })
+        Ok(Self { key: plain(&parsed)?, fingerprint: fingerprint(&parsed), created, comment })
     }
 }
 
@@ -79,17 +81,6 @@ pub struct Target {
     pub host_keys: Vec<String>,
     /// Accounts that are known to be there. For listings: rules decide which may be used.
     pub accounts: BTreeSet<AccountName>,
-}
-
-impl Target {
-    /// Fingerprints of the pinned host keys, with their algorithms.
-    pub fn host_key_fingerprints(&self) -> Vec<String> {
-        let shown = |text: &String| {
-            public_key(text)
-                .map_or_else(|_| "unreadable".to_owned(), |key| format!("{} {}", key.algorithm(), fingerprint(&key)))
-        };
-        self.host_keys.iter().map(shown).collect()
-    }
 }
 
 /// Reads a public key in OpenSSH form.
@@ -342,7 +333,7 @@ impl Ledger {
     ) -> Result<Permit, Denial> {
         let state = self.state();
         let (stored, target) = state.parties(user, destination)?;
-        if stored.suspended.is_some() {
+        if stored.suspended_at.is_some() {
             return Err(Denial::Suspended);
         }
         let place = (user.clone(), destination.clone());

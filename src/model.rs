@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidName {
-    /// What was being parsed: `user`, `target`, ...
+    /// What was being parsed: `user name`, `grant id`, ...
     pub kind: &'static str,
     /// What is wrong with it, and what is allowed.
     pub why: &'static str,
@@ -20,7 +20,7 @@ pub struct InvalidName {
 
 impl fmt::Display for InvalidName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a valid {} name: {}", self.kind, self.why)
+        write!(f, "not a valid {}: {}", self.kind, self.why)
     }
 }
 
@@ -98,27 +98,27 @@ fn account_rest(c: char) -> bool {
 
 name!(
     /// A bastion user: whoever logs in to the bastion.
-    UserName, "user", 32, lower, lower_rest,
+    UserName, "user name", 32, lower, lower_rest,
     "use 1 to 32 of a-z 0-9 . _ -, the first a letter or digit"
 );
 name!(
     /// A group of bastion users.
-    GroupName, "group", 64, lower, lower_rest,
+    GroupName, "group name", 64, lower, lower_rest,
     "use 1 to 64 of a-z 0-9 . _ -, the first a letter or digit"
 );
 name!(
     /// A machine reached through the bastion.
-    TargetName, "target", 63, lower, lower_rest,
+    TargetName, "target name", 63, lower, lower_rest,
     "use 1 to 63 of a-z 0-9 . _ -, the first a letter or digit"
 );
 name!(
     /// An identity on a target.
-    AccountName, "account", 64, account_first, account_rest,
+    AccountName, "account name", 64, account_first, account_rest,
     "use 1 to 64 of A-Z a-z 0-9 . _ - $, the first a letter, digit or _"
 );
 name!(
     /// A rule's id, unique over all policy files.
-    RuleId, "rule", 64, lower, lower_rest,
+    RuleId, "rule id", 64, lower, lower_rest,
     "use 1 to 64 of a-z 0-9 . _ -, the first a letter or digit"
 );
 name!(

@@ -86,7 +86,7 @@ pub struct SecretInfo {
     /// From 1; grows with every change, over removals too.
     pub version: u32,
     /// When this version was stored.
-    pub set_at: Timestamp,
+    pub created: Timestamp,
     /// The private key's, as `ssh-keygen -l` shows it.
     pub fingerprint: Option<String>,
 }
@@ -220,7 +220,7 @@ impl Vault {
         for (name, _, Entry { version, at, secret }) in self.secrets.list("").map_err(VaultError::Db)? {
             let Some(Stored { kind, fingerprint, .. }) = secret else { continue };
             let destination = Destination::parse(&name).map_err(|_| VaultError::Altered(name))?;
-            found.push(SecretInfo { destination, kind, version, set_at: at, fingerprint });
+            found.push(SecretInfo { destination, kind, version, created: at, fingerprint });
         }
         Ok(found)
     }

@@ -8,9 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::inventory::{Change, Inventory};
 use crate::grant::{Grant, GrantState};
 use crate::ledger::{Target, User};
-use crate::model::{AccountName, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, Timestamp, UserName};
+use crate::model::{
+    AccountName, ChannelClass, ChannelNumber, Destination, GrantId, GroupName, RuleId, SessionId, TargetName,
+    Timestamp, UserName,
+};
 use crate::secret::Secret;
-use crate::session::LiveSession;
 
 /// A request of an operator.
 ///
@@ -24,6 +26,8 @@ pub enum Request {
         user: UserName,
         /// The groups.
         groups: BTreeSet<GroupName>,
+        /// Lines of `.pub` files. If one of them cannot be taken, the user is not added.
+        keys: Vec<String>,
     },
     /// Replaces a user's groups.
     UserSet {
@@ -125,12 +129,15 @@ pub enum Request {
         /// Which one.
         grant: GrantId,
         /// Why.
-        why: Option<String>,
+        reason: Option<String>,
     },
     /// Reads the policy files again and judges live sessions by them.
     PolicyReload {},
     /// Lists live sessions.
-    SessionList {},
+    SessionList {
+        /// Which ones.
+        filter: SessionFilter,
+    },
     /// Ends a live session.
     SessionKill {
         /// Which one.
@@ -139,7 +146,7 @@ pub enum Request {
     /// Lists recordings.
     RecordingList {
         /// Which ones.
-        filter: RecordingFilter,
+        filter: SessionFilter,
     },
     /// Notes that a recording is about to be read; the reading itself needs no server.
     RecordingRead {
@@ -313,13 +320,18 @@ pub struct HostKey {
 /// A row of `target list`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TargetRow {
-    /// The target.
-    #[serde(flatten)]
-    pub target: Target,
-    /// Fingerprints of its pinned host keys.
-    pub host_key_fingerprints: Vec<String>,
+    /// The name that users type.
+    pub name: TargetName,
+    /// `host:port`.
+    pub address: String,
+    /// What rules may ask for.
+    pub labels: BTreeMap<String, String>,
+    /// The pinned host keys.
+    pub host_keys: Vec<HostKey>,
+    /// Accounts that are known to be there.
+    pub accounts: BTreeSet<AccountName>,
     /// Accounts with a secret in the vault.
-    pub secrets: BTreeSet<AccountName>,
+    pub accounts_with_secret: BTreeSet<AccountName>,
 }
 
 /// A row of `secret list`.
@@ -331,8 +343,10 @@ pub struct SecretRow {
     pub kind: String,
     /// From 1, one more with each `secret set`.
     pub version: u32,
-    /// When it was set.
-    pub set_at: Timestamp,
+    /// When this version was stored.
+    pub created: Timestamp,
+    /// A private key's, `SHA256:...`.
+    pub key_fingerprint: Option<String>,
 }
 
 /// A row of `grant list`.
@@ -351,16 +365,35 @@ pub struct GrantRow {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionRow {
     /// The session.
-    #[serde(flatten)]
-    pub session: LiveSession,
+    pub id: SessionId,
+    /// The user.
+    pub user: UserName,
+    /// Where to.
+    pub destination: Destination,
+    /// When it started.
+    pub started: Timestamp,
+    /// When it must end.
+    pub until: Option<Timestamp>,
+    /// How many channels are open now.
+    pub open_channels: u32,
+    /// The rule that allowed it.
+    pub rule: RuleId,
+    /// The grant, where the rule required one.
+    pub grant: Option<GrantId>,
+    /// The grant's reason.
+    pub reason: Option<String>,
+    /// Where the user connects from, as `address:port`.
+    pub source: String,
+    /// Of the key that proved the user, `SHA256:...`.
+    pub key_fingerprint: String,
     /// Seconds until it must end, if it must.
     pub remaining_seconds: Option<u64>,
 }
 
-/// Which recordings to list; nothing set means all.
+/// Which sessions or recordings are meant; nothing set means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RecordingFilter {
+pub struct SessionFilter {
     /// Only of this user.
     pub user: Option<UserName>,
     /// Only of this target.
@@ -388,8 +421,8 @@ pub struct RecordingRow {
     pub interrupted: bool,
     /// How many bytes its segments have.
     pub bytes: u64,
-    /// How many channels it had.
-    pub channels: u32,
+    /// Its channels, by number.
+    pub channels: Vec<ChannelRow>,
     /// The rule that allowed it.
     pub rule: RuleId,
     /// The hash of the policy set of then.
@@ -398,8 +431,21 @@ pub struct RecordingRow {
     pub grant: Option<GrantId>,
     /// The grant's reason.
     pub reason: Option<String>,
-    /// Where the user came from.
-    pub client: String,
+    /// Where the user connected from, as `address:port`.
+    pub source: String,
+}
+
+/// A channel in a row of `recording list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelRow {
+    /// Its number, for `--channel`.
+    pub number: ChannelNumber,
+    /// What it was for.
+    pub class: Option<ChannelClass>,
+    /// Whether it had a terminal.
+    pub pty: bool,
+    /// The command line of an exec channel.
+    pub command: Option<String>,
 }
 
 /// One thing that `doctor` looked at.

@@ -1,6 +1,6 @@
 //! What the audit log says of a request: its verb, its subject, its details without secrets.
 
-use super::api::{Request, SecretInput, TargetChange};
+use super::api::{Request, SecretInput, SessionFilter, TargetChange};
 use crate::ledger::fingerprint;
 use crate::ledger::{Target, public_key};
 use crate::model::{Timestamp, join};
@@ -29,8 +29,9 @@ pub(super) fn describe(request: &Request) -> Entry {
     let entry = |effect, verb, subject: String, detail: String| Entry { verb, subject, detail, effect };
     let plain = |effect, verb, subject: &dyn ToString| entry(effect, verb, subject.to_string(), String::new());
     match request {
-        Request::UserAdd { user, groups } => {
-            entry(Gives, "user add", user.to_string(), format!("groups: {}", join(groups)))
+        Request::UserAdd { user, groups, keys } => {
+            let keys = join(keys.iter().map(|key| key_shown(key)));
+            entry(Gives, "user add", user.to_string(), format!("groups: {}; keys: {keys}", join(groups)))
         }
         Request::UserSet { user, groups } => {
             entry(Gives, "user set", user.to_string(), format!("groups: {}", join(groups)))
@@ -63,18 +64,13 @@ pub(super) fn describe(request: &Request) -> Entry {
             entry(Gives, "grant add", user.to_string(), detail)
         }
         Request::GrantList { .. } => plain(Reads, "grant list", &""),
-        Request::GrantRevoke { grant, why } => {
-            entry(Takes, "grant revoke", grant.to_string(), clip(why.as_deref().unwrap_or_default()))
+        Request::GrantRevoke { grant, reason } => {
+            entry(Takes, "grant revoke", grant.to_string(), clip(reason.as_deref().unwrap_or_default()))
         }
         Request::PolicyReload {} => plain(Gives, "policy reload", &""),
-        Request::SessionList {} => plain(Reads, "session list", &""),
+        Request::SessionList { filter } => entry(Reads, "session list", String::new(), filter_shown(filter)),
         Request::SessionKill { session } => plain(Takes, "session kill", session),
-        Request::RecordingList { filter } => {
-            let user = filter.user.iter().map(|user| format!("user {user}"));
-            let target = filter.target.iter().map(|target| format!("target {target}"));
-            let since = filter.since.iter().map(|since| format!("since {since}"));
-            entry(Reads, "recording list", String::new(), join(user.chain(target).chain(since)))
-        }
+        Request::RecordingList { filter } => entry(Reads, "recording list", String::new(), filter_shown(filter)),
         Request::RecordingRead { session, purpose } => {
             entry(Reads, "recording read", session.to_string(), clip(purpose))
         }
@@ -88,6 +84,13 @@ pub(super) fn describe(request: &Request) -> Entry {
 /// What comes from a request and is not parsed yet, cut to a length that a log line can bear.
 fn clip(text: &str) -> String {
     text.chars().take(500).collect()
+}
+
+fn filter_shown(filter: &SessionFilter) -> String {
+    let user = filter.user.iter().map(|user| format!("user {user}"));
+    let target = filter.target.iter().map(|target| format!("target {target}"));
+    let since = filter.since.iter().map(|since| format!("since {since}"));
+    join(user.chain(target).chain(since))
 }
 
 fn key_shown(key: &str) -> String {

@@ -94,8 +94,8 @@ impl Admin {
             .grants()
             .into_iter()
             .flat_map(|grant| [Some(grant.created), grant.revoked.map(|revoked| revoked.at)]);
-        let keys = ledger.users().into_iter().flat_map(|user| user.keys).map(|key| Some(key.added));
-        let secrets = self.parts.vault.list().unwrap_or_default().into_iter().map(|secret| Some(secret.set_at));
+        let keys = ledger.users().into_iter().flat_map(|user| user.keys).map(|key| Some(key.created));
+        let secrets = self.parts.vault.list().unwrap_or_default().into_iter().map(|secret| Some(secret.created));
         let latest = granted.chain(keys).chain(secrets).flatten().max();
         let hint = "set the clock (`timedatectl`), and keep it by NTP";
         if now < Timestamp::from_millis(MADE) {

@@ -76,10 +76,16 @@ impl Admin {
         Reply::Grants { grants }
     }
 
-    pub(super) fn grant_revoke(&self, caller: Caller, id: &GrantId, why: Option<String>) -> Result<Reply, AdminError> {
-        let why: Option<String> = why.map(|why| why.chars().filter(|c| !c.is_control()).take(500).collect());
-        let event = AuditEvent::GrantRevoke { grant: id.clone(), by: caller.to_string(), why: why.clone() };
-        let revoked = Revoked { by: caller.to_string(), at: self.now(), why };
+    pub(super) fn grant_revoke(
+        &self,
+        caller: Caller,
+        id: &GrantId,
+        reason: Option<String>,
+    ) -> Result<Reply, AdminError> {
+        let reason: Option<String> =
+            reason.map(|reason| reason.chars().filter(|c| !c.is_control()).take(500).collect());
+        let event = AuditEvent::GrantRevoke { grant: id.clone(), by: caller.to_string(), reason: reason.clone() };
+        let revoked = Revoked { by: caller.to_string(), at: self.now(), reason };
         let grant = self.parts.ledger.revoke_grant(id, revoked)?;
         let more = self.rejudge();
         self.parts.audit.append(&event).map_err(AdminError::DoneNotRecorded)?;

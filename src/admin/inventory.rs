@@ -57,6 +57,8 @@ pub struct TargetEntry {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
+    /// What is done.
+    pub action: Action,
     /// `user alice`, `target db1`.
     pub subject: String,
     /// `groups`, `address`, ...; empty when the subject itself is new.
@@ -67,14 +69,26 @@ pub struct Change {
     pub to: String,
 }
 
+/// What a [`Change`] does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// There was nothing.
+    Add,
+    /// Nothing is left.
+    Remove,
+    /// It has another value.
+    Change,
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { subject, field, from, to } = self;
-        match (field.is_empty(), from.is_empty(), to.is_empty()) {
-            (true, _, _) => write!(f, "+ {subject}"),
-            (false, true, _) => write!(f, "+ {subject}  {field}: {to}"),
-            (false, false, true) => write!(f, "- {subject}  {field}: {from}"),
-            (false, false, false) => write!(f, "~ {subject}  {field}: {from} -> {to}"),
+        let Self { action, subject, field, from, to } = self;
+        match action {
+            Action::Add if field.is_empty() => write!(f, "+ {subject}"),
+            Action::Add => write!(f, "+ {subject}  {field}: {to}"),
+            Action::Remove => write!(f, "- {subject}  {field}: {from}"),
+            Action::Change => write!(f, "~ {subject}  {field}: {from} -> {to}"),
         }
     }
 }
@@ -219,7 +233,7 @@ impl Inventory {
                 keys.push(known.cloned().unwrap_or(key));
             }
         }
-        Ok(User { name: name.clone(), groups, keys, suspended: old.and_then(|old| old.suspended) })
+        Ok(User { name: name.clone(), groups, keys, suspended_at: old.and_then(|old| old.suspended_at) })
     }
 
     fn plan_targets(&self, targets: &[Target], plan: &mut Plan, faults: &mut Vec<Contradiction>) {
@@ -299,12 +313,18 @@ fn note<const N: usize>(
 ) -> bool {
     let before = changes.len();
     if !known {
-        changes.push(Change { subject: subject.clone(), field: String::new(), from: String::new(), to: String::new() });
+        let (field, from, to) = (String::new(), String::new(), String::new());
+        changes.push(Change { action: Action::Add, subject: subject.clone(), field, from, to });
     }
     for (field, from, to) in fields {
         let from = from.unwrap_or_default();
         if from != to {
-            changes.push(Change { subject: subject.clone(), field: field.to_owned(), from, to });
+            let action = match (from.is_empty(), to.is_empty()) {
+                (true, _) => Action::Add,
+                (false, true) => Action::Remove,
+                (false, false) => Action::Change,
+            };
+            changes.push(Change { action, subject: subject.clone(), field: field.to_owned(), from, to });
         }
     }
     changes.len() > before
@@ -463,7 +483,7 @@ accounts = ["root"]
 
     fn user(name: &str, groups: &[&str]) -> User {
         let groups = groups.iter().map(|group| GroupName::parse(group).unwrap()).collect();
-        User { name: UserName::parse(name).unwrap(), groups, keys: Vec::new(), suspended: None }
+        User { name: UserName::parse(name).unwrap(), groups, keys: Vec::new(), suspended_at: None }
     }
 
     fn target(name: &str) -> Target {

@@ -136,7 +136,7 @@ impl Admin {
 
     fn dispatch(&self, caller: Caller, request: Request) -> Result<Reply, AdminError> {
         match request {
-            Request::UserAdd { user, groups } => self.user_add(user, groups),
+            Request::UserAdd { user, groups, keys } => self.user_add(user, groups, &keys),
             Request::UserSet { user, groups } => self.user_set(&user, groups),
             Request::UserList {} => Ok(Reply::Users { users: self.parts.ledger.users() }),
             Request::UserSuspend { user } => self.user_suspend(&user),
@@ -156,9 +156,9 @@ impl Admin {
                 self.grant_add(caller, grants::Wanted { user, destination, from, span, reason })
             }
             Request::GrantList { all } => Ok(self.grant_list(all)),
-            Request::GrantRevoke { grant, why } => self.grant_revoke(caller, &grant, why),
+            Request::GrantRevoke { grant, reason } => self.grant_revoke(caller, &grant, reason),
             Request::PolicyReload {} => self.policy_reload(),
-            Request::SessionList {} => Ok(self.session_list()),
+            Request::SessionList { filter } => Ok(self.session_list(&filter)),
             Request::SessionKill { session } => self.session_kill(caller, &session),
             Request::RecordingList { filter } => Ok(self.recording_list(filter)),
             Request::RecordingRead { session, .. } => self.recording_read(&session),
@@ -231,8 +231,8 @@ impl Admin {
         lines
     }
 
-    fn revoked(&self, caller: Caller, why: &str) -> Revoked {
-        Revoked { by: caller.to_string(), at: self.now(), why: Some(why.to_owned()) }
+    fn revoked(&self, caller: Caller, reason: &str) -> Revoked {
+        Revoked { by: caller.to_string(), at: self.now(), reason: Some(reason.to_owned()) }
     }
 }
 

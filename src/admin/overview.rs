@@ -2,21 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use super::api::{RecordingFilter, RecordingRow, Reply, SessionRow};
+use super::api::{ChannelRow, RecordingRow, Reply, SessionFilter, SessionRow};
 use super::{Admin, AdminError, Caller, done};
 use crate::ledger::LedgerError;
-use crate::model::{AccountName, Destination, SessionId, UserName};
+use crate::model::{AccountName, Destination, SessionId, Timestamp, UserName};
 use crate::policy::Decision;
-use crate::session::EndCause;
-use crate::store::{End, Filter, Listed, Summary};
+use crate::session::{EndCause, LiveSession};
+use crate::store::{ChannelSummary, End, Filter, Listed, Summary};
 
 impl Admin {
-    pub(super) fn session_list(&self) -> Reply {
+    pub(super) fn session_list(&self, filter: &SessionFilter) -> Reply {
         let now = self.now();
-        let sessions = self.parts.sessions.list().into_iter().map(|session| SessionRow {
-            remaining_seconds: session.until.map(|until| now.until(until).as_secs()),
-            session,
-        });
+        let wanted = |session: &LiveSession| {
+            filter.user.as_ref().is_none_or(|user| *user == session.user)
+                && filter.target.as_ref().is_none_or(|target| *target == session.destination.target)
+                && filter.since.is_none_or(|since| since <= session.started)
+        };
+        let sessions = self.parts.sessions.list().into_iter().filter(wanted).map(|session| live_row(session, now));
         Reply::Sessions { sessions: sessions.collect() }
     }
 
@@ -28,8 +30,8 @@ impl Admin {
         }
     }
 
-    pub(super) fn recording_list(&self, filter: RecordingFilter) -> Reply {
-        let RecordingFilter { user, target, since } = filter;
+    pub(super) fn recording_list(&self, filter: SessionFilter) -> Reply {
+        let SessionFilter { user, target, since } = filter;
         let (mut recordings, mut damaged) = (Vec::new(), Vec::new());
         for listed in self.parts.catalog.list(&Filter { user, target, since }) {
             match listed {
@@ -71,6 +73,28 @@ impl Admin {
     }
 }
 
+fn live_row(session: LiveSession, now: Timestamp) -> SessionRow {
+    SessionRow {
+        id: session.id,
+        user: session.user,
+        destination: session.destination,
+        started: session.started,
+        until: session.until,
+        open_channels: session.channels,
+        rule: session.rule,
+        grant: session.grant,
+        reason: session.reason,
+        source: session.source,
+        key_fingerprint: session.key,
+        remaining_seconds: session.until.map(|until| now.until(until).as_secs()),
+    }
+}
+
+fn channel_row(channel: ChannelSummary) -> ChannelRow {
+    let ChannelSummary { number, class, pty, command } = channel;
+    ChannelRow { number, class, pty, command }
+}
+
 fn row(summary: Summary) -> RecordingRow {
     let interrupted = summary.end == End::Interrupted;
     let end = match summary.end {
@@ -87,11 +111,11 @@ fn row(summary: Summary) -> RecordingRow {
         end,
         interrupted,
         bytes: summary.bytes,
-        channels: summary.channels,
+        channels: summary.channels.into_iter().map(channel_row).collect(),
         rule: summary.rule,
         policy: summary.policy,
         grant: summary.grant,
         reason: summary.reason,
-        client: summary.client,
+        source: summary.source,
     }
 }

@@ -45,13 +45,13 @@ impl Admin {
         let secrets = self.parts.vault.list()?;
         let row = |target: Target| {
             let own = secrets.iter().filter(|secret| secret.destination.target == target.name);
-            TargetRow {
-                host_key_fingerprints: target.host_key_fingerprints(),
-                secrets: own.map(|secret| secret.destination.account.clone()).collect(),
-                target,
-            }
+            let accounts_with_secret = own.map(|secret| secret.destination.account.clone()).collect();
+            let host_keys = pinned(&target)?;
+            let Target { name, address, labels, host_keys: _, accounts } = target;
+            Ok(TargetRow { name, address, labels, host_keys, accounts, accounts_with_secret })
         };
-        Ok(Reply::Targets { targets: self.parts.ledger.targets().into_iter().map(row).collect() })
+        let targets: Result<_, LedgerError> = self.parts.ledger.targets().into_iter().map(row).collect();
+        Ok(Reply::Targets { targets: targets? })
     }
 
     /// A later target of the same name must not come into this one's grants and secrets, so they go too.
@@ -82,7 +82,7 @@ impl Admin {
         let runtime = runtime.map_err(|error| failed(error.to_string()))?;
         let found = runtime.block_on(crate::target::scan(&target.address, SCAN_TIMEOUT)).map_err(failed)?;
         let found = found.iter().map(host_key).collect::<Result<_, _>>()?;
-        let pinned = target.host_keys.iter().map(|key| host_key(&public_key(key)?)).collect::<Result<_, _>>()?;
+        let pinned = pinned(&target)?;
         Ok(Reply::HostKeys { address: target.address, found, pinned })
     }
 
@@ -109,7 +109,8 @@ impl Admin {
             destination: secret.destination,
             kind: secret.kind.to_string(),
             version: secret.version,
-            set_at: secret.set_at,
+            created: secret.created,
+            key_fingerprint: secret.fingerprint,
         };
         Ok(Reply::Secrets { secrets: self.parts.vault.list()?.into_iter().map(row).collect() })
     }
@@ -118,6 +119,10 @@ impl Admin {
         self.parts.vault.remove(destination)?;
         Ok(done(format!("secret of {destination} removed"), Vec::new()))
     }
+}
+
+fn pinned(target: &Target) -> Result<Vec<HostKey>, LedgerError> {
+    target.host_keys.iter().map(|key| host_key(&public_key(key)?)).collect()
 }
 
 fn host_key(key: &ssh_key::PublicKey) -> Result<HostKey, LedgerError> {

@@ -70,9 +70,9 @@ fn a_grant_opens_until_it_is_revoked() {
     let Reply::Granted { grant: row } = office.ask(grant("alice", "root@db1")) else { panic!("no grant") };
     assert_eq!((row.state, row.remaining_seconds), (GrantState::Active, 3600));
     assert!(office.permit().is_ok());
-    office.ask(Request::GrantRevoke { grant: row.grant.id.clone(), why: None });
+    office.ask(Request::GrantRevoke { grant: row.grant.id.clone(), reason: None });
     assert!(office.permit().is_err());
-    let error = office.refused(Request::GrantRevoke { grant: row.grant.id, why: None });
+    let error = office.refused(Request::GrantRevoke { grant: row.grant.id, reason: None });
     assert!(matches!(error, AdminError::Ledger(LedgerError::Over { .. })), "{error:?}");
     let Reply::Grants { grants } = office.ask(Request::GrantList { all: false }) else { panic!("no list") };
     assert!(grants.is_empty());
@@ -85,7 +85,7 @@ fn what_takes_a_right_away_ends_the_live_session() {
     type Taking = fn(GrantId) -> Request;
     let takings: [(&str, Taking); 6] = [
         ("remove key", |_| Request::UserKeyRemove { user: user("alice"), fingerprint: key_fingerprint() }),
-        ("revoke", |grant| Request::GrantRevoke { grant, why: None }),
+        ("revoke", |grant| Request::GrantRevoke { grant, reason: None }),
         ("suspend", |_| Request::UserSuspend { user: user("alice") }),
         ("remove user", |_| Request::UserRemove { user: user("alice") }),
         ("remove target", |_| Request::TargetRemove { target: target_name() }),
@@ -119,7 +119,7 @@ fn a_removed_and_added_user_comes_into_no_old_grant() {
     office.ask(grant("alice", "root@db1"));
     assert!(office.permit().is_ok());
     office.ask(Request::UserRemove { user: user("alice") });
-    office.ask(Request::UserAdd { user: user("alice"), groups: groups() });
+    office.ask(Request::UserAdd { user: user("alice"), groups: groups(), keys: Vec::new() });
     assert!(office.permit().is_err());
 }
 
@@ -164,7 +164,7 @@ fn an_inventory_is_applied_only_as_it_was_shown() {
         panic!("no difference")
     };
     let apply = Request::InventoryApply { inventory, expected: changes };
-    office.ask(Request::UserAdd { user: user("bob"), groups: BTreeSet::new() });
+    office.ask(Request::UserAdd { user: user("bob"), groups: BTreeSet::new(), keys: Vec::new() });
     assert!(matches!(office.refused(apply.clone()), AdminError::StateChanged));
     office.ask(Request::UserRemove { user: user("bob") });
     office.ask(apply);
@@ -203,7 +203,7 @@ fn requests_read_back_equal_from_the_socket() {
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
     }
     assert!(serde_json::from_str::<Request>(r#"{"verb":"user-list","more":1}"#).is_err());
-    assert!(serde_json::from_str::<Request>(r#"{"verb":"user-add","user":"A b","groups":[]}"#).is_err());
+    assert!(serde_json::from_str::<Request>(r#"{"verb":"user-add","user":"A b","groups":[],"keys":[]}"#).is_err());
 }
 
 #[test]
@@ -253,7 +253,7 @@ impl Office {
     /// Alice of the group `dba`, and `db1` with the label that its rule asks for.
     fn furnished() -> Self {
         let office = Self::new();
-        office.ask(Request::UserAdd { user: user("alice"), groups: groups() });
+        office.ask(Request::UserAdd { user: user("alice"), groups: groups(), keys: Vec::new() });
         office.ask(Request::UserKeyAdd { user: user("alice"), key: KEY.to_owned() });
         office.ask(Request::TargetAdd {
             target: Target {

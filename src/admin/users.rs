@@ -13,10 +13,24 @@ impl Admin {
         Ok(self.parts.ledger.user(name).ok_or_else(unknown)?)
     }
 
-    pub(super) fn user_add(&self, name: UserName, groups: BTreeSet<GroupName>) -> Result<Reply, AdminError> {
+    /// Adds a user with all of these keys, or, if one of them cannot be taken, does nothing.
+    pub(super) fn user_add(
+        &self,
+        name: UserName,
+        groups: BTreeSet<GroupName>,
+        lines: &[String],
+    ) -> Result<Reply, AdminError> {
+        let mut keys: Vec<UserKey> = Vec::new();
+        for line in lines {
+            let key = UserKey::parse(line, self.now())?;
+            if keys.iter().all(|other| other.fingerprint != key.fingerprint) {
+                keys.push(key);
+            }
+        }
         let line = format!("user `{name}` added");
-        self.parts.ledger.add_user(User { name, groups, keys: Vec::new(), suspended: None })?;
-        Ok(done(line, Vec::new()))
+        let more = keys.iter().map(|key| format!("key {} added to user `{name}`", key.fingerprint)).collect();
+        self.parts.ledger.add_user(User { name, groups, keys, suspended_at: None })?;
+        Ok(done(line, more))
     }
 
     pub(super) fn user_set(&self, name: &UserName, groups: BTreeSet<GroupName>) -> Result<Reply, AdminError> {
@@ -27,14 +41,14 @@ impl Admin {
 
     pub(super) fn user_suspend(&self, name: &UserName) -> Result<Reply, AdminError> {
         let user = self.known_user(name)?;
-        let suspended = user.suspended.or_else(|| Some(self.now()));
-        self.parts.ledger.set_user(User { suspended, ..user })?;
+        let suspended_at = user.suspended_at.or_else(|| Some(self.now()));
+        self.parts.ledger.set_user(User { suspended_at, ..user })?;
         Ok(done(format!("user `{name}` suspended"), self.rejudge()))
     }
 
     pub(super) fn user_resume(&self, name: &UserName) -> Result<Reply, AdminError> {
         let user = self.known_user(name)?;
-        self.parts.ledger.set_user(User { suspended: None, ..user })?;
+        self.parts.ledger.set_user(User { suspended_at: None, ..user })?;
         Ok(done(format!("user `{name}` may connect again"), Vec::new()))
     }
 

@@ -133,8 +133,8 @@ pub enum AuditEvent {
         #[serde(serialize_with = "bounded_text")]
         by: String,
         /// Why, if it was said.
-        #[serde(serialize_with = "bounded_option")]
-        why: Option<String>,
+        #[serde(alias = "why", serialize_with = "bounded_option")]
+        reason: Option<String>,
     },
     /// The policies were read.
     #[serde(rename = "policy.load")]

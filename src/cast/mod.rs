@@ -137,7 +137,8 @@ pub struct Facts {
     /// The rule that allowed it.
     pub rule: RuleId,
     /// Where the user came from, as `address:port`.
-    pub client: String,
+    #[serde(alias = "client")]
+    pub source: String,
     /// The channel; 0 is the session's own facts.
     pub channel: ChannelNumber,
     /// What the channel is for; none for channel 0.

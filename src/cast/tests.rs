@@ -253,7 +253,7 @@ pub(crate) fn header(pty: bool) -> Header {
             reason: Some(String::from("CHG-123")),
             policy: String::from("00"),
             rule: RuleId::parse("dba").unwrap(),
-            client: String::from("127.0.0.1:5000"),
+            source: String::from("127.0.0.1:5000"),
             channel: ChannelNumber(1),
             class: Some(ChannelClass::Shell),
             pty,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::desk::{Desk, unexpected};
-use super::output::{Form, Table, json, listing, print, span};
+use super::output::{Form, Table, json, listing, print, span_shown};
 use super::{CliError, times};
 use crate::admin::api::{GrantRow, Reply, Request};
 use crate::grant::GrantState;
@@ -18,10 +18,10 @@ pub(super) enum Command {
         /// ACCOUNT@TARGET, such as root@db1.
         destination: Destination,
         /// For how long, such as 1h or 30m.
-        #[arg(long = "for", value_name = "SPAN", value_parser = times::span)]
+        #[arg(long = "for", value_name = "SPAN", value_parser = times::parse_span)]
         span: Duration,
         /// From when on [default: now].
-        #[arg(long, value_name = "TIME", value_parser = times::moment)]
+        #[arg(long, value_name = "TIME", value_parser = times::parse_moment)]
         from: Option<Timestamp>,
         /// Why, such as a ticket's number and title.
         #[arg(long, value_name = "TEXT")]
@@ -58,7 +58,7 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
             if form.json { json(&grant) } else { print(&format!("{}\n", grant.grant.id)) }
         }
         Command::List { all, form } => list(desk, all, form),
-        Command::Revoke { grant, reason } => desk.tell(Request::GrantRevoke { grant, why: reason }),
+        Command::Revoke { grant, reason } => desk.tell(Request::GrantRevoke { grant, reason }),
     }
 }
 
@@ -73,7 +73,7 @@ fn tell(row: &GrantRow) {
         "granted: {} to {} {from}until {until} ({})",
         grant.user,
         grant.destination,
-        span(grant.from.until(grant.until))
+        span_shown(grant.from.until(grant.until))
     );
 }
 
@@ -85,7 +85,7 @@ fn list(desk: &Desk, all: bool, form: Form) -> Result<(), CliError> {
     for row in &grants {
         let grant = &row.grant;
         let left = match row.state {
-            GrantState::Active => span(Duration::from_secs(row.remaining_seconds)),
+            GrantState::Active => span_shown(Duration::from_secs(row.remaining_seconds)),
             GrantState::Scheduled | GrantState::Ended | GrantState::Revoked => String::new(),
         };
         table.row([

@@ -11,6 +11,7 @@ mod desk;
 mod doctor;
 mod error;
 pub mod export;
+mod filter;
 mod grant;
 mod init;
 mod output;
@@ -105,7 +106,6 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Target(command) => target::run(&Desk::open(file)?, command),
         Command::Secret(command) => secret::run(&Desk::open(file)?, command),
         Command::Grant(command) => grant::run(&Desk::open(file)?, command),
-        Command::Policy(policy::Command::Check) => check::run(file),
         Command::Policy(policy::Command::Reload) => policy::reload(&Desk::open(file)?),
         Command::Session(command) => session::run(&Desk::open(file)?, command),
         Command::Recording(command) => recording::run(&Desk::open(file)?, command),

@@ -30,7 +30,7 @@ impl Table {
             .push(cells.into_iter().map(|cell| if cell.is_empty() { "-".to_owned() } else { safe(&cell) }).collect());
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width =
             |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
@@ -82,8 +82,16 @@ fn safe(text: &str) -> String {
     text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// At most `max` characters of a text, so that one long cell does not widen its whole column.
+pub(super) fn clipped(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.to_owned();
+    }
+    text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// A length of time as people say it: its two largest units.
-pub(super) fn span(span: Duration) -> String {
+pub(super) fn span_shown(span: Duration) -> String {
     let seconds = span.as_secs();
     let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
     let mut rest = seconds;
@@ -118,8 +126,13 @@ mod tests {
     }
 
     #[test]
+    fn only_long_cells_are_clipped() {
+        assert_eq!((clipped("the user left", 13).as_str(), clipped("éééé", 3).as_str()), ("the user left", "éé…"));
+    }
+
+    #[test]
     fn spans_are_short() {
-        let shown = |seconds| span(Duration::from_secs(seconds));
+        let shown = |seconds| span_shown(Duration::from_secs(seconds));
         assert_eq!(
             (shown(0), shown(61), shown(3600), shown(90_061)),
             ("0s".into(), "1m1s".into(), "1h".into(), "1d1h".into())

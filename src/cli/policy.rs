@@ -8,8 +8,6 @@ use crate::admin::api::Request;
 pub(super) enum Command {
     /// Put the policy files in force and judge live sessions by them; faulty files leave the old rules in force.
     Reload,
-    /// The same as `doorward check`.
-    Check,
 }
 
 pub(super) fn reload(desk: &Desk) -> Result<(), CliError> {

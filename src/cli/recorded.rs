@@ -207,7 +207,7 @@ pub(crate) mod memory {
                 reason: None,
                 policy: "00".repeat(32),
                 rule: RuleId::parse("rule").unwrap(),
-                client: String::from("192.0.2.1:4000"),
+                source: String::from("192.0.2.1:4000"),
                 channel: ChannelNumber(1),
                 class: Some(class),
                 pty,

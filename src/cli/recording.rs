@@ -5,25 +5,19 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::desk::{Desk, unexpected};
-use super::output::{Form, Table, listing, span};
+use super::filter::FilterArguments;
+use super::output::{Form, Table, clipped, listing, span_shown};
 use super::{CliError, export, replay, times};
-use crate::admin::api::{RecordingFilter, Reply, Request};
+use crate::admin::api::{Reply, Request, SessionFilter};
 use crate::cast::Direction;
-use crate::model::{ChannelNumber, SessionId, TargetName, Timestamp, UserName};
+use crate::model::{ChannelNumber, SessionId};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// List recordings, oldest first.
     List {
-        /// Only of this user.
-        #[arg(long)]
-        user: Option<UserName>,
-        /// Only of this target.
-        #[arg(long)]
-        target: Option<TargetName>,
-        /// Only those that started since: a time, a date, or a span such as 24h.
-        #[arg(long, value_name = "TIME", value_parser = times::since)]
-        since: Option<Timestamp>,
+        #[command(flatten)]
+        filter: FilterArguments,
         #[command(flatten)]
         form: Form,
     },
@@ -53,7 +47,7 @@ pub(super) enum Command {
         session: SessionId,
         /// The form.
         #[arg(long, default_value = "v3")]
-        format: Form3,
+        format: ExportFormat,
         /// Which channel [default: the first with a terminal, else the first].
         #[arg(long, value_name = "N")]
         channel: Option<u32>,
@@ -65,7 +59,7 @@ pub(super) enum Command {
 
 /// A form to export to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Form3 {
+pub(super) enum ExportFormat {
     /// asciicast v3, with everything that was recorded.
     V3,
     /// asciicast v2, for asciinema 2.
@@ -97,7 +91,7 @@ fn idle_cap(text: &str) -> Result<IdleCap, String> {
 
 pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
     match command {
-        Command::List { user, target, since, form } => list(desk, RecordingFilter { user, target, since }, form),
+        Command::List { filter, form } => list(desk, filter.into(), form),
         Command::Replay { session, speed, idle_cap, at, channel, quit } => {
             let at_end = if quit { replay::AtEnd::Quit } else { replay::AtEnd::Wait };
             let channel = channel.map(ChannelNumber);
@@ -107,12 +101,12 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
         }
         Command::Export { session, format, channel, stream } => {
             let format = match (format, stream) {
-                (Form3::V3, _) => export::Format::V3,
-                (Form3::V2, _) => export::Format::V2,
-                (Form3::Txt, _) => export::Format::Txt,
-                (Form3::Raw, Stream::Stdin) => export::Format::Raw(Direction::Stdin),
-                (Form3::Raw, Stream::Stdout) => export::Format::Raw(Direction::Stdout),
-                (Form3::Raw, Stream::Stderr) => export::Format::Raw(Direction::Stderr),
+                (ExportFormat::V3, _) => export::Format::V3,
+                (ExportFormat::V2, _) => export::Format::V2,
+                (ExportFormat::Txt, _) => export::Format::Txt,
+                (ExportFormat::Raw, Stream::Stdin) => export::Format::Raw(Direction::Stdin),
+                (ExportFormat::Raw, Stream::Stdout) => export::Format::Raw(Direction::Stdout),
+                (ExportFormat::Raw, Stream::Stderr) => export::Format::Raw(Direction::Stderr),
             };
             desk.tell(read(&session, "export"))?;
             let options = export::ExportOptions { format, channel: channel.map(ChannelNumber) };
@@ -122,23 +116,28 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
     }
 }
 
+/// An ending may say why a session was refused, which is longer than a column; `--json` has all of it.
+const END_CHARS_MAX: usize = 24;
+
 fn read(session: &SessionId, purpose: &str) -> Request {
     Request::RecordingRead { session: session.clone(), purpose: purpose.to_owned() }
 }
 
-fn list(desk: &Desk, filter: RecordingFilter, form: Form) -> Result<(), CliError> {
+fn list(desk: &Desk, filter: SessionFilter, form: Form) -> Result<(), CliError> {
     let Reply::Recordings { recordings, damaged } = desk.ask(Request::RecordingList { filter })? else {
         return Err(unexpected());
     };
-    let mut table = Table::new(&["SESSION", "USER", "DESTINATION", "STARTED", "LENGTH", "END", "KIB", "REASON"]);
+    let mut table =
+        Table::new(&["SESSION", "USER", "DESTINATION", "STARTED", "LENGTH", "END", "CHANNELS", "KIB", "REASON"]);
     for row in &recordings {
         table.row([
             row.id.to_string(),
             row.user.to_string(),
             row.destination.to_string(),
             times::shown(row.started),
-            row.ended.map(|ended| span(row.started.until(ended))).unwrap_or_default(),
-            row.end.clone(),
+            row.ended.map(|ended| span_shown(row.started.until(ended))).unwrap_or_default(),
+            clipped(&row.end, END_CHARS_MAX),
+            row.channels.len().to_string(),
             row.bytes.div_ceil(1024).to_string(),
             row.reason.clone().unwrap_or_default(),
         ]);

@@ -29,13 +29,13 @@ pub(super) struct SetArguments {
     /// ACCOUNT@TARGET, such as root@db1.
     destination: Destination,
     /// Read the password from a file.
-    #[arg(long, value_name = "FILE", alias = "password-file", group = "source")]
+    #[arg(long, value_name = "FILE", group = "source")]
     file: Option<PathBuf>,
     /// Read the password from standard input.
-    #[arg(long, alias = "password-stdin", group = "source")]
+    #[arg(long, group = "source")]
     stdin: bool,
     /// Store a private key in OpenSSH form; asks for its passphrase if it has one.
-    #[arg(long, value_name = "FILE", alias = "key-file", group = "source")]
+    #[arg(long, value_name = "FILE", group = "source")]
     private_key: Option<PathBuf>,
     /// Read the private key's passphrase from a file.
     #[arg(long, value_name = "FILE", requires = "private_key")]
@@ -85,9 +85,9 @@ fn list(desk: &Desk, form: Form) -> Result<(), CliError> {
     let Reply::Secrets { secrets } = desk.ask(Request::SecretList {})? else {
         return Err(unexpected());
     };
-    let mut table = Table::new(&["DESTINATION", "KIND", "VERSION", "SET"]);
+    let mut table = Table::new(&["DESTINATION", "KIND", "VERSION", "CREATED"]);
     for row in &secrets {
-        table.row([row.destination.to_string(), row.kind.clone(), row.version.to_string(), times::shown(row.set_at)]);
+        table.row([row.destination.to_string(), row.kind.clone(), row.version.to_string(), times::shown(row.created)]);
     }
     listing(form, &secrets, &table, "no secrets; `doorward secret set ACCOUNT@TARGET` stores one")
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::desk::{Desk, unexpected};
-use super::output::{Form, Table, listing, span};
-use super::{CliError, times};
-use crate::admin::api::{Reply, Request};
+use super::filter::FilterArguments;
+use super::output::{Form, Table, listing, span_shown};
+use super::{CliError, prompt, times};
+use crate::admin::api::{Reply, Request, SessionFilter, SessionRow};
 use crate::model::SessionId;
 
 #[derive(Debug, clap::Subcommand)]
@@ -13,42 +14,75 @@ pub(super) enum Command {
     /// List live sessions.
     List {
         #[command(flatten)]
+        filter: FilterArguments,
+        #[command(flatten)]
         form: Form,
     },
-    /// End live sessions.
+    /// End live sessions: those with these ids, or, after confirmation, all that the filters name.
     Kill {
         /// The sessions' ids, as `session list` shows them.
-        #[arg(required = true)]
+        #[arg(required_unless_present_any = ["user", "target", "since"],
+              conflicts_with_all = ["user", "target", "since"])]
         sessions: Vec<SessionId>,
+        #[command(flatten)]
+        filter: FilterArguments,
+        /// End what the filters name without asking.
+        #[arg(long)]
+        yes: bool,
     },
 }
 
 pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
     match command {
-        Command::List { form } => list(desk, form),
-        Command::Kill { sessions } => {
-            sessions.into_iter().try_for_each(|session| desk.tell(Request::SessionKill { session }))
+        Command::List { filter, form } => {
+            let sessions = live(desk, filter.into())?;
+            listing(form, &sessions, &table(&sessions), "no live sessions")
         }
+        Command::Kill { sessions, filter, yes } if sessions.is_empty() => kill_filtered(desk, filter.into(), yes),
+        Command::Kill { sessions, .. } => kill(desk, sessions),
     }
 }
 
-fn list(desk: &Desk, form: Form) -> Result<(), CliError> {
-    let Reply::Sessions { sessions } = desk.ask(Request::SessionList {})? else {
+fn live(desk: &Desk, filter: SessionFilter) -> Result<Vec<SessionRow>, CliError> {
+    let Reply::Sessions { sessions } = desk.ask(Request::SessionList { filter })? else {
         return Err(unexpected());
     };
-    let mut table = Table::new(&["SESSION", "USER", "DESTINATION", "FROM", "STARTED", "LEFT", "CHANNELS", "REASON"]);
-    for row in &sessions {
-        let session = &row.session;
+    Ok(sessions)
+}
+
+fn kill_filtered(desk: &Desk, filter: SessionFilter, yes: bool) -> Result<(), CliError> {
+    let sessions = live(desk, filter)?;
+    if sessions.is_empty() {
+        return Err(CliError::failed("no live session is meant").hint("`doorward session list` shows the live ones"));
+    }
+    eprint!("{}", table(&sessions).text());
+    if !yes {
+        let these = if sessions.len() == 1 { "this session" } else { "these sessions" };
+        prompt::confirm(&format!("End {these}?"), "look at `doorward session list`, then give --yes")?;
+    }
+    // What was shown is ended, and nothing that began since.
+    kill(desk, sessions.into_iter().map(|session| session.id).collect())
+}
+
+/// Ends each of them, whatever becomes of the others.
+fn kill(desk: &Desk, sessions: Vec<SessionId>) -> Result<(), CliError> {
+    let results: Vec<_> = sessions.into_iter().map(|session| desk.tell(Request::SessionKill { session })).collect();
+    results.into_iter().collect()
+}
+
+fn table(sessions: &[SessionRow]) -> Table {
+    let mut table = Table::new(&["SESSION", "USER", "DESTINATION", "SOURCE", "STARTED", "LEFT", "CHANNELS", "REASON"]);
+    for session in sessions {
         table.row([
             session.id.to_string(),
             session.user.to_string(),
             session.destination.to_string(),
             session.source.clone(),
             times::shown(session.started),
-            row.remaining_seconds.map(|left| span(Duration::from_secs(left))).unwrap_or_default(),
-            session.channels.to_string(),
+            session.remaining_seconds.map(|left| span_shown(Duration::from_secs(left))).unwrap_or_default(),
+            session.open_channels.to_string(),
             session.reason.clone().unwrap_or_default(),
         ]);
     }
-    listing(form, &sessions, &table, "no live sessions")
+    table
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::CliError;
 use super::desk::{Desk, unexpected};
-use super::output::{Form, Table, json, listing};
+use super::output::{Form, Table, listing};
 use super::user::{read_keys, read_text};
 use super::{apply, prompt};
 use crate::admin::api::{HostKey, Reply, Request, TargetChange};
@@ -159,15 +159,11 @@ fn list(desk: &Desk, form: Form) -> Result<(), CliError> {
     let Reply::Targets { targets } = desk.ask(Request::TargetList {})? else {
         return Err(unexpected());
     };
-    let mut table = Table::new(&["TARGET", "ADDRESS", "LABELS", "HOST KEYS", "SECRETS OF"]);
+    let mut table = Table::new(&["TARGET", "ADDRESS", "LABELS", "HOST KEYS", "ACCOUNTS WITH SECRET"]);
     for row in &targets {
-        let labels = join(row.target.labels.iter().map(|(key, value)| format!("{key}={value}")));
-        let keys = if row.target.host_keys.is_empty() {
-            "none pinned".to_owned()
-        } else {
-            row.target.host_keys.len().to_string()
-        };
-        table.row([row.target.name.to_string(), row.target.address.clone(), labels, keys, join(&row.secrets)]);
+        let labels = join(row.labels.iter().map(|(key, value)| format!("{key}={value}")));
+        let keys = if row.host_keys.is_empty() { "none pinned".to_owned() } else { row.host_keys.len().to_string() };
+        table.row([row.name.to_string(), row.address.clone(), labels, keys, join(&row.accounts_with_secret)]);
     }
     listing(form, &targets, &table, "no targets; `doorward target add NAME --address HOST:PORT` adds one")
 }
@@ -176,17 +172,14 @@ fn scan(desk: &Desk, target: TargetName, confirmed: &[String], form: Form) -> Re
     let Reply::HostKeys { address, found, pinned } = desk.ask(Request::TargetScan { target: target.clone() })? else {
         return Err(unexpected());
     };
-    if form.json {
-        json(&found)?;
-    } else {
-        let mut table = Table::new(&["KIND", "FINGERPRINT", "PINNED"]);
-        for key in &found {
-            let known = if pinned.contains(key) { "yes" } else { "no" };
-            table.row([key.algorithm.clone(), key.fingerprint.clone(), known.to_owned()]);
-        }
-        eprintln!("{target} at {address} shows:");
-        listing(form, &found, &table, "no key")?;
+    let shown: Vec<Shown<'_>> = found.iter().map(|key| Shown { key, pinned: pinned.contains(key) }).collect();
+    let mut table = Table::new(&["ALGORITHM", "FINGERPRINT", "PINNED"]);
+    for Shown { key, pinned } in &shown {
+        let known = if *pinned { "yes" } else { "no" };
+        table.row([key.algorithm.clone(), key.fingerprint.clone(), known.to_owned()]);
     }
+    eprintln!("{target} at {address} shows:");
+    listing(form, &shown, &table, "no key")?;
     if !found.is_empty() && found.iter().all(|key| pinned.contains(key)) {
         eprintln!("all of them are pinned already");
         return Ok(());
@@ -203,6 +196,14 @@ fn scan(desk: &Desk, target: TargetName, confirmed: &[String], form: Form) -> Re
     };
     let host_keys = Some(keys.into_iter().map(|key| key.key).collect());
     desk.tell(Request::TargetSet { target, change: TargetChange { host_keys, ..TargetChange::default() } })
+}
+
+/// A host key that a target shows, and whether it is pinned.
+#[derive(serde::Serialize)]
+struct Shown<'k> {
+    #[serde(flatten)]
+    key: &'k HostKey,
+    pinned: bool,
 }
 
 /// The keys with the confirmed fingerprints; each of them must be there.

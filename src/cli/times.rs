@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::model::Timestamp;
 
 /// Reads `30m`, `1h`, `2h30m`, `1d`; a day has 24 hours.
-pub(super) fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a length of time: write 30m, 1h, 2h30m or 1d");
     let span: Span = text.parse().map_err(|_| wrong())?;
     let span = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
@@ -18,7 +18,7 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads RFC 3339, or a date with or without a time in the bastion's zone.
-pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn parse_moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = Timestamp::parse(text) {
         return Ok(time);
     }
@@ -31,8 +31,8 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
 }
 
 /// Reads a moment, or a span that reaches back from now.
-pub(super) fn since(text: &str) -> Result<Timestamp, String> {
-    let Ok(back) = span(text) else { return moment(text) };
+pub(super) fn parse_since(text: &str) -> Result<Timestamp, String> {
+    let Ok(back) = parse_span(text) else { return parse_moment(text) };
     let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
     Ok(Timestamp::from_millis(Clock::system().now().as_millis().saturating_sub(back)))
 }
@@ -51,18 +51,18 @@ mod tests {
 
     #[test]
     fn spans_are_read_as_people_write_them() {
-        assert_eq!(span("2h30m").unwrap(), Duration::from_secs(9000));
-        assert_eq!(span("1d").unwrap(), Duration::from_secs(86_400));
+        assert_eq!(parse_span("2h30m").unwrap(), Duration::from_secs(9000));
+        assert_eq!(parse_span("1d").unwrap(), Duration::from_secs(86_400));
         for bad in ["", "1", "h", "-1h", "1 fortnight", "99999999999999999h"] {
-            assert!(span(bad).is_err(), "{bad:?} was taken");
+            assert!(parse_span(bad).is_err(), "{bad:?} was taken");
         }
     }
 
     #[test]
     fn moments_are_read_with_and_without_a_zone() {
-        let exact = moment("2026-11-23T09:00:00+01:00").unwrap();
+        let exact = parse_moment("2026-11-23T09:00:00+01:00").unwrap();
         assert_eq!(exact.to_string(), "2026-11-23T08:00:00.000Z");
-        assert!(moment("2026-11-23 09:00").is_ok() && moment("2026-11-23").is_ok());
-        assert!(moment("tomorrow").is_err());
+        assert!(parse_moment("2026-11-23 09:00").is_ok() && parse_moment("2026-11-23").is_ok());
+        assert!(parse_moment("tomorrow").is_err());
     }
 }

@@ -95,9 +95,8 @@ pub(super) enum KeyCommand {
 pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
     match command {
         Command::Add { user, groups, keys } => {
-            let lines = read_keys(&keys)?;
-            desk.tell(Request::UserAdd { user: user.clone(), groups: groups.into_iter().collect() })?;
-            add_keys(desk, &user, lines)
+            let keys = read_keys(&keys)?;
+            desk.tell(Request::UserAdd { user, groups: groups.into_iter().collect(), keys })
         }
         Command::Set { user, groups, no_groups: _ } => {
             desk.tell(Request::UserSet { user, groups: groups.into_iter().collect() })
@@ -129,7 +128,7 @@ fn list(desk: &Desk, form: Form) -> Result<(), CliError> {
     let mut table = Table::new(&["USER", "GROUPS", "KEYS", "STATE"]);
     for user in &users {
         let state =
-            user.suspended.map_or_else(|| "active".to_owned(), |since| format!("suspended {}", times::shown(since)));
+            user.suspended_at.map_or_else(|| "active".to_owned(), |since| format!("suspended {}", times::shown(since)));
         table.row([user.name.to_string(), join(&user.groups), user.keys.len().to_string(), state]);
     }
     listing(form, &users, &table, "no users; `doorward user add NAME --group GROUP --key FILE` adds one")

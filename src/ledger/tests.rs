@@ -34,7 +34,7 @@ fn a_suspended_user_gets_no_permit() {
     ledger.add_user(user("alice", &[KEY])).unwrap();
     ledger.add_target(target("db1")).unwrap();
     assert!(ask(&ledger).is_ok());
-    ledger.set_user(User { suspended: Some(time(1)), ..user("alice", &[KEY]) }).unwrap();
+    ledger.set_user(User { suspended_at: Some(time(1)), ..user("alice", &[KEY]) }).unwrap();
     assert_eq!(ask(&ledger), Err(Denial::Suspended));
 }
 
@@ -114,7 +114,7 @@ fn ask(ledger: &Ledger) -> Result<(), Denial> {
 
 fn user(name: &str, keys: &[&str]) -> User {
     let keys = keys.iter().map(|key| UserKey::parse(key, time(0)).unwrap()).collect();
-    User { name: UserName::parse(name).unwrap(), groups: BTreeSet::new(), keys, suspended: None }
+    User { name: UserName::parse(name).unwrap(), groups: BTreeSet::new(), keys, suspended_at: None }
 }
 
 fn target(name: &str) -> Target {
@@ -142,7 +142,7 @@ fn grant(id: &str) -> Grant {
 }
 
 fn revoked() -> Revoked {
-    Revoked { by: "uid 0".to_owned(), at: time(5), why: None }
+    Revoked { by: "uid 0".to_owned(), at: time(5), reason: None }
 }
 
 fn time(ms: i64) -> Timestamp {

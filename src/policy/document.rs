@@ -171,8 +171,7 @@ impl<'d> Node<'d> {
     /// A string that `parse` takes.
     pub(crate) fn name<T>(&self, parse: fn(&str) -> Result<T, InvalidName>) -> Result<T, Fault> {
         let text = self.string()?;
-        parse(text)
-            .map_err(|invalid| self.fault(format!("{text:?} is not a valid {} name", invalid.kind)).hint(invalid.why))
+        parse(text).map_err(|invalid| self.fault(format!("{text:?} is not a valid {}", invalid.kind)).hint(invalid.why))
     }
 
     /// One of the words in `table`.

@@ -351,7 +351,7 @@ fn session_header(permit: &Permit, facts: &SessionFacts) -> Header {
             reason: permit.grant().map(|grant| grant.reason.clone()),
             policy: permit.policy_hash().to_string(),
             rule: permit.rule().clone(),
-            client: facts.source.clone(),
+            source: facts.source.clone(),
             channel: ChannelNumber(0),
             class: None,
             pty: false,

@@ -36,7 +36,7 @@ fn a_recording_holds_what_was_appended_and_is_listed_as_closed() {
     let [Listed::Recording(summary)] = listed.as_slice() else { panic!("{listed:?}") };
     assert_eq!(summary.session, id);
     assert_eq!(summary.end, End::Closed { reason: String::from("the user left") });
-    assert_eq!(summary.channels, 1);
+    assert_eq!(summary.channels.len(), 1);
     let stored = catalog.open(&id).unwrap();
     let [facts, shell] = stored.channels.as_slice() else { panic!("{stored:?}") };
     assert_eq!((shell.header.cols, shell.header.term.as_deref()), (100, Some("xterm")));

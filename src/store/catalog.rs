@@ -10,7 +10,9 @@ use serde::de::DeserializeOwned;
 use super::recovery::Recovered;
 use super::{Closed, ClosedChannel, StoreError, StoreRoot, started};
 use crate::cast::{Ending, Header, Reader, Timed};
-use crate::model::{ChannelNumber, Destination, GrantId, RuleId, SessionId, TargetName, Timestamp, UserName};
+use crate::model::{
+    ChannelClass, ChannelNumber, Destination, GrantId, RuleId, SessionId, TargetName, Timestamp, UserName,
+};
 
 /// `closed.json` and `recovered.json` are far smaller.
 const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -77,8 +79,8 @@ pub struct Summary {
     pub end: End,
     /// How many bytes its segments have.
     pub bytes: u64,
-    /// How many channels it had, without channel 0.
-    pub channels: u32,
+    /// Its channels, without channel 0.
+    pub channels: Vec<ChannelSummary>,
     /// The rule that allowed it.
     pub rule: RuleId,
     /// The hash of the policy set of then.
@@ -88,7 +90,20 @@ pub struct Summary {
     /// The grant's reason.
     pub reason: Option<String>,
     /// Where the user came from.
-    pub client: String,
+    pub source: String,
+}
+
+/// What a listing says of a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelSummary {
+    /// Its number.
+    pub number: ChannelNumber,
+    /// What it was for.
+    pub class: Option<ChannelClass>,
+    /// Whether it had a terminal.
+    pub pty: bool,
+    /// The command line of an exec channel.
+    pub command: Option<String>,
 }
 
 /// A recording to read.
@@ -346,7 +361,7 @@ fn read(session: &SessionId, path: &Path) -> Result<StoredRecording, (PathBuf, S
         let why = damage.pop().unwrap_or_else(|| String::from("the bastion stopped before the session began"));
         return Err(here(StoreError::Damaged { path: path.to_owned(), why }));
     };
-    let channels = stored.iter().filter(|channel| channel.number.0 != 0).count();
+    let channels = stored.iter().filter(|channel| channel.number.0 != 0).map(summary_of).collect();
     let (end, duration_ms) = match (closed, recovered) {
         (Some(closed), _) => (End::Closed { reason: closed.end }, Some(closed.duration_ms)),
         (None, Some(recovered)) => (End::Interrupted, Some(recovered.duration_ms)),
@@ -360,14 +375,19 @@ fn read(session: &SessionId, path: &Path) -> Result<StoredRecording, (PathBuf, S
         duration: duration_ms.map(Duration::from_millis),
         end,
         bytes,
-        channels: u32::try_from(channels).unwrap_or(u32::MAX),
+        channels,
         rule: facts.rule,
         policy: facts.policy,
         grant: facts.grant,
         reason: facts.reason,
-        client: facts.client,
+        source: facts.source,
     };
     Ok(StoredRecording { summary, channels: stored, damage, directory: path.to_owned(), ending_damage })
+}
+
+fn summary_of(channel: &StoredChannel) -> ChannelSummary {
+    let Header { command, doorward, .. } = &channel.header;
+    ChannelSummary { number: channel.number, class: doorward.class, pty: doorward.pty, command: command.clone() }
 }
 
 fn read_or_note<T: DeserializeOwned>(path: &Path, damage: &mut Vec<String>) -> Option<T> {

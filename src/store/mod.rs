@@ -33,7 +33,7 @@ use crate::cast::ReadError;
 use crate::durable;
 use crate::model::{ChannelClass, ChannelNumber, Exit, SessionId, Timestamp};
 
-pub use catalog::{Catalog, End, Events, Filter, Listed, StoredChannel, StoredRecording, Summary};
+pub use catalog::{Catalog, ChannelSummary, End, Events, Filter, Listed, StoredChannel, StoredRecording, Summary};
 pub use recovery::{RecoveryReport, recover};
 pub use segment::ChannelWriter;
 

@@ -359,6 +359,8 @@ pub async fn scan(address: &str, limit: Duration) -> Result<Vec<PublicKey>, Stri
     for algorithm in [
         Algorithm::Ed25519,
         Algorithm::Ecdsa { curve: ssh_key::EcdsaCurve::NistP256 },
+        Algorithm::Ecdsa { curve: ssh_key::EcdsaCurve::NistP384 },
+        Algorithm::Ecdsa { curve: ssh_key::EcdsaCurve::NistP521 },
         Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
     ] {
         let config = Arc::new(client_config(vec![algorithm], &settings));

@@ -80,7 +80,7 @@ fn versions_grow_over_changes_and_removals() {
     assert_eq!(vault.list().unwrap(), []);
     assert_eq!(vault.set(&root, password("three"), now()).unwrap(), 3);
     let listed = vault.list().unwrap();
-    assert_eq!((listed[0].version, listed[0].kind, listed[0].set_at), (3, SecretKind::Password, now()));
+    assert_eq!((listed[0].version, listed[0].kind, listed[0].created), (3, SecretKind::Password, now()));
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn no_file_of_an_operator_makes_its_parser_panic() {
 }
 
 const CASTS: &[&[u8]] = &[CAST];
-const CAST: &[u8] = br#"{"version":3,"term":{"cols":80,"rows":24},"timestamp":1763719200,"command":"ls","doorward":{"session":"01KAJ2V6QJ3W6W1V0X9M0T2E8R","user":"alice","account":"root","target":"db1","policy":"0","rule":"r","client":"127.0.0.1:1","channel":1,"class":"exec","pty":false,"seg":0,"t0":0}}
+const CAST: &[u8] = br#"{"version":3,"term":{"cols":80,"rows":24},"timestamp":1763719200,"command":"ls","doorward":{"session":"01KAJ2V6QJ3W6W1V0X9M0T2E8R","user":"alice","account":"root","target":"db1","policy":"0","rule":"r","source":"127.0.0.1:1","channel":1,"class":"exec","pty":false,"seg":0,"t0":0}}
 [0.001,"o","a line\r\n"]
 [0.000,"b","/w=="]
 [0.010,"f","2"]

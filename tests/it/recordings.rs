@@ -167,7 +167,12 @@ fn each_channel_has_its_own_recording() {
     }
     drop(master);
     let rows = bastion.recordings();
-    assert_eq!((rows.len(), &rows[0]["channels"]), (1, &3.into()), "{rows:?}");
+    let channel = |number| {
+        let command = format!("echo channel {number}");
+        serde_json::json!({ "number": number, "class": "exec", "pty": false, "command": command })
+    };
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0]["channels"], serde_json::json!([channel(1), channel(2), channel(3)]));
     for number in 1..=3 {
         let kept = bastion.export(&id(&rows[0]), "raw", &["--channel", &number.to_string()]);
         assert_eq!(kept, format!("channel {number}\n").into_bytes());

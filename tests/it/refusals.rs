@@ -136,7 +136,7 @@ fn a_suspended_user_is_refused() {
     bastion.doorward(&["user", "suspend", ALICE]).ok();
     refused(&bastion, &bastion.to(&sshd));
     let rows = bastion.rows(&["user", "list"]);
-    assert!(!rows[0]["suspended"].is_null(), "{rows:?}");
+    assert!(!rows[0]["suspended_at"].is_null(), "{rows:?}");
 }
 
 #[test]
