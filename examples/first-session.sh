@@ -2,7 +2,8 @@
 # The first session: a tour of Doorward on real programs, and a test that each step does what it says.
 #
 #   examples/first-session.sh           the tour; removes everything when it ends
-#   examples/first-session.sh --stay    prepares all of it, then leaves the bastion running for you to try
+#   examples/first-session.sh --stay    prepares all of it, then leaves the bastion running for you to try;
+#                                       its recordings stay in recordings/
 #
 # It starts a throw-away OpenSSH server as the target and a bastion beside it, both on loopback and in one folder
 # under /tmp. DOORWARD names the program, by default target/debug/doorward. Exit status 0: every step was true.
@@ -10,6 +11,7 @@ set -euo pipefail
 
 DOORWARD=$(realpath "${DOORWARD:-$(dirname "$0")/../target/debug/doorward}")
 [ -x "$DOORWARD" ] || { echo "error: no program at $DOORWARD; run \`make build\`" >&2; exit 2; }
+RECORDINGS=$(realpath "$(dirname "$0")/../recordings")
 HERE=$(mktemp -d /tmp/doorward-tour.XXXXXX)
 ME=$(id -un) # the account on the target; root, if you are root
 
@@ -80,6 +82,10 @@ step "A bastion: one folder, one key outside the state"
 
 BASTION_PORT=$(free_port)
 run doorward init --dir "$HERE/bastion" --listen "127.0.0.1:$BASTION_PORT"
+if [ "${1:-}" = --stay ]; then # the recordings of `make run` outlive its bastion
+  rmdir bastion/data/rec
+  ln -s "$RECORDINGS" bastion/data/rec
+fi
 
 step "Who, where, and with what: Alice, db1, and the credential that Alice never sees"
 
@@ -180,11 +186,18 @@ step "What was recorded, and what was on the screen"
 run doorward recording list
 said "CHG-123"
 SESSION=$(newest doorward recording list)
-run doorward recording export "$SESSION" --format txt
+# Replay plays on a terminal, and `script` makes one where there is none; --quit waits for no key at the end.
+shown doorward recording replay "$SESSION" --quit
+replay=("$DOORWARD" --config "$HERE/bastion/doorward.toml" recording replay "$SESSION" --quit)
+[ -t 0 ] && size=true || size="stty cols 100 rows 24"
+LC_ALL=C.UTF-8 TERM=${TERM:-xterm} script -qec "$size; ${replay[*]@Q}" /dev/null | tee "$HERE/said" ||
+  fail "the replay ended with status $?"
+said "load average"
+said "café"
+run doorward recording export "$SESSION" --format txt # the same as text
 said "load average"
 echo
-say "On a terminal of your own: doorward recording replay $SESSION" \
-  "For others: asciicast v3 as it was recorded, or v2, which Debian's asciinema plays:"
+say "For others: asciicast v3 as it was recorded, or v2, which Debian's asciinema plays:"
 doorward recording export "$SESSION" --format v2 > session.cast
 shown asciinema cat session.cast
 # asciinema opens /dev/tty, which a script may not have.

@@ -199,7 +199,13 @@ impl Config {
     /// Every fault in it, by line; one fault if it cannot be read or is not safe.
     pub fn load(file: &Path) -> Result<Self, Vec<Fault>> {
         let shown = file.display().to_string();
-        let text = read_text(file, &shown).map_err(|fault| vec![fault.hint("`doorward init` writes a first one")])?;
+        let text = read_text(file, &shown).map_err(|fault| {
+            let hint = match file.metadata() {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => "`doorward init` writes a first one",
+                Ok(_) | Err(_) => "run as root or as the server's user, or give another file with --config",
+            };
+            vec![fault.hint(hint)]
+        })?;
         let mode = std::fs::metadata(file).map_or(0, |metadata| metadata.permissions().mode());
         if mode & OTHERS_WRITE != 0 {
             let fault = Fault::in_file(&shown, "others than its owner can write to the file".to_owned());

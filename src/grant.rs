@@ -289,7 +289,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::model::{AccountName, TargetName};
+    use crate::model::{AccountName, ChannelClass, TargetName};
     use crate::policy::PolicyFile;
 
     const HOUR: i64 = 3_600_000;

@@ -334,6 +334,9 @@ impl HomeError {
             Self::Owner { owner, .. } => format!("run this as the user with uid {owner}"),
             Self::Newer { .. } => "install that version of Doorward, or restore a backup of this one".into(),
             Self::Damaged { path, .. } => format!("restore {} from the backup", path.display()),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "run as root or as the server's user".into()
+            }
             Self::Io { .. } => return None,
         })
     }
@@ -459,6 +462,15 @@ mod tests {
         drop(Home::create(&dir, Timestamp::from_millis(0)).unwrap());
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o750)).unwrap();
         assert!(matches!(Home::open(&dir), Err(HomeError::Readable { mode: 0o750, .. })));
+    }
+
+    #[test]
+    fn who_may_not_read_the_store_is_told_who_may() {
+        let denied = |kind: io::ErrorKind| {
+            HomeError::Io { what: "read the state directory", path: PathBuf::new(), source: kind.into() }.hint()
+        };
+        assert!(denied(io::ErrorKind::PermissionDenied).unwrap().contains("server's user"));
+        assert_eq!(denied(io::ErrorKind::Other), None);
     }
 
     #[test]

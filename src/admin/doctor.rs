@@ -18,6 +18,8 @@ const SYNC_TIME_MAX: Duration = Duration::from_secs(10);
 /// This version was made later than this; a clock that shows less is wrong.
 const MADE: i64 = 1_760_000_000_000;
 
+const MAKE_ROOM: &str = "make room, or move `data` to a larger disk";
+
 impl Admin {
     pub(super) fn doctor(&self, caller: Caller, syncs: u32) -> Vec<Finding> {
         let server = match caller.via {
@@ -109,22 +111,11 @@ impl Admin {
 
     fn disk_found(&self) -> Finding {
         let data = &self.parts.config.data;
-        let hint = "make room, or move `data` to a larger disk";
         match rustix::fs::statvfs(data) {
-            Err(error) => bad("disk", format!("cannot ask for free space of {}: {error}", data.display()), hint),
+            Err(error) => bad("disk", format!("cannot ask for free space of {}: {error}", data.display()), MAKE_ROOM),
             Ok(disk) => {
                 let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-                let all = disk.f_blocks.saturating_mul(disk.f_frsize).max(1);
-                let percent = free.saturating_mul(100).checked_div(all).unwrap_or(0);
-                let found = format!("{} MiB free ({percent} %) in {}", free >> 20, data.display());
-                let least = self.parts.config.recording.free_min;
-                match free {
-                    free if free < least || percent < 5 => {
-                        bad("disk", format!("{found}; new sessions are refused below {} MiB or 5 %", least >> 20), hint)
-                    }
-                    free if free < least.saturating_mul(2) || percent < 10 => warn("disk", found, hint),
-                    _ => good("disk", found),
-                }
+                space(free, self.parts.config.recording.free_min, data)
             }
         }
     }
@@ -181,6 +172,19 @@ impl Admin {
     }
 }
 
+/// The recorder refuses new sessions by the same limit.
+fn space(free: u64, free_min: u64, data: &Path) -> Finding {
+    let limit = format!("new sessions are refused below {} MiB", free_min >> 20);
+    let found = format!("{} MiB free in {}; {limit}", free >> 20, data.display());
+    if free < free_min {
+        bad("disk", found, MAKE_ROOM)
+    } else if free < free_min.saturating_mul(2) {
+        warn("disk", found, MAKE_ROOM)
+    } else {
+        good("disk", found)
+    }
+}
+
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
@@ -195,4 +199,18 @@ fn warn(what: &str, found: impl Into<String>, hint: &str) -> Finding {
 
 fn bad(what: &str, found: impl Into<String>, hint: &str) -> Finding {
     Finding { health: Health::Bad, what: what.to_owned(), found: found.into(), hint: Some(hint.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_judged_by_the_limit_at_which_sessions_are_refused() {
+        let health = |free| space(free, 2 << 30, Path::new("/data")).health;
+        assert_eq!(
+            (health((2 << 30) - 1), health(2 << 30), health(4 << 30)),
+            (Health::Bad, Health::Warn, Health::Good)
+        );
+    }
 }

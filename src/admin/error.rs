@@ -154,6 +154,7 @@ impl AdminError {
             Self::Vault(error) => error.hint().into_iter().collect(),
             Self::NoSession { .. } => one("`doorward session list` shows the live ones"),
             Self::Scan { .. } => one("look at the address (`doorward target list`), and that the target is up"),
+            Self::Store(StoreError::NotFound { .. }) => one("`doorward recording list` shows them"),
             Self::StateChanged => one("run the command again and look at the new difference"),
             Self::Store(_) | Self::Parties(_) | Self::Needless { .. } | Self::Inventory(_) | Self::NoRandomness => {
                 Vec::new()

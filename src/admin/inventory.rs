@@ -69,6 +69,18 @@ pub struct Change {
     pub to: String,
 }
 
+/// The targets that exist and would get another address or other host keys: an import may mean another target.
+pub fn moved_targets(changes: &[Change]) -> BTreeSet<TargetName> {
+    let new: BTreeSet<&str> =
+        changes.iter().filter(|change| change.field.is_empty()).map(|change| change.subject.as_str()).collect();
+    changes
+        .iter()
+        .filter(|change| matches!(change.field.as_str(), "address" | "host keys"))
+        .filter(|change| !new.contains(change.subject.as_str()))
+        .filter_map(|change| TargetName::parse(change.subject.strip_prefix("target ")?).ok())
+        .collect()
+}
+
 /// What a [`Change`] does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -445,6 +457,20 @@ accounts = ["root"]
         assert_eq!(plan.changes.iter().map(Change::to_string).collect::<Vec<_>>(), ["+ target db1  labels: env=prod"]);
         assert_eq!(plan.targets[0].0.address, "h:22");
         assert_eq!(plan.unnamed, ["user bob", "target db2"]);
+    }
+
+    #[test]
+    fn targets_that_exist_and_would_move_are_found() {
+        let parse = |text| Inventory::parse("i.toml", text).unwrap();
+        let inventory = parse(
+            "[targets.db1]\naddress = \"other:22\"\n[targets.db2]\nlabels = { env = \"prod\" }\n\
+             [targets.new]\naddress = \"n:22\"\n",
+        );
+        let plan = inventory.plan(&[], &[target("db1"), target("db2")], Timestamp::from_millis(0)).unwrap();
+        assert_eq!(moved_targets(&plan.changes), BTreeSet::from([TargetName::parse("db1").unwrap()]));
+        let pinning = parse(&format!("[targets.db2]\nhost_keys = [\"{KEY}\"]\n"));
+        let plan = pinning.plan(&[], &[target("db2")], Timestamp::from_millis(0)).unwrap();
+        assert_eq!(moved_targets(&plan.changes), BTreeSet::from([TargetName::parse("db2").unwrap()]));
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::api::{SecretInput, SecretText, TargetChange};
+use super::api::{SecretInput, SecretText, SessionFilter, TargetChange};
 use super::inventory::Inventory;
 use super::*;
 use crate::audit::AuditRecord;
@@ -16,6 +16,7 @@ use crate::secret::Secret;
 use crate::session::LiveSession;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice@laptop";
+const OTHER_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti foo@bar.com";
 const RULES: &str = "schema = 1\n[[rule]]\nid = \"dba\"\nwho = { groups = [\"dba\"] }\nwhere = { labels = { env = \"prod\" } }\n\
                      accounts = [\"root\"]\nchannels = [\"shell\", \"exec\"]\ngrant = { required = true }\n";
 const STANDING: &str = "schema = 1\n[[rule]]\nid = \"own\"\nwho = { users = [\"alice\"] }\nwhere = { targets = [\"db1\"] }\n\
@@ -182,6 +183,52 @@ fn a_key_can_move_from_one_user_to_another_by_inventory() {
     office.ask(Request::InventoryApply { inventory, expected: changes });
     let key = crate::ledger::public_key(KEY).unwrap();
     assert_eq!(office.admin.parts.ledger.user_by_key(&key).unwrap().name, user("aaron"));
+}
+
+#[test]
+fn a_user_is_added_with_all_keys_or_not_at_all() {
+    let office = Office::furnished();
+    let add = |keys: &[&str]| {
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        office.call(Request::UserAdd { user: user("bob"), groups: groups(), keys })
+    };
+    // Alice has the second key; the third is none.
+    for bad in [&[OTHER_KEY, KEY][..], &[OTHER_KEY, "ssh-ed25519 AAAA"]] {
+        assert!(matches!(add(bad), Err(AdminError::Ledger(_))), "{bad:?}");
+        assert!(office.admin.parts.ledger.user(&user("bob")).is_none(), "{bad:?}");
+    }
+    add(&[OTHER_KEY, OTHER_KEY]).unwrap();
+    assert_eq!(office.admin.parts.ledger.user(&user("bob")).unwrap().keys.len(), 1);
+}
+
+#[test]
+fn live_sessions_are_listed_by_filter() {
+    let office = Office::furnished();
+    let Reply::Granted { grant: row } = office.ask(grant("alice", "root@db1")) else { panic!("no grant") };
+    let _live = office.live(&row.grant.id);
+    let count = |filter: SessionFilter| {
+        let Reply::Sessions { sessions } = office.ask(Request::SessionList { filter }) else { panic!("no list") };
+        sessions.len()
+    };
+    let now = office.admin.now();
+    let all = SessionFilter::default;
+    let filters = [
+        (all(), 1),
+        (SessionFilter { user: Some(user("alice")), target: Some(target_name()), since: Some(now) }, 1),
+        (SessionFilter { user: Some(user("bob")), ..all() }, 0),
+        (SessionFilter { target: Some(TargetName::parse("db2").unwrap()), ..all() }, 0),
+        (SessionFilter { since: Some(now.plus(Duration::from_millis(1))), ..all() }, 0),
+    ];
+    for (filter, wanted) in filters {
+        assert_eq!(count(filter.clone()), wanted, "{filter:?}");
+    }
+}
+
+#[test]
+fn an_unknown_recording_is_answered_with_the_way_to_the_known() {
+    let session = SessionId::from_parts(Timestamp::from_millis(0), 1);
+    let failure = Office::new().refused(Request::RecordingRead { session, purpose: "replay".to_owned() }).failure();
+    assert_eq!(failure.hints, ["`doorward recording list` shows them"]);
 }
 
 #[test]

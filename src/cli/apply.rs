@@ -8,7 +8,7 @@ use super::user::read_text;
 use super::{CliError, prompt};
 use crate::admin::api::{Reply, Request};
 use crate::admin::import::Import;
-use crate::admin::inventory::{Change, Inventory};
+use crate::admin::inventory::{Change, Inventory, moved_targets};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -49,15 +49,38 @@ enum Unnamed {
     Untold,
 }
 
+/// What becomes of a target that exists and to which a file gives another address or other host keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moved {
+    /// It stays as it is, and that is told.
+    Skipped,
+    /// It changes.
+    Overwritten,
+}
+
 /// Shows what of a file is not taken over, then goes on as `apply`.
-pub(super) fn import(desk: &Desk, file: &Path, import: Import, consent: Consent) -> Result<(), CliError> {
+pub(super) fn import(desk: &Desk, file: &Path, import: Import, moved: Moved, consent: Consent) -> Result<(), CliError> {
     for (line, why) in &import.skipped {
         eprintln!("skipped: {}:{line}: {why}", file.display());
     }
     if import.inventory == Inventory::default() {
         return Err(CliError::failed(format!("`{}` has nothing to take over", file.display())));
     }
-    apply(desk, import.inventory, consent, Unnamed::Untold)
+    let mut inventory = import.inventory;
+    if moved == Moved::Skipped {
+        skip_moved(desk, &mut inventory)?;
+    }
+    apply(desk, inventory, consent, Unnamed::Untold)
+}
+
+/// Takes out of `inventory` the targets that exist and would get another address or other host keys.
+fn skip_moved(desk: &Desk, inventory: &mut Inventory) -> Result<(), CliError> {
+    let (changes, _) = changes(desk.ask(Request::InventoryDiff { inventory: inventory.clone() })?)?;
+    for target in moved_targets(&changes) {
+        eprintln!("skipped: target `{target}` exists, and its address or host keys differ; --overwrite changes it");
+        inventory.targets.remove(&target);
+    }
+    Ok(())
 }
 
 fn apply(desk: &Desk, inventory: Inventory, consent: Consent, tell: Unnamed) -> Result<(), CliError> {

@@ -20,6 +20,8 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), CliError> {
                     set.rules().count(),
                     set.hash()
                 );
+                eprintln!("not looked at: whether the users, groups and targets that rules name exist;");
+                eprintln!("`doorward policy reload` names those that do not");
             }
             Err(found) => faults.extend(found),
         },

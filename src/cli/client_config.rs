@@ -12,7 +12,7 @@ use crate::model::{Destination, UserName};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The user.
+    /// The user's name, such as alice.
     user: UserName,
     /// The name or address by which users reach the bastion [default: this machine's name].
     #[arg(long, value_name = "NAME")]

@@ -1,6 +1,7 @@
 //! Why a command did not do what was asked, printed in one way.
 
 use std::error::Error;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use super::serve::ServeError;
@@ -67,7 +68,11 @@ impl CliError {
 
     fn because_of(mut self, mut cause: Option<&dyn Error>) -> Self {
         while let Some(error) = cause {
-            self.chain.push(error.to_string());
+            let text = error.to_string();
+            // Errors that show as their cause would say the same twice.
+            if self.chain.last() != Some(&text) {
+                self.chain.push(text);
+            }
             cause = error.source();
         }
         self
@@ -90,14 +95,18 @@ impl CliError {
     pub(super) fn of_serve(error: &ServeError) -> Self {
         match error {
             ServeError::Home(error) => Self::of_home(error),
-            ServeError::Policy(faults) => Self::of_faults(error.to_string(), faults),
+            ServeError::Policy(faults) => {
+                Self::of_faults(error.to_string(), faults).hint("`doorward check` tries the files without a server")
+            }
             ServeError::Key(error) => Self::of(error).maybe_hint(error.hint()),
             ServeError::Db(error) => Self::of(error).maybe_hint(error.hint()),
             ServeError::Ledger(error) => Self::of(error).maybe_hint(error.hint()),
             ServeError::Audit(error) => Self::of(error).maybe_hint(error.hint()),
             ServeError::Recorder(error) => Self::of(error).hint(error.hint()),
             ServeError::Vault(error) => Self::of(error).maybe_hint(error.hint()),
-            ServeError::Listen(..) | ServeError::Socket(..) | ServeError::System(_) => Self::of(error),
+            ServeError::Listen(_, cause) => Self::of(error).hint(listen_hint(cause.kind())),
+            ServeError::Socket(_, cause) => Self::of(error).hint(socket_hint(cause.kind())),
+            ServeError::System(_) => Self::of(error),
         }
     }
 
@@ -122,6 +131,26 @@ impl CliError {
     }
 }
 
+fn listen_hint(cause: ErrorKind) -> &'static str {
+    if cause == ErrorKind::AddrInUse {
+        "another program has this port (`ss -ltnp` shows which): stop it, or set `listen` to another port"
+    } else if cause == ErrorKind::PermissionDenied {
+        "ports below 1024 are for root: set `listen` to another port, such as 0.0.0.0:2222"
+    } else if cause == ErrorKind::AddrNotAvailable {
+        "set `listen` to an address of this host, or to 0.0.0.0:2222 for all of them"
+    } else {
+        "look at `listen` in the configuration"
+    }
+}
+
+fn socket_hint(cause: ErrorKind) -> &'static str {
+    if cause == ErrorKind::AddrInUse {
+        "another server answers there: stop it, or set `socket` under [admin] to another path"
+    } else {
+        "`socket` under [admin] must lie in a directory that exists and is the server's own, such as /run/doorward"
+    }
+}
+
 impl From<Failure> for CliError {
     fn from(failure: Failure) -> Self {
         let status = if failure.usage { Status::Usage } else { Status::Failed };
@@ -132,5 +161,30 @@ impl From<Failure> for CliError {
 impl From<InvalidName> for CliError {
     fn from(error: InvalidName) -> Self {
         Self::usage(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_says_the_same_is_said_once() {
+        let cause = InvalidName { kind: "user name", why: "x" };
+        let error = CliError::failed(cause.to_string()).because(&cause);
+        assert_eq!(error.chain, ["not a valid user name: x"]);
+        assert_eq!(CliError::failed("cannot read").because(&cause).chain.len(), 2);
+    }
+
+    #[test]
+    fn a_server_that_does_not_start_says_what_to_do() {
+        let address = ([127, 0, 0, 1], 22).into();
+        for kind in [ErrorKind::AddrInUse, ErrorKind::PermissionDenied, ErrorKind::AddrNotAvailable, ErrorKind::Other] {
+            assert!(!CliError::of_serve(&ServeError::Listen(address, kind.into())).hints.is_empty());
+            assert!(!CliError::of_serve(&ServeError::Socket("s".into(), kind.into())).hints.is_empty());
+        }
+        let in_use = CliError::of_serve(&ServeError::Listen(address, ErrorKind::AddrInUse.into()));
+        assert!(in_use.hints[0].contains("another program"), "{in_use:?}");
+        assert!(!CliError::of_serve(&ServeError::Policy(Vec::new())).hints.is_empty());
     }
 }

@@ -13,7 +13,7 @@ use crate::model::{Destination, GrantId, Timestamp, UserName};
 pub(super) enum Command {
     /// Give a user the right to a destination for some time. Prints the grant's id.
     Add {
-        /// The user.
+        /// The bastion user, such as alice.
         user: UserName,
         /// ACCOUNT@TARGET, such as root@db1.
         destination: Destination,
@@ -23,7 +23,7 @@ pub(super) enum Command {
         /// From when on [default: now].
         #[arg(long, value_name = "TIME", value_parser = times::parse_moment)]
         from: Option<Timestamp>,
-        /// Why, such as a ticket's number and title.
+        /// What it is for, such as "CHG-123 vacuum is stuck"; shown to the user and kept in recordings.
         #[arg(long, value_name = "TEXT")]
         reason: String,
         #[command(flatten)]
@@ -39,9 +39,9 @@ pub(super) enum Command {
     },
     /// Take a grant back and end the live sessions on it.
     Revoke {
-        /// The grant's id.
+        /// The grant's id, such as g-7k2mq4x9, as `grant list` shows it.
         grant: GrantId,
-        /// Why.
+        /// Why it is taken back, such as "CHG-123 is done"; kept with the grant and in the audit log.
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },

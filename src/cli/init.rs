@@ -103,12 +103,13 @@ Back up these two, on different media:
 Whoever has both has every secret; either alone reveals none.
 
 Next:
-  doorward --config {file} user add alice --group dba --key alice.pub
+  doorward --config {file} serve                # in the foreground; go on in another terminal
+  doorward --config {file} user add alice --group admins --key alice.pub
   doorward --config {file} target add db1 --address 10.0.0.5:22 --label env=prod
   doorward --config {file} target scan db1
-  doorward --config {file} secret set root@db1
-  doorward --config {file} check
-  doorward --config {file} serve",
+  doorward --config {file} secret set root@db1 --private-key root_db1_key
+  doorward --config {file} grant add alice root@db1 --for 1h --reason \"CHG-123 vacuum is stuck\"
+  doorward --config {file} client-config alice  # what alice puts into her ~/.ssh/config",
         policies = config.policies.display()
     );
 }

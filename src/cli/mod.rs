@@ -59,25 +59,25 @@ enum Command {
     /// Bastion users and their keys.
     #[command(subcommand)]
     User(user::Command),
-    /// Machines that are reached through the bastion.
+    /// Targets: what is reached through the bastion.
     #[command(subcommand)]
     Target(target::Command),
     /// Passwords and private keys of accounts on targets.
     #[command(subcommand)]
     Secret(secret::Command),
-    /// Rights for some time.
+    /// Grants: a user's right to a destination for some time and a reason.
     #[command(subcommand)]
     Grant(grant::Command),
-    /// Rules.
+    /// The access rules in policies/access/: put changed files in force.
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Live sessions.
+    /// Live sessions: list, end.
     #[command(subcommand)]
     Session(session::Command),
-    /// Recordings.
+    /// Recordings: list, replay, export.
     #[command(subcommand)]
     Recording(recording::Command),
-    /// Make users, groups and targets as an inventory file has them.
+    /// Make users, groups and targets as an inventory file (TOML) has them; shows the difference first.
     Apply(apply::Arguments),
     /// Print lines for a user's ~/.ssh/config.
     ClientConfig(client_config::Arguments),

@@ -23,7 +23,7 @@ pub(super) enum Command {
     },
     /// Play a recording in the terminal.
     Replay {
-        /// The session's id.
+        /// The session's id, as `recording list` shows it.
         session: SessionId,
         /// Faster or slower, such as 2 or 0.5.
         #[arg(long, default_value = "1", value_parser = replay::parse_speed)]
@@ -41,17 +41,17 @@ pub(super) enum Command {
         #[arg(long)]
         quit: bool,
     },
-    /// Write a recording to standard output in another form.
+    /// Write a recording to standard output in another format.
     Export {
-        /// The session's id.
+        /// The session's id, as `recording list` shows it.
         session: SessionId,
-        /// The form.
+        /// The format, such as v2 for Debian's asciinema or txt to read it.
         #[arg(long, default_value = "v3")]
         format: ExportFormat,
         /// Which channel [default: the first with a terminal, else the first].
         #[arg(long, value_name = "N")]
         channel: Option<u32>,
-        /// Which stream, for raw.
+        /// Which stream of the channel --format raw writes.
         #[arg(long, default_value = "stdout")]
         stream: Stream,
     },

@@ -6,6 +6,7 @@ use super::desk::{Desk, unexpected};
 use super::output::{Form, Table, listing};
 use super::{CliError, prompt, times};
 use crate::admin::api::{Reply, Request, SecretInput, SecretText};
+use crate::ledger::public_key;
 use crate::model::Destination;
 
 #[derive(Debug, clap::Subcommand)]
@@ -63,6 +64,10 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
 fn private_key(file: &Path, passphrase_file: Option<&Path>) -> Result<SecretInput, CliError> {
     let openssh = prompt::from_file(file)?;
     let shown = file.display();
+    if public_key(openssh.expose()).is_ok() {
+        return Err(CliError::usage(format!("`{shown}` is the public half of a key"))
+            .hint("give the private key, the file beside it without .pub"));
+    }
     let key = ssh_key::PrivateKey::from_openssh(openssh.expose().as_bytes()).map_err(|error| {
         CliError::usage(format!("`{shown}` is not a private key in OpenSSH form"))
             .because(&error)

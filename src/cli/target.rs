@@ -34,9 +34,9 @@ pub(super) enum Command {
     },
     /// Change a target; what is not named stays.
     Set {
-        /// The target.
+        /// The target's name, such as db1.
         target: TargetName,
-        /// Where it is.
+        /// Where it is: host:port, such as 10.0.0.5:22. The pinned host keys stay.
         #[arg(long, value_name = "HOST:PORT")]
         address: Option<String>,
         /// A label to set; repeat it for more.
@@ -59,12 +59,12 @@ pub(super) enum Command {
     },
     /// Remove a target, its secrets and the grants to it, and end its live sessions. Recordings stay.
     Remove {
-        /// The target.
+        /// The target's name, such as db1.
         target: TargetName,
     },
     /// Ask the target for its host keys, show their fingerprints, and pin them once confirmed.
     Scan {
-        /// The target.
+        /// The target's name, such as db1.
         target: TargetName,
         /// Pin without asking, if the target shows exactly this key; repeat it for more. For scripts.
         #[arg(long = "yes-fingerprint", value_name = "SHA256:...")]
@@ -74,14 +74,17 @@ pub(super) enum Command {
     },
     /// Add targets from another program's file; shows the difference first.
     Import {
-        /// The file.
+        /// The file, such as ~/.ssh/known_hosts, or - for standard input.
         file: PathBuf,
-        /// What it is.
+        /// Which program's file it is, such as known-hosts.
         #[arg(long)]
         format: Source,
         /// A label for all of them; repeat it for more.
         #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
         labels: Vec<(String, String)>,
+        /// Let the file change the address and host keys of targets that exist; else these are skipped.
+        #[arg(long)]
+        overwrite: bool,
         #[command(flatten)]
         consent: apply::Consent,
     },
@@ -133,7 +136,7 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
         Command::List { form } => list(desk, form),
         Command::Remove { target } => desk.tell(Request::TargetRemove { target }),
         Command::Scan { target, fingerprints, form } => scan(desk, target, &fingerprints, form),
-        Command::Import { file, format, labels, consent } => {
+        Command::Import { file, format, labels, overwrite, consent } => {
             let text = read_text(&file)?;
             let mut import = match format {
                 Source::KnownHosts => import::known_hosts(&text),
@@ -141,7 +144,8 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
                 Source::Csv => import::csv(&text),
             };
             import.label(&labels.into_iter().collect::<BTreeMap<_, _>>());
-            apply::import(desk, &file, import, consent)
+            let moved = if overwrite { apply::Moved::Overwritten } else { apply::Moved::Skipped };
+            apply::import(desk, &file, import, moved, consent)
         }
     }
 }

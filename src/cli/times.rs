@@ -32,7 +32,13 @@ pub(super) fn parse_moment(text: &str) -> Result<Timestamp, String> {
 
 /// Reads a moment, or a span that reaches back from now.
 pub(super) fn parse_since(text: &str) -> Result<Timestamp, String> {
-    let Ok(back) = parse_span(text) else { return parse_moment(text) };
+    let Ok(back) = parse_span(text) else {
+        return parse_moment(text).map_err(|_| {
+            format!(
+                "`{text}` is no time: write 24h or 7d, 2026-11-23, \"2026-11-23 09:00\" or 2026-11-23T09:00:00+01:00"
+            )
+        });
+    };
     let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
     Ok(Timestamp::from_millis(Clock::system().now().as_millis().saturating_sub(back)))
 }
@@ -56,6 +62,14 @@ mod tests {
         for bad in ["", "1", "h", "-1h", "1 fortnight", "99999999999999999h"] {
             assert!(parse_span(bad).is_err(), "{bad:?} was taken");
         }
+    }
+
+    #[test]
+    fn since_takes_a_moment_or_a_span_and_says_so() {
+        assert!(parse_since("24h").unwrap() < Clock::system().now());
+        assert_eq!(parse_since("2026-11-23").unwrap(), parse_moment("2026-11-23").unwrap());
+        let told = parse_since("99").unwrap_err();
+        assert!(told.contains("24h") && told.contains("2026-11-23"), "{told}");
     }
 
     #[test]

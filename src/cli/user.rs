@@ -15,7 +15,7 @@ use crate::model::{GroupName, UserName, join};
 pub(super) enum Command {
     /// Add a user.
     Add {
-        /// The name, such as alice.
+        /// The user's name, such as alice.
         user: UserName,
         /// A group that rules name; repeat it for more.
         #[arg(long = "group", value_name = "GROUP")]
@@ -26,7 +26,7 @@ pub(super) enum Command {
     },
     /// Replace a user's groups.
     Set {
-        /// The user.
+        /// The user's name, such as alice.
         user: UserName,
         /// All groups from now on; repeat it for more.
         #[arg(long = "group", value_name = "GROUP", required_unless_present = "no_groups")]
@@ -42,17 +42,17 @@ pub(super) enum Command {
     },
     /// Bar a user and end their live sessions; keys, groups and grants stay.
     Suspend {
-        /// The user.
+        /// The user's name, such as alice.
         user: UserName,
     },
     /// Let a suspended user in again.
     Resume {
-        /// The user.
+        /// The user's name, such as alice.
         user: UserName,
     },
     /// Remove a user, revoke their grants and end their live sessions. Recordings stay.
     Remove {
-        /// The user.
+        /// The user's name, such as alice.
         user: UserName,
     },
     /// The keys that prove a user.
@@ -60,7 +60,7 @@ pub(super) enum Command {
     Key(KeyCommand),
     /// Add users and keys from an authorized_keys file; shows the difference first.
     Import {
-        /// The file.
+        /// The authorized_keys file, or - for standard input.
         file: PathBuf,
         /// Whose keys they are; else each key's comment says (the part before the @).
         #[arg(long)]
@@ -77,7 +77,7 @@ pub(super) enum Command {
 pub(super) enum KeyCommand {
     /// Add public keys. A key that another user has is refused.
     Add {
-        /// The user.
+        /// The user's name, such as alice.
         user: UserName,
         /// A .pub file, or - for standard input.
         #[arg(required = true)]
@@ -85,7 +85,7 @@ pub(super) enum KeyCommand {
     },
     /// Remove a key.
     Remove {
-        /// The user.
+        /// The user's name, such as alice.
         user: UserName,
         /// The fingerprint, SHA256:..., as `user list --json` shows it.
         fingerprint: String,
@@ -112,7 +112,7 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
         Command::Import { file, user, groups, consent } => {
             let groups: BTreeSet<GroupName> = groups.into_iter().collect();
             let import = import::authorized_keys(&read_text(&file)?, user.as_ref(), &groups);
-            apply::import(desk, &file, import, consent)
+            apply::import(desk, &file, import, apply::Moved::Skipped, consent)
         }
     }
 }

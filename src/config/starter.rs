@@ -58,7 +58,8 @@ master_key = @MASTER_KEY@
 [ssh]
 ## Time to log in.
 # login_grace = "30s"
-## A silent connection is asked this often whether it lives, and given up after so many questions.
+## A silent connection, the user's or the target's, is asked this often whether it lives, and given up after so
+## many questions without an answer.
 # keepalive = "30s"
 # keepalive_max = 3
 ## Shown before login to whoever connects; empty means none.
@@ -75,7 +76,10 @@ master_key = @MASTER_KEY@
 # rekey_bytes = "1GiB"
 
 [target]
+## How long the TCP connection to a target may take; after it the user is told that the target does not answer.
 # connect_timeout = "10s"
+## From then on: how long key exchange and login on the target may take. Raise it for targets that ask slow
+## directories.
 # login_timeout = "15s"
 
 [recording]
@@ -89,8 +93,8 @@ master_key = @MASTER_KEY@
 # free_min = "2GiB"
 
 [admin]
-## Numeric user ids that may administer, besides root and the server's own user. They need a socket that they can
-## reach: set `socket` to a path outside `data`, such as "/run/doorward/admin.sock".
+## Numeric user ids that may administer, besides root and the server's own user. `data` is closed to them, so the
+## socket must then lie outside it: socket = "/run/doorward/admin.sock", in a directory of the server's own.
 # operators = []
 ## The socket of the administration commands; by default admin.sock in `data`.
 # socket = "data/admin.sock"

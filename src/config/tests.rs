@@ -201,3 +201,12 @@ fn defaults() -> Config {
         log: LogSettings::default(),
     }
 }
+
+#[test]
+fn only_a_missing_configuration_is_to_be_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let hint = |path: &Path| Config::load(path).unwrap_err()[0].hint.clone().unwrap();
+    assert!(hint(&folder.path().join("doorward.toml")).contains("doorward init"));
+    // A directory is there and cannot be read as a file.
+    assert!(!hint(folder.path()).contains("doorward init"));
+}

@@ -156,6 +156,88 @@ fn a_scanned_host_key_is_pinned_after_a_yes() {
 }
 
 #[test]
+fn a_scan_shows_every_host_key_and_whether_it_is_pinned() {
+    require!("sshd", "ssh");
+    let folder = crate::fixture::scratch();
+    let lines: Vec<String> = [("rsa", "2048"), ("ecdsa", "256"), ("ecdsa", "384"), ("ecdsa", "521")]
+        .map(|(kind, bits)| {
+            let file = folder.path().join(format!("{kind}-{bits}"));
+            let mut keygen = Command::new("ssh-keygen");
+            keygen.args(["-q", "-t", kind, "-b", bits, "-N", "", "-f"]).arg(&file);
+            run(keygen, b"", LIMIT).ok();
+            format!("HostKey {}", file.display())
+        })
+        .into();
+    let sshd = Sshd::with(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let bastion = Bastion::init();
+    bastion.add_target("db1", &sshd);
+    // Scripts read the keys even where nobody confirms.
+    let told = bastion.doorward(&["target", "scan", "db1", "--json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&told.stdout).unwrap();
+    let found: Vec<_> = rows.iter().map(|row| (row["algorithm"].as_str().unwrap(), row["pinned"] == true)).collect();
+    assert_eq!(
+        found,
+        [
+            ("ssh-ed25519", true),
+            ("ecdsa-sha2-nistp256", false),
+            ("ecdsa-sha2-nistp384", false),
+            ("ecdsa-sha2-nistp521", false),
+            ("ssh-rsa", false)
+        ]
+    );
+}
+
+#[test]
+fn an_import_leaves_known_targets_where_they_are() {
+    let bastion = Bastion::init();
+    bastion.doorward(&["target", "add", "db1", "--address", "10.0.0.5:22"]).ok();
+    let file = bastion.scratch().join("targets.csv");
+    std::fs::write(&file, "name,address\ndb1,10.6.6.6:22\ndb2,10.0.0.6:22\n").unwrap();
+    let import = ["target", "import", file.to_str().unwrap(), "--format", "csv", "--yes"];
+    let told = bastion.doorward(&import).ok();
+    assert!(told.err().contains("skipped: target `db1` exists"), "{told:?}");
+    let addresses = || -> Vec<String> {
+        bastion.rows(&["target", "list"]).iter().map(|row| row["address"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(addresses(), ["10.0.0.5:22", "10.0.0.6:22"]);
+    bastion.doorward(&[&import[..], &["--overwrite"]].concat()).ok();
+    assert_eq!(addresses(), ["10.6.6.6:22", "10.0.0.6:22"]);
+}
+
+#[test]
+fn sessions_are_killed_by_filter_after_a_yes() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let bastion = Bastion::serving(&sshd);
+    let (running, _out) = bastion.to(&sshd).start_ready(&[], "cat");
+    let session = bastion.only_session();
+    assert_eq!(bastion.rows(&["session", "list", "--user", "nobody"]).len(), 0);
+    assert_eq!(bastion.rows(&["session", "list", "--target", DB1]).len(), 1);
+    let told = bastion.doorward(&["session", "kill", "--user", "nobody", "--yes"]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    for unclear in [&["session", "kill"][..], &["session", "kill", &session, "--user", ALICE]] {
+        assert_eq!(bastion.doorward(unclear).code, Some(2), "{unclear:?}");
+    }
+    // Nobody is there to say yes.
+    let told = bastion.doorward(&["session", "kill", "--user", ALICE]);
+    assert!(told.code == Some(2) && told.err().contains(&session), "{told:?}");
+    assert_eq!(bastion.only_session(), session);
+    bastion.doorward(&["session", "kill", "--user", ALICE, "--yes"]).ok();
+    bastion.empties(LIMIT);
+    running.wait(LIMIT);
+}
+
+#[test]
+fn the_public_half_of_a_key_is_no_secret() {
+    let bastion = Bastion::init();
+    bastion.doorward(&["target", "add", DB1, "--address", "10.0.0.5"]).ok();
+    let public = bastion.key.with_extension("pub");
+    let told = bastion.doorward(&["secret", "set", "root@db1", "--private-key", public.to_str().unwrap()]);
+    assert!(told.code == Some(2) && told.err().contains("public half"), "{told:?}");
+    assert_eq!(told.err().lines().count(), 2, "{told:?}");
+}
+
+#[test]
 fn a_password_logs_in_and_shows_nowhere() {
     // Promise P4 and threat T19. The account's password is the word that must not be found.
     require!("sshd", "ssh", "useradd", "chpasswd");
