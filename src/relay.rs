@@ -169,9 +169,15 @@ async fn collect<S: Source>(
         let event = event.unwrap_or(ChannelEvent::Close);
         let closed = event == ChannelEvent::Close;
         let ticket = tap.record(&event).await?;
-        tokio::select! {
-            sent = queue.send((event, ticket)) => if sent.is_err() { return Ok(()) },
-            () = over.cancelled() => return Ok(()),
+        let sending = queue.send((event, ticket));
+        tokio::pin!(sending);
+        loop {
+            tokio::select! {
+                sent = &mut sending => if sent.is_err() { return Ok(()) } else { break },
+                () = over.cancelled() => return Ok(()),
+                // What has passed is covered in time, whether or not anything passes now.
+                () = tap.digest_due() => tap.write_due_digests().await?,
+            }
         }
         if closed {
             return Ok(());

@@ -301,6 +301,14 @@ impl Drop for Handler {
 
 /// So much of a login name that was not accepted is kept.
 const LOGIN_CHARS_MAX: usize = 256;
+/// Requests that stock clients send of their own accord: they ask for nothing (OpenSSH's PROTOCOL, RFC 4335).
+const HARMLESS: &[&str] = &[
+    "keepalive@openssh.com",
+    "no-more-sessions@openssh.com",
+    "eow@openssh.com",
+    "break",
+    "hostkeys-prove-00@openssh.com",
+];
 /// Requests of one connection that may wait for the session.
 const REQUESTS_MAX: usize = 16;
 /// Environment variables that one channel may set.
@@ -563,6 +571,14 @@ impl server::Handler for Handler {
     ) -> Result<(), russh::Error> {
         reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         self.refused("a forwarded channel".into()).await;
+        Ok(())
+    }
+
+    async fn unknown_request(&mut self, what: &str, name: &str) -> Result<(), russh::Error> {
+        if !HARMLESS.contains(&name) {
+            let name: String = name.chars().filter(char::is_ascii_graphic).take(64).collect();
+            self.refused(format!("the unknown {what} {name}")).await;
+        }
         Ok(())
     }
 

@@ -39,6 +39,8 @@ impl Health {
     /// Notes a failure. Faults that say nothing of the disk are not kept.
     pub(super) fn failed(&self, failure: &RecorderError) {
         match failure {
+            // A path that is there already, or gone, is one recording's trouble.
+            RecorderError::Store(error) if error.is_about_one_path() => {}
             RecorderError::DiskFull { .. } | RecorderError::Stalled { .. } | RecorderError::Store(_) => {
                 self.set(Some(failure.clone()));
             }

@@ -34,6 +34,7 @@ use crate::vault::Vault;
 use crate::wire::Cut;
 pub use refusal::Refusal;
 pub use registry::{EndCause, LiveSession, Registration, Sessions};
+use stranger::Budget;
 pub use stranger::note_strangers;
 use timekeeper::{Timekeeper, wait_end};
 
@@ -79,6 +80,7 @@ impl Bastion {
 /// Carries everything that one bastion user asks for on one connection.
 pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
     let mut visit = Visit {
+        refusals: Budget::new(bastion.clock.instant()),
         connection,
         bastion,
         live: None,
@@ -101,6 +103,8 @@ struct Visit {
     /// Where each relayed channel takes lines of ours.
     notices: Vec<mpsc::Sender<Notice>>,
     next: u32,
+    /// What this connection may still put on record of what it was refused.
+    refusals: Budget,
     /// Ends every relay.
     over: CancellationToken,
 }
@@ -148,6 +152,7 @@ impl Visit {
                     Due::End(cause) => return cause,
                     Due::Failed(failure) => return self.recorder_failed(&failure),
                     Due::Warn(left) => self.warn(left).await,
+                    Due::Refused(what) => self.note_refused(&what).await,
                 },
                 _ = leg_check.tick() => {
                     if self.live.as_ref().is_some_and(|live| live.leg.is_closed()) {
@@ -178,8 +183,18 @@ impl Visit {
         }
     }
 
+    /// The text for the record, unless this connection has filled its share of it.
+    fn budgeted(&mut self, text: &str) -> Option<String> {
+        match self.refusals.take(self.bastion.clock.instant())? {
+            0 => Some(text.to_owned()),
+            left_out => Some(format!("{text} ({left_out} refusals before it are not listed)")),
+        }
+    }
+
     /// Something was asked for that this version refuses always.
     async fn note_refused(&mut self, what: &str) {
+        let Some(what) = self.budgeted(what) else { return };
+        let what = what.as_str();
         let user = self.connection.user.user().clone();
         info!(user = %user, what, "Refused");
         let session = self.live.as_ref().map(|live| live.id.clone());
@@ -231,7 +246,9 @@ impl Visit {
         let Some(live) = &mut self.live else { return Err((Box::new(start), Refusal::Ended(EndCause::TargetLeft))) };
         // Counted before it is judged: a policy that changes in between then sees it.
         let place = live.registration.channel(class);
+        // Spent whatever comes of it: the recording of a channel that the target refuses has its directory.
         let number = ChannelNumber(self.next);
+        self.next = self.next.saturating_add(1);
         let mut end = live.registration.end.clone();
         let opening = channel::open(live, &self.bastion, &destination, &start, &program, number);
         let opened = tokio::select! {
@@ -240,7 +257,6 @@ impl Visit {
         };
         match opened {
             Ok(opened) => {
-                self.next = self.next.saturating_add(1);
                 let (notices, lines) = mpsc::channel(4);
                 self.notices.push(notices);
                 let over = self.over.child_token();
@@ -453,6 +469,8 @@ enum Due {
     End(EndCause),
     Warn(Duration),
     Failed(RecorderError),
+    /// Something that the target asked for.
+    Refused(String),
 }
 
 /// Ready when a session must end or its user be warned.
@@ -462,5 +480,6 @@ async fn due(live: Option<&mut Live>) -> Due {
         cause = wait_end(&mut live.registration.end) => Due::End(cause),
         Some(left) = live.time.warnings.recv() => Due::Warn(left),
         failure = live.recording.failed() => Due::Failed(failure),
+        Some(what) = live.leg.refused() => Due::Refused(what),
     }
 }

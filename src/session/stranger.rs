@@ -9,7 +9,7 @@ use super::Bastion;
 use crate::audit::AuditEvent;
 use crate::listener::FailedLogin;
 
-/// So many failed logins are on record one by one in each period; of the others, how many there were.
+/// So many refusals are on record one by one in each period; of the others, how many there were.
 const EVENTS_MAX: u32 = 60;
 /// The period.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -28,20 +28,20 @@ pub async fn note_strangers(mut failed: mpsc::Receiver<FailedLogin>, bastion: Ar
     }
 }
 
-/// How much may still be written in this period.
-struct Budget {
+/// How many refusals may still be put on record in this period.
+pub(super) struct Budget {
     since: Instant,
     written: u32,
     left_out: u64,
 }
 
 impl Budget {
-    fn new(now: Instant) -> Self {
+    pub fn new(now: Instant) -> Self {
         Self { since: now, written: 0, left_out: 0 }
     }
 
     /// `Some` if an event may be written, with how many were left out before it.
-    fn take(&mut self, now: Instant) -> Option<u64> {
+    pub fn take(&mut self, now: Instant) -> Option<u64> {
         if now.saturating_duration_since(self.since) >= PERIOD {
             self.since = now;
             self.written = 0;

@@ -222,6 +222,18 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether it says nothing of the disk: another file would have done.
+    pub fn is_about_one_path(&self) -> bool {
+        match self {
+            Self::Create { source, .. } | Self::Write { source, .. } | Self::Read { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound)
+            }
+            Self::NotFound { .. } | Self::Segment { .. } | Self::Damaged { .. } => true,
+        }
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,5 +1,6 @@
 //! The leg to a target: dial, check the host key, log in, open channels.
 
+mod handler;
 pub mod ssh;
 
 pub use ssh::{DialError, Leg, Settings, scan};

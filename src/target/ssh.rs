@@ -4,16 +4,18 @@
 //! and only a `Leg`, which is logged in, opens channels.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use russh::client::{self, AuthResult, KeyboardInteractiveAuthResponse};
-use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::keys::PrivateKeyWithHashAlg;
 use russh::{ChannelMsg, MethodKind, Preferred, Pty, SshId, cipher};
 use ssh_key::{Algorithm, HashAlg, PublicKey};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::handler::{Seen, TargetHandler};
 use crate::ledger::fingerprint;
 use crate::model::{AccountName, Program, Terminal};
 use crate::secret::Secret;
@@ -99,13 +101,16 @@ impl DialError {
 
 /// A connection whose target proved a pinned host key.
 pub struct Checked {
-    handle: client::Handle<HostKeyCheck>,
+    handle: client::Handle<TargetHandler>,
+    seen: Seen,
     settings: Settings,
 }
 
 /// A connection that is logged in.
 pub struct Leg {
-    handle: client::Handle<HostKeyCheck>,
+    handle: client::Handle<TargetHandler>,
+    /// Channels of the target's own that were refused.
+    refused: tokio::sync::Mutex<mpsc::Receiver<String>>,
     settings: Settings,
 }
 
@@ -113,22 +118,6 @@ pub struct Leg {
 pub type TargetSource = ChannelSource<client::Msg>;
 /// A channel's writing half towards the target.
 pub type TargetSink = ChannelSink<client::Msg>;
-
-struct HostKeyCheck {
-    pinned: Vec<PublicKey>,
-    got: Arc<Mutex<Option<PublicKey>>>,
-}
-
-impl client::Handler for HostKeyCheck {
-    type Error = russh::Error;
-
-    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
-        let PublicKeyOrCertificate::PublicKey { key, .. } = shown else { return Ok(false) };
-        let known = self.pinned.iter().any(|pinned| pinned.key_data() == key.key_data());
-        *self.got.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
-        Ok(known)
-    }
-}
 
 /// AES-GCM first: with AES instructions it costs the relay half of what ChaCha20 does.
 const CIPHERS: &[cipher::Name] =
@@ -183,23 +172,21 @@ pub async fn connect(
     }
     let expected: Vec<String> = pinned.iter().map(fingerprint).collect();
     let config = Arc::new(client_config(host_key_algorithms(&pinned), settings));
-    let got = Arc::new(Mutex::new(None));
-    let check = HostKeyCheck { pinned, got: Arc::clone(&got) };
+    let (check, seen) = TargetHandler::new(pinned);
     let dialing = async {
         let stream = TcpStream::connect(address).await.map_err(DialError::Unreachable)?;
         stream.set_nodelay(true).map_err(DialError::Unreachable)?;
         client::connect_stream(config, CutStream::new(stream, cut), check)
             .await
-            .map_err(|error| handshake_error(error, &got, expected))
+            .map_err(|error| handshake_error(error, seen.take_key(), expected))
     };
     let handle = timeout(settings.connect_timeout, dialing)
         .await
         .map_err(|_| DialError::Unreachable(std::io::ErrorKind::TimedOut.into()))??;
-    Ok(Checked { handle, settings: settings.clone() })
+    Ok(Checked { handle, seen, settings: settings.clone() })
 }
 
-fn handshake_error(error: russh::Error, got: &Mutex<Option<PublicKey>>, expected: Vec<String>) -> DialError {
-    let got = got.lock().unwrap_or_else(PoisonError::into_inner).take();
+fn handshake_error(error: russh::Error, got: Option<PublicKey>, expected: Vec<String>) -> DialError {
     match (&error, got) {
         (russh::Error::UnknownKey, Some(key)) => DialError::HostKeyChanged { got: fingerprint(&key), expected },
         // A target that holds no key of the pinned kinds any more cannot even agree on an algorithm.
@@ -222,7 +209,8 @@ impl Checked {
             .map_err(|_| DialError::Login(format!("no answer within {} s", limit.as_secs())))?
             .map_err(|error| DialError::Login(error.to_string()))?;
         if accepted {
-            Ok(Leg { handle: self.handle, settings: self.settings })
+            let refused = tokio::sync::Mutex::new(self.seen.refused);
+            Ok(Leg { handle: self.handle, refused, settings: self.settings })
         } else {
             Err(DialError::CredentialRefused)
         }
@@ -272,6 +260,11 @@ impl Checked {
 }
 
 impl Leg {
+    /// The next thing that the target asked for and was refused; `None` once the leg is gone.
+    pub async fn refused(&self) -> Option<String> {
+        self.refused.lock().await.recv().await
+    }
+
     /// Opens a channel and starts `program` on it; returns once the target has said yes.
     ///
     /// # Errors
@@ -364,9 +357,8 @@ pub async fn scan(address: &str, limit: Duration) -> Result<Vec<PublicKey>, Stri
         Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
     ] {
         let config = Arc::new(client_config(vec![algorithm], &settings));
-        let got = Arc::new(Mutex::new(None));
         // No key is pinned, so the handshake always ends at the key, before any login.
-        let check = HostKeyCheck { pinned: Vec::new(), got: Arc::clone(&got) };
+        let (check, seen) = TargetHandler::new(Vec::new());
         let dialing = async {
             let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
             client::connect_stream(config, CutStream::new(stream, &Cut::new()), check)
@@ -376,7 +368,7 @@ pub async fn scan(address: &str, limit: Duration) -> Result<Vec<PublicKey>, Stri
         if let Ok(Err(why)) = timeout(limit, dialing).await {
             last = why;
         }
-        if let Some(key) = got.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(key) = seen.take_key() {
             found.push(key);
         }
     }

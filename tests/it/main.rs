@@ -18,6 +18,7 @@ mod ending;
 mod fixture;
 mod fuzz;
 mod hangs;
+mod hostile;
 mod layers;
 mod recordings;
 mod refusals;

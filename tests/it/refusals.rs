@@ -409,7 +409,7 @@ fn a_full_disk_ends_sessions_and_loses_nothing_that_was_shown() {
     bastion.configure("recording", "free_min = \"1MiB\"\nreserve = \"8MiB\"");
     bastion.furnish(&sshd);
     bastion.serve();
-    let mut running = bastion.to(&sshd).start(&["-n"], "while :; do seq 1 1000; sleep 0.02; done");
+    let mut running = bastion.to(&sshd).start(&["-n"], "while seq 1 1000; do sleep 0.02; done");
     let mut stdout = running.stdout();
     let mut seen = vec![0; 10_000];
     stdout.read_exact(&mut seen).unwrap();

@@ -1,0 +1,150 @@
+//! What a target may do of its own accord: prove its host key, and nothing else.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use russh::client::{self, ChannelOpenHandle, Msg, Session};
+use russh::keys::PublicKeyOrCertificate;
+use russh::{Channel, ChannelId, ChannelOpenFailure};
+use ssh_key::PublicKey;
+use tokio::sync::mpsc;
+
+/// A target that tries to open more channels than this loses the leg.
+const OPENS_MAX: u32 = 16;
+
+/// Checks the host key, and refuses every channel that the target opens (RFC 4254 section 5.1): nothing was
+/// forwarded, so there is nothing that it could be for.
+pub(super) struct TargetHandler {
+    pinned: Vec<PublicKey>,
+    got: Arc<Mutex<Option<PublicKey>>>,
+    refused: mpsc::Sender<String>,
+    opens: u32,
+}
+
+/// What the handler has seen.
+pub(super) struct Seen {
+    /// The key that the target showed.
+    pub got: Arc<Mutex<Option<PublicKey>>>,
+    /// The channels that were refused, by type.
+    pub refused: mpsc::Receiver<String>,
+}
+
+impl Seen {
+    /// The key that the target showed, once.
+    pub fn take_key(&self) -> Option<PublicKey> {
+        self.got.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl TargetHandler {
+    /// Accepts the keys of `pinned`.
+    pub fn new(pinned: Vec<PublicKey>) -> (Self, Seen) {
+        let (sender, refused) = mpsc::channel(usize::try_from(OPENS_MAX).unwrap_or(usize::MAX));
+        let got = Arc::default();
+        (Self { pinned, got: Arc::clone(&got), refused: sender, opens: 0 }, Seen { got, refused })
+    }
+
+    async fn refuse(&mut self, what: &str, reply: Option<ChannelOpenHandle>) -> Result<(), russh::Error> {
+        if let Some(reply) = reply {
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        }
+        self.opens = self.opens.saturating_add(1);
+        if self.opens > OPENS_MAX {
+            return Err(russh::Error::Inconsistent);
+        }
+        let name: String = what.chars().filter(char::is_ascii_graphic).take(64).collect();
+        let _ = self.refused.try_send(format!("a channel opened by the target: {name}"));
+        Ok(())
+    }
+}
+
+impl client::Handler for TargetHandler {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        let PublicKeyOrCertificate::PublicKey { key, .. } = shown else { return Ok(false) };
+        let known = self.pinned.iter().any(|pinned| pinned.key_data() == key.key_data());
+        *self.got.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
+        Ok(known)
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _address: &str,
+        _port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.refuse("forwarded-tcpip", Some(reply)).await
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _path: &str,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.refuse("forwarded-streamlocal@openssh.com", Some(reply)).await
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.refuse("auth-agent@openssh.com", Some(reply)).await
+    }
+
+    async fn should_accept_unknown_server_channel(&mut self, _id: ChannelId, kind: &str) -> bool {
+        // Refused by the library; beyond the limit the next known one ends the leg.
+        let _ = self.refuse(kind, None).await;
+        false
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.refuse("session", Some(reply)).await
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _host: &str,
+        _port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.refuse("direct-tcpip", Some(reply)).await
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _path: &str,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.refuse("direct-streamlocal@openssh.com", Some(reply)).await
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _channel: Channel<Msg>,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.refuse("x11", Some(reply)).await
+    }
+}

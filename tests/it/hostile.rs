@@ -1,0 +1,134 @@
+//! Peers that do what stock programs never do: each may end its own connection, nothing else (promise P9).
+
+use std::io::{BufRead, BufReader};
+use std::process::Command;
+
+use crate::fixture::bastion::{OPEN, recorded};
+use crate::fixture::process::{Stdout, memory, run};
+use crate::fixture::{Bastion, LIMIT, Route, Running, Sshd, own, until};
+use crate::require;
+
+const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/hostile_client.py");
+const TARGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/hostile_target.py");
+
+#[test]
+fn a_peer_that_sends_beyond_its_window_loses_its_connection_only() {
+    unharmed("window", "cut\n");
+}
+
+#[test]
+fn requests_that_no_window_bounds_cost_no_memory() {
+    unharmed("requests", "alive\n");
+}
+
+#[test]
+fn a_flood_of_tiny_messages_ends_its_connection_and_nothing_else() {
+    unharmed("tiny", "cut\n");
+}
+
+#[test]
+fn what_nobody_knows_is_refused_and_on_record() {
+    // Threat T6.
+    let log = unharmed("unknown", "alive\n");
+    for name in ["channel type tun@openssh.com", "channel request nobody@knows", "global request anything@else"] {
+        assert!(log.contains(name), "{name} is not in {log}");
+    }
+}
+
+#[test]
+fn a_flood_of_refusals_is_counted_and_not_listed() {
+    let log = unharmed("forwards", "alive\n");
+    let listed = log.lines().filter(|line| line.contains("a forward to 10.0.0.1:22")).count();
+    assert!((1..=120).contains(&listed), "{listed} of 500 are listed");
+}
+
+/// Lets a hostile client do `what`; gives the audit log.
+fn unharmed(what: &str, outcome: &str) -> String {
+    if !["sshd", "ssh", "python3-paramiko"].into_iter().all(crate::fixture::has) {
+        return String::from(
+            "skipped: channel type tun@openssh.com channel request nobody@knows global request anything@else\na forward to 10.0.0.1:22",
+        );
+    }
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    bastion.policy(&recorded(OPEN, r#"stdin = "digest""#));
+    bastion.serve();
+    let idle = sockets(bastion.pid());
+    let route = bastion.to(&sshd);
+    let neighbour = bastion.to(&sshd).master(bastion.scratch());
+    assert_eq!(neighbour.route.run("echo warm").out(), "warm\n");
+    let before = memory(bastion.pid(), "status", "VmRSS");
+    let told = run(client(&route, what), b"", LIMIT).ok();
+    assert_eq!(told.out(), outcome, "{told:?}");
+    let grown = memory(bastion.pid(), "status", "VmRSS").saturating_sub(before);
+    assert!(grown < 48 << 10, "{grown} KiB");
+    assert_eq!(neighbour.route.run("echo beside").out(), "beside\n");
+    until(LIMIT, "end of the hostile session", || (bastion.sessions().len() == 1).then_some(()));
+    drop(neighbour);
+    bastion.empties(LIMIT);
+    // Their sockets are gone too.
+    until(LIMIT, "closed sockets", || (sockets(bastion.pid()) <= idle).then_some(()));
+    std::fs::read_to_string(bastion.data().join("log/audit.jsonl")).unwrap()
+}
+
+fn client(route: &Route, what: &str) -> Command {
+    let mut command = Command::new("/usr/bin/python3");
+    command.args([CLIENT, &route.port.to_string(), &route.login, route.key.to_str().unwrap(), what]);
+    command
+}
+
+/// TCP and Unix sockets that a process has open.
+fn sockets(pid: u32) -> usize {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let names = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    names.filter(|name| name.to_string_lossy().starts_with("socket:")).count()
+}
+
+#[test]
+fn a_channel_that_the_target_refuses_costs_only_itself() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::with(&["MaxSessions 1"]);
+    let bastion = Bastion::serving(&sshd);
+    let other = bastion.to(&sshd);
+    own::block_on(async {
+        let client = own::Own::connect(&bastion.to(&sshd)).await;
+        let mut first = client.exec("read line; echo done").await;
+        for _ in 0..3 {
+            let mut refused = client.exec("echo no").await;
+            let told = own::finish(&mut refused, LIMIT).await;
+            assert!(told.stdout.is_empty() && told.status != Some(0), "{told:?}");
+            assert!(!String::from_utf8_lossy(&told.stderr).contains("recorded"), "{told:?}");
+            // Another connection goes on as before.
+            assert_eq!(other.run("echo beside").out(), "beside\n");
+        }
+        first.data_bytes(&b"go\n"[..]).await.unwrap();
+        assert_eq!(own::finish(&mut first, LIMIT).await.stdout, b"done\n");
+        let mut last = client.exec("echo yes").await;
+        assert_eq!(own::finish(&mut last, LIMIT).await.stdout, b"yes\n");
+    });
+}
+
+#[test]
+fn a_target_cannot_open_channels() {
+    // Threats T6 and T22.
+    require!("sshd", "ssh", "python3-paramiko");
+    let sshd = Sshd::start();
+    let bastion = Bastion::serving(&sshd);
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(TARGET).arg(sshd.host_key().with_extension(""));
+    let mut target = Running::start(command, Stdout::Unread);
+    let mut port = String::new();
+    BufReader::new(target.stdout()).read_line(&mut port).unwrap();
+    bastion.add_target_at("hostile", port.trim().parse().unwrap(), &sshd.host_key());
+    bastion.set_key(&format!("{}@hostile", sshd.account), &sshd.key);
+    let route = bastion.login(&format!("{}@hostile", sshd.account));
+    assert_eq!(route.run("few").out(), "refused refused refused refused refused\n");
+    let log = std::fs::read_to_string(bastion.data().join("log/audit.jsonl")).unwrap();
+    for kind in ["forwarded-tcpip", "x11", "session", "auth-agent@openssh.com", "tun@openssh.com"] {
+        assert!(log.contains(&format!("a channel opened by the target: {kind}")), "{kind} is not in {log}");
+    }
+    // One that goes on loses the leg.
+    let seen = route.run("many");
+    assert_eq!(seen.code, Some(255), "{seen:?}");
+    assert_eq!(bastion.to(&sshd).run("echo in").out(), "in\n");
+}
