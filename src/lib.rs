@@ -14,6 +14,7 @@
 //! policy      text -> PolicySet; question -> Decision                      DECIDING: no await, file,
 //! grant       grants and policy -> Permit                                  socket or clock; `now` and
 //! cast        session event <-> asciicast line                             bytes come in as arguments
+//! tlog        a transparency log's hashes, proofs, notes; what a witness says
 //! screen      recorded bytes -> a screen that is safe to show
 //! durable     files that survive a power cut                               KEEPING: files and sled; no
 //! home        the state directory: its lock and its identity               client or target socket
@@ -43,6 +44,7 @@ pub mod cast;
 pub mod grant;
 pub mod policy;
 pub mod screen;
+pub mod tlog;
 
 pub mod audit;
 pub mod authn;
