@@ -39,7 +39,10 @@ install-tools: ## install the Debian programs that the demo and the tests drive,
 	@packages=(); \
 	need() { command -v "$$1" >/dev/null || [ -x "/usr/sbin/$$1" ] || packages+=("$$2"); }; \
 	need patch patch; need sshd openssh-server; need ssh openssh-client; need asciinema asciinema; \
-	[ -d /usr/lib/python3/dist-packages/paramiko ] || packages+=(python3-paramiko); need tmux tmux; need script bsdutils; need sftp openssh-client; \
+	need tmux tmux; need script bsdutils; need sftp openssh-client; need go golang-go; \
+	need perl perl-base; need setpriv util-linux; \
+	[ -d /usr/share/gocode/src/golang.org/x/mod ] || packages+=(golang-golang-x-mod-dev); \
+	[ -d /usr/lib/python3/dist-packages/paramiko ] || packages+=(python3-paramiko); \
 	if [ $${#packages[@]} -gt 0 ]; then \
 	  if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 	    echo "error: programs are missing; their Debian packages: $${packages[*]}" >&2; \

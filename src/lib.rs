@@ -20,6 +20,7 @@
 //! home        the state directory: its lock and its identity               client or target socket
 //! db          typed trees; the only file that names sled
 //! store       recordings on disk: segments, recovery, reading
+//! log         the transparency log on disk: journal, tiles, checkpoints
 //! audit       AuditEvent, appended to the log
 //! ledger      stored users, targets, grants; asks grant
 //! vault       sealed secrets; &Permit -> Credential
@@ -52,6 +53,7 @@ pub mod db;
 pub mod durable;
 pub mod home;
 pub mod ledger;
+pub mod log;
 pub mod store;
 pub mod vault;
 

@@ -16,16 +16,21 @@ impl Edge {
         Self::default()
     }
 
-    /// The edge of the tree of `256 * hashes` entries whose level 1 has exactly these hashes, in order.
+    /// The edge of a tree of `size` entries, a multiple of 256, made from its full tiles alone.
     ///
-    /// `hashes` are the roots of the full tiles of level 0.
-    pub fn of_full_tiles(roots: impl IntoIterator<Item = Hash>) -> Self {
-        let mut edge = Self { size: 0, levels: vec![Vec::new()] };
-        for root in roots {
-            edge.size = edge.size.saturating_add(u64::from(TILE_WIDTH));
-            edge.push(1, root, &mut |_, _| {});
+    /// Of each level it reads what the rightmost tile of the level above is made of: 255 tiles at most.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn of_full_tiles<E>(size: u64, mut read: impl FnMut(Tile) -> Result<Vec<Hash>, E>) -> Result<Self, E> {
+        let mut levels = vec![Vec::new()];
+        for level in 1_u8..8 {
+            let count = size >> (u32::from(level) * 8);
+            let first = count - count % u64::from(TILE_WIDTH);
+            let tiles = (first..count).map(|index| Ok(fold(&read(Tile::full(level - 1, index))?)));
+            levels.push(tiles.collect::<Result<_, E>>()?);
         }
-        edge
+        Ok(Self { size: size - size % u64::from(TILE_WIDTH), levels })
     }
 
     /// How many entries the tree has.
@@ -93,6 +98,11 @@ fn perfect_subtrees(mut hashes: &[Hash]) -> Vec<Hash> {
         hashes = right;
     }
     subtrees
+}
+
+/// The hash that stands for a full tile in the level above.
+pub fn tile_root(hashes: &[Hash]) -> Hash {
+    fold(hashes)
 }
 
 /// The root of the perfect tree over `hashes`, whose number is a power of two.

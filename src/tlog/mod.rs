@@ -22,7 +22,7 @@ mod tree;
 mod witness;
 
 pub use checkpoint::{Checkpoint, MalformedCheckpoint};
-pub use edge::Edge;
+pub use edge::{Edge, tile_root};
 pub use hash::{EMPTY_ROOT, Hash, MalformedHash, leaf_hash, node_hash};
 pub use key::{Algorithm, KeyName, MalformedKey, SigningKey, VerifyingKey};
 pub use note::{CheckedNote, MalformedNote, NOTE_BYTES_MAX, Note, NoteError, Signature};

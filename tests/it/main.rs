@@ -19,6 +19,7 @@ mod fixture;
 mod fuzz;
 mod hangs;
 mod hostile;
+mod interop;
 mod layers;
 mod recordings;
 mod refusals;

@@ -1,0 +1,303 @@
+//! Appending: leaves wait in a queue, one thread makes them durable, many with one sync.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::publish::Publisher;
+use super::wal::{self, Position};
+use super::{Disk, Leaf, LogError};
+use crate::clock::Clock;
+use crate::store::SegmentFile;
+use crate::tlog::{Checkpoint, SigningKey};
+
+/// How much waits for the disk before whoever brings more waits, in bytes.
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How much is kept in memory for the next publishing before no more is taken, in bytes.
+const UNPUBLISHED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What a log is opened with.
+#[derive(Debug)]
+pub struct LogSettings {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// The name that stands in every leaf.
+    pub node: String,
+    /// Its key; the key's name is the log's origin.
+    pub key: SigningKey,
+    /// What tells the time of leaves.
+    pub clock: Clock,
+    /// The newest checkpoint that the caller keeps elsewhere: the log must go on from there.
+    pub floor: Option<Checkpoint>,
+}
+
+/// The open log. One process writes it: the one that holds the state directory.
+///
+/// Calls block on the disk, but for `Ticket::acknowledged`. May be shared between threads.
+#[derive(Debug)]
+pub struct Log {
+    pub(super) core: Arc<Core>,
+    thread: Option<JoinHandle<()>>,
+}
+
+pub(super) struct Core {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) directory: PathBuf,
+    pub(super) node: String,
+    pub(super) key: SigningKey,
+    pub(super) clock: Clock,
+    /// How many leaves the journal may lose before it is worth writing it afresh.
+    pub(super) trim_leaves: u64,
+    // Locked in this order, where more than one is.
+    pub(super) publisher: Mutex<Publisher>,
+    pub(super) journal: Mutex<Box<dyn SegmentFile>>,
+    pub(super) queue: Mutex<Queue>,
+    /// There is something to do.
+    work: Condvar,
+    /// There is room in the queue.
+    room: Condvar,
+}
+
+/// What waits.
+#[derive(Default)]
+pub(super) struct Queue {
+    /// The number of the next leaf.
+    pub(super) next: u64,
+    group: Group,
+    /// Durable in the journal, and not published.
+    pub(super) unpublished: VecDeque<Arc<[u8]>>,
+    pub(super) unpublished_bytes: usize,
+    /// INVARIANT: set by the first write or sync that failed, never cleared.
+    failed: Option<(PathBuf, Arc<io::Error>)>,
+    stop: bool,
+    stopped: bool,
+}
+
+/// Leaves that one sync makes durable.
+#[derive(Default)]
+struct Group {
+    records: Vec<u8>,
+    leaves: Vec<Arc<[u8]>>,
+    waiting: Vec<(u64, oneshot::Sender<Result<u64, LogError>>)>,
+}
+
+/// A leaf that is on its way to the disk.
+#[must_use = "the leaf is on record only once this says so"]
+#[derive(Debug)]
+pub struct Ticket {
+    durable: oneshot::Receiver<Result<u64, LogError>>,
+}
+
+impl Ticket {
+    /// Waits until the leaf is durable; gives its number in the log, from 0. Not to be called from an async task.
+    ///
+    /// # Errors
+    /// `Failed`, `Stopped`: the leaf may be on record or not.
+    pub fn wait(self) -> Result<u64, LogError> {
+        self.durable.blocking_recv().unwrap_or(Err(LogError::Stopped))
+    }
+
+    /// The same for an async task.
+    ///
+    /// # Errors
+    /// `Failed`, `Stopped`: the leaf may be on record or not.
+    pub async fn acknowledged(self) -> Result<u64, LogError> {
+        self.durable.await.unwrap_or(Err(LogError::Stopped))
+    }
+}
+
+impl Log {
+    pub(super) fn start(core: Core) -> Result<Self, LogError> {
+        let core = Arc::new(core);
+        let mine = Arc::clone(&core);
+        let spawned = std::thread::Builder::new().name(String::from("log")).spawn(move || mine.work());
+        let thread =
+            spawned.map_err(|source| LogError::Write { path: core.directory.join(super::open::JOURNAL), source })?;
+        Ok(Self { core, thread: Some(thread) })
+    }
+
+    /// Appends a leaf and returns its number, from 0, once it is durable. Not to be called from an async task.
+    ///
+    /// # Errors
+    /// `TooLong`, `Behind`: nothing was done. `Failed`, `Stopped`: it is not known whether the leaf is on record, and
+    /// the log takes nothing more: whoever needs it on record must refuse.
+    pub fn append(&self, leaf: Leaf) -> Result<u64, LogError> {
+        self.submit(leaf)?.wait()
+    }
+
+    /// Sends a leaf on its way; leaves get their numbers and times in the order of these calls.
+    ///
+    /// Returns at once, unless 8 MiB wait for the disk.
+    ///
+    /// # Errors
+    /// As `append`.
+    pub fn submit(&self, leaf: Leaf) -> Result<Ticket, LogError> {
+        let core = &self.core;
+        let mut queue = core.lock_queue();
+        while queue.group.records.len() >= WAITING_BYTES_MAX && queue.refusal().is_none() {
+            queue = core.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(refusal) = queue.refusal() {
+            return Err(refusal);
+        }
+        if queue.unpublished_bytes >= UNPUBLISHED_BYTES_MAX {
+            return Err(LogError::Behind { leaves: queue.unpublished.len() });
+        }
+        let index = queue.next;
+        let bytes = leaf.encode(index, core.clock.now(), &core.node)?;
+        queue.next = index.saturating_add(1);
+        let position = if queue.group.leaves.is_empty() { Position::First } else { Position::Later };
+        wal::encode(&bytes, position, &mut queue.group.records);
+        queue.group.leaves.push(bytes.into());
+        let (answer, durable) = oneshot::channel();
+        queue.group.waiting.push((index, answer));
+        drop(queue);
+        core.work.notify_one();
+        Ok(Ticket { durable })
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.core.lock_queue().stop = true;
+        self.core.work.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic of that thread has been answered with `Stopped`.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Queue {
+    /// A queue whose unpublished leaves are `leaves`, the first with the number `first`.
+    pub(super) fn of(first: u64, leaves: Vec<Arc<[u8]>>) -> Self {
+        Self {
+            next: first.saturating_add(u64::try_from(leaves.len()).unwrap_or(u64::MAX)),
+            unpublished_bytes: leaves.iter().map(|leaf| leaf.len()).sum(),
+            unpublished: leaves.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Why nothing more is taken, if so.
+    pub(super) fn refusal(&self) -> Option<LogError> {
+        if let Some((path, source)) = &self.failed {
+            return Some(LogError::Failed { path: path.clone(), source: Arc::clone(source) });
+        }
+        self.stopped.then_some(LogError::Stopped)
+    }
+}
+
+/// Says that the thread is gone, however it went.
+struct Gone<'a>(&'a Core);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.0.lock_queue();
+        queue.stopped = true;
+        queue.group = Group::default();
+        drop(queue);
+        self.0.room.notify_all();
+    }
+}
+
+impl Core {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        settings: LogSettings,
+        trim_leaves: u64,
+        publisher: Publisher,
+        journal: Box<dyn SegmentFile>,
+        queue: Queue,
+    ) -> Self {
+        Self {
+            disk,
+            directory: settings.directory,
+            node: settings.node,
+            key: settings.key,
+            clock: settings.clock,
+            trim_leaves,
+            publisher: Mutex::new(publisher),
+            journal: Mutex::new(journal),
+            queue: Mutex::new(queue),
+            work: Condvar::new(),
+            room: Condvar::new(),
+        }
+    }
+
+    pub(super) fn lock_queue(&self) -> MutexGuard<'_, Queue> {
+        // What the lock guards is whole between any two statements that can panic.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        let gone = Gone(self);
+        while let Some(group) = self.next_group() {
+            let outcome = self.commit(&group);
+            for (index, answer) in group.waiting {
+                // Whoever asked may have given up.
+                let _ = answer.send(match &outcome {
+                    Ok(()) => Ok(index),
+                    Err((path, source)) => Err(LogError::Failed { path: path.clone(), source: Arc::clone(source) }),
+                });
+            }
+        }
+        drop(gone);
+    }
+
+    /// What has come since the last sync; `None` once all is done and nothing more will come.
+    fn next_group(&self) -> Option<Group> {
+        let mut queue = self.lock_queue();
+        while queue.group.leaves.is_empty() {
+            if queue.stop {
+                return None;
+            }
+            queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        let group = std::mem::take(&mut queue.group);
+        drop(queue);
+        self.room.notify_all();
+        Some(group)
+    }
+
+    fn commit(&self, group: &Group) -> Result<(), (PathBuf, Arc<io::Error>)> {
+        // Held until the leaves are counted as durable, so that the journal is never written afresh without them.
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(failed) = &self.lock_queue().failed {
+            return Err(failed.clone());
+        }
+        if let Err(source) = append_all(journal.as_mut(), &group.records).and_then(|()| journal.sync()) {
+            return Err(self.failed(&self.directory.join(super::open::JOURNAL), source));
+        }
+        let mut queue = self.lock_queue();
+        queue.unpublished_bytes += group.leaves.iter().map(|leaf| leaf.len()).sum::<usize>();
+        queue.unpublished.extend(group.leaves.iter().cloned());
+        Ok(())
+    }
+
+    /// Ends the log: what failed is not tried again.
+    pub(super) fn failed(&self, path: &Path, source: io::Error) -> (PathBuf, Arc<io::Error>) {
+        let failure = self.lock_queue().failed.get_or_insert((path.to_owned(), Arc::new(source))).clone();
+        self.room.notify_all();
+        failure
+    }
+}
+
+pub(super) fn append_all(file: &mut dyn SegmentFile, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let taken = file.append(bytes)?;
+        bytes = bytes.get(taken..).filter(|_| taken > 0).ok_or(io::ErrorKind::WriteZero)?;
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("directory", &self.directory).field("key", &self.key).finish_non_exhaustive()
+    }
+}

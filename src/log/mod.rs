@@ -1,0 +1,46 @@
+//! The transparency log on disk: leaves are appended, tiles and checkpoints published, both read back.
+//!
+//! ```text
+//! log/
+//!     leaves.wal                     the journal: a leaf is acknowledged once it is durable here
+//!     tile/<L>/<N>[.p/<W>]           hashes, and
+//!     tile/entries/<N>[.p/<W>]       leaves, in the form of <https://c2sp.org/tlog-tiles>
+//!     checkpoints/<size>             every checkpoint that was published, never changed
+//!     checkpoint                     the latest, with the cosignatures that came for it
+//! ```
+//!
+//! What happens in which order, and why a crash between any two steps loses nothing:
+//!
+//! 1. A leaf is appended to the journal and synced; only then is it acknowledged. Leaves that wait share a sync.
+//! 2. Publishing writes tiles and bundles of acknowledged leaves under temporary names, syncs and renames them, syncs
+//!    their directories; only then signs, writes `checkpoints/<size>`, and last replaces `checkpoint`.
+//! 3. The journal loses leaves only when a published checkpoint covers them and they are in full, synced bundles.
+//! 4. A start makes the tree anew from the full tiles before the journal's first leaf and from the journal, and
+//!    writes the journal afresh: what a failed sync left in memory only is not taken for durable.
+//!
+//! A sync that failed is not tried again: Linux forgets the pages that it could not write and reports success the next
+//! time. The log has failed then, and refuses every leaf until the next start.
+//!
+//! An attacker who can write here can delete or replace leaves, and with the log's key can sign another history; he
+//! cannot do so unnoticed by one who holds an older checkpoint: a witness, another bastion, an auditor, the `floor`
+//! that the caller keeps elsewhere.
+
+mod append;
+mod disk;
+mod error;
+mod leaf;
+mod open;
+mod publish;
+mod reader;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
+mod wal;
+
+pub use append::{Log, LogSettings, Ticket};
+pub use disk::{Disk, LocalDisk};
+pub use error::LogError;
+pub use leaf::Leaf;
+pub use open::Opened;
+pub use reader::{Entries, Reader};

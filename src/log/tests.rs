@@ -1,0 +1,399 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::sim::{Crash, SimDisk, When};
+use super::*;
+use crate::clock::Clock;
+use crate::model::Timestamp;
+use crate::secret::Secret;
+use crate::tlog::{Algorithm, Checkpoint, KeyName, Note, Signature, SigningKey, leaf_hash, verify_consistency};
+
+const DIRECTORY: &str = "/log";
+/// Enough to fill a tile and to trim the journal.
+const LEAVES: u64 = 290;
+
+#[test]
+fn a_crash_at_any_step_loses_no_acknowledged_leaf_and_no_published_checkpoint() {
+    let whole = SimDisk::default();
+    let mut history = History::default();
+    history.run(&whole, LEAVES).unwrap();
+    let operations = whole.operations();
+    assert!(operations > 100, "{operations}");
+    for at in 0..operations {
+        for when in [When::Before, When::Halfway, When::After] {
+            for crash in [Crash::Killed, Crash::PowerCut] {
+                let disk = SimDisk::default();
+                let mut history = History::default();
+                disk.die_at(at, when);
+                let died = history.run(&disk, LEAVES);
+                disk.restart(crash, u64::try_from(at).unwrap());
+                let said = format!("operation {at}, {when:?}, {crash:?}: {died:?}");
+                history.assert_sound(&disk, &said);
+                // What follows rests on what was found; and a power cut now must lose none of both.
+                history.run(&disk, 30).unwrap_or_else(|error| panic!("{said}: {error}"));
+                disk.restart(Crash::PowerCut, u64::try_from(at).unwrap());
+                history.assert_sound(&disk, &said);
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_taken_and_the_next_start_does_not_trust_memory() {
+    let whole = SimDisk::default();
+    History::default().run(&whole, LEAVES).unwrap();
+    for at in 0..whole.syncs() {
+        let disk = SimDisk::default();
+        let mut history = History::default();
+        disk.fail_sync(at);
+        let failed = history.run(&disk, LEAVES);
+        // How leaves share syncs differs from run to run, so this one may have had fewer.
+        assert!(failed.is_err() || disk.syncs() <= at, "sync {at}");
+        assert_eq!(disk.violation(), None, "sync {at}");
+        disk.restart(Crash::Killed, 0);
+        history.assert_sound(&disk, &format!("sync {at}"));
+        history.run(&disk, 30).unwrap();
+        disk.restart(Crash::PowerCut, u64::try_from(at).unwrap());
+        history.assert_sound(&disk, &format!("sync {at}, then a power cut"));
+    }
+}
+
+#[test]
+fn a_log_that_failed_once_takes_nothing_more() {
+    let disk = SimDisk::default();
+    let Opened { log, .. } = open(&disk).unwrap();
+    assert_eq!(log.append(leaf(0)).unwrap(), 0);
+    disk.fail_sync(0);
+    assert!(matches!(log.append(leaf(1)), Err(LogError::Failed { .. })));
+    assert!(matches!(log.append(leaf(2)), Err(LogError::Failed { .. })));
+    assert!(matches!(log.publish(), Err(LogError::Failed { .. })));
+    assert_eq!(disk.violation(), None);
+}
+
+#[test]
+fn leaves_that_wait_share_a_sync_and_keep_their_order() {
+    let disk = SimDisk::default();
+    let Opened { log, .. } = open(&disk).unwrap();
+    let before = disk.syncs();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let tickets: Vec<_> = (0..500).map(|n| log.submit(leaf(n)).unwrap()).collect();
+                let numbers: Vec<_> = tickets.into_iter().map(|ticket| ticket.wait().unwrap()).collect();
+                assert!(numbers.is_sorted());
+            });
+        }
+    });
+    assert!(disk.syncs() - before < 1000, "{} syncs", disk.syncs() - before);
+    log.publish().unwrap().unwrap();
+    let seqs = entries(&disk).iter().map(|entry| entry["seq"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(seqs, (0..2000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_async_task_waits_without_blocking_its_thread() {
+    let Opened { log, .. } = open(&SimDisk::default()).unwrap();
+    assert_eq!(log.submit(leaf(0)).unwrap().acknowledged().await.unwrap(), 0);
+}
+
+#[test]
+fn a_leaf_is_one_line_with_its_keys_in_order() {
+    #[derive(Serialize)]
+    #[serde(tag = "type")]
+    enum Event {
+        #[serde(rename = "grant.add")]
+        Added { until: u64, by: Value },
+    }
+    let disk = SimDisk::default();
+    let Opened { log, .. } = open(&disk).unwrap();
+    log.append(Leaf::of(&Event::Added { until: 5, by: json!({"z": 1, "a": "line\nend"}) }).unwrap()).unwrap();
+    log.publish().unwrap().unwrap();
+    let entry = reader(&disk).entry(0, 1).unwrap();
+    let wanted = r#"{"by":{"a":"line\nend","z":1},"node":"n1","seq":0,"ts":"1970-01-01T00:00:01.000Z","type":"grant.add","until":5,"v":1}"#;
+    assert_eq!(String::from_utf8(entry).unwrap(), wanted);
+    let with = |key: &str, value: &str| Map::from_iter([(key.to_owned(), Value::from(value))]);
+    assert!(matches!(Leaf::new("x", with("seq", "9")), Err(LogError::Leaf { .. })));
+    assert!(matches!(Leaf::new("", Map::new()), Err(LogError::Leaf { .. })));
+    assert!(matches!(Leaf::of(&json!({"no": "type"})), Err(LogError::Leaf { .. })));
+    let long = Leaf::new("x", with("text", &"x".repeat(65_535))).unwrap();
+    assert!(matches!(log.append(long), Err(LogError::TooLong { .. })));
+    assert_eq!(log.append(leaf(1)).unwrap(), 1);
+}
+
+#[test]
+fn a_torn_end_is_tolerated_and_any_other_damage_is_not() {
+    let header = wal::header(256, 1);
+    let mut bytes = header.clone();
+    let mut ends = vec![header.len()];
+    for (leaf, position) in [("a", wal::Position::Later), ("b", wal::Position::First), ("c", wal::Position::Later)] {
+        wal::encode(leaf.as_bytes(), position, &mut bytes);
+        ends.push(bytes.len());
+    }
+    for cut in 0..=bytes.len() {
+        let whole = ends.iter().filter(|end| **end <= cut).count();
+        match wal::decode(&bytes[..cut]) {
+            Ok(journal) => {
+                // The first record was there when the file was made.
+                assert!(whole >= 2, "{cut}");
+                assert_eq!((journal.first, journal.leaves.len()), (256, whole - 1));
+                assert_eq!(journal.torn, cut - ends[whole - 1]);
+            }
+            Err(_) => assert!(whole < 2, "{cut}"),
+        }
+    }
+    for at in 0..bytes.len() {
+        let mut bad = bytes.clone();
+        bad[at] ^= 1;
+        // Of the last group nobody was told; what was before it is known to have been durable.
+        assert_eq!(wal::decode(&bad).is_ok(), at >= ends[1], "byte {at}");
+    }
+    let mut later = bytes.clone();
+    wal::encode(b"d", wal::Position::First, &mut later);
+    later[ends[2] + 4] ^= 1;
+    assert!(wal::decode(&later).is_err());
+    let zeros = [bytes, vec![0; 5000]].concat();
+    assert_eq!(wal::decode(&zeros).unwrap().torn, 5000);
+}
+
+#[test]
+fn the_journal_is_trimmed_behind_full_bundles_and_partial_tiles_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let local: Arc<dyn Disk> = Arc::new(LocalDisk);
+    let Opened { log, .. } = Log::open_on(local, settings(dir.path()), 256).unwrap();
+    for round in 0..6 {
+        let tickets: Vec<_> = (0..100).map(|n| log.submit(leaf(round * 100 + n)).unwrap()).collect();
+        tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
+        log.publish().unwrap();
+    }
+    let journal = wal::decode(&std::fs::read(dir.path().join("leaves.wal")).unwrap()).unwrap();
+    assert_eq!((journal.first, journal.leaves.len()), (512, 88));
+    let exists = |path: &str| dir.path().join(path).exists();
+    assert!(
+        exists("tile/0/000") && exists("tile/entries/001") && exists("tile/1/000.p/2") && exists("tile/0/002.p/88")
+    );
+    assert!(!exists("tile/0/000.p") && !exists("tile/entries/001.p"));
+    assert!((1..=6).all(|round| exists(&format!("checkpoints/{}", round * 100))));
+    drop(log);
+    // A floor that lies before the journal, at a size whose partial tiles are gone.
+    let key = key();
+    let reader = Reader::open(dir.path());
+    for floor in [100, 300, 600] {
+        let (_, floor) = reader.checkpoint_at(floor, key.public()).unwrap().unwrap();
+        let opened = Log::open(LogSettings { floor: Some(floor), ..settings(dir.path()) }).unwrap();
+        assert!(opened.log.publish().unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_log_that_was_put_back_or_rewritten_is_not_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = |change: &dyn Fn(&Path), floor: Option<Checkpoint>| {
+        let copy = tempfile::tempdir().unwrap();
+        write_log(copy.path(), 300);
+        change(copy.path());
+        let before = std::fs::read(copy.path().join("checkpoint")).ok();
+        let error = Log::open(LogSettings { floor, ..settings(copy.path()) }).map(|_| ()).unwrap_err();
+        assert_eq!(std::fs::read(copy.path().join("checkpoint")).ok(), before, "{error}");
+        error
+    };
+    write_log(dir.path(), 400);
+    let newer = |path: &str, to: &Path| assert!(std::fs::copy(dir.path().join(path), to.join(path)).is_ok());
+    let (_, floor) = Reader::open(dir.path()).checkpoint(key().public()).unwrap().unwrap();
+    let rolled_back = |error: &LogError| matches!(error, LogError::RolledBack { leaves: 300, published: 400, .. });
+    // The same leaves, so the longer log is what this one was before it was put back.
+    assert!(rolled_back(&refused(&|_| {}, Some(floor.clone()))));
+    assert!(rolled_back(&refused(&|copy| newer("checkpoint", copy), None)));
+    assert!(rolled_back(&refused(&|copy| newer("checkpoints/400", copy), None)));
+    let other = Checkpoint { size: 200, root: leaf_hash(b"x"), ..floor.clone() };
+    assert!(matches!(refused(&|_| {}, Some(other)), LogError::Rewritten { size: 200, .. }));
+    let foreign =
+        Checkpoint { origin: KeyName::parse("other.example").unwrap(), size: 0, root: crate::tlog::EMPTY_ROOT };
+    assert!(matches!(refused(&|_| {}, Some(foreign)), LogError::OtherLog { .. }));
+    // Leaves that were changed with all their check sums.
+    let rewrite = |copy: &Path| {
+        let mut bytes = wal::header(0, 300);
+        (0..300).for_each(|n| wal::encode(format!("{{\"n\":{n}}}").as_bytes(), wal::Position::Later, &mut bytes));
+        put(&copy.join("leaves.wal"), &bytes);
+    };
+    assert!(matches!(refused(&rewrite, None), LogError::Rewritten { size: 300, .. }));
+    let gone = |copy: &Path| std::fs::remove_file(copy.join("leaves.wal")).unwrap();
+    assert!(matches!(refused(&gone, None), LogError::Damaged { .. }));
+    let no_checkpoints = |copy: &Path| {
+        gone(copy);
+        std::fs::remove_file(copy.join("checkpoint")).unwrap();
+        std::fs::remove_dir_all(copy.join("checkpoints")).unwrap();
+    };
+    assert!(matches!(refused(&no_checkpoints, Some(floor)), LogError::RolledBack { leaves: 0, .. }));
+    let forge = |copy: &Path| {
+        let text = std::fs::read_to_string(copy.join("checkpoint")).unwrap();
+        put(&copy.join("checkpoint"), text.replacen("\n300\n", "\n299\n", 1).as_bytes());
+    };
+    assert!(matches!(refused(&forge, None), LogError::Signature { .. }));
+    assert!(matches!(refused(&|copy| put(&copy.join("checkpoint"), b"x"), None), LogError::Note { .. }));
+}
+
+#[test]
+fn verifying_finds_a_change_of_any_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    write_log(dir.path(), 300);
+    let reader = Reader::open(dir.path());
+    let (note, checkpoint) = reader.checkpoint(key().public()).unwrap().unwrap();
+    let mut seen = 0;
+    reader.verify(&checkpoint, |checked| seen = checked).unwrap();
+    assert_eq!(seen, 300);
+    assert_eq!(reader.root(300).unwrap(), checkpoint.root);
+    for index in [0, 255, 256, 299] {
+        let entry = reader.entry(index, 300).unwrap();
+        let proof = reader.proof(index, &note).unwrap();
+        assert_eq!(proof.verify(&entry, key().public(), &[]).unwrap().0, checkpoint);
+    }
+    assert!(matches!(reader.entry(300, 300), Err(LogError::NoSuchEntry { index: 300 })));
+    assert!(reader.proof(300, &note).is_err());
+    assert_eq!(
+        reader.entries(250..999, 300).map(|entry| entry.unwrap().0).collect::<Vec<_>>(),
+        (250..300).collect::<Vec<_>>()
+    );
+    for file in ["tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/44"] {
+        let path = dir.path().join(file);
+        let good = std::fs::read(&path).unwrap();
+        for at in (0..good.len()).step_by(good.len() / 40 + 1) {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            put(&path, &bad);
+            assert!(reader.verify(&checkpoint, |_| {}).is_err(), "byte {at} of {file}");
+        }
+        for bad in [&good[..good.len() - 1], b"", &[good.clone(), vec![0; 32 * 300]].concat()] {
+            put(&path, bad);
+            assert!(reader.verify(&checkpoint, |_| {}).is_err(), "{file}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert!(matches!(reader.verify(&checkpoint, |_| {}), Err(LogError::Read { .. })), "{file}");
+        std::fs::remove_file(&path).unwrap();
+        put(&path, &good);
+    }
+    reader.verify(&checkpoint, |_| {}).unwrap();
+}
+
+#[test]
+fn signatures_of_witnesses_stand_in_the_newest_checkpoint_until_the_next() {
+    let disk = SimDisk::default();
+    let Opened { log, .. } = open(&disk).unwrap();
+    log.append(leaf(0)).unwrap();
+    let note = log.publish().unwrap().unwrap();
+    let name = KeyName::parse("witness.example").unwrap();
+    let witness = SigningKey::from_seed(name, Algorithm::Cosignature, Secret::new([9; 32])).unwrap();
+    let cosign = |note: &Note| -> Vec<Signature> { vec![witness.cosign(note.unchecked_text(), 5).unwrap()] };
+    assert!(log.add_signatures(1, cosign(&note)).unwrap());
+    assert_eq!(reader(&disk).note().unwrap().unwrap().check(&[witness.public()]).unwrap().signers().len(), 1);
+    assert!(log.publish().unwrap().is_none());
+    drop(log);
+    let Opened { log, .. } = open(&disk).unwrap();
+    assert!(reader(&disk).note().unwrap().unwrap().check(&[witness.public()]).is_ok());
+    log.append(leaf(1)).unwrap();
+    log.publish().unwrap().unwrap();
+    assert!(!log.add_signatures(1, cosign(&note)).unwrap());
+    assert!(reader(&disk).note().unwrap().unwrap().check(&[witness.public()]).is_err());
+}
+
+/// What a log has promised over all its crashes.
+#[derive(Debug, Default)]
+struct History {
+    /// How many leaves were acknowledged.
+    acknowledged: u64,
+    published: Vec<Checkpoint>,
+}
+
+impl History {
+    /// Opens the log and appends `leaves`, publishing now and then, until something fails.
+    fn run(&mut self, disk: &SimDisk, leaves: u64) -> Result<(), LogError> {
+        let Opened { log, .. } = open(disk)?;
+        self.published.extend(log.published());
+        let mut outcome = Ok(());
+        for round in 0..leaves.div_ceil(90) {
+            let tickets =
+                (0..90.min(leaves - round * 90)).map(|n| log.submit(leaf(n))).collect::<Result<Vec<_>, _>>()?;
+            for ticket in tickets {
+                match ticket.wait() {
+                    Ok(index) => self.acknowledged = self.acknowledged.max(index + 1),
+                    Err(error) => outcome = Err(error),
+                }
+            }
+            outcome?;
+            outcome = log.publish().map(|note| self.published.extend(note.as_ref().map(head)));
+        }
+        outcome
+    }
+
+    /// The one check that ends each test of a crash.
+    fn assert_sound(&mut self, disk: &SimDisk, said: &str) {
+        // What is there to be found has been published, whether anybody was told or not.
+        let found = disk.read_all("/checkpoints/").into_iter().filter_map(|bytes| Note::parse(&bytes).ok());
+        self.published.extend(found.map(|note| head(&note)));
+        let Opened { log, .. } = open(disk).unwrap_or_else(|error| panic!("{said}: {error}"));
+        let now = log.published().unwrap_or_else(|| Checkpoint {
+            origin: key().public().name().clone(),
+            size: 0,
+            root: crate::tlog::EMPTY_ROOT,
+        });
+        drop(log);
+        assert!(now.size >= self.acknowledged, "{said}: {} of {}", now.size, self.acknowledged);
+        let reader = reader(disk);
+        reader.verify(&now, |_| {}).unwrap_or_else(|error| panic!("{said}: {error}"));
+        for (index, entry) in reader.entries(0..now.size, now.size).map(Result::unwrap) {
+            assert_eq!(serde_json::from_slice::<Value>(&entry).unwrap()["seq"], index, "{said}");
+        }
+        for old in &self.published {
+            let proof = reader.consistency(old.size, now.size).unwrap_or_else(|error| panic!("{said}: {error}"));
+            verify_consistency(old.size, &old.root, now.size, &now.root, &proof)
+                .unwrap_or_else(|error| panic!("{said}: {error}"));
+        }
+        assert_eq!(disk.violation(), None, "{said}");
+    }
+}
+
+fn head(note: &Note) -> Checkpoint {
+    Checkpoint::parse(note.unchecked_text()).unwrap()
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_seed(KeyName::parse("example.com/n1").unwrap(), Algorithm::Note, Secret::new([7; 32])).unwrap()
+}
+
+fn settings(directory: &Path) -> LogSettings {
+    let clock = Clock::fixed(Timestamp::from_millis(1000));
+    LogSettings { directory: directory.to_owned(), node: String::from("n1"), key: key(), clock, floor: None }
+}
+
+fn open(disk: &SimDisk) -> Result<Opened, LogError> {
+    Log::open_on(Arc::new(disk.clone()), settings(&PathBuf::from(DIRECTORY)), 256)
+}
+
+fn reader(disk: &SimDisk) -> Reader {
+    Reader::on(Arc::new(disk.clone()), Path::new(DIRECTORY))
+}
+
+fn entries(disk: &SimDisk) -> Vec<Value> {
+    let reader = reader(disk);
+    let (_, checkpoint) = reader.checkpoint(key().public()).unwrap().unwrap();
+    let entries = reader.entries(0..checkpoint.size, checkpoint.size);
+    entries.map(|entry| serde_json::from_slice(&entry.unwrap().1).unwrap()).collect()
+}
+
+fn leaf(n: u64) -> Leaf {
+    Leaf::new("test.leaf", Map::from_iter([(String::from("n"), n.into())])).unwrap()
+}
+
+fn write_log(directory: &Path, leaves: u64) {
+    let Opened { log, .. } = Log::open(settings(directory)).unwrap();
+    let tickets: Vec<_> = (0..leaves).map(|n| log.submit(leaf(n)).unwrap()).collect();
+    tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
+    log.publish().unwrap();
+}
+
+fn put(path: &Path, bytes: &[u8]) {
+    crate::durable::replace(path, bytes, 0o600).unwrap();
+}
