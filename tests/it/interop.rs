@@ -12,6 +12,19 @@ use doorward::tlog::{Algorithm, KeyName, SigningKey};
 /// Where Debian's `golang-golang-x-mod-dev` puts Go packages.
 const GO_PATH: &str = "/usr/share/gocode";
 
+/// What is done to the bytes of a file.
+type Change = fn(&mut Vec<u8>);
+
+/// A byte of an entry, of a full and of a partial tile, and the size.
+const CHANGES: [(&str, Change); 4] = [
+    ("tile/entries/001", |bytes| bytes[40] ^= 1),
+    ("tile/0/001", |bytes| bytes[40] ^= 1),
+    ("tile/0/003.p/232", |bytes| bytes[40] ^= 1),
+    ("checkpoint", |bytes| {
+        *bytes = String::from_utf8(bytes.clone()).unwrap().replacen("\n1000\n", "\n999\n", 1).into_bytes();
+    }),
+];
+
 #[test]
 fn a_go_program_verifies_the_log_and_finds_what_was_changed() {
     crate::require!("go");
@@ -29,16 +42,7 @@ fn a_go_program_verifies_the_log_and_finds_what_was_changed() {
     }
 
     let directory = folder.path().join("1000");
-    let flip = |bytes: &mut Vec<u8>| bytes[40] ^= 1;
-    let changes: [(&str, &dyn Fn(&mut Vec<u8>)); 4] = [
-        ("tile/entries/001", &flip),
-        ("tile/0/001", &flip),
-        ("tile/0/003.p/232", &flip),
-        ("checkpoint", &|bytes| {
-            *bytes = String::from_utf8(bytes.clone()).unwrap().replacen("\n1000\n", "\n999\n", 1).into_bytes();
-        }),
-    ];
-    for (file, change) in changes {
+    for (file, change) in CHANGES {
         let path = directory.join(file);
         let good = std::fs::read(&path).unwrap();
         let mut bad = good.clone();
