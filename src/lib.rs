@@ -16,6 +16,7 @@
 //! cast        session event <-> asciicast line                             bytes come in as arguments
 //! tlog        a transparency log's hashes, proofs, notes; what a witness says
 //! screen      recorded bytes -> a screen that is safe to show
+//! seal        lines -> sealed segments; scanning without a key; opening with it
 //! durable     files that survive a power cut                               KEEPING: files and sled; no
 //! home        the state directory: its lock and its identity               client or target socket
 //! db          typed trees; the only file that names sled
@@ -45,6 +46,7 @@ pub mod cast;
 pub mod grant;
 pub mod policy;
 pub mod screen;
+pub mod seal;
 pub mod tlog;
 
 pub mod audit;

@@ -139,6 +139,18 @@ impl SessionId {
         let ms = u64::try_from(at.as_millis()).unwrap_or(0);
         Self(ulid::Ulid::from_parts(ms, random).to_string())
     }
+
+    /// The id of these 128 bits, big endian.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(ulid::Ulid::from_bytes(bytes).to_string())
+    }
+
+    /// Its 128 bits, big endian; `None` if it has the form of an id but is no ULID as this program writes them.
+    pub fn to_bytes(&self) -> Option<[u8; 16]> {
+        let bytes = ulid::Ulid::from_string(&self.0).ok()?.to_bytes();
+        // Several spellings may mean the same bits; one id must not pass for another.
+        (Self::from_bytes(bytes) == *self).then_some(bytes)
+    }
 }
 
 /// An account on a target, written `account@target`.

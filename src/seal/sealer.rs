@@ -1,0 +1,271 @@
+//! Plaintext to segments, of one channel.
+
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+
+use ring::error::Unspecified;
+use zeroize::Zeroize;
+
+use super::SealError;
+use super::cipher::Cipher;
+use super::context::{Compressor, ContextPool};
+use super::header::{HEADER_BYTES, SegmentHeader, Stream};
+use super::keys::{Ratchet, SEGMENT_MAX};
+use super::record::{End, EndReason, FRAME_BYTES, Head, Kind, PLAIN_BYTES_MAX, TAG_BYTES, checksum, frame};
+
+/// What all segments of a channel have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What the plaintext is.
+    pub stream: Stream,
+    /// The session's id, as in [`SegmentHeader::session`].
+    pub session: [u8; 16],
+    /// As in [`SegmentHeader::recipients_digest`].
+    pub recipients_digest: [u8; 8],
+}
+
+/// Seals what is recorded of one channel, segment by segment.
+///
+/// Each call appends to `out` what is to be appended to the segment's file next. **What was handed out stays as it
+/// is**: when a write is cut short, the same bytes may be completed from where it stopped, or given up for good. To
+/// seal other plaintext under the same number would use a nonce twice, which for GCM gives away both plaintexts and
+/// the key of the tags. So there is no way to do that: a number is spent before it is used, an error ends the
+/// sealer, it is neither `Clone` nor can it be made from a file, and its file must be one that it has created itself.
+///
+/// Memory: about 1 KiB, and a compressor of the pool from the first record after a start or an
+/// [`end_frame`](Self::end_frame) until the next of them.
+#[derive(Debug)]
+pub struct Sealer {
+    source: Source,
+    contexts: Arc<ContextPool>,
+    phase: Phase,
+    sealed: Sealed,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Records can be sealed.
+    Open(Box<Segment>),
+    /// The segment has ended and this is the next one's key.
+    Rolled(Ratchet),
+    /// There are no keys any more.
+    Over,
+}
+
+/// How far the segment has come; after its end, what the log says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// The segment's number.
+    pub segment: u32,
+    /// The last head of the segment before.
+    pub prev_head: Head,
+    /// The head after all that was handed out. It commits to each byte of the file, so no other hash is needed.
+    pub head: Head,
+    /// How many bytes were handed out, the header included.
+    pub bytes: u64,
+    /// How many data records.
+    pub records: u64,
+    /// How many bytes of plaintext.
+    pub plain_bytes: u64,
+}
+
+/// The keys and the open frame of a segment that has not ended.
+#[derive(Debug)]
+struct Segment {
+    ratchet: Ratchet,
+    cipher: Cipher,
+    /// INVARIANT: no record with this number, or a later one, has been sealed with `cipher`.
+    next: u64,
+    frame: Option<Compressor>,
+}
+
+impl Sealer {
+    /// Starts a channel's segment 0; appends its header to `out`.
+    ///
+    /// `t0_ms` is the time of its beginning, in milliseconds since the session opened.
+    ///
+    /// # Errors
+    /// `Crypto`.
+    pub fn start(
+        source: Source,
+        ratchet: Ratchet,
+        t0_ms: u64,
+        contexts: Arc<ContextPool>,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, SealError> {
+        let sealed =
+            Sealed { segment: 0, prev_head: Head::NONE, head: Head::NONE, bytes: 0, records: 0, plain_bytes: 0 };
+        let mut sealer = Self { source, contexts, phase: Phase::Over, sealed };
+        sealer.open(ratchet, t0_ms, out)?;
+        Ok(sealer)
+    }
+
+    /// Seals `plain` as one record; as several if it is longer than [`PLAIN_BYTES_MAX`], as none if it is empty.
+    ///
+    /// # Errors
+    /// `Over`, `Crypto`, `Compress`. `out` has whole records only; after an error the segment gets no more.
+    pub fn record(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
+        for piece in plain.chunks(PLAIN_BYTES_MAX) {
+            self.attempt(out, |contexts, segment, sealed, out| {
+                let frame = match &mut segment.frame {
+                    Some(frame) => frame,
+                    none => none.insert(contexts.lend()?),
+                };
+                frame.push(piece, out)?;
+                sealed.plain_bytes = sealed.plain_bytes.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+                Ok(Kind::Data)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a compressor is held, which [`end_frame`](Self::end_frame) would give back.
+    pub fn has_frame(&self) -> bool {
+        matches!(&self.phase, Phase::Open(segment) if segment.frame.is_some())
+    }
+
+    /// Closes the compressed frame and gives its compressor back to the pool; the next record begins another.
+    ///
+    /// For a channel that has been idle for a while. The frame's last three bytes are a record of their own, which
+    /// holds no plaintext. Does nothing if no frame is open.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub fn end_frame(&mut self, out: &mut Vec<u8>) -> Result<(), SealError> {
+        if !self.has_frame() {
+            return match self.phase {
+                Phase::Open(_) => Ok(()),
+                Phase::Rolled(_) | Phase::Over => Err(SealError::Over),
+            };
+        }
+        self.attempt(out, |_, segment, _, out| {
+            if let Some(mut frame) = segment.frame.take() {
+                frame.finish(out)?;
+            }
+            Ok(Kind::Data)
+        })
+    }
+
+    /// Ends the segment: closes the frame, seals the end record, wipes the keys. After `Rolled` the next segment can
+    /// be started; after the others nothing.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record); `TooManySegments` if there can be no next one, and then this one goes on.
+    pub fn end(&mut self, reason: EndReason, out: &mut Vec<u8>) -> Result<Sealed, SealError> {
+        if reason == EndReason::Rolled && self.sealed.segment >= SEGMENT_MAX {
+            return Err(SealError::TooManySegments);
+        }
+        self.end_frame(out)?;
+        let end = End { records: self.sealed.records, plain_bytes: self.sealed.plain_bytes, reason };
+        self.attempt(out, |_, _, _, out| {
+            end.encode(out);
+            Ok(Kind::End)
+        })?;
+        if let Phase::Open(segment) = mem::replace(&mut self.phase, Phase::Over)
+            && reason == EndReason::Rolled
+        {
+            let mut ratchet = segment.ratchet;
+            ratchet.advance().map_err(|Unspecified| SealError::Crypto)?;
+            self.phase = Phase::Rolled(ratchet);
+        }
+        Ok(self.sealed)
+    }
+
+    /// Starts the segment after one that has ended as rolled; appends its header to `out`.
+    ///
+    /// # Errors
+    /// `NotRolled`; `Crypto`.
+    pub fn next_segment(&mut self, t0_ms: u64, out: &mut Vec<u8>) -> Result<(), SealError> {
+        match mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Rolled(ratchet) => self.open(ratchet, t0_ms, out),
+            other @ (Phase::Open(_) | Phase::Over) => {
+                self.phase = other;
+                Err(SealError::NotRolled)
+            }
+        }
+    }
+
+    /// How far the segment has come.
+    pub fn sealed(&self) -> &Sealed {
+        &self.sealed
+    }
+
+    fn open(&mut self, ratchet: Ratchet, t0_ms: u64, out: &mut Vec<u8>) -> Result<(), SealError> {
+        let crypto = |Unspecified| SealError::Crypto;
+        let header = SegmentHeader {
+            stream: self.source.stream,
+            session: self.source.session,
+            segment: ratchet.segment(),
+            t0_ms,
+            recipients_digest: self.source.recipients_digest,
+            prev_head: self.sealed.head,
+            channel: ratchet.channel(),
+            key_commitment: ratchet.commitment().map_err(crypto)?,
+        };
+        let cipher = Cipher::new(&ratchet).map_err(crypto)?;
+        let bytes = header.encode();
+        out.extend_from_slice(&bytes);
+        self.sealed = Sealed {
+            segment: header.segment,
+            prev_head: header.prev_head,
+            head: Head::of_header(&header.prev_head, &bytes),
+            bytes: u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX),
+            records: 0,
+            plain_bytes: 0,
+        };
+        self.phase = Phase::Open(Box::new(Segment { ratchet, cipher, next: 1, frame: None }));
+        Ok(())
+    }
+
+    /// Has one record written by `write` and seals it. On an error nothing of it is left in `out`, and all is over.
+    fn attempt(
+        &mut self,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&Arc<ContextPool>, &mut Segment, &mut Sealed, &mut Vec<u8>) -> Result<Kind, SealError>,
+    ) -> Result<(), SealError> {
+        let Phase::Open(segment) = &mut self.phase else { return Err(SealError::Over) };
+        let start = out.len();
+        out.extend_from_slice(&[0; FRAME_BYTES]);
+        let done = write(&self.contexts, segment, &mut self.sealed, out)
+            .and_then(|kind| segment.seal(kind, start, &mut self.sealed, out));
+        if done.is_err() {
+            // It may be plaintext, and whoever writes `out` to the disk must not find it there.
+            if let Some(unsealed) = out.get_mut(start..) {
+                unsealed.zeroize();
+            }
+            out.truncate(start);
+            self.phase = Phase::Over;
+        }
+        done
+    }
+}
+
+impl Segment {
+    /// Turns `out` from `start` on, four free bytes and the plaintext, into a record.
+    fn seal(&mut self, kind: Kind, start: usize, sealed: &mut Sealed, out: &mut Vec<u8>) -> Result<(), SealError> {
+        let index = self.next;
+        // Before it is used, and never taken back.
+        self.next = index.checked_add(1).ok_or(SealError::Crypto)?;
+        let record = out.get_mut(start..).and_then(|record| record.split_first_chunk_mut::<FRAME_BYTES>());
+        let (first, body) = record.ok_or(SealError::Crypto)?;
+        *first = frame(kind, body.len().saturating_add(TAG_BYTES)).ok_or(SealError::Crypto)?;
+        let tag = self.cipher.seal(index, &sealed.head, *first, body).map_err(|Unspecified| SealError::Crypto)?;
+        out.extend_from_slice(&tag);
+        let sum = checksum(&sealed.head, out.get(start..).unwrap_or_default());
+        out.extend_from_slice(&sum);
+        let record = out.get(start..).unwrap_or_default();
+        sealed.head = sealed.head.then(record);
+        sealed.bytes = sealed.bytes.saturating_add(u64::try_from(record.len()).unwrap_or(u64::MAX));
+        if kind == Kind::Data {
+            sealed.records = sealed.records.saturating_add(1);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "segment {} with head {} after {} bytes", self.segment, self.head, self.bytes)
+    }
+}
