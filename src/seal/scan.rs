@@ -172,9 +172,8 @@ impl Scanner {
             Phase::Records if rest.is_empty() => Ok(ScanEnd::Open),
             Phase::Records => Ok(torn),
             Phase::Header => {
-                let ours = rest.iter().zip(&MAGIC).all(|(found, own)| found == own);
                 let fault = Fault::Header(HeaderFault::Magic);
-                if ours || zeros(rest) { Ok(torn) } else { Err(Altered { offset: 0, fault }) }
+                if rest.starts_with(&MAGIC) || begun(rest) { Ok(torn) } else { Err(Altered { offset: 0, fault }) }
             }
         }
     }
@@ -268,7 +267,7 @@ impl Place {
                 self.phase = Phase::Records;
                 Ok(Some(Found::Header(header)))
             }
-            Err(fault) if fault == HeaderFault::Checksum || zeros(unit) => {
+            Err(fault) if fault == HeaderFault::Checksum || begun(unit) => {
                 self.damage(Fault::Header(fault));
                 Ok(None)
             }
@@ -318,6 +317,12 @@ impl Place {
         self.phase = Phase::Altered(altered);
         altered
     }
+}
+
+/// Whether it is the start of what every segment starts with, and zeros: a first write that was cut short.
+fn begun(bytes: &[u8]) -> bool {
+    let len = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+    bytes.get(..len).is_some_and(|start| MAGIC.starts_with(start))
 }
 
 fn zeros(bytes: &[u8]) -> bool {

@@ -269,3 +269,58 @@ impl fmt::Display for Sealed {
         write!(f, "segment {} with head {} after {} bytes", self.segment, self.head, self.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Dek, SessionKeys};
+    use super::*;
+    use crate::model::ChannelNumber;
+
+    #[test]
+    fn after_an_error_nothing_is_sealed_and_no_plaintext_is_left() {
+        let mut out = Vec::new();
+        let mut sealer = start(&mut out);
+        let before = out.clone();
+        if let Phase::Open(segment) = &mut sealer.phase {
+            segment.next = u64::MAX;
+        }
+        assert_eq!(sealer.record(b"secret", &mut out), Err(SealError::Crypto));
+        assert_eq!(out, before);
+        let head = sealer.sealed().head;
+        assert_eq!(sealer.record(b"secret", &mut out), Err(SealError::Over));
+        assert_eq!(sealer.end_frame(&mut out), Err(SealError::Over));
+        assert_eq!(sealer.end(EndReason::Failed, &mut out), Err(SealError::Over));
+        assert_eq!((out, sealer.sealed().head), (before, head));
+    }
+
+    #[test]
+    fn an_ended_segment_holds_no_key_but_the_next_one_s() {
+        let mut out = Vec::new();
+        let mut sealer = start(&mut out);
+        let commitment = |ratchet: &Ratchet| ratchet.commitment().unwrap();
+        let Phase::Open(segment) = &sealer.phase else { panic!("not open") };
+        let first = commitment(&segment.ratchet);
+        sealer.end(EndReason::Rolled, &mut out).unwrap();
+        let Phase::Rolled(next) = &sealer.phase else { panic!("not rolled") };
+        assert_ne!(commitment(next), first);
+        sealer.next_segment(0, &mut out).unwrap();
+        sealer.end(EndReason::Closed, &mut out).unwrap();
+        assert!(matches!(sealer.phase, Phase::Over));
+    }
+
+    #[test]
+    fn the_last_segment_cannot_be_rolled_but_closed() {
+        let mut out = Vec::new();
+        let mut sealer = start(&mut out);
+        sealer.sealed.segment = SEGMENT_MAX;
+        assert_eq!(sealer.end(EndReason::Rolled, &mut out), Err(SealError::TooManySegments));
+        sealer.record(b"more", &mut out).unwrap();
+        sealer.end(EndReason::Closed, &mut out).unwrap();
+    }
+
+    fn start(out: &mut Vec<u8>) -> Sealer {
+        let source = Source { stream: Stream::Cast3, session: [1; 16], recipients_digest: [2; 8] };
+        let key = SessionKeys::new(&Dek::random().unwrap()).unwrap().channel(ChannelNumber(0)).unwrap();
+        Sealer::start(source, key, 0, ContextPool::new(1), out).unwrap()
+    }
+}
