@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::desk::{Desk, unexpected};
-use super::output::json;
+use super::output::{json, say, show};
 use super::user::read_text;
 use super::{CliError, prompt};
 use crate::admin::api::{Reply, Request};
@@ -61,7 +61,7 @@ pub(super) enum Moved {
 /// Shows what of a file is not taken over, then goes on as `apply`.
 pub(super) fn import(desk: &Desk, file: &Path, import: Import, moved: Moved, consent: Consent) -> Result<(), CliError> {
     for (line, why) in &import.skipped {
-        eprintln!("skipped: {}:{line}: {why}", file.display());
+        say(format!("skipped: {}:{line}: {why}", file.display()));
     }
     if import.inventory == Inventory::default() {
         return Err(CliError::failed(format!("`{}` has nothing to take over", file.display())));
@@ -77,7 +77,7 @@ pub(super) fn import(desk: &Desk, file: &Path, import: Import, moved: Moved, con
 fn skip_moved(desk: &Desk, inventory: &mut Inventory) -> Result<(), CliError> {
     let (changes, _) = changes(desk.ask(Request::InventoryDiff { inventory: inventory.clone() })?)?;
     for target in moved_targets(&changes) {
-        eprintln!("skipped: target `{target}` exists, and its address or host keys differ; --overwrite changes it");
+        say(format!("skipped: target `{target}` exists, and its address or host keys differ; --overwrite changes it"));
         inventory.targets.remove(&target);
     }
     Ok(())
@@ -88,24 +88,24 @@ fn apply(desk: &Desk, inventory: Inventory, consent: Consent, tell: Unnamed) -> 
     if consent.json {
         json(&changes)?;
     } else {
-        changes.iter().for_each(|change| println!("{change}"));
+        changes.iter().for_each(|change| show(format!("{change}")));
     }
     if tell == Unnamed::Told && !unnamed.is_empty() {
-        eprintln!("not named in the file, and left as they are: {}", unnamed.join(", "));
+        say(format!("not named in the file, and left as they are: {}", unnamed.join(", ")));
     }
     if changes.is_empty() {
-        eprintln!("nothing differs");
+        say("nothing differs");
         return Ok(());
     }
     if consent.dry_run {
-        eprintln!("dry run: nothing was changed");
+        say("dry run: nothing was changed");
         return Ok(());
     }
     if !consent.yes {
         prompt::confirm("Apply?", "look at the difference, then give --yes")?;
     }
     let applied = self::changes(desk.ask(Request::InventoryApply { inventory, expected: changes })?)?;
-    eprintln!("applied {} changes", applied.0.len());
+    say(format!("applied {} changes", applied.0.len()));
     Ok(())
 }
 

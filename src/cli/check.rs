@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::output::{say, show};
 use super::{CliError, desk};
 use crate::config::{Config, read_policies};
 use crate::policy::{Fault, PolicySet};
@@ -13,15 +14,15 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), CliError> {
         Ok(config) => match read_policies(&config.policies).and_then(|files| PolicySet::parse(&files)) {
             Ok(set) => {
                 set.warnings().iter().for_each(tell_warning);
-                println!("configuration {} is good", place.display());
-                println!(
+                show(format!("configuration {} is good", place.display()));
+                show(format!(
                     "policies {} are good: {} rules, hash {}",
                     config.policies.display(),
                     set.rules().count(),
                     set.hash()
-                );
-                eprintln!("not looked at: whether the users, groups and targets that rules name exist;");
-                eprintln!("`doorward policy reload` names those that do not");
+                ));
+                say("not looked at: whether the users, groups and targets that rules name exist;");
+                say("`doorward policy reload` names those that do not");
             }
             Err(found) => faults.extend(found),
         },
@@ -43,8 +44,8 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), CliError> {
 }
 
 fn tell_warning(warning: &Fault) {
-    eprintln!("warning: {warning}");
+    say(format!("warning: {warning}"));
     if let Some(hint) = &warning.hint {
-        eprintln!("hint: {hint}");
+        say(format!("hint: {hint}"));
     }
 }

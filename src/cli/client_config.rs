@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::CliError;
 use super::desk::{Desk, unexpected};
-use super::output::print;
+use super::output::{print, say};
 use crate::admin::api::{Reply, Request};
 use crate::model::{Destination, UserName};
 
@@ -29,7 +29,10 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), CliError> {
     let listened = address.map(|address| address.ip()).filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string());
     let host = arguments.host.clone().or(listened).unwrap_or_else(machine_name);
     if destinations.is_empty() {
-        eprintln!("no rule lets `{}` use any known account; `doorward check` and `user list` show why", arguments.user);
+        say(format!(
+            "no rule lets `{}` use any known account; `doorward check` and `user list` show why",
+            arguments.user
+        ));
     }
     print(&lines(&arguments.user, &host, port, &host_key, &destinations))
 }

@@ -13,6 +13,7 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 
 use super::CliError;
+use super::output::say;
 use crate::admin::api::{Reply, Request};
 use crate::admin::{Admin, Caller, Via, socket};
 use crate::audit::Audit;
@@ -103,7 +104,7 @@ impl Desk {
         let Reply::Done { lines } = self.ask(request)? else {
             return Err(unexpected());
         };
-        lines.iter().for_each(|line| eprintln!("{line}"));
+        lines.iter().for_each(|line| say(format!("{line}")));
         Ok(())
     }
 
@@ -160,7 +161,7 @@ impl Desk {
         let policy = read_policies(&config.policies).and_then(|files| PolicySet::parse(&files));
         let policy = policy.unwrap_or_else(|_| {
             // No policy denies everything: what a person may do while it is broken is to mend it.
-            eprintln!("warning: the policy files are faulty and no rule is in force; see `doorward check`");
+            say("warning: the policy files are faulty and no rule is in force; see `doorward check`");
             PolicySet::empty()
         });
         let audit =

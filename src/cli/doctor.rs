@@ -2,7 +2,7 @@
 
 use super::CliError;
 use super::desk::{Desk, unexpected};
-use super::output::{Form, json};
+use super::output::{Form, json, show};
 use crate::admin::api::{Health, Reply, Request};
 
 #[derive(Debug, clap::Args)]
@@ -27,9 +27,9 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), CliError> {
                 Health::Warn => "warn",
                 Health::Bad => "BAD",
             };
-            println!("{health:4}  {:9}  {}", finding.what, finding.found);
+            show(format!("{health:4}  {:9}  {}", finding.what, finding.found));
             if let Some(hint) = &finding.hint {
-                println!("{:15}  hint: {hint}", "");
+                show(format!("{:15}  hint: {hint}", ""));
             }
         }
     }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use super::output::say;
 use super::serve::ServeError;
 use crate::admin::api::Failure;
 use crate::admin::fault_lines;
@@ -113,12 +114,12 @@ impl CliError {
     /// Prints `error:` with its causes, then each `hint:`.
     pub(super) fn print(&self) {
         let mut chain = self.chain.iter();
-        eprintln!("error: {}", chain.next().map_or("failed", String::as_str));
+        say(format!("error: {}", chain.next().map_or("failed", String::as_str)));
         for cause in chain {
-            eprintln!("  {cause}");
+            say(format!("  {cause}"));
         }
         for hint in &self.hints {
-            eprintln!("hint: {hint}");
+            say(format!("hint: {hint}"));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::desk::{Desk, unexpected};
-use super::output::{Form, Table, json, listing, print, span_shown};
+use super::output::{Form, Table, json, listing, print, say, span_shown};
 use super::{CliError, times};
 use crate::admin::api::{GrantRow, Reply, Request};
 use crate::grant::GrantState;
@@ -69,12 +69,12 @@ fn tell(row: &GrantRow) {
         GrantState::Active | GrantState::Ended | GrantState::Revoked => String::new(),
     };
     let until = times::shown(grant.until);
-    eprintln!(
+    say(format!(
         "granted: {} to {} {from}until {until} ({})",
         grant.user,
         grant.destination,
         span_shown(grant.from.until(grant.until))
-    );
+    ));
 }
 
 fn list(desk: &Desk, all: bool, form: Form) -> Result<(), CliError> {

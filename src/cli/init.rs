@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::CliError;
+use super::output::say;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{Config, STARTER_POLICIES, Starter};
@@ -90,7 +91,7 @@ fn make(config: &Config, text: &str) -> Result<(), CliError> {
 
 fn tell(config: &Config) {
     let (file, data, key) = (config.file.display(), config.data.display(), config.master_key.display());
-    eprintln!(
+    say(format!(
         "Made a bastion:
   configuration  {file}
   policies       {policies}
@@ -111,5 +112,5 @@ Next:
   doorward --config {file} grant add alice root@db1 --for 1h --reason \"CHG-123 vacuum is stuck\"
   doorward --config {file} client-config alice  # what alice puts into her ~/.ssh/config",
         policies = config.policies.display()
-    );
+    ));
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::CliError;
+use crate::screen::line;
 
 /// How a listing is printed.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -27,7 +28,7 @@ impl Table {
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows
-            .push(cells.into_iter().map(|cell| if cell.is_empty() { "-".to_owned() } else { safe(&cell) }).collect());
+            .push(cells.into_iter().map(|cell| if cell.is_empty() { "-".to_owned() } else { line(&cell) }).collect());
     }
 
     pub(super) fn text(&self) -> String {
@@ -57,6 +58,20 @@ pub(super) fn listing<R: Serialize>(form: Form, rows: &[R], table: &Table, nothi
     }
 }
 
+/// Words for the operator, on standard error. What data they carry cannot steer the terminal.
+pub(super) fn say(text: impl AsRef<str>) {
+    for one in text.as_ref().lines() {
+        eprintln!("{}", line(one));
+    }
+}
+
+/// Data for the operator, on standard output. It cannot steer the terminal.
+pub(super) fn show(text: impl AsRef<str>) {
+    for one in text.as_ref().lines() {
+        println!("{}", line(one));
+    }
+}
+
 pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
     let mut text = serde_json::to_string_pretty(value).map_err(|error| CliError::of(&error))?;
     text.push('\n');
@@ -72,14 +87,6 @@ pub(super) fn print(text: &str) -> Result<(), CliError> {
         }
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-/// Text from outside, such as a reason or a key's comment, without what a terminal would obey.
-fn safe(text: &str) -> String {
-    let obeyed = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// At most `max` characters of a text, so that one long cell does not widen its whole column.

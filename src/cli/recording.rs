@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::desk::{Desk, unexpected};
 use super::filter::FilterArguments;
-use super::output::{Form, Table, clipped, listing, span_shown};
+use super::output::{Form, Table, clipped, listing, say, span_shown};
 use super::{CliError, export, replay, times};
 use crate::admin::api::{Reply, Request, SessionFilter};
 use crate::cast::Direction;
@@ -143,7 +143,7 @@ fn list(desk: &Desk, filter: SessionFilter, form: Form) -> Result<(), CliError> 
         ]);
     }
     for one in &damaged {
-        eprintln!("warning: {one}");
+        say(format!("warning: {one}"));
     }
     listing(form, &recordings, &table, "no recordings")
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::desk::{Desk, unexpected};
 use super::filter::FilterArguments;
-use super::output::{Form, Table, listing, span_shown};
+use super::output::{Form, Table, listing, say, span_shown};
 use super::{CliError, prompt, times};
 use crate::admin::api::{Reply, Request, SessionFilter, SessionRow};
 use crate::model::SessionId;
@@ -55,7 +55,7 @@ fn kill_filtered(desk: &Desk, filter: SessionFilter, yes: bool) -> Result<(), Cl
     if sessions.is_empty() {
         return Err(CliError::failed("no live session is meant").hint("`doorward session list` shows the live ones"));
     }
-    eprint!("{}", table(&sessions).text());
+    say(table(&sessions).text());
     if !yes {
         let these = if sessions.len() == 1 { "this session" } else { "these sessions" };
         prompt::confirm(&format!("End {these}?"), "look at `doorward session list`, then give --yes")?;

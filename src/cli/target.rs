@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::CliError;
 use super::desk::{Desk, unexpected};
-use super::output::{Form, Table, listing};
+use super::output::{Form, Table, listing, say};
 use super::user::{read_keys, read_text};
 use super::{apply, prompt};
 use crate::admin::api::{HostKey, Reply, Request, TargetChange};
@@ -182,14 +182,14 @@ fn scan(desk: &Desk, target: TargetName, confirmed: &[String], form: Form) -> Re
         let known = if *pinned { "yes" } else { "no" };
         table.row([key.algorithm.clone(), key.fingerprint.clone(), known.to_owned()]);
     }
-    eprintln!("{target} at {address} shows:");
+    say(format!("{target} at {address} shows:"));
     listing(form, &shown, &table, "no key")?;
     if !found.is_empty() && found.iter().all(|key| pinned.contains(key)) {
-        eprintln!("all of them are pinned already");
+        say("all of them are pinned already");
         return Ok(());
     }
     if !pinned.is_empty() && !found.iter().any(|key| pinned.contains(key)) {
-        eprintln!("WARNING: none of these is pinned: the target was reinstalled, or another one answers in its place");
+        say("WARNING: none of these is pinned: the target was reinstalled, or another one answers in its place");
     }
     let keys: Vec<HostKey> = if confirmed.is_empty() {
         let question = format!("Do these fingerprints match what `{target}` itself shows? Pin them?");

@@ -139,6 +139,35 @@ fn an_inventory_is_shown_then_applied() {
 }
 
 #[test]
+fn a_hostile_file_does_not_reach_the_operators_terminal() {
+    // Threat T13: the difference that an operator is asked about must be what is shown.
+    let bastion = Bastion::init();
+    let file = |name: &str, text: &str| {
+        let path = bastion.scratch().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let inventory = file(
+        "inventory.toml",
+        "[targets.db1]\naddress = \"127.0.0.1:22\"\nlabels = { env = \"x\\u001b]0;PWNED\\u0007\\u001b[2J\" }\n",
+    );
+    let csv = file("targets.csv", "name,address,env\ndb1,10.0.0.1:22,\x1b[2J\n");
+    let ansible = file("hosts", "[g\x1b[2J]\ndb1 ansible_host=10.0.0.1\n");
+    let key = "k\\u001b[2J";
+    bastion.policy(&format!("schema = 1\n\"{key}\" = 1\n"));
+    for arguments in [
+        vec!["apply", &inventory, "--dry-run"],
+        vec!["target", "import", &csv, "--format", "csv", "--dry-run"],
+        vec!["target", "import", &ansible, "--format", "ansible", "--dry-run"],
+        vec!["check"],
+    ] {
+        let told = bastion.doorward(&arguments);
+        assert!(!told.text().is_empty(), "{arguments:?}");
+        assert!(!told.text().contains(|c: char| c.is_control() && c != '\n'), "{arguments:?}: {told:?}");
+    }
+}
+
+#[test]
 fn a_scanned_host_key_is_pinned_after_a_yes() {
     require!("sshd", "ssh");
     let sshd = Sshd::start();

@@ -63,4 +63,6 @@ try:
     transport.open_session(timeout=20)
     print("alive")
 except (OSError, EOFError, paramiko.SSHException):
+    # A write can fail a moment before the thread that reads has seen the end.
+    transport.join(20)
     print("cut" if not transport.is_active() else "no answer")

@@ -66,6 +66,19 @@ fn no_module_starts_a_shell() {
 }
 
 #[test]
+fn only_the_modules_that_make_text_harmless_print_it() {
+    // Threat T13: what a file or a peer wrote must not steer the operator's terminal.
+    const PRINTERS: [&str; 2] = ["cli/output.rs", "cli/replay/console.rs"];
+    for (_, file) in sources().into_iter().filter(|(_, file)| !file.ends_with("tests.rs")) {
+        for (number, line) in code(&file) {
+            let prints = ["println!(", "print!(", "eprint!("].iter().any(|print| line.contains(print));
+            let allowed = PRINTERS.iter().any(|printer| file.ends_with(printer));
+            assert!(!prints || allowed, "{}:{number}: prints by itself: {line}", file.display());
+        }
+    }
+}
+
+#[test]
 fn files_stay_short_enough_to_read() {
     for (_, file) in sources() {
         let lines = std::fs::read_to_string(&file).unwrap().lines().count();
