@@ -1,7 +1,7 @@
 //! How many strangers may be at the door at once (the like of OpenSSH's `MaxStartups`).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counts connections that have not logged in yet.
@@ -27,7 +27,7 @@ impl Limits {
 
     /// Takes a place, or `None` if there is none.
     pub fn enter(&self, address: IpAddr) -> Option<Place> {
-        let address = address.to_canonical();
+        let address = origin(address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = counts.values().sum();
         let of_address = counts.get(&address).copied().unwrap_or(0);
@@ -36,6 +36,18 @@ impl Limits {
         }
         counts.insert(address, of_address.saturating_add(1));
         Some(Place { address, counts: Arc::clone(&self.counts) })
+    }
+}
+
+/// What counts as one address: of IPv6 the network of 64 bits, for a host has all addresses in it (RFC 4291
+/// section 2.5.4), and of an IPv4 address that is mapped into IPv6 the IPv4 address.
+fn origin(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
     }
 }
 
@@ -64,5 +76,17 @@ mod tests {
         assert!(limits.enter(b).is_none());
         drop(first);
         assert!(limits.enter(a).is_some());
+    }
+
+    #[test]
+    fn a_host_with_a_network_of_ipv6_addresses_counts_as_one() {
+        let limits = Limits::new(10, 1);
+        let enter = |address: &str| limits.enter(address.parse().unwrap());
+        let _first = enter("2001:db8:0:1::1").unwrap();
+        assert!(enter("2001:db8:0:1:ffff::2").is_none());
+        let _other = enter("2001:db8:0:2::1").unwrap();
+        let _mapped = enter("::ffff:192.0.2.1").unwrap();
+        assert!(enter("192.0.2.1").is_none());
+        let _neighbour = enter("::ffff:192.0.2.2").unwrap();
     }
 }
