@@ -23,7 +23,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::listener::{self, Connection, Limits};
 use crate::policy::{Fault, PolicySet};
 use crate::recorder::{Recorder, RecorderError, RecorderSettings, Reserve};
-use crate::session::{self, Bastion, EndCause, Sessions};
+use crate::session::{self, Bastion, Sessions};
 use crate::store::{Disk, LocalDisk, StoreRoot, recover};
 use crate::target;
 use crate::vault::{Vault, VaultError};
@@ -221,7 +221,7 @@ async fn listen(
 
 /// Ends every live session and waits until they have closed their recordings.
 async fn end_sessions(sessions: &Sessions) {
-    let live = sessions.end_all(&EndCause::Shutdown);
+    let live = sessions.shut_down();
     info!(sessions = live, "Stopping");
     let ended = async {
         while !sessions.list().is_empty() {

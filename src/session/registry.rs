@@ -105,7 +105,14 @@ pub struct LiveSession {
 
 /// All live sessions of this process.
 #[derive(Debug, Clone, Default)]
-pub struct Sessions(Arc<Mutex<BTreeMap<SessionId, Entry>>>);
+pub struct Sessions(Arc<Mutex<List>>);
+
+#[derive(Debug, Default)]
+struct List {
+    live: BTreeMap<SessionId, Entry>,
+    /// The bastion stops: whatever still begins ends at once.
+    closed: bool,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -130,7 +137,7 @@ pub struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.sessions.lock().remove(&self.id);
+        self.sessions.lock().live.remove(&self.id);
     }
 }
 
@@ -181,22 +188,24 @@ impl Sessions {
         Self::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, List> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a session on the list, so that it can be ended from now on.
+    /// Puts a session on the list, so that it can be ended from now on; after `shut_down` it is ending already.
     pub fn register(&self, facts: LiveSession, class: ChannelClass) -> Registration {
-        let (end, end_receiver) = watch::channel(None);
+        let mut list = self.lock();
+        let (end, end_receiver) = watch::channel(list.closed.then_some(EndCause::Shutdown));
         let (until, until_receiver) = watch::channel(facts.until);
         let id = facts.id.clone();
         let entry = Entry { facts, first: class, open: BTreeMap::new(), end, until };
-        self.lock().insert(id.clone(), entry);
+        list.live.insert(id.clone(), entry);
+        drop(list);
         Registration { id, sessions: self.clone(), end: end_receiver, until: until_receiver }
     }
 
     fn count(&self, id: &SessionId, class: ChannelClass, change: i32) {
-        if let Some(entry) = self.lock().get_mut(id) {
+        if let Some(entry) = self.lock().live.get_mut(id) {
             let count = entry.open.entry(class).or_insert(0);
             *count = count.saturating_add_signed(change);
             entry.open.retain(|_, count| *count > 0);
@@ -206,25 +215,28 @@ impl Sessions {
 
     /// The live sessions, oldest first.
     pub fn list(&self) -> Vec<LiveSession> {
-        self.lock().values().map(|entry| entry.facts.clone()).collect()
+        self.lock().live.values().map(|entry| entry.facts.clone()).collect()
     }
 
     /// Ends a session; `false` if it is not live.
     pub fn end(&self, id: &SessionId, cause: EndCause) -> bool {
-        self.lock().get(id).map(|entry| end_once(entry, cause)).is_some()
+        self.lock().live.get(id).map(|entry| end_once(entry, cause)).is_some()
     }
 
-    /// Ends every session; says how many there were.
-    pub fn end_all(&self, cause: &EndCause) -> usize {
-        let sessions = self.lock();
-        sessions.values().for_each(|entry| end_once(entry, cause.clone()));
-        sessions.len()
+    /// Ends every session, those too that begin from now on; says how many there were.
+    ///
+    /// A connection that has logged in may be on its way to a session when the server stops.
+    pub fn shut_down(&self) -> usize {
+        let mut list = self.lock();
+        list.closed = true;
+        list.live.values().for_each(|entry| end_once(entry, EndCause::Shutdown));
+        list.live.len()
     }
 
     /// Judges every session again, and ends those that no longer have their right; says how many.
     pub fn rejudge(&self, ledger: &Ledger, now: Timestamp) -> usize {
         let mut ended = 0_usize;
-        for entry in self.lock().values_mut() {
+        for entry in self.lock().live.values_mut() {
             match judge(entry, ledger, now) {
                 Ok(until) => {
                     entry.facts.until = until;
@@ -284,5 +296,39 @@ fn cause_of(denial: &Denial) -> EndCause {
         Denial::GrantEnded { .. } => EndCause::Time,
         Denial::GrantRevoked { .. } | Denial::NotYet { .. } => EndCause::Revoked,
         Denial::Suspended | Denial::UnknownUser => EndCause::Suspended,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_begins_after_the_bastion_was_stopped_ends_at_once() {
+        let sessions = Sessions::new();
+        let before = sessions.register(facts(1), ChannelClass::Shell);
+        assert_eq!(before.end.borrow().clone(), None);
+        assert_eq!(sessions.shut_down(), 1);
+        assert_eq!(before.end.borrow().clone(), Some(EndCause::Shutdown));
+        let after = sessions.register(facts(2), ChannelClass::Shell);
+        assert_eq!(after.end.borrow().clone(), Some(EndCause::Shutdown));
+        // The server waits for it as for the others.
+        assert_eq!(sessions.list().len(), 2);
+    }
+
+    fn facts(number: i64) -> LiveSession {
+        LiveSession {
+            id: SessionId::from_parts(Timestamp::from_millis(number), 1),
+            user: UserName::parse("alice").unwrap(),
+            destination: Destination::parse("root@db1").unwrap(),
+            rule: RuleId::parse("dba").unwrap(),
+            grant: None,
+            until: None,
+            reason: None,
+            key: "SHA256:abc".into(),
+            source: "192.0.2.7:4022".into(),
+            started: Timestamp::from_millis(number),
+            channels: 0,
+        }
     }
 }
