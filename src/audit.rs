@@ -11,7 +11,7 @@ mod reader;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -37,9 +37,35 @@ pub struct Audit {
 #[derive(Debug)]
 struct Log {
     file: File,
+    /// Device and inode, so that no other file is taken for it.
+    identity: (u64, u64),
     next: u64,
-    /// INVARIANT: set by the first write that failed, never cleared: the file may end in half a line.
+    /// INVARIANT: so many bytes are whole lines on disk.
+    length: u64,
+    /// A write failed: the file may hold more than `length`, half a line perhaps, and takes nothing before
+    /// `mend` has worked.
     failed: bool,
+}
+
+impl Log {
+    /// Takes back what a failed write left, so that the log can go on: on a full disk it must be usable once
+    /// there is space, or any stranger could end all sessions.
+    ///
+    /// A file whose sync failed is opened anew: the system tells a lost write only once, and a second sync of
+    /// the same descriptor would pass over it.
+    fn mend(&mut self, path: &Path) -> Result<(), AuditError> {
+        let failed = |source| AuditError::Io { what: "mend", path: path.to_owned(), source };
+        let file = OpenOptions::new().read(true).append(true).open(path).map_err(failed)?;
+        let found = file.metadata().map_err(failed)?;
+        if (found.dev(), found.ino()) != self.identity || found.len() < self.length {
+            return Err(AuditError::Failed { path: path.to_owned() });
+        }
+        file.set_len(self.length).and_then(|()| file.sync_data()).map_err(failed)?;
+        reader::check_last(path, self.length, self.next)?;
+        self.file = file;
+        self.failed = false;
+        Ok(())
+    }
 }
 
 /// One line as it is written; `reader::AuditRecord` is the same, read.
@@ -65,7 +91,9 @@ impl Audit {
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
         durable::sync_parent(&path).map_err(failed)?;
         let Tail { next, torn } = Lines::open(&path)?.tail()?;
-        let audit = Self { clock, path, log: Mutex::new(Log { file, next, failed: false }) };
+        let found = file.metadata().map_err(failed)?;
+        let (identity, length) = ((found.dev(), found.ino()), found.len());
+        let audit = Self { clock, path, log: Mutex::new(Log { file, identity, next, length, failed: false }) };
         if let Some(bytes) = torn {
             audit.write(b"\n", &AuditEvent::LogTorn { bytes })?;
         }
@@ -75,7 +103,8 @@ impl Audit {
     /// Writes one event and returns its number. It is on disk when this returns `Ok`. Blocks on the disk.
     ///
     /// # Errors
-    /// `Io` when the write fails, and `Failed` for ever after: whoever needs an event on record must refuse.
+    /// `Io` when the write fails; the event is then not on record, and whoever needs it there must refuse. Later
+    /// events are taken once the file is again what it was before; until then `Failed`.
     pub fn append(&self, event: &AuditEvent) -> Result<u64, AuditError> {
         self.write(b"", event)
     }
@@ -91,7 +120,7 @@ impl Audit {
     fn write(&self, before: &[u8], event: &AuditEvent) -> Result<u64, AuditError> {
         let Ok(mut log) = self.log.lock() else { return Err(AuditError::Failed { path: self.path.clone() }) };
         if log.failed {
-            return Err(AuditError::Failed { path: self.path.clone() });
+            log.mend(&self.path).map_err(|_| AuditError::Failed { path: self.path.clone() })?;
         }
         let seq = log.next;
         let mut bytes = before.to_vec();
@@ -105,10 +134,13 @@ impl Audit {
         match written {
             Ok(()) => {
                 log.next = seq.saturating_add(1);
+                log.length = log.length.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                 Ok(seq)
             }
             Err(source) => {
                 log.failed = true;
+                // At once, so that no half line stays; what fails now is tried again before the next event.
+                let _ = log.mend(&self.path);
                 Err(AuditError::Io { what: "write", path: self.path.clone(), source })
             }
         }
@@ -127,7 +159,7 @@ pub enum AuditError {
         /// What is wrong with it.
         why: String,
     },
-    /// An earlier write failed.
+    /// An earlier write failed, and the file cannot be brought back to what it was before.
     Failed {
         /// The log's file.
         path: PathBuf,
@@ -136,7 +168,7 @@ pub enum AuditError {
     Panicked(String),
     /// The file system failed.
     Io {
-        /// `open`, `read` or `write`.
+        /// `open`, `read`, `write` or `mend`.
         what: &'static str,
         /// The log's file.
         path: PathBuf,
@@ -153,7 +185,9 @@ impl AuditError {
                 "find out who or what changed it; move the file away as evidence, and a new log begins"
             }
             Self::Panicked(_) => "report this with the log: it is a fault of doorward",
-            Self::Failed { .. } | Self::Io { .. } => "look for disk errors and space, then restart",
+            Self::Failed { .. } | Self::Io { .. } => {
+                "look for disk errors and space; the log goes on by itself once it can be written"
+            }
         })
     }
 }

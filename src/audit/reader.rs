@@ -1,7 +1,7 @@
 //! Reads the audit log, and tells a line that a crash cut off from one that somebody changed.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -138,6 +138,25 @@ impl Lines {
     fn damaged(&self, why: &str) -> AuditError {
         AuditError::Damaged { path: self.path.clone(), line: self.line, why: why.to_owned() }
     }
+}
+
+/// Checks that the log of `length` bytes ends in the whole line before number `next`.
+///
+/// The lines before it were checked when the log was opened.
+pub(super) fn check_last(path: &Path, length: u64, next: u64) -> Result<(), AuditError> {
+    let failed = |source| AuditError::Io { what: "read", path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    file.seek(SeekFrom::Start(length.saturating_sub(LINE_BYTES_MAX))).map_err(failed)?;
+    let mut end = Vec::new();
+    file.take(LINE_BYTES_MAX).read_to_end(&mut end).map_err(failed)?;
+    let last = end.strip_suffix(b"\n").and_then(|lines| lines.rsplit(|byte| *byte == b'\n').next());
+    let number = last.and_then(|line| serde_json::from_slice::<Head>(line).ok()).map_or(0, |head| head.seq);
+    let whole = last.is_some() || length == 0;
+    if whole && number.saturating_add(1) == next {
+        return Ok(());
+    }
+    let why = "its last line is not the one that was written last".to_owned();
+    Err(AuditError::Damaged { path: path.to_owned(), line: next.saturating_sub(1), why })
 }
 
 /// The events on record, oldest first; ends after the first error.

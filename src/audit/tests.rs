@@ -126,16 +126,62 @@ fn any_other_damage_is_an_error_that_names_the_line() {
 }
 
 #[test]
-fn a_log_that_failed_once_takes_nothing_more() {
+fn a_log_whose_write_failed_drops_the_half_line_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let audit = open(dir.path());
+    for reason in ["one", "two"] {
+        // As on a full disk: half of the line is written, the rest is refused.
+        let unwritable = File::open(dir.path().join(FILE)).unwrap();
+        audit.log.lock().unwrap().file = unwritable;
+        OpenOptions::new().append(true).open(dir.path().join(FILE)).unwrap().write_all(b"{\"seq\":").unwrap();
+        assert!(matches!(audit.append(&refused("lost")), Err(AuditError::Io { what: "write", .. })));
+        audit.append(&refused(reason)).unwrap();
+    }
+    let records = read(dir.path());
+    assert_eq!(records.iter().map(|record| &record.event).collect::<Vec<_>>(), [&refused("one"), &refused("two")]);
+    drop(audit);
+    assert_eq!(open(dir.path()).append(&refused("three")).unwrap(), 3);
+}
+
+#[test]
+fn a_log_whose_sync_failed_goes_on_with_the_file_opened_anew() {
     let dir = tempfile::tempdir().unwrap();
     let audit = open(dir.path());
     audit.append(&refused("one")).unwrap();
-    let unwritable = File::open(dir.path().join(FILE)).unwrap();
-    let good = std::mem::replace(&mut audit.log.lock().unwrap().file, unwritable);
-    assert!(matches!(audit.append(&refused("two")), Err(AuditError::Io { what: "write", .. })));
-    audit.log.lock().unwrap().file = good;
-    assert!(matches!(audit.append(&refused("three")), Err(AuditError::Failed { .. })));
-    assert_eq!(read(dir.path()).len(), 1);
+    // A pipe takes the bytes and cannot be synced.
+    let (_reader, writer) = std::io::pipe().unwrap();
+    audit.log.lock().unwrap().file = File::from(std::os::fd::OwnedFd::from(writer));
+    assert!(matches!(audit.append(&refused("lost")), Err(AuditError::Io { what: "write", .. })));
+    assert_eq!(audit.append(&refused("two")).unwrap(), 2);
+    assert_eq!(read(dir.path()).len(), 2);
+}
+
+#[test]
+fn a_log_that_changed_while_a_write_failed_takes_nothing_more() {
+    let change: [fn(&Path); 3] = [
+        |path| std::fs::write(path, b"").unwrap(),
+        |path| {
+            let text = std::fs::read_to_string(path).unwrap().replace("\"seq\":1", "\"seq\":7");
+            std::fs::write(path, text).unwrap();
+        },
+        |path| {
+            std::fs::copy(path, path.with_extension("copy")).unwrap();
+            std::fs::rename(path.with_extension("copy"), path).unwrap();
+        },
+    ];
+    for change in change {
+        let dir = tempfile::tempdir().unwrap();
+        let audit = open(dir.path());
+        audit.append(&refused("one")).unwrap();
+        audit.log.lock().unwrap().file = File::open(dir.path().join(FILE)).unwrap();
+        change(&dir.path().join(FILE));
+        let changed = text(dir.path());
+        assert!(matches!(audit.append(&refused("two")), Err(AuditError::Io { what: "write", .. })));
+        for _ in 0..2 {
+            assert!(matches!(audit.append(&refused("three")), Err(AuditError::Failed { .. })));
+        }
+        assert_eq!(text(dir.path()), changed, "a changed log was written to");
+    }
 }
 
 #[test]

@@ -441,6 +441,35 @@ fn a_full_disk_ends_sessions_and_loses_nothing_that_was_shown() {
 }
 
 #[test]
+fn strangers_at_a_full_disk_do_not_end_the_audit_log_for_good() {
+    require!("sshd", "ssh", "mount");
+    let sshd = Sshd::start();
+    let mut disk = None;
+    let mut bastion = Bastion::init_on(|folder| disk = SmallDisk::mount(&folder.join("home"), "192m"));
+    let Some(disk) = disk else {
+        println!("skipped: no right to mount a small file system");
+        return;
+    };
+    bastion.configure("recording", "free_min = \"1MiB\"\nreserve = \"8MiB\"");
+    bastion.furnish(&sshd);
+    bastion.serve();
+    let ballast = bastion.home().join("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    while file.write_all(&[0; 1 << 16]).is_ok() {}
+    while file.write_all(&[0; 1]).is_ok() {}
+    let stranger = key(bastion.scratch(), "stranger", "ed25519", "");
+    for _ in 0..30 {
+        refused(&bastion, &bastion.to(&sshd).key(&stranger));
+    }
+    drop(file);
+    std::fs::remove_file(&ballast).unwrap();
+    until(Duration::from_secs(30), "a session once there is space", || {
+        (bastion.to(&sshd).run("echo in").out() == "in\n").then_some(())
+    });
+    drop((bastion, disk));
+}
+
+#[test]
 fn a_disk_with_too_little_space_takes_no_new_sessions() {
     require!("sshd", "ssh");
     let sshd = Sshd::start();
