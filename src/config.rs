@@ -74,6 +74,12 @@ pub struct SshSettings {
     /// `max_unauthenticated_per_address`: the same from one address. Default 10. Many users behind one address
     /// share it.
     pub max_unauthenticated_per_address: usize,
+    /// `max_connections`: connections that have logged in, in all. Default 2000. Each may need five file
+    /// descriptors; without them nobody can connect.
+    pub max_connections: usize,
+    /// `max_connections_per_user`: the same of one user. Default 100. A low one refuses programs that work on many
+    /// targets at once, a high one lets one user keep the others out.
+    pub max_connections_per_user: usize,
     /// `env`: names of environment variables that users may set on targets. Default `LANG` and `LC_*`. A
     /// variable that changes which program runs (`LD_PRELOAD`, `BASH_ENV`) hands the account over.
     pub env: Vec<EnvPattern>,
@@ -165,6 +171,8 @@ impl Default for SshSettings {
             banner: None,
             max_unauthenticated: 100,
             max_unauthenticated_per_address: 10,
+            max_connections: 2000,
+            max_connections_per_user: 100,
             env: ["LANG", "LC_*"].into_iter().filter_map(EnvPattern::parse).collect(),
             max_channels: 64,
             rekey_bytes: 1 << 30,
@@ -309,6 +317,7 @@ fn read_ssh(table: &mut Table<'_>, faults: &mut Faults) -> SshSettings {
     let default = SshSettings::default();
     let seconds =
         |from, to| move |node: &Node<'_>| node.duration_in(Duration::from_secs(from)..=Duration::from_secs(to));
+    let connections = |node: &Node<'_>| node.integer_in(1..=100_000);
     SshSettings {
         login_grace: table.read("login_grace", default.login_grace, faults, seconds(1, 600)),
         keepalive: table.read("keepalive", default.keepalive, faults, seconds(1, 3600)),
@@ -321,6 +330,13 @@ fn read_ssh(table: &mut Table<'_>, faults: &mut Faults) -> SshSettings {
             default.max_unauthenticated_per_address,
             faults,
             |node| node.integer_in(1..=100_000),
+        ),
+        max_connections: table.read("max_connections", default.max_connections, faults, connections),
+        max_connections_per_user: table.read(
+            "max_connections_per_user",
+            default.max_connections_per_user,
+            faults,
+            connections,
         ),
         env: table.read("env", default.env, faults, read_env),
         max_channels: table.read("max_channels", default.max_channels, faults, |node| node.integer_in(1..=1024)),

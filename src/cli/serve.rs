@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -96,6 +96,7 @@ impl std::error::Error for ServeError {
 /// `ServeError` says why it did not start.
 pub fn run(config: Config) -> Result<(), ServeError> {
     harden();
+    raise_open_files(config.ssh.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::System)?;
     runtime.block_on(serve(config))
 }
@@ -113,6 +114,32 @@ fn harden() {
     } else if let Err(error) = mlockall(flags) {
         warn!(error = %error, "Secrets may be swapped out: memory cannot be locked");
     }
+}
+
+/// A session has two sockets and up to three files open: of its recording, of the catalogue, of its reader.
+const FILES_PER_CONNECTION: u64 = 5;
+/// The listeners, the state, the logs, strangers.
+const FILES_BESIDE: u64 = 256;
+
+/// Lets the server open as many files as the system allows it, and tells when that is too few: a server without
+/// file descriptors takes no connection and records nothing.
+fn raise_open_files(connections_max: usize) {
+    let found = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: found.maximum, maximum: found.maximum }) {
+        warn!(error = %error, "The limit of open files cannot be raised");
+    }
+    let wanted = files_wanted(connections_max);
+    if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
+        warn!(
+            limit,
+            wanted,
+            "Too few open files for max_connections: set LimitNOFILE to what is wanted, or lower max_connections"
+        );
+    }
+}
+
+fn files_wanted(connections_max: usize) -> u64 {
+    u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_mul(FILES_PER_CONNECTION).saturating_add(FILES_BESIDE)
 }
 
 /// Live sessions have so long to be told, cut and closed when the server stops.
@@ -301,6 +328,7 @@ fn listener_settings(config: &Config) -> listener::Settings {
         keepalive_max: usize::try_from(ssh.keepalive_max).unwrap_or(usize::MAX),
         banner: ssh.banner.clone().unwrap_or_default(),
         limits: Limits::new(ssh.max_unauthenticated, ssh.max_unauthenticated_per_address),
+        users: Limits::new(ssh.max_connections, ssh.max_connections_per_user),
         environment: ssh.env.clone(),
         rekey_bytes: rekey_bytes(config),
         channels_max: usize::try_from(ssh.max_channels).unwrap_or(usize::MAX),

@@ -67,6 +67,9 @@ master_key = @MASTER_KEY@
 ## Connections that have not logged in: in all, and from one address.
 # max_unauthenticated = 100
 # max_unauthenticated_per_address = 10
+## Connections that have logged in: in all, and of one user. Each may need five file descriptors (`ulimit -n`).
+# max_connections = 2000
+# max_connections_per_user = 100
 ## Environment variables that users may set on targets; `*` stands only at the end of a name. Never let one
 ## pass that decides what runs, such as LD_PRELOAD or BASH_ENV.
 # env = ["LANG", "LC_*"]

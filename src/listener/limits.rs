@@ -1,41 +1,54 @@
-//! How many strangers may be at the door at once (the like of OpenSSH's `MaxStartups`).
+//! How many may be here at once: strangers at the door (the like of OpenSSH's `MaxStartups`), and users inside.
+//!
+//! Every connection holds a file descriptor; without a bound on them one user could end everybody's sessions.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// Counts connections that have not logged in yet.
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// Counts connections, in all and of each `Key`.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct Limits<Key> {
     all_max: usize,
-    per_address_max: usize,
-    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    each_max: usize,
+    counts: Arc<Mutex<HashMap<Key, usize>>>,
 }
 
-/// A place at the door; given back when dropped.
+/// A place among the connections; given back when dropped.
 #[derive(Debug)]
-pub struct Place {
-    address: IpAddr,
-    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+pub struct Place<Key: Eq + Hash> {
+    key: Key,
+    counts: Arc<Mutex<HashMap<Key, usize>>>,
 }
 
-impl Limits {
-    /// At most `all_max` strangers, at most `per_address_max` of one address.
-    pub fn new(all_max: usize, per_address_max: usize) -> Self {
-        Self { all_max, per_address_max, counts: Arc::default() }
+impl<Key: Eq + Hash + Clone> Limits<Key> {
+    /// At most `all_max` connections, at most `each_max` of one key.
+    pub fn new(all_max: usize, each_max: usize) -> Self {
+        Self { all_max, each_max, counts: Arc::default() }
     }
 
     /// Takes a place, or `None` if there is none.
-    pub fn enter(&self, address: IpAddr) -> Option<Place> {
-        let address = origin(address);
+    pub fn take(&self, key: &Key) -> Option<Place<Key>> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = counts.values().sum();
-        let of_address = counts.get(&address).copied().unwrap_or(0);
-        if all >= self.all_max || of_address >= self.per_address_max {
+        let of_key = counts.get(key).copied().unwrap_or(0);
+        if all >= self.all_max || of_key >= self.each_max {
             return None;
         }
-        counts.insert(address, of_address.saturating_add(1));
-        Some(Place { address, counts: Arc::clone(&self.counts) })
+        counts.insert(key.clone(), of_key.saturating_add(1));
+        Some(Place { key: key.clone(), counts: Arc::clone(&self.counts) })
+    }
+}
+
+impl Limits<IpAddr> {
+    /// Takes a place for a stranger from `address`, or `None` if there is none.
+    pub fn enter(&self, address: IpAddr) -> Option<Place<IpAddr>> {
+        self.take(&origin(address))
     }
 }
 
@@ -51,14 +64,47 @@ fn origin(address: IpAddr) -> IpAddr {
     }
 }
 
-impl Drop for Place {
+impl<Key: Eq + Hash> Drop for Place<Key> {
     fn drop(&mut self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        match counts.get(&self.address).copied() {
-            Some(count) if count > 1 => counts.insert(self.address, count.saturating_sub(1)),
-            Some(_) | None => counts.remove(&self.address),
-        };
+        match counts.get_mut(&self.key) {
+            Some(count) if *count > 1 => *count = count.saturating_sub(1),
+            Some(_) | None => drop(counts.remove(&self.key)),
+        }
     }
+}
+
+/// A connection on which so long nothing has been started since the login is ended.
+pub const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// How far a connection that has logged in has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing has been started on it.
+    Idle,
+    /// Something is being started: a target is dialled, say.
+    Starting,
+    /// Something has been started.
+    Started,
+}
+
+/// Ready when a connection has been idle for `limit`; never once something has been started.
+pub async fn idle(mut progress: watch::Receiver<Progress>, limit: Duration) {
+    loop {
+        let seen = *progress.borrow_and_update();
+        let changed = match seen {
+            Progress::Started => break,
+            Progress::Starting => progress.changed().await,
+            Progress::Idle => match timeout(limit, progress.changed()).await {
+                Ok(changed) => changed,
+                Err(_) => return,
+            },
+        };
+        if changed.is_err() {
+            break;
+        }
+    }
+    std::future::pending().await
 }
 
 #[cfg(test)]
@@ -76,6 +122,45 @@ mod tests {
         assert!(limits.enter(b).is_none());
         drop(first);
         assert!(limits.enter(a).is_some());
+    }
+
+    #[test]
+    fn one_user_cannot_take_every_connection() {
+        let limits = Limits::new(3, 2);
+        let alice: Vec<_> = (0..10).filter_map(|_| limits.take(&"alice")).collect();
+        assert_eq!(alice.len(), 2);
+        let bob: Vec<_> = (0..10).filter_map(|_| limits.take(&"bob")).collect();
+        assert_eq!(bob.len(), 1);
+        drop(alice);
+        assert!(limits.take(&"bob").is_some());
+    }
+
+    #[test]
+    fn a_connection_on_which_nothing_starts_becomes_idle() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let limit = Duration::from_millis(20);
+        let ends = |steps: &[Progress]| {
+            let (sender, receiver) = watch::channel(Progress::Idle);
+            let steps = steps.to_vec();
+            runtime.block_on(async {
+                let walk = async {
+                    for step in steps {
+                        sender.send(step).unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    () = idle(receiver, limit) => true,
+                    () = walk => false,
+                    () = tokio::time::sleep(limit * 10) => false,
+                }
+            })
+        };
+        assert!(ends(&[]));
+        assert!(ends(&[Progress::Starting, Progress::Idle]));
+        assert!(!ends(&[Progress::Starting]));
+        assert!(!ends(&[Progress::Starting, Progress::Started]));
     }
 
     #[test]

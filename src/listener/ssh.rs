@@ -2,7 +2,7 @@
 //! into `Request`s. What is not in the tables here is refused.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session,
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, SshId, cipher};
 use ssh_key::PrivateKey;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::environment::{EnvPattern, variable_allowed};
-use super::limits::{Limits, Place};
+use super::limits::{IDLE_MAX, Limits, Place, Progress, idle};
 use crate::authn::{self, Authenticated, AuthnError};
 use crate::ledger::Ledger;
-use crate::model::{InvalidName, Login, Program, Terminal, TerminalSize};
+use crate::model::{InvalidName, Login, Program, Terminal, TerminalSize, UserName};
 use crate::wire::channel::{ChannelSink, ChannelSource, split};
 use crate::wire::{
     CHANNEL_MESSAGES_MAX, Cut, CutStream, IDENTIFICATION, PACKET_BYTES_MAX, WINDOW_BYTES, algorithms, rekey_limits,
@@ -36,7 +36,9 @@ pub struct Settings {
     /// Shown before the login; empty for none.
     pub banner: String,
     /// Strangers at once, overall and for one address.
-    pub limits: Limits,
+    pub limits: Limits<IpAddr>,
+    /// Connections that have logged in, overall and of one user.
+    pub users: Limits<UserName>,
     /// Environment variables that may pass.
     pub environment: Vec<EnvPattern>,
     /// New keys after so many bytes in one direction.
@@ -167,6 +169,8 @@ pub async fn serve(
             source,
             cut: Cut::new(),
             place: Some(place),
+            inside: None,
+            progress: watch::Sender::new(Progress::Idle),
             proven: None,
             logged_in: None,
             pending: HashMap::new(),
@@ -206,6 +210,7 @@ async fn connection(stream: TcpStream, config: Arc<server::Config>, mut handler:
     let (source, grace, cut) = (handler.source, handler.settings.login_grace, handler.cut.clone());
     let (logged_in, mut login) = oneshot::channel();
     handler.logged_in = Some(logged_in);
+    let progress = handler.progress.subscribe();
     if let Err(error) = stream.set_nodelay(true) {
         debug!(source = %source, error = %error, "Connection lost");
         return;
@@ -237,13 +242,25 @@ async fn connection(stream: TcpStream, config: Arc<server::Config>, mut handler:
     };
     let ended = match ended {
         Some(ended) => ended,
-        None => running.await,
+        None => tokio::select! {
+            ended = &mut running => ended,
+            () = idle(progress, IDLE_MAX) => {
+                info!(source = %source, "Connection without a session ended");
+                let reason = "nothing was started on this connection";
+                let _ = running.handle().disconnect(russh::Disconnect::ByApplication, reason.into(), String::new()).await;
+                let ended = timeout(GOODBYE, &mut running).await;
+                ended.unwrap_or(Ok(()))
+            }
+        },
     };
     if let Err(error) = ended {
         debug!(source = %source, error = %error, "Connection ended");
     }
     cut.cut();
 }
+
+/// A client that is sent away has so long to hang up.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A channel that has not started anything yet.
 struct Pending {
@@ -261,7 +278,10 @@ struct Handler {
     source: SocketAddr,
     cut: Cut,
     /// Held until login.
-    place: Option<Place>,
+    place: Option<Place<IpAddr>>,
+    /// Held from login on.
+    inside: Option<Place<UserName>>,
+    progress: watch::Sender<Progress>,
     proven: Option<(Authenticated, Result<Login, InvalidName>)>,
     logged_in: Option<oneshot::Sender<()>>,
     pending: HashMap<ChannelId, Pending>,
@@ -321,6 +341,19 @@ impl Handler {
         }
     }
 
+    /// Sends away a user who has proven who they are and for whom there is no place.
+    fn too_many(&self, user: &UserName, session: &mut Session) -> Result<(), russh::Error> {
+        warn!(user = %user, source = %self.source, "Connection refused: too many that have logged in");
+        let reason = "more connections than the limit allows";
+        let _ = self.outlets.failed.try_send(FailedLogin {
+            login: user.to_string(),
+            source: self.source,
+            reason: reason.into(),
+        });
+        let text = "too many connections: close some, or try again later";
+        session.disconnect(russh::Disconnect::TooManyConnections, text, "")
+    }
+
     /// Hands a channel to the session and waits until it has started or was refused.
     async fn start(&mut self, id: ChannelId, wanted: Wanted, session: &mut Session) -> Result<(), russh::Error> {
         let (Some(pending), Some(requests)) = (self.pending.remove(&id), &self.requests) else {
@@ -330,15 +363,24 @@ impl Handler {
         let (source, sink) = split(channel);
         let (started, waiting) = oneshot::channel();
         let start = ChannelStart { wanted, terminal, environment, source, sink, started, place };
+        self.progress.send_if_modified(|progress| advance(progress, Progress::Starting));
         let sent = requests.send(Request::Start(start)).await.is_ok();
         // The reply is given here, before the next request is read: the library keeps one reply flag for a
         // channel, and a client may send several requests at once.
-        if sent && waiting.await.is_ok() {
+        let begun = sent && waiting.await.is_ok();
+        let reached = if begun { Progress::Started } else { Progress::Idle };
+        self.progress.send_if_modified(|progress| advance(progress, reached));
+        if begun {
             return session.channel_success(id);
         }
         session.channel_failure(id)?;
         session.close(id)
     }
+}
+
+/// What has been started once stays so.
+fn advance(progress: &mut Progress, to: Progress) -> bool {
+    *progress != Progress::Started && std::mem::replace(progress, to) != to
 }
 
 /// A `TERM` value that is safe to pass on and to record.
@@ -386,6 +428,10 @@ impl server::Handler for Handler {
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), russh::Error> {
         let (user, login) = self.proven.take().ok_or(russh::Error::Inconsistent)?;
         self.place = None;
+        let Some(inside) = self.settings.users.take(user.user()) else {
+            return self.too_many(user.user(), session);
+        };
+        self.inside = Some(inside);
         if let Some(logged_in) = self.logged_in.take() {
             let _ = logged_in.send(());
         }
@@ -599,6 +645,6 @@ impl server::Handler for Handler {
 }
 
 /// The person whom a login names; a login that does not parse names nobody.
-fn named_user(login: &Result<Login, InvalidName>) -> Option<crate::model::UserName> {
+fn named_user(login: &Result<Login, InvalidName>) -> Option<UserName> {
     login.as_ref().ok().and_then(Login::user).cloned()
 }

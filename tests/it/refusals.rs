@@ -519,6 +519,43 @@ fn strangers_cannot_use_up_the_server() {
 }
 
 #[test]
+fn a_suspended_user_cannot_use_up_the_connections() {
+    // Threat T23, from inside: whoever has logged in holds a file descriptor, with rights or without.
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    bastion.configure("ssh", "max_connections_per_user = 3");
+    let bob = key(bastion.scratch(), "bob", "ed25519", "");
+    bastion.add_user("bob", "guests", &bob);
+    bastion.doorward(&["user", "suspend", "bob"]).ok();
+    bastion.serve();
+    let (mut session, _out) = bastion.to(&sshd).start_ready(&[], "cat");
+    let hers = bastion.login("bob+root@db1").key(&bob);
+    let masters: Vec<_> = (0..3).map(|_| hers.master(bastion.scratch())).collect();
+    let seen = refused(&bastion, &hers);
+    assert!(seen.err().contains("too many connections"), "{seen:?}");
+    // Others have their own.
+    assert_eq!(bastion.to(&sshd).run("echo in").out(), "in\n");
+    assert!(!session.ended());
+    drop(masters);
+    until(LIMIT, "a place that was given back", || {
+        let seen = hers.run("true");
+        (!seen.err().contains("too many connections")).then_some(())
+    });
+}
+
+#[test]
+fn the_server_opens_as_many_files_as_the_system_allows() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let bastion = Bastion::serving(&sshd);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", bastion.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words[3], words[4], "{line}");
+}
+
+#[test]
 fn a_client_that_stops_in_the_middle_of_its_login_is_dropped() {
     require!("sshd", "ssh");
     let sshd = Sshd::start();
