@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::inventory::{Inventory, TargetEntry, UserEntry};
+use super::inventory::{Inventory, TargetEntry, UserEntry, check_label};
 use crate::ledger::public_key;
 use crate::model::{AccountName, GroupName, TargetName, UserName};
 
@@ -33,6 +33,14 @@ impl Import {
                 None
             }
         }
+    }
+
+    /// Whether every label can be taken over; if not, says why.
+    fn good_labels(&mut self, line: usize, labels: &BTreeMap<String, String>) -> bool {
+        let fault = labels.iter().find_map(|(key, value)| check_label(key, value).err());
+        let good = fault.is_none();
+        self.skipped.extend(fault.map(|why| (line, why)));
+        good
     }
 
     /// Adds labels to every target.
@@ -138,6 +146,9 @@ fn csv_row(import: &mut Import, number: usize, fields: &BTreeMap<&str, &str>) {
         "" => field("name").to_owned(),
         address => address.to_owned(),
     };
+    if !import.good_labels(number, &labels) {
+        return;
+    }
     let Some(target) = import.target(number, field("name")) else { return };
     *target = TargetEntry {
         address: Some(address),
@@ -314,6 +325,9 @@ impl Ansible {
                 labels.map(|group| (format!("group.{group}"), "yes".to_owned())).collect();
             let address =
                 if reached.contains(':') { format!("[{reached}]:{port}") } else { format!("{reached}:{port}") };
+            if !import.good_labels(host.line, &labels) {
+                continue;
+            }
             let Some(target) = import.target(host.line, alias) else { continue };
             *target = TargetEntry {
                 address: Some(address),
@@ -376,6 +390,21 @@ mod tests {
         assert_eq!(db1.labels.as_ref().unwrap()["env"], "prod, \"eu\"");
         assert_eq!(db1.accounts.as_ref().unwrap().len(), 2);
         assert_eq!(import.skipped.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 3]);
+    }
+
+    #[test]
+    fn labels_with_control_characters_are_not_taken_over() {
+        let evil = "x\u{1b}]0;PWNED\u{7}\u{1b}[2J";
+        let imports = [
+            csv(&format!("name,label.env\ndb1,{evil}\ndb2,prod\n")),
+            csv(&format!("name,label.{evil}\ndb1,prod\ndb2,\n")),
+            ansible("[x\u{1b}c\u{7}]\ndb1\n[prod]\ndb2\n"),
+        ];
+        for import in imports {
+            let names: Vec<_> = import.inventory.targets.keys().map(ToString::to_string).collect();
+            assert_eq!(names, ["db2"], "{import:?}");
+            assert!(import.skipped.iter().any(|(_, why)| why.contains("control characters")), "{import:?}");
+        }
     }
 
     #[test]

@@ -276,6 +276,9 @@ impl TargetEntry {
                 .map_err(shown)?,
             None => old.map_or_else(Vec::new, |old| old.host_keys.clone()),
         };
+        for (key, value) in self.labels.iter().flatten() {
+            check_label(key, value)?;
+        }
         Ok(Target {
             name: name.clone(),
             address: address(&address_text).map_err(shown)?,
@@ -409,10 +412,26 @@ fn strings(node: &Node<'_>) -> Result<Vec<String>, Fault> {
     node.list()?.iter().map(key).collect()
 }
 
+/// Checks the two parts of a label.
+///
+/// # Errors
+/// Says what is wrong, without what a terminal would obey.
+pub fn check_label(key: &str, value: &str) -> Result<(), String> {
+    if [key, value].iter().any(|part| part.chars().any(char::is_control)) {
+        return Err(format!("the label `{}` has control characters", key.escape_debug()));
+    }
+    if key.is_empty() || value.is_empty() {
+        return Err("a label has a key and a value, such as env=prod".to_owned());
+    }
+    Ok(())
+}
+
 fn labels(node: &Node<'_>) -> Result<BTreeMap<String, String>, Fault> {
     let mut labels = BTreeMap::new();
     for (key, value) in node.table()?.rest() {
-        labels.insert(key.to_owned(), value.filled_string()?.to_owned());
+        let text = value.filled_string()?;
+        check_label(key, text).map_err(|why| value.fault(why))?;
+        labels.insert(key.to_owned(), text.to_owned());
     }
     Ok(labels)
 }
@@ -434,6 +453,25 @@ address = "10.0.0.5"
 labels = { env = "prod" }
 accounts = ["root"]
 "#;
+
+    #[test]
+    fn control_characters_in_names_and_labels_are_refused() {
+        let evil = r"x\u001b]0;PWNED\u0007\u001b[2J";
+        for text in [
+            format!("[targets.db1]\naddress = \"10.0.0.5\"\nlabels = {{ env = \"{evil}\" }}\n"),
+            format!("[targets.db1]\naddress = \"10.0.0.5\"\nlabels = {{ \"{evil}\" = \"prod\" }}\n"),
+            format!("[users.alice]\ngroups = [\"{evil}\"]\n"),
+            format!("[groups.\"{evil}\"]\nmembers = []\n"),
+            format!("[targets.\"{evil}\"]\naddress = \"10.0.0.5\"\n"),
+        ] {
+            assert!(Inventory::parse("i.toml", &text).is_err(), "{text}");
+        }
+        // What comes by another way than a file is checked where it is planned.
+        let mut inventory = Inventory::parse("i.toml", TEXT).unwrap();
+        let target = inventory.targets.values_mut().next().unwrap();
+        target.labels = Some(BTreeMap::from([("env".to_owned(), "x\u{1b}[2J".to_owned())]));
+        assert!(inventory.plan(&[], &[], Timestamp::from_millis(0)).is_err());
+    }
 
     #[test]
     fn what_is_new_is_added_and_then_nothing_differs() {

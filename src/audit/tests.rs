@@ -159,10 +159,10 @@ fn a_log_whose_sync_failed_goes_on_with_the_file_opened_anew() {
 #[test]
 fn a_log_that_changed_while_a_write_failed_takes_nothing_more() {
     let change: [fn(&Path); 3] = [
-        |path| std::fs::write(path, b"").unwrap(),
+        |path| crate::durable::replace(path, b"", 0o600).unwrap(),
         |path| {
             let text = std::fs::read_to_string(path).unwrap().replace("\"seq\":1", "\"seq\":7");
-            std::fs::write(path, text).unwrap();
+            crate::durable::replace(path, text.as_bytes(), 0o600).unwrap();
         },
         |path| {
             std::fs::copy(path, path.with_extension("copy")).unwrap();

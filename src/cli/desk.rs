@@ -104,7 +104,7 @@ impl Desk {
         let Reply::Done { lines } = self.ask(request)? else {
             return Err(unexpected());
         };
-        lines.iter().for_each(|line| say(format!("{line}")));
+        lines.iter().for_each(say);
         Ok(())
     }
 

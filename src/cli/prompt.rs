@@ -8,6 +8,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use zeroize::Zeroizing;
 
 use super::CliError;
+use crate::screen::line;
 use crate::secret::Secret;
 
 /// Longer secrets are mistakes, such as a wrong file.
@@ -19,7 +20,7 @@ pub(super) fn confirm(question: &str, no_terminal: &str) -> Result<(), CliError>
         return Err(CliError::usage("there is no terminal to ask for confirmation").hint(no_terminal));
     };
     let failed = |error: io::Error| CliError::failed("cannot ask at the terminal").because(&error);
-    write!(terminal, "{question} [y/N] ").map_err(failed)?;
+    write!(terminal, "{} [y/N] ", line(question)).map_err(failed)?;
     let mut answer = String::new();
     BufReader::new(terminal).take(100).read_line(&mut answer).map_err(failed)?;
     match answer.trim() {
@@ -57,7 +58,7 @@ pub(super) fn hidden(what: &str) -> Result<Secret<String>, CliError> {
     };
     let failed = |error: io::Error| CliError::failed("cannot ask at the terminal").because(&error);
     let quiet = Quiet::begin(&terminal).map_err(failed)?;
-    write!(&terminal, "{what}: ").map_err(failed)?;
+    write!(&terminal, "{}: ", line(what)).map_err(failed)?;
     let line = read_quietly(&mut &terminal).map_err(failed);
     drop(quiet);
     writeln!(&terminal).map_err(failed)?;

@@ -10,6 +10,7 @@ use super::user::{read_keys, read_text};
 use super::{apply, prompt};
 use crate::admin::api::{HostKey, Reply, Request, TargetChange};
 use crate::admin::import;
+use crate::admin::inventory::check_label;
 use crate::ledger::{Target, public_key};
 use crate::model::{AccountName, TargetName, join};
 
@@ -102,9 +103,8 @@ pub(super) enum Source {
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
-    let good = |part: &str| !part.is_empty() && !part.chars().any(char::is_control);
-    let parts = text.split_once('=').filter(|(key, value)| good(key) && good(value));
-    let (key, value) = parts.ok_or("write it as KEY=VALUE, such as env=prod")?;
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE, such as env=prod")?;
+    check_label(key, value)?;
     Ok((key.to_owned(), value.to_owned()))
 }
 

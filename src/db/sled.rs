@@ -21,6 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ::sled::{Batch, Config, IVec};
 
@@ -75,7 +76,7 @@ impl SledStore {
 
     fn start(dir: &Path, create: bool, sync: Sync) -> Result<Self, DbError> {
         let config = Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None).create_new(create);
-        let engine = guarded("be opened", || config.open())?;
+        let engine = guarded("be opened", || open_when_free(&config))?;
         let failed = |source| DbError::Io { what: "be synced", path: dir.to_owned(), source };
         sync_all_below(dir).map_err(failed)?;
         durable::sync_parent(dir).map_err(failed)?;
@@ -215,6 +216,21 @@ fn sync_all_below(dir: &Path) -> io::Result<()> {
         }
     }
     File::open(dir)?.sync_all()
+}
+
+/// sled's threads let go of a database a moment after it was dropped. Other processes are kept out by the state
+/// directory's own lock, so what is waited for is our own past.
+fn open_when_free(config: &Config) -> sled::Result<sled::Db> {
+    const TRIES: u32 = 100;
+    for _ in 0..TRIES {
+        match config.open() {
+            Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened,
+        }
+    }
+    config.open()
 }
 
 #[cfg(test)]

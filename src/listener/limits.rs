@@ -75,7 +75,7 @@ impl<Key: Eq + Hash> Drop for Place<Key> {
 }
 
 /// A connection on which so long nothing has been started since the login is ended.
-pub const IDLE_MAX: Duration = Duration::from_secs(60);
+pub const IDLE_MAX: Duration = Duration::from_secs(600);
 
 /// How far a connection that has logged in has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
