@@ -146,7 +146,7 @@ fn bastion(target: &Sshd) -> Bastion {
         }
     }
     bastion.policy(&policy);
-    bastion.configure("ssh", "max_unauthenticated = 1000");
+    bastion.configure("ssh", "max_unauthenticated = 1000\nmax_connections_per_user = 1000");
     bastion.serve();
     bastion
 }

@@ -401,7 +401,10 @@ fn pss(lane: Lane, pid: u32) -> u64 {
         Lane::Strict | Lane::Bounded => of(pid),
         Lane::Direct | Lane::Jump => {
             let name = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            descendants(pid).into_iter().filter(|pid| name(*pid).trim() == "sshd").map(of).sum()
+            // One that ends meanwhile has none.
+            let alive = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).is_ok();
+            let sessions = descendants(pid).into_iter().filter(|pid| name(*pid).trim() == "sshd");
+            sessions.filter(alive).map(of).sum()
         }
     }
 }
