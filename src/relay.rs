@@ -7,6 +7,7 @@
 
 mod tap;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{ChannelClass, ChannelEvent, Exit};
+use crate::cast::Entry;
+use crate::model::{ChannelClass, ChannelEvent, Exit, Output};
 use crate::policy::RecordingPolicy;
 use crate::recorder::{RecorderError, Ticket, Track};
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
@@ -79,17 +81,15 @@ where
     let up = Pump {
         source: user.source,
         sink: Arc::new(target.sink),
-        pty: facts.pty,
         over: over.clone(),
-        notices: None,
+        lines: None,
         close_after: CLOSE_GRACE,
     };
     let down = Pump {
         source: target.source,
         sink: Arc::clone(&user_sink),
-        pty: facts.pty,
         over: over.clone(),
-        notices: Some(notices),
+        lines: Some(OwnLines { notices, pty: facts.pty, track: Arc::clone(&track) }),
         close_after: Duration::ZERO,
     };
     let up = tokio::spawn(up.run(Tap::of_input(&facts, Arc::clone(&track))));
@@ -111,6 +111,22 @@ where
     ended
 }
 
+/// Records a line of the bastion's own that a channel is about to show, and waits until it may be shown. On a
+/// terminal it becomes part of what was on the screen; elsewhere it is not the program's output, so a marker has it.
+///
+/// # Errors
+/// What the recorder says.
+pub async fn record_own(track: &Track, pty: bool, line: &Bytes) -> Result<(), RecorderError> {
+    let ticket = if pty {
+        let _ = track.append(Entry::Marker("the next output is the bastion's own".into())).await?;
+        track.append(Entry::Output { output: Output::Stdout, bytes: line.clone() }).await?
+    } else {
+        let text = String::from_utf8_lossy(line);
+        track.append(Entry::Marker(format!("the bastion said on standard error: {}", text.trim()))).await?
+    };
+    ticket.durable().await
+}
+
 /// What the user reads when a session ends because it cannot be recorded.
 pub const RECORDING_FAILED: &str = "the session can no longer be recorded. Session closed; tell the operator.";
 
@@ -127,20 +143,27 @@ type Gated = (ChannelEvent, Option<Ticket>);
 struct Pump<S, K> {
     source: S,
     sink: Arc<K>,
-    pty: bool,
     over: CancellationToken,
-    notices: Option<mpsc::Receiver<Notice>>,
+    /// Lines of ours that go the same way as what the source sends.
+    lines: Option<OwnLines>,
     close_after: Duration,
+}
+
+/// The bastion's own lines to a user, on their way into the recording and to the user.
+struct OwnLines {
+    notices: mpsc::Receiver<Notice>,
+    pty: bool,
+    track: Arc<Track>,
 }
 
 impl<S: Source, K: Sink> Pump<S, K> {
     /// Runs both halves; when this direction has ended, the channel is over.
     async fn run(self, mut tap: Tap) -> Result<(), RecorderError> {
-        let Self { mut source, sink, pty, over, notices, close_after } = self;
+        let Self { mut source, sink, over, lines, close_after } = self;
         let credit = source.credit();
         let (queue, gated) = mpsc::channel(EVENTS_MAX);
         let collecting = collect(&mut source, &mut tap, queue, &over);
-        let releasing = release(gated, sink.as_ref(), &credit, notices, pty, close_after, &over);
+        let releasing = release(gated, sink.as_ref(), &credit, lines, close_after, &over);
         // Either half's failure ends the other: a collector without a releaser would only fill the queue.
         let ended = tokio::try_join!(collecting, releasing).map(|_| ());
         tap.finish().await?;
@@ -190,8 +213,7 @@ async fn release<K: Sink, C: Credit>(
     mut gated: mpsc::Receiver<Gated>,
     sink: &K,
     credit: &C,
-    mut notices: Option<mpsc::Receiver<Notice>>,
-    pty: bool,
+    mut lines: Option<OwnLines>,
     close_after: Duration,
     over: &CancellationToken,
 ) -> Result<(), RecorderError> {
@@ -201,8 +223,12 @@ async fn release<K: Sink, C: Credit>(
         let next = tokio::select! {
             biased;
             () = over.cancelled() => None,
-            notice = next_notice(&mut notices) => {
-                if say(sink, notice, pty, over).await.is_err() { return Ok(()) }
+            notice = next_line(&mut lines) => {
+                let said = tokio::select! {
+                    said = say(lines.as_ref(), notice, sink) => said?,
+                    () = over.cancelled() => return Ok(()),
+                };
+                if said.is_break() { return Ok(()) }
                 continue;
             }
             next = gated.recv() => next,
@@ -242,38 +268,41 @@ async fn release<K: Sink, C: Credit>(
     }
 }
 
-/// The next notice, or never.
-async fn next_notice(notices: &mut Option<mpsc::Receiver<Notice>>) -> Notice {
-    if let Some(receiver) = notices {
-        if let Some(notice) = receiver.recv().await {
+/// The next line of ours, or never.
+async fn next_line(lines: &mut Option<OwnLines>) -> Notice {
+    if let Some(own) = lines {
+        if let Some(notice) = own.notices.recv().await {
             return notice;
         }
-        *notices = None;
+        *lines = None;
     }
     std::future::pending().await
 }
 
-async fn say<K: Sink>(sink: &K, notice: Notice, pty: bool, over: &CancellationToken) -> Result<(), PeerGone> {
-    let saying = async {
-        match notice {
-            Notice::Line(text) if pty => sink.send(ChannelEvent::Data(terminal_line(&text))).await,
-            Notice::Line(_) => Ok(()),
-            Notice::Farewell { text, status, said } => {
-                let line = if pty { terminal_line(&text) } else { plain_line(&text) };
-                let event = if pty { ChannelEvent::Data(line) } else { ChannelEvent::Stderr(line) };
-                // Closed in order, the client shows the line before it leaves; cut off, it might not.
-                for event in [event, ChannelEvent::Exit(Exit::Status(status)), ChannelEvent::Eof, ChannelEvent::Close] {
-                    sink.send(event).await?;
-                }
-                let _ = said.send(());
-                Err(PeerGone)
-            }
-        }
+/// Records a line of ours, then says it; breaks after the last.
+async fn say<K: Sink>(lines: Option<&OwnLines>, notice: Notice, sink: &K) -> Result<ControlFlow<()>, RecorderError> {
+    let Some(own) = lines else { return Ok(ControlFlow::Continue(())) };
+    let (text, farewell) = match notice {
+        Notice::Line(_) if !own.pty => return Ok(ControlFlow::Continue(())),
+        Notice::Line(text) => (text, None),
+        Notice::Farewell { text, status, said } => (text, Some((status, said))),
     };
-    tokio::select! {
-        said = saying => said,
-        () = over.cancelled() => Err(PeerGone),
+    let line = if own.pty { terminal_line(&text) } else { plain_line(&text) };
+    record_own(&own.track, own.pty, &line).await?;
+    let line = if own.pty { ChannelEvent::Data(line) } else { ChannelEvent::Stderr(line) };
+    let Some((status, said)) = farewell else { return Ok(gone(sink.send(line).await)) };
+    // Closed in order, the client shows the line before it leaves; cut off, it might not.
+    for event in [line, ChannelEvent::Exit(Exit::Status(status)), ChannelEvent::Eof, ChannelEvent::Close] {
+        if sink.send(event).await.is_err() {
+            return Ok(ControlFlow::Break(()));
+        }
     }
+    let _ = said.send(());
+    Ok(ControlFlow::Break(()))
+}
+
+fn gone(sent: Result<(), PeerGone>) -> ControlFlow<()> {
+    if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 /// A line of ours on standard error.

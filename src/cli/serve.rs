@@ -116,7 +116,7 @@ fn harden() {
     }
 }
 
-/// A session has two sockets and up to three files open: of its recording, of the catalogue, of its reader.
+/// A session has two sockets open, the file of its facts, and one for each channel; most have one channel or two.
 const FILES_PER_CONNECTION: u64 = 5;
 /// The listeners, the state, the logs, strangers.
 const FILES_BESIDE: u64 = 256;
@@ -250,12 +250,7 @@ async fn listen(
 async fn end_sessions(sessions: &Sessions) {
     let live = sessions.shut_down();
     info!(sessions = live, "Stopping");
-    let ended = async {
-        while !sessions.list().is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+    if tokio::time::timeout(STOP_TIMEOUT, sessions.all_ended()).await.is_err() {
         warn!("Some sessions did not end in time; the next start closes their recordings");
     }
 }

@@ -89,38 +89,32 @@ pub async fn carry(
 ) -> Result<(), RecorderError> {
     let ChannelStart { source, sink, started, place: _place, .. } = start;
     let Opened { target, track, facts, greeting } = opened;
-    if let Some(greeting) = greeting {
-        let line = format!("doorward: {greeting}\r\n");
-        // The queue towards the user is empty, so this does not wait for them.
-        let _ = sink.send(ChannelEvent::Data(line.into())).await;
-    }
-    let _ = started.send(());
-    let relayed = relay::run(End { source, sink }, target, facts, Arc::clone(&track), notices, over).await;
+    let carried = async {
+        if let Some(greeting) = greeting {
+            let line = format!("doorward: {greeting}\r\n").into();
+            relay::record_own(&track, facts.pty, &line).await?;
+            // The queue towards the user is empty, so this does not wait for them.
+            let _ = sink.send(ChannelEvent::Data(line)).await;
+        }
+        let _ = started.send(());
+        relay::run(End { source, sink }, target, facts, Arc::clone(&track), notices, over).await
+    };
+    let carried = carried.await;
     let finished = track.finish().await;
-    relayed.and(finished)
+    carried.and(finished)
 }
 
 /// A refused user has so long to take the reason.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Says why a channel does not start, with an exit status, and closes it.
-///
-/// # Errors
-/// None; the type is that of `carry`.
-pub async fn refuse(
-    start: ChannelStart,
-    terminal: bool,
-    text: String,
-    status: u32,
-    over: CancellationToken,
-) -> Result<(), RecorderError> {
+pub async fn refuse(start: ChannelStart, terminal: bool, text: String, status: u32, over: CancellationToken) {
     let ChannelStart { sink, started, place: _place, source: _source, .. } = start;
     let _ = started.send(());
     tokio::select! {
         _ = timeout(REFUSAL_TIMEOUT, say_no(&sink, terminal, &text, status)) => {}
         () = over.cancelled() => {}
     }
-    Ok(())
 }
 
 async fn say_no(sink: &UserSink, terminal: bool, text: &str, status: u32) {

@@ -151,7 +151,7 @@ impl Visit {
                 due = due(self.live.as_mut()) => match due {
                     Due::End(cause) => return cause,
                     Due::Failed(failure) => return self.recorder_failed(&failure),
-                    Due::Warn(left) => self.warn(left).await,
+                    Due::Warn(left) => self.warn(left),
                     Due::Refused(what) => self.note_refused(&what).await,
                 },
                 _ = leg_check.tick() => {
@@ -168,15 +168,13 @@ impl Visit {
         EndCause::RecorderFailed
     }
 
-    async fn warn(&self, left: Duration) {
+    /// Tells every terminal; each records what it shows.
+    fn warn(&self, left: Duration) {
         let minutes = left.as_secs().div_ceil(60);
         let text = format!(
             "{minutes} minute{} left. Ask an operator if you need longer.",
             if minutes == 1 { "" } else { "s" }
         );
-        if let Some(live) = &self.live {
-            live.recording.note(format!("shown: {text}")).await;
-        }
         for notices in &self.notices {
             // A terminal that already has lines waiting is not being read.
             let _ = notices.try_send(Notice::Line(text.clone()));
@@ -226,7 +224,11 @@ impl Visit {
                         reason: refusal.to_string(),
                     })
                     .await;
-                self.channels.spawn(channel::refuse(*start, terminal, text, refusal.status(), self.over.clone()));
+                let (status, over) = (refusal.status(), self.over.clone());
+                self.channels.spawn(async move {
+                    channel::refuse(*start, terminal, text, status, over).await;
+                    Ok(())
+                });
             }
         }
     }

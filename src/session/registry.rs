@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::grant::{Denial, GrantState, Permit};
 use crate::ledger::Ledger;
@@ -105,7 +105,14 @@ pub struct LiveSession {
 
 /// All live sessions of this process.
 #[derive(Debug, Clone, Default)]
-pub struct Sessions(Arc<Mutex<List>>);
+pub struct Sessions(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    list: Mutex<List>,
+    /// Told each time that a session leaves.
+    left: Notify,
+}
 
 #[derive(Debug, Default)]
 struct List {
@@ -138,6 +145,7 @@ pub struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.sessions.lock().live.remove(&self.id);
+        self.sessions.0.left.notify_waiters();
     }
 }
 
@@ -189,7 +197,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a session on the list, so that it can be ended from now on; after `shut_down` it is ending already.
@@ -231,6 +239,18 @@ impl Sessions {
         list.closed = true;
         list.live.values().for_each(|entry| end_once(entry, EndCause::Shutdown));
         list.live.len()
+    }
+
+    /// Returns when no session is live.
+    pub async fn all_ended(&self) {
+        loop {
+            // Listening before looking: a session that leaves in between is heard.
+            let left = self.0.left.notified();
+            if self.lock().live.is_empty() {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// Judges every session again, and ends those that no longer have their right; says how many.

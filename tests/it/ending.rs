@@ -158,6 +158,15 @@ fn the_terminal_says_when_and_why_a_session_ends() {
     until(SOON, "end on the terminal", || terminal.ended().then_some(()));
     let screen = terminal.screen();
     assert!(screen.contains("revoked"), "{screen}");
+    // An auditor sees what was on the screen, the bastion's own lines too, and whose they are.
+    until(SOON, "end of the session", || bastion.sessions().is_empty().then_some(()));
+    let session = bastion.only_recording();
+    let kept = String::from_utf8(bastion.export(&session, "raw", &[])).unwrap();
+    for line in ["doorward: recorded", "CHG-1 a test", "minute", "doorward: the grant was revoked"] {
+        assert!(kept.contains(line), "`{line}` is not in {kept:?}");
+    }
+    let cast = String::from_utf8(bastion.export(&session, "v3", &[])).unwrap();
+    assert_eq!(cast.matches("the next output is the bastion's own").count(), 3, "{cast}");
 }
 
 #[test]
