@@ -81,10 +81,21 @@ say "db1 listens on port $TARGET_PORT. Whoever holds account_key is $ME there: t
 step "A bastion: one folder, one key outside the state"
 
 BASTION_PORT=$(free_port)
-run doorward init --dir "$HERE/bastion" --listen "127.0.0.1:$BASTION_PORT"
-if [ "${1:-}" = --stay ]; then # the recordings of `make run` outlive its bastion
-  rmdir bastion/data/rec
-  ln -s "$RECORDINGS" bastion/data/rec
+# Recordings are sealed for auditors. On a tour the auditor is here too; a real one's identity never is.
+AUDITOR=$HERE/auditor.key
+auditor=(--make-auditor "$AUDITOR")
+if [ "${1:-}" = --stay ]; then # the recordings of `make run` outlive its bastion, and so does who can read them
+  AUDITOR=$RECORDINGS/auditor.key
+  auditor=(--make-auditor "$AUDITOR")
+  [ ! -e "$AUDITOR" ] || auditor=(--auditor "$(sed -n 's/^# public key: //p' "$AUDITOR")")
+fi
+run doorward init --dir "$HERE/bastion" --listen "127.0.0.1:$BASTION_PORT" "${auditor[@]}"
+if [ "${1:-}" = --stay ]; then
+  for part in rec env; do
+    mkdir -p "$RECORDINGS/$part"
+    rmdir "bastion/data/$part"
+    ln -s "$RECORDINGS/$part" "bastion/data/$part"
+  done
 fi
 
 step "Who, where, and with what: Alice, db1, and the credential that Alice never sees"
@@ -145,7 +156,7 @@ if [ "${1:-}" = --stay ]; then
     "ssh -F $HERE/ssh_config $ME@db1@bastion 'cat /etc/os-release'" \
     "doorward session list                                     # who is in" \
     "doorward recording list                                   # what was done" \
-    "doorward recording replay SESSION                         # on this terminal, space pauses, q ends" \
+    "doorward recording replay SESSION --identity $AUDITOR   # space pauses, q ends" \
     "doorward grant list" \
     "doorward grant revoke GRANT                               # ends the sessions on it at once"
   wait "$SERVER"
@@ -187,18 +198,18 @@ run doorward recording list
 said "CHG-123"
 SESSION=$(newest doorward recording list)
 # Replay plays on a terminal, and `script` makes one where there is none; --quit waits for no key at the end.
-shown doorward recording replay "$SESSION" --quit
-replay=("$DOORWARD" --config "$HERE/bastion/doorward.toml" recording replay "$SESSION" --quit)
+shown doorward recording replay "$SESSION" --identity "$AUDITOR" --quit
+replay=("$DOORWARD" --config "$HERE/bastion/doorward.toml" recording replay "$SESSION" --identity "$AUDITOR" --quit)
 [ -t 0 ] && size=true || size="stty cols 100 rows 24"
 LC_ALL=C.UTF-8 TERM=${TERM:-xterm} script -qec "$size; ${replay[*]@Q}" /dev/null | tee "$HERE/said" ||
   fail "the replay ended with status $?"
 said "load average"
 said "café"
-run doorward recording export "$SESSION" --format txt # the same as text
+run doorward recording export "$SESSION" --identity "$AUDITOR" --format txt # the same as text
 said "load average"
 echo
 say "For others: asciicast v3 as it was recorded, or v2, which Debian's asciinema plays:"
-doorward recording export "$SESSION" --format v2 > session.cast
+doorward recording export "$SESSION" --identity "$AUDITOR" --format v2 > session.cast
 shown asciinema cat session.cast
 # asciinema opens /dev/tty, which a script may not have.
 LC_ALL=C.UTF-8 script -qec "asciinema cat session.cast" /dev/null > "$HERE/said" || fail "asciinema cannot read it"

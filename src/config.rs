@@ -9,10 +9,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use crate::auditor::Recipient;
 use crate::home::Home;
 use crate::listener::EnvPattern;
 use crate::policy::document::{Document, Faults, Node, Table};
-use crate::policy::{Fault, PolicyFile};
+use crate::policy::{Fault, PolicyFile, read_auditors};
 
 mod starter;
 #[cfg(test)]
@@ -115,6 +116,12 @@ pub struct RecordingSettings {
     /// `free_min`: with less free space than this, new sessions are refused. Default `2GiB`. A small one lets
     /// running sessions be cut by a full disk.
     pub free_min: u64,
+    /// `auditors`: age recipients, `age1...`, for whom sessions are sealed whose rule names none. No default: without
+    /// one the server does not start, for nobody could read what it records. Each of them can read everything.
+    pub auditors: Vec<Recipient>,
+    /// `insecure_identity`: the file of an auditor's identity that was made on this machine. Default none. While the
+    /// server can read it, whoever takes the machine over can read every recording.
+    pub insecure_identity: Option<PathBuf>,
 }
 
 /// `[admin]`: who may administer over the local socket.
@@ -193,6 +200,8 @@ impl Default for RecordingSettings {
             bounded_window: Duration::from_millis(50),
             reserve: 64 << 20,
             free_min: 2 << 30,
+            auditors: Vec::new(),
+            insecure_identity: None,
         }
     }
 }
@@ -262,7 +271,7 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
     }
     let ssh = section(&mut root, "ssh", faults, read_ssh);
     let target = section(&mut root, "target", faults, read_target);
-    let recording = section(&mut root, "recording", faults, read_recording);
+    let recording = section(&mut root, "recording", faults, |table, faults| read_recording(table, base, faults));
     let admin = section(&mut root, "admin", faults, |table, faults| read_admin(table, base, faults));
     let socket = admin.1.unwrap_or_else(|| Home::admin_socket(&data));
     if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
@@ -377,7 +386,7 @@ fn read_target(table: &mut Table<'_>, faults: &mut Faults) -> TargetSettings {
     }
 }
 
-fn read_recording(table: &mut Table<'_>, faults: &mut Faults) -> RecordingSettings {
+fn read_recording(table: &mut Table<'_>, base: &Path, faults: &mut Faults) -> RecordingSettings {
     let default = RecordingSettings::default();
     let stall = Duration::from_millis(100)..=Duration::from_secs(300);
     let window = Duration::from_millis(1)..=Duration::from_secs(5);
@@ -386,6 +395,12 @@ fn read_recording(table: &mut Table<'_>, faults: &mut Faults) -> RecordingSettin
         bounded_window: table.read("bounded_window", default.bounded_window, faults, |node| node.duration_in(window)),
         reserve: table.read("reserve", default.reserve, faults, |node| node.size_in((1 << 20)..=(1 << 40))),
         free_min: table.read("free_min", default.free_min, faults, |node| node.size_in(0..=(1 << 50))),
+        // A list of none is what a first configuration has before its auditors are known; `serve` asks for one.
+        auditors: table.read("auditors", default.auditors, faults, |node| {
+            if node.list()?.is_empty() { Ok(Vec::new()) } else { read_auditors(node) }
+        }),
+        insecure_identity: table
+            .read("insecure_identity", None, faults, |node| Ok(Some(base.join(node.filled_string()?)))),
     }
 }
 

@@ -5,7 +5,7 @@
 //!   LOCK                      flock, held for life; the holder's pid is written in it
 //!   store.json                format, id, when it was made; the same id stands in the state database
 //!   state/                    the state database (`db`)
-//!   rec/                      recordings (`store`)
+//!   rec/, env/                recordings, and for whom they are sealed (`store`)
 //!   log/                      the audit log (`audit`)
 //!   reserve                   disk space to give back when the disk is full
 //!   admin.sock                the administration socket, while a server runs
@@ -33,7 +33,7 @@ const FORMAT: u32 = 1;
 /// `store.json` is far smaller; what is larger is not ours.
 const IDENTITY_BYTES_MAX: u64 = 4096;
 /// What the layout may consist of; anything else in a directory to be made into a store is somebody's.
-const LAYOUT: [&str; 6] = ["LOCK", "store.json", "state", "rec", "log", "reserve"];
+const LAYOUT: [&str; 7] = ["LOCK", "store.json", "state", "rec", "env", "log", "reserve"];
 
 /// The state directory, locked by this process until the value is dropped.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Home {
             return Err(if ours { HomeError::Exists { path } } else { HomeError::NotEmpty { path, found } });
         }
         let lock = take_lock(dir)?;
-        for part in ["rec", "log"] {
+        for part in ["rec", "env", "log"] {
             durable::create_directories(&dir.join(part)).map_err(at("create the layout of the state directory"))?;
         }
         let identity = Identity { format: FORMAT, id: random_id(dir)?, created: now };
@@ -118,14 +118,9 @@ impl Home {
         self.dir.join("state")
     }
 
-    /// Where recordings lie.
-    pub fn recordings(&self) -> PathBuf {
-        Self::recordings_in(&self.dir)
-    }
-
-    /// Where recordings lie in a state directory that somebody else may hold: reading them needs no lock.
-    pub fn recordings_in(dir: &Path) -> PathBuf {
-        dir.join("rec")
+    /// The directory itself, in which recordings and envelopes lie.
+    pub fn directory(&self) -> &Path {
+        &self.dir
     }
 
     /// Where the audit log lies.

@@ -11,6 +11,7 @@
 //! model       names and ids, one newtype each                              LEAFS: use no module
 //! secret      Secret<T>: Debug prints "<secret>", zeroed on drop
 //! clock       Clock, the only source of wall and monotonic time
+//! auditor     auditors' age keys
 //! policy      text -> PolicySet; question -> Decision                      DECIDING: no await, file,
 //! grant       grants and policy -> Permit                                  socket or clock; `now` and
 //! cast        session event <-> asciicast line                             bytes come in as arguments
@@ -38,6 +39,7 @@
 //! cli         one file per subcommand: parse, call, print
 //! ```
 
+pub mod auditor;
 pub mod clock;
 pub mod model;
 pub mod secret;

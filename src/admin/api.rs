@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::inventory::{Change, Inventory};
+use crate::auditor::Recipient;
 use crate::grant::{Grant, GrantState};
 use crate::ledger::{Target, User};
 use crate::model::{
@@ -433,6 +434,8 @@ pub struct RecordingRow {
     pub reason: Option<String>,
     /// Where the user connected from, as `address:port`.
     pub source: String,
+    /// The auditors who can open it.
+    pub auditors: Vec<Recipient>,
 }
 
 /// A channel in a row of `recording list`.
@@ -440,12 +443,10 @@ pub struct RecordingRow {
 pub struct ChannelRow {
     /// Its number, for `--channel`.
     pub number: ChannelNumber,
-    /// What it was for.
+    /// What it was for; known once the session has ended.
     pub class: Option<ChannelClass>,
-    /// Whether it had a terminal.
-    pub pty: bool,
-    /// The command line of an exec channel.
-    pub command: Option<String>,
+    /// Whether it had a terminal; known once the session has ended.
+    pub pty: Option<bool>,
 }
 
 /// One thing that `doctor` looked at.

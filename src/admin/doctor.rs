@@ -28,6 +28,7 @@ impl Admin {
         };
         let mut findings =
             vec![server, self.state_found(), self.targets_found(), self.policy_found(), self.clock_found()];
+        findings.push(self.auditors_found());
         findings.push(self.disk_found());
         findings.push(self.sync_found(syncs));
         findings
@@ -50,6 +51,25 @@ impl Admin {
                 good("state", found.join(", "))
             }
             Err(error) => bad("state", format!("the vault cannot be read: {error}"), "restore the state from a backup"),
+        }
+    }
+
+    fn auditors_found(&self) -> Finding {
+        let recording = &self.parts.config.recording;
+        let count = recording.auditors.len();
+        match &recording.insecure_identity {
+            _ if count == 0 => bad(
+                "auditors",
+                "none: the server does not start, for nobody could read what it records",
+                "name an age recipient in [recording] auditors; `age-keygen` prints one",
+            ),
+            // Metadata is enough: that the file is there is what is wrong.
+            Some(file) if file.exists() => warn(
+                "auditors",
+                format!("the identity `{}` lies on this machine and opens every recording", file.display()),
+                "take it to the auditor's machine, away from here, and its line out of the configuration",
+            ),
+            Some(_) | None => good("auditors", format!("{count} {}", plural(count, "recipient"))),
         }
     }
 

@@ -91,8 +91,8 @@ fn live_row(session: LiveSession, now: Timestamp) -> SessionRow {
 }
 
 fn channel_row(channel: ChannelSummary) -> ChannelRow {
-    let ChannelSummary { number, class, pty, command } = channel;
-    ChannelRow { number, class, pty, command }
+    let ChannelSummary { number, class, pty } = channel;
+    ChannelRow { number, class, pty }
 }
 
 fn row(summary: Summary) -> RecordingRow {
@@ -117,5 +117,6 @@ fn row(summary: Summary) -> RecordingRow {
         grant: summary.grant,
         reason: summary.reason,
         source: summary.source,
+        auditors: summary.auditors,
     }
 }

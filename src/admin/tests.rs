@@ -332,7 +332,7 @@ impl Office {
             Arc::new(Vault::open(&db).unwrap()),
             Arc::new(audit),
             Sessions::new(),
-            StoreRoot::at(&dir.path().join("data/rec")),
+            StoreRoot::at(&dir.path().join("data")),
         );
         Self { admin, dir }
     }

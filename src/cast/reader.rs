@@ -153,6 +153,11 @@ impl<R: BufRead> Reader<R> {
         &self.header
     }
 
+    /// What the lines are read from.
+    pub fn input(&self) -> &R {
+        &self.lines.input
+    }
+
     /// How the segment ended, as far as it was read.
     pub fn ending(&self) -> Ending {
         if self.lines.torn { Ending::Torn { valid_len: self.lines.valid_len } } else { Ending::Whole }

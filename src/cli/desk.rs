@@ -75,7 +75,7 @@ impl Desk {
 
     /// The recordings, to be read by this process itself.
     pub(super) fn catalog(&self) -> Catalog {
-        Catalog::new(StoreRoot::at(&Home::recordings_in(&self.config.data)))
+        Catalog::new(StoreRoot::at(&self.config.data))
     }
 
     /// Asks, and waits for the answer.
@@ -168,7 +168,7 @@ impl Desk {
             Audit::open(&home.log(), clock.clone()).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
         let ledger = Ledger::open(&db, policy).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
         let vault = Vault::open(&db).map_err(|error| CliError::of(&error))?;
-        let store = StoreRoot::at(&home.recordings());
+        let store = StoreRoot::at(&config.data);
         let sessions = Sessions::new();
         let admin = Admin::new(config, clock, Arc::new(ledger), Arc::new(vault), Arc::new(audit), sessions, store);
         Ok(Direct { admin, _home: home })

@@ -107,6 +107,8 @@ impl CliError {
             ServeError::Vault(error) => Self::of(error).maybe_hint(error.hint()),
             ServeError::Listen(_, cause) => Self::of(error).hint(listen_hint(cause.kind())),
             ServeError::Socket(_, cause) => Self::of(error).hint(socket_hint(cause.kind())),
+            ServeError::NoAuditor(_) => Self { status: Status::Usage, ..Self::of(error) }
+                .hint("nobody could read what is recorded: name an age recipient, age1..., as `age-keygen` prints it"),
             ServeError::System(_) => Self::of(error),
         }
     }

@@ -8,11 +8,11 @@ use asciicast::{Entry as V2Entry, EventType, Header as V2Header};
 use serde_json::json;
 
 use crate::cast::{Direction, Entry, Header, Timed, Writer};
-use crate::cli::recorded::{self, Closing, Entries, RecordedChannel, RecordedError};
+use crate::cli::recorded::{self, Archive, Closing, Entries, RecordedChannel, RecordedError};
 use crate::cli::replay::{direction_name, exit_text};
 use crate::model::{ChannelNumber, Output, SessionId};
 use crate::screen::{Decoder, Plain, Screen, Size, json_line, line};
-use crate::store::{Catalog, End, StoreError};
+use crate::store::{End, StoreError};
 
 /// A form to export to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,12 +105,12 @@ impl ExportError {
 /// # Errors
 /// If there is no such recording or channel; else as `write`.
 pub fn run(
-    catalog: &Catalog,
+    archive: &Archive,
     session: &SessionId,
     options: &ExportOptions,
     out: &mut dyn Write,
 ) -> Result<(), ExportError> {
-    let recorded = recorded::open(catalog, session, options.channel).map_err(ExportError::Open)?;
+    let recorded = recorded::open(archive, session, options.channel).map_err(ExportError::Open)?;
     recorded.tell();
     write(&recorded, options.format, out)
 }
@@ -119,13 +119,13 @@ pub fn run(
 ///
 /// # Errors
 /// As `run`, and `RawToTerminal`.
-pub fn run_stdout(catalog: &Catalog, session: &SessionId, options: &ExportOptions) -> Result<(), ExportError> {
+pub fn run_stdout(archive: &Archive, session: &SessionId, options: &ExportOptions) -> Result<(), ExportError> {
     let stdout = io::stdout();
     if matches!(options.format, Format::Raw(_)) && stdout.is_terminal() {
         return Err(ExportError::RawToTerminal);
     }
     let mut out = io::BufWriter::with_capacity(64 * 1024, stdout.lock());
-    let result = run(catalog, session, options, &mut out);
+    let result = run(archive, session, options, &mut out);
     out.flush().map_err(ExportError::Write)?;
     result
 }

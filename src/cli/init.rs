@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::CliError;
 use super::output::say;
+use super::{CliError, prompt};
 use crate::audit::Audit;
+use crate::auditor::{Identity, MalformedAuditorKey, Recipient};
 use crate::clock::Clock;
 use crate::config::{Config, STARTER_POLICIES, Starter};
 use crate::db::{Db, MasterKey};
@@ -23,6 +24,13 @@ pub(super) struct Arguments {
     /// The address and port to accept SSH on.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:2222")]
     listen: String,
+    /// Who can read the recordings: an age recipient, age1..., or a file of them; may stand several times. Auditors
+    /// make their identity on their own machine, with `age-keygen`.
+    #[arg(long = "auditor", value_name = "AGE1|FILE")]
+    auditors: Vec<String>,
+    /// Make an auditor's identity here, to try things out: whoever takes this machine over can then read everything.
+    #[arg(long, value_name = "FILE")]
+    make_auditor: Option<PathBuf>,
 }
 
 pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliError> {
@@ -31,23 +39,54 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
     };
     let dir = absolute(&arguments.dir)?;
     let file = absolute(file.unwrap_or(&dir.join("doorward.toml")))?;
-    let text = starter(&dir, &file, arguments)?;
+    let mut auditors = Vec::new();
+    for given in &arguments.auditors {
+        auditors.extend(recipients(given)?);
+    }
+    let made = match &arguments.make_auditor {
+        Some(file) => Some((absolute(file)?, Identity::generate())),
+        None => None,
+    };
+    auditors.extend(made.iter().map(|(_, identity)| identity.recipient()));
+    let text = starter(&dir, &file, arguments, &auditors, made.as_ref().map(|(file, _)| file.as_path()))?;
     // The text is checked as any configuration is, so that nothing is made which `serve` would refuse.
     let config = Config::parse(&file, &text)
         .map_err(|faults| CliError::of_faults("these places cannot be used, nothing was made", &faults))?;
-    for place in [&config.file, &config.master_key, &config.data, &config.policies] {
+    let places = [&config.file, &config.master_key, &config.data, &config.policies];
+    for place in places.into_iter().chain(config.recording.insecure_identity.as_ref()) {
         if place.symlink_metadata().is_ok() {
             return Err(CliError::failed(format!("`{}` exists already, nothing was made", place.display()))
                 .hint("`doorward init` never overwrites: give another --dir, or move what is there away"));
         }
     }
-    make(&config, &text)?;
+    make(&config, &text, made.as_ref().map(|(_, identity)| identity))?;
     tell(&config);
     Ok(())
 }
 
+/// The recipients that an argument gives or names a file of.
+fn recipients(given: &str) -> Result<Vec<Recipient>, CliError> {
+    let wrong = |error: MalformedAuditorKey| {
+        CliError::usage("--auditor takes an age recipient, or a file with one on each line")
+            .because(&error)
+            .hint("`age-keygen -o auditor.key`, on the auditor's machine, prints it: age1...")
+    };
+    if !Path::new(given).is_file() {
+        return Ok(vec![Recipient::parse(given).map_err(wrong)?]);
+    }
+    let text = prompt::from_file(Path::new(given))?;
+    let lines = text.expose().lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| Recipient::parse(line).map_err(wrong)).collect()
+}
+
 /// The configuration's text. Paths beside the file are relative, so that the whole directory can be moved.
-fn starter(dir: &Path, file: &Path, arguments: &Arguments) -> Result<String, CliError> {
+fn starter(
+    dir: &Path,
+    file: &Path,
+    arguments: &Arguments,
+    auditors: &[Recipient],
+    made: Option<&Path>,
+) -> Result<String, CliError> {
     let beside = file.parent() == Some(dir);
     let place = |name: &str| if beside { name.to_owned() } else { dir.join(name).display().to_string() };
     let key = match &arguments.master_key {
@@ -58,12 +97,21 @@ fn starter(dir: &Path, file: &Path, arguments: &Arguments) -> Result<String, Cli
         None => place("master.key"),
     };
     let (data, policies) = (place("data"), place("policies"));
-    let starter = Starter { listen: &arguments.listen, data: &data, policies: &policies, master_key: &key };
+    let auditors: Vec<String> = auditors.iter().map(Recipient::to_string).collect();
+    let made = made.map(|made| made.display().to_string());
+    let starter = Starter {
+        listen: &arguments.listen,
+        data: &data,
+        policies: &policies,
+        master_key: &key,
+        auditors: &auditors,
+        insecure_identity: made.as_deref(),
+    };
     Ok(Config::starter_text(&starter))
 }
 
 /// Makes everything; the configuration last, so that a bastion that has one is whole.
-fn make(config: &Config, text: &str) -> Result<(), CliError> {
+fn make(config: &Config, text: &str, auditor: Option<&Identity>) -> Result<(), CliError> {
     let create = |path: &Path, text: &str, mode| {
         path.parent()
             .map_or(Ok(()), durable::create_directories)
@@ -73,6 +121,9 @@ fn make(config: &Config, text: &str) -> Result<(), CliError> {
     let clock = Clock::system();
     for (name, text) in STARTER_POLICIES {
         create(&config.policies.join("access").join(name), text, 0o644)?;
+    }
+    if let (Some(file), Some(auditor)) = (&config.recording.insecure_identity, auditor) {
+        create(file, auditor.to_file().expose(), 0o400)?;
     }
     if let Some(parent) = config.master_key.parent() {
         durable::create_directories(parent)
@@ -102,6 +153,7 @@ Back up these two, on different media:
   {key}  (the master key; without it every stored secret is lost)
   {data}/  (state, recordings, audit log; stop the server while you copy `state`)
 Whoever has both has every secret; either alone reveals none.
+{auditors}
 
 Next:
   doorward --config {file} serve                # in the foreground; go on in another terminal
@@ -111,6 +163,26 @@ Next:
   doorward --config {file} secret set root@db1 --private-key root_db1_key
   doorward --config {file} grant add alice root@db1 --for 1h --reason \"CHG-123 vacuum is stuck\"
   doorward --config {file} client-config alice  # what alice puts into her ~/.ssh/config",
-        policies = config.policies.display()
+        policies = config.policies.display(),
+        auditors = told_auditors(config),
     ));
+}
+
+fn told_auditors(config: &Config) -> String {
+    let recording = &config.recording;
+    match (&recording.insecure_identity, recording.auditors.len()) {
+        (Some(file), _) => format!(
+            "
+Recordings are sealed for an identity that was made here:
+  {}  (0400; take it to the auditor's machine, and away from here)",
+            file.display()
+        ),
+        (None, 0) => format!(
+            "
+Nobody can read what is recorded yet, so `serve` refuses to start. Put the auditors' age recipients into
+  {}  ([recording] auditors; `age-keygen -o auditor.key`, on the auditor's machine, prints one)",
+            config.file.display()
+        ),
+        (None, auditors) => format!("\nRecordings are sealed for {auditors} auditors; this machine cannot read them."),
+    }
 }

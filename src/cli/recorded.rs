@@ -4,10 +4,11 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use crate::auditor::Identity;
 use crate::cast::{Entry, Header, Timed};
 use crate::model::{ChannelNumber, SessionId, join};
 use crate::screen::line;
-use crate::store::{Catalog, End, StoreError, StoredChannel};
+use crate::store::{Catalog, End, PlainChannel, PlainRecording, StoreError};
 
 /// The entries of a channel, over all its segments. An error is about one line or one segment; reading goes on after it.
 pub type Entries<'a> = Box<dyn Iterator<Item = Result<Timed, StoreError>> + 'a>;
@@ -27,10 +28,19 @@ pub trait RecordedChannel {
     fn end(&self) -> &End;
 }
 
+/// Recordings, and the identities to open them with.
+#[derive(Debug)]
+pub struct Archive {
+    /// The recordings.
+    pub catalog: Catalog,
+    /// An auditor's; at least one.
+    pub identities: Vec<Identity>,
+}
+
 /// A channel of a stored recording.
 #[derive(Debug)]
 pub struct Recorded {
-    channel: StoredChannel,
+    channel: PlainChannel,
     length: Option<Duration>,
     end: End,
     /// What else the recording holds and what is wrong with it: words for the auditor, each one line.
@@ -78,11 +88,13 @@ impl std::error::Error for RecordedError {
 ///
 /// # Errors
 /// If there is no such recording or channel.
-pub fn open(catalog: &Catalog, session: &SessionId, wanted: Option<ChannelNumber>) -> Result<Recorded, RecordedError> {
-    let recording = catalog.open(session).map_err(RecordedError::Store)?;
+pub fn open(archive: &Archive, session: &SessionId, wanted: Option<ChannelNumber>) -> Result<Recorded, RecordedError> {
+    let Archive { catalog, identities } = archive;
+    let stored = catalog.open(session).map_err(RecordedError::Store)?;
+    let recording = PlainRecording::open(catalog.root(), stored, identities).map_err(RecordedError::Store)?;
     let mut notes: Vec<String> = recording.damage.iter().map(|damage| format!("warning: {}", line(damage))).collect();
     // Channel 0 is the session's own facts.
-    let channels: Vec<StoredChannel> = recording.channels.into_iter().filter(|one| one.number.0 != 0).collect();
+    let channels: Vec<PlainChannel> = recording.channels.into_iter().filter(|one| one.number.0 != 0).collect();
     let chosen = match wanted {
         Some(wanted) => channels.iter().find(|one| one.number == wanted).ok_or_else(|| {
             let known = channels.iter().map(|one| one.number).collect();
@@ -98,7 +110,7 @@ pub fn open(catalog: &Catalog, session: &SessionId, wanted: Option<ChannelNumber
         notes.push(format!("channels (`--channel N`); this is channel {}:", chosen.number));
         notes.extend(channels.iter().map(describe));
     }
-    Ok(Recorded { length: length(chosen), channel: chosen.clone(), end: recording.summary.end, notes })
+    Ok(Recorded { length: chosen.length(), channel: chosen.clone(), end: recording.summary.end, notes })
 }
 
 impl Recorded {
@@ -161,20 +173,12 @@ impl Closing {
     }
 }
 
-fn describe(channel: &StoredChannel) -> String {
+fn describe(channel: &PlainChannel) -> String {
     let facts = &channel.header.doorward;
     let class = facts.class.map_or(String::new(), |class| format!(" {class}"));
     let terminal = if facts.pty { " with a terminal" } else { "" };
     let command = channel.header.command.as_ref().map_or(String::new(), |command| format!(": {}", line(command)));
     format!("  {}{class}{terminal}{command}", channel.number)
-}
-
-/// Segments are small, and a segment's header says when it starts: only the last one with an entry is read.
-fn length(channel: &StoredChannel) -> Option<Duration> {
-    channel.segments.iter().rev().find_map(|segment| {
-        let one = StoredChannel { segments: vec![segment.clone()], ..channel.clone() };
-        one.events().flatten().last().map(|timed| timed.at)
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `doorward recording`. The reading is done here; the administration records that it is done, and by whom.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -7,10 +8,13 @@ use clap::ValueEnum;
 use super::desk::{Desk, unexpected};
 use super::filter::FilterArguments;
 use super::output::{Form, Table, clipped, listing, say, span_shown};
-use super::{CliError, export, replay, times};
+use super::recorded::Archive;
+use super::{CliError, export, prompt, replay, times};
 use crate::admin::api::{Reply, Request, SessionFilter};
+use crate::auditor::Identity;
 use crate::cast::Direction;
 use crate::model::{ChannelNumber, SessionId};
+use crate::store::Catalog;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -40,6 +44,8 @@ pub(super) enum Command {
         /// Leave at the end instead of waiting for a key.
         #[arg(long)]
         quit: bool,
+        #[command(flatten)]
+        auditor: Auditor,
     },
     /// Write a recording to standard output in another format.
     Export {
@@ -54,7 +60,34 @@ pub(super) enum Command {
         /// Which stream of the channel --format raw writes.
         #[arg(long, default_value = "stdout")]
         stream: Stream,
+        #[command(flatten)]
+        auditor: Auditor,
     },
+}
+
+/// Whose recordings can be read.
+#[derive(Debug, clap::Args)]
+pub(super) struct Auditor {
+    /// The file with your age identity; may stand several times.
+    #[arg(long = "identity", value_name = "FILE", required = true)]
+    identities: Vec<PathBuf>,
+}
+
+impl Auditor {
+    /// The recordings that these identities open.
+    fn archive(&self, catalog: Catalog) -> Result<Archive, CliError> {
+        let mut identities = Vec::new();
+        for file in &self.identities {
+            let text = prompt::from_file(file)?;
+            let found = Identity::parse_file(&text).map_err(|error| {
+                CliError::usage(format!("`{}` is not an identity file", file.display()))
+                    .because(&error)
+                    .hint("give the file that `age-keygen` wrote, or the one of `doorward init --make-auditor`")
+            })?;
+            identities.extend(found);
+        }
+        Ok(Archive { catalog, identities })
+    }
 }
 
 /// A form to export to.
@@ -92,14 +125,16 @@ fn idle_cap(text: &str) -> Result<IdleCap, String> {
 pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
     match command {
         Command::List { filter, form } => list(desk, filter.into(), form),
-        Command::Replay { session, speed, idle_cap, at, channel, quit } => {
+        Command::Replay { session, speed, idle_cap, at, channel, quit, auditor } => {
+            let archive = auditor.archive(desk.catalog())?;
             let at_end = if quit { replay::AtEnd::Quit } else { replay::AtEnd::Wait };
             let channel = channel.map(ChannelNumber);
             let options = replay::ReplayOptions { speed, idle_cap: idle_cap.0, at, channel, at_end };
             desk.tell(read(&session, "replay"))?;
-            replay::run(&desk.catalog(), &session, &options).map_err(|error| CliError::of(&error))
+            replay::run(&archive, &session, &options).map_err(|error| CliError::of(&error))
         }
-        Command::Export { session, format, channel, stream } => {
+        Command::Export { session, format, channel, stream, auditor } => {
+            let archive = auditor.archive(desk.catalog())?;
             let format = match (format, stream) {
                 (ExportFormat::V3, _) => export::Format::V3,
                 (ExportFormat::V2, _) => export::Format::V2,
@@ -110,7 +145,7 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
             };
             desk.tell(read(&session, "export"))?;
             let options = export::ExportOptions { format, channel: channel.map(ChannelNumber) };
-            export::run_stdout(&desk.catalog(), &session, &options)
+            export::run_stdout(&archive, &session, &options)
                 .map_err(|error| CliError::of(&error).maybe_hint(error.hint()))
         }
     }

@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 
 use crate::cast::Header;
 use crate::cli::export::{self, ExportError};
-use crate::cli::recorded::{self, RecordedChannel, RecordedError};
+use crate::cli::recorded::{self, Archive, RecordedChannel, RecordedError};
 use crate::clock::Clock;
 use crate::model::{ChannelNumber, SessionId, Timestamp};
 use crate::screen::Painter;
-use crate::store::Catalog;
 
 use console::Console;
 use player::{Key, Player};
@@ -101,8 +100,8 @@ impl std::error::Error for ReplayError {
 ///
 /// # Errors
 /// If there is no such recording or channel, or the output cannot be written.
-pub fn run(catalog: &Catalog, session: &SessionId, options: &ReplayOptions) -> Result<(), ReplayError> {
-    let recorded = recorded::open(catalog, session, options.channel).map_err(ReplayError::Open)?;
+pub fn run(archive: &Archive, session: &SessionId, options: &ReplayOptions) -> Result<(), ReplayError> {
+    let recorded = recorded::open(archive, session, options.channel).map_err(ReplayError::Open)?;
     recorded.tell();
     show(&recorded, options)
 }

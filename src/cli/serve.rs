@@ -1,6 +1,7 @@
 //! `doorward serve`: the server, in the foreground, until SIGTERM.
 
 use std::fmt;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::listener::{self, Connection, Limits};
 use crate::policy::{Fault, PolicySet};
 use crate::recorder::{Recorder, RecorderError, RecorderSettings, Reserve};
-use crate::session::{self, Bastion, Sessions};
+use crate::seal::Recipients;
+use crate::session::{self, AuditJournal, Bastion, Sessions};
 use crate::store::{Disk, LocalDisk, StoreRoot, recover};
 use crate::target;
 use crate::vault::{Vault, VaultError};
@@ -48,6 +50,8 @@ pub enum ServeError {
     Audit(AuditError),
     /// The policy files.
     Policy(Vec<Fault>),
+    /// Nobody could read what is recorded.
+    NoAuditor(PathBuf),
     /// A listening address.
     Listen(SocketAddr, std::io::Error),
     /// The administration socket.
@@ -67,6 +71,9 @@ impl fmt::Display for ServeError {
             Self::Recorder(error) => error.fmt(f),
             Self::Audit(error) => error.fmt(f),
             Self::Policy(faults) => write!(f, "the policy set has {} faults", faults.len()),
+            Self::NoAuditor(file) => {
+                write!(f, "no auditor is named in [recording] auditors of `{}`", file.display())
+            }
             Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
             Self::Socket(path, _) => write!(f, "cannot listen on `{}`", path.display()),
             Self::System(_) => f.write_str("the system refuses what a server needs"),
@@ -84,7 +91,7 @@ impl std::error::Error for ServeError {
             Self::Vault(error) => error.source(),
             Self::Recorder(error) => error.source(),
             Self::Audit(error) => error.source(),
-            Self::Policy(_) => None,
+            Self::Policy(_) | Self::NoAuditor(_) => None,
             Self::Listen(_, error) | Self::Socket(_, error) | Self::System(error) => Some(error),
         }
     }
@@ -172,7 +179,9 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     for address in &bound {
         info!(address = %address, "Listening");
     }
-    warn!("Recordings are not encrypted yet: root on this machine can read and change them");
+    if let Some(file) = config.recording.insecure_identity.as_ref().filter(|file| File::open(file).is_ok()) {
+        warn!(file = %file.display(), "An auditor's identity lies on this machine: take it away, it opens every recording");
+    }
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::System)?;
     tokio::spawn(session::note_strangers(strangers, Arc::clone(&bastion)));
@@ -194,6 +203,8 @@ async fn serve(config: Config) -> Result<(), ServeError> {
 /// Opens the state, under its lock, and closes what a crash left open.
 fn open(config: &Config) -> Result<Opened, ServeError> {
     let clock = Clock::system();
+    let auditors = Recipients::of(config.recording.auditors.iter().cloned())
+        .ok_or_else(|| ServeError::NoAuditor(config.file.clone()))?;
     let home = Home::open(&config.data).map_err(ServeError::Home)?;
     let master = MasterKey::load(&config.master_key).map_err(ServeError::Key)?;
     let db = Db::open(&home.state(), home.id(), master).map_err(ServeError::Db)?;
@@ -208,10 +219,12 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     if let Err(error) = home.make_reserve(config.recording.reserve) {
         warn!(error = %error, "Cannot set disk space aside for completing recordings");
     }
-    let store = StoreRoot::at(&home.recordings());
+    let store = StoreRoot::at(home.directory());
     close_interrupted(&store, &audit, &clock)?;
-    let recorder = Recorder::start(store.clone(), recorder_settings(config, &home), clock.clone())
-        .map_err(ServeError::Recorder)?;
+    let settings = recorder_settings(config, &home);
+    let journal = Arc::new(AuditJournal::new(Arc::clone(&audit)));
+    let recorder =
+        Recorder::start(store.clone(), settings, auditors, journal, clock.clone()).map_err(ServeError::Recorder)?;
     let sessions = Sessions::new();
     let bastion = Arc::new(Bastion {
         clock: clock.clone(),
@@ -265,10 +278,16 @@ async fn carry(mut connections: mpsc::Receiver<Connection>, bastion: Arc<Bastion
 /// Closes the recordings that a crash left open, as interrupted.
 fn close_interrupted(store: &StoreRoot, audit: &Audit, clock: &Clock) -> Result<(), ServeError> {
     let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
-    let report = recover(store, &disk, clock.now());
+    let mut refused = None;
+    let report = recover(store, &disk, clock.now(), |recovery| {
+        let event = AuditEvent::SessionRecovered { session: recovery.session.clone() };
+        audit.append(&event).map_err(|failure| refused.get_or_insert(failure).hint()).is_ok()
+    });
+    if let Some(failure) = refused {
+        return Err(ServeError::Audit(failure));
+    }
     for session in &report.interrupted {
         warn!(session = %session, "A recording was interrupted; closed as such");
-        audit.append(&AuditEvent::SessionRecovered { session: session.clone() }).map_err(ServeError::Audit)?;
     }
     for (path, failure) in &report.failed {
         warn!(path = %path.display(), error = %failure, "A recording cannot be closed");

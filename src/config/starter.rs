@@ -18,23 +18,40 @@ pub struct Starter<'a> {
     pub policies: &'a str,
     /// The master key's file.
     pub master_key: &'a str,
+    /// The auditors' recipients.
+    pub auditors: &'a [String],
+    /// The identity that was made here, if one was.
+    pub insecure_identity: Option<&'a str>,
 }
 
 impl Default for Starter<'_> {
     fn default() -> Self {
-        Self { listen: "0.0.0.0:2222", data: "data", policies: "policies", master_key: "master.key" }
+        Self {
+            listen: "0.0.0.0:2222",
+            data: "data",
+            policies: "policies",
+            master_key: "master.key",
+            auditors: &[],
+            insecure_identity: None,
+        }
     }
 }
 
 impl super::Config {
-    /// The text of a first `doorward.toml`: the four values, then every other key with its default as a comment.
+    /// The text of a first `doorward.toml`: the values that its place decides, and every other key with its default as a comment.
     pub fn starter_text(starter: &Starter<'_>) -> String {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let identity = match starter.insecure_identity {
+            Some(file) => format!("insecure_identity = {}", quoted(file)),
+            None => String::from("## insecure_identity = \"auditor.key\""),
+        };
         TEMPLATE
             .replace("@LISTEN@", &quoted(starter.listen))
             .replace("@DATA@", &quoted(starter.data))
             .replace("@POLICIES@", &quoted(starter.policies))
             .replace("@MASTER_KEY@", &quoted(starter.master_key))
+            .replace("@AUDITORS@", &toml::Value::from(starter.auditors.to_vec()).to_string())
+            .replace("@IDENTITY@", &identity)
     }
 }
 
@@ -86,6 +103,12 @@ master_key = @MASTER_KEY@
 # login_timeout = "15s"
 
 [recording]
+## Age recipients for whom sessions are sealed whose rule names none. Each of them can read everything; nobody else
+## can, this machine neither. A change holds for new sessions.
+auditors = @AUDITORS@
+## The file of an auditor's identity that was made on this machine. Take it away, and this line too: while it lies
+## here, whoever takes the machine over can read every recording.
+@IDENTITY@
 ## A session whose records do not reach the disk for so long is ended.
 # stall_limit = "10s"
 ## Under durability = "bounded": what a power cut may lose.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auditor::Recipient;
 use crate::model::{AccountName, ChannelClass, GroupName, RuleId, TargetName, UserName};
 
 mod decide;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use document::Fault;
+pub(crate) use parse::read_auditors;
 
 /// A policy file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,10 +197,12 @@ pub struct RecordingPolicy {
     /// Bytes of each stream of a command kept in full; beyond, a running digest. Default 64 MiB. A small value
     /// risks that the end of a long output can be proven but not read.
     pub exec_cap: u64,
+    /// For whom the recordings are sealed, in place of those of the configuration; none means those.
+    pub auditors: Vec<Recipient>,
 }
 
 impl RecordingPolicy {
-    /// Keeps, point by point, the stricter of the two.
+    /// Keeps, point by point, the stricter of the two; the auditors that either names.
     #[must_use]
     pub fn strictest(&self, other: &Self) -> Self {
         Self {
@@ -207,6 +211,7 @@ impl RecordingPolicy {
             stdin: self.stdin.min(other.stdin),
             exec: self.exec.min(other.exec),
             exec_cap: self.exec_cap.max(other.exec_cap),
+            auditors: self.auditors.iter().chain(&other.auditors).cloned().collect(),
         }
     }
 }
@@ -219,6 +224,7 @@ impl Default for RecordingPolicy {
             stdin: Capture::Full,
             exec: Capture::Full,
             exec_cap: 64 << 20,
+            auditors: Vec::new(),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::{
     Accounts, Capture, Durability, GrantNeed, Inner, InputMode, Names, Place, PolicyFile, PolicyHash, PolicySet,
     RecordingPolicy, Rule, Who,
 };
+use crate::auditor::Recipient;
 use crate::model::{AccountName, ChannelClass, GroupName, InvalidName, RuleId, TargetName, UserName, join};
 
 const CHANNELS: &[(&str, ChannelClass)] = &[("shell", ChannelClass::Shell), ("exec", ChannelClass::Exec)];
@@ -188,9 +189,28 @@ fn read_recording(node: &Node<'_>, faults: &mut Faults) -> Option<RecordingPolic
             0 => Err(node.fault("is zero").hint("to keep digests only, write exec = \"digest\", stdin = \"digest\"")),
             cap => Ok(cap),
         }),
+        auditors: table.read("auditors", default.auditors, faults, |node| read_auditors(node)),
     };
     table.finish(&[], faults);
     Some(recording)
+}
+
+/// A list of age recipients.
+///
+/// # Errors
+/// The first that is none, or stands twice; an empty list.
+pub(crate) fn read_auditors(node: &Node<'_>) -> Result<Vec<Recipient>, Fault> {
+    let mut auditors = Vec::new();
+    for item in node.filled_list()? {
+        let auditor = Recipient::parse(item.string()?).map_err(|error| {
+            item.fault(error.why).hint("`age-keygen` makes an identity and prints its public key, age1...")
+        })?;
+        if auditors.contains(&auditor) {
+            return Err(item.fault(format!("{auditor} stands twice")));
+        }
+        auditors.push(auditor);
+    }
+    Ok(auditors)
 }
 
 /// A list of names, or `["*"]` for every one.

@@ -30,6 +30,8 @@ pub enum RecorderError {
     },
     /// The store failed otherwise.
     Store(Arc<StoreError>),
+    /// The log does not take what must be on record.
+    Log(Arc<dyn std::error::Error + Send + Sync>),
     /// The recording of the channel has ended.
     Finished,
     /// A task or thread that records panicked: a fault of ours.
@@ -48,6 +50,7 @@ impl RecorderError {
             Self::DiskFull { .. } | Self::LowSpace { .. } => "free space on the disk of `rec/`, or move old recordings",
             Self::Stalled { .. } => "run `doorward doctor`: it measures the disk",
             Self::Store(_) => "see the system's log for errors of the disk",
+            Self::Log(_) => "look for disk errors and space where `log/` is",
             Self::Finished | Self::Panicked => "report this with the log: it is a fault of doorward",
         }
     }
@@ -62,6 +65,7 @@ impl fmt::Display for RecorderError {
             }
             Self::Stalled { limit } => write!(f, "nothing reached the disk for {limit:?}"),
             Self::Store(_) => f.write_str("the recording cannot be kept"),
+            Self::Log(_) => f.write_str("what is recorded cannot be put on record in the log"),
             Self::Finished => f.write_str("the recording of the channel has ended"),
             Self::Panicked => f.write_str("a task that records has panicked"),
         }
@@ -72,6 +76,7 @@ impl std::error::Error for RecorderError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Store(error) => Some(&**error),
+            Self::Log(error) => Some(&**error),
             Self::DiskFull { .. } | Self::LowSpace { .. } | Self::Stalled { .. } | Self::Finished | Self::Panicked => {
                 None
             }
@@ -95,6 +100,10 @@ pub(super) fn full_path(error: &StoreError) -> Option<&Path> {
         StoreError::NotFound { .. }
         | StoreError::Read { .. }
         | StoreError::Segment { .. }
+        | StoreError::Seal { .. }
+        | StoreError::Altered { .. }
+        | StoreError::Sealed { .. }
+        | StoreError::Envelope { .. }
         | StoreError::Damaged { .. } => return None,
     };
     let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);

@@ -41,7 +41,10 @@ impl Health {
         match failure {
             // A path that is there already, or gone, is one recording's trouble.
             RecorderError::Store(error) if error.is_about_one_path() => {}
-            RecorderError::DiskFull { .. } | RecorderError::Stalled { .. } | RecorderError::Store(_) => {
+            RecorderError::DiskFull { .. }
+            | RecorderError::Stalled { .. }
+            | RecorderError::Store(_)
+            | RecorderError::Log(_) => {
                 self.set(Some(failure.clone()));
             }
             RecorderError::LowSpace { .. } | RecorderError::Finished | RecorderError::Panicked => {}

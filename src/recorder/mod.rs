@@ -10,6 +10,7 @@
 
 mod error;
 mod health;
+mod notary;
 mod pool;
 mod queue;
 mod session;
@@ -17,7 +18,8 @@ mod session;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -32,9 +34,14 @@ use crate::durable;
 use crate::grant::Permit;
 use crate::model::{ChannelClass, ChannelNumber, SessionId, Terminal, Timestamp};
 use crate::policy::Durability;
-use crate::store::{ChannelWriter, Disk, LocalDisk, StoreError, StoreRoot};
+use crate::seal::{ContextPool, Dek, Recipients, SealError, SessionKeys, Source, Stream};
+use crate::store::{
+    Buffers, ChannelWriter, Disk, LocalDisk, Opening, OpeningProof, Sealing, StoreError, StoreRoot, hex, sha256_hex,
+};
 pub use error::RecorderError;
 use health::Health;
+use notary::Notary;
+pub use notary::{Journal, LiveHead, LogFailure};
 use pool::{Pool, Running};
 use queue::{Mode, Queue};
 use session::{Channels, SessionShared};
@@ -110,19 +117,36 @@ pub struct Recorder {
     disk: Arc<dyn Disk>,
     clock: Clock,
     health: Arc<Health>,
+    notary: Arc<Notary>,
     running: Arc<Running>,
+    /// For whom sessions are sealed whose rule does not say.
+    auditors: Recipients,
+    contexts: Arc<ContextPool>,
     stall_limit: Duration,
     window: Duration,
 }
 
+/// Compressors that are kept though no channel uses them: 16 MiB at most.
+const IDLE_COMPRESSORS: usize = 32;
+
 impl Recorder {
-    /// Starts the threads, on the file system of `root`, whose directory is made if it is missing. Blocks.
+    /// Starts the threads, on the file system of `root`, whose directories are made if they are missing. Blocks.
+    ///
+    /// Sessions are sealed for `auditors` unless their rule names others; `journal` is told what is on disk.
     ///
     /// # Errors
-    /// `Store` if the directory or a thread cannot be made.
-    pub fn start(root: StoreRoot, settings: RecorderSettings, clock: Clock) -> Result<Self, RecorderError> {
-        durable::create_directories(root.directory()).map_err(|source| create_error(&root, source))?;
-        Self::start_on(Arc::new(LocalDisk), root, settings, clock)
+    /// `Store` if a directory or a thread cannot be made.
+    pub fn start(
+        root: StoreRoot,
+        settings: RecorderSettings,
+        auditors: Recipients,
+        journal: Arc<dyn Journal>,
+        clock: Clock,
+    ) -> Result<Self, RecorderError> {
+        for directory in [root.directory(), root.envelopes()] {
+            durable::create_directories(directory).map_err(|source| create_error(&root, source))?;
+        }
+        Self::start_on(Arc::new(LocalDisk), root, settings, auditors, journal, clock)
     }
 
     /// As `start`, on another disk.
@@ -133,15 +157,19 @@ impl Recorder {
         disk: Arc<dyn Disk>,
         root: StoreRoot,
         settings: RecorderSettings,
+        auditors: Recipients,
+        journal: Arc<dyn Journal>,
         clock: Clock,
     ) -> Result<Self, RecorderError> {
         let RecorderSettings { stall_limit, window, free_min, threads, reserve } = settings;
         let health = Health::new(Arc::clone(&disk), root.directory().to_owned(), free_min, reserve);
         let health = Arc::new(health);
         health.check();
-        let running = Pool::start(threads, clock.clone(), Arc::clone(&health), stall_limit)
+        let notary = Notary::new(journal, Arc::clone(&health));
+        let running = Pool::start(threads, clock.clone(), Arc::clone(&health), Arc::clone(&notary), stall_limit)
             .map_err(|source| create_error(&root, source))?;
-        Ok(Self { root, disk, clock, health, running: Arc::new(running), stall_limit, window })
+        let (running, contexts) = (Arc::new(running), ContextPool::new(IDLE_COMPRESSORS));
+        Ok(Self { root, disk, clock, health, notary, running, auditors, contexts, stall_limit, window })
     }
 
     /// Whether a new session or channel can be recorded. It is looked at each second.
@@ -160,31 +188,21 @@ impl Recorder {
         SessionId::from_parts(now, u128::from_le_bytes(random))
     }
 
-    /// Opens the recording of a session; its facts are on disk on return.
+    /// Opens the recording of a session; its facts and its envelope are on disk on return.
     ///
     /// # Errors
     /// Why it cannot be recorded; the session does not start then.
     pub async fn open(&self, permit: &Permit, facts: SessionFacts) -> Result<Recording, RecorderError> {
         self.healthy()?;
         let opened = self.clock.instant();
+        // A rule that names auditors has its sessions read by them, and by nobody else.
+        let auditors = Recipients::of(permit.recording().auditors.iter().cloned());
+        let auditors = auditors.unwrap_or_else(|| self.auditors.clone());
         let header = session_header(permit, &facts);
-        let opening = format!(
-            "session opened: {} as {} at {}, from {} with key {}",
-            permit.user(),
-            permit.destination(),
-            facts.target_address,
-            facts.source,
-            facts.key_fingerprint
-        );
-        let (root, disk, id) = (self.root.clone(), Arc::clone(&self.disk), facts.id.clone());
-        let first = (Duration::ZERO, Entry::Marker(opening));
-        let making = move |buffer: &mut Vec<u8>| {
-            let directory = root.create_session(&disk, &id)?;
-            let writer = ChannelWriter::create(Arc::clone(&disk), &directory, header, Some(first), buffer)?;
-            StoreRoot::sync_session(&disk, &directory)?;
-            Ok((directory, writer))
-        };
-        let (directory, writer) = self.running.0.run(making).await?;
+        let opening = opening(permit, &facts, &auditors);
+        let (root, disk, contexts) = (self.root.clone(), Arc::clone(&self.disk), Arc::clone(&self.contexts));
+        let making = move |buffers: &mut Buffers| make(&root, &disk, contexts, header, &opening, &auditors, buffers);
+        let Made { directory, writer, sealings, proof } = self.running.0.run(making).await?;
         let shared = Arc::new(SessionShared {
             id: facts.id.clone(),
             directory,
@@ -193,14 +211,83 @@ impl Recorder {
             clock: self.clock.clone(),
             opened,
             health: Arc::clone(&self.health),
+            notary: Arc::clone(&self.notary),
+            sealings,
             running: Arc::clone(&self.running),
             failure: watch::Sender::new(None),
             channels: Mutex::new(Channels::default()),
         });
         // Nobody is shown anything of channel 0, so its syncs need not be waited for.
-        let queue = Queue::new(0, Mode::Bounded(self.window), writer, Arc::clone(&shared));
+        let queue = Queue::new(ChannelNumber(0), Mode::Bounded(self.window), writer, Arc::clone(&shared));
         shared.add(0, &queue)?;
-        Ok(Recording { shared, facts, window: self.window })
+        self.notary.watch(&shared);
+        Ok(Recording { shared, facts, proof, window: self.window })
+    }
+}
+
+/// What is on disk of a session that begins.
+struct Made {
+    directory: PathBuf,
+    writer: ChannelWriter,
+    sealings: Sealings,
+    proof: OpeningProof,
+}
+
+/// Makes the files of a session. Blocks.
+fn make(
+    root: &StoreRoot,
+    disk: &Arc<dyn Disk>,
+    contexts: Arc<ContextPool>,
+    header: Header,
+    opening: &Opening,
+    auditors: &Recipients,
+    buffers: &mut Buffers,
+) -> Result<Made, RecorderError> {
+    let session = &opening.session;
+    let directory = root.create_session(disk, session)?;
+    let path = root.envelope(session);
+    let unsealed = |source| StoreError::Seal { path: path.clone(), source };
+    let dek = Dek::random().map_err(unsealed)?;
+    let envelope = auditors.wrap(&dek).map_err(|source| StoreError::Envelope { path: path.clone(), source })?;
+    let keys = SessionKeys::new(&dek).map_err(unsealed)?;
+    drop(dek);
+    let text = opening.to_json();
+    for (path, bytes) in [(&path, &envelope), (&directory.join("opened.json"), &text)] {
+        disk.create_whole(path, bytes).map_err(|source| StoreError::Write { path: path.clone(), source })?;
+    }
+    let source = Source {
+        stream: Stream::Cast3,
+        session: session.to_bytes().ok_or_else(|| StoreError::NotFound { session: session.clone() })?,
+        recipients_digest: auditors.digest(),
+    };
+    let sealings = Sealings { source, contexts, keys: Mutex::new(keys) };
+    let first = format!(
+        "session opened: {} as {} at {}, from {} with key {}",
+        opening.user, opening.destination, opening.target_address, opening.source, opening.key_fingerprint
+    );
+    let sealing = sealings.channel(ChannelNumber(0)).map_err(unsealed)?;
+    let first = Some((Duration::ZERO, Entry::Marker(first)));
+    let writer = ChannelWriter::create(Arc::clone(disk), &directory, header, sealing, first, buffers)?;
+    StoreRoot::sync_session(disk, &directory)?;
+    let proof = OpeningProof {
+        opened: sha256_hex(&text),
+        envelope: sha256_hex(&envelope),
+        recipients: hex(&auditors.digest()),
+    };
+    Ok(Made { directory, writer, sealings, proof })
+}
+
+/// What the channels of a session are sealed with.
+struct Sealings {
+    source: Source,
+    contexts: Arc<ContextPool>,
+    keys: Mutex<SessionKeys>,
+}
+
+impl Sealings {
+    fn channel(&self, number: ChannelNumber) -> Result<Sealing, SealError> {
+        let ratchet = self.keys.lock().unwrap_or_else(PoisonError::into_inner).channel(number)?;
+        Ok(Sealing { source: self.source.clone(), ratchet, contexts: Arc::clone(&self.contexts) })
     }
 }
 
@@ -212,6 +299,7 @@ fn create_error(root: &StoreRoot, source: std::io::Error) -> RecorderError {
 pub struct Recording {
     shared: Arc<SessionShared>,
     facts: SessionFacts,
+    proof: OpeningProof,
     window: Duration,
 }
 
@@ -219,6 +307,11 @@ impl Recording {
     /// The session.
     pub fn id(&self) -> &SessionId {
         &self.shared.id
+    }
+
+    /// What the log must have on record before the first byte flows.
+    pub fn proof(&self) -> &OpeningProof {
+        &self.proof
     }
 
     /// Starts the record of a channel; its header is on disk on return.
@@ -231,15 +324,18 @@ impl Recording {
             Durability::Bounded => Mode::Bounded(self.window),
         };
         let opening = format!("channel {} opened: {}", facts.number, facts.class);
-        let number = facts.number.0;
+        let number = facts.number;
         let header = channel_header(permit, &self.facts, facts, self.shared.elapsed());
         let (disk, directory) = (Arc::clone(&self.shared.disk), self.shared.directory.clone());
-        let making = move |buffer: &mut Vec<u8>| {
-            ChannelWriter::create(disk, &directory, header, None, buffer).map_err(RecorderError::from)
+        let sealing = self.shared.sealings.channel(number);
+        let sealing =
+            sealing.map_err(|source| StoreError::Seal { path: directory.join(number.to_string()), source })?;
+        let making = move |buffers: &mut Buffers| {
+            ChannelWriter::create(disk, &directory, header, sealing, None, buffers).map_err(RecorderError::from)
         };
         let writer = self.shared.pool().run(making).await?;
         let queue = Queue::new(number, mode, writer, Arc::clone(&self.shared));
-        self.shared.add(number, &queue)?;
+        self.shared.add(number.0, &queue)?;
         self.shared.queue(0)?.append(Entry::Marker(opening)).await?;
         Ok(Track { queue })
     }
@@ -330,6 +426,24 @@ impl Ticket {
     /// Why it may not be shown, ever.
     pub async fn durable(self) -> Result<(), RecorderError> {
         self.queue.durable(self.number).await
+    }
+}
+
+fn opening(permit: &Permit, facts: &SessionFacts, auditors: &Recipients) -> Opening {
+    Opening {
+        format: Opening::FORMAT,
+        session: facts.id.clone(),
+        user: permit.user().clone(),
+        destination: permit.destination().clone(),
+        target_address: facts.target_address.clone(),
+        rule: permit.rule().clone(),
+        policy: permit.policy_hash().to_string(),
+        grant: permit.grant().map(|grant| grant.id.clone()),
+        reason: permit.grant().map(|grant| grant.reason.clone()),
+        source: facts.source.clone(),
+        key_fingerprint: facts.key_fingerprint.clone(),
+        started: facts.started,
+        auditors: auditors.iter().cloned().collect(),
     }
 }
 

@@ -10,24 +10,26 @@ use tokio::time::timeout;
 
 use super::RecorderError;
 use super::health::Health;
-use super::queue::Queue;
+use super::notary::Notary;
+use super::queue::{Alarm, Queue};
 use crate::clock::Clock;
+use crate::store::Buffers;
 
-/// How often the free space is looked at, and whether a failed disk works again.
+/// How often the free space is looked at, whether a failed disk works again, and the log is told what waits.
 const CHECK: Duration = Duration::from_secs(1);
 
-/// Something that blocks; it is lent the thread's buffer.
-type Work = Box<dyn FnOnce(&mut Vec<u8>) + Send>;
+/// Something that blocks; it is lent the thread's buffers.
+type Work = Box<dyn FnOnce(&mut Buffers) + Send>;
 
 /// What a thread does next.
 enum Job {
     /// Write what a queue holds.
     Commit(Arc<Queue>),
-    /// A queue's window has passed.
-    Tick(Arc<Queue>),
+    /// An alarm of a queue has come.
+    Alarm(Arc<Queue>, Alarm),
     /// Something else that blocks.
     Run(Work),
-    /// Look at the disk.
+    /// Look at the disk, and tell the log.
     Check,
 }
 
@@ -37,6 +39,7 @@ pub(super) struct Pool {
     wake: Condvar,
     clock: Clock,
     health: Arc<Health>,
+    notary: Arc<Notary>,
     /// An operation that takes longer has failed.
     stall_limit: Duration,
 }
@@ -44,8 +47,8 @@ pub(super) struct Pool {
 struct State {
     /// Bounded: each queue is in it at most once, and each `Run` has a task that waits for it.
     ready: VecDeque<Job>,
-    /// Queues by the time at which they must be synced; each at most once.
-    timers: BTreeMap<(Instant, u64), Arc<Queue>>,
+    /// Queues by the time of their alarms; each at most once for each kind of alarm.
+    timers: BTreeMap<(Instant, u64), (Arc<Queue>, Alarm)>,
     timers_made: u64,
     next_check: Instant,
     stop: bool,
@@ -70,6 +73,7 @@ impl Pool {
         threads: usize,
         clock: Clock,
         health: Arc<Health>,
+        notary: Arc<Notary>,
         stall_limit: Duration,
     ) -> std::io::Result<Running> {
         let state = State {
@@ -79,7 +83,8 @@ impl Pool {
             next_check: clock.instant(),
             stop: false,
         };
-        let pool = Arc::new(Self { state: Mutex::new(state), wake: Condvar::new(), clock, health, stall_limit });
+        let pool =
+            Arc::new(Self { state: Mutex::new(state), wake: Condvar::new(), clock, health, notary, stall_limit });
         let running = Running(Arc::clone(&pool));
         for _ in 0..threads.max(1) {
             let pool = Arc::clone(&pool);
@@ -98,13 +103,13 @@ impl Pool {
         self.push(Job::Commit(queue));
     }
 
-    /// Has `queue.tick()` called at `at`.
-    pub(super) fn tick_at(&self, at: Instant, queue: Arc<Queue>) {
+    /// Has `queue.alarm(alarm)` called at `at`.
+    pub(super) fn alarm_at(&self, at: Instant, queue: Arc<Queue>, alarm: Alarm) {
         let mut state = self.lock();
         state.timers_made = state.timers_made.wrapping_add(1);
         let key = (at, state.timers_made);
         let first = state.timers.first_key_value().is_none_or(|(first, _)| key < *first);
-        state.timers.insert(key, queue);
+        state.timers.insert(key, (queue, alarm));
         drop(state);
         if first {
             self.wake.notify_one();
@@ -128,12 +133,12 @@ impl Pool {
     pub(super) async fn run<T, F>(&self, work: F) -> Result<T, RecorderError>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Vec<u8>) -> Result<T, RecorderError> + Send + 'static,
+        F: FnOnce(&mut Buffers) -> Result<T, RecorderError> + Send + 'static,
     {
         let (done, waiting) = oneshot::channel();
-        self.push(Job::Run(Box::new(move |buffer| {
+        self.push(Job::Run(Box::new(move |buffers| {
             // Whoever asked may have given up.
-            let _ = done.send(work(buffer));
+            let _ = done.send(work(buffers));
         })));
         let outcome = match timeout(self.stall_limit, waiting).await {
             Ok(outcome) => outcome.unwrap_or(Err(RecorderError::Panicked)),
@@ -146,20 +151,23 @@ impl Pool {
     }
 
     fn work(&self) {
-        let mut buffer = Vec::new();
+        let mut buffers = Buffers::default();
         while let Some(job) = self.next() {
             match job {
                 Job::Commit(queue) => {
-                    if catch_unwind(AssertUnwindSafe(|| queue.commit(&mut buffer))).is_err() {
+                    if catch_unwind(AssertUnwindSafe(|| queue.commit(&mut buffers))).is_err() {
                         queue.fail(&RecorderError::Panicked);
                     }
                 }
-                Job::Tick(queue) => queue.tick(),
+                Job::Alarm(queue, alarm) => queue.alarm(alarm),
                 Job::Run(work) => {
                     // A panic drops the sender of the answer, which says enough.
-                    let _ = catch_unwind(AssertUnwindSafe(|| work(&mut buffer)));
+                    let _ = catch_unwind(AssertUnwindSafe(|| work(&mut buffers)));
                 }
-                Job::Check => self.health.check(),
+                Job::Check => {
+                    self.health.check();
+                    self.notary.round(self.clock.instant());
+                }
             }
         }
     }
@@ -173,7 +181,8 @@ impl Pool {
             if let Some(first) = state.timers.first_entry()
                 && (first.key().0 <= now || stop)
             {
-                return Some(Job::Tick(first.remove()));
+                let (queue, alarm) = first.remove();
+                return Some(Job::Alarm(queue, alarm));
             }
             if let Some(job) = state.ready.pop_front() {
                 return Some(job);

@@ -15,7 +15,9 @@ use super::RecorderError;
 use super::error::full_path;
 use super::session::SessionShared;
 use crate::cast::{Entry, Timed};
-use crate::store::{ChannelWriter, ClosedChannel, Counted};
+use crate::model::ChannelNumber;
+use crate::seal::{EndReason, Head, Sealed};
+use crate::store::{Buffers, ChannelWriter, ClosedChannel};
 
 /// What is queued of one channel, in bytes; whoever appends more waits.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
@@ -47,7 +49,7 @@ pub(super) enum Mode {
 /// A channel's queue and its segments.
 pub(super) struct Queue {
     mode: Mode,
-    number: u32,
+    number: ChannelNumber,
     pub(super) session: Arc<SessionShared>,
     /// Free space of the queue, in bytes.
     room: Semaphore,
@@ -67,9 +69,25 @@ struct State {
     oldest: Option<Duration>,
     /// In the pool's line, or being committed.
     scheduled: bool,
-    /// In the pool's timers.
+    /// In the pool's timers, to be synced.
     timed: bool,
+    /// In the pool's timers, to be cared for though nothing is recorded.
+    care_timed: bool,
+    /// When the writer next needs care.
+    care_at: Option<Duration>,
     finish: bool,
+    /// How far the present segment is on disk, and the head that the log was told last.
+    durable: Option<Sealed>,
+    told: Option<Head>,
+}
+
+/// Why a queue is in the pool's timers; for each reason it is there at most once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Alarm {
+    /// The window of what is written and not synced.
+    Window,
+    /// The writer's care.
+    Care,
 }
 
 /// What is on disk, for those who wait.
@@ -93,16 +111,24 @@ struct Batch {
 }
 
 impl Queue {
-    pub(super) fn new(number: u32, mode: Mode, writer: ChannelWriter, session: Arc<SessionShared>) -> Arc<Self> {
-        Arc::new(Self {
+    pub(super) fn new(
+        number: ChannelNumber,
+        mode: Mode,
+        writer: ChannelWriter,
+        session: Arc<SessionShared>,
+    ) -> Arc<Self> {
+        let state = State { care_at: writer.care_at(), durable: Some(*writer.durable()), ..State::default() };
+        let queue = Arc::new(Self {
             mode,
             number,
             session,
             room: Semaphore::new(QUEUE_BYTES),
-            state: Mutex::new(State::default()),
+            state: Mutex::new(state),
             progress: watch::Sender::new(Progress::default()),
             writer: Mutex::new(writer),
-        })
+        });
+        queue.set_care(&mut queue.lock());
+        queue
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -243,22 +269,49 @@ impl Queue {
         }
     }
 
-    /// The window of what is written and not synced has passed. Called by the pool.
-    pub(super) fn tick(self: &Arc<Self>) {
+    /// An alarm has come. Called by the pool.
+    pub(super) fn alarm(self: &Arc<Self>, alarm: Alarm) {
         let mut state = self.lock();
-        state.timed = false;
-        self.schedule(&mut state);
+        match alarm {
+            Alarm::Window => state.timed = false,
+            Alarm::Care => {
+                state.care_timed = false;
+                // It was used since: then the care is due later.
+                if state.care_at.is_some_and(|at| at > self.session.elapsed()) {
+                    return self.set_care(&mut state);
+                }
+            }
+        }
+        if !self.progress.borrow().closed {
+            self.schedule(&mut state);
+        }
+    }
+
+    fn set_care(self: &Arc<Self>, state: &mut State) {
+        if let (Some(at), false, false) = (state.care_at, state.care_timed, state.finish) {
+            state.care_timed = true;
+            self.session.pool().alarm_at(self.session.instant_of(at), Arc::clone(self), Alarm::Care);
+        }
+    }
+
+    /// How far the present segment is on disk, if the log was not told that yet.
+    pub(super) fn untold_head(&self) -> Option<(ChannelNumber, Sealed)> {
+        let mut state = self.lock();
+        let durable = state.durable.filter(|durable| state.told != Some(durable.head))?;
+        state.told = Some(durable.head);
+        Some((self.number, durable))
     }
 
     /// Writes what is queued. Blocks; called by the pool.
-    pub(super) fn commit(self: &Arc<Self>, buffer: &mut Vec<u8>) {
+    pub(super) fn commit(self: &Arc<Self>, buffers: &mut Buffers) {
         if self.progress.borrow().closed {
             return;
         }
         let batch = self.take();
         let (appended, bytes, finish) = (batch.appended, batch.appended_bytes, batch.finish);
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = self.write(&mut writer, batch, buffer);
+        let written = self.write(&mut writer, batch, buffers);
+        let (care_at, durable) = (writer.care_at(), *writer.durable());
         if finish {
             writer.close();
         }
@@ -271,6 +324,7 @@ impl Queue {
             // Before the failure, if there is one: what is on disk may be shown.
             let mut state = self.lock();
             state.oldest = state.entries.front().map(|first| first.at);
+            state.durable = Some(durable);
             self.progress.send_modify(|progress| {
                 progress.durable = progress.durable.max(appended);
                 progress.durable_bytes = progress.durable_bytes.max(bytes);
@@ -279,7 +333,7 @@ impl Queue {
         match failure {
             Some(failure) => self.fail(&failure),
             None if finish => self.close(),
-            None => self.settle(),
+            None => self.settle(care_at),
         }
     }
 
@@ -303,51 +357,66 @@ impl Queue {
     }
 
     /// Goes on with what has come meanwhile.
-    fn settle(self: &Arc<Self>) {
+    fn settle(self: &Arc<Self>, care_at: Option<Duration>) {
         let mut state = self.lock();
         state.scheduled = false;
+        state.care_at = care_at;
+        self.set_care(&mut state);
         if !state.entries.is_empty() || state.finish {
             self.schedule(&mut state);
         } else if let (Mode::Bounded(window), Some(oldest), false) = (self.mode, state.oldest, state.timed) {
             state.timed = true;
             let at = self.session.instant_of(oldest.saturating_add(window));
-            self.session.pool().tick_at(at, Arc::clone(self));
+            self.session.pool().alarm_at(at, Arc::clone(self), Alarm::Window);
         }
     }
 
-    fn write(&self, writer: &mut ChannelWriter, batch: Batch, buffer: &mut Vec<u8>) -> Result<Written, RecorderError> {
+    fn write(&self, writer: &mut ChannelWriter, batch: Batch, buffers: &mut Buffers) -> Result<Written, RecorderError> {
+        let now = self.session.elapsed();
         let mut spoiled = None;
         let mut freed = 0_usize;
-        buffer.clear();
+        buffers.lines.clear();
+        buffers.sealed.clear();
+        writer.idle(now, buffers)?;
         for timed in batch.entries {
             freed = freed.saturating_add(usize::try_from(cost(&timed.entry)).unwrap_or(0));
-            writer.encode(timed.at, &timed.entry, buffer);
+            writer.encode(timed.at, &timed.entry, &mut buffers.lines);
             drop(timed);
-            if buffer.len() >= PIECE_BYTES {
-                spoiled = self.put(writer, buffer)?.or(spoiled);
+            if buffers.lines.len() >= PIECE_BYTES {
+                spoiled = spoiled.or(self.put(writer, buffers)?);
                 self.room.add_permits(std::mem::take(&mut freed));
             }
         }
-        if !buffer.is_empty() {
-            spoiled = self.put(writer, buffer)?.or(spoiled);
-        }
+        spoiled = spoiled.or(self.put(writer, buffers)?);
         self.room.add_permits(freed);
-        let roll = writer.is_full();
-        let synced = batch.sync || roll || spoiled.is_some();
+        let ends = match (&spoiled, batch.finish) {
+            (Some(_), _) => Some(EndReason::Failed),
+            (None, true) => Some(EndReason::Closed),
+            (None, false) => writer.is_full(now).then_some(EndReason::Rolled),
+        };
+        if let Some(reason) = ends {
+            writer.end(reason, buffers)?;
+            spoiled = spoiled.or(self.put(writer, buffers)?);
+        }
+        let synced = batch.sync || ends.is_some();
         if synced {
             writer.sync()?;
         }
-        if roll && spoiled.is_none() && !batch.finish {
+        if ends.is_some() {
+            self.session.sealed(self.number, *writer.durable());
+        }
+        if ends == Some(EndReason::Rolled) && spoiled.is_none() {
             // What was just synced stays good, whatever comes of the new segment.
-            spoiled = writer.roll().map_err(RecorderError::from).err();
+            spoiled = writer.roll(buffers).map_err(RecorderError::from).err();
         }
         Ok(Written { synced, spoiled })
     }
 
-    /// Writes the buffer. On a full disk the reserve is given back, and the same bytes are completed from where
-    /// the write stopped; then this is returned as what ends the recording.
-    fn put(&self, writer: &mut ChannelWriter, buffer: &mut Vec<u8>) -> Result<Option<RecorderError>, RecorderError> {
-        let mut left = buffer.as_slice();
+    /// Seals the lines of `buffers` and writes what is sealed there. On a full disk the reserve is given back, and the
+    /// same bytes are completed from where the write stopped; then this is returned as what ends the recording.
+    fn put(&self, writer: &mut ChannelWriter, buffers: &mut Buffers) -> Result<Option<RecorderError>, RecorderError> {
+        writer.seal(buffers)?;
+        let mut left = buffers.sealed.as_slice();
         let failure = match writer.append(&mut left) {
             Ok(()) => None,
             Err(error) if full_path(&error).is_some() => {
@@ -357,7 +426,7 @@ impl Queue {
             }
             Err(error) => return Err(error.into()),
         };
-        buffer.clear();
+        buffers.sealed.clear();
         Ok(failure)
     }
 
@@ -380,19 +449,19 @@ impl Queue {
         }
         self.room.close();
         error!(
-            session = %self.session.id, channel = self.number, error = %failure,
+            session = %self.session.id, channel = %self.number, error = %failure,
             "Recording failed"
         );
         self.session.failed(failure);
         let mut closed = self.closed();
         closed.failure = Some(failure.to_string());
-        self.session.channel_closed(self.number, closed);
+        self.session.channel_closed(self.number.0, closed);
     }
 
     fn close(self: &Arc<Self>) {
         self.progress.send_modify(|progress| progress.closed = true);
         self.room.close();
-        self.session.channel_closed(self.number, self.closed());
+        self.session.channel_closed(self.number.0, self.closed());
     }
 
     /// What `closed.json` says of the channel. A thread that hangs in the disk has the writer: then, nothing.
@@ -405,19 +474,9 @@ impl Queue {
         match writer {
             Some(mut writer) => {
                 writer.close();
-                writer.closed().clone()
+                writer.closed()
             }
-            None => ClosedChannel {
-                number: crate::model::ChannelNumber(self.number),
-                class: None,
-                segments: 0,
-                bytes: 0,
-                stdin: Counted::default(),
-                stdout: Counted::default(),
-                stderr: Counted::default(),
-                exit: None,
-                failure: None,
-            },
+            None => ClosedChannel { segments: 0, ..ClosedChannel::new(self.number, None, false) },
         }
     }
 }

@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
-use super::RecorderError;
 use super::health::Health;
+use super::notary::{LiveHead, Notary};
 use super::pool::{Pool, Running};
 use super::queue::Queue;
+use super::{RecorderError, Sealings};
 use crate::cast::Entry;
 use crate::clock::Clock;
-use crate::model::SessionId;
-use crate::store::{Closed, ClosedChannel, Disk};
+use crate::model::{ChannelNumber, SessionId};
+use crate::seal::Sealed;
+use crate::store::{Closed, ClosedChannel, Disk, sha256_hex};
 
 /// One recording.
 pub(super) struct SessionShared {
@@ -25,6 +27,8 @@ pub(super) struct SessionShared {
     pub(super) clock: Clock,
     pub(super) opened: Instant,
     pub(super) health: Arc<Health>,
+    pub(super) notary: Arc<Notary>,
+    pub(super) sealings: Sealings,
     /// Keeps the threads as long as there is something to record.
     pub(super) running: Arc<Running>,
     /// The first failure of any channel.
@@ -41,7 +45,7 @@ pub(super) struct Channels {
 
 enum Channel {
     Open(Arc<Queue>),
-    Closed(ClosedChannel),
+    Closed(Box<ClosedChannel>),
 }
 
 /// A recording that is being closed.
@@ -63,6 +67,20 @@ impl SessionShared {
 
     pub(super) fn instant_of(&self, at: Duration) -> Instant {
         self.opened.checked_add(at).unwrap_or(self.opened)
+    }
+
+    /// A segment has ended and is on disk: the log is told soon.
+    pub(super) fn sealed(&self, channel: ChannelNumber, sealed: Sealed) {
+        self.notary.sealed(&self.id, channel, sealed);
+        let (notary, now) = (Arc::clone(&self.notary), self.clock.instant());
+        // A failure is the notary's to handle, and what is told is told again.
+        self.pool().spawn(move || drop(notary.tell(now)));
+    }
+
+    /// How far its open channels are on disk, where the log was not told that yet.
+    pub(super) fn heads(&self) -> Vec<LiveHead> {
+        let untold = self.open_queues().into_iter().filter_map(|queue| queue.untold_head());
+        untold.map(|(channel, sealed)| LiveHead { session: self.id.clone(), channel, sealed }).collect()
     }
 
     pub(super) fn use_reserve(&self) {
@@ -139,7 +157,7 @@ impl SessionShared {
         if let Some(channel) = channels.by_number.get_mut(&number)
             && matches!(channel, Channel::Open(_))
         {
-            *channel = Channel::Closed(closed);
+            *channel = Channel::Closed(Box::new(closed));
         }
         let last = channels.end.is_some() && channels.open().is_empty();
         drop(channels);
@@ -158,12 +176,19 @@ impl SessionShared {
             return;
         };
         let closed = channels.by_number.values().filter_map(|channel| match channel {
-            Channel::Closed(closed) => Some(closed.clone()),
+            Channel::Closed(closed) => Some(ClosedChannel::clone(closed)),
             Channel::Open(_) => None,
         });
         let duration_ms = u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX);
         let closed = Closed::new(self.id.clone(), end, self.clock.now(), duration_ms, closed.collect());
         drop(channels);
+        // On record before it is there: a recording that is closed without a trace in the log was closed by another.
+        let logged = self.notary.ended(&self.id, &closed.end, &sha256_hex(&closed.to_json()), self.clock.instant());
+        if let Err(failure) = logged {
+            self.failed(&failure);
+            let _ = done.send(Err(failure));
+            return;
+        }
         let mut written = closed.write(&self.disk, &self.directory).map_err(RecorderError::from);
         if let Err(RecorderError::DiskFull { .. }) = &written {
             self.use_reserve();

@@ -7,16 +7,22 @@ use std::sync::{Condvar, MutexGuard};
 use bytes::Bytes;
 
 use super::*;
+use crate::auditor::Identity;
 use crate::cast::Reader;
 use crate::model::{AccountName, Exit, Output, TargetName, TerminalSize, UserName};
 use crate::policy::{PolicyFile, PolicySet, Question};
-use crate::store::{Catalog, End, Filter, Listed, SegmentFile};
+use crate::seal::{EndReason, Item, Opened, Opener, ScanEnd, Scanner, Sealed};
+use crate::store::{Catalog, End, Filter, Listed, PlainRecording, SegmentFile};
 
 #[test]
 fn a_recording_holds_what_was_appended_and_is_listed_as_closed() {
     let temp = tempfile::tempdir().unwrap();
-    let root = StoreRoot::at(&temp.path().join("rec"));
-    let recorder = Recorder::start(root.clone(), quick(), Clock::system()).unwrap();
+    let root = StoreRoot::at(temp.path());
+    let auditor = Identity::generate();
+    let auditors = Recipients::of([auditor.recipient()]).unwrap();
+    let journal = Arc::new(SimJournal::default());
+    let recorder =
+        Recorder::start(root.clone(), quick(), auditors, Arc::clone(&journal) as _, Clock::system()).unwrap();
     let id = recorder.new_session_id(Clock::system().now());
     run(async {
         let permit = permit("strict");
@@ -37,8 +43,12 @@ fn a_recording_holds_what_was_appended_and_is_listed_as_closed() {
     assert_eq!(summary.session, id);
     assert_eq!(summary.end, End::Closed { reason: String::from("the user left") });
     assert_eq!(summary.channels.len(), 1);
-    let stored = catalog.open(&id).unwrap();
+    let stored = PlainRecording::open(catalog.root(), catalog.open(&id).unwrap(), &[auditor]).unwrap();
     let [facts, shell] = stored.channels.as_slice() else { panic!("{stored:?}") };
+    let told = journal.told.lock().unwrap().clone();
+    let head = &shell.closed.as_ref().unwrap().head;
+    assert_eq!((told.len(), told[2].as_str()), (3, "ended: the user left"), "{told:?}");
+    assert!(told.iter().any(|one| *one == format!("1/0 {head}")), "{told:?}");
     assert_eq!((shell.header.cols, shell.header.term.as_deref()), (100, Some("xterm")));
     let closed = shell.closed.clone().unwrap();
     assert_eq!((closed.stdout.bytes, closed.exit), (10, Some(Exit::Status(3))));
@@ -147,8 +157,8 @@ fn on_a_full_disk_the_reserve_completes_what_has_begun_and_the_session_ends() {
     let recorder = start(&disk, RecorderSettings { reserve: Some(reserve), free_min: 10_000, ..quick() });
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
-        disk.lock().space = 700;
-        let block = "z".repeat(1000);
+        disk.lock().space = 70;
+        let block: String = (0..1000_u32).map(|n| char::from_u32(n * 7919 % 50_000 + 0x100).unwrap()).collect();
         track.append(out(&block)).await.unwrap().durable().await.unwrap();
         assert!(matches!(recording.failed().await, RecorderError::DiskFull { .. }));
         assert!(matches!(track.append(out("x")).await, Err(RecorderError::DiskFull { .. })));
@@ -173,6 +183,34 @@ fn little_free_space_refuses_new_sessions() {
         let id = recorder.new_session_id(Clock::system().now());
         assert!(recorder.open(&permit("strict"), facts(&id)).await.is_err());
     });
+}
+
+#[test]
+fn no_recording_is_closed_and_no_session_begins_while_the_log_takes_nothing() {
+    let (disk, journal) = (SimDisk::new(), Arc::new(SimJournal::default()));
+    let recorder = start_with(&disk, quick(), &journal);
+    run(async {
+        let (recording, track) = open(&recorder, "strict").await;
+        track.append(out("shown")).await.unwrap().durable().await.unwrap();
+        journal.refuse.store(true, std::sync::atomic::Ordering::SeqCst);
+        // What is live goes on for a while: only what would begin is refused.
+        track.append(out(" and more")).await.unwrap().durable().await.unwrap();
+        track.finish().await.unwrap();
+        while recorder.healthy().is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let id = recorder.new_session_id(Clock::system().now());
+        assert!(matches!(recorder.open(&permit("strict"), facts(&id)).await, Err(RecorderError::Log(_))));
+        assert!(matches!(recording.finish("done").await, Err(RecorderError::Log(_))));
+        assert_eq!(disk.closed_json(), "");
+        journal.refuse.store(false, std::sync::atomic::Ordering::SeqCst);
+        while recorder.healthy().is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert_eq!(disk.output("1"), b"shown and more");
+    let told = journal.told.lock().unwrap().clone();
+    assert!(told.iter().any(|one| one.starts_with("1/0 ")), "what was refused is told later: {told:?}");
 }
 
 #[test]
@@ -315,7 +353,44 @@ fn quick() -> RecorderSettings {
 }
 
 fn start(disk: &SimDisk, settings: RecorderSettings) -> Recorder {
-    Recorder::start_on(Arc::new(disk.clone()), StoreRoot::at(Path::new("/rec")), settings, Clock::system()).unwrap()
+    start_with(disk, settings, &Arc::new(SimJournal::default()))
+}
+
+fn start_with(disk: &SimDisk, settings: RecorderSettings, journal: &Arc<SimJournal>) -> Recorder {
+    let auditors = Recipients::of([disk.auditor.recipient()]).unwrap();
+    let (root, journal) = (StoreRoot::at(Path::new("/data")), Arc::clone(journal));
+    Recorder::start_on(Arc::new(disk.clone()), root, settings, auditors, journal, Clock::system()).unwrap()
+}
+
+/// A log that remembers what it was told, and refuses while it is told to.
+#[derive(Debug, Default)]
+struct SimJournal {
+    told: Mutex<Vec<String>>,
+    refuse: std::sync::atomic::AtomicBool,
+}
+
+impl SimJournal {
+    fn tell(&self, text: String) -> Result<(), LogFailure> {
+        if self.refuse.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(Arc::new(broken()));
+        }
+        self.told.lock().unwrap().push(text);
+        Ok(())
+    }
+}
+
+impl Journal for SimJournal {
+    fn segment_sealed(&self, _: &SessionId, channel: ChannelNumber, sealed: &Sealed) -> Result<(), LogFailure> {
+        self.tell(format!("{channel}/{} {}", sealed.segment, sealed.head))
+    }
+
+    fn heads(&self, heads: &[LiveHead]) -> Result<(), LogFailure> {
+        heads.iter().try_for_each(|head| self.tell(format!("{} is at {}", head.channel, head.sealed.head)))
+    }
+
+    fn session_ended(&self, _: &SessionId, end: &str, _: &str) -> Result<(), LogFailure> {
+        self.tell(format!("ended: {end}"))
+    }
 }
 
 async fn open(recorder: &Recorder, durability: &str) -> (Recording, Track) {
@@ -380,6 +455,7 @@ enum When {
 #[derive(Debug, Clone)]
 struct SimDisk {
     sim: Arc<(Mutex<Sim>, Condvar)>,
+    auditor: Identity,
 }
 
 #[derive(Debug)]
@@ -417,7 +493,7 @@ impl SimDisk {
             held: 0,
             violation: None,
         };
-        Self { sim: Arc::new((Mutex::new(sim), Condvar::new())) }
+        Self { sim: Arc::new((Mutex::new(sim), Condvar::new())), auditor: Identity::generate() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Sim> {
@@ -440,9 +516,9 @@ impl SimDisk {
         let sim = self.lock();
         let mut output = Vec::new();
         for (path, file) in &sim.files {
-            if path.parent().and_then(Path::file_name).is_some_and(|name| name == channel)
-                && let Ok(reader) = Reader::new(&file.bytes[..file.synced])
-            {
+            if path.parent().and_then(Path::file_name).is_some_and(|name| name == channel) {
+                let lines = self.lines(&sim, &file.bytes[..file.synced]);
+                let Ok(reader) = Reader::new(lines.as_slice()) else { continue };
                 for timed in reader {
                     if let Entry::Output { bytes, .. } = timed.unwrap().entry {
                         output.extend_from_slice(&bytes);
@@ -451,6 +527,24 @@ impl SimDisk {
             }
         }
         output
+    }
+
+    /// The lines in a segment, as far as it is good.
+    fn lines(&self, sim: &Sim, segment: &[u8]) -> Vec<u8> {
+        let envelope = sim.files.iter().find(|(path, _)| path.starts_with("/data/env")).unwrap().1;
+        let mut opener = Opener::new(Dek::from_envelope(&envelope.bytes, &[self.auditor.clone()]).unwrap());
+        let (mut scanner, mut input, mut lines, mut open) = (Scanner::new(), segment, Vec::new(), None);
+        while let Some(item) = scanner.read(&mut input).unwrap() {
+            match item {
+                Item::Header(header) => open = Some(opener.segment(&header).unwrap()),
+                Item::Record(record) => match open.as_mut().unwrap().record(&record, &mut lines).unwrap() {
+                    Opened::Data => {}
+                    Opened::End(end) => assert_ne!(end.reason, EndReason::Rolled),
+                },
+            }
+        }
+        assert!(matches!(scanner.finish(), Ok(ScanEnd::Complete | ScanEnd::Open | ScanEnd::Torn { .. })));
+        lines
     }
 
     fn closed_json(&self) -> String {
@@ -468,12 +562,12 @@ impl SimDisk {
             let shown: String = (0..=*last).map(line).collect();
             assert!(output.len() >= shown.len(), "shown, but lost: {shown}");
         }
-        for (path, file) in &self.lock().files {
-            let reader = Reader::new(file.bytes.as_slice());
-            let Ok(mut reader) = reader else { continue };
+        let sim = self.lock();
+        for (path, file) in sim.files.iter().filter(|(path, _)| path.extension().is_some_and(|name| name == "seg")) {
+            let lines = self.lines(&sim, &file.bytes);
+            let Ok(mut reader) = Reader::new(lines.as_slice()) else { continue };
             assert!(reader.by_ref().all(|event| event.is_ok()), "{} has a damaged line", path.display());
-            let torn = file.bytes.len() - usize::try_from(reader.valid_len()).unwrap();
-            assert_eq!(file.bytes[file.bytes.len() - torn..].iter().filter(|byte| **byte == b'\n').count(), 0);
+            assert_eq!(usize::try_from(reader.valid_len()).unwrap(), lines.len(), "half a line was sealed");
         }
     }
 }
@@ -520,6 +614,9 @@ impl Disk for SimDisk {
         let mut sim = self.lock();
         if sim.next().is_some() {
             return Err(broken());
+        }
+        if sim.space < bytes.len() {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
         sim.files.insert(path.to_owned(), SimFile { bytes: bytes.to_owned(), synced: bytes.len(), given_up: false });
         Ok(())

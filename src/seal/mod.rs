@@ -34,6 +34,7 @@
 
 mod cipher;
 mod context;
+mod envelope;
 mod error;
 mod header;
 mod keys;
@@ -45,6 +46,7 @@ mod sealer;
 mod tests;
 
 pub use context::ContextPool;
+pub use envelope::{ENVELOPE_BYTES_MAX, EnvelopeError, RECIPIENTS_MAX, Recipients};
 pub use error::{Altered, Fault, HeaderFault, OpenError, OpenFault, SealError};
 pub use header::{HEADER_BYTES, SegmentHeader, Stream};
 pub use keys::{CHANNEL_MAX, Dek, Ratchet, SEGMENT_MAX, SessionKeys};

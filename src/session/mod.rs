@@ -7,6 +7,7 @@
 //! permit, or with its recording. Every later channel asks for a permit of its own.
 
 mod channel;
+mod journal;
 mod refusal;
 mod registry;
 mod stranger;
@@ -32,6 +33,7 @@ use crate::relay::Notice;
 use crate::target::{self, Leg};
 use crate::vault::Vault;
 use crate::wire::Cut;
+pub use journal::AuditJournal;
 pub use refusal::Refusal;
 pub use registry::{EndCause, LiveSession, Registration, Sessions};
 use stranger::Budget;
@@ -426,7 +428,6 @@ impl Visit {
             error!(session = %id, error = %failure, "Cannot close a recording");
         }
         drop(registration);
-        self.bastion.note(AuditEvent::SessionEnd { session: id.clone(), cause: cause.to_string() }).await;
         let seconds = started.until(self.bastion.clock.now()).as_secs();
         info!(session = %id, user = %permit.user(), cause = %cause, seconds, "Session ended");
     }

@@ -1,15 +1,15 @@
 //! Finding and reading recordings. One that is broken is said to be, and does not hide the others.
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
 use super::recovery::Recovered;
-use super::{Closed, ClosedChannel, StoreError, StoreRoot, started};
-use crate::cast::{Ending, Header, Reader, Timed};
+use super::{Closed, ClosedChannel, Opening, StoreError, StoreRoot, started};
+use crate::auditor::Recipient;
 use crate::model::{
     ChannelClass, ChannelNumber, Destination, GrantId, RuleId, SessionId, TargetName, Timestamp, UserName,
 };
@@ -91,6 +91,8 @@ pub struct Summary {
     pub reason: Option<String>,
     /// Where the user came from.
     pub source: String,
+    /// For whom it is sealed.
+    pub auditors: Vec<Recipient>,
 }
 
 /// What a listing says of a channel.
@@ -98,35 +100,31 @@ pub struct Summary {
 pub struct ChannelSummary {
     /// Its number.
     pub number: ChannelNumber,
-    /// What it was for.
+    /// What it was for, once the session is closed.
     pub class: Option<ChannelClass>,
-    /// Whether it had a terminal.
-    pub pty: bool,
-    /// The command line of an exec channel.
-    pub command: Option<String>,
+    /// Whether it had a terminal, once the session is closed.
+    pub pty: Option<bool>,
 }
 
-/// A recording to read.
+/// A recording in the store: what can be told without a key.
 #[derive(Debug, Clone)]
 pub struct StoredRecording {
     /// What a listing says of it.
     pub summary: Summary,
     /// Its channels by number; 0 is the session's own facts.
     pub channels: Vec<StoredChannel>,
-    /// What could not be read of it, causes included. While a channel is being opened, that channel.
+    /// What could not be read of it, causes included.
     pub damage: Vec<String>,
     directory: PathBuf,
     /// Why `closed.json` or `recovered.json` cannot be read.
     ending_damage: Option<String>,
 }
 
-/// One channel of a recording.
+/// One channel of a recording in the store.
 #[derive(Debug, Clone)]
 pub struct StoredChannel {
     /// Its number.
     pub number: ChannelNumber,
-    /// The header of its first segment.
-    pub header: Header,
     /// Its segments, in order.
     pub segments: Vec<PathBuf>,
     /// What was counted, if the session was closed.
@@ -164,6 +162,11 @@ impl Catalog {
         listed
     }
 
+    /// Where they are.
+    pub fn root(&self) -> &StoreRoot {
+        &self.root
+    }
+
     /// One recording.
     ///
     /// # Errors
@@ -179,62 +182,6 @@ impl Catalog {
         }
         read(session, &path).map_err(|(_, error)| error)
     }
-}
-
-impl StoredChannel {
-    /// Its entries over all segments; times are since the session opened.
-    pub fn events(&self) -> Events {
-        Events { segments: self.segments.clone().into_iter(), reading: None, torn: None }
-    }
-}
-
-/// The entries of a channel, read as they are asked for. An error is about one line or one segment, and reading
-/// goes on after it.
-#[derive(Debug)]
-pub struct Events {
-    segments: std::vec::IntoIter<PathBuf>,
-    reading: Option<(PathBuf, Reader<BufReader<File>>)>,
-    torn: Option<(PathBuf, u64)>,
-}
-
-impl Events {
-    /// The segment, of those read so far, that ends in a torn line, and the length of what is good in it.
-    pub fn torn(&self) -> Option<(&Path, u64)> {
-        self.torn.as_ref().map(|(path, valid_len)| (path.as_path(), *valid_len))
-    }
-}
-
-impl Iterator for Events {
-    type Item = Result<Timed, StoreError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some((path, reader)) = &mut self.reading {
-                match reader.next() {
-                    Some(Ok(timed)) => return Some(Ok(timed)),
-                    Some(Err(source)) => return Some(Err(StoreError::Segment { path: path.clone(), source })),
-                    None => {
-                        if let Ending::Torn { valid_len } = reader.ending() {
-                            self.torn = Some((path.clone(), valid_len));
-                        }
-                        self.reading = None;
-                    }
-                }
-            }
-            let path = self.segments.next()?;
-            match open_segment(&path) {
-                Ok(reader) => self.reading = Some((path, reader)),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-}
-
-/// A segment, its header read.
-pub(super) fn open_segment(path: &Path) -> Result<Reader<BufReader<File>>, StoreError> {
-    let file = File::open(path).map_err(|source| StoreError::Read { path: path.to_owned(), source })?;
-    Reader::new(BufReader::with_capacity(64 * 1024, file))
-        .map_err(|source| StoreError::Segment { path: path.to_owned(), source })
 }
 
 type Found = Result<(SessionId, PathBuf), (PathBuf, StoreError)>;
@@ -304,7 +251,7 @@ pub(super) fn channels(session: &Path) -> Result<Vec<(ChannelNumber, Vec<PathBuf
         let Some(number) = name.parse().ok().filter(|number: &u32| number.to_string() == name) else { continue };
         let directory = session.join(&name);
         let segments = entries(&directory)?.into_iter().filter(|name| {
-            name.strip_suffix(".cast").is_some_and(|stem| stem.len() >= 6 && stem.parse::<u32>().is_ok())
+            name.strip_suffix(".seg").is_some_and(|stem| stem.len() >= 6 && stem.parse::<u32>().is_ok())
         });
         found.push((ChannelNumber(number), segments.map(|name| directory.join(name)).collect()));
     }
@@ -329,38 +276,26 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, S
 fn read(session: &SessionId, path: &Path) -> Result<StoredRecording, (PathBuf, StoreError)> {
     let here = |error| (path.to_owned(), error);
     let mut damage = Vec::new();
+    let opened = path.join("opened.json");
+    let opening: Opening = read_json(&opened).map_err(here)?.ok_or_else(|| {
+        here(StoreError::Damaged {
+            path: path.to_owned(),
+            why: String::from("the bastion stopped before the session began"),
+        })
+    })?;
+    if opening.session != *session {
+        return Err(here(StoreError::Damaged { path: opened, why: String::from("it is of another session") }));
+    }
     let closed: Option<Closed> = read_or_note(&path.join("closed.json"), &mut damage);
     let recovered: Option<Recovered> = read_or_note(&path.join("recovered.json"), &mut damage);
     let ending_damage = damage.first().cloned();
-    let mut note = |error: StoreError| damage.push(chain(&error));
     let mut stored = Vec::new();
     let mut bytes = 0_u64;
     for (number, segments) in channels(path).map_err(here)? {
         bytes = segments.iter().fold(bytes, |sum, segment| sum.saturating_add(file_len(segment)));
-        let first = segments.first().ok_or_else(|| StoreError::Damaged {
-            path: path.join(number.to_string()),
-            why: String::from("the channel has no segment"),
-        });
-        let header = first.and_then(|first| open_segment(first)).map(|reader| reader.header().clone());
-        let header = match header {
-            Ok(header) if header.doorward.session == *session && header.doorward.channel == number => header,
-            Ok(_) => {
-                let why = String::from("it is of another session or channel");
-                note(StoreError::Damaged { path: path.join(number.to_string()), why });
-                continue;
-            }
-            Err(error) => {
-                note(error);
-                continue;
-            }
-        };
         let closed = closed.as_ref().and_then(|closed| closed.channels.iter().find(|one| one.number == number));
-        stored.push(StoredChannel { number, header, segments, closed: closed.cloned() });
+        stored.push(StoredChannel { number, segments, closed: closed.cloned() });
     }
-    let Some(facts) = stored.first().map(|first| first.header.doorward.clone()) else {
-        let why = damage.pop().unwrap_or_else(|| String::from("the bastion stopped before the session began"));
-        return Err(here(StoreError::Damaged { path: path.to_owned(), why }));
-    };
     let channels = stored.iter().filter(|channel| channel.number.0 != 0).map(summary_of).collect();
     let (end, duration_ms) = match (closed, recovered) {
         (Some(closed), _) => (End::Closed { reason: closed.end }, Some(closed.duration_ms)),
@@ -369,25 +304,30 @@ fn read(session: &SessionId, path: &Path) -> Result<StoredRecording, (PathBuf, S
     };
     let summary = Summary {
         session: session.clone(),
-        user: facts.user,
-        destination: Destination { account: facts.account, target: facts.target },
-        started: started(session).unwrap_or(Timestamp::from_millis(0)),
+        user: opening.user,
+        destination: opening.destination,
+        started: opening.started,
         duration: duration_ms.map(Duration::from_millis),
         end,
         bytes,
         channels,
-        rule: facts.rule,
-        policy: facts.policy,
-        grant: facts.grant,
-        reason: facts.reason,
-        source: facts.source,
+        rule: opening.rule,
+        policy: opening.policy,
+        grant: opening.grant,
+        reason: opening.reason,
+        source: opening.source,
+        auditors: opening.auditors,
     };
     Ok(StoredRecording { summary, channels: stored, damage, directory: path.to_owned(), ending_damage })
 }
 
 fn summary_of(channel: &StoredChannel) -> ChannelSummary {
-    let Header { command, doorward, .. } = &channel.header;
-    ChannelSummary { number: channel.number, class: doorward.class, pty: doorward.pty, command: command.clone() }
+    let closed = channel.closed.as_ref();
+    ChannelSummary {
+        number: channel.number,
+        class: closed.and_then(|closed| closed.class),
+        pty: closed.map(|closed| closed.pty),
+    }
 }
 
 fn read_or_note<T: DeserializeOwned>(path: &Path, damage: &mut Vec<String>) -> Option<T> {

@@ -1,24 +1,31 @@
-//! Recordings on disk: segments, closing, recovery, reading.
+//! Recordings on disk: sealed segments, closing, recovery, reading.
 //!
 //! ```text
 //! rec/2026/11/21/<session>/          directories 0700, files 0600
-//!     0/000000.cast                  channel 0: the session's own facts
-//!     1/000000.cast 000001.cast ...  one stream per channel; append only, never truncated or rewritten
+//!     opened.json                    written once, before anything else: who, where to, by which right
+//!     0/000000.seg                   channel 0: the session's own facts
+//!     1/000000.seg 000001.seg ...    one stream per channel; append only, never truncated or rewritten
 //!     closed.json                    written once, when the session has ended
 //!     recovered.json                 written once, by the start after a crash that left it open
+//! env/<session>.age                  the session's secret, sealed for its auditors
 //! ```
 //!
-//! A line is on disk when the sync that covers it has returned; until then its bytes may be missing or torn. So
-//! what is on disk is complete lines and at most one torn line at the end of a channel's last segment.
+//! What was recorded is in the segments, in the form of [`seal`](crate::seal), and nowhere else: names, sizes and
+//! times can be read by who reads this directory, but no byte that was typed or shown.
 //!
-//! An attacker who can write here can delete or change recordings, and can make new ones. He gets nothing run
-//! and nothing beyond this directory: ids, channel and segment numbers are parsed, never pasted into a path.
+//! A record is on disk when the sync that covers it has returned; until then its bytes may be missing or torn. So
+//! what is on disk is complete records and at most one torn record at the end of a channel's last segment.
+//!
+//! An attacker who can write here can delete or change recordings, and can make new ones; the log tells. He gets
+//! nothing run and nothing beyond this directory: ids, channel and segment numbers are parsed, never pasted into a
+//! path.
 
 mod catalog;
+mod plain;
 mod recovery;
 mod segment;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -27,34 +34,49 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+use crate::auditor::Recipient;
 use crate::cast::ReadError;
 use crate::durable;
-use crate::model::{ChannelClass, ChannelNumber, Exit, SessionId, Timestamp};
+use crate::model::{ChannelClass, ChannelNumber, Destination, Exit, GrantId, RuleId, SessionId, Timestamp, UserName};
+use crate::seal::{Altered, EnvelopeError, OpenError, SealError};
 
-pub use catalog::{Catalog, ChannelSummary, End, Events, Filter, Listed, StoredChannel, StoredRecording, Summary};
-pub use recovery::{RecoveryReport, recover};
-pub use segment::ChannelWriter;
+pub use catalog::{Catalog, ChannelSummary, End, Filter, Listed, StoredRecording, Summary};
+pub use plain::{Events, PlainChannel, PlainRecording};
+pub use recovery::{Recovery, RecoveryReport, recover};
+pub use segment::{Buffers, ChannelWriter, Sealing};
 
 /// The version of the layout, in every file that this module writes as JSON.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
-/// The directory `rec/` of a state directory.
+/// The recordings of a state directory.
 #[derive(Debug, Clone)]
 pub struct StoreRoot {
-    directory: PathBuf,
+    recordings: PathBuf,
+    envelopes: PathBuf,
 }
 
 impl StoreRoot {
-    /// The store in `directory`, which need not exist yet.
-    pub fn at(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+    /// The store in a state directory; what it needs there need not exist yet.
+    pub fn at(state_directory: &Path) -> Self {
+        Self { recordings: state_directory.join("rec"), envelopes: state_directory.join("env") }
     }
 
-    /// The directory.
+    /// The directory of the recordings.
     pub fn directory(&self) -> &Path {
-        &self.directory
+        &self.recordings
+    }
+
+    /// The directory of the envelopes.
+    pub fn envelopes(&self) -> &Path {
+        &self.envelopes
+    }
+
+    /// Where a session's envelope is.
+    pub fn envelope(&self, session: &SessionId) -> PathBuf {
+        self.envelopes.join(format!("{session}.age"))
     }
 
     /// Where a session's recording is: by the day, in UTC, on which its id was made.
@@ -62,7 +84,7 @@ impl StoreRoot {
     /// `None` if the id has the form of one and is none.
     pub fn session_directory(&self, session: &SessionId) -> Option<PathBuf> {
         let (year, month, day) = started(session)?.date();
-        Some(self.directory.join(format!("{year:04}/{month:02}/{day:02}")).join(session.as_str()))
+        Some(self.recordings.join(format!("{year:04}/{month:02}/{day:02}")).join(session.as_str()))
     }
 
     /// Creates a session's directory. It is durable once `sync_session` has returned.
@@ -95,6 +117,70 @@ fn started(session: &SessionId) -> Option<Timestamp> {
     Some(Timestamp::from_millis(i64::try_from(id.timestamp_ms()).ok()?))
 }
 
+/// The content of `opened.json`: what is known of a session before its first byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The layout's version.
+    pub format: u32,
+    /// The session.
+    pub session: SessionId,
+    /// The user.
+    pub user: UserName,
+    /// Where to.
+    pub destination: Destination,
+    /// Where the target was found.
+    pub target_address: String,
+    /// The rule that allowed it.
+    pub rule: RuleId,
+    /// The hash of the policy set of then.
+    pub policy: String,
+    /// The grant, where the rule requires one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// The grant's reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where the user came from.
+    pub source: String,
+    /// The key that proved who they are.
+    pub key_fingerprint: String,
+    /// When.
+    pub started: Timestamp,
+    /// For whom it is sealed.
+    pub auditors: Vec<Recipient>,
+}
+
+impl Opening {
+    /// The layout's present version.
+    pub const FORMAT: u32 = FORMAT;
+
+    /// The file's content.
+    pub fn to_json(&self) -> Vec<u8> {
+        json(self)
+    }
+}
+
+/// What the log says of a session that begins: what its files hash to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpeningProof {
+    /// SHA-256 of `opened.json`, in hex.
+    pub opened: String,
+    /// SHA-256 of the envelope, in hex.
+    pub envelope: String,
+    /// The digest of whom it is sealed for, which stands in each segment's header, in hex.
+    pub recipients: String,
+}
+
+/// SHA-256 in lower-case hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(digest(&SHA256, bytes).as_ref())
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What went over one direction of a channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
@@ -113,10 +199,17 @@ pub struct ClosedChannel {
     /// What it was for; none for channel 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<ChannelClass>,
+    /// Whether it had a terminal.
+    #[serde(default)]
+    pub pty: bool,
     /// How many segments it has.
     pub segments: u32,
     /// How many bytes they have.
     pub bytes: u64,
+    /// How many records of data the last segment has.
+    pub records: u64,
+    /// The chain's last head, in hex.
+    pub head: String,
     /// Input that was recorded.
     pub stdin: Counted,
     /// Standard output.
@@ -129,6 +222,26 @@ pub struct ClosedChannel {
     /// Why the recording of this channel stopped, if it failed. What was shown until then is in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+}
+
+impl ClosedChannel {
+    /// A channel that has just been opened, with one segment.
+    pub(crate) fn new(number: ChannelNumber, class: Option<ChannelClass>, pty: bool) -> Self {
+        Self {
+            number,
+            class,
+            pty,
+            segments: 1,
+            bytes: 0,
+            records: 0,
+            head: String::new(),
+            stdin: Counted::default(),
+            stdout: Counted::default(),
+            stderr: Counted::default(),
+            exit: None,
+            failure: None,
+        }
+    }
 }
 
 /// The content of `closed.json`.
@@ -160,13 +273,18 @@ impl Closed {
         Self { format: FORMAT, session, end, ended, duration_ms, channels }
     }
 
+    /// The file's content.
+    pub fn to_json(&self) -> Vec<u8> {
+        json(self)
+    }
+
     /// Writes `closed.json` into a session's directory; durable on return.
     ///
     /// # Errors
     /// `Write`; the next start then closes the recording as interrupted.
     pub fn write(&self, disk: &Arc<dyn Disk>, directory: &Path) -> Result<(), StoreError> {
         let path = directory.join("closed.json");
-        disk.create_whole(&path, &json(self)).map_err(|source| StoreError::Write { path, source })
+        disk.create_whole(&path, &self.to_json()).map_err(|source| StoreError::Write { path, source })
     }
 }
 
@@ -213,6 +331,34 @@ pub enum StoreError {
         /// Why.
         source: ReadError,
     },
+    /// The next record cannot be sealed.
+    Seal {
+        /// Of which segment.
+        path: PathBuf,
+        /// Why.
+        source: SealError,
+    },
+    /// A segment is not what was sealed.
+    Altered {
+        /// Which.
+        path: PathBuf,
+        /// Where, and what is wrong.
+        source: Altered,
+    },
+    /// A record does not open.
+    Sealed {
+        /// Of which segment.
+        path: PathBuf,
+        /// Which record, and why.
+        source: OpenError,
+    },
+    /// The session's secret cannot be had.
+    Envelope {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: EnvelopeError,
+    },
     /// A file is not what this module writes.
     Damaged {
         /// Which.
@@ -229,7 +375,13 @@ impl StoreError {
             Self::Create { source, .. } | Self::Write { source, .. } | Self::Read { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound)
             }
-            Self::NotFound { .. } | Self::Segment { .. } | Self::Damaged { .. } => true,
+            Self::Seal { .. } => false,
+            Self::NotFound { .. }
+            | Self::Segment { .. }
+            | Self::Altered { .. }
+            | Self::Sealed { .. }
+            | Self::Envelope { .. }
+            | Self::Damaged { .. } => true,
         }
     }
 }
@@ -242,6 +394,10 @@ impl fmt::Display for StoreError {
             Self::Write { path, .. } => write!(f, "cannot write `{}`", path.display()),
             Self::Read { path, .. } => write!(f, "cannot read `{}`", path.display()),
             Self::Segment { path, .. } => write!(f, "segment `{}` is damaged", path.display()),
+            Self::Seal { path, .. } => write!(f, "cannot seal the next record of `{}`", path.display()),
+            Self::Altered { path, .. } => write!(f, "segment `{}` is not what was recorded", path.display()),
+            Self::Sealed { path, .. } => write!(f, "segment `{}` cannot be opened", path.display()),
+            Self::Envelope { path, .. } => write!(f, "cannot open the envelope `{}`", path.display()),
             Self::Damaged { path, why } => write!(f, "`{}` is damaged: {why}", path.display()),
         }
     }
@@ -252,6 +408,10 @@ impl std::error::Error for StoreError {
         match self {
             Self::Create { source, .. } | Self::Write { source, .. } | Self::Read { source, .. } => Some(source),
             Self::Segment { source, .. } => Some(source),
+            Self::Seal { source, .. } => Some(source),
+            Self::Altered { source, .. } => Some(source),
+            Self::Sealed { source, .. } => Some(source),
+            Self::Envelope { source, .. } => Some(source),
             Self::NotFound { .. } | Self::Damaged { .. } => None,
         }
     }

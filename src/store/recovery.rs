@@ -1,17 +1,21 @@
 //! Closing what a crash left open.
 //!
-//! Segments are not touched: a torn line stays where it is, and `recovered.json` says how much before it is
-//! good. Nothing secret is needed. A second run finds `recovered.json` and does nothing.
+//! Segments are not touched: a torn record stays where it is, and `recovered.json` says how much before it is good
+//! and what stands after it. Nothing secret is needed. A second run finds `recovered.json` and does nothing.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{chain, channels, open_segment, read_json, sessions};
-use super::{Closed, Disk, FORMAT, StoreError, StoreRoot, json};
+use super::catalog::{chain, channels, read_json, sessions};
+use super::{Closed, Disk, FORMAT, StoreError, StoreRoot, hex, json, sha256_hex, started};
 use crate::durable;
 use crate::model::{ChannelNumber, SessionId, Timestamp};
+use crate::seal::{Head, Item, Scanner};
 
 /// The content of `recovered.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +28,7 @@ pub(super) struct Recovered {
     pub(super) end: String,
     /// When the start after the crash found it.
     pub(super) recovered: Timestamp,
-    /// The time of its last event, in milliseconds since it opened.
+    /// From its opening to the last write, in milliseconds of the wall clock.
     pub(super) duration_ms: u64,
     /// Its channels, by number.
     pub(super) channels: Vec<RecoveredChannel>,
@@ -39,11 +43,26 @@ pub(super) struct RecoveredChannel {
     pub(super) segments: u32,
     /// How many bytes its last segment has.
     pub(super) len: u64,
-    /// How many of them, from the start, are good lines.
+    /// How many of them, from the start, are good records.
     pub(super) valid_len: u64,
-    /// What is wrong with the rest, where it is more than a torn line.
+    /// How many records that are.
+    pub(super) records: u64,
+    /// The chain's head after them, in hex.
+    pub(super) head: String,
+    /// SHA-256 of what stands after them, in hex.
+    pub(super) tail_sha256: String,
+    /// What is wrong with the rest, where it is more than a torn record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) damage: Option<String>,
+}
+
+/// A recording that is being closed as interrupted.
+#[derive(Debug)]
+pub struct Recovery<'a> {
+    /// The session.
+    pub session: &'a SessionId,
+    /// SHA-256 of the `recovered.json` that will be written, in hex.
+    pub recovered: String,
 }
 
 /// What a recovery did.
@@ -57,11 +76,19 @@ pub struct RecoveryReport {
 
 /// Closes each recording that is neither closed nor recovered as interrupted. `now` is noted.
 ///
+/// `log` is told of each before its file is written, so that no recording is closed without a trace in the log; if
+/// it says `false`, the recording stays open for the next start.
+///
 /// The caller holds the state directory's lock, and no session is live.
-pub fn recover(root: &StoreRoot, disk: &Arc<dyn Disk>, now: Timestamp) -> RecoveryReport {
+pub fn recover(
+    root: &StoreRoot,
+    disk: &Arc<dyn Disk>,
+    now: Timestamp,
+    mut log: impl FnMut(Recovery<'_>) -> bool,
+) -> RecoveryReport {
     let mut report = RecoveryReport::default();
     for found in sessions(root, None) {
-        let outcome = found.and_then(|(session, path)| match recover_session(disk, &session, &path, now) {
+        let outcome = found.and_then(|(session, path)| match recover_session(disk, &session, &path, now, &mut log) {
             Ok(recovered) => Ok(recovered.then_some(session)),
             Err(error) => Err((path, error)),
         });
@@ -73,7 +100,13 @@ pub fn recover(root: &StoreRoot, disk: &Arc<dyn Disk>, now: Timestamp) -> Recove
     report
 }
 
-fn recover_session(disk: &Arc<dyn Disk>, session: &SessionId, path: &Path, now: Timestamp) -> Result<bool, StoreError> {
+fn recover_session(
+    disk: &Arc<dyn Disk>,
+    session: &SessionId,
+    path: &Path,
+    now: Timestamp,
+    log: &mut impl FnMut(Recovery<'_>) -> bool,
+) -> Result<bool, StoreError> {
     // Both files appear whole or not at all. One that does not parse was damaged later: it is left as evidence,
     // and closing the recording anew over it would hide that.
     if read_json::<Closed>(&path.join("closed.json"))?.is_some() {
@@ -91,40 +124,87 @@ fn recover_session(disk: &Arc<dyn Disk>, session: &SessionId, path: &Path, now: 
         duration_ms: 0,
         channels: Vec::new(),
     };
+    let mut last_write = started(session).unwrap_or(now);
     for (number, segments) in channels(path)? {
-        let (channel, last_ms) = scan(number, &segments);
-        recovered.duration_ms = recovered.duration_ms.max(last_ms);
-        recovered.channels.push(channel);
+        last_write = segments.last().and_then(|last| written(last)).map_or(last_write, |at| at.max(last_write));
+        recovered.channels.push(recovered_channel(number, &segments));
     }
-    disk.create_whole(&file, &json(&recovered)).map_err(|source| StoreError::Write { path: file.clone(), source })?;
+    let opened = started(session).unwrap_or(now);
+    recovered.duration_ms = u64::try_from(opened.until(last_write).as_millis()).unwrap_or(u64::MAX);
+    let bytes = json(&recovered);
+    if !log(Recovery { session, recovered: sha256_hex(&bytes) }) {
+        return Ok(false);
+    }
+    disk.create_whole(&file, &bytes).map_err(|source| StoreError::Write { path: file.clone(), source })?;
     // The crash may have come between making the directory and syncing its parent.
     durable::sync_parent(path).map_err(|source| StoreError::Write { path: path.to_owned(), source })?;
     Ok(true)
 }
 
+/// When a file was written last.
+fn written(path: &Path) -> Option<Timestamp> {
+    let modified = std::fs::metadata(path).ok()?.modified().ok()?;
+    let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_millis(i64::try_from(since.as_millis()).ok()?))
+}
+
 /// Reads the last segment of a channel to its end.
-fn scan(number: ChannelNumber, segments: &[PathBuf]) -> (RecoveredChannel, u64) {
-    let count = u32::try_from(segments.len()).unwrap_or(u32::MAX);
-    let mut channel = RecoveredChannel { number, segments: count, len: 0, valid_len: 0, damage: None };
-    let mut last_ms = 0;
-    let Some((last, before)) = segments.split_last() else { return (channel, last_ms) };
-    channel.len = std::fs::metadata(last).map_or(0, |metadata| metadata.len());
-    match open_segment(last) {
-        Ok(mut reader) => {
-            last_ms = reader.header().doorward.t0;
-            for event in reader.by_ref() {
-                match event {
-                    Ok(timed) => last_ms = last_ms.max(u64::try_from(timed.at.as_millis()).unwrap_or(u64::MAX)),
-                    Err(error) => channel.damage = channel.damage.or_else(|| Some(chain(&error))),
-                }
-            }
-            channel.valid_len = reader.valid_len();
+fn recovered_channel(number: ChannelNumber, segments: &[PathBuf]) -> RecoveredChannel {
+    let mut channel = RecoveredChannel {
+        number,
+        segments: u32::try_from(segments.len()).unwrap_or(u32::MAX),
+        len: 0,
+        valid_len: 0,
+        records: 0,
+        head: Head::NONE.to_string(),
+        tail_sha256: sha256_hex(&[]),
+        damage: None,
+    };
+    if let Some(last) = segments.last()
+        && let Err(error) = scan(last, &mut channel)
+    {
+        channel.damage = Some(format!("cannot read `{}`: {error}", last.display()));
+    }
+    channel
+}
+
+fn scan(path: &Path, channel: &mut RecoveredChannel) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut scanner = Scanner::new();
+    let mut chunk = vec![0; 64 * 1024];
+    let mut altered = None;
+    loop {
+        let len = file.read(&mut chunk)?;
+        channel.len = channel.len.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+        let mut input = chunk.get(..len).unwrap_or_default();
+        if input.is_empty() {
+            break;
         }
-        Err(error) => {
-            // The crash came before the header of a new segment was on disk.
-            channel.damage = Some(chain(&error));
-            last_ms = scan(number, before).1;
+        while altered.is_none() && !input.is_empty() {
+            match scanner.read(&mut input) {
+                Ok(Some(Item::Header(_) | Item::Record(_)) | None) => {}
+                Err(error) => altered = Some(error),
+            }
         }
     }
-    (channel, last_ms)
+    channel.valid_len = scanner.valid_len();
+    channel.records = scanner.records();
+    channel.head = scanner.head().to_string();
+    channel.damage = altered.map(|error| chain(&error));
+    channel.tail_sha256 = tail_sha256(path, channel.valid_len)?;
+    Ok(())
+}
+
+/// SHA-256 of what stands in a file from `from` on, in hex.
+pub(super) fn tail_sha256(path: &Path, from: u64) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
+    let mut hash = Context::new(&SHA256);
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(hex(hash.finish().as_ref())),
+            len => hash.update(chunk.get(..len).unwrap_or_default()),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! One channel's segments while they are written.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,22 +8,64 @@ use std::time::Duration;
 
 use super::{ClosedChannel, Counted, Disk, SegmentFile, StoreError};
 use crate::cast::{Direction, Entry, Header, Writer};
+use crate::seal::{ContextPool, EndReason, Ratchet, Sealed, Sealer, Source};
 
 /// A segment of so many bytes is followed by a new one.
-const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Writes the segments of one channel. Calls block; after an error only `closed` may be called.
+/// So long after its first entry a segment is followed by a new one.
+const SEGMENT_AGE: Duration = Duration::from_secs(300);
+
+/// A channel without entries for so long gives its compressor back.
+const FRAME_IDLE: Duration = Duration::from_secs(5);
+
+/// What a thread lends to whoever writes: lines on their way to be sealed, and what they are sealed to.
+#[derive(Default)]
+pub struct Buffers {
+    /// Plaintext; it never reaches a file.
+    pub lines: Vec<u8>,
+    /// Records.
+    pub sealed: Vec<u8>,
+}
+
+impl fmt::Debug for Buffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffers({} bytes of lines, {} sealed)", self.lines.len(), self.sealed.len())
+    }
+}
+
+/// What the segments of a channel are sealed with.
+#[derive(Debug)]
+pub struct Sealing {
+    /// What stands in every header.
+    pub source: Source,
+    /// The channel's keys.
+    pub ratchet: Ratchet,
+    /// Compressors.
+    pub contexts: Arc<ContextPool>,
+}
+
+/// Writes the segments of one channel. Calls block; after an error only `closed` and `durable` may be called.
+///
+/// Bytes that were sealed are written as they are or not at all: whoever has them after a write that was cut short
+/// completes the same ones.
 #[derive(Debug)]
 pub struct ChannelWriter {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     header: Header,
     lines: Writer,
+    sealer: Sealer,
     path: PathBuf,
     file: Option<Box<dyn SegmentFile>>,
-    segment_bytes: u64,
     /// Whether the segment has bytes that no sync has covered.
     dirty: bool,
+    /// When the segment's first entry came, since the session opened.
+    first_at: Option<Duration>,
+    /// When the last line came, of whichever segment.
+    last_at: Duration,
+    /// How far the segment is on disk.
+    durable: Sealed,
     closed: ClosedChannel,
 }
 
@@ -30,42 +73,49 @@ impl ChannelWriter {
     /// Creates the channel's directory in `session` and its first segment; durable on return, with its header
     /// and `first`.
     ///
-    /// `buffer` is lent for the lines.
-    ///
     /// # Errors
-    /// `Create` or `Write`.
+    /// `Create`, `Write` or `Seal`.
     pub fn create(
         disk: Arc<dyn Disk>,
         session: &Path,
         header: Header,
+        sealing: Sealing,
         first: Option<(Duration, Entry)>,
-        buffer: &mut Vec<u8>,
+        buffers: &mut Buffers,
     ) -> Result<Self, StoreError> {
         let number = header.doorward.channel;
         let directory = session.join(number.to_string());
         disk.create_directory(&directory).map_err(|source| StoreError::Create { path: directory.clone(), source })?;
         let path = segment_path(&directory, 0);
         let file = disk.create_segment(&path).map_err(|source| StoreError::Create { path: path.clone(), source })?;
-        buffer.clear();
-        let lines = Writer::new(&header, buffer);
-        let closed = ClosedChannel {
-            number,
-            class: header.doorward.class,
-            segments: 1,
-            bytes: 0,
-            stdin: Counted::default(),
-            stdout: Counted::default(),
-            stderr: Counted::default(),
-            exit: None,
-            failure: None,
+        let Sealing { source, ratchet, contexts } = sealing;
+        buffers.sealed.clear();
+        let sealer = Sealer::start(source, ratchet, header.doorward.t0, contexts, &mut buffers.sealed)
+            .map_err(|source| StoreError::Seal { path: path.clone(), source })?;
+        buffers.lines.clear();
+        let lines = Writer::new(&header, &mut buffers.lines);
+        let durable = *sealer.sealed();
+        let closed = ClosedChannel::new(number, header.doorward.class, header.doorward.pty);
+        let mut writer = Self {
+            last_at: Duration::from_millis(header.doorward.t0),
+            disk,
+            directory,
+            header,
+            lines,
+            sealer,
+            path,
+            file: Some(file),
+            dirty: false,
+            first_at: None,
+            durable,
+            closed,
         };
-        let mut writer =
-            Self { disk, directory, header, lines, path, file: Some(file), segment_bytes: 0, dirty: false, closed };
         if let Some((at, entry)) = first {
-            writer.encode(at, &entry, buffer);
+            writer.encode(at, &entry, &mut buffers.lines);
         }
-        writer.append(&mut buffer.as_slice())?;
-        buffer.clear();
+        writer.seal(buffers)?;
+        writer.append(&mut buffers.sealed.as_slice())?;
+        buffers.sealed.clear();
         // Everything is made before anything is synced: the first sync then carries most of it.
         writer.sync()?;
         for directory in [&writer.directory, session] {
@@ -77,9 +127,11 @@ impl ChannelWriter {
         Ok(writer)
     }
 
-    /// Appends the lines of one entry to `buffer`, and counts it.
-    pub fn encode(&mut self, at: Duration, entry: &Entry, buffer: &mut Vec<u8>) {
-        self.lines.write(at, entry, buffer);
+    /// Appends the lines of one entry to `lines`, and counts it.
+    pub fn encode(&mut self, at: Duration, entry: &Entry, lines: &mut Vec<u8>) {
+        self.lines.write(at, entry, lines);
+        self.first_at.get_or_insert(at);
+        self.last_at = at;
         if let Some((direction, len)) = entry.bytes() {
             let counted = self.counted(direction);
             counted.bytes = counted.bytes.saturating_add(len.try_into().unwrap_or(u64::MAX));
@@ -109,7 +161,21 @@ impl ChannelWriter {
         }
     }
 
-    /// Writes complete lines. `bytes` moves on as they are taken, so that after an error it is what is left,
+    /// Moves the lines of `buffers` into records, appended to what is sealed there.
+    ///
+    /// # Errors
+    /// `Seal`; the lines are gone all the same.
+    pub fn seal(&mut self, buffers: &mut Buffers) -> Result<(), StoreError> {
+        let sealed = self.sealer.record(&buffers.lines, &mut buffers.sealed);
+        buffers.lines.clear();
+        sealed.map_err(|source| self.seal_error(source))
+    }
+
+    fn seal_error(&self, source: crate::seal::SealError) -> StoreError {
+        StoreError::Seal { path: self.path.clone(), source }
+    }
+
+    /// Writes sealed bytes. `bytes` moves on as they are taken, so that after an error it is what is left,
     /// and the call can be repeated with it.
     ///
     /// # Errors
@@ -124,40 +190,75 @@ impl ChannelWriter {
             };
             let taken = taken.map_err(|source| StoreError::Write { path: self.path.clone(), source })?;
             *bytes = bytes.get(taken..).unwrap_or_default();
-            let taken = u64::try_from(taken).unwrap_or(u64::MAX);
-            self.segment_bytes = self.segment_bytes.saturating_add(taken);
-            self.closed.bytes = self.closed.bytes.saturating_add(taken);
+            self.closed.bytes = self.closed.bytes.saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
         }
         Ok(())
     }
 
-    /// Makes all that was appended durable.
+    /// Makes all that was appended durable. All that was sealed must have been appended.
     ///
     /// # Errors
     /// `Write`; the file is given up then, and nothing is appended or synced after it.
     pub fn sync(&mut self) -> Result<(), StoreError> {
-        if !self.dirty {
-            return Ok(());
+        if self.dirty {
+            let synced = self.file.as_mut().ok_or_else(no_file).and_then(|file| file.sync());
+            self.dirty = false;
+            synced.map_err(|source| {
+                self.file = None;
+                StoreError::Write { path: self.path.clone(), source }
+            })?;
         }
-        let synced = self.file.as_mut().ok_or_else(no_file).and_then(|file| file.sync());
-        self.dirty = false;
-        synced.map_err(|source| {
-            self.file = None;
-            StoreError::Write { path: self.path.clone(), source }
-        })
+        self.durable = *self.sealer.sealed();
+        Ok(())
+    }
+
+    /// How far the present segment is on disk.
+    pub fn durable(&self) -> &Sealed {
+        &self.durable
     }
 
     /// Whether the next lines belong in a new segment.
-    pub fn is_full(&self) -> bool {
-        self.segment_bytes >= SEGMENT_BYTES
+    pub fn is_full(&self, now: Duration) -> bool {
+        self.sealer.sealed().bytes >= SEGMENT_BYTES || self.is_old(now)
     }
 
-    /// Starts the next segment. The caller has synced this one. The new one is durable with the next `sync`, its
-    /// directory entry on return.
+    fn is_old(&self, now: Duration) -> bool {
+        self.first_at.is_some_and(|first| now.saturating_sub(first) >= SEGMENT_AGE)
+    }
+
+    /// When there is next something to do although nothing is recorded: [`idle`](Self::idle), or a new segment.
+    pub fn care_at(&self) -> Option<Duration> {
+        let segment = self.first_at.map(|first| first.saturating_add(SEGMENT_AGE));
+        let idle = self.sealer.has_frame().then(|| self.last_at.saturating_add(FRAME_IDLE));
+        segment.into_iter().chain(idle).min()
+    }
+
+    /// Gives the compressor of a channel back that has been idle; appends what that takes to `buffers.sealed`.
     ///
     /// # Errors
-    /// `Create` or `Write`.
-    pub fn roll(&mut self) -> Result<(), StoreError> {
+    /// `Seal`.
+    pub fn idle(&mut self, now: Duration, buffers: &mut Buffers) -> Result<(), StoreError> {
+        if now.saturating_sub(self.last_at) >= FRAME_IDLE && self.sealer.has_frame() {
+            self.sealer.end_frame(&mut buffers.sealed).map_err(|source| self.seal_error(source))?;
+        }
+        Ok(())
+    }
+
+    /// Seals the end of the segment, appended to `buffers.sealed`; nothing is sealed after it but by
+    /// [`roll`](Self::roll).
+    ///
+    /// # Errors
+    /// `Seal`.
+    pub fn end(&mut self, reason: EndReason, buffers: &mut Buffers) -> Result<(), StoreError> {
+        self.sealer.end(reason, &mut buffers.sealed).map(|_| ()).map_err(|source| self.seal_error(source))
+    }
+
+    /// Starts the next segment. The caller has ended this one as rolled and synced it. The new one is durable with
+    /// the next `sync`, its directory entry on return.
+    ///
+    /// # Errors
+    /// `Create`, `Write` or `Seal`.
+    pub fn roll(&mut self, buffers: &mut Buffers) -> Result<(), StoreError> {
         let number = self.closed.segments;
         let path = segment_path(&self.directory, number);
         let failed = |source| StoreError::Create { path: path.clone(), source };
@@ -165,12 +266,17 @@ impl ChannelWriter {
         self.disk.sync_directory(&self.directory).map_err(failed)?;
         self.path = path;
         self.closed.segments = number.saturating_add(1);
-        self.segment_bytes = 0;
+        self.first_at = None;
         self.header.doorward.seg = number;
         self.header.doorward.t0 = self.lines.last_ms();
-        let mut line = Vec::new();
-        self.lines.start_segment(&self.header, &mut line);
-        self.append(&mut line.as_slice())
+        self.sealer
+            .next_segment(self.header.doorward.t0, &mut buffers.sealed)
+            .map_err(|source| self.seal_error(source))?;
+        self.lines.start_segment(&self.header, &mut buffers.lines);
+        self.seal(buffers)?;
+        self.append(&mut buffers.sealed.as_slice())?;
+        buffers.sealed.clear();
+        Ok(())
     }
 
     /// Gives the file back; what was appended stays as durable as it is.
@@ -179,8 +285,8 @@ impl ChannelWriter {
     }
 
     /// What `closed.json` says of the channel.
-    pub fn closed(&self) -> &ClosedChannel {
-        &self.closed
+    pub fn closed(&self) -> ClosedChannel {
+        ClosedChannel { records: self.durable.records, head: self.durable.head.to_string(), ..self.closed.clone() }
     }
 
     /// The segment that is being written.
@@ -190,7 +296,7 @@ impl ChannelWriter {
 }
 
 fn segment_path(directory: &Path, number: u32) -> PathBuf {
-    directory.join(format!("{number:06}.cast"))
+    directory.join(format!("{number:06}.seg"))
 }
 
 fn no_file() -> io::Error {

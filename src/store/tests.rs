@@ -5,9 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use bytes::Bytes;
 
 use super::*;
+use crate::auditor::Identity;
 use crate::cast::tests::header;
-use crate::cast::{Entry, Timed};
+use crate::cast::{Entry, Header, Timed};
 use crate::model::{Output, TargetName, UserName};
+use crate::seal::{ContextPool, Dek, EndReason, Recipients, SessionKeys, Source, Stream};
 
 const SESSION: &str = "01J9ZK4Y8Q0000000000000001";
 
@@ -18,7 +20,7 @@ fn an_interrupted_recording_is_closed_as_such_and_its_segments_stay_as_they_are(
     write(&mut writer, 1500, "shown\r\n");
     let path = writer.path().to_owned();
     let valid_len = fs::metadata(&path).unwrap().len();
-    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"[0.5,\"o\",\"never sho").unwrap();
+    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(&[40, 0, 0, 1, 7, 7]).unwrap();
     let before = store.files();
 
     let report = store.recover();
@@ -28,12 +30,14 @@ fn an_interrupted_recording_is_closed_as_such_and_its_segments_stay_as_they_are(
     let recovered: serde_json::Value =
         serde_json::from_slice(&after.remove(&store.session.join("recovered.json")).unwrap()).unwrap();
     assert_eq!(after, before);
-    assert_eq!((&recovered["end"], &recovered["duration_ms"]), (&"interrupted".into(), &1500.into()));
-    assert_eq!(recovered["channels"][0]["valid_len"], valid_len);
-    let stored = store.catalog().open(&session()).unwrap();
-    assert_eq!(stored.summary.end, End::Interrupted);
-    assert_eq!(stored.summary.duration, Some(std::time::Duration::from_millis(1500)));
-    let mut events = stored.channels[0].events();
+    assert_eq!(recovered["end"], "interrupted");
+    let channel = &recovered["channels"][0];
+    assert_eq!((&channel["valid_len"], &channel["len"]), (&valid_len.into(), &(valid_len + 6).into()));
+    assert_eq!(channel["tail_sha256"], sha256_hex(&[40, 0, 0, 1, 7, 7]));
+    assert_eq!(channel["head"], writer.closed().head);
+    let plain = store.plain();
+    assert_eq!(plain.summary.end, End::Interrupted);
+    let mut events = plain.channels[0].events();
     assert_eq!(events.by_ref().map(Result::unwrap).collect::<Vec<_>>(), [timed(1500, "shown\r\n")]);
     assert_eq!(events.torn(), Some((path.as_path(), valid_len)));
 }
@@ -54,13 +58,16 @@ fn recovery_takes_whatever_a_crash_leaves() {
     let store = Store::new();
     fs::create_dir(store.session.join("0")).unwrap(); // no segment yet
     fs::create_dir(store.session.join("1")).unwrap();
-    write_file(&store.session.join("1/000000.cast"), b""); // no header yet
+    write_file(&store.session.join("1/000000.seg"), b""); // no header yet
     fs::create_dir(store.session.join("2")).unwrap();
-    write_file(&store.session.join("2/000000.cast"), b"{\"version\":3,\"te"); // half of it
+    write_file(&store.session.join("2/000000.seg"), b"DWRC\x01\x01"); // half of it
     write_file(&store.session.join("closed.json.new"), b"{\"for"); // closing, and not closed
     let report = store.recover();
     assert_eq!(report.interrupted, [session()]);
-    assert!(matches!(store.catalog().list(&Filter::default()).as_slice(), [Listed::Damaged { .. }]));
+    let listed = store.catalog().list(&Filter::default());
+    let [Listed::Recording(summary)] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!(summary.end, End::Interrupted);
+    assert_eq!(store.plain().damage.len(), 3);
     assert!(store.recover().interrupted.is_empty());
 }
 
@@ -69,7 +76,7 @@ fn a_closed_recording_is_not_recovered() {
     let store = Store::new();
     let mut writer = store.channel(1);
     write(&mut writer, 7, "x");
-    Closed::new(session(), String::from("the user left"), Timestamp::from_millis(9), 9, vec![writer.closed().clone()])
+    Closed::new(session(), String::from("the user left"), Timestamp::from_millis(9), 9, vec![writer.closed()])
         .write(&store.disk, &store.session)
         .unwrap();
     assert!(store.recover().interrupted.is_empty());
@@ -86,13 +93,13 @@ fn a_closed_recording_is_not_recovered() {
 fn a_recording_whose_closing_was_damaged_is_said_to_be_and_can_be_read() {
     let store = Store::new();
     write(&mut store.channel(1), 7, "x");
-    write_file(&store.session.join("closed.json"), b"{\"format\":1,");
+    write_file(&store.session.join("closed.json"), b"{\"format\":2,");
     let report = store.recover();
     assert_eq!((report.interrupted.len(), report.failed.len()), (0, 1));
     let listed = store.catalog().list(&Filter::default());
     let [Listed::Damaged { why, .. }] = listed.as_slice() else { panic!("{listed:?}") };
     assert!(why.contains("closed.json"), "{why}");
-    assert_eq!(store.catalog().open(&session()).unwrap().channels[0].events().count(), 1);
+    assert_eq!(store.plain().channels[0].events().count(), 1);
 }
 
 #[test]
@@ -104,8 +111,8 @@ fn a_damaged_recording_is_listed_and_does_not_hide_the_others() {
     fs::create_dir(day.join("not-a-session")).unwrap();
     let other = day.join("01J9ZK4Y8Q0000000000000003");
     fs::create_dir_all(other.join("1")).unwrap();
-    // One session's segment in the place of another's.
-    fs::copy(store.session.join("1/000000.cast"), other.join("1/000000.cast")).unwrap();
+    // One session's facts in the place of another's.
+    fs::copy(store.session.join("opened.json"), other.join("opened.json")).unwrap();
     fs::create_dir_all(store.root.directory().join("2024/garbage")).unwrap();
     let listed = store.catalog().list(&Filter::default());
     let [Listed::Recording(first), Listed::Damaged { .. }, Listed::Damaged { why, .. }] = listed.as_slice() else {
@@ -143,21 +150,102 @@ fn ids_that_are_none_are_not_found() {
 fn a_full_segment_is_followed_by_one_that_goes_on() {
     let store = Store::new();
     let mut writer = store.channel(1);
-    let text = "0123456789abcdef".repeat(4096);
-    for second in 0..300 {
-        write(&mut writer, second * 1000, &text);
-        if writer.is_full() {
-            writer.roll().unwrap();
+    // Hard to compress: a sequence whose next byte depends on all before it.
+    let mut seed = 1_u32;
+    let mut text = || {
+        let letters = (0..65_536).map(|_| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b' ' + u8::try_from(seed >> 24).unwrap() % 95)
+        });
+        letters.collect::<String>()
+    };
+    let mut all = Vec::new();
+    for second in 0..160 {
+        all.push(timed(second * 1000, &text()));
+        keep(&mut writer, all.last().unwrap());
+        if writer.is_full(all.last().unwrap().at) {
+            roll(&mut writer);
         }
     }
     write(&mut writer, 300_000, "end");
-    assert_eq!(writer.closed().segments, 2);
+    assert_eq!(writer.closed().segments, 3);
+    end(&mut writer);
     let stored = store.catalog().open(&session()).unwrap();
-    let entries: Vec<Timed> = stored.channels[0].events().map(Result::unwrap).collect();
-    assert_eq!(entries.len(), 301);
-    assert_eq!(entries[300], timed(300_000, "end"));
-    assert_eq!(entries[299].at, std::time::Duration::from_secs(299));
     assert_eq!(stored.summary.bytes, writer.closed().bytes);
+    let plain = store.plain();
+    let entries: Vec<Timed> = plain.channels[0].events().map(Result::unwrap).collect();
+    assert_eq!(entries.len(), 161);
+    assert!(entries[..160] == all[..]);
+    assert_eq!(entries[160], timed(300_000, "end"));
+    assert_eq!(plain.channels[0].length(), Some(std::time::Duration::from_secs(300)));
+}
+
+#[test]
+fn a_segment_of_five_minutes_is_followed_by_another_if_it_holds_anything() {
+    let store = Store::new();
+    let mut writer = store.channel(1);
+    let at = std::time::Duration::from_secs;
+    assert!(!writer.is_full(at(3600)));
+    write(&mut writer, 1000, "x");
+    assert_eq!(writer.care_at(), Some(at(6)));
+    assert!(!writer.is_full(at(300)) && writer.is_full(at(301)));
+    let mut buffers = Buffers::default();
+    writer.idle(at(5), &mut buffers).unwrap();
+    assert!(buffers.sealed.is_empty());
+    writer.idle(at(6), &mut buffers).unwrap();
+    assert!(!buffers.sealed.is_empty());
+    put(&mut writer, &mut buffers);
+    assert_eq!(writer.care_at(), Some(at(301)));
+    write(&mut writer, 7000, "y");
+    assert_eq!(store.plain().channels[0].events().count(), 2);
+}
+
+#[test]
+fn what_is_recorded_is_nowhere_in_the_store() {
+    // Threat T15 of the store, invariant I11: no plaintext touches the disk.
+    let store = Store::new();
+    let mut writer = store.channel(1);
+    write(&mut writer, 0, "the-canary-that-nobody-may-find");
+    end(&mut writer);
+    for (path, bytes) in store.files() {
+        let found = bytes.windows(10).any(|window| window == b"the-canary");
+        assert!(!found, "{}", path.display());
+    }
+    assert_eq!(store.plain().channels[0].events().count(), 1);
+}
+
+#[test]
+fn a_recording_opens_for_its_auditors_only() {
+    let store = Store::new();
+    write(&mut store.channel(1), 0, "x");
+    let open =
+        |identity: Identity| PlainRecording::open(&store.root, store.catalog().open(&session()).unwrap(), &[identity]);
+    assert!(matches!(open(Identity::generate()), Err(StoreError::Envelope { .. })));
+    fs::remove_file(store.root.envelope(&session())).unwrap();
+    assert!(matches!(open(store.auditor.clone()), Err(StoreError::Read { .. })));
+}
+
+#[test]
+fn segments_out_of_place_are_said_to_be() {
+    let store = Store::new();
+    let mut writer = store.channel(1);
+    for ms in [1, 2, 3] {
+        write(&mut writer, ms, "x");
+        roll(&mut writer);
+    }
+    write(&mut writer, 4, "x");
+    end(&mut writer);
+    let good = store.files();
+    let segment = |number: u32| store.session.join(format!("1/{number:06}.seg"));
+    let errors = || store.plain().channels[0].events().filter(Result::is_err).count();
+    assert_eq!(errors(), 0);
+    overwrite(&segment(1), &good[&segment(2)]);
+    assert!(errors() > 0, "one in the place of another");
+    overwrite(&segment(1), &good[&segment(1)]);
+    fs::remove_file(segment(2)).unwrap();
+    assert!(errors() > 0, "one that is gone");
+    overwrite(&segment(2), &good[&segment(2)][..good[&segment(2)].len() - 1]);
+    assert!(errors() > 0, "one that is cut");
 }
 
 #[test]
@@ -170,34 +258,59 @@ fn files_are_for_their_owner_only_and_never_reused() {
     assert!(store.root.create_session(&store.disk, &session()).is_err());
 }
 
-struct Store {
+/// A store with one session in it, for tests of whoever reads one.
+pub(crate) struct Store {
     _temp: tempfile::TempDir,
-    root: StoreRoot,
+    pub(crate) root: StoreRoot,
     disk: Arc<dyn Disk>,
     session: PathBuf,
+    pub(crate) auditor: Identity,
+    dek: Dek,
 }
 
 impl Store {
-    fn new() -> Self {
+    /// The session of `cast::tests::header`.
+    pub(crate) fn new() -> Self {
         let temp = tempfile::tempdir().unwrap();
-        let root = StoreRoot::at(&temp.path().join("rec"));
+        let root = StoreRoot::at(temp.path());
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
         let session = root.create_session(&disk, &session()).unwrap();
-        Self { _temp: temp, root, disk, session }
+        let (auditor, dek) = (Identity::generate(), Dek::random().unwrap());
+        let store = Self { _temp: temp, root, disk, session, auditor, dek };
+        fs::create_dir(store.root.envelopes()).unwrap();
+        let recipients = Recipients::of([store.auditor.recipient()]).unwrap();
+        write_file(&store.root.envelope(&self::session()), &recipients.wrap(&store.dek).unwrap());
+        write_file(&store.session.join("opened.json"), &opening().to_json());
+        store
     }
 
     fn channel(&self, number: u32) -> ChannelWriter {
         let mut header = header(true);
         header.doorward.channel = ChannelNumber(number);
-        ChannelWriter::create(Arc::clone(&self.disk), &self.session, header, None, &mut Vec::new()).unwrap()
+        self.channel_of(header)
     }
 
-    fn catalog(&self) -> Catalog {
+    /// Starts a channel.
+    pub(crate) fn channel_of(&self, header: Header) -> ChannelWriter {
+        let ratchet = SessionKeys::new(&self.dek).unwrap().channel(header.doorward.channel).unwrap();
+        let source =
+            Source { stream: Stream::Cast3, session: session().to_bytes().unwrap(), recipients_digest: [0; 8] };
+        let sealing = Sealing { source, ratchet, contexts: ContextPool::new(1) };
+        let disk = Arc::clone(&self.disk);
+        ChannelWriter::create(disk, &self.session, header, sealing, None, &mut Buffers::default()).unwrap()
+    }
+
+    pub(crate) fn catalog(&self) -> Catalog {
         Catalog::new(self.root.clone())
     }
 
+    fn plain(&self) -> PlainRecording {
+        let stored = self.catalog().open(&session()).unwrap();
+        PlainRecording::open(&self.root, stored, std::slice::from_ref(&self.auditor)).unwrap()
+    }
+
     fn recover(&self) -> RecoveryReport {
-        recover(&self.root, &self.disk, Timestamp::from_millis(1_800_000_000_000))
+        recover(&self.root, &self.disk, Timestamp::from_millis(1_800_000_000_000), |_| true)
     }
 
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -217,21 +330,71 @@ impl Store {
     }
 }
 
+/// Writes an entry and makes it durable.
+pub(crate) fn keep(writer: &mut ChannelWriter, timed: &Timed) {
+    let mut buffers = Buffers::default();
+    writer.encode(timed.at, &timed.entry, &mut buffers.lines);
+    writer.seal(&mut buffers).unwrap();
+    put(writer, &mut buffers);
+}
+
+/// Goes on to the next segment.
+pub(crate) fn roll(writer: &mut ChannelWriter) {
+    let mut buffers = Buffers::default();
+    writer.end(EndReason::Rolled, &mut buffers).unwrap();
+    put(writer, &mut buffers);
+    writer.roll(&mut buffers).unwrap();
+    writer.sync().unwrap();
+}
+
+/// Ends the channel.
+fn end(writer: &mut ChannelWriter) {
+    let mut buffers = Buffers::default();
+    writer.end(EndReason::Closed, &mut buffers).unwrap();
+    put(writer, &mut buffers);
+}
+
+fn put(writer: &mut ChannelWriter, buffers: &mut Buffers) {
+    writer.append(&mut buffers.sealed.as_slice()).unwrap();
+    buffers.sealed.clear();
+    writer.sync().unwrap();
+}
+
+fn opening() -> Opening {
+    let facts = header(true).doorward;
+    Opening {
+        format: Opening::FORMAT,
+        session: session(),
+        user: facts.user,
+        destination: Destination { account: facts.account, target: facts.target },
+        target_address: String::from("10.0.0.5:22"),
+        rule: facts.rule,
+        policy: facts.policy,
+        grant: facts.grant,
+        reason: facts.reason,
+        source: facts.source,
+        key_fingerprint: String::from("SHA256:abc"),
+        started: started(&session()).unwrap(),
+        auditors: Vec::new(),
+    }
+}
+
 fn session() -> SessionId {
     SessionId::parse(SESSION).unwrap()
 }
 
 fn write(writer: &mut ChannelWriter, ms: u64, text: &str) {
-    let mut buffer = Vec::new();
-    let timed = timed(ms, text);
-    writer.encode(timed.at, &timed.entry, &mut buffer);
-    writer.append(&mut buffer.as_slice()).unwrap();
-    writer.sync().unwrap();
+    keep(writer, &timed(ms, text));
 }
 
 fn timed(ms: u64, text: &str) -> Timed {
     let bytes = Bytes::copy_from_slice(text.as_bytes());
     Timed { at: std::time::Duration::from_millis(ms), entry: Entry::Output { output: Output::Stdout, bytes } }
+}
+
+fn overwrite(path: &Path, bytes: &[u8]) {
+    let _ = fs::remove_file(path);
+    write_file(path, bytes);
 }
 
 fn write_file(path: &Path, bytes: &[u8]) {

@@ -435,6 +435,7 @@ fn replay_shows_the_session_on_a_terminal() {
     let session = bastion.only_recording();
     let mut replay = Command::new(crate::fixture::bastion::program());
     replay.arg("--config").arg(bastion.config()).args(["recording", "replay", &session, "--speed", "50"]);
+    replay.arg("--identity").arg(bastion.identity());
     let second = Terminal::start(&replay, 100, 30);
     second.shows("replayed-42");
     until(LIMIT, "end of the replay", || {

@@ -149,11 +149,44 @@ fn under_digest_no_byte_is_kept_and_all_are_counted() {
     let word = format!("word{}", crate::fixture::nonce());
     let seen = bastion.to(&sshd).run_with(&[], "cat", word.repeat(1000).as_bytes()).ok();
     let session = bastion.only_recording();
-    for file in files(&bastion.data().join("rec")) {
-        assert!(!contains(&std::fs::read(&file).unwrap(), word.as_bytes()), "bytes are in {}", file.display());
-    }
     let v3 = bastion.doorward(&["recording", "export", &session, "--format", "v3"]);
+    assert!(!contains(&v3.stdout, word.as_bytes()), "bytes are in the recording");
     assert!(v3.out().contains(&sha256(&seen.stdout)), "{v3:?}");
+}
+
+#[test]
+fn nothing_that_was_recorded_can_be_read_without_an_auditor() {
+    // Promise P4: a stolen state directory yields no recorded byte.
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let bastion = Bastion::serving(&sshd);
+    let word = format!("canary-{}", crate::fixture::nonce());
+    let command = format!("echo {word}; cat");
+    let seen = bastion.to(&sshd).run_with(&[], &command, word.as_bytes()).ok();
+    assert_eq!(seen.out(), format!("{word}\n{word}"));
+    let session = bastion.only_recording();
+    assert!(contains(&bastion.export(&session, "v3", &[]), word.as_bytes()));
+    for file in files(&bastion.data()) {
+        assert!(!contains(&std::fs::read(&file).unwrap(), word.as_bytes()), "it is in {}", file.display());
+    }
+    let stranger = bastion.scratch().join("stranger.key");
+    let mut init = Command::new(crate::fixture::bastion::program());
+    init.arg("init").arg("--dir").arg(bastion.scratch().join("other")).arg("--make-auditor").arg(&stranger);
+    crate::fixture::process::run(init, b"", LIMIT).ok();
+    let told = bastion.doorward(&["recording", "export", &session, "--identity", stranger.to_str().unwrap()]);
+    assert!(told.code == Some(1) && told.err().contains("other auditors"), "{told:?}");
+    assert!(told.stdout.is_empty());
+}
+
+#[test]
+fn without_an_auditor_no_server_starts() {
+    let bastion = Bastion::init();
+    let text = std::fs::read_to_string(bastion.config()).unwrap();
+    let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("auditors = ")).collect();
+    std::fs::write(bastion.config(), without.join("\n")).unwrap();
+    let told = bastion.doorward(&["serve"]);
+    assert_eq!(told.code, Some(2), "{told:?}");
+    assert!(told.err().contains("auditor") && told.err().contains("age-keygen"), "{told:?}");
 }
 
 #[test]
@@ -167,15 +200,14 @@ fn each_channel_has_its_own_recording() {
     }
     drop(master);
     let rows = bastion.recordings();
-    let channel = |number| {
-        let command = format!("echo channel {number}");
-        serde_json::json!({ "number": number, "class": "exec", "pty": false, "command": command })
-    };
+    let channel = |number| serde_json::json!({ "number": number, "class": "exec", "pty": false });
     assert_eq!(rows.len(), 1, "{rows:?}");
     assert_eq!(rows[0]["channels"], serde_json::json!([channel(1), channel(2), channel(3)]));
     for number in 1..=3 {
         let kept = bastion.export(&id(&rows[0]), "raw", &["--channel", &number.to_string()]);
         assert_eq!(kept, format!("channel {number}\n").into_bytes());
+        let v3 = bastion.export(&id(&rows[0]), "v3", &["--channel", &number.to_string()]);
+        assert!(contains(&v3, format!("\"command\":\"echo channel {number}\"").as_bytes()), "the command is missing");
     }
 }
 
@@ -191,9 +223,10 @@ fn a_hostile_recording_does_not_reach_the_auditors_terminal() {
     let mut replay = Command::new("script");
     let doorward = crate::fixture::bastion::program();
     let line = format!(
-        "{} --config {} recording replay {session} --speed 64 --quit",
+        "{} --config {} recording replay {session} --identity {} --speed 64 --quit",
         doorward.display(),
-        bastion.config().display()
+        bastion.config().display(),
+        bastion.identity().display()
     );
     replay.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm");
     let replayed = Running::start(replay, Stdout::Gathered).wait_with_open_stdin(LIMIT);

@@ -7,7 +7,8 @@ use crate::cast::{Digest, Reader};
 use crate::cli::recorded::memory::Memory;
 use crate::model::{ChannelClass, Exit};
 use crate::screen::shown;
-use crate::store::{End, StoreRoot};
+use crate::store::End;
+use crate::store::tests::{Store, keep, roll};
 
 /// What a target prints to put events into a recording that did not happen (T12).
 const FORGED: &[u8] =
@@ -145,45 +146,37 @@ fn no_text_form_carries_what_a_terminal_obeys() {
 
 #[test]
 fn segments_are_one_export_and_damage_is_told_at_the_end() {
-    let directory = tempfile::tempdir().unwrap();
-    let channel = shell();
-    let mut first = Vec::new();
-    let mut writer = Writer::new(&channel.header, &mut first);
-    let mut second = Vec::new();
-    for (index, Timed { at, entry }) in channel.entries.iter().enumerate() {
-        if index == 3 {
-            let mut header = channel.header.clone();
-            (header.doorward.seg, header.doorward.t0) = (1, writer.last_ms());
-            writer.start_segment(&header, &mut second);
-        }
-        writer.write(*at, entry, if index < 3 { &mut first } else { &mut second });
-    }
-    let root = StoreRoot::at(directory.path());
+    let mut channel = shell();
+    channel.header.doorward.session = SessionId::parse("01J9ZK4Y8Q0000000000000001").unwrap();
+    let store = Store::new();
     let session = channel.header.doorward.session.clone();
-    let path = root.session_directory(&session).unwrap().join("1");
-    std::fs::create_dir_all(&path).unwrap();
-    let save = |name: &str, bytes: &[u8]| std::fs::File::create(path.join(name)).unwrap().write_all(bytes).unwrap();
-    save("000000.cast", &first);
-    save("000001.cast", &second);
-    let catalog = Catalog::new(root);
-    let whole = recorded::open(&catalog, &session, None).unwrap();
+    let mut writer = store.channel_of(channel.header.clone());
+    for (index, timed) in channel.entries.iter().enumerate() {
+        if index == 3 {
+            roll(&mut writer);
+        }
+        keep(&mut writer, timed);
+    }
+    let archive = Archive { catalog: store.catalog(), identities: vec![store.auditor.clone()] };
+    let whole = recorded::open(&archive, &session, None).unwrap();
     assert_eq!(whole.length(), Some(Duration::from_millis(2000)));
     let exported = export(&whole, Format::V3);
     assert_eq!(lines(&exported).iter().filter(|line| line.is_object()).count(), 1);
     let reader = Reader::new(exported.as_slice()).unwrap();
     assert_eq!(joined(reader.map(Result::unwrap)), channel.entries);
 
-    let broken = String::from_utf8(second).unwrap().replacen("[0.100,\"m\"", "[0.100,\"m", 1).replacen(
-        "[0.1,\"m\"",
-        "[0.1,\"m",
-        1,
-    );
-    save("000001.cast", broken.as_bytes());
+    let path = store.root.session_directory(&session).unwrap().join("1/000001.seg");
+    let mut broken = std::fs::read(&path).unwrap();
+    let last = broken.len() - 1;
+    broken[last] ^= 1;
+    broken.push(1);
+    std::fs::File::create(&path).unwrap().write_all(&broken).unwrap();
     let mut out = Vec::new();
     let options = ExportOptions { format: Format::V3, channel: Some(ChannelNumber(1)) };
-    let error = run(&catalog, &session, &options, &mut out).unwrap_err();
+    let error = run(&archive, &session, &options, &mut out).unwrap_err();
     assert!(matches!(error, ExportError::Damaged { places: 1, .. }), "{error}");
-    assert_eq!(lines(&out).last().unwrap()[1], "x");
+    // Nothing after a record that was changed can be opened; what stands before it is exported.
+    assert_eq!(lines(&out).last().unwrap()[2], "recording interrupted");
 }
 
 #[test]

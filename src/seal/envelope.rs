@@ -1,0 +1,156 @@
+//! A session's secret, sealed for auditors: an age file.
+//!
+//! An envelope is the one thing of a recording that may be destroyed: without it nobody can read the segments, and
+//! they still verify.
+
+use std::fmt;
+use std::io::{Read, Write};
+
+use ring::digest::{SHA256, digest};
+use zeroize::Zeroizing;
+
+use super::Dek;
+use crate::auditor::{Identity, Recipient};
+
+/// An envelope has at most so many bytes: each of the recipients needs about 100.
+pub const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
+/// Most auditors of one session.
+pub const RECIPIENTS_MAX: usize = 256;
+
+/// For whom a session is sealed: at least one auditor, each once, in the order of their texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipients(Vec<Recipient>);
+
+impl Recipients {
+    /// Those of `all`; `None` if there is none, or more than [`RECIPIENTS_MAX`].
+    pub fn of(all: impl IntoIterator<Item = Recipient>) -> Option<Self> {
+        let mut all: Vec<Recipient> = all.into_iter().collect();
+        all.sort_by_cached_key(Recipient::to_string);
+        all.dedup();
+        (1..=RECIPIENTS_MAX).contains(&all.len()).then_some(Self(all))
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Recipient> {
+        self.0.iter()
+    }
+
+    /// The first 8 bytes of the SHA-256 of their texts, one a line: what each segment's header says of them.
+    pub fn digest(&self) -> [u8; 8] {
+        let lines: String = self.0.iter().map(|recipient| format!("{recipient}\n")).collect();
+        let whole = digest(&SHA256, lines.as_bytes());
+        whole.as_ref().first_chunk().copied().unwrap_or_default()
+    }
+
+    /// Seals a session's secret for all of them.
+    ///
+    /// # Errors
+    /// `Seal`.
+    pub fn wrap(&self, dek: &Dek) -> Result<Vec<u8>, EnvelopeError> {
+        let failed = |why: String| EnvelopeError::Seal { why };
+        let keys = self.0.iter().map(|recipient| -> &dyn age::Recipient { recipient.key() });
+        let encryptor = age::Encryptor::with_recipients(keys).map_err(|error| failed(error.to_string()))?;
+        let mut envelope = Vec::new();
+        let mut writer = encryptor.wrap_output(&mut envelope).map_err(|error| failed(error.to_string()))?;
+        writer
+            .write_all(dek.expose())
+            .and_then(|()| writer.finish().map(|_| ()))
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(envelope)
+    }
+}
+
+impl Dek {
+    /// Opens an envelope with the first of `identities` that it was sealed for.
+    ///
+    /// # Errors
+    /// `NotForYou`, `Malformed`.
+    pub fn from_envelope(envelope: &[u8], identities: &[Identity]) -> Result<Self, EnvelopeError> {
+        let malformed = |why: &str| EnvelopeError::Malformed { why: why.to_owned() };
+        if envelope.len() > ENVELOPE_BYTES_MAX {
+            return Err(malformed("it is too long"));
+        }
+        let decryptor = age::Decryptor::new(envelope).map_err(|error| malformed(&error.to_string()))?;
+        let keys = identities.iter().map(|identity| -> &dyn age::Identity { identity.key() });
+        let mut reader = match decryptor.decrypt(keys) {
+            Ok(reader) => reader.take(33),
+            Err(age::DecryptError::NoMatchingKeys) => return Err(EnvelopeError::NotForYou),
+            Err(error) => return Err(malformed(&error.to_string())),
+        };
+        let mut secret = Zeroizing::new(Vec::with_capacity(64));
+        reader.read_to_end(&mut secret).map_err(|error| malformed(&error.to_string()))?;
+        let secret: &[u8; 32] =
+            secret.as_slice().try_into().map_err(|_| malformed("it does not hold a session's secret"))?;
+        Ok(Self::from_bytes(secret))
+    }
+}
+
+/// Why an envelope cannot be made or opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvelopeError {
+    /// The age library failed.
+    Seal {
+        /// What it says.
+        why: String,
+    },
+    /// It was sealed for others.
+    NotForYou,
+    /// It is not what was written.
+    Malformed {
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl fmt::Display for EnvelopeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seal { why } => write!(f, "the session's key cannot be sealed for its auditors: {why}"),
+            Self::NotForYou => f.write_str("the recording is sealed for other auditors"),
+            Self::Malformed { why } => write!(f, "the envelope is damaged: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for EnvelopeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_its_auditors_can_open_an_envelope_and_nobody_else() {
+        let auditors: Vec<Identity> = (0..3).map(|_| Identity::generate()).collect();
+        let recipients = Recipients::of(auditors.iter().map(Identity::recipient)).unwrap();
+        let dek = Dek::random().unwrap();
+        let envelope = recipients.wrap(&dek).unwrap();
+        for auditor in &auditors {
+            let opened = Dek::from_envelope(&envelope, &[Identity::generate(), auditor.clone()]).unwrap();
+            assert_eq!(opened.expose(), dek.expose());
+        }
+        let other = Dek::from_envelope(&envelope, &[Identity::generate()]);
+        assert_eq!(other.unwrap_err(), EnvelopeError::NotForYou);
+    }
+
+    #[test]
+    fn an_envelope_with_any_byte_changed_does_not_open() {
+        let auditor = Identity::generate();
+        let recipients = Recipients::of([auditor.recipient()]).unwrap();
+        let envelope = recipients.wrap(&Dek::random().unwrap()).unwrap();
+        for at in 0..envelope.len() {
+            let mut changed = envelope.clone();
+            changed[at] ^= 1;
+            assert!(Dek::from_envelope(&changed, std::slice::from_ref(&auditor)).is_err(), "byte {at}");
+            assert!(Dek::from_envelope(&envelope[..at], std::slice::from_ref(&auditor)).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn the_digest_depends_on_who_they_are_and_not_on_their_order() {
+        let [one, two] = [Identity::generate().recipient(), Identity::generate().recipient()];
+        let both = Recipients::of([one.clone(), two.clone()]).unwrap();
+        assert_eq!(both.digest(), Recipients::of([two.clone(), one.clone(), two]).unwrap().digest());
+        assert_ne!(both.digest(), Recipients::of([one]).unwrap().digest());
+        assert_eq!(Recipients::of([]), None);
+    }
+}
