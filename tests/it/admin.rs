@@ -371,8 +371,13 @@ fn an_operator_uses_the_socket_and_nothing_else() {
     assert_eq!(bastion.rows(&["user", "list"]).len(), 2);
     assert_eq!(bastion.to(&sshd).run("echo in").out(), "in\n");
     // Recordings are files of the server's user: that they cannot be read is not that they are not there.
-    let told = as_nobody(&["recording", "export", &bastion.only_recording(), "--format", "txt"]);
-    assert!(told.code == Some(1) && told.err().contains("cannot read"), "{told:?}");
+    let identity = shared.path().join("auditor.key");
+    std::fs::write(&identity, std::fs::read(bastion.identity()).unwrap()).unwrap();
+    let identity = identity.to_str().unwrap();
+    let told =
+        as_nobody(&["recording", "export", &bastion.only_recording(), "--format", "txt", "--identity", identity]);
+    assert!(told.code == Some(1) && told.err().contains("cannot read `/"), "{told:?}");
+    assert!(told.err().contains("/rec/"), "{told:?}");
 }
 
 #[test]
