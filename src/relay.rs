@@ -5,6 +5,7 @@
 //! then lets the peer send more. So nothing is shown before it is on disk, a slow reader slows its own channel,
 //! and what waits in between is bounded by the peer's window.
 
+mod echo;
 mod tap;
 
 use std::ops::ControlFlow;
@@ -92,8 +93,9 @@ where
         lines: Some(OwnLines { notices, pty: facts.pty, track: Arc::clone(&track) }),
         close_after: Duration::ZERO,
     };
-    let up = tokio::spawn(up.run(Tap::of_input(&facts, Arc::clone(&track))));
-    let down = tokio::spawn(down.run(Tap::of_output(&facts, Arc::clone(&track))));
+    let (input, output) = tap::taps(&facts, &track);
+    let up = tokio::spawn(up.run(input));
+    let down = tokio::spawn(down.run(output));
     let (up, down) = tokio::join!(up, down);
     let panicked = |_| RecorderError::panicked();
     let ended = down.map_err(panicked).flatten().and(up.map_err(panicked).flatten());
@@ -183,8 +185,8 @@ async fn collect<S: Source>(
             biased;
             () = over.cancelled() => return Ok(()),
             event = source.next() => event,
-            () = tap.digest_due() => {
-                tap.write_due_digests().await?;
+            () = tap.due() => {
+                tap.write_due().await?;
                 continue;
             }
         };
@@ -199,7 +201,7 @@ async fn collect<S: Source>(
                 sent = &mut sending => if sent.is_err() { return Ok(()) } else { break },
                 () = over.cancelled() => return Ok(()),
                 // What has passed is covered in time, whether or not anything passes now.
-                () = tap.digest_due() => tap.write_due_digests().await?,
+                () = tap.due() => tap.write_due().await?,
             }
         }
         if closed {

@@ -245,6 +245,10 @@ pub enum Durability {
 pub enum InputMode {
     /// Never; the screen's echo shows what is not a password.
     Off,
+    /// What the target has echoed within a second; the rest as `[redacted]`.
+    Echoed,
+    /// All of it, passwords too.
+    Full,
 }
 
 /// What is kept of a stream of bytes. Ordered: the stricter is the smaller.

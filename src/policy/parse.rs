@@ -17,7 +17,8 @@ use crate::model::{AccountName, ChannelClass, GroupName, InvalidName, RuleId, Ta
 
 const CHANNELS: &[(&str, ChannelClass)] = &[("shell", ChannelClass::Shell), ("exec", ChannelClass::Exec)];
 const DURABILITIES: &[(&str, Durability)] = &[("strict", Durability::Strict), ("bounded", Durability::Bounded)];
-const INPUT_MODES: &[(&str, InputMode)] = &[("off", InputMode::Off)];
+const INPUT_MODES: &[(&str, InputMode)] =
+    &[("off", InputMode::Off), ("echoed", InputMode::Echoed), ("full", InputMode::Full)];
 const CAPTURES: &[(&str, Capture)] = &[("full", Capture::Full), ("digest", Capture::Digest)];
 
 // Keys of the whole language that this version does not have; see `Table::finish`.

@@ -138,7 +138,11 @@ fn what_would_make_a_rule_wider_than_it_reads_is_refused() {
         ("required = true", "max = '2h'", "rule.grant.max: not supported in this version"),
         ("grant = {", "when = {}\ngrant = {", "rule.when: not supported in this version"),
         ("grant = {", "wehn = {}\ngrant = {", "rule.wehn: unknown key"),
-        ("grant = {", "recording = { input = 'echoed' }\ngrant = {", "\"echoed\" is not in this version; known: off"),
+        (
+            "grant = {",
+            "recording = { input = 'some' }\ngrant = {",
+            "\"some\" is not in this version; known: off, echoed, full",
+        ),
         ("grant = {", "recording = { exec_cap = 0 }\ngrant = {", "rule.recording.exec_cap: is zero"),
         ("grant = {", "recording = { exec_cap = '64MB' }\ngrant = {", "\"64MB\" is not a size"),
         ("accounts =", "acounts =", "`accounts` is missing"),

@@ -13,6 +13,7 @@ mod health;
 mod notary;
 mod pool;
 mod queue;
+mod scrub;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use crate::grant::Permit;
 use crate::model::{ChannelClass, ChannelNumber, SessionId, Terminal, Timestamp};
 use crate::policy::Durability;
 use crate::seal::{ContextPool, Dek, Recipients, SealError, SessionKeys, Source, Stream};
+use crate::secret::Secret;
 use crate::store::{
     Buffers, ChannelWriter, Disk, LocalDisk, Opening, OpeningProof, Sealing, StoreError, StoreRoot, hex, sha256_hex,
 };
@@ -44,6 +46,7 @@ use notary::Notary;
 pub use notary::{Journal, LiveHead, LogFailure};
 use pool::{Pool, Running};
 use queue::{Mode, Queue};
+use scrub::Scrubber;
 use session::{Channels, SessionShared};
 
 /// How the recorder works.
@@ -213,6 +216,7 @@ impl Recorder {
             health: Arc::clone(&self.health),
             notary: Arc::clone(&self.notary),
             sealings,
+            scrubber: Scrubber::default(),
             running: Arc::clone(&self.running),
             failure: watch::Sender::new(None),
             channels: Mutex::new(Channels::default()),
@@ -338,6 +342,12 @@ impl Recording {
         self.shared.add(number.0, &queue)?;
         self.shared.queue(0)?.append(Entry::Marker(opening)).await?;
         Ok(Track { queue })
+    }
+
+    /// Keeps a secret that the bastion knows out of what is recorded from now on, where it stands in one piece and has
+    /// at least 8 bytes; `[vault:NAME]` stands in its place.
+    pub fn scrub(&self, secret: Secret<String>, name: &str) {
+        self.shared.scrubber.add(secret, name);
     }
 
     /// Notes a fact of the session, such as what was refused. One that cannot be kept fails the recording.

@@ -380,8 +380,9 @@ impl Queue {
         writer.idle(now, buffers)?;
         for timed in batch.entries {
             freed = freed.saturating_add(usize::try_from(cost(&timed.entry)).unwrap_or(0));
-            writer.encode(timed.at, &timed.entry, &mut buffers.lines);
-            drop(timed);
+            let entry = self.session.scrubber.scrubbed(timed.entry);
+            writer.encode(timed.at, &entry, &mut buffers.lines);
+            drop(entry);
             if buffers.lines.len() >= PIECE_BYTES {
                 spoiled = spoiled.or(self.put(writer, buffers)?);
                 self.room.add_permits(std::mem::take(&mut freed));

@@ -11,6 +11,7 @@ use super::health::Health;
 use super::notary::{LiveHead, Notary};
 use super::pool::{Pool, Running};
 use super::queue::Queue;
+use super::scrub::Scrubber;
 use super::{RecorderError, Sealings};
 use crate::cast::Entry;
 use crate::clock::Clock;
@@ -29,6 +30,7 @@ pub(super) struct SessionShared {
     pub(super) health: Arc<Health>,
     pub(super) notary: Arc<Notary>,
     pub(super) sealings: Sealings,
+    pub(super) scrubber: Scrubber,
     /// Keeps the threads as long as there is something to record.
     pub(super) running: Arc<Running>,
     /// The first failure of any channel.

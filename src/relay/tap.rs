@@ -1,6 +1,6 @@
 //! What of a channel is recorded in full, and what as a count and a digest.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,15 +8,19 @@ use ring::digest::{Context, SHA256};
 use tokio::time::Instant;
 
 use super::Facts;
+use super::echo::{Echo, Heard};
 use crate::cast::{Digest, Direction, Entry};
 use crate::model::{ChannelClass, ChannelEvent, Output};
-use crate::policy::Capture;
+use crate::policy::{Capture, InputMode};
 use crate::recorder::{RecorderError, Ticket, Track};
 
 /// A running digest is written at least so often while bytes pass (promise P2) ...
 const DIGEST_EVERY: Duration = Duration::from_secs(1);
 /// ... and at least after so many bytes.
 const DIGEST_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What stands for keystrokes that were not echoed, however many.
+const REDACTED: &[u8] = b"[redacted]";
 
 /// Gives one direction of a channel to the recorder.
 pub struct Tap {
@@ -25,6 +29,44 @@ pub struct Tap {
     data: Lane,
     /// Standard error; unused for input.
     stderr: Lane,
+    /// Keystrokes that wait to be echoed, under `input = "echoed"`; both directions know them.
+    keys: Option<Keys>,
+}
+
+/// The two taps of a channel: for what the user sends, and for what the target sends.
+pub fn taps(facts: &Facts, track: &Arc<Track>) -> (Tap, Tap) {
+    let mut input = Tap::of_input(facts, Arc::clone(track));
+    let mut output = Tap::of_output(facts, Arc::clone(track));
+    if facts.pty && facts.policy.input == InputMode::Echoed {
+        let echo = Arc::new(Mutex::new(Echo::default()));
+        let began = Instant::now();
+        input.keys = Some(Keys { echo: Arc::clone(&echo), began, typing: true });
+        output.keys = Some(Keys { echo, began, typing: false });
+    }
+    (input, output)
+}
+
+/// One direction's view of the keystrokes.
+struct Keys {
+    echo: Arc<Mutex<Echo>>,
+    began: Instant,
+    /// Whether this direction is the user's.
+    typing: bool,
+}
+
+impl Keys {
+    fn lock(&self) -> MutexGuard<'_, Echo> {
+        // What the lock guards is whole between any two statements that can panic.
+        self.echo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn due_at(&self) -> Option<Instant> {
+        // The user's direction lasts as long as the channel, so it alone looks after what is overdue.
+        if !self.typing {
+            return None;
+        }
+        self.lock().due_at().map(|at| self.began + at)
+    }
 }
 
 /// One flow of bytes.
@@ -84,24 +126,30 @@ impl Lane {
 
 impl Tap {
     /// For what the target sends.
-    pub fn of_output(facts: &Facts, track: Arc<Track>) -> Self {
+    fn of_output(facts: &Facts, track: Arc<Track>) -> Self {
         let mode = match (facts.pty, facts.class, facts.policy.exec) {
             // What a person saw on a screen is recorded whole, always.
             (true, _, _) | (false, ChannelClass::Shell, _) => Mode::Full(u64::MAX),
             (false, ChannelClass::Exec, Capture::Full) => Mode::Full(facts.policy.exec_cap),
             (false, ChannelClass::Exec, Capture::Digest) => Mode::Digest { said: false },
         };
-        Self { track, data: Lane::new(Direction::Stdout, mode), stderr: Lane::new(Direction::Stderr, mode) }
+        Self { track, data: Lane::new(Direction::Stdout, mode), stderr: Lane::new(Direction::Stderr, mode), keys: None }
     }
 
     /// For what the user sends.
-    pub fn of_input(facts: &Facts, track: Arc<Track>) -> Self {
+    fn of_input(facts: &Facts, track: Arc<Track>) -> Self {
         let mode = match (facts.pty, facts.policy.stdin) {
+            (true, _) if facts.policy.input == InputMode::Full => Mode::Full(u64::MAX),
             (true, _) => Mode::Off,
             (false, Capture::Full) => Mode::Full(facts.policy.exec_cap),
             (false, Capture::Digest) => Mode::Digest { said: false },
         };
-        Self { track, data: Lane::new(Direction::Stdin, mode), stderr: Lane::new(Direction::Stderr, Mode::Off) }
+        Self {
+            track,
+            data: Lane::new(Direction::Stdin, mode),
+            stderr: Lane::new(Direction::Stderr, Mode::Off),
+            keys: None,
+        }
     }
 
     /// Records an event; the ticket says when it may go on.
@@ -109,6 +157,7 @@ impl Tap {
     /// # Errors
     /// What the recorder says; the event must not go on.
     pub async fn record(&mut self, event: &ChannelEvent) -> Result<Option<Ticket>, RecorderError> {
+        self.hear(event).await?;
         match event {
             ChannelEvent::Data(bytes) => Self::flow(&self.track, &mut self.data, bytes).await,
             ChannelEvent::Stderr(bytes) => Self::flow(&self.track, &mut self.stderr, bytes).await,
@@ -123,6 +172,30 @@ impl Tap {
             }
             ChannelEvent::Eof | ChannelEvent::EndOfWrite | ChannelEvent::Close => Ok(None),
         }
+    }
+
+    /// Records the keystrokes that the event shows to be no secret.
+    async fn hear(&mut self, event: &ChannelEvent) -> Result<(), RecorderError> {
+        let (Some(keys), ChannelEvent::Data(bytes)) = (&self.keys, event) else { return Ok(()) };
+        let now = keys.began.elapsed();
+        let heard = if keys.typing {
+            keys.lock().typed(bytes, now).into_iter().collect()
+        } else {
+            keys.lock().printed(bytes, now)
+        };
+        self.record_heard(heard).await
+    }
+
+    async fn record_heard(&self, heard: impl IntoIterator<Item = Heard>) -> Result<(), RecorderError> {
+        for heard in heard {
+            let bytes = match heard {
+                Heard::Keys(keys) => Bytes::from(keys),
+                Heard::Redacted => Bytes::from_static(REDACTED),
+            };
+            // The next ticket of this channel covers it.
+            let _ = self.track.append(Entry::Input(bytes)).await?;
+        }
+        Ok(())
     }
 
     async fn flow(track: &Track, lane: &mut Lane, bytes: &Bytes) -> Result<Option<Ticket>, RecorderError> {
@@ -163,19 +236,24 @@ impl Tap {
         Ok(ticket)
     }
 
-    /// Ready when a running digest must be written although no more bytes come.
-    pub async fn digest_due(&self) {
-        match self.data.due_at().into_iter().chain(self.stderr.due_at()).min() {
+    /// Ready when something must be written although no more bytes come.
+    pub async fn due(&self) {
+        let keys = self.keys.as_ref().and_then(Keys::due_at);
+        match self.data.due_at().into_iter().chain(self.stderr.due_at()).chain(keys).min() {
             Some(at) => tokio::time::sleep_until(at).await,
             None => std::future::pending().await,
         }
     }
 
-    /// Writes the running digests of what is not covered yet.
+    /// Writes the running digests of what is not covered yet, and that keystrokes were not echoed.
     ///
     /// # Errors
     /// What the recorder says.
-    pub async fn write_due_digests(&mut self) -> Result<(), RecorderError> {
+    pub async fn write_due(&mut self) -> Result<(), RecorderError> {
+        if let Some(keys) = self.keys.as_ref().filter(|keys| keys.typing) {
+            let overdue = keys.lock().overdue(keys.began.elapsed());
+            self.record_heard(overdue).await?;
+        }
         for lane in [&mut self.data, &mut self.stderr] {
             if lane.uncovered()
                 && let Some(entry) = lane.digest(false)
@@ -204,6 +282,10 @@ impl Tap {
     /// # Errors
     /// What the recorder says.
     pub async fn finish(&mut self) -> Result<(), RecorderError> {
+        if let Some(keys) = self.keys.as_ref().filter(|keys| keys.typing) {
+            let rest = keys.lock().end();
+            self.record_heard(rest).await?;
+        }
         for lane in [&mut self.data, &mut self.stderr] {
             if lane.bytes != lane.digested.0
                 && let Some(entry) = lane.digest(true)

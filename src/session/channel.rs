@@ -12,6 +12,7 @@ use super::{Bastion, Live, Refusal};
 use crate::grant::Permit;
 use crate::listener::{ChannelStart, UserSink};
 use crate::model::{ChannelEvent, ChannelNumber, Destination, Exit, Program};
+use crate::policy::InputMode;
 use crate::recorder::{ChannelFacts, RecorderError, Track};
 use crate::relay::{self, End, Facts, Notice};
 use crate::target::ssh::{TargetSink, TargetSource};
@@ -73,6 +74,11 @@ fn greeting(live: &Live, permit: &Permit) -> String {
         let reason: String = grant.reason.chars().filter(|c| !c.is_control()).take(60).collect();
         text.push_str(&format!(" · until {} ({reason})", grant.until.clock_time()));
     }
+    text.push_str(match permit.recording().input {
+        InputMode::Off => "",
+        InputMode::Echoed => " · with the keystrokes that the target echoes",
+        InputMode::Full => " · with all keystrokes, passwords too",
+    });
     text
 }
 

@@ -31,7 +31,7 @@ use crate::model::{ChannelClass, ChannelNumber, Destination, Login, Program, Ses
 use crate::recorder::{Recorder, RecorderError, Recording, SessionFacts};
 use crate::relay::Notice;
 use crate::target::{self, Leg};
-use crate::vault::Vault;
+use crate::vault::{CredentialKind, Vault};
 use crate::wire::Cut;
 pub use journal::AuditJournal;
 pub use refusal::Refusal;
@@ -378,6 +378,9 @@ impl Visit {
         let leg = async {
             let checked = dialed?;
             let credential = bastion.vault.credential(permit).map_err(Refusal::Vault)?;
+            if let CredentialKind::Password(password) = credential.kind() {
+                recording.scrub(password.clone(), &destination.to_string());
+            }
             unless_ended(end.clone(), checked.login(&destination.account, credential)).await
         };
         match leg.await {

@@ -179,6 +179,32 @@ fn nothing_that_was_recorded_can_be_read_without_an_auditor() {
 }
 
 #[test]
+fn keystrokes_are_recorded_as_the_policy_says() {
+    require!("sshd", "ssh", "tmux");
+    let sshd = Sshd::start();
+    for (mode, typed, hidden) in [("off", false, false), ("echoed", true, false), ("full", true, true)] {
+        let mut bastion = Bastion::furnished(&sshd);
+        bastion.policy(&recorded(OPEN, &format!("input = \"{mode}\"")));
+        bastion.serve();
+        let terminal = Terminal::start(&bastion.to(&sshd).ssh(&["-tt"], ""), 100, 30);
+        terminal.line("printf 'pass%s: ' word; read -rs secret; echo read-${#secret}");
+        terminal.shows("password:");
+        terminal.line("typed-in-the-dark");
+        terminal.shows("read-17");
+        terminal.line("exit");
+        until(LIMIT, "end of the shell", || terminal.ended().then_some(()));
+        let session = bastion.only_recording();
+        let input = String::from_utf8(bastion.export(&session, "raw", &["--stream", "stdin"])).unwrap();
+        assert_eq!(input.contains("read -rs secret"), typed, "{mode}: {input:?}");
+        assert_eq!(input.contains("typed-in-the-dark"), hidden, "{mode}: {input:?}");
+        assert_eq!(input.matches("[redacted]").count(), usize::from(mode == "echoed"), "{mode}: {input:?}");
+        let screen = String::from_utf8(bastion.export(&session, "raw", &[])).unwrap();
+        assert_eq!(screen.contains("keystrokes"), typed, "{mode}: the user is told what is recorded");
+        assert!(!screen.contains("typed-in-the-dark"), "{mode}");
+    }
+}
+
+#[test]
 fn without_an_auditor_no_server_starts() {
     let bastion = Bastion::init();
     let text = std::fs::read_to_string(bastion.config()).unwrap();

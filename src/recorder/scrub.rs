@@ -1,0 +1,97 @@
+//! Secrets that the bastion itself knows do not stay in a recording, should the target print one or a user type it.
+//!
+//! What is recorded is searched entry by entry, and in the record alone: the user's own stream is neither changed nor
+//! held back, for a delay would tell that a secret began there. So a secret that comes in two pieces is not found.
+
+use std::sync::{PoisonError, RwLock};
+
+use bytes::Bytes;
+use memchr::memmem;
+
+use crate::cast::Entry;
+use crate::secret::Secret;
+
+/// A shorter secret would be found where there is none.
+const SECRET_BYTES_MIN: usize = 8;
+
+/// What must not stay in a recording.
+#[derive(Debug, Default)]
+pub(super) struct Scrubber(RwLock<Vec<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    secret: Secret<String>,
+    /// What stands in its place.
+    name: String,
+}
+
+impl Scrubber {
+    /// From now on `[vault:NAME]` stands in the place of `secret`, unless it is shorter than 8 bytes.
+    pub(super) fn add(&self, secret: Secret<String>, name: &str) {
+        if secret.expose().len() >= SECRET_BYTES_MIN {
+            let known = Known { secret, name: format!("[vault:{name}]") };
+            self.0.write().unwrap_or_else(PoisonError::into_inner).push(known);
+        }
+    }
+
+    /// The entry without what must not stay in it.
+    pub(super) fn scrubbed(&self, entry: Entry) -> Entry {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        match entry {
+            Entry::Output { output, bytes } => Entry::Output { output, bytes: replaced(bytes, &all) },
+            Entry::Input(bytes) => Entry::Input(replaced(bytes, &all)),
+            other @ (Entry::Resize { .. } | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_)) => other,
+        }
+    }
+}
+
+fn replaced(mut bytes: Bytes, all: &[Known]) -> Bytes {
+    for Known { secret, name } in all {
+        let secret = secret.expose().as_bytes();
+        let found: Vec<usize> = memmem::find_iter(&bytes, secret).collect();
+        if found.is_empty() {
+            continue;
+        }
+        let mut without = Vec::with_capacity(bytes.len());
+        let mut rest = 0;
+        for at in found {
+            without.extend_from_slice(bytes.get(rest..at).unwrap_or_default());
+            without.extend_from_slice(name.as_bytes());
+            rest = at.saturating_add(secret.len());
+        }
+        without.extend_from_slice(bytes.get(rest..).unwrap_or_default());
+        bytes = Bytes::from(without);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Output;
+
+    fn scrubbed(secrets: &[&str], text: &str) -> String {
+        let scrubber = Scrubber::default();
+        for secret in secrets {
+            scrubber.add(Secret::new((*secret).to_owned()), "root@db1");
+        }
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let Entry::Output { bytes, .. } = scrubber.scrubbed(Entry::Output { output: Output::Stdout, bytes }) else {
+            panic!("another entry")
+        };
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_known_secret_is_replaced_wherever_it_stands() {
+        let text = "s3cret-word\nx s3cret-words3cret-word s3cret";
+        assert_eq!(scrubbed(&["s3cret-word"], text), "[vault:root@db1]\nx [vault:root@db1][vault:root@db1] s3cret");
+        assert_eq!(scrubbed(&["another-one", "s3cret-word"], "s3cret-word"), "[vault:root@db1]");
+    }
+
+    #[test]
+    fn a_short_secret_is_left_alone() {
+        assert_eq!(scrubbed(&["secret7"], "secret7"), "secret7");
+        assert_eq!(scrubbed(&[], "nothing known"), "nothing known");
+    }
+}
