@@ -361,6 +361,9 @@ impl Visit {
                 policy: permit.policy_hash().to_string(),
                 source: self.connection.source.to_string(),
                 key: self.connection.user.fingerprint().to_owned(),
+                facts: None,
+                envelope: None,
+                recipients: None,
             };
             match bastion.record(event).await {
                 Ok(()) => Ok(recording),
@@ -426,7 +429,7 @@ impl Visit {
             error!(session = %id, error = %failure, "Cannot close a recording");
         }
         drop(registration);
-        self.bastion.note(AuditEvent::SessionEnd { session: id.clone(), cause: cause.to_string() }).await;
+        self.bastion.note(AuditEvent::SessionEnd { session: id.clone(), closed: None, cause: cause.to_string() }).await;
         let seconds = started.until(self.bastion.clock.now()).as_secs();
         info!(session = %id, user = %permit.user(), cause = %cause, seconds, "Session ended");
     }
