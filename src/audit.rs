@@ -1,219 +1,234 @@
-//! The audit log: what was decided and what was done, one JSON line each, on disk when `append` returns.
+//! The audit log: what was decided and what was done, each a leaf of the transparency log, durable when `append`
+//! returns.
 //!
 //! Where an operation allows something, its event is written before it takes effect; where it takes something
 //! away, it takes effect first. Turning the program's own log down loses nothing here.
 //!
-//! An attacker who can write in `log/` can rewrite it; noticing that will be the business of the transparency log.
+//! A leaf has in clear what verifiers need; what tells of people is sealed in its body (`body`), and can be erased
+//! without breaking a proof. The newest published checkpoint is also kept in the state database, so that a log that
+//! is put back or exchanged alone is refused at the next start.
+//!
+//! An attacker who can write in `log/` can destroy it, and with the master key and the state database can sign another
+//! history; he cannot do so unnoticed by one who keeps an older checkpoint elsewhere.
 
+mod body;
+mod error;
 mod event;
-mod reader;
+mod publishing;
+mod record;
 
-use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::db::{Db, DbError, Rev, Table};
 use crate::durable;
-use crate::model::Timestamp;
-pub use event::AuditEvent;
-pub use reader::{AuditReader, AuditRecord};
-use reader::{Lines, Tail};
+use crate::log::{Leaf, Log, LogError, LogSettings, Opened, Reader};
+use crate::tlog::{Checkpoint, EMPTY_ROOT, EntryProof, Hash, KeyName, Note, SigningKey, VerifyingKey};
+pub use body::Subject;
+use body::Subjects;
+pub use error::AuditError;
+pub use event::{AuditEvent, Call, SessionHead, VaultChange};
+pub use publishing::Publishing;
+pub use record::{AuditRecord, Records};
 
-const FILE: &str = "audit.jsonl";
+/// Under this key of its table stands the floor.
+const FLOOR: &str = "floor";
 
 /// The open audit log. One process writes it: the one that holds the state directory.
 #[derive(Debug)]
 pub struct Audit {
+    log: Log,
+    reader: Reader,
+    key: VerifyingKey,
+    subjects: Subjects,
     clock: Clock,
-    path: PathBuf,
-    log: Mutex<Log>,
+    db: Db,
+    floors: Table<StoredFloor>,
+    /// Which checkpoint the state database has, and the revision that wrote it.
+    floor: Mutex<(Rev, Checkpoint)>,
 }
 
-#[derive(Debug)]
-struct Log {
-    file: File,
-    /// Device and inode, so that no other file is taken for it.
-    identity: (u64, u64),
-    next: u64,
-    /// INVARIANT: so many bytes are whole lines on disk.
-    length: u64,
-    /// A write failed: the file may hold more than `length`, half a line perhaps, and takes nothing before
-    /// `mend` has worked.
-    failed: bool,
+/// A checkpoint as the state database keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredFloor {
+    origin: String,
+    size: u64,
+    root: String,
 }
 
-impl Log {
-    /// Takes back what a failed write left, so that the log can go on: on a full disk it must be usable once
-    /// there is space, or any stranger could end all sessions.
-    ///
-    /// A file whose sync failed is opened anew: the system tells a lost write only once, and a second sync of
-    /// the same descriptor would pass over it.
-    fn mend(&mut self, path: &Path) -> Result<(), AuditError> {
-        let failed = |source| AuditError::Io { what: "mend", path: path.to_owned(), source };
-        let file = OpenOptions::new().read(true).append(true).open(path).map_err(failed)?;
-        let found = file.metadata().map_err(failed)?;
-        if (found.dev(), found.ino()) != self.identity || found.len() < self.length {
-            return Err(AuditError::Failed { path: path.to_owned() });
-        }
-        file.set_len(self.length).and_then(|()| file.sync_data()).map_err(failed)?;
-        reader::check_last(path, self.length, self.next)?;
-        self.file = file;
-        self.failed = false;
-        Ok(())
+impl StoredFloor {
+    fn of(checkpoint: &Checkpoint) -> Self {
+        let Checkpoint { origin, size, root } = checkpoint;
+        Self { origin: origin.to_string(), size: *size, root: root.to_string() }
+    }
+
+    fn checkpoint(&self) -> Option<Checkpoint> {
+        let (origin, root) = (KeyName::parse(&self.origin).ok()?, Hash::parse(&self.root).ok()?);
+        Some(Checkpoint { origin, size: self.size, root })
     }
 }
 
-/// One line as it is written; `reader::AuditRecord` is the same, read.
-#[derive(Serialize)]
-struct Line<'a> {
-    seq: u64,
-    at: Timestamp,
-    #[serde(flatten)]
-    event: &'a AuditEvent,
-}
-
 impl Audit {
-    /// Opens the log in directory `dir` (`Home::log`), and makes it if there is none.
-    ///
-    /// A last line that a crash cut off stays where it is, and a `log.torn` event after it tells its size.
+    /// Makes the log of a new store in directory `dir` (`Home::log`), and writes its public key to `key.pub` there.
     ///
     /// # Errors
-    /// `Damaged` if any other line is not what was written.
-    pub fn open(dir: &Path, clock: Clock) -> Result<Self, AuditError> {
-        let path = dir.join(FILE);
-        let failed = |source| AuditError::Io { what: "open", path: path.clone(), source };
-        durable::create_directories(dir).map_err(failed)?;
-        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
-        durable::sync_parent(&path).map_err(failed)?;
-        let Tail { next, torn } = Lines::open(&path)?.tail()?;
-        let found = file.metadata().map_err(failed)?;
-        let (identity, length) = ((found.dev(), found.ino()), found.len());
-        let audit = Self { clock, path, log: Mutex::new(Log { file, identity, next, length, failed: false }) };
-        if let Some(bytes) = torn {
-            audit.write(b"\n", &AuditEvent::LogTorn { bytes })?;
+    /// `Db` with `Conflict` if the database knows of a log already.
+    pub fn create(dir: &Path, key: SigningKey, db: &Db, clock: Clock) -> Result<Self, AuditError> {
+        let origin = key.public().name().clone();
+        let line = format!("{}\n", key.public());
+        let floor = StoredFloor::of(&Checkpoint { origin, size: 0, root: EMPTY_ROOT });
+        floors(db).put(FLOOR, None, &floor).map_err(AuditError::Db)?;
+        let audit = Self::open(dir, key, db, clock)?;
+        // What strangers do is sealed under this key; it is there before a full disk could keep it from being made.
+        audit.subjects.make_sure_of(&Subject::Node).map_err(AuditError::Db)?;
+        let path = dir.join("key.pub");
+        durable::create_new(&path, line.as_bytes(), 0o644)
+            .map_err(|source| AuditError::Log(LogError::Write { path, source }))?;
+        Ok(audit)
+    }
+
+    /// Opens the log in directory `dir`; its leaves must go on from what the state database says was published.
+    ///
+    /// What a crash cut off is gone, and a `log.torn` event tells its size.
+    ///
+    /// # Errors
+    /// `NoFloor`, `PutBack`: the log or the database is not the one that belongs to the other. See `LogError` for the
+    /// others. Nothing is changed then.
+    pub fn open(dir: &Path, key: SigningKey, db: &Db, clock: Clock) -> Result<Self, AuditError> {
+        let floors = floors(db);
+        let (rev, stored) =
+            floors.get(FLOOR).map_err(AuditError::Db)?.ok_or_else(|| AuditError::NoFloor { path: dir.to_owned() })?;
+        let floor = stored.checkpoint().ok_or_else(|| AuditError::NoFloor { path: dir.to_owned() })?;
+        let public = key.public().clone();
+        let name = public.name().as_str();
+        let node = name.rsplit('/').next().unwrap_or(name).to_owned();
+        let directory: PathBuf = dir.to_owned();
+        let settings = LogSettings { directory, node, key, clock: clock.clone(), floor: Some(floor.clone()) };
+        let Opened { log, torn_bytes } = Log::open(settings).map_err(AuditError::of_open)?;
+        let reader = Reader::open(dir);
+        let floor = Mutex::new((rev, floor));
+        let audit =
+            Self { log, reader, key: public, subjects: Subjects::new(db), clock, db: db.clone(), floors, floor };
+        match audit.keep_floor() {
+            // A full disk must not keep the server from starting: it refuses sessions, and says why.
+            Ok(()) | Err(AuditError::Db(DbError::NoRoom)) => {}
+            Err(error) => return Err(error),
+        }
+        if torn_bytes > 0 {
+            audit.append(&AuditEvent::LogTorn { bytes: u64::try_from(torn_bytes).unwrap_or(u64::MAX) })?;
         }
         Ok(audit)
     }
 
-    /// Writes one event and returns its number. It is on disk when this returns `Ok`. Blocks on the disk.
+    /// Writes one event and returns its number, from 0. It is on disk when this returns `Ok`. Blocks on the disk.
     ///
     /// # Errors
-    /// `Io` when the write fails; the event is then not on record, and whoever needs it there must refuse. Later
-    /// events are taken once the file is again what it was before; until then `Failed`.
+    /// The event is then not on record, and whoever needs it there must refuse. The next one is tried anew, so that
+    /// the log goes on by itself once a full disk has space.
     pub fn append(&self, event: &AuditEvent) -> Result<u64, AuditError> {
-        self.write(b"", event)
+        let parts = event.parts().ok_or(AuditError::Form)?;
+        let mut fields = parts.clear;
+        if !parts.hidden.is_empty() {
+            let sealed = self.subjects.seal(&parts.kind, &event.subject(), parts.hidden).map_err(AuditError::Db)?;
+            fields.insert("subject".to_owned(), sealed.subject.into());
+            fields.insert("body".to_owned(), sealed.body.into());
+            fields.insert("body_hash".to_owned(), sealed.hash.into());
+        }
+        Leaf::new(&parts.kind, fields).and_then(|leaf| self.log.append(leaf)).map_err(AuditError::Log)
     }
 
-    /// Reads the log in directory `dir` from its start; another process may be writing it.
+    /// Publishes what is on record by now, keeps the checkpoint in the state database, and returns it if it is new.
     ///
     /// # Errors
-    /// `Io` if it cannot be opened.
-    pub fn read(dir: &Path) -> Result<AuditReader, AuditError> {
-        Ok(AuditReader::new(Lines::open(&dir.join(FILE))?))
+    /// The next call tries again.
+    pub fn publish(&self) -> Result<Option<Note>, AuditError> {
+        let note = self.log.publish().map_err(AuditError::Log)?;
+        self.keep_floor()?;
+        Ok(note)
     }
 
-    fn write(&self, before: &[u8], event: &AuditEvent) -> Result<u64, AuditError> {
-        let Ok(mut log) = self.log.lock() else { return Err(AuditError::Failed { path: self.path.clone() }) };
-        if log.failed {
-            log.mend(&self.path).map_err(|_| AuditError::Failed { path: self.path.clone() })?;
+    /// Takes nothing more, and publishes all that is on record: the end of a process that writes the log.
+    ///
+    /// # Errors
+    /// As `publish`. The next start publishes then.
+    pub fn close(&self) -> Result<(), AuditError> {
+        self.log.close();
+        self.publish().map(drop)
+    }
+
+    /// Destroys the key of a subject: bodies that tell of it are unreadable from now on, and read as `<erased>`. Says
+    /// whether there was one. The leaves stay, and so do all proofs.
+    ///
+    /// # Errors
+    /// `Db`.
+    pub fn forget(&self, subject: &Subject) -> Result<bool, AuditError> {
+        self.subjects.forget(subject).map_err(AuditError::Db)
+    }
+
+    /// The events from number `from` on that are published, oldest first; ends after the first error.
+    pub fn records(&self, from: u64) -> Records<'_> {
+        let size = self.size();
+        Records::new(self.reader.entries(from..size, size), &self.subjects)
+    }
+
+    /// How many events are published.
+    pub fn size(&self) -> u64 {
+        self.log.published().map_or(0, |checkpoint| checkpoint.size)
+    }
+
+    /// The key by which others check what the log signs.
+    pub fn key(&self) -> &VerifyingKey {
+        &self.key
+    }
+
+    /// The newest checkpoint with all its signatures; `None` if nothing was published yet.
+    ///
+    /// # Errors
+    /// `Log`.
+    pub fn checkpoint(&self) -> Result<Option<Note>, AuditError> {
+        let found = self.reader.checkpoint(&self.key).map_err(AuditError::Log)?;
+        Ok(found.map(|(note, _)| note))
+    }
+
+    /// The proof that leaf `index` is in the log at its newest checkpoint; the leaf itself travels in its `extra`.
+    ///
+    /// # Errors
+    /// `Log` with `NoSuchEntry` beyond what is published.
+    pub fn prove(&self, index: u64) -> Result<EntryProof, AuditError> {
+        let missing = || AuditError::Log(LogError::NoSuchEntry { index });
+        let (note, checkpoint) = self.reader.checkpoint(&self.key).map_err(AuditError::Log)?.ok_or_else(missing)?;
+        let mut proof = self.reader.proof(index, &note).map_err(AuditError::Log)?;
+        proof.extra = Some(self.reader.entry(index, checkpoint.size).map_err(AuditError::Log)?);
+        Ok(proof)
+    }
+
+    fn keep_floor(&self) -> Result<(), AuditError> {
+        let Some(newest) = self.log.published() else { return Ok(()) };
+        let mut floor = self.floor.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another call may have kept a newer one meanwhile.
+        if newest.size > floor.1.size {
+            self.db.check_room().map_err(AuditError::Db)?;
+            let rev = self.floors.put(FLOOR, Some(floor.0), &StoredFloor::of(&newest)).map_err(AuditError::Db)?;
+            *floor = (rev, newest);
         }
-        let seq = log.next;
-        let mut bytes = before.to_vec();
-        let written = serde_json::to_writer(&mut bytes, &Line { seq, at: self.clock.now(), event })
-            .map_err(io::Error::from)
-            .and_then(|()| {
-                bytes.push(b'\n');
-                log.file.write_all(&bytes)?;
-                log.file.sync_data()
-            });
-        match written {
-            Ok(()) => {
-                log.next = seq.saturating_add(1);
-                log.length = log.length.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-                Ok(seq)
-            }
-            Err(source) => {
-                log.failed = true;
-                // At once, so that no half line stays; what fails now is tried again before the next event.
-                let _ = log.mend(&self.path);
-                Err(AuditError::Io { what: "write", path: self.path.clone(), source })
-            }
-        }
+        Ok(())
     }
 }
 
-/// Why the audit log does not do what it should.
-#[derive(Debug)]
-pub enum AuditError {
-    /// A line is not what was written.
-    Damaged {
-        /// The log's file.
-        path: PathBuf,
-        /// Which line, from 1.
-        line: u64,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// An earlier write failed, and the file cannot be brought back to what it was before.
-    Failed {
-        /// The log's file.
-        path: PathBuf,
-    },
-    /// The task that writes has panicked.
-    Panicked(String),
-    /// The file system failed.
-    Io {
-        /// `open`, `read`, `write` or `mend`.
-        what: &'static str,
-        /// The log's file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-}
-
-impl AuditError {
-    /// What the operator can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Damaged { .. } => {
-                "find out who or what changed it; move the file away as evidence, and a new log begins"
-            }
-            Self::Panicked(_) => "report this with the log: it is a fault of doorward",
-            Self::Failed { .. } | Self::Io { .. } => {
-                "look for disk errors and space; the log goes on by itself once it can be written"
-            }
-        })
-    }
-}
-
-impl fmt::Display for AuditError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Damaged { path, line, why } => {
-                write!(f, "the audit log is damaged: {}:{line}: {why}", path.display())
-            }
-            Self::Failed { path } => {
-                write!(f, "the audit log {} takes no more events, for an earlier write failed", path.display())
-            }
-            Self::Panicked(why) => write!(f, "the audit log is not written: {why}"),
-            Self::Io { what, path, .. } => write!(f, "cannot {what} the audit log {}", path.display()),
+impl Drop for Audit {
+    fn drop(&mut self) {
+        if let Err(failure) = self.close() {
+            tracing::error!(error = %failure, "The end of the audit log is not published; the next start does it");
         }
     }
 }
 
-impl std::error::Error for AuditError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            Self::Damaged { .. } | Self::Failed { .. } | Self::Panicked(_) => None,
-        }
-    }
+fn floors(db: &Db) -> Table<StoredFloor> {
+    db.table("audit-log")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //!   store.json                format, id, when it was made; the same id stands in the state database
 //!   state/                    the state database (`db`)
 //!   rec/, env/                recordings, and for whom they are sealed (`store`)
-//!   log/                      the audit log (`audit`)
+//!   log/                      the audit log (`audit`, `log`)
 //!   reserve                   disk space to give back when the disk is full
 //!   admin.sock                the administration socket, while a server runs
 //! ```
@@ -29,7 +29,7 @@ use crate::durable;
 use crate::model::Timestamp;
 
 /// The layout that this version reads and writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// `store.json` is far smaller; what is larger is not ours.
 const IDENTITY_BYTES_MAX: u64 = 4096;
 /// What the layout may consist of; anything else in a directory to be made into a store is somebody's.
@@ -213,6 +213,9 @@ fn read_identity(path: &Path) -> Result<Identity, HomeError> {
     if any.format > FORMAT {
         return Err(HomeError::Newer { path: path.to_owned(), format: any.format });
     }
+    if (1..FORMAT).contains(&any.format) {
+        return Err(HomeError::Older { path: path.to_owned(), format: any.format });
+    }
     let identity: Identity = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
     let good = identity.id.len() == 32 && identity.id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if identity.format != FORMAT || !good {
@@ -295,6 +298,13 @@ pub enum HomeError {
         /// The format it tells.
         format: u32,
     },
+    /// An earlier version of Doorward made it.
+    Older {
+        /// `store.json`.
+        path: PathBuf,
+        /// The format it tells.
+        format: u32,
+    },
     /// `store.json` is not what was written.
     Damaged {
         /// `store.json`.
@@ -328,6 +338,10 @@ impl HomeError {
             Self::Readable { path, .. } => format!("run: chmod 700 {}", path.display()),
             Self::Owner { owner, .. } => format!("run this as the user with uid {owner}"),
             Self::Newer { .. } => "install that version of Doorward, or restore a backup of this one".into(),
+            Self::Older { .. } => {
+                "nothing was changed: keep it, read it with that version, and make a new store with `doorward init`"
+                    .into()
+            }
             Self::Damaged { path, .. } => format!("restore {} from the backup", path.display()),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run as root or as the server's user".into()
@@ -358,6 +372,12 @@ impl fmt::Display for HomeError {
             Self::Newer { path, format } => {
                 write!(f, "{} tells format {format}, newer than the format {FORMAT} of this version", path.display())
             }
+            Self::Older { path, format } => write!(
+                f,
+                "{} tells format {format}: made by an earlier version; this version cannot read it (it has format \
+                 {FORMAT})",
+                path.display()
+            ),
             Self::Damaged { path, why } => write!(f, "{} is damaged: {why}", path.display()),
             Self::Io { what, path, .. } => write!(f, "cannot {what} ({})", path.display()),
         }
@@ -375,6 +395,7 @@ impl std::error::Error for HomeError {
             | Self::Readable { .. }
             | Self::Owner { .. }
             | Self::Newer { .. }
+            | Self::Older { .. }
             | Self::Damaged { .. } => None,
         }
     }
@@ -434,12 +455,13 @@ mod tests {
             ("", "Damaged"),
             ("not json", "Damaged"),
             ("{\"name\":\"some package\"}", "Damaged"),
-            ("{\"format\":1,\"id\":\"zz\",\"created\":\"2026-01-01T00:00:00Z\"}", "Damaged"),
+            ("{\"format\":2,\"id\":\"zz\",\"created\":\"2026-01-01T00:00:00Z\"}", "Damaged"),
             (
                 "{\"format\":0,\"id\":\"00000000000000000000000000000000\",\"created\":\"2026-01-01T00:00:00Z\"}",
                 "Damaged",
             ),
-            ("{\"format\":2,\"anything\":[]}", "Newer"),
+            ("{\"format\":3,\"anything\":[]}", "Newer"),
+            ("{\"format\":1,\"anything\":[]}", "Older"),
         ];
         for (text, wanted) in cases {
             let (_guard, dir) = scratch();

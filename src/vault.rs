@@ -27,12 +27,14 @@ use crate::db::{CryptoFailed, Db, DbError, SealingKey, Table};
 use crate::grant::Permit;
 use crate::model::{Destination, Timestamp};
 use crate::secret::Secret;
+use crate::tlog::{Algorithm, KeyName, SigningKey};
 pub use private_key::KeyFault;
 
 const SECRETS: &str = "secrets";
 const BASTION_KEYS: &str = "bastion-keys";
 const HOST_KEY: &str = "host-key";
 const HOST_CA: &str = "host-ca";
+const LOG_KEY: &str = "log-key";
 
 /// The secrets under the master key.
 #[derive(Debug)]
@@ -252,21 +254,23 @@ impl Vault {
         }
     }
 
-    /// Makes the bastion's host key and its host CA, both Ed25519. Durable on return.
+    /// Makes the bastion's host key, its host CA and the key of its log, all Ed25519. Durable on return.
     ///
     /// # Errors
     /// `Db` with `Conflict` if they exist: they are never overwritten.
     pub fn create_bastion_keys(&self) -> Result<(), VaultError> {
         let mut batch = self.db.batch();
         for name in [HOST_KEY, HOST_CA] {
-            let mut seed = Zeroizing::new([0; 32]);
-            SystemRandom::new().fill(seed.as_mut_slice()).map_err(|_| VaultError::Db(DbError::Crypto(CryptoFailed)))?;
+            let seed = random_seed()?;
             let pair = KeypairData::from(Ed25519Keypair::from_seed(&seed));
             let key =
                 PrivateKey::new(pair, format!("doorward {name}")).map_err(|_| VaultError::Altered(name.into()))?;
             let sealed = self.seal(&Place::bastion(name), to_bytes(&key)?)?;
             batch.put(&self.bastion_keys, name, None, &sealed).map_err(VaultError::Db)?;
         }
+        let seed = Zeroizing::new(random_seed()?.to_vec());
+        let sealed = self.seal(&Place::bastion(LOG_KEY), seed)?;
+        batch.put(&self.bastion_keys, LOG_KEY, None, &sealed).map_err(VaultError::Db)?;
         batch.commit().map(|_| ()).map_err(VaultError::Db)
     }
 
@@ -286,10 +290,28 @@ impl Vault {
         self.bastion_key(HOST_CA)
     }
 
-    fn bastion_key(&self, name: &'static str) -> Result<PrivateKey, VaultError> {
+    /// The key that signs the checkpoints of the log of the store with this id (`Home::id`). Its name, which is the
+    /// log's origin, is `doorward/` and the first 16 digits of the id.
+    ///
+    /// # Errors
+    /// `NoBastionKey` if it was never made.
+    pub fn log_key(&self, store_id: &str) -> Result<SigningKey, VaultError> {
+        let altered = || VaultError::Altered(LOG_KEY.to_owned());
+        let name = format!("doorward/{}", store_id.get(..16).unwrap_or(store_id));
+        let name = KeyName::parse(&name).map_err(|_| altered())?;
+        let seed = self.bastion_secret(LOG_KEY)?;
+        let seed = <[u8; 32]>::try_from(seed.as_slice()).map_err(|_| altered())?;
+        SigningKey::from_seed(name, Algorithm::Note, Secret::new(seed)).map_err(|_| altered())
+    }
+
+    fn bastion_secret(&self, name: &'static str) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let found = self.bastion_keys.get(name).map_err(VaultError::Db)?;
         let (_, sealed) = found.ok_or(VaultError::NoBastionKey(name))?;
-        let plain = self.unseal(&Place::bastion(name), &sealed)?;
+        self.unseal(&Place::bastion(name), &sealed)
+    }
+
+    fn bastion_key(&self, name: &'static str) -> Result<PrivateKey, VaultError> {
+        let plain = self.bastion_secret(name)?;
         PrivateKey::from_bytes(&plain).map_err(|_| VaultError::Altered(name.into()))
     }
 
@@ -310,6 +332,12 @@ impl Vault {
         let own = SealingKey::from_bytes(&key).map_err(|error| VaultError::Db(DbError::Crypto(error)))?;
         own.open(&place.bound("value"), &decode(&sealed.value)?).ok_or_else(altered)
     }
+}
+
+fn random_seed() -> Result<Zeroizing<[u8; 32]>, VaultError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    let filled = SystemRandom::new().fill(seed.as_mut_slice());
+    filled.map(|()| seed).map_err(|_| VaultError::Db(DbError::Crypto(CryptoFailed)))
 }
 
 /// Where a secret belongs; its seals open nowhere else.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::inventory::{Change, Inventory};
+use crate::audit::AuditRecord;
 use crate::auditor::Recipient;
 use crate::grant::{Grant, GrantState};
 use crate::ledger::{Target, User};
@@ -173,6 +174,24 @@ pub enum Request {
         /// The user.
         user: UserName,
     },
+    /// Lists events of the audit log, a page for a request.
+    AuditRead {
+        /// Which ones.
+        filter: AuditFilter,
+        /// The number to begin at; beyond the last: only ask where that is.
+        from: u64,
+        /// From the answer before, to go on with the same reading: it is on record once.
+        pass: Option<String>,
+    },
+    /// The public key of the log.
+    AuditKey {},
+    /// The newest checkpoint of the log.
+    AuditCheckpoint {},
+    /// The proof that a leaf is in the log.
+    AuditProve {
+        /// Its number.
+        leaf: u64,
+    },
     /// Looks at state, clock and disk.
     Doctor {
         /// How many disk syncs to time.
@@ -300,6 +319,24 @@ pub enum Reply {
         /// Where the user may go, with or without a grant.
         destinations: Vec<Destination>,
     },
+    /// To `AuditRead`.
+    Events {
+        /// Oldest first.
+        events: Vec<AuditRecord>,
+        /// The number to go on at.
+        next: u64,
+        /// Whether there was more to look at.
+        more: bool,
+        /// To be given with the next request.
+        pass: String,
+        /// Why the newest events may be missing, if so.
+        behind: Option<String>,
+    },
+    /// To `AuditKey`, `AuditCheckpoint`, `AuditProve`: a file as it is.
+    Text {
+        /// Lines, each with its end.
+        text: String,
+    },
     /// To `Doctor`.
     Doctor {
         /// What was looked at.
@@ -401,6 +438,21 @@ pub struct SessionFilter {
     pub target: Option<TargetName>,
     /// Only those that started at this time or later.
     pub since: Option<Timestamp>,
+}
+
+/// Which events are meant; nothing set means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditFilter {
+    /// Only from this time on.
+    pub since: Option<Timestamp>,
+    /// Only of this type, such as `session.start`, or of these, such as `session`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Only about this session.
+    pub session: Option<SessionId>,
+    /// Only those that name this bastion user.
+    pub user: Option<UserName>,
 }
 
 /// A row of `recording list`.

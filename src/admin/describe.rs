@@ -1,9 +1,103 @@
 //! What the audit log says of a request: its verb, its subject, its details without secrets.
 
-use super::api::{Request, SecretInput, SessionFilter, TargetChange};
+use super::Caller;
+use super::api::{AuditFilter, Request, SecretInput, SessionFilter, TargetChange};
+use crate::audit::{AuditEvent, Call, VaultChange};
 use crate::ledger::fingerprint;
 use crate::ledger::{Target, public_key};
-use crate::model::{Timestamp, join};
+use crate::model::{Destination, SessionId, Timestamp, join};
+
+/// What kind of event a request is.
+enum Kind {
+    SecretSet(Destination),
+    SecretRemove(Destination),
+    View(SessionId),
+    Call(Call),
+}
+
+impl Kind {
+    fn of(request: &Request) -> Self {
+        if let Request::SecretSet { destination, .. } = request {
+            return Self::SecretSet(destination.clone());
+        }
+        if let Request::SecretRemove { destination } = request {
+            return Self::SecretRemove(destination.clone());
+        }
+        if let Request::RecordingRead { session, .. } = request {
+            return Self::View(session.clone());
+        }
+        Self::Call(about(request))
+    }
+}
+
+impl Entry {
+    /// The event of the request, with what came of it.
+    ///
+    /// A request that shows something is an `admin.call`, one that changes something a `config.change`, so that
+    /// monitors can tell them apart; secrets and recordings have types of their own.
+    pub(super) fn event(&self, caller: Caller, outcome: &str) -> AuditEvent {
+        let listed =
+            |parts: &[&str]| parts.iter().copied().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
+        let uid = caller.uid;
+        let detail = listed(&[&self.detail, outcome]);
+        let change = |destination: &Destination| VaultChange { uid, destination: destination.clone(), detail };
+        match &self.kind {
+            Kind::SecretSet(destination) => AuditEvent::SecretSet(change(destination)),
+            Kind::SecretRemove(destination) => AuditEvent::SecretRemove(change(destination)),
+            Kind::View(session) => {
+                AuditEvent::ReplayView { session: session.clone(), uid, purpose: listed(&[&self.detail, outcome]) }
+            }
+            Kind::Call(call) => {
+                let detail = listed(&[&self.subject, &self.detail, outcome]);
+                let call = Call { uid, verb: self.verb.to_owned(), detail, ..call.clone() };
+                match self.effect {
+                    Effect::Reads => AuditEvent::AdminCall(call),
+                    Effect::Gives | Effect::Takes => AuditEvent::ConfigChange(call),
+                }
+            }
+        }
+    }
+}
+
+/// A call that says what it is about: by that it is found, and forgotten.
+fn about(request: &Request) -> Call {
+    let call = Call::default();
+    match request {
+        Request::SessionKill { session } | Request::RecordingRead { session, .. } => {
+            Call { session: Some(session.clone()), ..call }
+        }
+        Request::GrantRevoke { grant, .. } => Call { grant: Some(grant.clone()), ..call },
+        Request::UserAdd { user, .. }
+        | Request::UserSet { user, .. }
+        | Request::UserSuspend { user }
+        | Request::UserResume { user }
+        | Request::UserRemove { user }
+        | Request::UserKeyAdd { user, .. }
+        | Request::UserKeyRemove { user, .. }
+        | Request::GrantAdd { user, .. }
+        | Request::ClientConfig { user } => Call { user: Some(user.clone()), ..call },
+        Request::UserList {}
+        | Request::TargetAdd { .. }
+        | Request::TargetSet { .. }
+        | Request::TargetList {}
+        | Request::TargetRemove { .. }
+        | Request::TargetScan { .. }
+        | Request::SecretSet { .. }
+        | Request::SecretList {}
+        | Request::SecretRemove { .. }
+        | Request::GrantList { .. }
+        | Request::PolicyReload {}
+        | Request::SessionList { .. }
+        | Request::RecordingList { .. }
+        | Request::InventoryDiff { .. }
+        | Request::InventoryApply { .. }
+        | Request::AuditRead { .. }
+        | Request::AuditKey {}
+        | Request::AuditCheckpoint {}
+        | Request::AuditProve { .. }
+        | Request::Doctor { .. } => call,
+    }
+}
 
 /// A request as the audit log has it.
 pub(super) struct Entry {
@@ -11,6 +105,7 @@ pub(super) struct Entry {
     pub(super) subject: String,
     pub(super) detail: String,
     pub(super) effect: Effect,
+    kind: Kind,
 }
 
 /// Which way a request moves rights; it decides whether its record comes first.
@@ -26,7 +121,13 @@ pub(super) enum Effect {
 
 pub(super) fn describe(request: &Request) -> Entry {
     use Effect::{Gives, Reads, Takes};
-    let entry = |effect, verb, subject: String, detail: String| Entry { verb, subject, detail, effect };
+    let entry = |effect, verb, subject: String, detail: String| Entry {
+        verb,
+        subject,
+        detail,
+        effect,
+        kind: Kind::of(request),
+    };
     let plain = |effect, verb, subject: &dyn ToString| entry(effect, verb, subject.to_string(), String::new());
     match request {
         Request::UserAdd { user, groups, keys } => {
@@ -77,6 +178,10 @@ pub(super) fn describe(request: &Request) -> Entry {
         Request::InventoryDiff { .. } => plain(Reads, "inventory diff", &""),
         Request::InventoryApply { expected, .. } => entry(Gives, "inventory apply", String::new(), join(expected)),
         Request::ClientConfig { user } => plain(Reads, "client-config", user),
+        Request::AuditRead { filter, .. } => entry(Reads, "audit list", String::new(), audit_filter_shown(filter)),
+        Request::AuditKey {} => plain(Reads, "audit key", &""),
+        Request::AuditCheckpoint {} => plain(Reads, "audit checkpoint", &""),
+        Request::AuditProve { leaf } => plain(Reads, "audit prove", leaf),
         Request::Doctor { .. } => plain(Reads, "doctor", &""),
     }
 }
@@ -91,6 +196,14 @@ fn filter_shown(filter: &SessionFilter) -> String {
     let target = filter.target.iter().map(|target| format!("target {target}"));
     let since = filter.since.iter().map(|since| format!("since {since}"));
     join(user.chain(target).chain(since))
+}
+
+fn audit_filter_shown(filter: &AuditFilter) -> String {
+    let since = filter.since.iter().map(|since| format!("since {since}"));
+    let kind = filter.kind.iter().map(|kind| format!("type {}", clip(kind)));
+    let session = filter.session.iter().map(|session| format!("session {session}"));
+    let user = filter.user.iter().map(|user| format!("user {user}"));
+    join(since.chain(kind).chain(session).chain(user))
 }
 
 fn key_shown(key: &str) -> String {

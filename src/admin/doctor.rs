@@ -28,6 +28,7 @@ impl Admin {
         };
         let mut findings =
             vec![server, self.state_found(), self.targets_found(), self.policy_found(), self.clock_found()];
+        findings.push(self.log_found());
         findings.push(self.auditors_found());
         findings.push(self.disk_found());
         findings.push(self.sync_found(syncs));
@@ -126,6 +127,18 @@ impl Admin {
         match latest.filter(|latest| *latest > now) {
             Some(latest) => bad("clock", format!("{now}, but something was stored at {latest}"), hint),
             None => good("clock", now.to_string()),
+        }
+    }
+
+    /// What is on record must become provable.
+    fn log_found(&self) -> Finding {
+        let audit = &self.parts.audit;
+        match audit.publish() {
+            Ok(_) => good("audit log", format!("{} events, signed by {}", audit.size(), audit.key().name())),
+            Err(error) => {
+                let hint = error.hint().unwrap_or("look at the server's log");
+                bad("audit log", format!("{} events are published, and no more: {error}", audit.size()), hint)
+            }
         }
     }
 

@@ -19,6 +19,8 @@ pub enum AdminError {
     NotRecorded(AuditError),
     /// It was done, and could not be recorded.
     DoneNotRecorded(AuditError),
+    /// The audit log cannot be read, or has not what was asked for.
+    Audit(AuditError),
     /// The ledger refused or failed.
     Ledger(LedgerError),
     /// The vault refused or failed.
@@ -79,6 +81,7 @@ impl fmt::Display for AdminError {
         match self {
             Self::NotRecorded(_) => f.write_str("nothing was done: the audit log cannot be written"),
             Self::DoneNotRecorded(_) => f.write_str("it was done, but the audit log cannot be written"),
+            Self::Audit(error) => error.fmt(f),
             Self::Ledger(error) => error.fmt(f),
             Self::Vault(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
@@ -108,6 +111,7 @@ impl std::error::Error for AdminError {
         match self {
             Self::NotRecorded(error) | Self::DoneNotRecorded(error) => Some(error),
             // These show as themselves, so that their cause is ours.
+            Self::Audit(error) => error.source(),
             Self::Ledger(error) => error.source(),
             Self::Vault(error) => error.source(),
             Self::Store(error) => error.source(),
@@ -145,6 +149,7 @@ impl AdminError {
             Self::NotRecorded(_) | Self::DoneNotRecorded(_) => {
                 one("look at free space and errors of the disk; `doorward doctor`")
             }
+            Self::Audit(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Ledger(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Parties(Denial::UnknownUser) => one("`doorward user list` shows who there is"),
             Self::Parties(Denial::UnknownTarget) => one("`doorward target list` shows what there is"),

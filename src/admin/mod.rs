@@ -15,6 +15,7 @@ mod doctor;
 mod error;
 mod grants;
 mod overview;
+mod records;
 mod targets;
 mod users;
 
@@ -68,6 +69,7 @@ pub struct Admin {
     parts: Parts,
     /// INVARIANT: held while a call that changes something runs, so that what it has read stays true.
     changing: Mutex<()>,
+    passes: records::Passes,
 }
 
 /// What the administration works on.
@@ -94,7 +96,7 @@ impl Admin {
     ) -> Self {
         let catalog = Catalog::new(store);
         let parts = Parts { config: config.clone(), clock, ledger, vault, audit, sessions, catalog };
-        Self { parts, changing: Mutex::new(()) }
+        Self { parts, changing: Mutex::new(()), passes: records::Passes::default() }
     }
 
     /// Does what is asked, and records who asked. Blocks: call it where that is allowed.
@@ -102,13 +104,14 @@ impl Admin {
     /// # Errors
     /// `AdminError` says what was not done and why.
     pub fn call(&self, caller: Caller, request: Request) -> Result<Reply, AdminError> {
+        if let Request::AuditRead { filter, from, pass: Some(pass) } = &request
+            && self.passes.holds(pass, caller, filter, self.parts.clock.instant())
+        {
+            // Its beginning is on record. If each page were, a reader who waits for events would make them.
+            return self.audit_read(filter, *from, pass.clone());
+        }
         let entry = describe(&request);
-        let note = |outcome: &str| {
-            let parts = [entry.subject.as_str(), entry.detail.as_str(), outcome];
-            let detail = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
-            let verb = entry.verb.to_owned();
-            self.parts.audit.append(&AuditEvent::AdminCall { uid: caller.uid, verb, detail })
-        };
+        let note = |outcome: &str| self.parts.audit.append(&entry.event(caller, outcome));
         let _one_at_a_time: Option<MutexGuard<'_, ()>> = match entry.effect {
             Effect::Reads => None,
             Effect::Gives | Effect::Takes => Some(self.changing.lock().unwrap_or_else(PoisonError::into_inner)),
@@ -165,6 +168,13 @@ impl Admin {
             Request::InventoryDiff { inventory } => self.inventory_diff(&inventory),
             Request::InventoryApply { inventory, expected } => self.inventory_apply(&inventory, &expected),
             Request::ClientConfig { user } => self.client_config(&user),
+            Request::AuditRead { filter, from, .. } => {
+                let pass = self.passes.give(caller, filter.clone(), self.parts.clock.instant())?;
+                self.audit_read(&filter, from, pass)
+            }
+            Request::AuditKey {} => Ok(self.audit_key()),
+            Request::AuditCheckpoint {} => self.audit_checkpoint(),
+            Request::AuditProve { leaf } => self.audit_prove(leaf),
             Request::Doctor { syncs } => Ok(Reply::Doctor { findings: self.doctor(caller, syncs) }),
         }
     }

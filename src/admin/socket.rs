@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::api::{Answer, Failure, Request};
 use super::{Admin, Caller, Via};
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, Call};
 
 /// A request is far smaller; an inventory of thousands of targets fits.
 pub const REQUEST_BYTES_MAX: u32 = 1 << 20;
@@ -147,7 +147,7 @@ async fn refuse(mut stream: UnixStream, admin: Arc<Admin>, uid: u32) {
     warn!(uid, "Administration refused: not an operator");
     let recorded = tokio::task::spawn_blocking(move || {
         let (verb, detail) = ("refused".to_owned(), "not an operator".to_owned());
-        admin.parts.audit.append(&AuditEvent::AdminCall { uid, verb, detail }).is_ok()
+        admin.parts.audit.append(&AuditEvent::AdminCall(Call { uid, verb, detail, ..Call::default() })).is_ok()
     });
     if !recorded.await.unwrap_or(false) {
         warn!(uid, "Refused administration call is not in the audit log");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::api::{HostKey, Reply, SecretInput, SecretRow, TargetChange, TargetRow};
 use super::{Admin, AdminError, Caller, done, plural};
+use crate::audit::{AuditEvent, VaultChange};
 use crate::ledger::{LedgerError, Target, fingerprint, plain, public_key};
 use crate::model::{Destination, TargetName};
 use crate::vault::{SecretInfo, SecretValue};
@@ -66,6 +67,9 @@ impl Admin {
             .collect();
         for destination in &own {
             self.parts.vault.remove(destination)?;
+            let detail = format!("with the target `{name}`");
+            let change = VaultChange { uid: caller.uid, destination: (*destination).clone(), detail };
+            self.parts.audit.append(&AuditEvent::SecretRemove(change)).map_err(AdminError::DoneNotRecorded)?;
         }
         for (count, what, how) in [(revoked, "grant", "revoked"), (own.len(), "secret", "removed")] {
             if count > 0 {

@@ -2,10 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::api::{SecretInput, SecretText, SessionFilter, TargetChange};
+use super::api::{AuditFilter, SecretInput, SecretText, SessionFilter, TargetChange};
 use super::inventory::Inventory;
 use super::*;
-use crate::audit::AuditRecord;
+use crate::audit::{AuditEvent, AuditRecord, Call};
 use crate::db::Db;
 use crate::grant::GrantState;
 use crate::ledger::{LedgerError, Target};
@@ -141,10 +141,100 @@ fn each_call_is_recorded_with_its_caller_and_without_its_secret() {
     office.ask(Request::UserSuspend { user: user("alice") });
     let calls = office.recorded();
     let of = |verb: &str| calls.iter().filter(|(uid, found, _)| *uid == 4242 && found == verb).count();
-    assert_eq!((of("secret set"), of("grant add"), of("user suspend")), (1, 2, 1), "{calls:?}");
-    let log = std::fs::read_to_string(office.dir.path().join("log/audit.jsonl")).unwrap();
-    assert!(!log.contains("canary"));
+    assert_eq!((of("grant add"), of("user suspend")), (2, 1), "{calls:?}");
+    let log = office.log();
+    let stored = log.iter().find_map(|record| {
+        let AuditEvent::SecretSet(change) = record.event()? else { return None };
+        Some((change.uid, change.destination, change.detail))
+    });
+    assert_eq!(stored, Some((4242, destination("root@db1"), "password".to_owned())));
+    assert!(!format!("{log:?}").contains("canary"));
     assert!(!format!("{:?}", password("root@db1", "hunter2-canary")).contains("canary"));
+}
+
+#[test]
+fn what_changes_is_told_from_what_only_shows_and_both_say_whom_it_is_about() {
+    let office = Office::furnished();
+    let session = SessionId::from_parts(office.admin.now(), 3);
+    office.ask(Request::UserList {});
+    office.refused(Request::SessionKill { session: session.clone() });
+    office.ask(password("root@db1", "hunter2"));
+    office.ask(Request::TargetRemove { target: target_name() });
+    let log = office.log();
+    let kinds: Vec<&str> = log.iter().map(|record| record.kind.as_str()).collect();
+    let wanted = ["admin.call", "config.change", "secret.set", "secret.remove", "config.change"];
+    assert_eq!(kinds[kinds.len() - 5..], wanted);
+    let calls: Vec<Call> = log.iter().filter_map(call_of).collect();
+    let of = |verb: &str| calls.iter().find(|call| call.verb == verb).unwrap();
+    assert_eq!(of("user key add").user, Some(user("alice")));
+    assert_eq!(of("session kill").session, Some(session));
+    assert!(of("session kill").detail.contains("failed"), "{calls:?}");
+    assert_eq!((&of("user list").user, &of("user list").session), (&None, &None));
+}
+
+#[test]
+fn the_audit_log_is_read_in_pages_under_one_record() {
+    let office = Office::furnished();
+    for _ in 0..700 {
+        office.ask(Request::UserList {});
+    }
+    let read = |from, pass, filter: AuditFilter| {
+        let reply = office.ask(Request::AuditRead { filter, from, pass });
+        let Reply::Events { events, next, more, pass, behind: None } = reply else { panic!("{reply:?}") };
+        (events, next, more, pass)
+    };
+    let all = AuditFilter::default();
+    let (first, next, more, pass) = read(0, None, all.clone());
+    assert_eq!((first.len(), next, more), (500, 500, true));
+    let (second, end, more, pass) = read(next, Some(pass), all.clone());
+    assert!(!more && second[0].seq == 500 && end == 500 + u64::try_from(second.len()).unwrap());
+    assert_eq!(second.last().unwrap().text("verb"), Some("audit list"));
+    // Waiting for what comes puts nothing on record by itself.
+    for _ in 0..3 {
+        assert_eq!(read(end, Some(pass.clone()), all.clone()).1, end);
+    }
+    // Another reading is another record, and so is one with a pass that nobody gave.
+    let (_, _, _, other) = read(end, None, AuditFilter { user: Some(user("alice")), ..all.clone() });
+    let (events, ..) = read(end, Some(other), all);
+    assert_eq!(events.iter().map(|event| event.text("verb").unwrap()).collect::<Vec<_>>(), ["audit list"; 2]);
+}
+
+#[test]
+fn the_audit_log_is_filtered_by_user_type_and_time() {
+    let office = Office::furnished();
+    office.ask(grant("alice", "root@db1"));
+    let read = |filter| {
+        let reply = office.ask(Request::AuditRead { filter, from: 0, pass: None });
+        let Reply::Events { events, .. } = reply else { panic!("{reply:?}") };
+        events
+    };
+    let of_alice = read(AuditFilter { user: Some(user("alice")), ..AuditFilter::default() });
+    let shown: Vec<_> = of_alice.iter().map(|event| event.text("verb").unwrap_or(&event.kind)).collect();
+    assert_eq!(shown, ["user add", "user key add", "grant add", "grant.add"]);
+    let grants = read(AuditFilter { kind: Some("grant".to_owned()), ..AuditFilter::default() });
+    assert_eq!(grants.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(), ["grant.add"]);
+    let later = office.admin.now().plus(Duration::from_secs(1));
+    assert!(read(AuditFilter { since: Some(later), ..AuditFilter::default() }).is_empty());
+}
+
+#[test]
+fn key_checkpoint_and_proof_are_what_verifiers_read() {
+    use crate::tlog::{Checkpoint, EntryProof, Note, VerifyingKey};
+    let office = Office::furnished();
+    let text = |request| {
+        let reply = office.ask(request);
+        let Reply::Text { text } = reply else { panic!("{reply:?}") };
+        text
+    };
+    let key = VerifyingKey::parse(text(Request::AuditKey {}).trim_end()).unwrap();
+    assert_eq!(key.name().as_str(), "doorward/0123456789abcdef");
+    let note = Note::parse(text(Request::AuditCheckpoint {}).as_bytes()).unwrap();
+    let checkpoint = Checkpoint::parse(note.check(&[&key]).unwrap().text()).unwrap();
+    let proof = EntryProof::parse(text(Request::AuditProve { leaf: 1 }).as_bytes()).unwrap();
+    let leaf = proof.extra.clone().unwrap();
+    assert!(proof.verify(&leaf, &key, &[]).unwrap().0.size > checkpoint.size);
+    assert!(String::from_utf8(leaf).unwrap().contains("\"seq\":1,"));
+    assert!(matches!(office.refused(Request::AuditProve { leaf: 999 }), AdminError::Audit(_)));
 }
 
 #[test]
@@ -258,7 +348,7 @@ fn the_doctor_looks_at_everything() {
     let office = Office::furnished();
     let Reply::Doctor { findings } = office.ask(Request::Doctor { syncs: 3 }) else { panic!("no findings") };
     let looked: Vec<&str> = findings.iter().map(|finding| finding.what.as_str()).collect();
-    assert_eq!(looked, ["server", "state", "targets", "policy", "clock", "disk", "disk sync"]);
+    assert_eq!(looked, ["server", "state", "targets", "policy", "clock", "audit log", "auditors", "disk", "disk sync"]);
     assert!(
         !std::fs::read_dir(office.dir.path().join("data"))
             .unwrap()
@@ -324,12 +414,15 @@ impl Office {
         let clock = Clock::fixed(Timestamp::parse("2026-11-23T09:00:00Z").unwrap());
         let policy = PolicySet::parse(&read_policies(&config.policies).unwrap()).unwrap();
         let db = Db::in_memory().unwrap();
-        let audit = Audit::open(&dir.path().join("log"), clock.clone()).unwrap();
+        let vault = Vault::open(&db).unwrap();
+        vault.create_bastion_keys().unwrap();
+        let key = vault.log_key("0123456789abcdef0123456789abcdef").unwrap();
+        let audit = Audit::create(&dir.path().join("log"), key, &db, clock.clone()).unwrap();
         let admin = Admin::new(
             &config,
             clock,
             Arc::new(Ledger::open(&db, policy).unwrap()),
-            Arc::new(Vault::open(&db).unwrap()),
+            Arc::new(vault),
             Arc::new(audit),
             Sessions::new(),
             StoreRoot::at(&dir.path().join("data")),
@@ -379,13 +472,19 @@ impl Office {
 
     /// The recorded calls: uid, verb, detail.
     fn recorded(&self) -> Vec<(u32, String, String)> {
-        let reader = Audit::read(&self.dir.path().join("log")).unwrap();
-        let call = |record: AuditRecord| {
-            let AuditEvent::AdminCall { uid, verb, detail } = record.event else { return None };
-            Some((uid, verb, detail))
-        };
-        reader.filter_map(|record| call(record.unwrap())).collect()
+        self.log().iter().filter_map(call_of).map(|call| (call.uid, call.verb, call.detail)).collect()
     }
+
+    /// What is on record.
+    fn log(&self) -> Vec<AuditRecord> {
+        self.admin.parts.audit.publish().unwrap();
+        self.admin.parts.audit.records(0).map(Result::unwrap).collect()
+    }
+}
+
+fn call_of(record: &AuditRecord) -> Option<Call> {
+    let (AuditEvent::AdminCall(call) | AuditEvent::ConfigChange(call)) = record.event()? else { return None };
+    Some(call)
 }
 
 fn write_policy(dir: &Path, text: &str) {

@@ -1,6 +1,9 @@
 //! What can be on record.
 
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::body::Subject;
 
 use crate::model::{Destination, GrantId, RuleId, SessionId, TargetName, Timestamp, UserName};
 
@@ -9,21 +12,60 @@ const TEXT_CHARS_MAX: usize = 256;
 /// Longest text that comes from an operator, in characters.
 const DETAIL_CHARS_MAX: usize = 4096;
 
+/// Fields that stand in a leaf for everybody to read, where an event has them: what verifiers and monitors need. All
+/// others are sealed.
+const CLEAR: [&str; 22] = [
+    "session",
+    "sessions",
+    "grant",
+    "policy",
+    "hash",
+    "opened",
+    "envelope",
+    "recipients",
+    "closed",
+    "recovered",
+    "channel",
+    "segment",
+    "bytes",
+    "records",
+    "prev_head",
+    "head",
+    "heads",
+    "on",
+    "version",
+    "rotated",
+    "public",
+    "step_ms",
+];
+
 /// One event. Texts that come from outside are cut to a bounded length when they are written, and lose characters
 /// that could steer a terminal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum AuditEvent {
-    /// An operator's call; reading ones too.
+    /// An operator's call that shows something, or that was refused.
     #[serde(rename = "admin.call")]
-    AdminCall {
+    AdminCall(Call),
+    /// An operator's call that changes something, but for those that have an event of their own.
+    #[serde(rename = "config.change")]
+    ConfigChange(Call),
+    /// A secret is stored in the vault.
+    #[serde(rename = "secret.set")]
+    SecretSet(VaultChange),
+    /// A secret was removed from the vault.
+    #[serde(rename = "secret.remove")]
+    SecretRemove(VaultChange),
+    /// Somebody reads a recording.
+    #[serde(rename = "replay.view")]
+    ReplayView {
+        /// The session that was recorded.
+        session: SessionId,
         /// Who, by the socket's or the process's credentials.
         uid: u32,
-        /// Such as `user add`.
-        verb: String,
-        /// Its arguments, never a secret.
-        #[serde(serialize_with = "bounded_detail")]
-        detail: String,
+        /// `replay`, `export`, and why it failed if it did.
+        #[serde(serialize_with = "bounded_text")]
+        purpose: String,
     },
     /// A session is recorded and permitted; the credential has not been used yet.
     #[serde(rename = "session.start")]
@@ -46,12 +88,20 @@ pub enum AuditEvent {
         /// Fingerprint of the key that was proven.
         #[serde(serialize_with = "bounded_text")]
         key: String,
+        /// SHA-256 of the file of what is known of the session, in hexadecimal.
+        opened: String,
+        /// SHA-256 of the file that wraps the session's key, in hexadecimal.
+        envelope: String,
+        /// Digest of those whom the session's key is wrapped for, 16 hexadecimal digits.
+        recipients: String,
     },
     /// A session is over, its recording closed.
     #[serde(rename = "session.end")]
     SessionEnd {
         /// Its id.
         session: SessionId,
+        /// SHA-256 of the file that closes the recording, in hexadecimal.
+        closed: String,
         /// Why.
         #[serde(serialize_with = "bounded_text")]
         cause: String,
@@ -61,6 +111,81 @@ pub enum AuditEvent {
     SessionRecovered {
         /// Its id.
         session: SessionId,
+        /// SHA-256 of the file that says what was found, in hexadecimal.
+        recovered: String,
+    },
+    /// A segment of a recording is complete.
+    #[serde(rename = "segment.seal")]
+    SegmentSeal {
+        /// The session.
+        session: SessionId,
+        /// The channel's number.
+        channel: u32,
+        /// The segment's number, from 0.
+        segment: u32,
+        /// The file's length.
+        bytes: u64,
+        /// How many records it has.
+        records: u64,
+        /// The head of the segment before it, in hexadecimal.
+        prev_head: String,
+        /// Its last head, in hexadecimal.
+        head: String,
+    },
+    /// How far the recordings of live sessions have come.
+    #[serde(rename = "session.heads")]
+    SessionHeads {
+        /// Of every session that was written to since the last such event; at most 300, so that they fit a leaf.
+        heads: Vec<SessionHead>,
+    },
+    /// A part of a session is not recorded.
+    #[serde(rename = "session.gap")]
+    SessionGap {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        #[serde(serialize_with = "bounded_text")]
+        reason: String,
+    },
+    /// The file that wraps a session's key is made, or made anew for other recipients.
+    #[serde(rename = "envelope.create")]
+    EnvelopeCreate {
+        /// The session.
+        session: SessionId,
+        /// SHA-256 of the file, in hexadecimal.
+        envelope: String,
+    },
+    /// The key of a recording is destroyed: nobody can read the recording any more.
+    #[serde(rename = "erase")]
+    Erase {
+        /// The session.
+        session: SessionId,
+        /// Who did it.
+        #[serde(serialize_with = "bounded_text")]
+        by: String,
+        /// Why.
+        #[serde(serialize_with = "bounded_detail")]
+        reason: String,
+    },
+    /// Recordings whose time is over are removed.
+    #[serde(rename = "gc")]
+    Gc {
+        /// Their sessions; at most 1000, so that they fit a leaf.
+        sessions: Vec<SessionId>,
+    },
+    /// A recording must be kept whatever its age, or need not be any more.
+    #[serde(rename = "hold")]
+    Hold {
+        /// The session.
+        session: SessionId,
+        /// Whether it must.
+        on: bool,
+        /// Who said so.
+        #[serde(serialize_with = "bounded_text")]
+        by: String,
+        /// Why.
+        #[serde(serialize_with = "bounded_detail")]
+        reason: String,
     },
     /// A user who proved their key got no session.
     #[serde(rename = "session.refused")]
@@ -170,12 +295,140 @@ pub enum AuditEvent {
         #[serde(serialize_with = "bounded_text")]
         reason: String,
     },
-    /// A crash cut off the line before this one.
+    /// A crash cut off events before this one, of which nobody was told that they are on record.
     #[serde(rename = "log.torn")]
     LogTorn {
-        /// How much of it there is, without its line end.
+        /// How much of them there was.
         bytes: u64,
     },
+    /// A key of the bastion is another one from now on.
+    #[serde(rename = "key.rotate")]
+    KeyRotate {
+        /// Which, such as `host-key`.
+        rotated: String,
+        /// Its public part in the usual text form, or its fingerprint.
+        public: String,
+    },
+    /// The wall clock was set, or the machine slept: it has moved against the monotonic clock.
+    #[serde(rename = "clock.step")]
+    ClockStep {
+        /// By how many milliseconds; negative if it went back.
+        step_ms: i64,
+    },
+}
+
+/// An operator's call.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Who, by the socket's or the process's credentials.
+    pub uid: u32,
+    /// Such as `user add`.
+    pub verb: String,
+    /// Its arguments and what came of it, never a secret.
+    #[serde(serialize_with = "bounded_detail")]
+    pub detail: String,
+    /// The session it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// The grant it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// The bastion user it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
+}
+
+/// A change in the vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultChange {
+    /// Who, by the socket's or the process's credentials.
+    pub uid: u32,
+    /// The account and target that the secret logs in to.
+    pub destination: Destination,
+    /// Its kind, and what came of the change.
+    #[serde(serialize_with = "bounded_detail")]
+    pub detail: String,
+}
+
+/// How far one stream of a live session has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionHead {
+    /// The session.
+    pub session: SessionId,
+    /// The channel's number.
+    pub channel: u32,
+    /// The number of the segment that is written, from 0.
+    pub segment: u32,
+    /// How many records it has.
+    pub records: u64,
+    /// The head after the last of them, in hexadecimal.
+    pub head: String,
+}
+
+/// An event as a leaf has it.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) kind: String,
+    /// What everybody may read.
+    pub(super) clear: Map<String, Value>,
+    /// What is sealed.
+    pub(super) hidden: Map<String, Value>,
+}
+
+impl AuditEvent {
+    /// Takes the event apart; `None` if serde cannot write it, which no event of this enum comes to.
+    pub(super) fn parts(&self) -> Option<Parts> {
+        let Ok(Value::Object(mut fields)) = serde_json::to_value(self) else { return None };
+        let Some(Value::String(kind)) = fields.remove("type") else { return None };
+        let there = fields.into_iter().filter(|(_, value)| !value.is_null());
+        let (clear, hidden) = there.partition(|(name, _)| CLEAR.contains(&name.as_str()));
+        Some(Parts { kind, clear, hidden })
+    }
+
+    /// Whose key seals what is not clear: what can be erased together.
+    pub(super) fn subject(&self) -> Subject {
+        match self {
+            Self::SessionStart { session, .. }
+            | Self::SessionEnd { session, .. }
+            | Self::SessionRecovered { session, .. }
+            | Self::SegmentSeal { session, .. }
+            | Self::SessionGap { session, .. }
+            | Self::EnvelopeCreate { session, .. }
+            | Self::Erase { session, .. }
+            | Self::Hold { session, .. }
+            | Self::ReplayView { session, .. }
+            | Self::ChannelRefused { session: Some(session), .. } => Subject::Session(session.clone()),
+            Self::GrantAdd { grant, .. } | Self::GrantRevoke { grant, .. } => Subject::Grant(grant.clone()),
+            Self::SessionRefused { user, .. } | Self::ChannelRefused { session: None, user, .. } => {
+                Subject::User(user.clone())
+            }
+            Self::AdminCall(call) | Self::ConfigChange(call) => call.subject(),
+            Self::SecretSet(_)
+            | Self::SecretRemove(_)
+            | Self::SessionHeads { .. }
+            | Self::Gc { .. }
+            | Self::AuthFailed { .. }
+            | Self::PolicyLoad { .. }
+            | Self::NodeStart { .. }
+            | Self::NodeStop
+            | Self::TargetKeyChanged { .. }
+            | Self::RecorderFailed { .. }
+            | Self::LogTorn { .. }
+            | Self::KeyRotate { .. }
+            | Self::ClockStep { .. } => Subject::Node,
+        }
+    }
+}
+
+impl Call {
+    fn subject(&self) -> Subject {
+        match (&self.session, &self.grant, &self.user) {
+            (Some(session), _, _) => Subject::Session(session.clone()),
+            (None, Some(grant), _) => Subject::Grant(grant.clone()),
+            (None, None, Some(user)) => Subject::User(user.clone()),
+            (None, None, None) => Subject::Node,
+        }
+    }
 }
 
 fn bounded_text<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {

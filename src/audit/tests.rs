@@ -1,220 +1,397 @@
+use serde_json::json;
+
 use super::*;
-use crate::model::{Destination, UserName};
+use crate::model::{Destination, GrantId, RuleId, SessionId, TargetName, Timestamp, UserName};
+use crate::secret::Secret;
+use crate::tlog::Algorithm;
 
 #[test]
 fn events_are_numbered_over_restarts_and_read_back_equal() {
-    let dir = tempfile::tempdir().unwrap();
-    assert_eq!(open(dir.path()).append(&refused("one")).unwrap(), 1);
-    let audit = open(dir.path());
-    assert_eq!(audit.append(&refused("two")).unwrap(), 2);
-    let session = AuditEvent::SessionStart {
-        session: crate::model::SessionId::from_parts(Timestamp::from_millis(7), 9),
-        user: UserName::parse("alice").unwrap(),
-        destination: Destination::parse("root@db1").unwrap(),
-        rule: crate::model::RuleId::parse("dba").unwrap(),
-        grant: None,
-        policy: "00ff".into(),
-        source: "192.0.2.7:4022".into(),
-        key: "SHA256:abc".into(),
-    };
-    audit.append(&session).unwrap();
+    let place = Place::new();
+    assert_eq!(place.open().append(&refused("one")).unwrap(), 0);
+    let audit = place.open();
+    assert_eq!(audit.append(&refused("two")).unwrap(), 1);
+    audit.append(&session_start()).unwrap();
     audit.append(&AuditEvent::NodeStop).unwrap();
-    let records = read(dir.path());
-    assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    assert_eq!(records[3].event, AuditEvent::NodeStop);
-    assert_eq!(records[1].event, refused("two"));
-    assert_eq!((records[2].at, &records[2].event), (Timestamp::from_millis(1_000), &session));
+    audit.publish().unwrap();
+    let records = read(&audit);
+    assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    let events: Vec<_> = records.iter().map(|record| record.event().unwrap()).collect();
+    assert_eq!(events, [refused("one"), refused("two"), session_start(), AuditEvent::NodeStop]);
+    assert_eq!(records[2].at, Timestamp::from_millis(1_000));
 }
 
 #[test]
-fn a_line_is_one_json_object_with_number_time_and_type() {
-    let dir = tempfile::tempdir().unwrap();
-    open(dir.path()).append(&refused("no rule")).unwrap();
-    assert_eq!(
-        text(dir.path()),
-        "{\"seq\":1,\"at\":\"1970-01-01T00:00:01.000Z\",\"type\":\"session.refused\",\"user\":\"alice\",\
-         \"login\":\"root@db1\",\"source\":\"192.0.2.7:4022\",\"reason\":\"no rule\"}\n"
-    );
+fn nothing_that_tells_of_people_stands_in_a_leaf_in_clear() {
+    let place = Place::new();
+    let audit = place.open();
+    audit.append(&session_start()).unwrap();
+    audit.append(&refused("no rule")).unwrap();
+    audit.publish().unwrap();
+    let leaf: serde_json::Value = serde_json::from_slice(&audit.reader.entry(0, 2).unwrap()).unwrap();
+    let keys: Vec<&String> = leaf.as_object().unwrap().keys().collect();
+    let wanted = [
+        "body",
+        "body_hash",
+        "envelope",
+        "grant",
+        "node",
+        "opened",
+        "policy",
+        "recipients",
+        "seq",
+        "session",
+        "subject",
+        "ts",
+        "type",
+        "v",
+    ];
+    assert_eq!(keys, wanted);
+    assert_eq!(leaf["node"], "0123456789abcdef");
+    for file in files(place.dir.path()) {
+        let bytes = std::fs::read(&file).unwrap();
+        for canary in ["alice", "root@db1", "192.0.2.7", "SHA256:abc", "no rule", "dba"] {
+            let found = bytes.windows(canary.len()).any(|window| window == canary.as_bytes());
+            assert!(!found, "{canary} is in {}", file.display());
+        }
+    }
 }
 
 #[test]
-fn a_peers_text_is_bounded_and_cannot_forge_a_line_or_steer_a_terminal() {
-    let dir = tempfile::tempdir().unwrap();
-    let audit = open(dir.path());
+fn each_type_has_its_fields_where_they_belong() {
+    let session = session();
+    let hex = || "00ff".to_owned();
+    let cases = [
+        (session_start(), "envelope grant opened policy recipients session", "destination key rule source user"),
+        (AuditEvent::SessionEnd { session: session.clone(), closed: hex(), cause: hex() }, "closed session", "cause"),
+        (AuditEvent::SessionRecovered { session: session.clone(), recovered: "ff03".into() }, "recovered session", ""),
+        (refused("x"), "", "login reason source user"),
+        (AuditEvent::AuthFailed { login: hex(), source: hex(), reason: hex() }, "", "login reason source"),
+        (
+            AuditEvent::SegmentSeal {
+                session: session.clone(),
+                channel: 1,
+                segment: 2,
+                bytes: 3,
+                records: 4,
+                prev_head: hex(),
+                head: hex(),
+            },
+            "bytes channel head prev_head records segment session",
+            "",
+        ),
+        (AuditEvent::SessionHeads { heads: Vec::new() }, "heads", ""),
+        (AuditEvent::SessionGap { session: session.clone(), reason: hex() }, "session", "reason"),
+        (AuditEvent::EnvelopeCreate { session: session.clone(), envelope: hex() }, "envelope session", ""),
+        (AuditEvent::Erase { session: session.clone(), by: hex(), reason: hex() }, "session", "by reason"),
+        (AuditEvent::Gc { sessions: vec![session.clone()] }, "sessions", ""),
+        (AuditEvent::Hold { session: session.clone(), on: true, by: hex(), reason: hex() }, "on session", "by reason"),
+        (AuditEvent::ReplayView { session: session.clone(), uid: 1, purpose: hex() }, "session", "purpose uid"),
+        (AuditEvent::AdminCall(Call { session: Some(session), ..Call::default() }), "session", "detail uid verb"),
+        (
+            AuditEvent::ConfigChange(Call { user: Some(user("alice")), grant: Some(grant()), ..Call::default() }),
+            "grant",
+            "detail uid user verb",
+        ),
+        (AuditEvent::SecretSet(vault_change()), "", "destination detail uid"),
+        (AuditEvent::SecretRemove(vault_change()), "", "destination detail uid"),
+        (AuditEvent::PolicyLoad { hash: hex(), result: hex() }, "hash", "result"),
+        (AuditEvent::NodeStart { version: hex() }, "version", ""),
+        (AuditEvent::NodeStop, "", ""),
+        (AuditEvent::TargetKeyChanged { target: TargetName::parse("db1").unwrap(), got: hex() }, "", "got target"),
+        (AuditEvent::RecorderFailed { reason: hex() }, "", "reason"),
+        (AuditEvent::LogTorn { bytes: 1 }, "bytes", ""),
+        (AuditEvent::KeyRotate { rotated: hex(), public: hex() }, "public rotated", ""),
+        (AuditEvent::ClockStep { step_ms: -6000 }, "step_ms", ""),
+        (AuditEvent::GrantRevoke { grant: grant(), by: hex(), reason: None }, "grant", "by"),
+    ];
+    for (event, clear, hidden) in cases {
+        let parts = event.parts().unwrap();
+        let names = |fields: &serde_json::Map<String, serde_json::Value>| {
+            let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
+            names.sort_unstable();
+            names.join(" ")
+        };
+        assert_eq!((names(&parts.clear).as_str(), names(&parts.hidden).as_str()), (clear, hidden), "{}", parts.kind);
+        // And back.
+        let mut fields = parts.clear;
+        fields.extend(parts.hidden);
+        let record = AuditRecord { seq: 0, at: Timestamp::from_millis(0), kind: parts.kind, fields };
+        assert_eq!(record.event(), Some(event));
+    }
+}
+
+#[test]
+fn what_is_forgotten_reads_as_erased_and_every_proof_stays() {
+    let place = Place::new();
+    let audit = place.open();
+    audit.append(&session_start()).unwrap();
+    audit.append(&refused("no rule")).unwrap();
+    audit
+        .append(&AuditEvent::SessionEnd { session: session(), closed: "ff04".into(), cause: "the user left".into() })
+        .unwrap();
+    audit.publish().unwrap();
+    assert!(audit.forget(&Subject::Session(session())).unwrap());
+    let records = read(&audit);
+    for (seq, erased) in [(0, true), (1, false), (2, true)] {
+        assert_eq!(records[seq].text("body") == Some("<erased>"), erased, "leaf {seq}");
+        assert_eq!(records[seq].event().is_none(), erased, "leaf {seq}");
+        let proof = audit.prove(u64::try_from(seq).unwrap()).unwrap();
+        let leaf = proof.extra.clone().unwrap();
+        assert_eq!(proof.verify(&leaf, audit.key(), &[]).unwrap().0.size, 3);
+    }
+    assert_eq!(records[0].text("session"), Some(session().as_str()));
+    let json = serde_json::to_value(&records[2]).unwrap();
+    let wanted = json!({ "seq": 2, "at": "1970-01-01T00:00:01.000Z", "type": "session.end",
+        "session": session(), "closed": "ff04", "body": "<erased>" });
+    assert_eq!(json, wanted);
+}
+
+#[test]
+fn a_peers_text_is_bounded_and_cannot_steer_a_terminal() {
+    let place = Place::new();
+    let audit = place.open();
     audit.append(&refused(&format!("\n{{\"seq\":2}}\x1b[2J\u{9b}31m\u{202e}{}", "é".repeat(5_000)))).unwrap();
     audit.append(&refused(&"x".repeat(256))).unwrap();
-    let written = text(dir.path());
-    assert_eq!(written.lines().count(), 2);
-    assert!(!written.contains(['\x1b', '\u{9b}', '\u{202e}']));
-    let mut reasons = Vec::new();
-    for record in read(dir.path()) {
-        let AuditEvent::SessionRefused { reason, .. } = record.event else { panic!("{record:?}") };
-        reasons.push(reason);
-    }
-    assert_eq!((reasons[0].chars().count(), reasons[0].chars().last()), (256, Some('…')));
-    assert_eq!(reasons[1], "x".repeat(256));
+    audit.publish().unwrap();
+    let records = read(&audit);
+    let reason = records[0].text("reason").unwrap();
+    assert!(!reason.contains(['\u{9b}', '\u{202e}']));
+    assert_eq!((reason.chars().count(), reason.chars().last()), (256, Some('…')));
+    assert_eq!(records[1].text("reason").unwrap(), "x".repeat(256));
 }
 
 #[test]
-fn a_last_line_cut_off_anywhere_is_kept_and_noted() {
-    let dir = tempfile::tempdir().unwrap();
-    let audit = open(dir.path());
-    audit.append(&refused("first")).unwrap();
-    let first = text(dir.path());
-    audit.append(&refused("second")).unwrap();
-    let whole = text(dir.path());
-    for cut in first.len() + 1..whole.len() {
-        rewrite(dir.path(), &whole.as_bytes()[..cut]);
-        let audit = open(dir.path());
-        audit.append(&refused("after")).unwrap();
-        let records = read(dir.path());
-        let torn = if cut == whole.len() - 1 { 0 } else { u64::try_from(cut - first.len()).unwrap() };
-        let at = records.len() - 2;
-        assert_eq!(records[at].event, AuditEvent::LogTorn { bytes: torn }, "cut at {cut}");
-        assert_eq!(records[at + 1].event, refused("after"));
-        assert!(text(dir.path()).starts_with(&whole[..cut]), "evidence was changed");
-        open(dir.path());
-    }
+fn the_longest_events_fit_a_leaf() {
+    let place = Place::new();
+    let audit = place.open();
+    // What JSON makes longest of a character.
+    let long = "\u{1}".repeat(10_000);
+    let call = Call { detail: long.clone(), ..Call::default() };
+    audit.append(&AuditEvent::ConfigChange(call)).unwrap();
+    audit.append(&AuditEvent::Erase { session: session(), by: long.clone(), reason: long }).unwrap();
+    let head = SessionHead {
+        session: session(),
+        channel: u32::MAX,
+        segment: u32::MAX,
+        records: u64::MAX,
+        head: "f".repeat(64),
+    };
+    audit.append(&AuditEvent::SessionHeads { heads: vec![head; 300] }).unwrap();
+    audit.append(&AuditEvent::Gc { sessions: vec![session(); 1000] }).unwrap();
 }
 
 #[test]
-fn a_crash_while_the_torn_line_is_noted_is_noted_in_turn() {
-    let dir = tempfile::tempdir().unwrap();
-    open(dir.path()).append(&refused("first")).unwrap();
-    let first = text(dir.path());
-    let note = "\n{\"seq\":2,\"at\":\"1970-01-01T00:00:01.000Z\",\"type\":\"log.torn\",\"bytes\":9}";
-    for cut in 1..note.len() {
-        rewrite(dir.path(), format!("{first}{{\"seq\":2,{}", &note[..cut]).as_bytes());
-        let audit = open(dir.path());
-        audit.append(&refused("after")).unwrap();
-        assert!(matches!(read(dir.path())[1].event, AuditEvent::LogTorn { .. }), "cut at {cut}");
+fn a_log_that_was_put_back_or_removed_is_refused_and_says_so() {
+    let place = Place::new();
+    let old = tempfile::tempdir().unwrap();
+    place.open().append(&refused("one")).unwrap();
+    copy(place.dir.path(), old.path());
+    place.open().append(&refused("two")).unwrap();
+    let tell = |dir: &Path| {
+        let error = Audit::open(dir, key(), &place.db, clock()).unwrap_err();
+        assert!(error.hint().unwrap().contains("`state/`"));
+        (error.to_string(), matches!(error, AuditError::PutBack(_)))
+    };
+    for (dir, what) in [(old.path().to_owned(), "yesterday's"), (old.path().join("empty"), "an empty log")] {
+        let (text, put_back) = tell(&dir);
+        assert!(put_back && text.contains("put back"), "{what}: {text}");
     }
-}
-
-#[test]
-fn zeros_that_a_power_cut_leaves_at_the_end_are_tolerated() {
-    let dir = tempfile::tempdir().unwrap();
-    open(dir.path()).append(&refused("first")).unwrap();
-    rewrite(dir.path(), format!("{}{}", text(dir.path()), "\0".repeat(100)).as_bytes());
-    open(dir.path());
-    assert_eq!(read(dir.path())[1].event, AuditEvent::LogTorn { bytes: 100 });
-}
-
-#[test]
-fn any_other_damage_is_an_error_that_names_the_line() {
-    let dir = tempfile::tempdir().unwrap();
-    let audit = open(dir.path());
-    for n in 0..3 {
-        audit.append(&refused(&n.to_string())).unwrap();
-    }
-    let whole = text(dir.path());
-    let lines: Vec<_> = whole.lines().collect();
-    let cases = [
-        (format!("{}\n{}\n", lines[0], lines[2]), 2),
-        (format!("{}\n{}\n{}\n", lines[1], lines[0], lines[2]), 1),
-        (format!("{}\n{}\n{}\n", lines[0], &lines[1][..20], lines[2]), 3),
-        (format!("{}\nx{}\n{}\n", lines[0], lines[1], lines[2]), 2),
-        (format!("{}\nnot json\n", lines[0]), 2),
-        (format!("{}\n{}\n", lines[0], "x".repeat(300_000)), 2),
-    ];
-    for (bad, wanted) in cases {
-        rewrite(dir.path(), bad.as_bytes());
-        let error = Audit::open(dir.path(), Clock::system()).unwrap_err();
-        assert!(matches!(error, AuditError::Damaged { line, .. } if line == wanted), "{error}");
-        assert_eq!(text(dir.path()), bad, "a damaged log was written to");
-    }
-}
-
-#[test]
-fn a_log_whose_write_failed_drops_the_half_line_and_goes_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let audit = open(dir.path());
-    for reason in ["one", "two"] {
-        // As on a full disk: half of the line is written, the rest is refused.
-        let unwritable = File::open(dir.path().join(FILE)).unwrap();
-        audit.log.lock().unwrap().file = unwritable;
-        OpenOptions::new().append(true).open(dir.path().join(FILE)).unwrap().write_all(b"{\"seq\":").unwrap();
-        assert!(matches!(audit.append(&refused("lost")), Err(AuditError::Io { what: "write", .. })));
-        audit.append(&refused(reason)).unwrap();
-    }
-    let records = read(dir.path());
-    assert_eq!(records.iter().map(|record| &record.event).collect::<Vec<_>>(), [&refused("one"), &refused("two")]);
+    // Another log under the same name.
+    let other = tempfile::tempdir().unwrap();
+    let db = Db::in_memory().unwrap();
+    let audit = Audit::create(other.path(), key(), &db, clock()).unwrap();
+    (0..3).for_each(|n| assert!(audit.append(&refused(&n.to_string())).is_ok()));
     drop(audit);
-    assert_eq!(open(dir.path()).append(&refused("three")).unwrap(), 3);
+    assert!(tell(other.path()).1);
+    assert!(Audit::open(place.dir.path(), key(), &place.db, clock()).is_ok());
 }
 
 #[test]
-fn a_log_whose_sync_failed_goes_on_with_the_file_opened_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    let audit = open(dir.path());
+fn a_database_that_knows_nothing_of_the_log_is_refused() {
+    let place = Place::new();
+    place.open().append(&refused("one")).unwrap();
+    let blank = Db::in_memory().unwrap();
+    let error = Audit::open(place.dir.path(), key(), &blank, clock()).unwrap_err();
+    assert!(matches!(error, AuditError::NoFloor { .. }), "{error}");
+    assert!(error.to_string().contains("put back"));
+    // Without leaves as well: otherwise removing both would begin a new history.
+    let nothing = tempfile::tempdir().unwrap();
+    assert!(matches!(Audit::open(nothing.path(), key(), &blank, clock()), Err(AuditError::NoFloor { .. })));
+    assert!(Audit::create(place.dir.path(), key(), &place.db, clock()).is_err());
+}
+
+#[test]
+fn the_newest_checkpoint_is_in_the_database_and_the_key_beside_the_log() {
+    let place = Place::new();
+    let audit = place.open();
     audit.append(&refused("one")).unwrap();
-    // A pipe takes the bytes and cannot be synced.
-    let (_reader, writer) = std::io::pipe().unwrap();
-    audit.log.lock().unwrap().file = File::from(std::os::fd::OwnedFd::from(writer));
-    assert!(matches!(audit.append(&refused("lost")), Err(AuditError::Io { what: "write", .. })));
-    assert_eq!(audit.append(&refused("two")).unwrap(), 2);
-    assert_eq!(read(dir.path()).len(), 2);
+    let note = audit.publish().unwrap().unwrap();
+    assert!(audit.publish().unwrap().is_none());
+    let (_, floor) = floors(&place.db).get(FLOOR).unwrap().unwrap();
+    assert_eq!(Some(floor.checkpoint().unwrap()), audit.log.published());
+    assert_eq!(audit.checkpoint().unwrap(), Some(note));
+    let line = std::fs::read_to_string(place.dir.path().join("key.pub")).unwrap();
+    assert_eq!(&VerifyingKey::parse(line.trim_end()).unwrap(), audit.key());
 }
 
 #[test]
-fn a_log_that_changed_while_a_write_failed_takes_nothing_more() {
-    let change: [fn(&Path); 3] = [
-        |path| crate::durable::replace(path, b"", 0o600).unwrap(),
-        |path| {
-            let text = std::fs::read_to_string(path).unwrap().replace("\"seq\":1", "\"seq\":7");
-            crate::durable::replace(path, text.as_bytes(), 0o600).unwrap();
-        },
-        |path| {
-            std::fs::copy(path, path.with_extension("copy")).unwrap();
-            std::fs::rename(path.with_extension("copy"), path).unwrap();
-        },
-    ];
-    for change in change {
-        let dir = tempfile::tempdir().unwrap();
-        let audit = open(dir.path());
-        audit.append(&refused("one")).unwrap();
-        audit.log.lock().unwrap().file = File::open(dir.path().join(FILE)).unwrap();
-        change(&dir.path().join(FILE));
-        let changed = text(dir.path());
-        assert!(matches!(audit.append(&refused("two")), Err(AuditError::Io { what: "write", .. })));
-        for _ in 0..2 {
-            assert!(matches!(audit.append(&refused("three")), Err(AuditError::Failed { .. })));
+fn a_closed_log_takes_nothing_and_is_published() {
+    let place = Place::new();
+    let audit = place.open();
+    audit.append(&refused("one")).unwrap();
+    audit.close().unwrap();
+    assert_eq!(audit.size(), 1);
+    assert!(matches!(audit.append(&refused("two")), Err(AuditError::Log(LogError::Stopped))));
+}
+
+#[test]
+fn a_thread_publishes_what_comes() {
+    let place = Place::new();
+    let audit = std::sync::Arc::new(place.open());
+    let (told, notes) = std::sync::mpsc::sync_channel(8);
+    let publishing = Publishing::start(std::sync::Arc::clone(&audit), move |note: &Note| {
+        told.send(note.clone()).unwrap();
+    });
+    audit.append(&refused("one")).unwrap();
+    let note = notes.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    assert_eq!(Checkpoint::parse(note.unchecked_text()).unwrap().size, 1);
+    audit.append(&refused("two")).unwrap();
+    drop(publishing);
+    assert_eq!(audit.size(), 2);
+}
+
+#[test]
+fn a_clock_that_is_set_is_on_record() {
+    let place = Place::new();
+    let clock = clock();
+    let audit = std::sync::Arc::new(Audit::open(place.dir.path(), key(), &place.db, clock.clone()).unwrap());
+    let publishing = Publishing::start(std::sync::Arc::clone(&audit), |_| {}).unwrap();
+    let until = |size| {
+        let begun = clock.instant();
+        while audit.size() < size && begun.elapsed() < std::time::Duration::from_secs(20) {
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
-        assert_eq!(text(dir.path()), changed, "a changed log was written to");
-    }
+    };
+    // Once this is published, the thread has seen the time before.
+    audit.append(&AuditEvent::NodeStop).unwrap();
+    until(1);
+    clock.set(Timestamp::from_millis(601_000));
+    until(2);
+    drop(publishing);
+    let AuditEvent::ClockStep { step_ms } = read(&audit)[1].event().unwrap() else { panic!("no step") };
+    // A fixed clock stands still while the other goes on.
+    assert!((570_000..=600_000).contains(&step_ms), "{step_ms}");
+}
+
+#[tokio::test]
+async fn appending_in_an_async_task_does_not_panic() {
+    assert_eq!(Place::new().open().append(&AuditEvent::NodeStop).unwrap(), 0);
 }
 
 #[test]
 fn events_from_many_threads_keep_one_order() {
-    let dir = tempfile::tempdir().unwrap();
-    let audit = open(dir.path());
+    let place = Place::new();
+    let audit = place.open();
     std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| (0..10).for_each(|n| assert!(audit.append(&refused(&n.to_string())).is_ok())));
+        for name in ["ana", "bob", "cid", "dan"] {
+            let audit = &audit;
+            scope.spawn(move || {
+                for _ in 0..10 {
+                    let event = AuditEvent::SessionRefused {
+                        user: user(name),
+                        login: String::new(),
+                        source: String::new(),
+                        reason: String::new(),
+                    };
+                    audit.append(&event).unwrap();
+                }
+            });
         }
     });
-    assert_eq!(read(dir.path()).len(), 40);
+    audit.publish().unwrap();
+    assert_eq!(read(&audit).iter().map(|record| record.seq).collect::<Vec<_>>(), (0..40).collect::<Vec<_>>());
 }
 
-fn open(dir: &Path) -> Audit {
-    Audit::open(dir, Clock::fixed(Timestamp::from_millis(1_000))).unwrap()
+/// A log's directory and its state database.
+struct Place {
+    dir: tempfile::TempDir,
+    db: Db,
 }
 
-fn read(dir: &Path) -> Vec<AuditRecord> {
-    Audit::read(dir).unwrap().collect::<Result<_, _>>().unwrap()
+impl Place {
+    fn new() -> Self {
+        let (dir, db) = (tempfile::tempdir().unwrap(), Db::in_memory().unwrap());
+        drop(Audit::create(dir.path(), key(), &db, clock()).unwrap());
+        Self { dir, db }
+    }
+
+    fn open(&self) -> Audit {
+        Audit::open(self.dir.path(), key(), &self.db, clock()).unwrap()
+    }
 }
 
-fn text(dir: &Path) -> String {
-    String::from_utf8_lossy(&std::fs::read(dir.join(FILE)).unwrap()).into_owned()
+fn key() -> SigningKey {
+    let name = KeyName::parse("doorward/0123456789abcdef").unwrap();
+    SigningKey::from_seed(name, Algorithm::Note, Secret::new([7; 32])).unwrap()
 }
 
-fn rewrite(dir: &Path, bytes: &[u8]) {
-    durable::replace(&dir.join(FILE), bytes, 0o600).unwrap();
+fn clock() -> Clock {
+    Clock::fixed(Timestamp::from_millis(1_000))
+}
+
+fn read(audit: &Audit) -> Vec<AuditRecord> {
+    audit.records(0).collect::<Result<_, _>>().unwrap()
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    for file in files(from) {
+        let place = to.join(file.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::copy(&file, place).unwrap();
+    }
+}
+
+fn session() -> SessionId {
+    SessionId::from_parts(Timestamp::from_millis(7), 9)
+}
+
+fn grant() -> GrantId {
+    GrantId::parse("g-7k2mq4x9").unwrap()
+}
+
+fn user(name: &str) -> UserName {
+    UserName::parse(name).unwrap()
+}
+
+fn vault_change() -> VaultChange {
+    VaultChange { uid: 1, destination: Destination::parse("root@db1").unwrap(), detail: "password".into() }
+}
+
+fn session_start() -> AuditEvent {
+    AuditEvent::SessionStart {
+        session: session(),
+        user: user("alice"),
+        destination: Destination::parse("root@db1").unwrap(),
+        rule: RuleId::parse("dba").unwrap(),
+        grant: Some(grant()),
+        policy: "00ff".into(),
+        source: "192.0.2.7:4022".into(),
+        key: "SHA256:abc".into(),
+        opened: "ff00".into(),
+        envelope: "ff01".into(),
+        recipients: "ff02".into(),
+    }
 }
 
 fn refused(reason: &str) -> AuditEvent {
     AuditEvent::SessionRefused {
-        user: UserName::parse("alice").unwrap(),
+        user: user("alice"),
         login: "root@db1".into(),
         source: "192.0.2.7:4022".into(),
         reason: reason.into(),

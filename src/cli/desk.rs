@@ -99,6 +99,23 @@ impl Desk {
         }
     }
 
+    /// Asks the server; where none runs, nobody is asked, and nobody is kept from starting one.
+    pub(super) fn ask_server(&self, request: &Request) -> Result<Reply, CliError> {
+        let Some(mut stream) = self.connect()? else {
+            return Err(CliError::failed("no server runs"));
+        };
+        let answer = socket::ask(&mut stream, request).map_err(|error| self.broken(&error))?;
+        answer.map_err(CliError::from)
+    }
+
+    /// Asks, where the answer is a file as it is.
+    pub(super) fn fetch(&self, request: Request) -> Result<String, CliError> {
+        let Reply::Text { text } = self.ask(request)? else {
+            return Err(unexpected());
+        };
+        Ok(text)
+    }
+
     /// Asks, where the answer is only words.
     pub(super) fn tell(&self, request: Request) -> Result<(), CliError> {
         let Reply::Done { lines } = self.ask(request)? else {
@@ -148,7 +165,7 @@ impl Desk {
         let path = self.config.admin.socket.display();
         CliError::failed(format!("the server at `{path}` did not answer"))
             .because(error)
-            .hint("look at the server's log; whether the request was done is in log/audit.jsonl")
+            .hint("look at the server's log; whether the request was done is in `doorward audit list`")
     }
 
     /// Opens everything that the server would.
@@ -164,10 +181,11 @@ impl Desk {
             say("warning: the policy files are faulty and no rule is in force; see `doorward check`");
             PolicySet::empty()
         });
-        let audit =
-            Audit::open(&home.log(), clock.clone()).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
         let ledger = Ledger::open(&db, policy).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
         let vault = Vault::open(&db).map_err(|error| CliError::of(&error))?;
+        let key = vault.log_key(home.id()).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
+        let audit = Audit::open(&home.log(), key, &db, clock.clone())
+            .map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
         let store = StoreRoot::at(&config.data);
         let sessions = Sessions::new();
         let admin = Admin::new(config, clock, Arc::new(ledger), Arc::new(vault), Arc::new(audit), sessions, store);

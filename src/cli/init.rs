@@ -59,8 +59,8 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
                 .hint("`doorward init` never overwrites: give another --dir, or move what is there away"));
         }
     }
-    make(&config, &text, made.as_ref().map(|(_, identity)| identity))?;
-    tell(&config);
+    let log_key = make(&config, &text, made.as_ref().map(|(_, identity)| identity))?;
+    tell(&config, &log_key);
     Ok(())
 }
 
@@ -110,8 +110,8 @@ fn starter(
     Ok(Config::starter_text(&starter))
 }
 
-/// Makes everything; the configuration last, so that a bastion that has one is whole.
-fn make(config: &Config, text: &str, auditor: Option<&Identity>) -> Result<(), CliError> {
+/// Makes everything; the configuration last, so that a bastion that has one is whole. Gives the log's public key.
+fn make(config: &Config, text: &str, auditor: Option<&Identity>) -> Result<String, CliError> {
     let create = |path: &Path, text: &str, mode| {
         path.parent()
             .map_or(Ok(()), durable::create_directories)
@@ -136,11 +136,16 @@ fn make(config: &Config, text: &str, auditor: Option<&Identity>) -> Result<(), C
         Db::create(&home.state(), home.id(), master).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
     let vault = Vault::open(&db).map_err(|error| CliError::of(&error))?;
     vault.create_bastion_keys().map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
-    drop(Audit::open(&home.log(), clock).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?);
-    create(&config.file, text, 0o644)
+    let key = vault.log_key(home.id()).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
+    let audit =
+        Audit::create(&home.log(), key, &db, clock).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
+    let log_key = audit.key().to_string();
+    drop(audit);
+    create(&config.file, text, 0o644)?;
+    Ok(log_key)
 }
 
-fn tell(config: &Config) {
+fn tell(config: &Config, log_key: &str) {
     let (file, data, key) = (config.file.display(), config.data.display(), config.master_key.display());
     say(format!(
         "Made a bastion:
@@ -154,6 +159,9 @@ Back up these two, on different media:
   {data}/  (state, recordings, audit log; stop the server while you copy `state`)
 Whoever has both has every secret; either alone reveals none.
 {auditors}
+
+The log's public key. Verifiers need it; keep it elsewhere, where nobody on this machine can change it:
+  {log_key}
 
 Next:
   doorward --config {file} serve                # in the foreground; go on in another terminal

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that talks to people")]
 
 mod apply;
+mod audit;
 mod check;
 mod client_config;
 mod desk;
@@ -77,6 +78,9 @@ enum Command {
     /// Recordings: list, replay, export.
     #[command(subcommand)]
     Recording(recording::Command),
+    /// The audit log: list, follow; its key, its checkpoint, proofs.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Make users, groups and targets as an inventory file (TOML) has them; shows the difference first.
     Apply(apply::Arguments),
     /// Print lines for a user's ~/.ssh/config.
@@ -109,6 +113,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Policy(policy::Command::Reload) => policy::reload(&Desk::open(file)?),
         Command::Session(command) => session::run(&Desk::open(file)?, command),
         Command::Recording(command) => recording::run(&Desk::open(file)?, command),
+        Command::Audit(command) => audit::run(&Desk::open(file)?, command),
         Command::Apply(arguments) => apply::run(&Desk::open(file)?, &arguments),
         Command::ClientConfig(arguments) => client_config::run(&Desk::open(file)?, &arguments),
     }

@@ -80,12 +80,16 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
+    print_on(text).map(drop)
+}
+
+/// Writes to standard output, and says whether the reader wants more.
+pub(super) fn print_on(text: &str) -> Result<bool, CliError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(CliError::failed("cannot write to standard output").because(&error))
-        }
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CliError::failed("cannot write to standard output").because(&error)),
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::admin::{Admin, socket};
-use crate::audit::{Audit, AuditError, AuditEvent};
+use crate::audit::{Audit, AuditError, AuditEvent, Publishing};
 use crate::clock::Clock;
 use crate::config::{Config, read_policies};
 use crate::db::{Db, DbError, MasterKey, MasterKeyError};
@@ -176,6 +176,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let serving_admin = tokio::spawn(socket::serve(admin_socket, admin, admin_stop.clone()));
     let started = AuditEvent::NodeStart { version: env!("CARGO_PKG_VERSION").into() };
     bastion.audit.append(&started).map_err(ServeError::Audit)?;
+    let publishing = Publishing::start(Arc::clone(&bastion.audit), |_| {}).map_err(ServeError::System)?;
     for address in &bound {
         info!(address = %address, "Listening");
     }
@@ -195,7 +196,10 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     carrying.abort();
     admin_stop.cancel();
     let _ = serving_admin.await;
+    drop(publishing);
     bastion.audit.append(&AuditEvent::NodeStop).map_err(ServeError::Audit)?;
+    // A session that did not end in time writes nothing behind this, where another server may write already.
+    bastion.audit.close().map_err(ServeError::Audit)?;
     info!("Stopped");
     Ok(())
 }
@@ -210,9 +214,10 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let db = Db::open(&home.state(), home.id(), master).map_err(ServeError::Db)?;
     let files = read_policies(&config.policies).map_err(ServeError::Policy)?;
     let policy = PolicySet::parse(&files).map_err(ServeError::Policy)?;
-    let audit = Arc::new(Audit::open(&home.log(), clock.clone()).map_err(ServeError::Audit)?);
     let ledger = Arc::new(Ledger::open(&db, policy).map_err(ServeError::Ledger)?);
     let vault = Arc::new(Vault::open(&db).map_err(ServeError::Vault)?);
+    let log_key = vault.log_key(home.id()).map_err(ServeError::Vault)?;
+    let audit = Arc::new(Audit::open(&home.log(), log_key, &db, clock.clone()).map_err(ServeError::Audit)?);
     let host_key = vault.host_key().map_err(ServeError::Vault)?;
     let home = Arc::new(home);
     // A full disk must not keep the server from starting: it refuses sessions then, and says why.
@@ -280,7 +285,7 @@ fn close_interrupted(store: &StoreRoot, audit: &Audit, clock: &Clock) -> Result<
     let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
     let mut refused = None;
     let report = recover(store, &disk, clock.now(), |recovery| {
-        let event = AuditEvent::SessionRecovered { session: recovery.session.clone() };
+        let event = AuditEvent::SessionRecovered { session: recovery.session.clone(), recovered: recovery.recovered };
         audit.append(&event).map_err(|failure| refused.get_or_insert(failure).hint()).is_ok()
     });
     if let Some(failure) = refused {

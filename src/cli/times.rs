@@ -51,6 +51,14 @@ pub(super) fn shown(time: Timestamp) -> String {
     }
 }
 
+/// The same, to the second.
+pub(super) fn shown_to_the_second(time: Timestamp) -> String {
+    match jiff::Timestamp::from_millisecond(time.as_millis()) {
+        Ok(time) => time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Err(_) => time.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -125,6 +125,11 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// `DbError` of the backend.
     fn flush(&self) -> Result<(), DbError>;
 
+    /// Whether there is room for a write that can wait: one that fails stops the store.
+    fn has_room(&self) -> bool {
+        true
+    }
+
     /// Stores `record` under `key` if what is there was written by `expected`.
     ///
     /// # Errors
@@ -221,6 +226,15 @@ impl Db {
     /// Collects changes to any tables, to be done all or none.
     pub fn batch(&self) -> Batch<'_> {
         Batch { db: self, changes: Vec::new() }
+    }
+
+    /// Refuses while the disk is nearly full. For writes that strangers can bring about and that can be refused: one
+    /// that fails stops the database, and with it the bastion, until the next start.
+    ///
+    /// # Errors
+    /// `NoRoom`; nothing was written.
+    pub fn check_room(&self) -> Result<(), DbError> {
+        if self.sealed.has_room() { Ok(()) } else { Err(DbError::NoRoom) }
     }
 
     /// A key for one purpose, derived from the master key.
@@ -394,6 +408,8 @@ pub enum DbError {
     },
     /// An earlier write failed; nobody knows what is on disk.
     Stopped,
+    /// The disk is nearly full; nothing was written.
+    NoRoom,
     /// The engine failed.
     Engine {
         /// What was being done.
@@ -429,6 +445,7 @@ impl DbError {
             Self::WrongMasterKey => "correct the path of the master key, or restore that file from the backup",
             Self::Conflict { .. } => "run it again",
             Self::Stopped => "look for disk errors and space, then restart",
+            Self::NoRoom => "make room; it goes on by itself then",
             Self::Io { .. } | Self::Engine { .. } => "look for disk errors and space",
             Self::TooLarge { .. } | Self::Crypto(_) => return None,
         })
@@ -461,6 +478,7 @@ impl fmt::Display for DbError {
                 )
             }
             Self::Stopped => f.write_str("the state database has stopped, for an earlier write failed"),
+            Self::NoRoom => f.write_str("the disk is nearly full: the state database takes no new keys"),
             Self::Engine { what, why } => write!(f, "the state database cannot {what}: {why}"),
             Self::Io { what, path, .. } => write!(f, "the state database cannot {what} ({})", path.display()),
             Self::Crypto(error) => error.fmt(f),
@@ -483,6 +501,7 @@ impl std::error::Error for DbError {
             | Self::Conflict { .. }
             | Self::TooLarge { .. }
             | Self::Stopped
+            | Self::NoRoom
             | Self::Engine { .. }
             | Self::Crypto(_) => None,
         }

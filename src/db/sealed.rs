@@ -57,6 +57,10 @@ impl Sealed {
         Ok(sealed)
     }
 
+    pub(super) fn has_room(&self) -> bool {
+        self.store.has_room()
+    }
+
     pub(super) fn get(&self, table: &str, key: &str) -> Result<Option<(Rev, Plain)>, DbError> {
         let key = full_key(table, key);
         self.store.get(&key)?.map(|record| self.unseal(&key, &record)).transpose()

@@ -31,6 +31,9 @@ use crate::durable;
 /// The state is small; sled's own default would be 1 GiB.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 
+/// So much must be free for writes that can wait; sled's files grow in steps of a part of it.
+const ROOM_BYTES: u64 = 16 * 1024 * 1024;
+
 type Sync = Box<dyn Fn(&File) -> io::Result<()> + Send + std::marker::Sync>;
 
 /// The file with the last acknowledged revision: the number, then its complement.
@@ -162,6 +165,12 @@ impl StateStore for SledStore {
             self.stopped.store(true, Ordering::SeqCst);
         }
         done
+    }
+
+    fn has_room(&self) -> bool {
+        // What does not tell its size is not judged by it.
+        rustix::fs::fstatvfs(&self.log)
+            .is_ok_and(|disk| disk.f_blocks == 0 || disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM_BYTES)
     }
 
     fn flush(&self) -> Result<(), DbError> {

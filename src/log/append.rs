@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -38,7 +40,7 @@ pub struct LogSettings {
 
 /// The open log. One process writes it: the one that holds the state directory.
 ///
-/// Calls block on the disk, but for `Ticket::acknowledged`. May be shared between threads.
+/// Calls block on the disk, but for `submit` and `Ticket::acknowledged`. May be shared between threads.
 #[derive(Debug)]
 pub struct Log {
     pub(super) core: Arc<Core>,
@@ -55,8 +57,11 @@ pub(super) struct Core {
     pub(super) trim_leaves: u64,
     // Locked in this order, where more than one is.
     pub(super) publisher: Mutex<Publisher>,
-    pub(super) journal: Mutex<Box<dyn SegmentFile>>,
+    /// INVARIANT: `None` from a failed write or sync on, until the journal is written afresh.
+    pub(super) journal: Mutex<Option<Box<dyn SegmentFile>>>,
     pub(super) queue: Mutex<Queue>,
+    /// A directory may have been made whose name is not durable.
+    pub(super) unsure: AtomicBool,
     /// There is something to do.
     work: Condvar,
     /// There is room in the queue.
@@ -72,18 +77,43 @@ pub(super) struct Queue {
     /// Durable in the journal, and not published.
     pub(super) unpublished: VecDeque<Arc<[u8]>>,
     pub(super) unpublished_bytes: usize,
-    /// INVARIANT: set by the first write or sync that failed, never cleared.
-    failed: Option<(PathBuf, Arc<io::Error>)>,
+    /// Nothing more is taken.
     stop: bool,
+    /// The thread that writes is gone.
     stopped: bool,
 }
+
+/// What could not be written, and why.
+pub(super) type Failure = (PathBuf, Arc<io::Error>);
 
 /// Leaves that one sync makes durable.
 #[derive(Default)]
 struct Group {
     records: Vec<u8>,
     leaves: Vec<Arc<[u8]>>,
-    waiting: Vec<(u64, oneshot::Sender<Result<u64, LogError>>)>,
+    waiting: Vec<(u64, Waiting)>,
+}
+
+/// Who waits for a leaf.
+enum Waiting {
+    Thread(SyncSender<Result<u64, LogError>>),
+    Task(oneshot::Sender<Result<u64, LogError>>),
+}
+
+impl Group {
+    fn answer(self, outcome: &Result<(), Failure>) {
+        for (index, waiting) in self.waiting {
+            let answer = match outcome {
+                Ok(()) => Ok(index),
+                Err((path, source)) => Err(LogError::Failed { path: path.clone(), source: Arc::clone(source) }),
+            };
+            // Whoever asked may have given up.
+            match waiting {
+                Waiting::Thread(thread) => drop(thread.try_send(answer)),
+                Waiting::Task(task) => drop(task.send(answer)),
+            }
+        }
+    }
 }
 
 /// A leaf that is on its way to the disk.
@@ -97,7 +127,7 @@ impl Ticket {
     /// Waits until the leaf is durable; gives its number in the log, from 0. Not to be called from an async task.
     ///
     /// # Errors
-    /// `Failed`, `Stopped`: the leaf may be on record or not.
+    /// As `Log::append`.
     pub fn wait(self) -> Result<u64, LogError> {
         self.durable.blocking_recv().unwrap_or(Err(LogError::Stopped))
     }
@@ -105,7 +135,7 @@ impl Ticket {
     /// The same for an async task.
     ///
     /// # Errors
-    /// `Failed`, `Stopped`: the leaf may be on record or not.
+    /// As `Log::append`.
     pub async fn acknowledged(self) -> Result<u64, LogError> {
         self.durable.await.unwrap_or(Err(LogError::Stopped))
     }
@@ -121,13 +151,16 @@ impl Log {
         Ok(Self { core, thread: Some(thread) })
     }
 
-    /// Appends a leaf and returns its number, from 0, once it is durable. Not to be called from an async task.
+    /// Appends a leaf and returns its number, from 0, once it is durable.
     ///
     /// # Errors
-    /// `TooLong`, `Behind`: nothing was done. `Failed`, `Stopped`: it is not known whether the leaf is on record, and
-    /// the log takes nothing more: whoever needs it on record must refuse.
+    /// `TooLong`, `Behind`: nothing was done. `Failed`: the leaf is not on record, and whoever needs it there must
+    /// refuse; the next one is tried anew. Only if the process ends before the journal could be written afresh, the
+    /// next start may find it. `Stopped`: the log is closed, or it is not known whether the leaf is on record.
     pub fn append(&self, leaf: Leaf) -> Result<u64, LogError> {
-        self.submit(leaf)?.wait()
+        let (answer, durable) = sync_channel(1);
+        self.queue(leaf, Waiting::Thread(answer))?;
+        durable.recv().unwrap_or(Err(LogError::Stopped))
     }
 
     /// Sends a leaf on its way; leaves get their numbers and times in the order of these calls.
@@ -137,6 +170,19 @@ impl Log {
     /// # Errors
     /// As `append`.
     pub fn submit(&self, leaf: Leaf) -> Result<Ticket, LogError> {
+        let (answer, durable) = oneshot::channel();
+        self.queue(leaf, Waiting::Task(answer))?;
+        Ok(Ticket { durable })
+    }
+
+    /// Takes nothing more. What waits is still written, and `publish` still publishes.
+    pub fn close(&self) {
+        self.core.lock_queue().stop = true;
+        self.core.work.notify_one();
+        self.core.room.notify_all();
+    }
+
+    fn queue(&self, leaf: Leaf, waiting: Waiting) -> Result<(), LogError> {
         let core = &self.core;
         let mut queue = core.lock_queue();
         while queue.group.records.len() >= WAITING_BYTES_MAX && queue.refusal().is_none() {
@@ -154,18 +200,16 @@ impl Log {
         let position = if queue.group.leaves.is_empty() { Position::First } else { Position::Later };
         wal::encode(&bytes, position, &mut queue.group.records);
         queue.group.leaves.push(bytes.into());
-        let (answer, durable) = oneshot::channel();
-        queue.group.waiting.push((index, answer));
+        queue.group.waiting.push((index, waiting));
         drop(queue);
         core.work.notify_one();
-        Ok(Ticket { durable })
+        Ok(())
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.core.lock_queue().stop = true;
-        self.core.work.notify_one();
+        self.close();
         if let Some(thread) = self.thread.take() {
             // A panic of that thread has been answered with `Stopped`.
             let _ = thread.join();
@@ -185,11 +229,8 @@ impl Queue {
     }
 
     /// Why nothing more is taken, if so.
-    pub(super) fn refusal(&self) -> Option<LogError> {
-        if let Some((path, source)) = &self.failed {
-            return Some(LogError::Failed { path: path.clone(), source: Arc::clone(source) });
-        }
-        self.stopped.then_some(LogError::Stopped)
+    fn refusal(&self) -> Option<LogError> {
+        (self.stop || self.stopped).then_some(LogError::Stopped)
     }
 }
 
@@ -223,8 +264,9 @@ impl Core {
             clock: settings.clock,
             trim_leaves,
             publisher: Mutex::new(publisher),
-            journal: Mutex::new(journal),
+            journal: Mutex::new(Some(journal)),
             queue: Mutex::new(queue),
+            unsure: AtomicBool::new(false),
             work: Condvar::new(),
             room: Condvar::new(),
         }
@@ -239,15 +281,25 @@ impl Core {
         let gone = Gone(self);
         while let Some(group) = self.next_group() {
             let outcome = self.commit(&group);
-            for (index, answer) in group.waiting {
-                // Whoever asked may have given up.
-                let _ = answer.send(match &outcome {
-                    Ok(()) => Ok(index),
-                    Err((path, source)) => Err(LogError::Failed { path: path.clone(), source: Arc::clone(source) }),
-                });
+            let queued = outcome.is_err().then(|| self.take_back(&group));
+            group.answer(&outcome);
+            if let Some(queued) = queued {
+                queued.answer(&outcome);
             }
         }
         drop(gone);
+    }
+
+    /// Takes out what is queued behind a group that failed, and gives the numbers of all of them back.
+    fn take_back(&self, failed: &Group) -> Group {
+        let mut queue = self.lock_queue();
+        if let Some((first, _)) = failed.waiting.first() {
+            queue.next = *first;
+        }
+        let queued = std::mem::take(&mut queue.group);
+        drop(queue);
+        self.room.notify_all();
+        queued
     }
 
     /// What has come since the last sync; `None` once all is done and nothing more will come.
@@ -265,26 +317,35 @@ impl Core {
         Some(group)
     }
 
-    fn commit(&self, group: &Group) -> Result<(), (PathBuf, Arc<io::Error>)> {
-        // Held until the leaves are counted as durable, so that the journal is never written afresh without them.
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(failed) = &self.lock_queue().failed {
-            return Err(failed.clone());
+    fn commit(&self, group: &Group) -> Result<(), Failure> {
+        let path = self.directory.join(super::open::JOURNAL);
+        let mut journal = self.lock_journal();
+        if journal.is_none() {
+            drop(journal);
+            self.mend()?;
+            journal = self.lock_journal();
         }
-        if let Err(source) = append_all(journal.as_mut(), &group.records).and_then(|()| journal.sync()) {
-            return Err(self.failed(&self.directory.join(super::open::JOURNAL), source));
+        let Some(file) = journal.as_mut() else {
+            return Err((path, Arc::new(io::Error::other("the journal was just written afresh, and failed again"))));
+        };
+        if let Err(source) = append_all(file.as_mut(), &group.records).and_then(|()| file.sync()) {
+            // Linux tells a lost write only once: this descriptor is never synced again.
+            *journal = None;
+            drop(journal);
+            // At once, so that a start that comes before the next leaf does not find what was refused. What fails
+            // now is tried again before the next leaf.
+            let _ = self.mend();
+            return Err((path, Arc::new(source)));
         }
+        // The journal stays locked until the leaves count as durable, so that it is never written afresh without them.
         let mut queue = self.lock_queue();
         queue.unpublished_bytes += group.leaves.iter().map(|leaf| leaf.len()).sum::<usize>();
         queue.unpublished.extend(group.leaves.iter().cloned());
         Ok(())
     }
 
-    /// Ends the log: what failed is not tried again.
-    pub(super) fn failed(&self, path: &Path, source: io::Error) -> (PathBuf, Arc<io::Error>) {
-        let failure = self.lock_queue().failed.get_or_insert((path.to_owned(), Arc::new(source))).clone();
-        self.room.notify_all();
-        failure
+    pub(super) fn lock_journal(&self) -> MutexGuard<'_, Option<Box<dyn SegmentFile>>> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

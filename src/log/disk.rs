@@ -38,6 +38,12 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// What the file system says.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a file. Need not be durable.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
     /// Removes a directory with all that is in it. Need not be durable.
     ///
     /// # Errors
@@ -80,6 +86,10 @@ impl Disk for LocalDisk {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
     }
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {

@@ -20,14 +20,14 @@ pub enum LogError {
         /// How long, in bytes.
         bytes: usize,
     },
-    /// An earlier write or sync failed: the log takes nothing more.
+    /// The journal could not be written, and what waited for it is not on record. It may go better the next time.
     Failed {
         /// What failed.
         path: PathBuf,
         /// Why.
         source: Arc<io::Error>,
     },
-    /// The thread that writes is gone.
+    /// The log is closed, or the thread that writes is gone.
     Stopped,
     /// So much is not published yet that no more is taken.
     Behind {
@@ -108,9 +108,10 @@ impl LogError {
     /// What the operator can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Failed { .. } | Self::Write { .. } | Self::Stopped | Self::Behind { .. } => {
-                Some("look for disk errors and space, then restart")
+            Self::Failed { .. } | Self::Write { .. } | Self::Behind { .. } => {
+                Some("look for disk errors and space; the log goes on by itself once it can be written")
             }
+            Self::Stopped => Some("look for disk errors and space, then restart"),
             Self::RolledBack { .. } | Self::Rewritten { .. } => Some(
                 "the log was put back or changed since it was signed: keep it as evidence, and restore the newest copy",
             ),
@@ -129,9 +130,9 @@ impl fmt::Display for LogError {
             Self::Leaf { why } => write!(f, "this cannot be a leaf of the log: {why}"),
             Self::TooLong { bytes } => write!(f, "a leaf of {bytes} bytes is too long for the log"),
             Self::Failed { path, .. } => {
-                write!(f, "the log takes nothing more, for `{}` could not be written", path.display())
+                write!(f, "it is not on record, for `{}` could not be written", path.display())
             }
-            Self::Stopped => f.write_str("the log takes nothing more, for its thread is gone"),
+            Self::Stopped => f.write_str("the log is closed and takes nothing more"),
             Self::Behind { leaves } => write!(f, "the log takes nothing more before {leaves} leaves are published"),
             Self::Read { path, .. } => write!(f, "cannot read `{}`", path.display()),
             Self::Write { path, .. } => write!(f, "cannot write `{}`", path.display()),

@@ -19,7 +19,9 @@
 //!    writes the journal afresh: what a failed sync left in memory only is not taken for durable.
 //!
 //! A sync that failed is not tried again: Linux forgets the pages that it could not write and reports success the next
-//! time. The log has failed then, and refuses every leaf until the next start.
+//! time. What waited for it is refused, its numbers are free again, and before the next leaf the journal is written
+//! afresh, as at a start: a new file of what is known to be durable. So a full disk refuses leaves while it is full, and
+//! the log goes on once there is space.
 //!
 //! An attacker who can write here can delete or replace leaves, and with the log's key can sign another history; he
 //! cannot do so unnoticed by one who holds an older checkpoint: a witness, another bastion, an auditor, the `floor`

@@ -44,7 +44,7 @@ impl Log {
         let leaves: Vec<Arc<[u8]>> = found.journal.leaves.into_iter().map(Arc::from).collect();
         // A failed sync may have left a journal that is in memory only; what is appended must not rest on it.
         let journal = write_journal(disk.as_ref(), &directory, found.journal.first, &leaves)
-            .map_err(|(Step::Before | Step::Sync, source)| write(source))?;
+            .map_err(|(Step::Before | Step::Renamed, source)| write(source))?;
         let publisher = Publisher {
             edge: found.edge,
             bundle: Vec::new(),

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::append::{Core, Log, append_all};
+use super::append::{Core, Failure, Log, append_all};
 use super::open::JOURNAL;
 use super::wal::{self, Position};
-use super::{LogError, Reader};
+use super::{Disk, LogError, Reader};
 use crate::store::SegmentFile;
 use crate::tlog::{Bundle, Checkpoint, Edge, Note, Signature, Tile, encode_tile, leaf_hash};
 
@@ -36,8 +37,7 @@ impl Log {
     /// The server calls this each second. Blocks.
     ///
     /// # Errors
-    /// `Write`: nothing was published, and the next call tries again. `Failed`: the log takes nothing more.
-    /// `Damaged`, `Rewritten`: what is published has been changed.
+    /// `Write`: the next call tries again. `Rewritten`: what is published has been changed.
     pub fn publish(&self) -> Result<Option<Note>, LogError> {
         self.core.publish()
     }
@@ -73,13 +73,7 @@ impl Core {
 
     pub(super) fn publish(&self) -> Result<Option<Note>, LogError> {
         let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
-        let leaves: Vec<Arc<[u8]>> = {
-            let queue = self.lock_queue();
-            if let Some(refusal) = queue.refusal() {
-                return Err(refusal);
-            }
-            queue.unpublished.iter().cloned().collect()
-        };
+        let leaves: Vec<Arc<[u8]>> = self.lock_queue().unpublished.iter().cloned().collect();
         let old = publisher.signed.as_ref().map_or(0, |signed| signed.size);
         if leaves.is_empty() && publisher.edge.size() == old && publisher.is_latest {
             return Ok(None);
@@ -107,7 +101,9 @@ impl Core {
             // A full tile takes the place of its partial ones. What stays costs room only.
             let _ = self.disk.remove_directory(&self.directory.join(format!("{path}.p")));
         }
-        self.trim(&mut publisher)?;
+        self.unsure.store(false, Ordering::Relaxed);
+        // The checkpoint is published whatever comes of this: the journal only takes more room until the next time.
+        let _ = self.trim(&mut publisher);
         Ok(note)
     }
 
@@ -128,63 +124,87 @@ impl Core {
     }
 
     /// Writes files, each whole or not at all, durable on return.
+    ///
+    /// After an error they are written anew, as other files under the same names: no sync is tried again.
     fn write_files(&self, files: &[Written]) -> Result<(), LogError> {
         let mut directories = BTreeSet::new();
+        for (path, _) in files {
+            let path = self.directory.join(path);
+            directories.insert(path.parent().unwrap_or(&self.directory).to_owned());
+        }
+        if self.unsure.load(Ordering::Relaxed) {
+            // A directory that is there already may be there in memory only.
+            let above = |path: &PathBuf| path.ancestors().map(Path::to_owned).collect::<Vec<_>>();
+            let above: Vec<PathBuf> = directories.iter().flat_map(above).collect();
+            directories.extend(above.into_iter().filter(|path| path.starts_with(&self.directory)));
+        }
+        let written = self.write_in(&directories, files);
+        if written.is_err() {
+            self.unsure.store(true, Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn write_in(&self, directories: &BTreeSet<PathBuf>, files: &[Written]) -> Result<(), LogError> {
         let write = |path: &Path| {
             let path = path.to_owned();
             move |source| LogError::Write { path, source }
         };
-        for (path, _) in files {
-            let path = self.directory.join(path);
-            let parent = path.parent().unwrap_or(&self.directory).to_owned();
-            if directories.insert(parent.clone()) {
-                self.disk.create_directories(&parent).map_err(write(&parent))?;
-            }
+        for directory in directories {
+            self.disk.create_directories(directory).map_err(write(directory))?;
         }
         let mut renames = Vec::with_capacity(files.len());
         for (path, bytes) in files {
             let path = self.directory.join(path);
             let new = with_suffix(&path, ".new");
-            let mut file = self.disk.create(&new).map_err(write(&new))?;
-            append_all(file.as_mut(), bytes).map_err(write(&new))?;
-            file.sync().map_err(|source| self.given_up(&new, source))?;
+            write_new(self.disk.as_ref(), &new, bytes).map_err(write(&new))?;
             renames.push((new, path));
         }
         for (new, path) in renames {
             self.disk.rename(&new, &path).map_err(write(&path))?;
         }
         for directory in directories {
-            self.disk.sync_directory(&directory).map_err(|source| self.given_up(&directory, source))?;
+            self.disk.sync_directory(directory).map_err(write(directory))?;
         }
         Ok(())
     }
 
-    fn given_up(&self, path: &Path, source: io::Error) -> LogError {
-        let (path, source) = self.failed(path, source);
-        LogError::Failed { path, source }
-    }
-
-    /// Writes the journal afresh without the leaves that are published in full bundles.
-    fn trim(&self, publisher: &mut Publisher) -> Result<(), LogError> {
+    /// Writes the journal afresh without the leaves that are published in full bundles, if there are many.
+    fn trim(&self, publisher: &mut Publisher) -> Result<(), Failure> {
         let boundary = publisher.edge.size() - publisher.edge.size() % 256;
         if boundary.saturating_sub(publisher.journal_first) < self.trim_leaves {
             return Ok(());
         }
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut leaves = publisher.bundle.clone();
-        leaves.extend(self.lock_queue().unpublished.iter().cloned());
-        *journal = self.write_journal(boundary, &leaves)?;
-        publisher.journal_first = boundary;
-        Ok(())
+        self.write_afresh(publisher)
     }
 
-    fn write_journal(&self, first: u64, leaves: &[Arc<[u8]>]) -> Result<Box<dyn SegmentFile>, LogError> {
-        let path = self.directory.join(JOURNAL);
-        let new = with_suffix(&path, ".new");
-        write_journal(self.disk.as_ref(), &self.directory, first, leaves).map_err(|(step, source)| match step {
-            Step::Before => LogError::Write { path: new, source },
-            Step::Sync => self.given_up(&path, source),
-        })
+    /// Writes the journal afresh after a failed write or sync.
+    pub(super) fn mend(&self) -> Result<(), Failure> {
+        let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write_afresh(&mut publisher)
+    }
+
+    /// Writes a journal of the leaves that are durable and not in full, published bundles.
+    fn write_afresh(&self, publisher: &mut Publisher) -> Result<(), Failure> {
+        let first = publisher.edge.size() - publisher.edge.size() % 256;
+        let mut journal = self.lock_journal();
+        let mut leaves = publisher.bundle.clone();
+        leaves.extend(self.lock_queue().unpublished.iter().cloned());
+        match write_journal(self.disk.as_ref(), &self.directory, first, &leaves) {
+            Ok(file) => {
+                *journal = Some(file);
+                publisher.journal_first = first;
+                Ok(())
+            }
+            Err((step, source)) => {
+                match step {
+                    Step::Before => {}
+                    // Nobody knows which file has the journal's name now; what was durable is in both.
+                    Step::Renamed => *journal = None,
+                }
+                Err((self.directory.join(JOURNAL), Arc::new(source)))
+            }
+        }
     }
 }
 
@@ -192,13 +212,13 @@ impl Core {
 pub(super) enum Step {
     /// The old journal is in place.
     Before,
-    /// A sync failed.
-    Sync,
+    /// One of both is.
+    Renamed,
 }
 
 /// Writes a journal in place of any that is there; durable on return. Gives the file, to append to.
 pub(super) fn write_journal(
-    disk: &dyn super::Disk,
+    disk: &dyn Disk,
     directory: &Path,
     first: u64,
     leaves: &[Arc<[u8]>],
@@ -207,12 +227,23 @@ pub(super) fn write_journal(
     let new = with_suffix(&path, ".new");
     let mut bytes = wal::header(first, u64::try_from(leaves.len()).unwrap_or(u64::MAX));
     leaves.iter().for_each(|leaf| wal::encode(leaf, Position::Later, &mut bytes));
-    let mut file = disk.create(&new).map_err(|error| (Step::Before, error))?;
-    append_all(file.as_mut(), &bytes).map_err(|error| (Step::Before, error))?;
-    file.sync().map_err(|error| (Step::Sync, error))?;
-    disk.rename(&new, &path).map_err(|error| (Step::Before, error))?;
-    disk.sync_directory(directory).map_err(|error| (Step::Sync, error))?;
+    let file = write_new(disk, &new, &bytes).map_err(|error| (Step::Before, error))?;
+    let renamed = disk.rename(&new, &path).and_then(|()| disk.sync_directory(directory));
+    renamed.map_err(|error| (Step::Renamed, error))?;
     Ok(file)
+}
+
+/// Writes a file of its own; its content is durable on return, its name is not.
+fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<Box<dyn SegmentFile>> {
+    let mut file = disk.create(path)?;
+    match append_all(file.as_mut(), bytes).and_then(|()| file.sync()) {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            // A part of it would only make a full disk fuller.
+            let _ = disk.remove_file(path);
+            Err(error)
+        }
+    }
 }
 
 /// Appends leaves to a tree and gives the files that show them, and the paths of what became full.

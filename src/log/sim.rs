@@ -38,8 +38,10 @@ struct Sim {
     /// The process dies at the operation that is reached when this is 0.
     dies: Option<(usize, When)>,
     dead: bool,
-    /// The sync that is reached when this is 0 fails; the process goes on.
-    fails_sync: Option<usize>,
+    /// The syncs fail that are reached when the first number is 0, as many as the second says; the process goes on.
+    fails_syncs: Option<(usize, usize)>,
+    /// How many bytes still fit.
+    space: Option<usize>,
     operations: usize,
     syncs: usize,
     violation: Option<&'static str>,
@@ -67,8 +69,14 @@ impl SimDisk {
         self.lock().dies = Some((operation, when));
     }
 
-    pub(super) fn fail_sync(&self, sync: usize) {
-        self.lock().fails_sync = Some(sync);
+    /// Lets `count` syncs fail, after `sync` more.
+    pub(super) fn fail_syncs(&self, sync: usize, count: usize) {
+        self.lock().fails_syncs = Some((sync, count));
+    }
+
+    /// Lets the disk take so many bytes more; `None`: as many as come.
+    pub(super) fn leave_space(&self, bytes: Option<usize>) {
+        self.lock().space = bytes;
     }
 
     pub(super) fn operations(&self) -> usize {
@@ -86,7 +94,7 @@ impl SimDisk {
     /// Starts the machine or the process again; `seed` decides what of the unsynced is left.
     pub(super) fn restart(&self, crash: Crash, mut seed: u64) {
         let mut sim = self.lock();
-        (sim.dies, sim.dead, sim.fails_sync) = (None, false, None);
+        (sim.dies, sim.dead, sim.fails_syncs, sim.space) = (None, false, None, None);
         if crash == Crash::Killed {
             return;
         }
@@ -150,9 +158,18 @@ impl Sim {
 
     fn sync_fails(&mut self) -> bool {
         self.syncs += 1;
-        let left = self.fails_sync;
-        self.fails_sync = left.and_then(|left| left.checked_sub(1));
-        left == Some(0)
+        match &mut self.fails_syncs {
+            Some((0, count)) => {
+                let fails = *count > 0;
+                *count = count.saturating_sub(1);
+                fails
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
     }
 
     fn change(&mut self, change: Change) {
@@ -217,6 +234,13 @@ impl Disk for SimDisk {
         if fails { Err(broken()) } else { Ok(()) }
     }
 
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        unless_dead(&mut self.lock(), |sim| {
+            sim.names.remove(path);
+            sim.change(Change::Gone(path.to_owned()));
+        })
+    }
+
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         unless_dead(&mut self.lock(), |sim| {
             let gone: Vec<PathBuf> = sim.names.keys().filter(|name| name.starts_with(path)).cloned().collect();
@@ -256,6 +280,11 @@ impl SegmentFile for Open {
             Some(When::Halfway) => bytes.len() / 2,
             Some(When::After) | None => bytes.len(),
         };
+        let taken = taken.min(sim.space.unwrap_or(taken));
+        sim.space = sim.space.map(|space| space - taken);
+        if when.is_none() && taken == 0 && !bytes.is_empty() {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
         let file = &mut sim.files[self.file];
         file.bytes.extend_from_slice(&bytes[..taken]);
         if file.given_up {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::audit::{Audit, AuditEvent};
+use crate::audit::{Audit, AuditEvent, SessionHead};
 use crate::model::{ChannelNumber, SessionId};
 use crate::recorder::{Journal, LiveHead, LogFailure};
 use crate::seal::Sealed;
@@ -28,20 +28,34 @@ impl AuditJournal {
 }
 
 impl Journal for AuditJournal {
-    fn segment_sealed(
-        &self,
-        _session: &SessionId,
-        _channel: ChannelNumber,
-        _sealed: &Sealed,
-    ) -> Result<(), LogFailure> {
-        Ok(())
+    fn segment_sealed(&self, session: &SessionId, channel: ChannelNumber, sealed: &Sealed) -> Result<(), LogFailure> {
+        self.append(&AuditEvent::SegmentSeal {
+            session: session.clone(),
+            channel: channel.0,
+            segment: sealed.segment,
+            bytes: sealed.bytes,
+            records: sealed.records,
+            prev_head: sealed.prev_head.to_string(),
+            head: sealed.head.to_string(),
+        })
     }
 
-    fn heads(&self, _heads: &[LiveHead]) -> Result<(), LogFailure> {
-        Ok(())
+    fn heads(&self, heads: &[LiveHead]) -> Result<(), LogFailure> {
+        let heads = heads.iter().map(|LiveHead { session, channel, sealed }| SessionHead {
+            session: session.clone(),
+            channel: channel.0,
+            segment: sealed.segment,
+            records: sealed.records,
+            head: sealed.head.to_string(),
+        });
+        self.append(&AuditEvent::SessionHeads { heads: heads.collect() })
     }
 
-    fn session_ended(&self, session: &SessionId, end: &str, _closed: &str) -> Result<(), LogFailure> {
-        self.append(&AuditEvent::SessionEnd { session: session.clone(), cause: end.to_owned() })
+    fn session_ended(&self, session: &SessionId, end: &str, closed: &str) -> Result<(), LogFailure> {
+        self.append(&AuditEvent::SessionEnd {
+            session: session.clone(),
+            closed: closed.to_owned(),
+            cause: end.to_owned(),
+        })
     }
 }

@@ -30,6 +30,7 @@ use crate::listener::{ChannelStart, Connection, Request, Wanted};
 use crate::model::{ChannelClass, ChannelNumber, Destination, Login, Program, SessionId, Timestamp};
 use crate::recorder::{Recorder, RecorderError, Recording, SessionFacts};
 use crate::relay::Notice;
+use crate::store::OpeningProof;
 use crate::target::{self, Leg};
 use crate::vault::{CredentialKind, Vault};
 use crate::wire::Cut;
@@ -354,6 +355,7 @@ impl Visit {
         let pinned = target.host_keys.iter().filter_map(|key| ssh_key::PublicKey::from_openssh(key).ok()).collect();
         let recording = async {
             let recording = bastion.recorder.open(permit, facts).await.map_err(Refusal::Recorder)?;
+            let OpeningProof { opened, envelope, recipients } = recording.proof().clone();
             let event = AuditEvent::SessionStart {
                 session: id.clone(),
                 user: permit.user().clone(),
@@ -363,6 +365,9 @@ impl Visit {
                 policy: permit.policy_hash().to_string(),
                 source: self.connection.source.to_string(),
                 key: self.connection.user.fingerprint().to_owned(),
+                opened,
+                envelope,
+                recipients,
             };
             match bastion.record(event).await {
                 Ok(()) => Ok(recording),

@@ -117,7 +117,10 @@ fn the_bastions_keys_are_made_once_and_stay() {
     let key = vault.host_key().unwrap();
     assert_eq!(key.algorithm(), ssh_key::Algorithm::Ed25519);
     assert_ne!(key.public_key(), vault.host_ca().unwrap().public_key());
+    let log = vault.log_key("0123456789abcdef0123456789abcdef").unwrap();
+    assert_eq!(log.public().name().as_str(), "doorward/0123456789abcdef");
     assert!(matches!(vault.create_bastion_keys(), Err(VaultError::Db(DbError::Conflict { .. }))));
+    assert_eq!(vault.log_key("0123456789abcdef0123456789abcdef").unwrap().public(), log.public());
     assert_eq!(vault.host_key().unwrap().public_key(), key.public_key());
     assert_eq!(vault.list().unwrap(), []);
 }

@@ -68,7 +68,7 @@ fn unharmed(what: &str, outcome: &str) -> String {
     bastion.empties(LIMIT);
     // Their sockets are gone too.
     until(LIMIT, "closed sockets", || (sockets(bastion.pid()) <= idle).then_some(()));
-    std::fs::read_to_string(bastion.data().join("log/audit.jsonl")).unwrap()
+    bastion.audit()
 }
 
 fn client(route: &Route, what: &str) -> Command {
@@ -123,7 +123,7 @@ fn a_target_cannot_open_channels() {
     bastion.set_key(&format!("{}@hostile", sshd.account), &sshd.key);
     let route = bastion.login(&format!("{}@hostile", sshd.account));
     assert_eq!(route.run("few").out(), "refused refused refused refused refused\n");
-    let log = std::fs::read_to_string(bastion.data().join("log/audit.jsonl")).unwrap();
+    let log = bastion.audit();
     for kind in ["forwarded-tcpip", "x11", "session", "auth-agent@openssh.com", "tun@openssh.com"] {
         assert!(log.contains(&format!("a channel opened by the target: {kind}")), "{kind} is not in {log}");
     }

@@ -57,6 +57,34 @@ fn a_go_program_verifies_the_log_and_finds_what_was_changed() {
     assert!(run(&program, &directory).status.success());
 }
 
+#[test]
+fn a_go_program_verifies_the_log_of_a_bastion() {
+    crate::require!("go", "sshd", "ssh");
+    if !has_package() {
+        return;
+    }
+    let folder = crate::fixture::scratch();
+    let program = build(folder.path());
+    let sshd = crate::fixture::Sshd::start();
+    let mut bastion = crate::fixture::Bastion::serving(&sshd);
+    for _ in 0..3 {
+        assert_eq!(bastion.to(&sshd).run("echo in").out(), "in\n");
+    }
+    bastion.crash();
+    bastion.serve();
+    let (key, last) = (bastion.log_key(), bastion.rows(&["audit", "list"]).len());
+    let directory = bastion.data().join("log");
+    bastion.stop();
+    let verify = || Command::new(&program).arg(&directory).arg(&key).output().unwrap();
+    let verified = words(&verify());
+    // Beside what was listed: the stop.
+    assert_eq!(verified, format!("verified: {} entries\n", last + 1));
+    let checkpoint = directory.join("checkpoint");
+    let text = std::fs::read_to_string(&checkpoint).unwrap();
+    std::fs::write(&checkpoint, text.replacen(&format!("\n{}\n", last + 1), &format!("\n{last}\n"), 1)).unwrap();
+    assert!(words(&verify()).starts_with("not verified: "));
+}
+
 /// Whether the Go packages are installed. Prints that the test is skipped if not.
 fn has_package() -> bool {
     if Path::new(GO_PATH).join("src/golang.org/x/mod/sumdb/tlog").is_dir() {

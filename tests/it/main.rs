@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod audit;
 mod compliance;
 mod demo;
 mod ending;

@@ -86,7 +86,7 @@ fn unknown_keys_and_other_peoples_names_are_refused() {
     }
     // Who did not get in is on record, with the key that was tried.
     until(LIMIT, "the failed logins on record", || {
-        let log = std::fs::read_to_string(bastion.data().join("log/audit.jsonl")).unwrap();
+        let log = bastion.audit();
         let failed: Vec<&str> = log.lines().filter(|line| line.contains("\"auth.failed\"")).collect();
         let told = |text: &str| failed.iter().any(|line| line.contains(text));
         (failed.len() == 8 && told("no user has key SHA256:") && told("belongs to user `alice`")).then_some(())
@@ -466,6 +466,12 @@ fn strangers_at_a_full_disk_do_not_end_the_audit_log_for_good() {
     until(Duration::from_secs(30), "a session once there is space", || {
         (bastion.to(&sshd).run("echo in").out() == "in\n").then_some(())
     });
+    // The log goes on without a gap, and a start finds it whole.
+    let started = |log: &str| log.matches("\"session.start\"").count();
+    assert_eq!(started(&bastion.audit()), 1);
+    bastion.stop();
+    bastion.serve();
+    assert_eq!(started(&bastion.audit()), 1);
     drop((bastion, disk));
 }
 
