@@ -145,6 +145,12 @@ impl SessionId {
         Self(ulid::Ulid::from_bytes(bytes).to_string())
     }
 
+    /// When it was made; `None` if it is no ULID.
+    pub fn made(&self) -> Option<Timestamp> {
+        let id = ulid::Ulid::from_string(&self.0).ok()?;
+        Some(Timestamp::from_millis(i64::try_from(id.timestamp_ms()).ok()?))
+    }
+
     /// Its 128 bits, big endian; `None` if it has the form of an id but is no ULID as this program writes them.
     pub fn to_bytes(&self) -> Option<[u8; 16]> {
         let bytes = ulid::Ulid::from_string(&self.0).ok()?.to_bytes();

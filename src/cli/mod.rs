@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand. Each parses, asks the administration, and prints.
 //!
 //! Data goes to standard output, words to standard error. Exit status: 0 done, 1 no or failed, 2 usage or
-//! configuration, 75 the state is in use.
+//! configuration, 75 the state is in use; those of `verify` stand with it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that talks to people")]
 
 mod apply;
@@ -27,6 +27,7 @@ mod session;
 mod target;
 mod times;
 mod user;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,6 +82,8 @@ enum Command {
     /// The audit log: list, follow; its key, its checkpoint, proofs.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Check recordings and log against what the log's key signed: with public keys alone, on any copy.
+    Verify(verify::Arguments),
     /// Make users, groups and targets as an inventory file (TOML) has them; shows the difference first.
     Apply(apply::Arguments),
     /// Print lines for a user's ~/.ssh/config.
@@ -91,7 +94,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             error.print();
             error.exit_code()
@@ -99,9 +102,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), CliError> {
+fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let file = cli.config.as_deref();
-    match cli.command {
+    let done = match cli.command {
+        Command::Verify(arguments) => return verify::run(file, arguments),
         Command::Init(arguments) => init::run(file, &arguments),
         Command::Serve => serve(desk::load(file)?),
         Command::Check => check::run(file),
@@ -116,7 +120,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Audit(command) => audit::run(&Desk::open(file)?, command),
         Command::Apply(arguments) => apply::run(&Desk::open(file)?, &arguments),
         Command::ClientConfig(arguments) => client_config::run(&Desk::open(file)?, &arguments),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn serve(config: crate::config::Config) -> Result<(), CliError> {

@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::open::{JOURNAL, JOURNAL_BYTES_MAX};
 use super::publish::tile_of_entry;
-use super::{Disk, LocalDisk, LogError};
+use super::{Disk, LocalDisk, LogError, wal};
 use crate::tlog::{
     self, BUNDLE_BYTES_MAX, Bundle, Checkpoint, Edge, EntryProof, Hash, NOTE_BYTES_MAX, Note, Tile, TileSource,
     TreeError, VerifyingKey, decode_tile, leaf_hash,
@@ -14,6 +15,9 @@ use crate::tlog::{
 
 /// Longest tile, in bytes.
 const TILE_BYTES_MAX: usize = 256 * 32;
+
+/// The number of the first entry of a journal, and its entries.
+pub type Journal = (u64, Vec<Vec<u8>>);
 
 /// A log's directory, to read. Takes no lock, writes nothing, needs no key but the public one.
 #[derive(Debug, Clone)]
@@ -70,6 +74,16 @@ impl Reader {
     pub fn largest_size(&self) -> Result<Option<u64>, LogError> {
         let path = self.directory.join("checkpoints");
         self.disk.largest_number(&path).map_err(|source| LogError::Read { path, source })
+    }
+
+    /// The journal: the number of its first entry, and its entries, unchecked; `None` if there is no journal.
+    ///
+    /// # Errors
+    /// `Read`, `Damaged`.
+    pub fn journal(&self) -> Result<Option<Journal>, LogError> {
+        let Some(bytes) = self.read(JOURNAL, JOURNAL_BYTES_MAX)? else { return Ok(None) };
+        let wal::Journal { first, leaves, .. } = wal::decode(&bytes).map_err(|why| self.damaged(JOURNAL, why))?;
+        Ok(Some((first, leaves)))
     }
 
     /// The entries `range` of the log at `size`, in order; ends after the first error. They are not checked against a

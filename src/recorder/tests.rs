@@ -21,8 +21,8 @@ fn a_recording_holds_what_was_appended_and_is_listed_as_closed() {
     let auditor = Identity::generate();
     let auditors = Recipients::of([auditor.recipient()]).unwrap();
     let journal = Arc::new(SimJournal::default());
-    let recorder =
-        Recorder::start(root.clone(), quick(), auditors, Arc::clone(&journal) as _, Clock::system()).unwrap();
+    let told: Arc<dyn Journal> = journal.clone();
+    let recorder = Recorder::start(root.clone(), quick(), auditors, told, Clock::system()).unwrap();
     let id = recorder.new_session_id(Clock::system().now());
     run(async {
         let permit = permit("strict");
@@ -532,7 +532,7 @@ impl SimDisk {
     /// The lines in a segment, as far as it is good.
     fn lines(&self, sim: &Sim, segment: &[u8]) -> Vec<u8> {
         let envelope = sim.files.iter().find(|(path, _)| path.starts_with("/data/env")).unwrap().1;
-        let mut opener = Opener::new(Dek::from_envelope(&envelope.bytes, &[self.auditor.clone()]).unwrap());
+        let mut opener = Opener::new(Dek::from_envelope(&envelope.bytes, std::slice::from_ref(&self.auditor)).unwrap());
         let (mut scanner, mut input, mut lines, mut open) = (Scanner::new(), segment, Vec::new(), None);
         while let Some(item) = scanner.read(&mut input).unwrap() {
             match item {

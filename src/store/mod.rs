@@ -43,9 +43,10 @@ use crate::durable;
 use crate::model::{ChannelClass, ChannelNumber, Destination, Exit, GrantId, RuleId, SessionId, Timestamp, UserName};
 use crate::seal::{Altered, EnvelopeError, OpenError, SealError};
 
+pub use catalog::chain as describe;
 pub use catalog::{Catalog, ChannelSummary, End, Filter, Listed, StoredRecording, Summary};
 pub use plain::{Events, PlainChannel, PlainRecording};
-pub use recovery::{Recovery, RecoveryReport, recover};
+pub use recovery::{Recovered, RecoveredChannel, Recovery, RecoveryReport, recover, tail_sha256};
 pub use segment::{Buffers, ChannelWriter, Sealing};
 
 /// The version of the layout, in every file that this module writes as JSON.
@@ -113,8 +114,7 @@ impl StoreRoot {
 
 /// When a session's id was made.
 fn started(session: &SessionId) -> Option<Timestamp> {
-    let id = ulid::Ulid::from_string(session.as_str()).ok()?;
-    Some(Timestamp::from_millis(i64::try_from(id.timestamp_ms()).ok()?))
+    session.made()
 }
 
 /// The content of `opened.json`: what is known of a session before its first byte.

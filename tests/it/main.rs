@@ -24,3 +24,4 @@ mod interop;
 mod layers;
 mod recordings;
 mod refusals;
+mod verify;
