@@ -26,6 +26,7 @@ mod session;
 mod target;
 mod times;
 mod user;
+mod witness;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,6 +82,9 @@ enum Command {
     Apply(apply::Arguments),
     /// Print lines for a user's ~/.ssh/config.
     ClientConfig(client_config::Arguments),
+    /// Cosign the checkpoints of other bastions' logs, so that none of them can be put back or changed unnoticed.
+    #[command(subcommand)]
+    Witness(witness::Command),
 }
 
 /// Runs the program; the exit status is in the module's description.
@@ -111,6 +115,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Recording(command) => recording::run(&Desk::open(file)?, command),
         Command::Apply(arguments) => apply::run(&Desk::open(file)?, &arguments),
         Command::ClientConfig(arguments) => client_config::run(&Desk::open(file)?, &arguments),
+        Command::Witness(command) => witness::run(command),
     }
 }
 

@@ -102,7 +102,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
 }
 
 /// Keeps secrets out of core dumps, other processes' reach, and swap (promise P4).
-fn harden() {
+pub(super) fn harden() {
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         warn!(error = %error, "Core dumps of this process are not prevented");
     }
