@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::db::{Db, DbError, Rev, Table};
 use crate::durable;
 use crate::log::{Leaf, Log, LogError, LogSettings, Opened, Reader};
-use crate::tlog::{Checkpoint, EMPTY_ROOT, EntryProof, Hash, KeyName, Note, SigningKey, VerifyingKey};
+use crate::tlog::{Checkpoint, EMPTY_ROOT, EntryProof, Hash, KeyName, Note, Signature, SigningKey, VerifyingKey};
 pub use body::Subject;
 use body::Subjects;
 pub use error::AuditError;
@@ -183,6 +183,19 @@ impl Audit {
     /// The key by which others check what the log signs.
     pub fn key(&self) -> &VerifyingKey {
         &self.key
+    }
+
+    /// Reads the log as verifiers and witnesses do.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Keeps a witness's signature, which was checked, beside the checkpoint of `size`, if that is still the newest.
+    ///
+    /// # Errors
+    /// `Log`.
+    pub fn cosigned(&self, size: u64, signature: Signature) -> Result<bool, AuditError> {
+        self.log.add_signatures(size, vec![signature]).map_err(AuditError::Log)
     }
 
     /// The newest checkpoint with all its signatures; `None` if nothing was published yet.

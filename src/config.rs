@@ -14,6 +14,8 @@ use crate::home::Home;
 use crate::listener::EnvPattern;
 use crate::policy::document::{Document, Faults, Node, Table};
 use crate::policy::{Fault, PolicyFile, read_auditors};
+use crate::tlog::VerifyingKey;
+use crate::witness::{WitnessAddress, WitnessUrl};
 
 mod starter;
 #[cfg(test)]
@@ -27,6 +29,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// A banner is shown before login, to anybody.
 const BANNER_BYTES_MAX: usize = 4096;
+/// A checkpoint has room for so many cosignatures, each a line of a note whose length is bounded.
+const WITNESSES_MAX: usize = 16;
 
 /// The checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,9 @@ pub struct Config {
     pub admin: AdminSettings,
     /// `[log]`.
     pub log: LogSettings,
+    /// `[[witness]]`: who cosigns the audit log's checkpoints, each with `url` and `key`. Default none: then nobody
+    /// outside this machine can notice that the log was put back to an earlier state.
+    pub witnesses: Vec<WitnessAddress>,
 }
 
 /// `[ssh]`: the side of the bastion users.
@@ -286,8 +293,9 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
     }
     let admin = AdminSettings { operators: admin.0, socket };
     let log = section(&mut root, "log", faults, read_log);
+    let witnesses = read_witnesses(&mut root, faults);
     root.finish(&[], faults);
-    Config { file: file.to_owned(), listen, data, policies, master_key, ssh, target, recording, admin, log }
+    Config { file: file.to_owned(), listen, data, policies, master_key, ssh, target, recording, admin, log, witnesses }
 }
 
 /// Reads a table that may be missing; a missing one is read as an empty one would be.
@@ -427,6 +435,46 @@ fn read_log(table: &mut Table<'_>, faults: &mut Faults) -> LogSettings {
         format: table.read("format", LogFormat::default(), faults, |node| node.word(&formats)),
         level: table.read("level", LogLevel::default(), faults, |node| node.word(&levels)),
     }
+}
+
+fn read_witnesses(root: &mut Table<'_>, faults: &mut Faults) -> Vec<WitnessAddress> {
+    let Some(nodes) = root.take("witness").and_then(|node| faults.keep(node.list())) else {
+        return Vec::new();
+    };
+    let mut witnesses: Vec<WitnessAddress> = Vec::new();
+    for node in &nodes {
+        let Some(mut table) = faults.keep(node.table()) else { continue };
+        let url = table.need("url", faults).and_then(|node| faults.keep(read_witness_url(&node)));
+        let key = table.need("key", faults);
+        let parsed = key.as_ref().and_then(|node| faults.keep(read_witness_key(node)));
+        table.finish(&[], faults);
+        let (Some(url), Some(key), Some(parsed)) = (url, key, parsed) else { continue };
+        if witnesses.iter().any(|other| other.key().name() == parsed.name()) {
+            faults.push(key.fault(format!("the witness {} stands twice", parsed.name())));
+            continue;
+        }
+        witnesses.extend(faults.keep(WitnessAddress::new(url, parsed).map_err(|error| {
+            key.fault(error.why).hint("`doorward witness init` printed the witness's key, whose base64 begins with B")
+        })));
+    }
+    if nodes.len() > WITNESSES_MAX {
+        faults.push(Fault { key: "witness".to_owned(), ..root.fault(format!("more than {WITNESSES_MAX} witnesses")) });
+    }
+    witnesses
+}
+
+fn read_witness_url(node: &Node<'_>) -> Result<WitnessUrl, Fault> {
+    let text = node.filled_string()?;
+    WitnessUrl::parse(text).map_err(|error| {
+        node.fault(format!("{text:?} is no address of a witness: {error}"))
+            .hint("write what stands before /add-checkpoint, such as https://witness.example/doorward")
+    })
+}
+
+fn read_witness_key(node: &Node<'_>) -> Result<VerifyingKey, Fault> {
+    VerifyingKey::parse(node.filled_string()?).map_err(|error| {
+        node.fault(error.why).hint("write the line that `doorward witness init` printed: NAME+ID+BASE64")
+    })
 }
 
 /// The path without `.`, `..` and links, as far as it exists: the key must not lie in `data` by a detour either.

@@ -166,7 +166,7 @@ impl Home {
 /// Refuses a directory that others may read, or that belongs to somebody else.
 ///
 /// Files that root would create in a directory of the bastion's own user could not be opened by the bastion later.
-fn check_owner(dir: &Path) -> Result<(), HomeError> {
+pub(crate) fn check_owner(dir: &Path) -> Result<(), HomeError> {
     let found = std::fs::metadata(dir).map_err(|source| HomeError::Io {
         what: "read the state directory",
         path: dir.to_owned(),
@@ -183,7 +183,7 @@ fn check_owner(dir: &Path) -> Result<(), HomeError> {
 }
 
 /// Takes the lock and writes our pid in it; never waits.
-fn take_lock(dir: &Path) -> Result<File, HomeError> {
+pub(crate) fn take_lock(dir: &Path) -> Result<File, HomeError> {
     let path = dir.join("LOCK");
     let failed = |source: io::Error| HomeError::Io { what: "take the lock", path: path.clone(), source };
     let mut options = OpenOptions::new();

@@ -31,7 +31,8 @@
 //! wire        a socket that can be cut                                     CARRYING: sockets and tasks;
 //! listener    accept, limits, handshake (asks authn)                       listener and target never
 //! target      dial, check host key, log in                                 meet: relay sees two streams
-//! recorder    bounded queue -> cast -> store                               of channel events
+//! witness     gets our checkpoints cosigned; cosigns those of other logs   of channel events
+//! recorder    bounded queue -> cast -> store
 //! relay       channel events both ways; taps all for the recorder
 //! session     one session from accept to end: the story
 //! config      RawConfig (serde) -> Config (checked)                        CONTROL: may start and end
@@ -69,6 +70,7 @@ pub mod relay;
 pub mod session;
 pub mod target;
 pub mod wire;
+pub mod witness;
 
 pub mod admin;
 pub mod cli;

@@ -28,6 +28,7 @@ mod target;
 mod times;
 mod user;
 mod verify;
+mod witness;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -88,6 +89,9 @@ enum Command {
     Apply(apply::Arguments),
     /// Print lines for a user's ~/.ssh/config.
     ClientConfig(client_config::Arguments),
+    /// Cosign the checkpoints of other bastions' logs, so that none of them can be put back or changed unnoticed.
+    #[command(subcommand)]
+    Witness(witness::Command),
 }
 
 /// Runs the program; the exit status is in the module's description.
@@ -116,10 +120,11 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Grant(command) => grant::run(&Desk::open(file)?, command),
         Command::Policy(policy::Command::Reload) => policy::reload(&Desk::open(file)?),
         Command::Session(command) => session::run(&Desk::open(file)?, command),
-        Command::Recording(command) => recording::run(&Desk::open(file)?, command),
+        Command::Recording(command) => recording::run(file, command),
         Command::Audit(command) => audit::run(&Desk::open(file)?, command),
         Command::Apply(arguments) => apply::run(&Desk::open(file)?, &arguments),
         Command::ClientConfig(arguments) => client_config::run(&Desk::open(file)?, &arguments),
+        Command::Witness(command) => witness::run(command),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

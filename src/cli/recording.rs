@@ -1,6 +1,6 @@
 //! `doorward recording`. The reading is done here; the administration records that it is done, and by whom.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -14,7 +14,7 @@ use crate::admin::api::{Reply, Request, SessionFilter};
 use crate::auditor::Identity;
 use crate::cast::Direction;
 use crate::model::{ChannelNumber, SessionId};
-use crate::store::Catalog;
+use crate::store::{Catalog, StoreRoot};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -71,11 +71,24 @@ pub(super) struct Auditor {
     /// The file with your age identity; may stand several times.
     #[arg(long = "identity", value_name = "FILE", required = true)]
     identities: Vec<PathBuf>,
+    /// Read a copy of a state directory: no server is asked, and no log tells of it.
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
 }
 
 impl Auditor {
-    /// The recordings that these identities open.
-    fn archive(&self, catalog: Catalog) -> Result<Archive, CliError> {
+    /// The recordings that these identities open. That one of them is read is on record first, unless it is a copy.
+    fn archive(&self, file: Option<&Path>, session: &SessionId, purpose: &str) -> Result<Archive, CliError> {
+        let identities = self.identities()?;
+        if let Some(store) = &self.store {
+            return Ok(Archive { catalog: Catalog::new(StoreRoot::at(store)), identities });
+        }
+        let desk = Desk::open(file)?;
+        desk.tell(read(session, purpose))?;
+        Ok(Archive { catalog: desk.catalog(), identities })
+    }
+
+    fn identities(&self) -> Result<Vec<Identity>, CliError> {
         let mut identities = Vec::new();
         for file in &self.identities {
             let text = prompt::from_file(file)?;
@@ -86,7 +99,7 @@ impl Auditor {
             })?;
             identities.extend(found);
         }
-        Ok(Archive { catalog, identities })
+        Ok(identities)
     }
 }
 
@@ -122,19 +135,18 @@ fn idle_cap(text: &str) -> Result<IdleCap, String> {
     replay::parse_idle_cap(text).map(IdleCap)
 }
 
-pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
+pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError> {
     match command {
-        Command::List { filter, form } => list(desk, filter.into(), form),
+        Command::List { filter, form } => list(&Desk::open(file)?, filter.into(), form),
         Command::Replay { session, speed, idle_cap, at, channel, quit, auditor } => {
-            let archive = auditor.archive(desk.catalog())?;
+            let archive = auditor.archive(file, &session, "replay")?;
             let at_end = if quit { replay::AtEnd::Quit } else { replay::AtEnd::Wait };
             let channel = channel.map(ChannelNumber);
             let options = replay::ReplayOptions { speed, idle_cap: idle_cap.0, at, channel, at_end };
-            desk.tell(read(&session, "replay"))?;
             replay::run(&archive, &session, &options).map_err(|error| CliError::of(&error))
         }
         Command::Export { session, format, channel, stream, auditor } => {
-            let archive = auditor.archive(desk.catalog())?;
+            let archive = auditor.archive(file, &session, "export")?;
             let format = match (format, stream) {
                 (ExportFormat::V3, _) => export::Format::V3,
                 (ExportFormat::V2, _) => export::Format::V2,
@@ -143,7 +155,6 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
                 (ExportFormat::Raw, Stream::Stdout) => export::Format::Raw(Direction::Stdout),
                 (ExportFormat::Raw, Stream::Stderr) => export::Format::Raw(Direction::Stderr),
             };
-            desk.tell(read(&session, "export"))?;
             let options = export::ExportOptions { format, channel: channel.map(ChannelNumber) };
             export::run_stdout(&archive, &session, &options)
                 .map_err(|error| CliError::of(&error).maybe_hint(error.hint()))

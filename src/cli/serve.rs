@@ -30,6 +30,7 @@ use crate::store::{Disk, LocalDisk, StoreRoot, recover};
 use crate::target;
 use crate::vault::{Vault, VaultError};
 use crate::wire::Cut;
+use crate::witness::Submitter;
 
 /// Why the server did not start or stopped.
 #[derive(Debug)]
@@ -109,7 +110,7 @@ pub fn run(config: Config) -> Result<(), ServeError> {
 }
 
 /// Keeps secrets out of core dumps, other processes' reach, and swap (promise P4).
-fn harden() {
+pub(super) fn harden() {
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         warn!(error = %error, "Core dumps of this process are not prevented");
     }
@@ -149,6 +150,21 @@ fn files_wanted(connections_max: usize) -> u64 {
     u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_mul(FILES_PER_CONNECTION).saturating_add(FILES_BESIDE)
 }
 
+/// Has each checkpoint cosigned by the witnesses of the configuration.
+fn ask_witnesses(config: &Config, audit: &Arc<Audit>) -> Result<Submitter, ServeError> {
+    let keeper = Arc::clone(audit);
+    let keep = move |size, signature| {
+        if let Err(failure) = keeper.cosigned(size, signature) {
+            warn!(error = %failure, "A witness's signature cannot be kept");
+        }
+    };
+    Submitter::start(audit.reader().clone(), audit.key().clone(), config.witnesses.clone(), keep)
+        .map_err(ServeError::System)
+}
+
+/// The last checkpoint waits so long for its witnesses.
+const COSIGN_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Live sessions have so long to be told, cut and closed when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Connections that have logged in, or failed to, and wait for their task; never more than a moment.
@@ -176,7 +192,10 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let serving_admin = tokio::spawn(socket::serve(admin_socket, admin, admin_stop.clone()));
     let started = AuditEvent::NodeStart { version: env!("CARGO_PKG_VERSION").into() };
     bastion.audit.append(&started).map_err(ServeError::Audit)?;
-    let publishing = Publishing::start(Arc::clone(&bastion.audit), |_| {}).map_err(ServeError::System)?;
+    let witnesses = Arc::new(ask_witnesses(&config, &bastion.audit)?);
+    let asked = Arc::clone(&witnesses);
+    let publishing =
+        Publishing::start(Arc::clone(&bastion.audit), move |_| asked.published()).map_err(ServeError::System)?;
     for address in &bound {
         info!(address = %address, "Listening");
     }
@@ -200,6 +219,10 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     bastion.audit.append(&AuditEvent::NodeStop).map_err(ServeError::Audit)?;
     // A session that did not end in time writes nothing behind this, where another server may write already.
     bastion.audit.close().map_err(ServeError::Audit)?;
+    // Whoever verifies the store while no server runs finds its last checkpoint cosigned.
+    witnesses.published();
+    let size = bastion.audit.size();
+    let _ = tokio::task::spawn_blocking(move || witnesses.wait(size, COSIGN_TIMEOUT)).await;
     info!("Stopped");
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::auditor::Identity;
 use crate::model::{SessionId, Timestamp};
 use crate::tlog::{Note, VerifyingKey};
 use crate::verify::{self, Report, Settings, Verdict};
+use crate::witness::{Client, WitnessAddress, WitnessUrl};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -33,6 +34,10 @@ pub(super) struct Arguments {
     /// The public key of a witness, or a file with it; may stand several times.
     #[arg(long, value_name = "KEY|FILE")]
     witness_key: Vec<String>,
+    /// The address of a witness, to ask it for the newest checkpoint that it has signed; its key is the --witness-key
+    /// of the same place. Without asking one, a store that was put back whole cannot be told from the true one.
+    #[arg(long, value_name = "URL")]
+    witness: Vec<String>,
     /// So many witnesses must have signed the newest checkpoint, else the status is 6.
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     require_witness: usize,
@@ -64,11 +69,28 @@ pub(super) fn run(file: Option<&Path>, arguments: Arguments) -> Result<ExitCode,
             CliError::usage(format!("`{}` is not an identity file", file.display())).because(&error)
         })?);
     }
+    let pinned = arguments.vkey.as_deref().map(key).transpose()?;
+    let witnesses: Vec<VerifyingKey> =
+        arguments.witness_key.iter().map(|given| key(given)).collect::<Result<_, _>>()?;
+    let mut kept: Vec<Note> = arguments.from.iter().map(|file| note(file)).collect::<Result<_, _>>()?;
+    if arguments.witness.len() > witnesses.len() {
+        return Err(CliError::usage("a --witness has no --witness-key")
+            .hint("`doorward witness init` printed the key; give one for each --witness, in their order"));
+    }
+    if !arguments.witness.is_empty() {
+        let log = match &pinned {
+            Some(key) => key.clone(),
+            None => key(&store.join("log/key.pub").display().to_string())?,
+        };
+        for (url, witness) in arguments.witness.iter().zip(&witnesses) {
+            kept.extend(ask(url, witness, &log)?);
+        }
+    }
     let settings = Settings {
         store,
-        key: arguments.vkey.as_deref().map(key).transpose()?,
-        kept: arguments.from.iter().map(|file| note(file)).collect::<Result<_, _>>()?,
-        witnesses: arguments.witness_key.iter().map(|given| key(given)).collect::<Result<_, _>>()?,
+        key: pinned,
+        kept,
+        witnesses,
         witnesses_required: arguments.require_witness,
         session: arguments.session,
         since: arguments.since,
@@ -86,6 +108,23 @@ pub(super) fn run(file: Option<&Path>, arguments: Arguments) -> Result<ExitCode,
         tell(&report)?;
     }
     Ok(ExitCode::from(report.exit_status()))
+}
+
+/// The newest checkpoint of a log that a witness has signed.
+fn ask(url: &str, witness: &VerifyingKey, log: &VerifyingKey) -> Result<Option<Note>, CliError> {
+    let wrong = |why: &str| CliError::usage(format!("`{url}` is no witness")).hint(why.to_owned());
+    let address = WitnessUrl::parse(url).map_err(|error| wrong(&error.to_string()))?;
+    let address = WitnessAddress::new(address, witness.clone()).map_err(|error| wrong(error.why))?;
+    // One that does not answer may be kept from answering: a verification that needs it has failed then.
+    let newest = Client::new().newest(&address, log).map_err(|error| {
+        CliError::failed(format!("the witness {} cannot be asked", witness.name().as_str()))
+            .because(&error)
+            .maybe_hint(error.hint())
+    })?;
+    if newest.is_none() {
+        say(format!("warning: the witness {} has never seen this log", witness.name().as_str()));
+    }
+    Ok(newest.map(|newest| newest.note))
 }
 
 /// A public key, or the file that has it.

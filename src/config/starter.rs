@@ -130,4 +130,10 @@ auditors = @AUDITORS@
 # format = "text"
 ## error, warn, info, debug or trace. Evidence never depends on it.
 # level = "info"
+
+## Who cosigns the audit log's checkpoints, so that it cannot be put back or changed unnoticed: one [[witness]] each,
+## on machines that are not this one. `doorward witness init` prints the key.
+## [[witness]]
+## url = "https://witness.example/doorward"
+## key = "witness.example/w1+01234567+B..."
 "##;

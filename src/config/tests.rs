@@ -1,5 +1,7 @@
 use super::*;
 use crate::policy::PolicySet;
+use crate::secret::Secret;
+use crate::tlog::Algorithm;
 
 #[test]
 fn the_starter_text_parses_to_the_defaults() {
@@ -111,6 +113,46 @@ fn a_master_key_inside_the_state_directory_is_refused() {
 }
 
 #[test]
+fn witnesses_are_read_and_every_fault_in_them_is_told() {
+    let key = |name: &str, algorithm| {
+        let name = crate::tlog::KeyName::parse(name).unwrap();
+        crate::tlog::SigningKey::from_seed(name, algorithm, Secret::new([7; 32])).unwrap().public().to_string()
+    };
+    let (w1, w2) = (key("example.com/w1", Algorithm::Cosignature), key("example.com/w2", Algorithm::Cosignature));
+    let good = format!(
+        "[[witness]]\nurl = 'https://example.com/w/'\nkey = '{w1}'\n[[witness]]\nurl = 'http://10.0.0.9:8520'\nkey = '{w2}'\n"
+    );
+    let witnesses = parse(&good).unwrap().witnesses;
+    let shown: Vec<_> = witnesses.iter().map(|one| (one.url().as_str(), one.key().to_string())).collect();
+    assert_eq!(shown, [("https://example.com/w", w1.clone()), ("http://10.0.0.9:8520", w2)]);
+
+    let log = key("example.com/log", Algorithm::Note);
+    let bad = format!(
+        "[[witness]]\nurl = 'ftp://x'\nkey = '{log}'\n[[witness]]\nkey = 'x+1+2'\nkeys = 1\n\
+         [[witness]]\nurl = 'http://x'\nkey = '{log}'\n[[witness]]\nurl = 'http://x'\nkey = '{w1}'\n\
+         [[witness]]\nurl = 'http://y'\nkey = '{w1}'\n"
+    );
+    let shown: Vec<String> = parse(&bad).unwrap_err().iter().map(ToString::to_string).collect();
+    let at = "/etc/doorward/doorward.toml";
+    let expected = [
+        format!(
+            "{at}:2: witness.url: \"ftp://x\" is no address of a witness: it begins with neither http:// nor https://"
+        ),
+        format!("{at}:4: witness: `url` is missing"),
+        format!("{at}:5: witness.key: a key has the form name+id+base64"),
+        format!("{at}:6: witness.keys: unknown key"),
+        format!("{at}:9: witness.key: it is the key of a log, not of a witness"),
+        format!("{at}:15: witness.key: the witness example.com/w1 stands twice"),
+    ];
+    assert_eq!(shown, expected);
+    let many: String = (0..17)
+        .map(|n| format!("[[witness]]\nurl = 'http://x'\nkey = '{}'\n", key(&format!("w{n}"), Algorithm::Cosignature)))
+        .collect();
+    assert!(parse(&many).unwrap_err()[0].message.contains("more than 16"));
+    assert!(parse("witness = 'http://x'").is_err());
+}
+
+#[test]
 fn a_link_does_not_hide_that_the_master_key_is_inside() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("data")).unwrap();
@@ -199,6 +241,7 @@ fn defaults() -> Config {
         recording: RecordingSettings::default(),
         admin: AdminSettings { operators: BTreeSet::new(), socket: at("data/admin.sock") },
         log: LogSettings::default(),
+        witnesses: Vec::new(),
     }
 }
 

@@ -15,3 +15,12 @@ fn the_first_session_does_what_it_says() {
     let told = run(demo, b"", Duration::from_secs(120)).ok();
     assert!(told.out().contains("alice"), "{told:?}");
 }
+
+#[test]
+fn six_attackers_are_found() {
+    require!("sshd", "ssh");
+    let mut tamper = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tamper.sh"));
+    tamper.env("DOORWARD", program());
+    let told = run(tamper, b"", Duration::from_secs(120)).ok();
+    assert!(told.out().contains("six times found"), "{told:?}");
+}

@@ -25,3 +25,4 @@ mod layers;
 mod recordings;
 mod refusals;
 mod verify;
+mod witness;
