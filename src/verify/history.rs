@@ -7,7 +7,7 @@ use super::files::{self, Found};
 use super::{Report, Settings};
 use crate::log::Reader;
 use crate::store::describe;
-use crate::tlog::{Bundle, Checkpoint, Note, Tile, TileSource, VerifyingKey, encode_tile};
+use crate::tlog::{Bundle, Checkpoint, Edge, Note, Tile, TileSource, VerifyingKey, encode_tile, leaf_hash};
 
 /// A checkpoint, or a public key, is far shorter.
 const TEXT_BYTES_MAX: u64 = 256 * 1024;
@@ -46,9 +46,22 @@ impl History {
         }
         self.check_journal(&reader, report)?;
         check_files(directory, &reader, &key, &checkpoint, report)?;
-        check_kept(settings, &reader, &key, &checkpoint, report);
+        self.check_kept(settings, &key, &checkpoint, report);
         check_witnesses(settings, &key, &note, &checkpoint, report);
         Ok(())
+    }
+
+    /// The checkpoints that somebody kept are beginnings of this log.
+    fn check_kept(&self, settings: &Settings, key: &VerifyingKey, newest: &Checkpoint, report: &mut Report) {
+        for note in &settings.kept {
+            match kept(note, &self.leaves, key, newest) {
+                Ok(size) => {
+                    report.anchor.kept.push(size);
+                    report.anchor.size = report.anchor.size.max(size);
+                }
+                Err(fault) => report.log.faults.push(fault),
+            }
+        }
     }
 
     /// The journal says what the bundles say, and what comes after them.
@@ -167,20 +180,7 @@ fn parse_tile(name: &str) -> Option<(Option<u8>, u64, usize)> {
     Some((level, index, width))
 }
 
-/// The checkpoints that somebody kept are beginnings of this log.
-fn check_kept(settings: &Settings, reader: &Reader, key: &VerifyingKey, newest: &Checkpoint, report: &mut Report) {
-    for note in &settings.kept {
-        match kept(note, reader, key, newest) {
-            Ok(size) => {
-                report.anchor.kept.push(size);
-                report.anchor.size = report.anchor.size.max(size);
-            }
-            Err(fault) => report.log.faults.push(fault),
-        }
-    }
-}
-
-fn kept(note: &Note, reader: &Reader, key: &VerifyingKey, newest: &Checkpoint) -> Result<u64, String> {
+fn kept(note: &Note, leaves: &[Vec<u8>], key: &VerifyingKey, newest: &Checkpoint) -> Result<u64, String> {
     note.check(&[key]).map_err(|error| format!("a checkpoint that was kept is not this log's: {error}"))?;
     let kept =
         Checkpoint::parse(note.unchecked_text()).map_err(|error| format!("what was kept is no checkpoint: {error}"))?;
@@ -193,8 +193,12 @@ fn kept(note: &Note, reader: &Reader, key: &VerifyingKey, newest: &Checkpoint) -
             kept.size, newest.size
         ));
     }
-    let root = reader.root(kept.size).map_err(|error| describe(&error))?;
-    if root != kept.root {
+    // From the entries: no tile was ever made at a size that another history had.
+    let mut edge = Edge::new();
+    for leaf in leaves.iter().take(usize::try_from(kept.size).unwrap_or(usize::MAX)) {
+        edge.append(leaf_hash(leaf), |_, _| {});
+    }
+    if edge.root() != kept.root {
         return Err(format!("the log was rewritten: its first {} entries are not those that were kept", kept.size));
     }
     Ok(kept.size)
