@@ -23,6 +23,7 @@
 //! db          typed trees; the only file that names sled
 //! store       recordings on disk: segments, recovery, reading
 //! log         the transparency log on disk: journal, tiles, checkpoints
+//! verify      whether recordings and log are what was recorded
 //! audit       AuditEvent, appended to the log
 //! ledger      stored users, targets, grants; asks grant
 //! vault       sealed secrets; &Permit -> Credential
@@ -60,6 +61,7 @@ pub mod ledger;
 pub mod log;
 pub mod store;
 pub mod vault;
+pub mod verify;
 
 pub mod listener;
 pub mod recorder;

@@ -12,7 +12,7 @@ use crate::tlog::{Checkpoint, Edge, Hash, TileSource, leaf_hash};
 /// The journal's name.
 pub(super) const JOURNAL: &str = "leaves.wal";
 /// Longest journal that is read, in bytes.
-const JOURNAL_BYTES_MAX: usize = 512 * 1024 * 1024;
+pub(super) const JOURNAL_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// How many leaves the journal may lose before it is written afresh.
 const TRIM_LEAVES: u64 = 4096;
 

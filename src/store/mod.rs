@@ -45,7 +45,7 @@ use crate::seal::{Altered, EnvelopeError, OpenError, SealError};
 
 pub use catalog::{Catalog, ChannelSummary, End, Filter, Listed, StoredRecording, Summary};
 pub use plain::{Events, PlainChannel, PlainRecording};
-pub use recovery::{Recovery, RecoveryReport, recover};
+pub use recovery::{Recovered, RecoveredChannel, Recovery, RecoveryReport, recover};
 pub use segment::{Buffers, ChannelWriter, Sealing};
 
 /// The version of the layout, in every file that this module writes as JSON.

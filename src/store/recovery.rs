@@ -19,41 +19,41 @@ use crate::seal::{Head, Item, Scanner};
 
 /// The content of `recovered.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Recovered {
+pub struct Recovered {
     /// The layout's version.
-    pub(super) format: u32,
+    pub format: u32,
     /// The session.
-    pub(super) session: SessionId,
+    pub session: SessionId,
     /// Always `interrupted`.
-    pub(super) end: String,
+    pub end: String,
     /// When the start after the crash found it.
-    pub(super) recovered: Timestamp,
+    pub recovered: Timestamp,
     /// From its opening to the last write, in milliseconds of the wall clock.
-    pub(super) duration_ms: u64,
+    pub duration_ms: u64,
     /// Its channels, by number.
-    pub(super) channels: Vec<RecoveredChannel>,
+    pub channels: Vec<RecoveredChannel>,
 }
 
 /// One channel in `recovered.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RecoveredChannel {
+pub struct RecoveredChannel {
     /// Its number.
-    pub(super) number: ChannelNumber,
+    pub number: ChannelNumber,
     /// How many segments it has.
-    pub(super) segments: u32,
+    pub segments: u32,
     /// How many bytes its last segment has.
-    pub(super) len: u64,
+    pub len: u64,
     /// How many of them, from the start, are good records.
-    pub(super) valid_len: u64,
+    pub valid_len: u64,
     /// How many records that are.
-    pub(super) records: u64,
+    pub records: u64,
     /// The chain's head after them, in hex.
-    pub(super) head: String,
+    pub head: String,
     /// SHA-256 of what stands after them, in hex.
-    pub(super) tail_sha256: String,
+    pub tail_sha256: String,
     /// What is wrong with the rest, where it is more than a torn record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) damage: Option<String>,
+    pub damage: Option<String>,
 }
 
 /// A recording that is being closed as interrupted.

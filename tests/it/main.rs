@@ -23,3 +23,4 @@ mod interop;
 mod layers;
 mod recordings;
 mod refusals;
+mod verify;

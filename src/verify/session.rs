@@ -1,0 +1,573 @@
+//! One session: what the log says of it, against what is on disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use super::files::{self, FileError};
+use super::leaf::{Seal, Sha256, bytes};
+use super::report::{Finding, Findings};
+use super::segment::{Scanned, scan, sha256, tail_sha256};
+use crate::model::{ChannelNumber, SessionId};
+use crate::seal::{Head, ScanEnd, Stream};
+use crate::store::{Closed, ClosedChannel, Opening, Recovered, RecoveredChannel};
+
+/// `opened.json`, `closed.json` and `recovered.json` are far smaller.
+const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// What an interrupted write leaves of them.
+const LEFTOVERS: [&str; 3] = ["opened.json.new", "closed.json.new", "recovered.json.new"];
+
+/// What the log says of a session.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) start: Option<Start>,
+    pub(super) ending: Option<Ending>,
+    /// By channel and number.
+    pub(super) segments: BTreeMap<(u32, u32), SegmentFacts>,
+}
+
+/// How it began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    pub(super) opened: Sha256,
+    pub(super) recipients: [u8; 8],
+}
+
+/// How it ended: the leaf's number, and the hash of the file that says so.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ending {
+    Closed(u64, Sha256),
+    Recovered(u64, Sha256),
+}
+
+/// What the log says of a segment.
+#[derive(Debug, Default)]
+pub(super) struct SegmentFacts {
+    pub(super) seal: Option<Seal>,
+    /// Its heads after so many data records.
+    pub(super) heads: Vec<(u64, Head)>,
+}
+
+/// What came of judging a session's files.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// What is wrong.
+    pub(super) findings: Findings,
+    /// Nothing is there.
+    pub(super) absent: bool,
+    /// What could not be read, and may be as it was.
+    pub(super) unreadable: Findings,
+    /// Why it is interrupted.
+    pub(super) interrupted: Vec<String>,
+    /// What else is to be known.
+    pub(super) notes: Vec<String>,
+}
+
+/// What lies in a session's directory, by name.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    files: BTreeSet<String>,
+    channels: BTreeMap<u32, BTreeSet<u32>>,
+    leftovers: Vec<String>,
+    /// What none of our files has for a name.
+    foreign: Vec<String>,
+}
+
+impl Listing {
+    pub(super) fn read(directory: &Path) -> Result<Self, FileError> {
+        let mut listing = Self::default();
+        for (name, kind) in files::list(directory)? {
+            let name = name.to_string_lossy().into_owned();
+            let channel = name.parse::<u32>().ok().filter(|number| number.to_string() == name);
+            match channel {
+                Some(channel) if kind.is_dir() => listing.channel(directory, channel)?,
+                _ if LEFTOVERS.contains(&name.as_str()) => listing.leftovers.push(name),
+                _ if ["opened.json", "closed.json", "recovered.json"].contains(&name.as_str()) => {
+                    listing.files.insert(name);
+                }
+                _ => listing.foreign.push(name),
+            }
+        }
+        Ok(listing)
+    }
+
+    fn channel(&mut self, directory: &Path, channel: u32) -> Result<(), FileError> {
+        let mut segments = BTreeSet::new();
+        for (name, _) in files::list(&directory.join(channel.to_string()))? {
+            let name = name.to_string_lossy().into_owned();
+            let number = name.strip_suffix(".seg").and_then(|stem| stem.parse::<u32>().ok());
+            match number.filter(|number| segment_name(*number) == name) {
+                Some(number) => drop(segments.insert(number)),
+                None => self.foreign.push(format!("{channel}/{name}")),
+            }
+        }
+        self.channels.insert(channel, segments);
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.channels.is_empty() && self.leftovers.is_empty() && self.foreign.is_empty()
+    }
+
+    /// Whether there is nothing but what is made before the log is told of a session.
+    pub(super) fn never_began(&self) -> bool {
+        let only = |name: &String| name == "opened.json" || name == "recovered.json";
+        self.foreign.is_empty()
+            && self.files.iter().all(only)
+            && self.channels.iter().all(|(channel, segments)| *channel == 0 && segments.iter().all(|n| *n == 0))
+    }
+}
+
+fn segment_name(number: u32) -> String {
+    format!("{number:06}.seg")
+}
+
+/// Judges the files of a session. `place` is its directory as reports name it.
+pub(super) fn judge(session: &SessionId, directory: &Path, place: &str, facts: Facts, chunk: &mut [u8]) -> Outcome {
+    let mut judge = Judge { session, directory, place, facts, chunk, outcome: Outcome::default() };
+    match Listing::read(directory) {
+        Ok(listing) if listing.is_empty() => judge.outcome.absent = true,
+        Ok(listing) => judge.run(&listing),
+        Err(error) => judge.file_error("", &error),
+    }
+    judge.outcome
+}
+
+struct Judge<'a> {
+    session: &'a SessionId,
+    directory: &'a Path,
+    place: &'a str,
+    /// INVARIANT: what was met on disk is taken out of `segments`.
+    facts: Facts,
+    chunk: &'a mut [u8],
+    outcome: Outcome,
+}
+
+/// How the last segment of a channel must end.
+#[derive(Clone, Copy)]
+enum Last<'a> {
+    /// As `closed.json` says.
+    Closed(&'a ClosedChannel),
+    /// As `recovered.json` says.
+    Recovered(&'a RecoveredChannel),
+    /// Nobody has said it yet.
+    Open,
+}
+
+impl Judge<'_> {
+    fn run(&mut self, listing: &Listing) {
+        self.opened();
+        for name in &listing.leftovers {
+            self.outcome.notes.push(format!("`{name}` is what an interrupted write left, and was not looked at"));
+        }
+        for name in &listing.foreign {
+            self.found(name, None, "it is not a part of the recording");
+        }
+        match self.facts.ending {
+            Some(Ending::Closed(leaf, hash)) => {
+                self.only_ending(listing, "closed.json");
+                if let Some(closed) = self.ending::<Closed>("closed.json", leaf, &hash) {
+                    self.closed(listing, &closed);
+                }
+            }
+            Some(Ending::Recovered(leaf, hash)) => {
+                self.only_ending(listing, "recovered.json");
+                self.outcome.interrupted.push(String::from("the bastion stopped while it ran"));
+                if let Some(recovered) = self.ending::<Recovered>("recovered.json", leaf, &hash) {
+                    self.recovered(listing, &recovered);
+                }
+            }
+            None => {
+                self.only_ending(listing, "");
+                self.outcome
+                    .interrupted
+                    .push(String::from("it is live, or the bastion stopped and was not started since"));
+                self.open(listing);
+            }
+        }
+        for (channel, segment) in std::mem::take(&mut self.facts.segments).into_keys() {
+            let why = "it is missing, or the segments before it are not what was recorded";
+            self.found(&format!("{channel}/{}", segment_name(segment)), None, why);
+        }
+    }
+
+    fn found(&mut self, name: &str, offset: Option<u64>, why: impl Into<String>) {
+        let place = self.place_of(name);
+        self.outcome.findings.push(Finding { place, offset, why: why.into() });
+    }
+
+    fn place_of(&self, name: &str) -> String {
+        if name.is_empty() { self.place.to_owned() } else { format!("{}/{name}", self.place) }
+    }
+
+    fn file_error(&mut self, name: &str, error: &FileError) {
+        if error.is_unreadable() {
+            let place = self.place_of(name);
+            self.outcome.unreadable.add(place, error.to_string());
+        } else {
+            self.found(name, None, error.to_string());
+        }
+    }
+
+    /// Reads a file that must have that hash.
+    fn hashed(&mut self, name: &str, hash: &Sha256) -> Option<Vec<u8>> {
+        match files::read(&self.directory.join(name), JSON_BYTES_MAX) {
+            Ok(bytes) if sha256(&bytes) == *hash => Some(bytes),
+            Ok(_) => {
+                self.found(name, None, "it does not have the hash that the log has");
+                None
+            }
+            Err(error) => {
+                self.file_error(name, &error);
+                None
+            }
+        }
+    }
+
+    fn parsed<T: DeserializeOwned>(&mut self, name: &str, bytes: &[u8]) -> Option<T> {
+        match serde_json::from_slice(bytes) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let offset = offset_of(bytes, error.line(), error.column());
+                self.found(name, Some(offset), format!("it is not what this version of Doorward writes: {error}"));
+                None
+            }
+        }
+    }
+
+    fn opened(&mut self) {
+        let Some(start) = self.facts.start else { return };
+        let Some(bytes) = self.hashed("opened.json", &start.opened) else { return };
+        let Some(opening) = self.parsed::<Opening>("opened.json", &bytes) else { return };
+        self.own("opened.json", &opening.session, opening.format);
+    }
+
+    /// Tells whether a file is of this session and of the format that is read.
+    fn own(&mut self, name: &str, session: &SessionId, format: u32) -> bool {
+        if format != Opening::FORMAT {
+            self.found(name, None, format!("its format {format} is not known"));
+        } else if session != self.session {
+            self.found(name, None, "it is of another session");
+        } else {
+            return true;
+        }
+        false
+    }
+
+    /// Only the file that the log speaks of may say how the session ended.
+    fn only_ending(&mut self, listing: &Listing, named: &str) {
+        for name in ["closed.json", "recovered.json"] {
+            if name != named && listing.files.contains(name) {
+                self.found(name, None, "the log has no trace of it");
+            }
+        }
+    }
+
+    fn ending<T: DeserializeOwned>(&mut self, name: &str, leaf: u64, hash: &Sha256) -> Option<T> {
+        if let Err(FileError::Absent) = files::open(&self.directory.join(name)) {
+            let why = format!(
+                "it is missing, and leaf {leaf} says that it was written (if the bastion stopped in that very moment, \
+                 its next start writes it)"
+            );
+            self.found(name, None, why);
+            return None;
+        }
+        let bytes = self.hashed(name, hash)?;
+        self.parsed(name, &bytes)
+    }
+
+    fn closed(&mut self, listing: &Listing, closed: &Closed) {
+        if !self.own("closed.json", &closed.session, closed.format) {
+            return;
+        }
+        let numbers: BTreeSet<u32> = closed.channels.iter().map(|channel| channel.number.0).collect();
+        if numbers.len() != closed.channels.len() {
+            self.found("closed.json", None, "it has a channel twice");
+        }
+        for channel in &closed.channels {
+            if let Some(failure) = &channel.failure {
+                self.outcome.interrupted.push(format!("the recording of channel {} failed: {failure}", channel.number));
+            }
+            let mut present = listing.channels.get(&channel.number.0).cloned().unwrap_or_default();
+            if channel.failure.is_some() && present.remove(&channel.segments) {
+                let name = format!("{}/{}", channel.number, segment_name(channel.segments));
+                self.outcome.notes.push(format!("`{name}` was made when the recording failed, and was not looked at"));
+            }
+            self.extra(channel.number.0, &present, channel.segments);
+            self.channel(channel.number.0, channel.segments, Last::Closed(channel));
+        }
+        for (channel, segments) in &listing.channels {
+            if !numbers.contains(channel) {
+                self.stub(*channel, segments);
+            }
+        }
+    }
+
+    fn recovered(&mut self, listing: &Listing, recovered: &Recovered) {
+        if !self.own("recovered.json", &recovered.session, recovered.format) {
+            return;
+        }
+        let numbers: BTreeSet<u32> = recovered.channels.iter().map(|channel| channel.number.0).collect();
+        if numbers.len() != recovered.channels.len() {
+            self.found("recovered.json", None, "it has a channel twice");
+        }
+        for channel in &recovered.channels {
+            let number = channel.number.0;
+            let Some(present) = listing.channels.get(&number) else {
+                self.found(&number.to_string(), None, "the channel's directory is missing");
+                continue;
+            };
+            if let Some(damage) = &channel.damage {
+                self.outcome.notes.push(format!("channel {number} was found damaged after the crash: {damage}"));
+            }
+            self.extra(number, present, channel.segments);
+            self.channel(number, channel.segments, Last::Recovered(channel));
+        }
+        for channel in listing.channels.keys().filter(|channel| !numbers.contains(*channel)) {
+            self.found(&channel.to_string(), None, "the channel is not a part of the recording");
+        }
+    }
+
+    fn open(&mut self, listing: &Listing) {
+        for (channel, segments) in &listing.channels {
+            let count = u32::try_from(segments.len()).unwrap_or(u32::MAX);
+            self.extra(*channel, segments, count);
+            self.channel(*channel, count, Last::Open);
+        }
+    }
+
+    fn extra(&mut self, channel: u32, present: &BTreeSet<u32>, count: u32) {
+        for segment in present.iter().filter(|segment| **segment >= count) {
+            self.found(&format!("{channel}/{}", segment_name(*segment)), None, "it is not a part of the recording");
+        }
+    }
+
+    /// A channel that `closed.json` does not have: one that could not be made. It has a header at most.
+    fn stub(&mut self, channel: u32, segments: &BTreeSet<u32>) {
+        let named = self.facts.segments.keys().any(|(of, _)| *of == channel);
+        let only_first = segments.iter().all(|segment| *segment == 0);
+        let short = segments.is_empty()
+            || only_first
+                && self.scanned(channel, 0, &[]).is_some_and(|scanned| {
+                    scanned.records <= 1 && scanned.end.is_ok() && self.header_fault(channel, 0, &scanned).is_none()
+                });
+        if named || !short {
+            self.found(&channel.to_string(), None, "the channel is not a part of the recording");
+        } else {
+            self.outcome.interrupted.push(format!("channel {channel} was never opened: its record could not be made"));
+        }
+    }
+
+    /// Judges a channel of `count` segments.
+    fn channel(&mut self, channel: u32, count: u32, last: Last<'_>) {
+        let mut before = Head::NONE;
+        let mut before_records = 0;
+        for segment in 0..count {
+            let name = format!("{channel}/{}", segment_name(segment));
+            let facts = self.facts.segments.remove(&(channel, segment)).unwrap_or_default();
+            let SegmentFacts { seal, mut heads } = facts;
+            let is_last = segment.checked_add(1) == Some(count);
+            if is_last && let Last::Closed(closed) = last {
+                match failed_at(closed, before_records, &before) {
+                    Ok(head) => heads.extend(head),
+                    Err(why) => return self.found("closed.json", None, why),
+                }
+            }
+            heads.sort_unstable_by_key(|(records, _)| *records);
+            let Some(scanned) = self.scanned(channel, segment, &heads) else { return };
+            let faults = [
+                self.header_fault(channel, segment, &scanned),
+                chain_fault(&scanned, &before),
+                heads_fault(&scanned),
+                seal.as_ref().and_then(|seal| seal_fault(seal, &scanned)),
+                if is_last {
+                    last_fault(last, seal.is_some(), &scanned)
+                } else {
+                    middle_fault(last, seal.is_some(), &scanned)
+                },
+            ];
+            let fault = faults.into_iter().flatten().next();
+            if let Some((offset, why)) = fault {
+                return self.found(&name, offset, why);
+            }
+            before = scanned.head;
+            before_records = scanned.data_records;
+            if is_last && let Last::Recovered(recovered) = last {
+                self.tail(&name, recovered);
+            }
+        }
+        self.no_segment(channel, count, last);
+    }
+
+    /// A channel may have no segment, if the bastion stopped while it was made.
+    fn no_segment(&mut self, channel: u32, count: u32, last: Last<'_>) {
+        let fits = match last {
+            Last::Closed(_) => false,
+            Last::Recovered(recovered) => recovered.len == 0 && recovered.records == 0,
+            Last::Open => true,
+        };
+        if count == 0 && !fits {
+            self.found(&channel.to_string(), None, "the channel has no segment");
+        }
+    }
+
+    fn scanned(&mut self, channel: u32, segment: u32, heads: &[(u64, Head)]) -> Option<Scanned> {
+        let name = format!("{channel}/{}", segment_name(segment));
+        let opened = files::open(&self.directory.join(&name));
+        match opened.and_then(|mut file| scan(&mut file, heads, self.chunk).map_err(FileError::Io)) {
+            Ok(scanned) => Some(scanned),
+            Err(error) => {
+                self.file_error(&name, &error);
+                None
+            }
+        }
+    }
+
+    fn header_fault(&self, channel: u32, segment: u32, scanned: &Scanned) -> Option<Fault> {
+        let header = scanned.header.as_ref()?;
+        let recipients = self.facts.start.map(|start| start.recipients);
+        let own = header.stream == Stream::Cast3
+            && Some(header.session) == self.session.to_bytes()
+            && header.channel == ChannelNumber(channel);
+        if !own {
+            return Some((Some(0), String::from("it is of another session or channel")));
+        }
+        if header.segment != segment {
+            return Some((Some(0), format!("it is segment {} in the place of {segment}", header.segment)));
+        }
+        if recipients.is_some_and(|recipients| recipients != header.recipients_digest) {
+            return Some((Some(0), String::from("it is sealed for others than the log says")));
+        }
+        None
+    }
+
+    /// What a crash left behind the last whole record must still be that.
+    fn tail(&mut self, name: &str, recovered: &RecoveredChannel) {
+        let hash = files::open(&self.directory.join(name))
+            .and_then(|mut file| tail_sha256(&mut file, recovered.valid_len, self.chunk).map_err(FileError::Io));
+        match (hash, bytes(&recovered.tail_sha256)) {
+            (Ok(found), Ok(expected)) if found == expected => {}
+            (Ok(_), _) => {
+                let why = "what follows is not what the start after the crash found";
+                self.found(name, Some(recovered.valid_len), why);
+            }
+            (Err(error), _) => self.file_error(name, &error),
+        }
+    }
+}
+
+/// From which byte on, and what is wrong.
+type Fault = (Option<u64>, String);
+
+fn chain_fault(scanned: &Scanned, before: &Head) -> Option<Fault> {
+    let header = scanned.header.as_ref()?;
+    (header.prev_head != *before).then(|| (Some(0), String::from("it does not follow the segment before it")))
+}
+
+fn heads_fault(scanned: &Scanned) -> Option<Fault> {
+    let records = scanned.unmet?;
+    let why = if scanned.data_records < records {
+        format!("it was cut: the log saw {records} records, and there are {}", scanned.data_records)
+    } else {
+        format!("its first {records} records are not those that the log saw")
+    };
+    Some((Some(scanned.valid_len).filter(|_| scanned.data_records < records), why))
+}
+
+fn seal_fault(seal: &Seal, scanned: &Scanned) -> Option<Fault> {
+    if let Err(altered) = scanned.end {
+        return Some((Some(altered.offset), altered.fault.to_string()));
+    }
+    if scanned.end != Ok(ScanEnd::Complete) {
+        return Some((Some(scanned.valid_len), String::from("it was cut: its end is missing")));
+    }
+    let prev_head = scanned.header.as_ref().map(|header| header.prev_head);
+    let found = (scanned.len, scanned.data_records, prev_head, scanned.head);
+    let fits = found == (seal.bytes, seal.records, Some(seal.prev_head), seal.head);
+    (!fits).then(|| (None, String::from("it is not the segment that the log has")))
+}
+
+/// What is wrong with a segment that another follows, or that was closed.
+fn middle_fault(last: Last<'_>, sealed: bool, scanned: &Scanned) -> Option<Fault> {
+    match scanned.end {
+        Err(altered) => return Some((Some(altered.offset), altered.fault.to_string())),
+        Ok(ScanEnd::Complete) => {}
+        Ok(ScanEnd::Open | ScanEnd::Torn { .. }) => {
+            return Some((Some(scanned.valid_len), String::from("it was cut: its end is missing")));
+        }
+    }
+    match last {
+        Last::Closed(channel) if !sealed && channel.failure.is_none() => {
+            Some((None, String::from("the log has no trace of it")))
+        }
+        // Its leaf may not have come before the crash: the chain holds it.
+        Last::Closed(_) | Last::Recovered(_) | Last::Open => None,
+    }
+}
+
+/// What is wrong with the last segment of a channel.
+fn last_fault(last: Last<'_>, sealed: bool, scanned: &Scanned) -> Option<Fault> {
+    match last {
+        // It is good as far as the head that was expected; nobody vouches for what follows, and nobody saw it.
+        Last::Closed(channel) if channel.failure.is_some() => None,
+        Last::Closed(channel) => middle_fault(last, sealed, scanned).or_else(|| {
+            let fits = channel.head == scanned.head.to_string() && channel.records == scanned.data_records;
+            (!fits).then(|| (None, String::from("it does not end as `closed.json` says")))
+        }),
+        Last::Recovered(recovered) => {
+            let RecoveredChannel { len, valid_len, records, head, .. } = recovered;
+            let fits = (*len, *valid_len, *records) == (scanned.len, scanned.valid_len, scanned.records)
+                && *head == scanned.head.to_string();
+            (!fits).then(|| (Some(scanned.valid_len), String::from("it does not end as `recovered.json` says")))
+        }
+        Last::Open => scanned.end.err().map(|altered| (Some(altered.offset), altered.fault.to_string())),
+    }
+}
+
+/// Where a channel that failed must have been, in its last segment; `None` if it did not fail, or had failed before
+/// anything of that segment was durable.
+fn failed_at(channel: &ClosedChannel, before_records: u64, before: &Head) -> Result<Option<(u64, Head)>, String> {
+    if channel.failure.is_none() {
+        return Ok(None);
+    }
+    let head = Head(bytes(&channel.head)?);
+    let was_before = channel.records == before_records && head == *before;
+    Ok((!was_before).then_some((channel.records, head)))
+}
+
+/// Where a line and column are, which are counted from 1.
+fn offset_of(bytes: &[u8], line: usize, column: usize) -> u64 {
+    let before: usize =
+        bytes.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
+    u64::try_from(before.saturating_add(column.saturating_sub(1))).unwrap_or(u64::MAX)
+}
+
+/// Checks what the log said of a session after its end against its files.
+pub(super) fn judge_late(
+    directory: &Path,
+    place: &str,
+    late: &BTreeMap<(u32, u32), SegmentFacts>,
+    chunk: &mut [u8],
+) -> Findings {
+    let mut findings = Findings::default();
+    for ((channel, segment), facts) in late {
+        let name = format!("{channel}/{}", segment_name(*segment));
+        let opened = files::open(&directory.join(&name));
+        let fault = match opened.and_then(|mut file| scan(&mut file, &facts.heads, chunk).map_err(FileError::Io)) {
+            Ok(scanned) => {
+                heads_fault(&scanned).or_else(|| facts.seal.as_ref().and_then(|seal| seal_fault(seal, &scanned)))
+            }
+            Err(error) => Some((None, error.to_string())),
+        };
+        if let Some((offset, why)) = fault {
+            findings.push(Finding { place: format!("{place}/{name}"), offset, why });
+        }
+    }
+    findings
+}
+
+/// The directory of a session as reports name it: from the state directory on.
+pub(super) fn place_of(store: &Path, directory: &Path) -> String {
+    directory.strip_prefix(store).map_or_else(|_| directory.to_owned(), PathBuf::from).display().to_string()
+}
