@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand. Each parses, asks the administration, and prints.
 //!
 //! Data goes to standard output, words to standard error. Exit status: 0 done, 1 no or failed, 2 usage or
-//! configuration, 75 the state is in use.
+//! configuration, 75 the state is in use. `verify` has more: 3 interrupted, 4 missing, 5 tampered, 6 not vouched for.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that talks to people")]
 
 mod apply;
@@ -10,6 +10,7 @@ mod client_config;
 mod desk;
 mod doctor;
 mod error;
+pub mod evidence;
 pub mod export;
 mod filter;
 mod grant;
@@ -26,6 +27,7 @@ mod session;
 mod target;
 mod times;
 mod user;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,6 +79,8 @@ enum Command {
     /// Recordings: list, replay, export.
     #[command(subcommand)]
     Recording(recording::Command),
+    /// Check that recordings and log are what was recorded; or, with `bundle`, an evidence bundle.
+    Verify(verify::Arguments),
     /// Make users, groups and targets as an inventory file (TOML) has them; shows the difference first.
     Apply(apply::Arguments),
     /// Print lines for a user's ~/.ssh/config.
@@ -109,6 +113,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Policy(policy::Command::Reload) => policy::reload(&Desk::open(file)?),
         Command::Session(command) => session::run(&Desk::open(file)?, command),
         Command::Recording(command) => recording::run(&Desk::open(file)?, command),
+        Command::Verify(arguments) => verify::run(file, &arguments),
         Command::Apply(arguments) => apply::run(&Desk::open(file)?, &arguments),
         Command::ClientConfig(arguments) => client_config::run(&Desk::open(file)?, &arguments),
     }

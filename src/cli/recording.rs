@@ -9,7 +9,7 @@ use super::desk::{Desk, unexpected};
 use super::filter::FilterArguments;
 use super::output::{Form, Table, clipped, listing, say, span_shown};
 use super::recorded::Archive;
-use super::{CliError, export, prompt, replay, times};
+use super::{CliError, evidence, export, prompt, replay, times};
 use crate::admin::api::{Reply, Request, SessionFilter};
 use crate::auditor::Identity;
 use crate::cast::Direction;
@@ -60,6 +60,10 @@ pub(super) enum Command {
         /// Which stream of the channel --format raw writes.
         #[arg(long, default_value = "stdout")]
         stream: Stream,
+        /// Write an evidence bundle into DIR instead: the sealed recording, the proofs from the log, each channel's
+        /// cast. `doorward verify bundle DIR` checks it anywhere.
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["format", "channel", "stream"])]
+        proof: Option<PathBuf>,
         #[command(flatten)]
         auditor: Auditor,
     },
@@ -76,18 +80,27 @@ pub(super) struct Auditor {
 impl Auditor {
     /// The recordings that these identities open.
     fn archive(&self, catalog: Catalog) -> Result<Archive, CliError> {
-        let mut identities = Vec::new();
-        for file in &self.identities {
-            let text = prompt::from_file(file)?;
-            let found = Identity::parse_file(&text).map_err(|error| {
-                CliError::usage(format!("`{}` is not an identity file", file.display()))
-                    .because(&error)
-                    .hint("give the file that `age-keygen` wrote, or the one of `doorward init --make-auditor`")
-            })?;
-            identities.extend(found);
-        }
-        Ok(Archive { catalog, identities })
+        Ok(Archive { catalog, identities: self.identities()? })
     }
+
+    fn identities(&self) -> Result<Vec<Identity>, CliError> {
+        read_identities(&self.identities)
+    }
+}
+
+/// The identities in files.
+pub(super) fn read_identities(files: &[PathBuf]) -> Result<Vec<Identity>, CliError> {
+    let mut identities = Vec::new();
+    for file in files {
+        let text = prompt::from_file(file)?;
+        let found = Identity::parse_file(&text).map_err(|error| {
+            CliError::usage(format!("`{}` is not an identity file", file.display()))
+                .because(&error)
+                .hint("give the file that `age-keygen` wrote, or the one of `doorward init --make-auditor`")
+        })?;
+        identities.extend(found);
+    }
+    Ok(identities)
 }
 
 /// A form to export to.
@@ -133,7 +146,11 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
             desk.tell(read(&session, "replay"))?;
             replay::run(&archive, &session, &options).map_err(|error| CliError::of(&error))
         }
-        Command::Export { session, format, channel, stream, auditor } => {
+        Command::Export { session, proof: Some(to), auditor, .. } => {
+            desk.tell(read(&session, "export"))?;
+            evidence::export(desk.store(), auditor.identities()?, &session, &to)
+        }
+        Command::Export { session, format, channel, stream, proof: None, auditor } => {
             let archive = auditor.archive(desk.catalog())?;
             let format = match (format, stream) {
                 (ExportFormat::V3, _) => export::Format::V3,

@@ -112,7 +112,8 @@ pub(super) struct Pass<'a> {
     chunk: Vec<u8>,
     judged: u64,
     newest: Option<Timestamp>,
-    stepped: bool,
+    /// The last leaf with a time before that of the leaf before it.
+    back: Option<u64>,
     /// Sessions that look wrong and may only have been in the middle of something.
     pub(super) doubtful: BTreeSet<SessionId>,
 }
@@ -128,7 +129,7 @@ impl<'a> Pass<'a> {
     ) -> Self {
         let states = BTreeMap::new();
         let (chunk, doubtful) = (vec![0; CHUNK_BYTES], BTreeSet::new());
-        Self { store, root, settings, found, only, states, chunk, judged: 0, newest: None, stepped: false, doubtful }
+        Self { store, root, settings, found, only, states, chunk, judged: 0, newest: None, back: None, doubtful }
     }
 
     pub(super) fn run(&mut self, history: &History, report: &mut Report, progress: &mut dyn FnMut(Step)) {
@@ -144,8 +145,16 @@ impl<'a> Pass<'a> {
                 Err(why) => report.log.findings.add(format!("leaf {index}"), why),
             }
         }
+        self.warn_back(report);
         report.log.newest = self.newest;
         self.finish(history.size, report, progress);
+    }
+
+    fn warn_back(&mut self, report: &mut Report) {
+        if let Some(index) = self.back.take() {
+            let why = "its time is before that of the leaf before it, and no leaf says that the clock was set";
+            report.log.warnings.add(format!("leaf {index}"), why);
+        }
     }
 
     fn wanted(&self, session: &SessionId) -> bool {
@@ -158,11 +167,12 @@ impl<'a> Pass<'a> {
         if leaf.seq != index {
             report.log.findings.add(format!("leaf {index}"), format!("it says that it is leaf {}", leaf.seq));
         }
-        let back = self.newest.is_some_and(|newest| leaf.ts < newest);
         if leaf.event == Event::ClockStep {
-            self.stepped = true;
-        } else if back && !std::mem::take(&mut self.stepped) {
-            report.log.warnings.add(format!("leaf {index}"), "its time is before that of the leaf before it");
+            // Leaves may come between the step and the moment when it is noticed.
+            self.back = None;
+        } else if self.newest.is_some_and(|newest| leaf.ts < newest) {
+            self.warn_back(report);
+            self.back = Some(index);
         }
         self.newest = Some(leaf.ts);
         match leaf.event {
