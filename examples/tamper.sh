@@ -214,17 +214,18 @@ mv today bastion/data
 mv honest.toml bastion/doorward.toml
 
 # -----------------------------------------------------------------------------------------------------------------
-step "The auditor, elsewhere, with a copy of the store, the public key and the own identity; no server runs"
+step "The auditor, elsewhere: an evidence bundle, the log's public key, the own identity; no server, no store"
 
-mkdir auditor
-cp -a bastion/data auditor/store
-cp log.key witness.key auditor.key auditor/
-cd auditor
 SESSION=$(basename "${sessions[1]}")
-found 0 "$DOORWARD" verify --store store --vkey log.key --witness-key witness.key --require-witness 1 --deep --identity auditor.key
-said "3 OK"
-run "$DOORWARD" recording export "$SESSION" --store store --identity auditor.key --format txt
-said "the evidence"
+run "$DOORWARD" recording export "$SESSION" --store bastion/data --identity auditor.key --proof bundle
+mkdir auditor
+mv bundle log.key auditor.key auditor/
+cd auditor
+run ls bundle
+found 6 "$DOORWARD" verify bundle bundle # with no key from elsewhere it proves nothing, and says so
+said "UNPINNED"
+found 0 "$DOORWARD" verify bundle bundle --vkey log.key --identity auditor.key
+run grep -o 'the evidence' bundle/channel-1.cast
 
 step "The end"
 say "Six attackers, six times found. This tour removes its folder now."

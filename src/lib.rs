@@ -23,7 +23,7 @@
 //! db          typed trees; the only file that names sled
 //! store       recordings on disk: segments, recovery, reading
 //! log         the transparency log on disk: journal, tiles, checkpoints
-//! verify      a store and public keys -> a verdict for each session
+//! verify      whether recordings and log are what was recorded
 //! audit       AuditEvent, appended to the log
 //! ledger      stored users, targets, grants; asks grant
 //! vault       sealed secrets; &Permit -> Credential

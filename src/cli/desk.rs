@@ -73,6 +73,11 @@ impl Desk {
         Ok(Self { config: load(file)?, direct: OnceCell::new() })
     }
 
+    /// The state directory, to be read by this process itself.
+    pub(super) fn store(&self) -> &Path {
+        &self.config.data
+    }
+
     /// The recordings, to be read by this process itself.
     pub(super) fn catalog(&self) -> Catalog {
         Catalog::new(StoreRoot::at(&self.config.data))

@@ -24,6 +24,8 @@ pub struct CliError {
 enum Status {
     Failed,
     Usage,
+    /// What was to be told has been told; only the status is left.
+    Verdict(u8),
     /// `EX_TEMPFAIL` of sysexits(3): somebody else holds the state's lock.
     Locked,
 }
@@ -41,6 +43,11 @@ impl CliError {
     /// The command line or a file is at fault.
     pub(super) fn usage(what: impl Into<String>) -> Self {
         Self::new(Status::Usage, what)
+    }
+
+    /// A report has said all; its verdict is the exit status.
+    pub(super) fn verdict(status: u8) -> Self {
+        Self { chain: Vec::new(), hints: Vec::new(), status: Status::Verdict(status) }
     }
 
     /// `error` and its causes.
@@ -115,6 +122,9 @@ impl CliError {
 
     /// Prints `error:` with its causes, then each `hint:`.
     pub(super) fn print(&self) {
+        if let Status::Verdict(_) = self.status {
+            return;
+        }
         let mut chain = self.chain.iter();
         say(format!("error: {}", chain.next().map_or("failed", String::as_str)));
         for cause in chain {
@@ -129,6 +139,7 @@ impl CliError {
         ExitCode::from(match self.status {
             Status::Failed => 1,
             Status::Usage => 2,
+            Status::Verdict(status) => status,
             Status::Locked => 75,
         })
     }

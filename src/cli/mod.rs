@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand. Each parses, asks the administration, and prints.
 //!
 //! Data goes to standard output, words to standard error. Exit status: 0 done, 1 no or failed, 2 usage or
-//! configuration, 75 the state is in use; those of `verify` stand with it.
+//! configuration, 75 the state is in use. `verify` has more: 3 interrupted, 4 missing, 5 tampered, 6 not vouched for.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that talks to people")]
 
 mod apply;
@@ -11,6 +11,7 @@ mod client_config;
 mod desk;
 mod doctor;
 mod error;
+pub mod evidence;
 pub mod export;
 mod filter;
 mod grant;
@@ -83,7 +84,7 @@ enum Command {
     /// The audit log: list, follow; its key, its checkpoint, proofs.
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Check recordings and log against what the log's key signed: with public keys alone, on any copy.
+    /// Check that recordings and log are what was recorded; or, with `bundle`, an evidence bundle.
     Verify(verify::Arguments),
     /// Make users, groups and targets as an inventory file (TOML) has them; shows the difference first.
     Apply(apply::Arguments),
@@ -98,7 +99,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(status) => status,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error.print();
             error.exit_code()
@@ -106,10 +107,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<ExitCode, CliError> {
+fn run(cli: Cli) -> Result<(), CliError> {
     let file = cli.config.as_deref();
-    let done = match cli.command {
-        Command::Verify(arguments) => return verify::run(file, arguments),
+    match cli.command {
+        Command::Verify(arguments) => verify::run(file, &arguments),
         Command::Init(arguments) => init::run(file, &arguments),
         Command::Serve => serve(desk::load(file)?),
         Command::Check => check::run(file),
@@ -125,8 +126,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Apply(arguments) => apply::run(&Desk::open(file)?, &arguments),
         Command::ClientConfig(arguments) => client_config::run(&Desk::open(file)?, &arguments),
         Command::Witness(command) => witness::run(command),
-    };
-    done.map(|()| ExitCode::SUCCESS)
+    }
 }
 
 fn serve(config: crate::config::Config) -> Result<(), CliError> {

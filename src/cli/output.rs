@@ -1,11 +1,13 @@
 //! Listings: aligned columns for people, JSON for programs.
 
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::CliError;
+use crate::clock::Clock;
 use crate::screen::line;
 
 /// How a listing is printed.
@@ -69,6 +71,50 @@ pub(super) fn say(text: impl AsRef<str>) {
 pub(super) fn show(text: impl AsRef<str>) {
     for one in text.as_ref().lines() {
         println!("{}", line(one));
+    }
+}
+
+/// A progress bar on standard error, if that is a terminal, once there is something to wait for.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    begun: Instant,
+    clock: Clock,
+    words: &'static str,
+    shown: bool,
+}
+
+/// What is done sooner shows no bar.
+const PROGRESS_AFTER: Duration = Duration::from_secs(1);
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        let bar = ProgressBar::hidden();
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos} of {len}, {eta} left") {
+            bar.set_style(style);
+        }
+        let clock = Clock::system();
+        Self { bar, begun: clock.instant(), clock, words: "", shown: false }
+    }
+
+    /// So many of so many are done. `words` say of what.
+    pub(super) fn at(&mut self, words: &'static str, done: u64, total: u64) {
+        let elapsed = self.clock.instant().saturating_duration_since(self.begun);
+        if !self.shown && elapsed >= PROGRESS_AFTER {
+            self.shown = true;
+            // It stays hidden if that is no terminal.
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        if self.words != words {
+            self.words = words;
+            self.bar.set_message(words);
+            self.bar.reset_eta();
+        }
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+    }
+
+    pub(super) fn finish(self) {
+        self.bar.finish_and_clear();
     }
 }
 

@@ -113,6 +113,31 @@ pub fn open(archive: &Archive, session: &SessionId, wanted: Option<ChannelNumber
     Ok(Recorded { length: chosen.length(), channel: chosen.clone(), end: recording.summary.end, notes })
 }
 
+/// All channels of a stored recording.
+#[derive(Debug)]
+pub struct Channels {
+    /// Each that can be opened, by its number; 0 is the session's own facts.
+    pub opened: Vec<(ChannelNumber, Recorded)>,
+    /// What could not be read, causes included.
+    pub damage: Vec<String>,
+}
+
+/// Opens every channel.
+///
+/// # Errors
+/// If there is no such recording, or it is sealed for others.
+pub fn channels(archive: &Archive, session: &SessionId) -> Result<Channels, RecordedError> {
+    let Archive { catalog, identities } = archive;
+    let stored = catalog.open(session).map_err(RecordedError::Store)?;
+    let recording = PlainRecording::open(catalog.root(), stored, identities).map_err(RecordedError::Store)?;
+    let end = recording.summary.end;
+    let opened = recording.channels.into_iter().map(|channel| {
+        let (number, length) = (channel.number, channel.length());
+        (number, Recorded { length, channel, end: end.clone(), notes: Vec::new() })
+    });
+    Ok(Channels { opened: opened.collect(), damage: recording.damage })
+}
+
 impl Recorded {
     /// Writes the notes to standard error.
     pub(super) fn tell(&self) {

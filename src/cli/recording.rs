@@ -9,7 +9,7 @@ use super::desk::{Desk, unexpected};
 use super::filter::FilterArguments;
 use super::output::{Form, Table, clipped, listing, say, span_shown};
 use super::recorded::Archive;
-use super::{CliError, export, prompt, replay, times};
+use super::{CliError, evidence, export, prompt, replay, times};
 use crate::admin::api::{Reply, Request, SessionFilter};
 use crate::auditor::Identity;
 use crate::cast::Direction;
@@ -60,6 +60,10 @@ pub(super) enum Command {
         /// Which stream of the channel --format raw writes.
         #[arg(long, default_value = "stdout")]
         stream: Stream,
+        /// Write an evidence bundle into DIR instead: the sealed recording, the proofs from the log, each channel's
+        /// cast. `doorward verify bundle DIR` checks it anywhere.
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["format", "channel", "stream"])]
+        proof: Option<PathBuf>,
         #[command(flatten)]
         auditor: Auditor,
     },
@@ -89,18 +93,23 @@ impl Auditor {
     }
 
     fn identities(&self) -> Result<Vec<Identity>, CliError> {
-        let mut identities = Vec::new();
-        for file in &self.identities {
-            let text = prompt::from_file(file)?;
-            let found = Identity::parse_file(&text).map_err(|error| {
-                CliError::usage(format!("`{}` is not an identity file", file.display()))
-                    .because(&error)
-                    .hint("give the file that `age-keygen` wrote, or the one of `doorward init --make-auditor`")
-            })?;
-            identities.extend(found);
-        }
-        Ok(identities)
+        read_identities(&self.identities)
     }
+}
+
+/// The identities in files.
+pub(super) fn read_identities(files: &[PathBuf]) -> Result<Vec<Identity>, CliError> {
+    let mut identities = Vec::new();
+    for file in files {
+        let text = prompt::from_file(file)?;
+        let found = Identity::parse_file(&text).map_err(|error| {
+            CliError::usage(format!("`{}` is not an identity file", file.display()))
+                .because(&error)
+                .hint("give the file that `age-keygen` wrote, or the one of `doorward init --make-auditor`")
+        })?;
+        identities.extend(found);
+    }
+    Ok(identities)
 }
 
 /// A form to export to.
@@ -145,7 +154,19 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
             let options = replay::ReplayOptions { speed, idle_cap: idle_cap.0, at, channel, at_end };
             replay::run(&archive, &session, &options).map_err(|error| CliError::of(&error))
         }
-        Command::Export { session, format, channel, stream, auditor } => {
+        Command::Export { session, proof: Some(to), auditor, .. } => {
+            let identities = auditor.identities()?;
+            let store = match &auditor.store {
+                Some(store) => store.clone(),
+                None => {
+                    let desk = Desk::open(file)?;
+                    desk.tell(read(&session, "export"))?;
+                    desk.store().to_owned()
+                }
+            };
+            evidence::export(&store, identities, &session, &to)
+        }
+        Command::Export { session, format, channel, stream, proof: None, auditor } => {
             let archive = auditor.archive(file, &session, "export")?;
             let format = match (format, stream) {
                 (ExportFormat::V3, _) => export::Format::V3,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::open::{JOURNAL, JOURNAL_BYTES_MAX};
 use super::publish::tile_of_entry;
-use super::{Disk, LocalDisk, LogError, wal};
+use super::wal::{self, Journal};
+use super::{Disk, LocalDisk, LogError};
 use crate::tlog::{
     self, BUNDLE_BYTES_MAX, Bundle, Checkpoint, Edge, EntryProof, Hash, NOTE_BYTES_MAX, Note, Tile, TileSource,
     TreeError, VerifyingKey, decode_tile, leaf_hash,
@@ -15,9 +16,6 @@ use crate::tlog::{
 
 /// Longest tile, in bytes.
 const TILE_BYTES_MAX: usize = 256 * 32;
-
-/// The number of the first entry of a journal, and its entries.
-pub type Journal = (u64, Vec<Vec<u8>>);
 
 /// A log's directory, to read. Takes no lock, writes nothing, needs no key but the public one.
 #[derive(Debug, Clone)]
@@ -76,14 +74,15 @@ impl Reader {
         self.disk.largest_number(&path).map_err(|source| LogError::Read { path, source })
     }
 
-    /// The journal: the number of its first entry, and its entries, unchecked; `None` if there is no journal.
+    /// The journal: leaves that may not be published yet, after some that are. `None` if there is none.
+    ///
+    /// Nothing is signed in it: what is not published yet is as good as this file.
     ///
     /// # Errors
     /// `Read`, `Damaged`.
     pub fn journal(&self) -> Result<Option<Journal>, LogError> {
         let Some(bytes) = self.read(JOURNAL, JOURNAL_BYTES_MAX)? else { return Ok(None) };
-        let wal::Journal { first, leaves, .. } = wal::decode(&bytes).map_err(|why| self.damaged(JOURNAL, why))?;
-        Ok(Some((first, leaves)))
+        wal::decode(&bytes).map(Some).map_err(|why| self.damaged(JOURNAL, why))
     }
 
     /// The entries `range` of the log at `size`, in order; ends after the first error. They are not checked against a

@@ -19,11 +19,13 @@ const GROUP: u32 = 1 << 31;
 
 /// What a journal holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Journal {
-    pub(super) first: u64,
-    pub(super) leaves: Vec<Vec<u8>>,
+pub struct Journal {
+    /// The number of its first leaf.
+    pub first: u64,
+    /// Its leaves, in order.
+    pub leaves: Vec<Vec<u8>>,
     /// How many bytes a crash left of leaves that nobody was told are kept.
-    pub(super) torn: usize,
+    pub torn: usize,
 }
 
 /// The header of a journal that is made with `count` records.

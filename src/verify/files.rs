@@ -1,204 +1,116 @@
-//! The files of a store, as an attacker may have left them.
+//! Files that an attacker may have put in place of ours.
+//!
+//! A link, a pipe or a device in the place of a file must not make the verifier wait, or read something else.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::book::Book;
-use crate::model::SessionId;
-use crate::seal::{Head, Item, Kind, ScanEnd, Scanner, SegmentHeader};
-use crate::store::StoreRoot;
+/// More names in one directory are not read.
+const ENTRIES_MAX: usize = 4_000_000;
 
-/// Directories are not followed deeper: `rec/Y/M/D/session/channel/segment`, and tiles.
-const DEPTH_MAX: usize = 8;
-
-/// Plain files below a directory, by their paths in it, and what is neither a plain file nor a directory.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) files: BTreeSet<String>,
-    pub(super) strays: Vec<String>,
+/// Why a file cannot be had.
+#[derive(Debug)]
+pub(super) enum FileError {
+    /// There is none.
+    Absent,
+    /// It is no plain file.
+    NotAFile,
+    /// It is no directory.
+    NotADirectory,
+    /// It is longer than anything that was written there.
+    TooLong {
+        /// The most that is read, in bytes.
+        most: u64,
+    },
+    /// What the file system says.
+    Io(io::Error),
 }
 
-/// What a directory holds. Links are not followed.
-pub(super) fn walk(directory: &Path) -> Found {
-    let mut found = Found::default();
-    let mut waiting = vec![(String::new(), 0)];
-    while let Some((below, depth)) = waiting.pop() {
-        let here = directory.join(&below);
-        let entries = match std::fs::read_dir(&here) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && depth == 0 => continue,
-            Err(error) => {
-                found.strays.push(format!("`{}` cannot be read: {error}", here.display()));
-                continue;
-            }
-            Ok(entries) => entries,
-        };
-        for entry in entries.flatten() {
-            let shown = here.join(entry.file_name());
-            let Ok(name) = entry.file_name().into_string() else {
-                found.strays.push(format!("`{}` does not belong here", shown.display()));
-                continue;
-            };
-            let path = if below.is_empty() { name } else { format!("{below}/{name}") };
-            match entry.file_type() {
-                Ok(kind) if kind.is_file() => drop(found.files.insert(path)),
-                Ok(kind) if kind.is_dir() && depth < DEPTH_MAX => waiting.push((path, depth.saturating_add(1))),
-                Ok(_) | Err(_) => found.strays.push(format!("`{}` does not belong here", shown.display())),
-            }
+impl FileError {
+    pub(super) fn of(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::NotFound {
+            return Self::Absent;
+        }
+        // What `O_NOFOLLOW` says of a link; a directory on the way may be a file.
+        let no_file = [rustix::io::Errno::LOOP, rustix::io::Errno::NOTDIR, rustix::io::Errno::NXIO];
+        if no_file.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
+            return Self::NotAFile;
+        }
+        Self::Io(error)
+    }
+
+    /// Whether the file may be as it was, and this reader cannot have it.
+    pub(super) fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Io(_) => true,
+            Self::Absent | Self::NotAFile | Self::NotADirectory | Self::TooLong { .. } => false,
         }
     }
-    found
 }
 
-/// Opens a plain file. Nobody makes us wait on a pipe, or read another file through a link.
-pub(super) fn open(path: &Path) -> Result<File, String> {
-    let failed = |error: io::Error| format!("`{}` cannot be read: {error}", path.display());
-    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits();
-    let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(format!("`{}` is no plain file", path.display()));
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("it is missing"),
+            Self::NotAFile => f.write_str("it is no plain file"),
+            Self::NotADirectory => f.write_str("it is no directory"),
+            Self::TooLong { most } => write!(f, "it has more than {most} bytes"),
+            Self::Io(error) => write!(f, "it cannot be read: {error}"),
+        }
     }
-    Ok(file)
 }
 
-/// A whole file of at most `most` bytes.
-pub(super) fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+/// Opens a plain file.
+pub(super) fn open(path: &Path) -> Result<File, FileError> {
+    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(FileError::of)?;
+    if file.metadata().map_err(FileError::Io)?.is_file() { Ok(file) } else { Err(FileError::NotAFile) }
+}
+
+/// Reads a plain file of at most `most` bytes.
+pub(super) fn read(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    let failed = |error: io::Error| format!("`{}` cannot be read: {error}", path.display());
-    open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > most {
-        return Err(format!("`{}` is longer than what is written there", path.display()));
-    }
-    Ok(bytes)
+    let file = open(path)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(FileError::Io)?;
+    let fits = u64::try_from(bytes.len()).is_ok_and(|len| len <= most);
+    if fits { Ok(bytes) } else { Err(FileError::TooLong { most }) }
 }
 
-/// A whole file of text.
-pub(super) fn read_text(path: &Path, most: u64) -> Result<String, String> {
-    String::from_utf8(read(path, most)?).map_err(|_| format!("`{}` is not text", path.display()))
-}
-
-/// What is there of sessions.
-#[derive(Debug, Default)]
-pub(super) struct Store {
-    pub(super) sessions: BTreeMap<SessionId, Session>,
-    envelopes: BTreeMap<String, PathBuf>,
-}
-
-/// What is there of one.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) directory: PathBuf,
-    /// Its files, by their paths in it, and their lengths.
-    pub(super) files: BTreeMap<String, u64>,
-}
-
-impl Session {
-    /// How much there is to read.
-    pub(super) fn bytes(&self) -> u64 {
-        self.files.values().sum()
+/// The names in a directory with what they are, sorted; none if there is no directory. Links are not followed.
+pub(super) fn list(path: &Path) -> Result<Vec<(OsString, FileType)>, FileError> {
+    match std::fs::symlink_metadata(path).map_err(FileError::of) {
+        Err(FileError::Absent) => Ok(Vec::new()),
+        Ok(found) if found.is_dir() => list_through(path),
+        Ok(_) => Err(FileError::NotADirectory),
+        Err(error) => Err(error),
     }
 }
 
-impl Store {
-    /// Looks at what is there; what belongs to no session is noted in `strays`.
-    pub(super) fn walk(state_directory: &Path, strays: &mut Vec<String>) -> Self {
-        let root = StoreRoot::at(state_directory);
-        let mut store = Self::default();
-        let found = walk(root.directory());
-        strays.extend(found.strays);
-        for name in found.files {
-            let path = root.directory().join(&name);
-            let mut parts = name.splitn(5, '/');
-            let session = parts.nth(3).and_then(|id| SessionId::parse(id).ok());
-            let directory = session.as_ref().and_then(|id| root.session_directory(id));
-            match (session, directory, parts.next()) {
-                (Some(session), Some(directory), Some(rest)) if path == directory.join(rest) => {
-                    let length = std::fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
-                    let one = store.sessions.entry(session).or_insert(Session { directory, files: BTreeMap::new() });
-                    one.files.insert(rest.to_owned(), length);
-                }
-                // The recorder's own trial of a disk that failed.
-                _ if name == ".probe" || name == ".probe.new" => {}
-                _ => strays.push(format!("`{}` does not belong here", path.display())),
-            }
+/// As `list`, of one of the directories that an operator may have put elsewhere and linked to.
+pub(super) fn list_through(path: &Path) -> Result<Vec<(OsString, FileType)>, FileError> {
+    let entries = match std::fs::read_dir(path).map_err(FileError::of) {
+        Err(FileError::Absent) => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(FileError::Io)?;
+        match entry.file_type().map_err(FileError::of) {
+            Ok(kind) => names.push((entry.file_name(), kind)),
+            // It went between the two calls.
+            Err(FileError::Absent) => {}
+            Err(error) => return Err(error),
         }
-        let found = walk(root.envelopes());
-        strays.extend(found.strays);
-        for name in found.files {
-            let path = root.envelopes().join(&name);
-            store.envelopes.insert(name, path);
-        }
-        store
-    }
-
-    /// Envelopes of no session that the log or the store knows.
-    pub(super) fn envelopes_without(&self, book: &Book) -> Vec<String> {
-        let strays = self.envelopes.iter().filter(|(name, _)| {
-            let id = name.strip_suffix(".age").or_else(|| name.strip_suffix(".age.new"));
-            let id = id.and_then(|id| SessionId::parse(id).ok());
-            !id.is_some_and(|id| book.sessions.contains_key(&id) || self.sessions.contains_key(&id))
-        });
-        strays.map(|(_, path)| format!("`{}` belongs to no session", path.display())).collect()
-    }
-}
-
-/// A segment, as far as it is good.
-#[derive(Debug)]
-pub(super) struct Scanned {
-    pub(super) header: SegmentHeader,
-    /// Records of data.
-    pub(super) records: u64,
-    /// Records, the end record included.
-    pub(super) all_records: u64,
-    pub(super) head: Head,
-    pub(super) bytes: u64,
-    pub(super) valid_len: u64,
-    pub(super) end: ScanEnd,
-    /// The head after the record that was asked for; `None` if there are not so many.
-    pub(super) asked: Option<Head>,
-}
-
-/// Scans a segment, and notes the head after `asked` records. Tells `read` of the bytes read.
-pub(super) fn scan(path: &Path, asked: u64, read: &mut dyn FnMut(u64)) -> Result<Scanned, String> {
-    let mut file = open(path)?;
-    let shown = path.display();
-    let mut scanner = Scanner::new();
-    let (mut header, mut records, mut bytes, mut found) = (None, 0_u64, 0_u64, None);
-    let mut chunk = vec![0; 256 * 1024];
-    loop {
-        let len = file.read(&mut chunk).map_err(|error| format!("`{shown}` cannot be read: {error}"))?;
-        let mut input = chunk.get(..len).unwrap_or_default();
-        if input.is_empty() {
-            break;
-        }
-        let len = u64::try_from(len).unwrap_or(u64::MAX);
-        bytes = bytes.saturating_add(len);
-        read(len);
-        loop {
-            match scanner.read(&mut input) {
-                Ok(Some(Item::Header(one))) => {
-                    header = Some(one);
-                    found = found.or((asked == 0).then(|| scanner.head()));
-                }
-                Ok(Some(Item::Record(record))) => {
-                    if record.kind() == Kind::Data {
-                        records = records.saturating_add(1);
-                    }
-                    if record.index() == asked {
-                        found = Some(record.head());
-                    }
-                }
-                Ok(None) => break,
-                Err(altered) => return Err(format!("`{shown}`: {altered}")),
-            }
+        if names.len() > ENTRIES_MAX {
+            return Err(FileError::TooLong { most: u64::try_from(ENTRIES_MAX).unwrap_or(u64::MAX) });
         }
     }
-    let end = scanner.finish().map_err(|altered| format!("`{shown}`: {altered}"))?;
-    let header = header.ok_or_else(|| format!("`{shown}` ends before its header does"))?;
-    let (all_records, head, valid_len) = (scanner.records(), scanner.head(), scanner.valid_len());
-    Ok(Scanned { header, records, all_records, head, bytes, valid_len, end, asked: found })
+    names.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(names)
 }

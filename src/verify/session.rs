@@ -1,409 +1,573 @@
-//! One session against what the log says of it.
+//! One session: what the log says of it, against what is on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::book::{End, Seal, Start, Told};
-use super::files::{self, Scanned, Session};
-use super::{SessionReport, Settings, Verdict};
+use super::files::{self, FileError};
+use super::leaf::{Seal, Sha256, bytes};
+use super::report::{Finding, Findings};
+use super::segment::{Scanned, scan, sha256, tail_sha256};
 use crate::model::{ChannelNumber, SessionId};
-use crate::seal::{Head, ScanEnd};
-use crate::store::{
-    Catalog, Closed, ClosedChannel, Opening, PlainRecording, Recovered, RecoveredChannel, StoreRoot, describe, hex,
-    sha256_hex, tail_sha256,
-};
+use crate::seal::{Head, ScanEnd, Stream};
+use crate::store::{Closed, ClosedChannel, Opening, Recovered, RecoveredChannel};
 
-/// `closed.json` and `recovered.json` are far shorter.
+/// `opened.json`, `closed.json` and `recovered.json` are far smaller.
 const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// So many notes are kept of one session.
-const NOTES_MAX: usize = 50;
+/// What an interrupted write leaves of them.
+const LEFTOVERS: [&str; 3] = ["opened.json.new", "closed.json.new", "recovered.json.new"];
 
-/// Judges one session by what the log says and what is there.
-pub(super) fn judge(
-    settings: &Settings,
-    id: &SessionId,
-    told: Option<&Told>,
-    there: Option<&Session>,
-    read: &mut dyn FnMut(u64),
-) -> SessionReport {
-    let mut judge = Judge { id, settings, verdict: Verdict::OkUnanchored, notes: Vec::new(), read };
-    match (told.and_then(|told| Some((told, told.start.as_ref()?))), there) {
-        (Some((told, start)), Some(there)) => judge.compare(told, start, there),
-        (Some((told, _)), None) => match told.removed {
-            Some(entry) => judge.note(Verdict::Expired, format!("removed, by entry {entry} of the log")),
-            None => {
-                judge.note(Verdict::Missing, String::from("the log says that it began, and there is nothing of it"))
+/// What the log says of a session.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) start: Option<Start>,
+    pub(super) ending: Option<Ending>,
+    /// By channel and number.
+    pub(super) segments: BTreeMap<(u32, u32), SegmentFacts>,
+}
+
+/// How it began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    pub(super) opened: Sha256,
+    pub(super) recipients: [u8; 8],
+}
+
+/// How it ended: the leaf's number, and the hash of the file that says so.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ending {
+    Closed(u64, Sha256),
+    Recovered(u64, Sha256),
+}
+
+/// What the log says of a segment.
+#[derive(Debug, Default)]
+pub(super) struct SegmentFacts {
+    pub(super) seal: Option<Seal>,
+    /// Its heads after so many data records.
+    pub(super) heads: Vec<(u64, Head)>,
+}
+
+/// What came of judging a session's files.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// What is wrong.
+    pub(super) findings: Findings,
+    /// Nothing is there.
+    pub(super) absent: bool,
+    /// What could not be read, and may be as it was.
+    pub(super) unreadable: Findings,
+    /// Why it is interrupted.
+    pub(super) interrupted: Vec<String>,
+    /// What else is to be known.
+    pub(super) notes: Vec<String>,
+}
+
+/// What lies in a session's directory, by name.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    files: BTreeSet<String>,
+    channels: BTreeMap<u32, BTreeSet<u32>>,
+    leftovers: Vec<String>,
+    /// What none of our files has for a name.
+    foreign: Vec<String>,
+}
+
+impl Listing {
+    pub(super) fn read(directory: &Path) -> Result<Self, FileError> {
+        let mut listing = Self::default();
+        for (name, kind) in files::list(directory)? {
+            let name = name.to_string_lossy().into_owned();
+            let channel = name.parse::<u32>().ok().filter(|number| number.to_string() == name);
+            match channel {
+                Some(channel) if kind.is_dir() => listing.channel(directory, channel)?,
+                _ if LEFTOVERS.contains(&name.as_str()) => listing.leftovers.push(name),
+                _ if ["opened.json", "closed.json", "recovered.json"].contains(&name.as_str()) => {
+                    listing.files.insert(name);
+                }
+                _ => listing.foreign.push(name),
             }
-        },
-        (None, Some(there)) => judge.unknown(there),
-        (None, None) => judge.note(Verdict::Missing, String::from("neither the log nor the store has its beginning")),
+        }
+        Ok(listing)
     }
-    let Judge { verdict, notes, .. } = judge;
-    SessionReport { session: id.clone(), verdict, notes }
+
+    fn channel(&mut self, directory: &Path, channel: u32) -> Result<(), FileError> {
+        let mut segments = BTreeSet::new();
+        for (name, _) in files::list(&directory.join(channel.to_string()))? {
+            let name = name.to_string_lossy().into_owned();
+            let number = name.strip_suffix(".seg").and_then(|stem| stem.parse::<u32>().ok());
+            match number.filter(|number| segment_name(*number) == name) {
+                Some(number) => drop(segments.insert(number)),
+                None => self.foreign.push(format!("{channel}/{name}")),
+            }
+        }
+        self.channels.insert(channel, segments);
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.channels.is_empty() && self.leftovers.is_empty() && self.foreign.is_empty()
+    }
+
+    /// Whether there is nothing but what is made before the log is told of a session.
+    pub(super) fn never_began(&self) -> bool {
+        let only = |name: &String| name == "opened.json" || name == "recovered.json";
+        self.foreign.is_empty()
+            && self.files.iter().all(only)
+            && self.channels.iter().all(|(channel, segments)| *channel == 0 && segments.iter().all(|n| *n == 0))
+    }
+}
+
+fn segment_name(number: u32) -> String {
+    format!("{number:06}.seg")
+}
+
+/// Judges the files of a session. `place` is its directory as reports name it.
+pub(super) fn judge(session: &SessionId, directory: &Path, place: &str, facts: Facts, chunk: &mut [u8]) -> Outcome {
+    let mut judge = Judge { session, directory, place, facts, chunk, outcome: Outcome::default() };
+    match Listing::read(directory) {
+        Ok(listing) if listing.is_empty() => judge.outcome.absent = true,
+        Ok(listing) => judge.run(&listing),
+        Err(error) => judge.file_error("", &error),
+    }
+    judge.outcome
 }
 
 struct Judge<'a> {
-    id: &'a SessionId,
-    settings: &'a Settings,
-    verdict: Verdict,
-    notes: Vec<String>,
-    read: &'a mut dyn FnMut(u64),
+    session: &'a SessionId,
+    directory: &'a Path,
+    place: &'a str,
+    /// INVARIANT: what was met on disk is taken out of `segments`.
+    facts: Facts,
+    chunk: &'a mut [u8],
+    outcome: Outcome,
 }
 
-/// How a channel's last segment must end.
+/// How the last segment of a channel must end.
+#[derive(Clone, Copy)]
 enum Last<'a> {
-    /// With an end record, and this head.
-    Complete(&'a str),
-    /// The recording of the channel failed: at least so many records, with this head.
-    Failed(u64, &'a str),
-    /// As a start after a crash found it.
+    /// As `closed.json` says.
+    Closed(&'a ClosedChannel),
+    /// As `recovered.json` says.
     Recovered(&'a RecoveredChannel),
-    /// It is not known.
+    /// Nobody has said it yet.
     Open,
 }
 
 impl Judge<'_> {
-    fn note(&mut self, verdict: Verdict, why: String) {
-        self.verdict = self.verdict.max(verdict);
-        if self.notes.len() < NOTES_MAX {
-            self.notes.push(why);
+    fn run(&mut self, listing: &Listing) {
+        self.opened();
+        for name in &listing.leftovers {
+            self.outcome.notes.push(format!("`{name}` is what an interrupted write left, and was not looked at"));
         }
-    }
-
-    fn tampered(&mut self, why: String) {
-        self.note(Verdict::Tampered, why);
-    }
-
-    /// A session that the log does not know.
-    fn unknown(&mut self, there: &Session) {
-        let segments = there.files.iter().filter(|(name, _)| name.contains('/'));
-        // A crash between making the files and telling the log leaves the session's own facts, and no more.
-        if segments.clone().all(|(name, _)| name.starts_with("0/")) && !there.files.contains_key("closed.json") {
-            let why = "it never began: the log does not know it, and nothing was recorded but that it was to begin";
-            return self.note(Verdict::Interrupted, why.to_owned());
+        for name in &listing.foreign {
+            self.found(name, None, "it is not a part of the recording");
         }
-        self.tampered(format!("the log does not know this session: `{}` was added", there.directory.display()));
-    }
-
-    fn compare(&mut self, told: &Told, start: &Start, there: &Session) {
-        if let Some(entry) = told.removed {
-            self.note(Verdict::Expired, format!("being removed, by entry {entry} of the log"));
-        }
-        if let Some(opening) = self.hashed::<Opening>(there, "opened.json", &start.opened)
-            && (opening.session != *self.id || opening.format != Opening::FORMAT)
-        {
-            self.tampered(String::from("`opened.json` is of another session, or version"));
-        }
-        self.envelope(told, start);
-        match &told.end {
-            Some(End::Closed(hash)) => self.closed(told, start, there, hash),
-            Some(End::Recovered(hash)) => self.recovered(told, start, there, hash),
+        match self.facts.ending {
+            Some(Ending::Closed(leaf, hash)) => {
+                self.only_ending(listing, "closed.json");
+                if let Some(closed) = self.ending::<Closed>("closed.json", leaf, &hash) {
+                    self.closed(listing, &closed);
+                }
+            }
+            Some(Ending::Recovered(leaf, hash)) => {
+                self.only_ending(listing, "recovered.json");
+                self.outcome.interrupted.push(String::from("the bastion stopped while it ran"));
+                if let Some(recovered) = self.ending::<Recovered>("recovered.json", leaf, &hash) {
+                    self.recovered(listing, &recovered);
+                }
+            }
             None => {
-                let why = "it has not ended: it is live, or the bastion was not started again since it stopped";
-                self.note(Verdict::Interrupted, why.to_owned());
-                let mut left = names(there);
-                left.retain(|name| !matches!(name.as_str(), "opened.json" | "closed.json" | "recovered.json"));
-                for (number, count) in channels(&left) {
-                    self.channel(told, start, there, number, count, &Last::Open, &mut left);
-                }
-                self.no_others(there, &left);
+                self.only_ending(listing, "");
+                self.outcome
+                    .interrupted
+                    .push(String::from("it is live, or the bastion stopped and was not started since"));
+                self.open(listing);
             }
         }
-        self.reached(told, there);
-        if !self.settings.identities.is_empty() && told.erased.is_none() {
-            self.deep();
+        for (channel, segment) in std::mem::take(&mut self.facts.segments).into_keys() {
+            let why = "it is missing, or the segments before it are not what was recorded";
+            self.found(&format!("{channel}/{}", segment_name(segment)), None, why);
         }
     }
 
-    /// A JSON file with the hash that the log has.
-    fn hashed<T: DeserializeOwned>(&mut self, there: &Session, name: &str, hash: &str) -> Option<T> {
-        let path = there.directory.join(name);
-        if !there.files.contains_key(name) {
-            self.note(Verdict::Missing, format!("`{}` is gone", path.display()));
+    fn found(&mut self, name: &str, offset: Option<u64>, why: impl Into<String>) {
+        let place = self.place_of(name);
+        self.outcome.findings.push(Finding { place, offset, why: why.into() });
+    }
+
+    fn place_of(&self, name: &str) -> String {
+        if name.is_empty() { self.place.to_owned() } else { format!("{}/{name}", self.place) }
+    }
+
+    fn file_error(&mut self, name: &str, error: &FileError) {
+        if error.is_unreadable() {
+            let place = self.place_of(name);
+            self.outcome.unreadable.add(place, error.to_string());
+        } else {
+            self.found(name, None, error.to_string());
+        }
+    }
+
+    /// Reads a file that must have that hash.
+    fn hashed(&mut self, name: &str, hash: &Sha256) -> Option<Vec<u8>> {
+        match files::read(&self.directory.join(name), JSON_BYTES_MAX) {
+            Ok(bytes) if sha256(&bytes) == *hash => Some(bytes),
+            Ok(_) => {
+                self.found(name, None, "it does not have the hash that the log has");
+                None
+            }
+            Err(error) => {
+                self.file_error(name, &error);
+                None
+            }
+        }
+    }
+
+    fn parsed<T: DeserializeOwned>(&mut self, name: &str, bytes: &[u8]) -> Option<T> {
+        match serde_json::from_slice(bytes) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let offset = offset_of(bytes, error.line(), error.column());
+                self.found(name, Some(offset), format!("it is not what this version of Doorward writes: {error}"));
+                None
+            }
+        }
+    }
+
+    fn opened(&mut self) {
+        let Some(start) = self.facts.start else { return };
+        let Some(bytes) = self.hashed("opened.json", &start.opened) else { return };
+        let Some(opening) = self.parsed::<Opening>("opened.json", &bytes) else { return };
+        self.own("opened.json", &opening.session, opening.format);
+    }
+
+    /// Tells whether a file is of this session and of the format that is read.
+    fn own(&mut self, name: &str, session: &SessionId, format: u32) -> bool {
+        if format != Opening::FORMAT {
+            self.found(name, None, format!("its format {format} is not known"));
+        } else if session != self.session {
+            self.found(name, None, "it is of another session");
+        } else {
+            return true;
+        }
+        false
+    }
+
+    /// Only the file that the log speaks of may say how the session ended.
+    fn only_ending(&mut self, listing: &Listing, named: &str) {
+        for name in ["closed.json", "recovered.json"] {
+            if name != named && listing.files.contains(name) {
+                self.found(name, None, "the log has no trace of it");
+            }
+        }
+    }
+
+    fn ending<T: DeserializeOwned>(&mut self, name: &str, leaf: u64, hash: &Sha256) -> Option<T> {
+        if let Err(FileError::Absent) = files::open(&self.directory.join(name)) {
+            let why = format!(
+                "it is missing, and leaf {leaf} says that it was written (if the bastion stopped in that very moment, \
+                 its next start writes it)"
+            );
+            self.found(name, None, why);
             return None;
         }
-        let bytes = match files::read(&path, JSON_BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(why) => {
-                self.tampered(why);
-                return None;
-            }
-        };
-        if sha256_hex(&bytes) != hash {
-            self.tampered(format!("`{}` is not the file whose hash is in the log", path.display()));
-            return None;
-        }
-        let parsed = serde_json::from_slice(&bytes);
-        parsed.inspect_err(|error| self.tampered(format!("`{}`: {error}", path.display()))).ok()
+        let bytes = self.hashed(name, hash)?;
+        self.parsed(name, &bytes)
     }
 
-    fn envelope(&mut self, told: &Told, start: &Start) {
-        let path = StoreRoot::at(&self.settings.store).envelope(self.id);
-        match (path.symlink_metadata().is_ok(), told.erased) {
-            (false, Some(entry)) => {
-                self.note(Verdict::Shredded, format!("its key was destroyed, by entry {entry} of the log"));
-            }
-            (false, None) => self.note(Verdict::Missing, format!("its key `{}` is gone", path.display())),
-            (true, Some(entry)) => {
-                self.tampered(format!("`{}` is back, though entry {entry} destroyed it", path.display()));
-            }
-            (true, None) => match files::read(&path, JSON_BYTES_MAX) {
-                Ok(bytes) if sha256_hex(&bytes) == start.envelope => {}
-                Ok(_) => self.tampered(format!("`{}` is not the envelope whose hash is in the log", path.display())),
-                Err(why) => self.tampered(why),
-            },
-        }
-    }
-
-    fn closed(&mut self, told: &Told, start: &Start, there: &Session, hash: &str) {
-        let mut left = names(there);
-        left.retain(|name| !matches!(name.as_str(), "opened.json" | "closed.json"));
-        let Some(closed) = self.hashed::<Closed>(there, "closed.json", hash) else { return };
-        if closed.session != *self.id {
-            return self.tampered(String::from("`closed.json` is of another session"));
-        }
-        for channel in &closed.channels {
-            let ClosedChannel { number, segments, records, head, failure, .. } = channel;
-            if let Some(failure) = failure {
-                self.note(
-                    Verdict::Interrupted,
-                    format!("channel {number} could not be recorded to its end: {failure}"),
-                );
-            }
-            let last = match failure {
-                None => Last::Complete(head),
-                Some(_) if *segments == 0 => {
-                    // The disk hung, so what it has of the channel was not known when the session was closed.
-                    left.retain(|name| !name.starts_with(&format!("{number}/")));
-                    continue;
-                }
-                Some(_) => Last::Failed(*records, head),
-            };
-            self.channel(told, start, there, number.0, *segments, &last, &mut left);
-        }
-        self.no_others(there, &left);
-    }
-
-    fn recovered(&mut self, told: &Told, start: &Start, there: &Session, hash: &str) {
-        let mut left = names(there);
-        left.retain(|name| !matches!(name.as_str(), "opened.json" | "recovered.json"));
-        self.note(Verdict::Interrupted, String::from("the bastion stopped while it ran"));
-        let Some(recovered) = self.hashed::<Recovered>(there, "recovered.json", hash) else { return };
-        if recovered.session != *self.id {
-            return self.tampered(String::from("`recovered.json` is of another session"));
-        }
-        for channel in &recovered.channels {
-            let RecoveredChannel { number, segments, .. } = channel;
-            self.channel(told, start, there, number.0, *segments, &Last::Recovered(channel), &mut left);
-        }
-        self.no_others(there, &left);
-    }
-
-    /// What is in the directory and was not looked for.
-    fn no_others(&mut self, there: &Session, left: &BTreeSet<String>) {
-        for name in left {
-            let shown = there.directory.join(name);
-            // A file that was being written in one step when the bastion stopped.
-            if name.ends_with(".json.new") && !name.contains('/') {
-                self.notes.push(format!("`{}` is a rest of a write that was cut short", shown.display()));
-            } else {
-                self.tampered(format!("`{}` was added", shown.display()));
-            }
-        }
-    }
-
-    /// Checks the segments of a channel, and takes them out of `left`.
-    #[expect(clippy::too_many_arguments, reason = "all that is known of a channel")]
-    fn channel(
-        &mut self,
-        told: &Told,
-        start: &Start,
-        there: &Session,
-        channel: u32,
-        segments: u32,
-        last: &Last<'_>,
-        left: &mut BTreeSet<String>,
-    ) {
-        let mut before = Some(Head::NONE);
-        for segment in 0..segments {
-            let name = format!("{channel}/{segment:06}.seg");
-            let path = there.directory.join(&name);
-            if !left.remove(&name) {
-                self.note(Verdict::Missing, format!("`{}` is gone", path.display()));
-                before = None;
-                continue;
-            }
-            let place = (channel, segment);
-            let heads = told.heads.get(&place);
-            let asked = match last {
-                Last::Failed(records, _) if segment.saturating_add(1) == segments => *records,
-                Last::Failed(..) | Last::Complete(_) | Last::Recovered(_) | Last::Open => {
-                    heads.map_or(u64::MAX, |(records, _)| *records)
-                }
-            };
-            let scanned = match files::scan(&path, asked, self.read) {
-                Ok(scanned) => scanned,
-                // A crash came before the header was on disk.
-                Err(_) if matches!(last, Last::Recovered(one) if one.valid_len == 0) => {
-                    self.unreadable_tail(&path, last);
-                    continue;
-                }
-                Err(why) => {
-                    self.tampered(why);
-                    before = None;
-                    continue;
-                }
-            };
-            let wrong = |what: &str| format!("`{}`: {what}", path.display());
-            let header = &scanned.header;
-            if Some(header.session) != self.id.to_bytes()
-                || (header.channel, header.segment) != (ChannelNumber(channel), segment)
-            {
-                self.tampered(wrong("it is of another session, channel or place"));
-            }
-            if hex(&header.recipients_digest) != start.recipients {
-                self.tampered(wrong("it is sealed for others than the log says"));
-            }
-            if before.is_some_and(|before| before != header.prev_head) {
-                self.tampered(wrong("it does not follow the segment before it"));
-            }
-            before = Some(scanned.head);
-            if let Some((records, head)) = heads
-                && !matches!(last, Last::Failed(..))
-                && scanned.asked.map(|head| head.to_string()).as_ref() != Some(head)
-            {
-                self.tampered(wrong(&format!("the log says that it had {records} records with another head")));
-            }
-            let is_last = segment.saturating_add(1) == segments;
-            self.seal(&scanned, told.seals.get(&place), is_last, last, &path);
-        }
-        // A channel whose directory was made, and whose recording could not begin.
-        let prefix = format!("{channel}/");
-        if segments == 0 && left.iter().any(|name| name.starts_with(&prefix)) {
-            self.note(Verdict::Interrupted, format!("channel {channel} never began"));
-            left.retain(|name| !name.starts_with(&prefix));
-        }
-    }
-
-    /// Checks how a segment ends, and what the log says of that.
-    fn seal(&mut self, scanned: &Scanned, seal: Option<&Seal>, is_last: bool, last: &Last<'_>, path: &Path) {
-        let wrong = |what: &str| format!("`{}`: {what}", path.display());
-        let complete = scanned.end == ScanEnd::Complete;
-        if let Some(seal) = seal {
-            let found = Seal {
-                bytes: scanned.bytes,
-                records: scanned.records,
-                prev_head: scanned.header.prev_head.to_string(),
-                head: scanned.head.to_string(),
-            };
-            if !complete || found != *seal {
-                self.tampered(wrong("it is not the segment that the log says has ended"));
-            }
-        }
-        if !is_last {
-            if !complete {
-                self.tampered(wrong("it has no end although another segment follows"));
-            } else if seal.is_none() && !matches!(last, Last::Recovered(_) | Last::Open) {
-                self.tampered(wrong("the log does not say that it has ended"));
-            }
+    fn closed(&mut self, listing: &Listing, closed: &Closed) {
+        if !self.own("closed.json", &closed.session, closed.format) {
             return;
         }
-        match last {
-            Last::Complete(head) => {
-                if !complete || scanned.head.to_string() != **head {
-                    self.tampered(wrong("the channel does not end as it did when it was closed"));
-                } else if seal.is_none() {
-                    self.tampered(wrong("the log does not say that it has ended"));
-                }
-            }
-            Last::Failed(_, head) => {
-                let reached = scanned.asked.map(|head| head.to_string());
-                if !(reached.as_deref() == Some(*head) || scanned.head.to_string() == **head) {
-                    self.tampered(wrong("what was recorded before the failure is not all there"));
-                }
-            }
-            Last::Recovered(one) => {
-                let same = scanned.bytes == one.len
-                    && scanned.valid_len == one.valid_len
-                    && scanned.all_records == one.records
-                    && scanned.head.to_string() == one.head
-                    && tail_sha256(path, one.valid_len).is_ok_and(|tail| tail == one.tail_sha256);
-                if !same {
-                    self.tampered(wrong("it is not what was found after the crash"));
-                }
-            }
-            Last::Open => {}
+        let numbers: BTreeSet<u32> = closed.channels.iter().map(|channel| channel.number.0).collect();
+        if numbers.len() != closed.channels.len() {
+            self.found("closed.json", None, "it has a channel twice");
         }
-    }
-
-    /// A last segment without a header, after a crash.
-    fn unreadable_tail(&mut self, path: &Path, last: &Last<'_>) {
-        let Last::Recovered(one) = last else { return };
-        let length = path.symlink_metadata().map_or(0, |metadata| metadata.len());
-        if length != one.len || !tail_sha256(path, 0).is_ok_and(|tail| tail == one.tail_sha256) {
-            self.tampered(format!("`{}`: it is not what was found after the crash", path.display()));
+        for channel in &closed.channels {
+            if let Some(failure) = &channel.failure {
+                self.outcome.interrupted.push(format!("the recording of channel {} failed: {failure}", channel.number));
+            }
+            let mut present = listing.channels.get(&channel.number.0).cloned().unwrap_or_default();
+            if channel.failure.is_some() && present.remove(&channel.segments) {
+                let name = format!("{}/{}", channel.number, segment_name(channel.segments));
+                self.outcome.notes.push(format!("`{name}` was made when the recording failed, and was not looked at"));
+            }
+            self.extra(channel.number.0, &present, channel.segments);
+            self.channel(channel.number.0, channel.segments, Last::Closed(channel));
         }
-    }
-
-    /// Whatever the log says of a segment, that segment is there.
-    fn reached(&mut self, told: &Told, there: &Session) {
-        let places: BTreeSet<&(u32, u32)> = told.heads.keys().chain(told.seals.keys()).collect();
-        for (channel, segment) in places {
-            let name = format!("{channel}/{segment:06}.seg");
-            if !there.files.contains_key(&name) {
-                self.note(Verdict::Missing, format!("`{}` is gone", there.directory.join(name).display()));
+        for (channel, segments) in &listing.channels {
+            if !numbers.contains(channel) {
+                self.stub(*channel, segments);
             }
         }
     }
 
-    /// Opens every record and reads every line.
-    fn deep(&mut self) {
-        let root = StoreRoot::at(&self.settings.store);
-        let opened = Catalog::new(root.clone())
-            .open(self.id)
-            .and_then(|stored| PlainRecording::open(&root, stored, &self.settings.identities));
-        let plain = match opened {
-            Ok(plain) => plain,
-            Err(error) => return self.tampered(format!("it cannot be opened: {}", describe(&error))),
+    fn recovered(&mut self, listing: &Listing, recovered: &Recovered) {
+        if !self.own("recovered.json", &recovered.session, recovered.format) {
+            return;
+        }
+        let numbers: BTreeSet<u32> = recovered.channels.iter().map(|channel| channel.number.0).collect();
+        if numbers.len() != recovered.channels.len() {
+            self.found("recovered.json", None, "it has a channel twice");
+        }
+        for channel in &recovered.channels {
+            let number = channel.number.0;
+            let Some(present) = listing.channels.get(&number) else {
+                self.found(&number.to_string(), None, "the channel's directory is missing");
+                continue;
+            };
+            if let Some(damage) = &channel.damage {
+                self.outcome.notes.push(format!("channel {number} was found damaged after the crash: {damage}"));
+            }
+            self.extra(number, present, channel.segments);
+            self.channel(number, channel.segments, Last::Recovered(channel));
+        }
+        for channel in listing.channels.keys().filter(|channel| !numbers.contains(*channel)) {
+            self.found(&channel.to_string(), None, "the channel is not a part of the recording");
+        }
+    }
+
+    fn open(&mut self, listing: &Listing) {
+        for (channel, segments) in &listing.channels {
+            let count = u32::try_from(segments.len()).unwrap_or(u32::MAX);
+            self.extra(*channel, segments, count);
+            self.channel(*channel, count, Last::Open);
+        }
+    }
+
+    fn extra(&mut self, channel: u32, present: &BTreeSet<u32>, count: u32) {
+        for segment in present.iter().filter(|segment| **segment >= count) {
+            self.found(&format!("{channel}/{}", segment_name(*segment)), None, "it is not a part of the recording");
+        }
+    }
+
+    /// A channel that `closed.json` does not have: one that could not be made. It has a header at most.
+    fn stub(&mut self, channel: u32, segments: &BTreeSet<u32>) {
+        let named = self.facts.segments.keys().any(|(of, _)| *of == channel);
+        let only_first = segments.iter().all(|segment| *segment == 0);
+        let short = segments.is_empty()
+            || only_first
+                && self.scanned(channel, 0, &[]).is_some_and(|scanned| {
+                    scanned.records <= 1 && scanned.end.is_ok() && self.header_fault(channel, 0, &scanned).is_none()
+                });
+        if named || !short {
+            self.found(&channel.to_string(), None, "the channel is not a part of the recording");
+        } else {
+            self.outcome.interrupted.push(format!("channel {channel} was never opened: its record could not be made"));
+        }
+    }
+
+    /// Judges a channel of `count` segments.
+    fn channel(&mut self, channel: u32, count: u32, last: Last<'_>) {
+        let mut before = Head::NONE;
+        let mut before_records = 0;
+        for segment in 0..count {
+            let name = format!("{channel}/{}", segment_name(segment));
+            let facts = self.facts.segments.remove(&(channel, segment)).unwrap_or_default();
+            let SegmentFacts { seal, mut heads } = facts;
+            let is_last = segment.checked_add(1) == Some(count);
+            if is_last && let Last::Closed(closed) = last {
+                match failed_at(closed, before_records, &before) {
+                    Ok(head) => heads.extend(head),
+                    Err(why) => return self.found("closed.json", None, why),
+                }
+            }
+            heads.sort_unstable_by_key(|(records, _)| *records);
+            let Some(scanned) = self.scanned(channel, segment, &heads) else { return };
+            let faults = [
+                self.header_fault(channel, segment, &scanned),
+                chain_fault(&scanned, &before),
+                heads_fault(&scanned),
+                seal.as_ref().and_then(|seal| seal_fault(seal, &scanned)),
+                if is_last {
+                    last_fault(last, seal.is_some(), &scanned)
+                } else {
+                    middle_fault(last, seal.is_some(), &scanned)
+                },
+            ];
+            let fault = faults.into_iter().flatten().next();
+            if let Some((offset, why)) = fault {
+                return self.found(&name, offset, why);
+            }
+            before = scanned.head;
+            before_records = scanned.data_records;
+            if is_last && let Last::Recovered(recovered) = last {
+                self.tail(&name, recovered);
+            }
+        }
+        self.no_segment(channel, count, last);
+    }
+
+    /// A channel may have no segment, if the bastion stopped while it was made.
+    fn no_segment(&mut self, channel: u32, count: u32, last: Last<'_>) {
+        let fits = match last {
+            Last::Closed(_) => false,
+            Last::Recovered(recovered) => recovered.len == 0 && recovered.records == 0,
+            Last::Open => true,
         };
-        let unfinished = self.verdict == Verdict::Interrupted;
-        for damage in plain.damage {
-            // After a crash a channel may have no header yet.
-            if !unfinished {
-                self.tampered(damage);
+        if count == 0 && !fits {
+            self.found(&channel.to_string(), None, "the channel has no segment");
+        }
+    }
+
+    fn scanned(&mut self, channel: u32, segment: u32, heads: &[(u64, Head)]) -> Option<Scanned> {
+        let name = format!("{channel}/{}", segment_name(segment));
+        let opened = files::open(&self.directory.join(&name));
+        match opened.and_then(|mut file| scan(&mut file, heads, self.chunk).map_err(FileError::Io)) {
+            Ok(scanned) => Some(scanned),
+            Err(error) => {
+                self.file_error(&name, &error);
+                None
             }
         }
-        for channel in plain.channels {
-            let mut last = std::time::Duration::ZERO;
-            for event in channel.events() {
-                match event {
-                    Ok(timed) if timed.at < last => {
-                        self.tampered(format!("channel {}: its times go back", channel.number));
-                    }
-                    Ok(timed) => last = timed.at,
-                    Err(error) => self.tampered(format!("channel {}: {}", channel.number, describe(&error))),
-                }
+    }
+
+    fn header_fault(&self, channel: u32, segment: u32, scanned: &Scanned) -> Option<Fault> {
+        let header = scanned.header.as_ref()?;
+        let recipients = self.facts.start.map(|start| start.recipients);
+        let own = header.stream == Stream::Cast3
+            && Some(header.session) == self.session.to_bytes()
+            && header.channel == ChannelNumber(channel);
+        if !own {
+            return Some((Some(0), String::from("it is of another session or channel")));
+        }
+        if header.segment != segment {
+            return Some((Some(0), format!("it is segment {} in the place of {segment}", header.segment)));
+        }
+        if recipients.is_some_and(|recipients| recipients != header.recipients_digest) {
+            return Some((Some(0), String::from("it is sealed for others than the log says")));
+        }
+        None
+    }
+
+    /// What a crash left behind the last whole record must still be that.
+    fn tail(&mut self, name: &str, recovered: &RecoveredChannel) {
+        let hash = files::open(&self.directory.join(name))
+            .and_then(|mut file| tail_sha256(&mut file, recovered.valid_len, self.chunk).map_err(FileError::Io));
+        match (hash, bytes(&recovered.tail_sha256)) {
+            (Ok(found), Ok(expected)) if found == expected => {}
+            (Ok(_), _) => {
+                let why = "what follows is not what the start after the crash found";
+                self.found(name, Some(recovered.valid_len), why);
             }
+            (Err(error), _) => self.file_error(name, &error),
         }
     }
 }
 
-fn names(there: &Session) -> BTreeSet<String> {
-    there.files.keys().cloned().collect()
+/// From which byte on, and what is wrong.
+type Fault = (Option<u64>, String);
+
+fn chain_fault(scanned: &Scanned, before: &Head) -> Option<Fault> {
+    let header = scanned.header.as_ref()?;
+    (header.prev_head != *before).then(|| (Some(0), String::from("it does not follow the segment before it")))
 }
 
-/// The channels that there are segments of, and how many segments each must have.
-fn channels(names: &BTreeSet<String>) -> BTreeMap<u32, u32> {
-    let mut channels = BTreeMap::new();
-    for name in names {
-        let place = name.strip_suffix(".seg").and_then(|name| name.split_once('/'));
-        let Some((channel, segment)) = place else { continue };
-        if let (Ok(channel), Ok(segment)) = (channel.parse(), segment.parse::<u32>()) {
-            let count = channels.entry(channel).or_insert(0);
-            *count = segment.saturating_add(1).max(*count);
+fn heads_fault(scanned: &Scanned) -> Option<Fault> {
+    let records = scanned.unmet?;
+    let why = if scanned.data_records < records {
+        format!("it was cut: the log saw {records} records, and there are {}", scanned.data_records)
+    } else {
+        format!("its first {records} records are not those that the log saw")
+    };
+    Some((Some(scanned.valid_len).filter(|_| scanned.data_records < records), why))
+}
+
+fn seal_fault(seal: &Seal, scanned: &Scanned) -> Option<Fault> {
+    if let Err(altered) = scanned.end {
+        return Some((Some(altered.offset), altered.fault.to_string()));
+    }
+    if scanned.end != Ok(ScanEnd::Complete) {
+        return Some((Some(scanned.valid_len), String::from("it was cut: its end is missing")));
+    }
+    let prev_head = scanned.header.as_ref().map(|header| header.prev_head);
+    let found = (scanned.len, scanned.data_records, prev_head, scanned.head);
+    let fits = found == (seal.bytes, seal.records, Some(seal.prev_head), seal.head);
+    (!fits).then(|| (None, String::from("it is not the segment that the log has")))
+}
+
+/// What is wrong with a segment that another follows, or that was closed.
+fn middle_fault(last: Last<'_>, sealed: bool, scanned: &Scanned) -> Option<Fault> {
+    match scanned.end {
+        Err(altered) => return Some((Some(altered.offset), altered.fault.to_string())),
+        Ok(ScanEnd::Complete) => {}
+        Ok(ScanEnd::Open | ScanEnd::Torn { .. }) => {
+            return Some((Some(scanned.valid_len), String::from("it was cut: its end is missing")));
         }
     }
-    channels
+    match last {
+        Last::Closed(channel) if !sealed && channel.failure.is_none() => {
+            Some((None, String::from("the log has no trace of it")))
+        }
+        // Its leaf may not have come before the crash: the chain holds it.
+        Last::Closed(_) | Last::Recovered(_) | Last::Open => None,
+    }
+}
+
+/// What is wrong with the last segment of a channel.
+fn last_fault(last: Last<'_>, sealed: bool, scanned: &Scanned) -> Option<Fault> {
+    match last {
+        // It is good as far as the head that was expected; nobody vouches for what follows, and nobody saw it.
+        Last::Closed(channel) if channel.failure.is_some() => None,
+        Last::Closed(channel) => middle_fault(last, sealed, scanned).or_else(|| {
+            let fits = channel.head == scanned.head.to_string() && channel.records == scanned.data_records;
+            (!fits).then(|| (None, String::from("it does not end as `closed.json` says")))
+        }),
+        Last::Recovered(recovered) => {
+            let RecoveredChannel { len, valid_len, records, head, .. } = recovered;
+            let fits = (*len, *valid_len, *records) == (scanned.len, scanned.valid_len, scanned.records)
+                && *head == scanned.head.to_string();
+            (!fits).then(|| (Some(scanned.valid_len), String::from("it does not end as `recovered.json` says")))
+        }
+        Last::Open => scanned.end.err().map(|altered| (Some(altered.offset), altered.fault.to_string())),
+    }
+}
+
+/// Where a channel that failed must have been, in its last segment; `None` if it did not fail, or had failed before
+/// anything of that segment was durable.
+fn failed_at(channel: &ClosedChannel, before_records: u64, before: &Head) -> Result<Option<(u64, Head)>, String> {
+    if channel.failure.is_none() {
+        return Ok(None);
+    }
+    let head = Head(bytes(&channel.head)?);
+    let was_before = channel.records == before_records && head == *before;
+    Ok((!was_before).then_some((channel.records, head)))
+}
+
+/// Where a line and column are, which are counted from 1.
+fn offset_of(bytes: &[u8], line: usize, column: usize) -> u64 {
+    let before: usize =
+        bytes.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
+    u64::try_from(before.saturating_add(column.saturating_sub(1))).unwrap_or(u64::MAX)
+}
+
+/// Checks what the log said of a session after its end against its files.
+pub(super) fn judge_late(
+    directory: &Path,
+    place: &str,
+    late: &BTreeMap<(u32, u32), SegmentFacts>,
+    chunk: &mut [u8],
+) -> Findings {
+    let mut findings = Findings::default();
+    for ((channel, segment), facts) in late {
+        let name = format!("{channel}/{}", segment_name(*segment));
+        let opened = files::open(&directory.join(&name));
+        let fault = match opened.and_then(|mut file| scan(&mut file, &facts.heads, chunk).map_err(FileError::Io)) {
+            Ok(scanned) => {
+                heads_fault(&scanned).or_else(|| facts.seal.as_ref().and_then(|seal| seal_fault(seal, &scanned)))
+            }
+            Err(error) => Some((None, error.to_string())),
+        };
+        if let Some((offset, why)) = fault {
+            findings.push(Finding { place: format!("{place}/{name}"), offset, why });
+        }
+    }
+    findings
+}
+
+/// The directory of a session as reports name it: from the state directory on.
+pub(super) fn place_of(store: &Path, directory: &Path) -> String {
+    directory.strip_prefix(store).map_or_else(|_| directory.to_owned(), PathBuf::from).display().to_string()
 }

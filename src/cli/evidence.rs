@@ -1,0 +1,202 @@
+//! The evidence bundle: what `verify` makes and checks of it, and the casts, which are this module's.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::output::say;
+use super::recorded::{self, Archive, RecordedError};
+use super::{CliError, export};
+use crate::auditor::Identity;
+use crate::model::SessionId;
+use crate::store::{Catalog, Closed, Opening, StoreRoot};
+use crate::verify::{self, Bundle, BundleError, BundleReport, Settings, Verdict, cast_name};
+
+/// Writes an evidence bundle of a session into `to`, and verifies what was written.
+///
+/// # Errors
+/// If the session does not verify, is not over, or cannot be opened; or the bundle cannot be written.
+pub(super) fn export(store: &Path, identities: Vec<Identity>, session: &SessionId, to: &Path) -> Result<(), CliError> {
+    write_bundle(store, identities.clone(), session, to)?;
+    let (report, _) = check_bundle(to, &Settings::default(), Some(identities));
+    if let Some(finding) = report.findings.iter().next() {
+        return Err(CliError::failed("the bundle that was written does not verify")
+            .hint(finding.to_string())
+            .hint("`doorward verify` says what is wrong with the recording"));
+    }
+    say(format!("wrote the evidence of session {session} to {}", to.display()));
+    say("hint: whoever checks it needs the log's key from somewhere else than from the bundle");
+    Ok(())
+}
+
+/// Writes the parts of a bundle.
+///
+/// # Errors
+/// As `export`.
+pub fn write_bundle(store: &Path, identities: Vec<Identity>, session: &SessionId, to: &Path) -> Result<(), CliError> {
+    let only = Settings { session: Some(session.clone()), ..Settings::default() };
+    let report = verify::run(store, &only, &mut |_| {});
+    let verdict = report.sessions.first().map(|found| found.verdict);
+    match verdict.filter(|_| report.log.findings.is_empty()) {
+        Some(Verdict::Ok | Verdict::OkUnanchored | Verdict::Interrupted) => {}
+        Some(verdict @ (Verdict::Expired | Verdict::Shredded | Verdict::Missing | Verdict::Tampered)) => {
+            return Err(CliError::failed(format!("there is no evidence of session `{session}`: it is {verdict}"))
+                .hint(format!("`doorward verify --session {session}` says why")));
+        }
+        None => {
+            return Err(CliError::failed(format!("the log has no session `{session}`, or does not verify"))
+                .hint("`doorward verify` says what is wrong"));
+        }
+    }
+    let plan = verify::plan(store, session, &only).map_err(|error| bundle_error(&error))?;
+    plan.write(store, to).map_err(|error| bundle_error(&error))?;
+    write_casts(to, identities, session)?;
+    let root = StoreRoot::at(to);
+    let directory = root.session_directory(session).unwrap_or_default();
+    let opening: Opening = read_json(&directory.join("opened.json"))?;
+    let closed = directory.join("closed.json");
+    let closed: Option<Closed> = if closed.exists() { Some(read_json(&closed)?) } else { None };
+    let mut casts = Vec::new();
+    for entry in std::fs::read_dir(to).map_err(|error| unread(to, &error))? {
+        let path = entry.map_err(|error| unread(to, &error))?.path();
+        if path.extension().is_some_and(|extension| extension == "cast") {
+            casts.push(File::open(&path).map_err(|error| unread(&path, &error))?);
+        }
+    }
+    let coverage = verify::coverage(&opening, closed.as_ref(), casts).map_err(|error| CliError::of(&error))?;
+    let path = to.join("coverage.json");
+    crate::durable::create_new(&path, &coverage.to_json(), 0o600).map_err(|error| unwritten(&path, &error))
+}
+
+fn write_casts(bundle: &Path, identities: Vec<Identity>, session: &SessionId) -> Result<(), CliError> {
+    let archive = Archive { catalog: Catalog::new(StoreRoot::at(bundle)), identities };
+    let channels = recorded::channels(&archive, session).map_err(|error| CliError::of(&error))?;
+    for one in channels.damage {
+        say(format!("warning: {one}"));
+    }
+    for (number, channel) in channels.opened {
+        let path = bundle.join(cast_name(number));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let mut out = io::BufWriter::new(file.map_err(|error| unwritten(&path, &error))?);
+        match export::write(&channel, export::Format::V3, &mut out) {
+            Ok(()) => {}
+            // The rest is there; `coverage.json` counts what is.
+            Err(error @ export::ExportError::Damaged { .. }) => say(format!("warning: channel {number}: {error}")),
+            Err(error) => return Err(CliError::of(&error)),
+        }
+        out.flush().and_then(|()| out.get_ref().sync_all()).map_err(|error| unwritten(&path, &error))?;
+    }
+    Ok(())
+}
+
+/// Checks a bundle; with identities also whether the casts are what the segments hold.
+pub fn check_bundle(
+    directory: &Path,
+    settings: &Settings,
+    identities: Option<Vec<Identity>>,
+) -> (BundleReport, Option<Bundle>) {
+    let (mut report, bundle) = verify::verify_bundle(directory, settings);
+    // Segments that are not what was recorded need no opening.
+    if let (Some(identities), Some(bundle), true) = (identities, &bundle, report.findings.is_empty()) {
+        match compare_casts(directory, identities, bundle, &mut report) {
+            Ok(()) => report.casts_compared = true,
+            Err(error) => {
+                report.found("casts", format!("they cannot be compared: {error}"));
+            }
+        }
+    }
+    if !report.casts_compared {
+        report.notes.push(String::from("the casts were not compared with what the segments hold: give --identity"));
+    }
+    (report, bundle)
+}
+
+fn compare_casts(
+    directory: &Path,
+    identities: Vec<Identity>,
+    bundle: &Bundle,
+    report: &mut BundleReport,
+) -> Result<(), RecordedError> {
+    let archive = Archive { catalog: Catalog::new(StoreRoot::at(directory)), identities };
+    let channels = recorded::channels(&archive, &bundle.session)?.opened;
+    let casts = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for name in casts.filter_map(|entry| entry.file_name().into_string().ok()) {
+        if name.ends_with(".cast") && !channels.iter().any(|(number, _)| cast_name(*number) == name) {
+            report.found(name, "the recording has no such channel");
+        }
+    }
+    for (number, channel) in channels {
+        let name = cast_name(number);
+        let Ok(file) = File::open(directory.join(&name)) else {
+            report.found(name, "it is missing");
+            continue;
+        };
+        let mut comparing = Comparing { file: BufReader::new(file), at: 0, differs: None };
+        let written = export::write(&channel, export::Format::V3, &mut comparing);
+        if let Err(error) = written
+            && !matches!(error, export::ExportError::Damaged { .. })
+        {
+            report.found(name, format!("it cannot be compared: {error}"));
+            continue;
+        }
+        if let Some(at) = comparing.end() {
+            report.found(name, format!("from byte {at} on it is not what the segments hold"));
+        }
+    }
+    Ok(())
+}
+
+/// Takes what a file should hold, and remembers where it does not.
+struct Comparing<R> {
+    file: R,
+    at: u64,
+    differs: Option<u64>,
+}
+
+impl<R: Read> Comparing<R> {
+    fn end(mut self) -> Option<u64> {
+        let more = self.file.read(&mut [0]).map_or(true, |len| len > 0);
+        self.differs.or(more.then_some(self.at))
+    }
+}
+
+impl<R: Read> Write for Comparing<R> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut found = vec![0; bytes.len()];
+        if self.differs.is_none() && (self.file.read_exact(&mut found).is_err() || found != bytes) {
+            let same = found.iter().zip(bytes).take_while(|(one, other)| one == other).count();
+            self.differs = Some(self.at.saturating_add(u64::try_from(same).unwrap_or(u64::MAX)));
+        }
+        self.at = self.at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn bundle_error(error: &BundleError) -> CliError {
+    let hint = match error {
+        BundleError::Log(_) => Some("`doorward verify` says what is wrong"),
+        BundleError::NotEnded(_) => Some("a session has proofs once it has ended and the log is published: try again"),
+        BundleError::NotEmpty(_) => Some("name a directory that does not exist"),
+        BundleError::Read(_) | BundleError::Recording { .. } | BundleError::Write { .. } => None,
+    };
+    CliError::of(error).maybe_hint(hint)
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, CliError> {
+    let bytes = std::fs::read(path).map_err(|error| unread(path, &error))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| CliError::failed(format!("cannot read `{}`", path.display())).because(&error))
+}
+
+fn unread(path: &Path, error: &io::Error) -> CliError {
+    CliError::failed(format!("cannot read `{}`", path.display())).because(error)
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> CliError {
+    CliError::failed(format!("cannot write `{}`", path.display())).because(error)
+}

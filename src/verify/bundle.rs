@@ -1,0 +1,603 @@
+//! An evidence bundle: one recording with all that shows that it is what was recorded, for a machine that has never
+//! seen the bastion.
+//!
+//! ```text
+//! README.txt                           what this is, in plain words
+//! rec/<day>/<session>/                 the recording as the bastion keeps it: opened.json, segments, closed.json
+//! env/<session>.age                    its key, sealed for its auditors
+//! proofs/<leaf>.json                   the log's leaves that speak of it, byte by byte
+//! proofs/<leaf>.tlog-proof             for each, that it is in the log: <https://c2sp.org/tlog-proof>
+//! checkpoint                           the log's signed checkpoint that the proofs lead to
+//! vkey                                 the log's key: a hint only, for whoever made the bundle could put another
+//! channel-<n>.cast                     what each channel showed, opened: asciicast v3
+//! coverage.json                        what the recording holds, and what it does not
+//! ```
+//!
+//! Each byte of it is bound: files to leaves by their hashes, leaves to the checkpoint, casts to the segments by who
+//! has an identity, the rest by being made again.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::coverage::coverage;
+use super::files::{self, FileError};
+use super::history;
+use super::leaf::{Event, Leaf, Sha256};
+use super::pass::Found;
+use super::report::{Findings, KeyOrigin, LogReport, Verdict};
+use super::segment::{CHUNK_BYTES, sha256};
+use super::session::{Ending, Facts, Outcome, Start, judge, place_of};
+use super::{Settings, explain};
+use crate::durable;
+use crate::log::LogError;
+use crate::model::{ChannelNumber, SessionId};
+use crate::seal::ENVELOPE_BYTES_MAX;
+use crate::store::{Closed, Opening, StoreRoot};
+use crate::tlog::{Algorithm, EntryProof, NOTE_BYTES_MAX, Note, VerifyingKey};
+
+/// The name of the file with the log's key.
+pub const KEY_FILE: &str = "vkey";
+/// A small file of a bundle has at most so many bytes.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// More leaves of one session are not read.
+const LEAVES_MAX: usize = 1_000_000;
+
+/// A session's leaves with their proofs: all that a bundle needs of a log.
+#[derive(Debug)]
+pub struct Plan {
+    session: SessionId,
+    key: VerifyingKey,
+    note: Note,
+    leaves: Vec<(u64, Vec<u8>, EntryProof)>,
+}
+
+/// Why there is no bundle.
+#[derive(Debug)]
+pub enum BundleError {
+    /// The log cannot be believed.
+    Log(Box<LogReport>),
+    /// The log cannot be read.
+    Read(LogError),
+    /// The log does not say yet, under a signature, how the session began and ended.
+    NotEnded(SessionId),
+    /// A file of the recording cannot be read.
+    Recording {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The bundle cannot be written.
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is something in its place.
+    NotEmpty(PathBuf),
+}
+
+impl fmt::Display for BundleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(_) => f.write_str("the log does not verify, so it proves nothing"),
+            Self::Read(_) => f.write_str("the log cannot be read"),
+            Self::NotEnded(session) => {
+                write!(f, "no checkpoint covers the beginning and the end of session `{session}`")
+            }
+            Self::Recording { path, why } => write!(f, "cannot copy `{}`: {why}", path.display()),
+            Self::Write { path, .. } => write!(f, "cannot write `{}`", path.display()),
+            Self::NotEmpty(path) => write!(f, "there is something in `{}`", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for BundleError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read(error) => Some(error),
+            Self::Write { source, .. } => Some(source),
+            Self::Log(_) | Self::NotEnded(_) | Self::Recording { .. } | Self::NotEmpty(_) => None,
+        }
+    }
+}
+
+/// Looks up what a bundle of `session` needs.
+///
+/// # Errors
+/// `Log`, `Read`, `NotEnded`.
+pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Plan, BundleError> {
+    let (history, report, _) = history::inquire(store, settings, &mut |_| {});
+    let history = history.filter(|_| report.findings.is_empty());
+    let (Some(history), Some(Ok(key))) = (history, report.key.as_deref().map(VerifyingKey::parse)) else {
+        return Err(BundleError::Log(Box::new(report)));
+    };
+    let not_ended = || BundleError::NotEnded(session.clone());
+    let (note, checkpoint) = history.reader.checkpoint(&key).map_err(BundleError::Read)?.ok_or_else(not_ended)?;
+    let mut leaves = Vec::new();
+    let (mut begun, mut ended) = (false, false);
+    for entry in history.reader.entries(0..checkpoint.size, checkpoint.size) {
+        let (index, entry) = entry.map_err(BundleError::Read)?;
+        let Ok(leaf) = Leaf::parse(&entry) else { continue };
+        let wanted = match &leaf.event {
+            Event::Start { session: of, .. } => {
+                begun |= of == session;
+                of
+            }
+            Event::End { session: of, .. } | Event::Recovered { session: of, .. } => {
+                ended |= of == session;
+                of
+            }
+            Event::Seal { session: of, .. } | Event::Envelope { session: of, .. } => of,
+            // Heads speak of other people's sessions too; what is sealed needs none.
+            Event::Heads(_) | Event::Erase { .. } | Event::Expire { .. } | Event::ClockStep | Event::Other => continue,
+        };
+        if wanted == session {
+            let proof = history.reader.proof(index, &note).map_err(BundleError::Read)?;
+            leaves.push((index, entry, proof));
+        }
+    }
+    if begun && ended { Ok(Plan { session: session.clone(), key, note, leaves }) } else { Err(not_ended()) }
+}
+
+impl Plan {
+    /// Writes all of a bundle but casts and coverage into `to`, which is made or empty. What is copied is verified
+    /// there, not here.
+    ///
+    /// # Errors
+    /// `NotEmpty`, `Recording`, `Write`.
+    pub fn write(&self, store: &Path, to: &Path) -> Result<(), BundleError> {
+        let written = |path: &Path| {
+            let path = path.to_owned();
+            move |source| BundleError::Write { path, source }
+        };
+        durable::create_directories(to).map_err(written(to))?;
+        if std::fs::read_dir(to).map_err(written(to))?.next().is_some() {
+            return Err(BundleError::NotEmpty(to.to_owned()));
+        }
+        let (from, root) = (StoreRoot::at(store), StoreRoot::at(to));
+        let places = from.session_directory(&self.session).zip(root.session_directory(&self.session));
+        let (source, target) = places.ok_or_else(|| BundleError::NotEnded(self.session.clone()))?;
+        let opened = copy_recording(&source, &target)?;
+        durable::create_directories(root.envelopes()).map_err(written(root.envelopes()))?;
+        copy(&from.envelope(&self.session), &root.envelope(&self.session))?;
+        let proofs = to.join("proofs");
+        durable::create_directories(&proofs).map_err(written(&proofs))?;
+        let opening: Opening = serde_json::from_slice(&opened)
+            .map_err(|error| BundleError::Recording { path: source.join("opened.json"), why: error.to_string() })?;
+        let mut texts = vec![
+            (to.join("checkpoint"), self.note.to_string().into_bytes()),
+            (to.join(KEY_FILE), format!("{}\n", self.key).into_bytes()),
+            (to.join("README.txt"), readme(&opening).into_bytes()),
+        ];
+        for (index, entry, proof) in &self.leaves {
+            texts.push((proofs.join(format!("{index}.json")), entry.clone()));
+            texts.push((proofs.join(format!("{index}.tlog-proof")), proof.to_string().into_bytes()));
+        }
+        texts.iter().try_for_each(|(path, bytes)| durable::create_new(path, bytes, 0o600).map_err(written(path)))
+    }
+}
+
+/// Copies a session's directory, which has files and directories of files; gives the content of `opened.json`.
+fn copy_recording(source: &Path, target: &Path) -> Result<Vec<u8>, BundleError> {
+    let unread =
+        |path: &Path, error: &FileError| BundleError::Recording { path: path.to_owned(), why: error.to_string() };
+    let mut folders = vec![(source.to_owned(), target.to_owned(), 0)];
+    while let Some((from, to, depth)) = folders.pop() {
+        durable::create_directories(&to).map_err(|source| BundleError::Write { path: to.clone(), source })?;
+        for (name, kind) in files::list(&from).map_err(|error| unread(&from, &error))? {
+            let (from, to) = (from.join(&name), to.join(&name));
+            if kind.is_dir() && depth == 0 {
+                folders.push((from, to, 1));
+            } else if !name.to_string_lossy().ends_with(".new") {
+                copy(&from, &to)?;
+            }
+        }
+    }
+    let opened = source.join("opened.json");
+    files::read(&opened, FILE_BYTES_MAX).map_err(|error| unread(&opened, &error))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), BundleError> {
+    let failed = |source| BundleError::Write { path: to.to_owned(), source };
+    let mut source =
+        files::open(from).map_err(|error| BundleError::Recording { path: from.to_owned(), why: error.to_string() })?;
+    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(failed)?;
+    io::copy(&mut source, &mut target).map_err(failed)?;
+    target.sync_all().map_err(failed)
+}
+
+/// The text that explains a bundle.
+fn readme(opening: &Opening) -> String {
+    format!(
+        "Evidence of one recorded session\n\
+         ================================\n\n\
+         Session {session}: {user} as {destination}, begun {started}.\n\n\
+         This directory holds the recording as the bastion sealed it (rec/), the key of the recording, sealed for its\n\
+         auditors (env/), and the proofs that the bastion's public log had both at the time (proofs/, checkpoint).\n\
+         The .cast files are the recording opened, to be played with asciinema or read as text: one for each channel,\n\
+         0 being the bastion's own notes. coverage.json says what the recording holds and what it does not.\n\n\
+         To check it, on any machine:\n\n\
+         \x20   doorward verify bundle DIRECTORY --vkey 'KEY' --identity FILE\n\n\
+         KEY is the public key of the bastion's log. Get it from the bastion's operator or your own files, not from\n\
+         here: the file `vkey` is a hint, and whoever could forge this directory could put another key into it. The\n\
+         identity is an age key that the session was sealed for; without one all is checked but that the .cast files\n\
+         are what the sealed segments hold.\n\n\
+         What it proves: that what is in rec/ is, byte by byte, what the bastion put on record in its log. What it\n\
+         does not: that the bastion was honest while it recorded, nor that the log shows everybody the same history;\n\
+         cosignatures of witnesses in `checkpoint` show the latter.\n",
+        session = opening.session,
+        user = opening.user,
+        destination = opening.destination,
+        started = String::from(opening.started),
+    )
+}
+
+/// A bundle that was read.
+#[derive(Debug)]
+pub struct Bundle {
+    /// The session.
+    pub session: SessionId,
+    /// Its facts.
+    pub opening: Opening,
+    /// Its end, if it ended as a session does.
+    pub closed: Option<Closed>,
+}
+
+/// What is said of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BundleReport {
+    /// The session, if there is one.
+    pub session: Option<SessionId>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Where the key came from.
+    pub key_from: KeyOrigin,
+    /// The log's name.
+    pub origin: Option<String>,
+    /// How many leaves its checkpoint covers.
+    pub size: u64,
+    /// Witnesses that cosigned, with the time in seconds since 1970.
+    pub witnesses: Vec<(String, u64)>,
+    /// How many were demanded.
+    pub required_witnesses: usize,
+    /// Whether the casts were compared with what the segments hold.
+    pub casts_compared: bool,
+    /// What is wrong.
+    pub findings: Findings,
+    /// What else is to be known.
+    pub notes: Vec<String>,
+}
+
+impl BundleReport {
+    /// Notes something wrong.
+    pub fn found(&mut self, place: impl Into<String>, why: impl Into<String>) {
+        self.findings.add(place, why);
+        self.verdict = Verdict::Tampered;
+    }
+
+    /// 0 if all is well; 5 if anything was altered or is missing, else 6 if the key is not pinned or witnesses are
+    /// demanded and missing, else 3 if the session was interrupted.
+    pub fn exit_code(&self) -> u8 {
+        if !self.findings.is_empty() {
+            5
+        } else if self.key_from == KeyOrigin::Store || self.witnesses.len() < self.required_witnesses {
+            6
+        } else if self.verdict == Verdict::Interrupted {
+            3
+        } else {
+            0
+        }
+    }
+}
+
+/// Verifies a bundle, but for whether the casts are what the segments hold: that takes an identity.
+///
+/// Of the settings, `key`, `witnesses` and `require_witnesses` count.
+pub fn verify_bundle(directory: &Path, settings: &Settings) -> (BundleReport, Option<Bundle>) {
+    let report = BundleReport {
+        session: None,
+        verdict: Verdict::OkUnanchored,
+        key_from: if settings.key.is_some() { KeyOrigin::Pinned } else { KeyOrigin::Store },
+        origin: None,
+        size: 0,
+        witnesses: Vec::new(),
+        required_witnesses: settings.require_witnesses,
+        casts_compared: false,
+        findings: Findings::default(),
+        notes: Vec::new(),
+    };
+    let mut reading = Reading { directory, settings, report, facts: Facts::default(), envelope: None };
+    let bundle = reading.run();
+    (reading.report, bundle)
+}
+
+struct Reading<'a> {
+    directory: &'a Path,
+    settings: &'a Settings,
+    report: BundleReport,
+    facts: Facts,
+    envelope: Option<Sha256>,
+}
+
+impl Reading<'_> {
+    fn run(&mut self) -> Option<Bundle> {
+        let root = StoreRoot::at(self.directory);
+        let found = Found::read(self.directory, &root);
+        for finding in found.unexpected.iter() {
+            self.report.found(finding.place.clone(), finding.why.clone());
+        }
+        let mut sessions = found.sessions().cloned();
+        let (Some(session), None) = (sessions.next(), sessions.next()) else {
+            self.report.found("rec", "a bundle has one recording");
+            return None;
+        };
+        for other in found.envelopes().filter(|other| **other != session) {
+            self.report.found(format!("env/{other}.age"), "it is of another session");
+        }
+        self.report.session = Some(session.clone());
+        let key = self.key()?;
+        self.report.origin = Some(key.name().to_string());
+        let note = self.checkpoint(&key)?;
+        self.proofs(&session, &key, &note);
+        let own = self.recording(&root, &session);
+        self.envelope(&root, &session);
+        let (opening, closed) = own?;
+        self.exactly("README.txt", readme(&opening).as_bytes());
+        self.names(&root, &session);
+        self.coverage(&opening, closed.as_ref());
+        Some(Bundle { session, opening, closed })
+    }
+
+    fn read(&mut self, name: &str, most: u64) -> Option<Vec<u8>> {
+        match files::read(&self.directory.join(name), most) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                self.report.found(name, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn exactly(&mut self, name: &str, expected: &[u8]) {
+        if let Some(bytes) = self.read(name, FILE_BYTES_MAX)
+            && bytes != expected
+        {
+            let same = bytes.iter().zip(expected).take_while(|(one, other)| one == other).count();
+            self.report.found(name, format!("from byte {same} on it is not what follows from the other files"));
+        }
+    }
+
+    fn key(&mut self) -> Option<VerifyingKey> {
+        let text = self.read(KEY_FILE, FILE_BYTES_MAX)?;
+        let text = String::from_utf8(text).unwrap_or_default();
+        if let Some(key) = &self.settings.key {
+            if text != format!("{key}\n") {
+                self.report.found(KEY_FILE, "it is another key than the one that was given");
+            }
+            return Some(key.clone());
+        }
+        let key = text.strip_suffix('\n').map(VerifyingKey::parse);
+        match key {
+            Some(Ok(key)) if key.algorithm() == Algorithm::Note && text == format!("{key}\n") => Some(key),
+            Some(_) | None => {
+                self.report.found(KEY_FILE, "it is no key of a log");
+                None
+            }
+        }
+    }
+
+    fn checkpoint(&mut self, key: &VerifyingKey) -> Option<Note> {
+        let bytes = self.read("checkpoint", u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX))?;
+        let note = match Note::parse(&bytes) {
+            Ok(note) if note.to_string().into_bytes() == bytes => note,
+            Ok(_) => {
+                self.report.found("checkpoint", "it does not have the form of a signed note");
+                return None;
+            }
+            Err(error) => {
+                self.report.found("checkpoint", error.to_string());
+                return None;
+            }
+        };
+        match history::signed_checkpoint(&note, key) {
+            Ok(checkpoint) => self.report.size = checkpoint.size,
+            Err(why) => {
+                self.report.found("checkpoint", why);
+                return None;
+            }
+        }
+        let known: Vec<&VerifyingKey> = std::iter::once(key).chain(&self.settings.witnesses).collect();
+        match note.check(&known) {
+            Ok(checked) => {
+                let signers = checked.signers().iter();
+                self.report.witnesses = signers.filter_map(|(name, time)| Some((name.to_string(), (*time)?))).collect();
+            }
+            Err(error) => self.report.found("checkpoint", explain(&error)),
+        }
+        let unknown = note.signatures().iter().filter(|one| !known.iter().any(|key| key.made(one)));
+        let words =
+            unknown.map(|one| format!("the signature of `{}` was not checked: its key was not given", one.name()));
+        self.report.notes.extend(words);
+        if self.report.witnesses.len() >= self.settings.require_witnesses.max(1)
+            && self.report.verdict == Verdict::OkUnanchored
+        {
+            self.report.verdict = Verdict::Ok;
+        }
+        Some(note)
+    }
+
+    /// Reads the leaves, each with its proof, into the facts.
+    fn proofs(&mut self, session: &SessionId, key: &VerifyingKey, note: &Note) {
+        let mut leaves = BTreeSet::new();
+        match files::list(&self.directory.join("proofs")) {
+            Ok(names) => {
+                for (name, _) in names.into_iter().take(LEAVES_MAX) {
+                    let name = name.to_string_lossy().into_owned();
+                    let stem = name.strip_suffix(".json").or_else(|| name.strip_suffix(".tlog-proof"));
+                    match stem.and_then(|stem| stem.parse::<u64>().ok().filter(|index| index.to_string() == stem)) {
+                        Some(index) => drop(leaves.insert(index)),
+                        None => self.report.found(format!("proofs/{name}"), "it is not a part of a bundle"),
+                    }
+                }
+            }
+            Err(error) => self.report.found("proofs", error.to_string()),
+        }
+        for index in leaves {
+            if let Err((name, why)) = self.proven(index, key, note).and_then(|leaf| self.fact(index, session, leaf)) {
+                self.report.found(name, why);
+            }
+        }
+        if self.facts.start.is_none() || self.facts.ending.is_none() {
+            self.report
+                .found("proofs", "there is no leaf that says how the session began, or none that says how it ended");
+        }
+    }
+
+    fn proven(&mut self, index: u64, key: &VerifyingKey, note: &Note) -> Result<Leaf, (String, String)> {
+        let [leaf, proof] = [format!("proofs/{index}.json"), format!("proofs/{index}.tlog-proof")];
+        let read = |name: &String| {
+            files::read(&self.directory.join(name), FILE_BYTES_MAX).map_err(|error| (name.clone(), error.to_string()))
+        };
+        let (entry, text) = (read(&leaf)?, read(&proof)?);
+        let parsed = EntryProof::parse(&text).map_err(|error| (proof.clone(), explain(&error)))?;
+        if parsed.index != index || parsed.checkpoint != *note || parsed.to_string().into_bytes() != text {
+            return Err((proof, String::from("it is not the proof of this leaf to the bundle's checkpoint")));
+        }
+        parsed.verify(&entry, key, &[]).map_err(|error| (proof, explain(&error)))?;
+        let parsed = Leaf::parse(&entry).map_err(|why| (leaf.clone(), why))?;
+        if parsed.seq == index { Ok(parsed) } else { Err((leaf, format!("it says that it is leaf {}", parsed.seq))) }
+    }
+
+    fn fact(&mut self, index: u64, session: &SessionId, leaf: Leaf) -> Result<(), (String, String)> {
+        let failed = |why: &str| Err((format!("proofs/{index}.json"), why.to_owned()));
+        match leaf.event {
+            Event::Start { session: of, opened, envelope, recipients } if of == *session => {
+                if self.facts.start.is_some() {
+                    return failed("the session begins a second time");
+                }
+                self.facts.start = Some(Start { opened, recipients });
+                self.envelope = Some(envelope);
+            }
+            Event::Seal { session: of, channel, segment, seal } if of == *session => {
+                let facts = self.facts.segments.entry((channel, segment)).or_default();
+                if facts.seal.is_some_and(|before| before != seal) {
+                    return failed("it ends the segment another way than a leaf before");
+                }
+                facts.seal = Some(seal);
+            }
+            Event::End { session: of, closed } if of == *session => {
+                self.facts.ending = Some(Ending::Closed(index, closed));
+            }
+            Event::Recovered { session: of, recovered } if of == *session => {
+                self.facts.ending = Some(Ending::Recovered(index, recovered));
+            }
+            Event::Envelope { session: of, envelope } if of == *session => self.envelope = Some(envelope),
+            Event::Start { .. }
+            | Event::Seal { .. }
+            | Event::End { .. }
+            | Event::Recovered { .. }
+            | Event::Envelope { .. }
+            | Event::Heads(_)
+            | Event::Erase { .. }
+            | Event::Expire { .. }
+            | Event::ClockStep
+            | Event::Other => return failed("it does not speak of this session"),
+        }
+        Ok(())
+    }
+
+    /// Judges the recording, and gives its facts and its end.
+    fn recording(&mut self, root: &StoreRoot, session: &SessionId) -> Option<(Opening, Option<Closed>)> {
+        let directory = root.session_directory(session)?;
+        let place = place_of(self.directory, &directory);
+        let closes = matches!(self.facts.ending, Some(Ending::Closed(..)));
+        let facts = std::mem::take(&mut self.facts);
+        let Outcome { findings, absent, unreadable, interrupted, notes } =
+            judge(session, &directory, &place, facts, &mut vec![0; CHUNK_BYTES]);
+        for finding in findings.iter().chain(unreadable.iter()) {
+            self.report.found(finding.place.clone(), finding.why.clone());
+        }
+        if absent {
+            self.report.found(place.clone(), "it is missing");
+        }
+        if !interrupted.is_empty() {
+            self.report.verdict = self.report.verdict.max(Verdict::Interrupted);
+        }
+        self.report.notes.extend(interrupted.into_iter().chain(notes));
+        let opening = self.read(&format!("{place}/opened.json"), FILE_BYTES_MAX)?;
+        let opening = serde_json::from_slice(&opening).ok()?;
+        if !closes {
+            return Some((opening, None));
+        }
+        let closed = self.read(&format!("{place}/closed.json"), FILE_BYTES_MAX)?;
+        Some((opening, Some(serde_json::from_slice(&closed).ok()?)))
+    }
+
+    fn envelope(&mut self, root: &StoreRoot, session: &SessionId) {
+        let most = u64::try_from(ENVELOPE_BYTES_MAX).unwrap_or(u64::MAX);
+        let why = match files::read(&root.envelope(session), most) {
+            Ok(bytes) if Some(sha256(&bytes)) == self.envelope => return,
+            Ok(_) => String::from("it does not have the hash that the log has"),
+            Err(error) => error.to_string(),
+        };
+        self.report.found(format!("env/{session}.age"), why);
+    }
+
+    /// Nothing else lies in a bundle, and each channel has a cast.
+    fn names(&mut self, root: &StoreRoot, session: &SessionId) {
+        let mut expected: BTreeSet<String> =
+            ["README.txt", "rec", "env", "proofs", "checkpoint", KEY_FILE, "coverage.json"].map(str::to_owned).into();
+        let directory = root.session_directory(session).unwrap_or_default();
+        let channels = files::list(&directory).unwrap_or_default().into_iter().filter(|(_, kind)| kind.is_dir());
+        for (name, _) in channels {
+            if let Some(number) = name.to_str().and_then(|name| name.parse().ok()) {
+                expected.insert(cast_name(ChannelNumber(number)));
+            }
+        }
+        match files::list(self.directory) {
+            Ok(names) => {
+                for (name, _) in names {
+                    let name = name.to_string_lossy().into_owned();
+                    if !expected.remove(&name) {
+                        self.report.found(name, "it is not a part of a bundle");
+                    }
+                }
+            }
+            Err(error) => self.report.found("", error.to_string()),
+        }
+        // A channel that was being made when the bastion stopped has nothing to show.
+        let may_lack = self.report.verdict == Verdict::Interrupted;
+        expected.retain(|name| !(may_lack && name.ends_with(".cast")));
+        for name in expected {
+            self.report.found(name, "it is missing");
+        }
+    }
+
+    fn coverage(&mut self, opening: &Opening, closed: Option<&Closed>) {
+        let mut casts = Vec::new();
+        for (name, _) in files::list(self.directory).unwrap_or_default() {
+            if name.to_str().is_some_and(|name| name.ends_with(".cast"))
+                && let Ok(file) = files::open(&self.directory.join(&name))
+            {
+                casts.push(file);
+            }
+        }
+        match coverage(opening, closed, casts) {
+            Ok(coverage) => self.exactly("coverage.json", &coverage.to_json()),
+            Err(error) => self.report.found("coverage.json", format!("a cast cannot be read: {}", explain(&error))),
+        }
+    }
+}
+
+/// The name of a channel's cast.
+pub fn cast_name(channel: ChannelNumber) -> String {
+    format!("channel-{channel}.cast")
+}

@@ -1,0 +1,230 @@
+//! What the verifier reads in a leaf. Types that it does not know are passed over, versions are not.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::{SessionId, Timestamp};
+use crate::seal::Head;
+
+/// The version of leaves that is read.
+const VERSION: u64 = 1;
+
+/// A SHA-256 hash.
+pub(super) type Sha256 = [u8; 32];
+
+/// A leaf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Leaf {
+    pub(super) seq: u64,
+    pub(super) ts: Timestamp,
+    pub(super) event: Event,
+}
+
+/// What a leaf says of sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event {
+    Start {
+        session: SessionId,
+        opened: Sha256,
+        envelope: Sha256,
+        recipients: [u8; 8],
+    },
+    Seal {
+        session: SessionId,
+        channel: u32,
+        segment: u32,
+        seal: Seal,
+    },
+    Heads(Vec<(SessionId, u32, u32, u64, Head)>),
+    End {
+        session: SessionId,
+        closed: Sha256,
+    },
+    Recovered {
+        session: SessionId,
+        recovered: Sha256,
+    },
+    Envelope {
+        session: SessionId,
+        envelope: Sha256,
+    },
+    Erase {
+        session: SessionId,
+    },
+    Expire {
+        sessions: Vec<SessionId>,
+    },
+    ClockStep,
+    /// Nothing that concerns the verifier.
+    Other,
+}
+
+/// A segment that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seal {
+    pub(super) bytes: u64,
+    /// How many data records.
+    pub(super) records: u64,
+    pub(super) prev_head: Head,
+    pub(super) head: Head,
+}
+
+#[derive(Deserialize)]
+struct Common {
+    v: u64,
+    seq: u64,
+    ts: Timestamp,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct StartFields {
+    session: SessionId,
+    // Two names that the field has had.
+    #[serde(alias = "facts")]
+    opened: String,
+    envelope: String,
+    recipients: String,
+}
+
+#[derive(Deserialize)]
+struct SealFields {
+    session: SessionId,
+    channel: u32,
+    segment: u32,
+    bytes: u64,
+    records: u64,
+    prev_head: String,
+    head: String,
+}
+
+#[derive(Deserialize)]
+struct HeadsFields {
+    heads: Vec<HeadFields>,
+}
+
+#[derive(Deserialize)]
+struct HeadFields {
+    session: SessionId,
+    channel: u32,
+    segment: u32,
+    records: u64,
+    head: String,
+}
+
+#[derive(Deserialize)]
+struct EndFields {
+    session: SessionId,
+    closed: String,
+}
+
+#[derive(Deserialize)]
+struct RecoveredFields {
+    session: SessionId,
+    recovered: String,
+}
+
+#[derive(Deserialize)]
+struct EnvelopeFields {
+    session: SessionId,
+    envelope: String,
+}
+
+#[derive(Deserialize)]
+struct SessionField {
+    session: SessionId,
+}
+
+#[derive(Deserialize)]
+struct SessionsField {
+    sessions: Vec<SessionId>,
+}
+
+impl Leaf {
+    /// Reads an entry of the log.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn parse(entry: &[u8]) -> Result<Self, String> {
+        let Common { v, seq, ts, kind } = fields(entry)?;
+        if v != VERSION {
+            return Err(format!("version {v} is not known"));
+        }
+        let event = match kind.as_str() {
+            "session.start" => {
+                let StartFields { session, opened, envelope, recipients } = fields(entry)?;
+                let [opened, envelope] = [digest(&opened)?, digest(&envelope)?];
+                Event::Start { session: own(session)?, opened, envelope, recipients: bytes(&recipients)? }
+            }
+            "segment.seal" => {
+                let SealFields { session, channel, segment, bytes, records, prev_head, head } = fields(entry)?;
+                let [prev_head, head] = [Head(digest(&prev_head)?), Head(digest(&head)?)];
+                let seal = Seal { bytes, records, prev_head, head };
+                Event::Seal { session: own(session)?, channel, segment, seal }
+            }
+            "session.heads" => {
+                let heads = fields::<HeadsFields>(entry)?.heads.into_iter().map(|one| {
+                    let HeadFields { session, channel, segment, records, head } = one;
+                    Ok((own(session)?, channel, segment, records, Head(digest(&head)?)))
+                });
+                Event::Heads(heads.collect::<Result<_, String>>()?)
+            }
+            "session.end" => {
+                let EndFields { session, closed } = fields(entry)?;
+                Event::End { session: own(session)?, closed: digest(&closed)? }
+            }
+            "session.recovered" => {
+                let RecoveredFields { session, recovered } = fields(entry)?;
+                Event::Recovered { session: own(session)?, recovered: digest(&recovered)? }
+            }
+            "envelope.create" => {
+                let EnvelopeFields { session, envelope } = fields(entry)?;
+                Event::Envelope { session: own(session)?, envelope: digest(&envelope)? }
+            }
+            "erase" => Event::Erase { session: own(fields::<SessionField>(entry)?.session)? },
+            "gc" => {
+                let sessions = fields::<SessionsField>(entry)?.sessions.into_iter().map(own);
+                Event::Expire { sessions: sessions.collect::<Result<_, _>>()? }
+            }
+            "clock.step" => Event::ClockStep,
+            _ => Event::Other,
+        };
+        Ok(Self { seq, ts, event })
+    }
+}
+
+fn fields<T: DeserializeOwned>(entry: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(entry).map_err(|error| error.to_string())
+}
+
+/// An id that is one: several spellings of the same bits would be several sessions in one.
+fn own(session: SessionId) -> Result<SessionId, String> {
+    if session.to_bytes().is_some() { Ok(session) } else { Err(format!("`{session}` is no session's id")) }
+}
+
+fn digest(text: &str) -> Result<Sha256, String> {
+    bytes(text)
+}
+
+/// Bytes of lower-case hexadecimal.
+pub(super) fn bytes<const N: usize>(text: &str) -> Result<[u8; N], String> {
+    let bad = || format!("`{text}` is not {N} bytes in lower-case hexadecimal");
+    let mut out = [0; N];
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != N || !rest.is_empty() {
+        return Err(bad());
+    }
+    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
+        *byte = nibble(*high).zip(nibble(*low)).map(|(high, low)| high << 4 | low).ok_or_else(bad)?;
+    }
+    Ok(out)
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => digit.checked_sub(b'0'),
+        b'a'..=b'f' => digit.checked_sub(b'a').and_then(|value| value.checked_add(10)),
+        _ => None,
+    }
+}

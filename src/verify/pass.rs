@@ -1,0 +1,445 @@
+//! One pass over the leaves of a log: what they say of each session is gathered until its end, then judged, so that
+//! memory holds the sessions that were live at once, and a line for each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs::FileType;
+use std::path::Path;
+
+use super::files::{self, FileError};
+use super::history::History;
+use super::leaf::{Event, Leaf, Sha256};
+use super::report::{Findings, Report, SessionReport, Verdict};
+use super::segment::{CHUNK_BYTES, sha256};
+use super::session::{Ending, Facts, Listing, Outcome, SegmentFacts, Start, judge, judge_late, place_of};
+use super::{Settings, Step};
+use crate::model::{SessionId, Timestamp};
+use crate::seal::ENVELOPE_BYTES_MAX;
+use crate::store::StoreRoot;
+
+/// A session that is not on record yet can be so much older than the newest leaf, in milliseconds: it is being
+/// opened, or the bastion stopped while it was.
+const OPENING_MS: i64 = 60_000;
+
+/// The sessions in a store, and what else lies there.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    sessions: BTreeSet<SessionId>,
+    envelopes: BTreeSet<SessionId>,
+    pub(super) unexpected: Findings,
+}
+
+impl Found {
+    pub(super) fn read(store: &Path, root: &StoreRoot) -> Self {
+        let mut found = Self::default();
+        let mut folders = vec![(root.directory().to_owned(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            let listed = if depth == 0 { files::list_through(&folder) } else { files::list(&folder) };
+            for (name, kind) in found.names(store, &folder, listed) {
+                let path = folder.join(&name);
+                let session = SessionId::parse(&name).ok().filter(|_| depth == 3);
+                let here = session.filter(|session| root.session_directory(session).as_ref() == Some(&path));
+                match here {
+                    Some(session) if session.to_bytes().is_some() => drop(found.sessions.insert(session)),
+                    _ if depth < 3 && kind.is_dir() && name.parse::<u32>().is_ok() => folders.push((path, depth + 1)),
+                    _ => found.unexpected.add(place_of(store, &path), "it is no recording in its place"),
+                }
+            }
+        }
+        let listed = files::list_through(root.envelopes());
+        for (name, _) in found.names(store, root.envelopes(), listed) {
+            let session = name.strip_suffix(".age").and_then(|id| SessionId::parse(id).ok());
+            match session.filter(|session| session.to_bytes().is_some()) {
+                Some(session) => drop(found.envelopes.insert(session)),
+                None => found.unexpected.add(format!("env/{name}"), "it is no envelope of a recording"),
+            }
+        }
+        found
+    }
+
+    pub(super) fn sessions(&self) -> impl Iterator<Item = &SessionId> {
+        self.sessions.iter()
+    }
+
+    pub(super) fn envelopes(&self) -> impl Iterator<Item = &SessionId> {
+        self.envelopes.iter()
+    }
+
+    fn names(
+        &mut self,
+        store: &Path,
+        folder: &Path,
+        listed: Result<Vec<(OsString, FileType)>, FileError>,
+    ) -> Vec<(String, FileType)> {
+        match listed {
+            Ok(names) => names.into_iter().map(|(name, kind)| (name.to_string_lossy().into_owned(), kind)).collect(),
+            Err(error) => {
+                self.unexpected.add(place_of(store, folder), error.to_string());
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// A session on its way through the leaves.
+#[derive(Debug, Default)]
+struct State {
+    facts: Facts,
+    outcome: Option<Outcome>,
+    began: bool,
+    /// When its last ending came.
+    ended: Option<Timestamp>,
+    /// The hash that its envelope must have.
+    envelope: Option<Sha256>,
+    erased: Option<u64>,
+    expired: Option<u64>,
+    /// What the leaves say against each other.
+    contradictions: Findings,
+    /// What was said of it after it was judged.
+    late: BTreeMap<(u32, u32), SegmentFacts>,
+    /// Its last leaf's number.
+    last: u64,
+}
+
+/// One pass.
+pub(super) struct Pass<'a> {
+    store: &'a Path,
+    root: &'a StoreRoot,
+    settings: &'a Settings,
+    found: &'a Found,
+    only: Option<&'a BTreeSet<SessionId>>,
+    states: BTreeMap<SessionId, State>,
+    chunk: Vec<u8>,
+    judged: u64,
+    newest: Option<Timestamp>,
+    /// The last leaf with a time before that of the leaf before it.
+    back: Option<u64>,
+    /// Sessions that look wrong and may only have been in the middle of something.
+    pub(super) doubtful: BTreeSet<SessionId>,
+}
+
+impl<'a> Pass<'a> {
+    /// Over all sessions that the settings name, or `only` those.
+    pub(super) fn new(
+        store: &'a Path,
+        root: &'a StoreRoot,
+        settings: &'a Settings,
+        found: &'a Found,
+        only: Option<&'a BTreeSet<SessionId>>,
+    ) -> Self {
+        let states = BTreeMap::new();
+        let (chunk, doubtful) = (vec![0; CHUNK_BYTES], BTreeSet::new());
+        Self { store, root, settings, found, only, states, chunk, judged: 0, newest: None, back: None, doubtful }
+    }
+
+    pub(super) fn run(&mut self, history: &History, report: &mut Report, progress: &mut dyn FnMut(Step)) {
+        let signed = history.reader.entries(0..history.size, history.size);
+        let unsigned = (history.size..).zip(history.unsigned.iter().cloned()).map(Ok);
+        for entry in signed.chain(unsigned) {
+            let (index, entry) = match entry {
+                Ok(found) => found,
+                Err(error) => return report.log.findings.add("log", super::explain(&error)),
+            };
+            match Leaf::parse(&entry) {
+                Ok(leaf) => self.leaf(index, leaf, report, progress),
+                Err(why) => report.log.findings.add(format!("leaf {index}"), why),
+            }
+        }
+        self.warn_back(report);
+        report.log.newest = self.newest;
+        self.finish(history.size, report, progress);
+    }
+
+    fn warn_back(&mut self, report: &mut Report) {
+        if let Some(index) = self.back.take() {
+            let why = "its time is before that of the leaf before it, and no leaf says that the clock was set";
+            report.log.warnings.add(format!("leaf {index}"), why);
+        }
+    }
+
+    fn wanted(&self, session: &SessionId) -> bool {
+        self.settings.session.as_ref().is_none_or(|only| only == session)
+            && self.only.is_none_or(|only| only.contains(session))
+            && self.settings.since.is_none_or(|since| began_at(session).is_none_or(|at| at >= since))
+    }
+
+    fn leaf(&mut self, index: u64, leaf: Leaf, report: &mut Report, progress: &mut dyn FnMut(Step)) {
+        if leaf.seq != index {
+            report.log.findings.add(format!("leaf {index}"), format!("it says that it is leaf {}", leaf.seq));
+        }
+        if leaf.event == Event::ClockStep {
+            // Leaves may come between the step and the moment when it is noticed.
+            self.back = None;
+        } else if self.newest.is_some_and(|newest| leaf.ts < newest) {
+            self.warn_back(report);
+            self.back = Some(index);
+        }
+        self.newest = Some(leaf.ts);
+        match leaf.event {
+            Event::Start { session, opened, envelope, recipients } => {
+                if let Some(state) = self.state(&session, index) {
+                    if state.began {
+                        state.contradictions.add(format!("leaf {index}"), "the session begins a second time");
+                    }
+                    state.began = true;
+                    state.facts.start = Some(Start { opened, recipients });
+                    state.envelope = Some(envelope);
+                }
+            }
+            Event::Seal { session, channel, segment, seal } => {
+                if let Some(state) = self.state(&session, index) {
+                    let facts = state.segment(channel, segment);
+                    if facts.seal.is_some_and(|before| before != seal) {
+                        let why =
+                            format!("it ends segment {segment} of channel {channel} another way than a leaf before");
+                        state.contradictions.add(format!("leaf {index}"), why);
+                    } else {
+                        facts.seal = Some(seal);
+                    }
+                }
+            }
+            Event::Heads(heads) => {
+                for (session, channel, segment, records, head) in heads {
+                    if let Some(state) = self.state(&session, index) {
+                        state.segment(channel, segment).heads.push((records, head));
+                    }
+                }
+            }
+            Event::End { session, closed } => self.end(&session, index, Ending::Closed(index, closed), progress),
+            Event::Recovered { session, recovered } => {
+                self.end(&session, index, Ending::Recovered(index, recovered), progress);
+            }
+            Event::Envelope { session, envelope } => {
+                if let Some(state) = self.state(&session, index) {
+                    state.envelope = Some(envelope);
+                }
+            }
+            Event::Erase { session } => {
+                if let Some(state) = self.state(&session, index) {
+                    state.erased = Some(index);
+                }
+            }
+            Event::Expire { sessions } => {
+                for session in sessions {
+                    if let Some(state) = self.state(&session, index) {
+                        state.expired = Some(index);
+                    }
+                }
+            }
+            Event::ClockStep | Event::Other => {}
+        }
+    }
+
+    fn state(&mut self, session: &SessionId, index: u64) -> Option<&mut State> {
+        if !self.wanted(session) {
+            return None;
+        }
+        let state = self.states.entry(session.clone()).or_default();
+        state.last = index;
+        Some(state)
+    }
+
+    fn end(&mut self, session: &SessionId, index: u64, ending: Ending, progress: &mut dyn FnMut(Step)) {
+        let Some(directory) = self.root.session_directory(session) else { return };
+        let newest = self.newest;
+        let Some(state) = self.state(session, index) else { return };
+        if state.outcome.is_some() {
+            return state.contradictions.add(format!("leaf {index}"), "the session ends a second time");
+        }
+        state.facts.ending = Some(ending);
+        state.ended = newest;
+        // A bastion that stops between this leaf and the file writes another leaf and file when it is started.
+        let file = match ending {
+            Ending::Closed(..) => "closed.json",
+            Ending::Recovered(..) => "recovered.json",
+        };
+        if state.began && files::open(&directory.join(file)).is_ok() {
+            self.judge(session, progress);
+        }
+    }
+
+    fn judge(&mut self, session: &SessionId, progress: &mut dyn FnMut(Step)) {
+        let Some(directory) = self.root.session_directory(session) else { return };
+        let place = place_of(self.store, &directory);
+        if let Some(state) = self.states.get_mut(session) {
+            let facts = std::mem::take(&mut state.facts);
+            state.outcome = Some(judge(session, &directory, &place, facts, &mut self.chunk));
+            self.judged = self.judged.saturating_add(1);
+            let total = u64::try_from(self.found.sessions.len()).unwrap_or(u64::MAX).max(self.judged);
+            progress(Step::Sessions { done: self.judged, total });
+        }
+    }
+
+    /// Judges what is left, and what is on disk without a leaf.
+    fn finish(&mut self, signed: u64, report: &mut Report, progress: &mut dyn FnMut(Step)) {
+        let found = self.found;
+        let on_disk: Vec<&SessionId> = found.sessions.iter().filter(|session| self.wanted(session)).collect();
+        for session in on_disk {
+            self.states.entry(session.clone()).or_default();
+        }
+        for session in found.envelopes.iter().filter(|session| self.wanted(session)) {
+            if !self.states.contains_key(session) {
+                report.unexpected.add(format!("env/{session}.age"), "there is no such session");
+            }
+        }
+        for session in self.states.keys().cloned().collect::<Vec<_>>() {
+            if self.states.get(&session).is_some_and(|state| state.outcome.is_none() && state.began) {
+                self.judge(&session, progress);
+            }
+        }
+        for (session, state) in std::mem::take(&mut self.states) {
+            let moving = self.may_be_moving(&state);
+            let (verdict, findings, notes) = self.verdict(&session, state, signed, report.anchor.size);
+            if moving && matches!(verdict, Verdict::Missing | Verdict::Tampered) {
+                self.doubtful.insert(session.clone());
+            }
+            report.sessions.push(SessionReport { session, verdict, findings, notes });
+        }
+    }
+
+    /// What is said of a session, all in all.
+    fn verdict(
+        &mut self,
+        session: &SessionId,
+        state: State,
+        signed: u64,
+        anchored: u64,
+    ) -> (Verdict, Findings, Vec<String>) {
+        let last = state.last;
+        let (verdict, findings, mut notes) =
+            if state.began { self.begun(session, state) } else { self.never_began(session, &state) };
+        let verdict = match verdict {
+            Verdict::Missing | Verdict::Tampered => verdict,
+            Verdict::Ok | Verdict::OkUnanchored | Verdict::Expired | Verdict::Shredded | Verdict::Interrupted
+                if last >= signed && verdict != Verdict::Interrupted =>
+            {
+                notes.push(String::from("no checkpoint covers its last leaf yet"));
+                Verdict::Interrupted
+            }
+            Verdict::Ok if last >= anchored => Verdict::OkUnanchored,
+            Verdict::Ok | Verdict::OkUnanchored | Verdict::Expired | Verdict::Shredded | Verdict::Interrupted => {
+                verdict
+            }
+        };
+        (verdict, findings, notes)
+    }
+
+    fn begun(&mut self, session: &SessionId, state: State) -> (Verdict, Findings, Vec<String>) {
+        let directory = self.root.session_directory(session).unwrap_or_default();
+        let place = place_of(self.store, &directory);
+        let Outcome { mut findings, absent, unreadable, interrupted, mut notes } = state.outcome.unwrap_or_default();
+        let envelope = self.envelope(session, state.envelope);
+        if absent {
+            let gone = matches!(envelope, Envelope::Absent);
+            return match state.expired {
+                Some(leaf) => {
+                    if !gone {
+                        notes.push(format!("`env/{session}.age` is still there"));
+                    }
+                    notes.push(format!("removed when its time was over: leaf {leaf}"));
+                    (Verdict::Expired, findings, notes)
+                }
+                None => {
+                    findings.add(place, "it is missing");
+                    (Verdict::Missing, findings, notes)
+                }
+            };
+        }
+        if let Some(leaf) = state.expired {
+            notes.push(format!("leaf {leaf} says that it was removed, and it is there"));
+        }
+        findings.append(state.contradictions);
+        findings.append(judge_late(&directory, &place, &state.late, &mut self.chunk));
+        let mut missing = unreadable;
+        let mut verdict = if interrupted.is_empty() { Verdict::Ok } else { Verdict::Interrupted };
+        notes.extend(interrupted);
+        match (envelope, state.erased) {
+            (Envelope::Good, None) => {}
+            (Envelope::Good, Some(leaf)) => {
+                notes.push(format!("leaf {leaf} says that its key was destroyed, and `env/{session}.age` is there"));
+            }
+            (Envelope::Absent, Some(leaf)) => {
+                notes.push(format!("its key was destroyed: leaf {leaf}"));
+                verdict = Verdict::Shredded;
+            }
+            (Envelope::Absent, None) => missing.add(format!("env/{session}.age"), "it is missing"),
+            (Envelope::Changed(why), _) => findings.add(format!("env/{session}.age"), why),
+            (Envelope::Unreadable(why), _) => missing.add(format!("env/{session}.age"), why),
+        }
+        if !findings.is_empty() {
+            verdict = Verdict::Tampered;
+        } else if !missing.is_empty() {
+            verdict = Verdict::Missing;
+        }
+        findings.append(missing);
+        (verdict, findings, notes)
+    }
+
+    /// A session without a leaf that says that it began.
+    fn never_began(&mut self, session: &SessionId, state: &State) -> (Verdict, Findings, Vec<String>) {
+        let mut findings = Findings::default();
+        let directory = self.root.session_directory(session).unwrap_or_default();
+        let place = place_of(self.store, &directory);
+        let stub = match Listing::read(&directory) {
+            Ok(listing) => listing.never_began(),
+            Err(error) => {
+                findings.add(place.clone(), error.to_string());
+                false
+            }
+        };
+        let young = self.newest.is_none_or(|newest| {
+            began_at(session).is_some_and(|at| at.as_millis() >= newest.as_millis().saturating_sub(OPENING_MS))
+        });
+        let recovered = matches!(state.facts.ending, Some(Ending::Recovered(..)));
+        let closed = matches!(state.facts.ending, Some(Ending::Closed(..)));
+        let other_leaves = closed || !state.facts.segments.is_empty();
+        if stub && findings.is_empty() && !other_leaves && (young || recovered) {
+            let why = String::from("it never began: the bastion stopped while it was opened, or is opening it now");
+            return (Verdict::Interrupted, findings, vec![why]);
+        }
+        findings.add(place, "the log has no leaf that says that it began: it was added, or the leaf was taken away");
+        (Verdict::Tampered, findings, Vec::new())
+    }
+
+    fn envelope(&self, session: &SessionId, expected: Option<Sha256>) -> Envelope {
+        let most = u64::try_from(ENVELOPE_BYTES_MAX).unwrap_or(u64::MAX);
+        match files::read(&self.root.envelope(session), most) {
+            Ok(bytes) if Some(sha256(&bytes)) == expected => Envelope::Good,
+            Ok(_) => Envelope::Changed(String::from("it does not have the hash that the log has")),
+            Err(FileError::Absent) => Envelope::Absent,
+            Err(error) if error.is_unreadable() => Envelope::Unreadable(error.to_string()),
+            Err(error) => Envelope::Changed(error.to_string()),
+        }
+    }
+
+    /// Whether what looks wrong in it may be only half done: the bastion may be opening or ending it right now.
+    fn may_be_moving(&self, state: &State) -> bool {
+        let recent = |at: Timestamp| {
+            self.settings.now.is_some_and(|now| at.as_millis() >= now.as_millis().saturating_sub(OPENING_MS))
+        };
+        self.settings.now.is_some() && state.ended.is_none_or(recent)
+    }
+}
+
+impl State {
+    fn segment(&mut self, channel: u32, segment: u32) -> &mut SegmentFacts {
+        let segments = if self.outcome.is_some() { &mut self.late } else { &mut self.facts.segments };
+        segments.entry((channel, segment)).or_default()
+    }
+}
+
+/// What there is of an envelope.
+enum Envelope {
+    Good,
+    Absent,
+    Changed(String),
+    Unreadable(String),
+}
+
+/// When a session's id was made.
+fn began_at(session: &SessionId) -> Option<Timestamp> {
+    let bytes = session.to_bytes()?;
+    // The first 48 bits of a ULID are milliseconds since 1970.
+    let [a, b, c, d, e, f, ..] = bytes;
+    Some(Timestamp::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f])))
+}

@@ -1,0 +1,252 @@
+//! What a verification says.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::model::{SessionId, Timestamp};
+
+/// More findings about one session, or about the log, are counted and not kept: whoever wrote the files chooses how
+/// many there are.
+const FINDINGS_MAX: usize = 32;
+
+/// What is said of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "SCREAMING-KEBAB-CASE")]
+pub enum Verdict {
+    /// All of it is what was recorded, by a checkpoint that somebody else keeps.
+    Ok,
+    /// All of it is what the log says, and nobody but this bastion vouches for the log.
+    OkUnanchored,
+    /// Its time was over: a `gc` leaf says that it was removed.
+    Expired,
+    /// All of it is what was recorded, and nobody can read it any more: an `erase` leaf says so.
+    Shredded,
+    /// It did not end as a session ends, or has not ended. What is there is what was recorded, up to where it stops.
+    Interrupted,
+    /// The log says that it was there, and it is not, or cannot be read.
+    Missing,
+    /// It is not what was recorded.
+    Tampered,
+}
+
+impl Verdict {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::OkUnanchored => "OK-UNANCHORED",
+            Self::Expired => "EXPIRED",
+            Self::Shredded => "SHREDDED",
+            Self::Interrupted => "INTERRUPTED",
+            Self::Missing => "MISSING",
+            Self::Tampered => "TAMPERED",
+        }
+    }
+
+    fn exit_code(self) -> u8 {
+        match self {
+            Self::Ok | Self::OkUnanchored | Self::Expired | Self::Shredded => 0,
+            Self::Interrupted => 3,
+            Self::Missing => 4,
+            Self::Tampered => 5,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The file or directory, from the state directory on; or the leaf.
+    pub place: String,
+    /// From which byte on, where that can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.offset {
+            Some(offset) => write!(f, "{} at byte {offset}: {}", self.place, self.why),
+            None => write!(f, "{}: {}", self.place, self.why),
+        }
+    }
+}
+
+/// Findings, the first of them kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    kept: Vec<Finding>,
+    more: u64,
+}
+
+impl Findings {
+    pub(super) fn push(&mut self, finding: Finding) {
+        if self.kept.len() < FINDINGS_MAX {
+            self.kept.push(finding);
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    pub(super) fn add(&mut self, place: impl Into<String>, why: impl Into<String>) {
+        self.push(Finding { place: place.into(), offset: None, why: why.into() });
+    }
+
+    pub(super) fn append(&mut self, others: Self) {
+        let Self { kept, more } = others;
+        kept.into_iter().for_each(|finding| self.push(finding));
+        self.more = self.more.saturating_add(more);
+    }
+
+    /// Those that were kept.
+    pub fn iter(&self) -> impl Iterator<Item = &Finding> {
+        self.kept.iter()
+    }
+
+    /// How many more there were.
+    pub fn more(&self) -> u64 {
+        self.more
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+}
+
+impl Serialize for Findings {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let more = (self.more > 0).then(|| Finding {
+            place: String::from("and more"),
+            offset: None,
+            why: format!("{} further findings are not listed", self.more),
+        });
+        to.collect_seq(self.kept.iter().chain(more.as_ref()))
+    }
+}
+
+/// What is said of one session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionReport {
+    /// The session.
+    pub session: SessionId,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Findings::is_empty")]
+    pub findings: Findings,
+    /// What else is to be known, such as why it is interrupted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// Where the key came from that the log was checked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyOrigin {
+    /// From the verifier.
+    Pinned,
+    /// From what is verified: whoever could write there could also have put another key.
+    Store,
+}
+
+/// What is said of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogReport {
+    /// Its name; none if there is no key.
+    pub origin: Option<String>,
+    /// The key, in its text form.
+    pub key: Option<String>,
+    /// Where the key came from.
+    pub key_from: KeyOrigin,
+    /// How many leaves the newest checkpoint covers.
+    pub size: u64,
+    /// The root that it signs.
+    pub root: Option<String>,
+    /// When its last leaf was written.
+    pub newest: Option<Timestamp>,
+    /// How many leaves no checkpoint covers yet.
+    pub unsigned: u64,
+    /// What is wrong.
+    pub findings: Findings,
+    /// What is odd and proves nothing, such as a clock that went back.
+    pub warnings: Findings,
+}
+
+/// Who outside of this store vouches for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AnchorReport {
+    /// Checkpoints that were kept elsewhere and that the log goes on from: where from, and how many leaves they cover.
+    pub kept: Vec<(String, u64)>,
+    /// Witnesses that cosigned, with the time in seconds since 1970.
+    pub witnesses: Vec<(String, u64)>,
+    /// How many leaves witnesses cosigned, if enough of them did.
+    pub cosigned: u64,
+    /// How many leaves are vouched for in either way.
+    pub size: u64,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The log.
+    pub log: LogReport,
+    /// What vouches for the log.
+    pub anchor: AnchorReport,
+    /// How many witnesses were demanded.
+    pub required_witnesses: usize,
+    /// Each session, by id.
+    pub sessions: Vec<SessionReport>,
+    /// Files that nothing in the log or in a recording speaks of, and that were not looked at.
+    pub unexpected: Findings,
+    /// How many recordings were opened and read, and how many are sealed for others; none without an identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Opened>,
+}
+
+/// How far a verification with an identity came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Opened {
+    /// Recordings that were read in full.
+    pub read: u64,
+    /// Recordings that are sealed for other auditors.
+    pub sealed_for_others: u64,
+}
+
+impl Report {
+    /// How many sessions have that verdict.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.sessions.iter().filter(|session| session.verdict == verdict).count()
+    }
+
+    /// Whether as many witnesses as were demanded vouch for all that is good.
+    pub fn is_anchored_as_required(&self) -> bool {
+        self.required_witnesses == 0 || (self.anchor.cosigned > 0 && self.count(Verdict::OkUnanchored) == 0)
+    }
+
+    /// 0 if all is well; 5 if anything was altered, else 4 if anything is missing, else 6 if witnesses are demanded
+    /// and missing, else 3 if a session was interrupted.
+    pub fn exit_code(&self) -> u8 {
+        let worst = |code: u8| self.sessions.iter().any(|session| session.verdict.exit_code() == code);
+        if !self.log.findings.is_empty() || worst(5) {
+            5
+        } else if worst(4) {
+            4
+        } else if !self.is_anchored_as_required() {
+            6
+        } else if worst(3) {
+            3
+        } else {
+            0
+        }
+    }
+}

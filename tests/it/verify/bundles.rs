@@ -1,0 +1,199 @@
+//! An evidence bundle on a machine that has never seen the bastion.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use doorward::auditor::Identity;
+use doorward::cli::evidence::{check_bundle, write_bundle};
+use doorward::model::SessionId;
+use doorward::tlog::Checkpoint;
+use doorward::verify::{BundleReport, Settings, Verdict};
+use serde_json::{Value, json};
+
+use super::store::{Store, leaf, pinned, witness_key};
+
+fn by_key() -> Settings {
+    Settings { key: pinned(), ..Settings::default() }
+}
+
+struct Made {
+    store: Store,
+    session: SessionId,
+    bundle: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+fn made() -> Made {
+    let (store, session) = Store::with_session(&["one\r\n", "two\r\n"]);
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("evidence");
+    write_bundle(store.path(), vec![store.auditor.clone()], &session, &bundle).unwrap();
+    Made { store, session, bundle, _dir: dir }
+}
+
+fn check(bundle: &Path, identity: &Identity) -> BundleReport {
+    check_bundle(bundle, &by_key(), Some(vec![identity.clone()])).0
+}
+
+fn files(bundle: &Path) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![bundle.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_bundle_proves_itself_without_its_store() {
+    let Made { store, session, bundle, _dir } = made();
+    let auditor = store.auditor.clone();
+    drop(store);
+    let report = check(&bundle, &auditor);
+    assert_eq!(
+        (report.exit_code(), report.verdict, report.casts_compared),
+        (0, Verdict::OkUnanchored, true),
+        "{report:#?}"
+    );
+    assert_eq!(report.session, Some(session));
+    let cast = fs::read_to_string(bundle.join("channel-1.cast")).unwrap();
+    assert!(cast.contains("two"), "{cast}");
+    let coverage: Value = serde_json::from_slice(&fs::read(bundle.join("coverage.json")).unwrap()).unwrap();
+    let shell = &coverage["channels"][1];
+    assert_eq!((&shell["stdout"]["recorded"], &shell["stdout"]["in_full"]), (&json!(10), &json!(true)), "{coverage:#}");
+    assert_eq!(coverage["end"], "client-left");
+}
+
+#[test]
+fn a_bundle_whose_key_is_its_own_is_unpinned_however_good_it_is() {
+    let made = made();
+    let (report, _) = check_bundle(&made.bundle, &Settings::default(), Some(vec![made.store.auditor.clone()]));
+    assert!(report.findings.is_empty());
+    assert_eq!(report.exit_code(), 6);
+}
+
+#[test]
+fn every_byte_of_a_bundle_is_bound() {
+    let Made { store, bundle, _dir, .. } = made();
+    let mut flipped = 0;
+    for path in files(&bundle) {
+        let bytes = fs::read(&path).unwrap();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << (at % 8);
+            fs::write(&path, &changed).unwrap();
+            let report = check(&bundle, &store.auditor);
+            assert_eq!(report.exit_code(), 5, "byte {at} of {}: {report:#?}", path.display());
+            flipped += 1;
+        }
+        fs::write(&path, &bytes).unwrap();
+    }
+    assert!(flipped > 8000, "{flipped}");
+    assert_eq!(check(&bundle, &store.auditor).exit_code(), 0);
+}
+
+#[test]
+fn a_bundle_from_which_anything_was_taken_or_to_which_anything_was_added_is_found() {
+    let Made { store, bundle, _dir, .. } = made();
+    for path in files(&bundle) {
+        let bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let report = check(&bundle, &store.auditor);
+        assert_eq!(report.exit_code(), 5, "{} removed: {report:#?}", path.display());
+        fs::write(&path, &bytes).unwrap();
+        let other = path.with_file_name(format!("{}2", path.file_name().unwrap().to_string_lossy()));
+        fs::write(&other, &bytes).unwrap();
+        let report = check(&bundle, &store.auditor);
+        assert_eq!(report.exit_code(), 5, "{} added: {report:#?}", other.display());
+        fs::remove_file(&other).unwrap();
+    }
+}
+
+#[test]
+fn without_an_identity_all_but_the_casts_is_checked_and_that_is_said() {
+    let Made { bundle, _dir, .. } = made();
+    let (report, _) = check_bundle(&bundle, &by_key(), None);
+    assert_eq!((report.exit_code(), report.casts_compared), (0, false));
+    assert!(format!("{:?}", report.notes).contains("--identity"));
+    let wrong = check(&bundle, &Identity::generate());
+    assert_eq!((wrong.exit_code(), wrong.casts_compared), (5, false), "who cannot open it cannot vouch for the casts");
+}
+
+#[test]
+fn another_logs_bundle_does_not_pass_with_this_logs_key() {
+    let Made { bundle, store, _dir, .. } = made();
+    let other = doorward::tlog::SigningKey::from_seed(
+        doorward::tlog::KeyName::parse("example.org/bastion").unwrap(),
+        doorward::tlog::Algorithm::Note,
+        doorward::secret::Secret::new([9; 32]),
+    )
+    .unwrap();
+    let settings = Settings { key: Some(other.public().clone()), ..Settings::default() };
+    let (report, _) = check_bundle(&bundle, &settings, Some(vec![store.auditor.clone()]));
+    assert_eq!(report.exit_code(), 5);
+}
+
+#[test]
+fn cosignatures_travel_with_a_bundle() {
+    let (store, session) = Store::with_session(&["one\r\n"]);
+    let witness = witness_key("w1.example", 1);
+    let text = store.note().unchecked_text().to_owned();
+    let size = Checkpoint::parse(&text).unwrap().size;
+    store.log().add_signatures(size, vec![witness.cosign(&text, 1_800_000_000).unwrap()]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("evidence");
+    write_bundle(store.path(), vec![store.auditor.clone()], &session, &bundle).unwrap();
+    let settings = Settings { witnesses: vec![witness.public().clone()], require_witnesses: 1, ..by_key() };
+    let (report, _) = check_bundle(&bundle, &settings, Some(vec![store.auditor.clone()]));
+    assert_eq!((report.exit_code(), report.verdict, report.witnesses.len()), (0, Verdict::Ok, 1), "{report:#?}");
+    let two = Settings { require_witnesses: 2, witnesses: settings.witnesses, ..by_key() };
+    assert_eq!(check_bundle(&bundle, &two, Some(vec![store.auditor.clone()])).0.exit_code(), 6);
+}
+
+#[test]
+fn there_is_no_evidence_of_what_does_not_verify_or_is_not_over() {
+    let (store, session) = Store::with_session(&["one\r\n"]);
+    let dir = tempfile::tempdir().unwrap();
+    let export = |session: &SessionId, name: &str| {
+        write_bundle(store.path(), vec![store.auditor.clone()], session, &dir.path().join(name))
+    };
+    let bastion = store.bastion();
+    let live = bastion.open(&["live\r\n"]);
+    bastion.log.publish().unwrap();
+    assert!(export(&live.id, "live").is_err());
+    bastion.close(live);
+    bastion.stop();
+    export(&session, "good").unwrap();
+    assert!(export(&session, "good").is_err(), "nothing is overwritten");
+    let path = store.segment(&session, 1, 0);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(export(&session, "cut").is_err());
+    fs::write(&path, &bytes).unwrap();
+    fs::remove_file(store.root().envelope(&session)).unwrap();
+    store.append("erase", json!({ "session": session }));
+    assert!(export(&session, "shredded").is_err());
+    assert!(!dir.path().join("cut").exists() && !dir.path().join("shredded").exists());
+}
+
+#[test]
+fn an_interrupted_session_has_evidence_too() {
+    let store = Store::new();
+    let bastion = store.bastion();
+    let live = bastion.open(&["one\r\n"]);
+    let session = live.id.clone();
+    bastion.log.append(leaf("node.stop", json!({}))).unwrap();
+    bastion.log.publish().unwrap();
+    let crashed = store.copy();
+    bastion.close(live);
+    crashed.recover();
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("evidence");
+    write_bundle(crashed.path(), vec![crashed.auditor.clone()], &session, &bundle).unwrap();
+    let report = check(&bundle, &crashed.auditor);
+    assert_eq!((report.exit_code(), report.verdict), (3, Verdict::Interrupted), "{report:#?}");
+    let coverage: Value = serde_json::from_slice(&fs::read(bundle.join("coverage.json")).unwrap()).unwrap();
+    assert_eq!(coverage["end"], "interrupted");
+}

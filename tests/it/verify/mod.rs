@@ -1,0 +1,7 @@
+//! `doorward verify` against every attacker that it claims to find.
+
+mod attacks;
+mod bundles;
+mod bytes;
+mod rules;
+mod store;

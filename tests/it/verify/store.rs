@@ -1,0 +1,335 @@
+//! A state directory made by the real recorder and log, in this process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use doorward::auditor::Identity;
+use doorward::cast::Entry;
+use doorward::clock::Clock;
+use doorward::grant::Permit;
+use doorward::log::{Leaf, Log, LogSettings};
+use doorward::model::{
+    AccountName, ChannelClass, ChannelNumber, Exit, Output, SessionId, TargetName, Terminal, TerminalSize, UserName,
+};
+use doorward::policy::{PolicyFile, PolicySet, Question};
+use doorward::recorder::{
+    ChannelFacts, Journal, LiveHead, LogFailure, Recorder, RecorderSettings, Recording, SessionFacts, Track,
+};
+use doorward::seal::{Recipients, Sealed};
+use doorward::secret::Secret;
+use doorward::store::{LocalDisk, StoreRoot, recover};
+use doorward::tlog::{Algorithm, KeyName, Note, SigningKey, VerifyingKey};
+use doorward::verify::{Report, SessionReport, Settings, Verdict, run};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A state directory, and who may read what is in it.
+pub struct Store {
+    dir: TempDir,
+    pub auditor: Identity,
+}
+
+/// A session that is being recorded.
+pub struct Live {
+    pub id: SessionId,
+    recording: Recording,
+    tracks: Vec<Track>,
+}
+
+/// What writes into a store.
+pub struct Bastion {
+    pub log: Arc<Log>,
+    recorder: Recorder,
+    runtime: tokio::runtime::Runtime,
+}
+
+#[derive(Debug)]
+struct LogJournal(Arc<Log>);
+
+impl LogJournal {
+    fn append(&self, kind: &str, fields: Value) -> Result<(), LogFailure> {
+        self.0.append(leaf(kind, fields)).map(|_| ()).map_err(|error| -> LogFailure { Arc::new(error) })
+    }
+}
+
+impl Journal for LogJournal {
+    fn segment_sealed(&self, session: &SessionId, channel: ChannelNumber, sealed: &Sealed) -> Result<(), LogFailure> {
+        self.append("segment.seal", seal_fields(session, channel.0, sealed))
+    }
+
+    fn heads(&self, _: &[LiveHead]) -> Result<(), LogFailure> {
+        // The tests say when.
+        Ok(())
+    }
+
+    fn session_ended(&self, session: &SessionId, end: &str, closed: &str) -> Result<(), LogFailure> {
+        self.append("session.end", json!({ "session": session, "closed": closed, "body": end }))
+    }
+}
+
+pub fn seal_fields(session: &SessionId, channel: u32, sealed: &Sealed) -> Value {
+    json!({
+        "session": session, "channel": channel, "segment": sealed.segment, "bytes": sealed.bytes,
+        "records": sealed.records, "prev_head": sealed.prev_head.to_string(), "head": sealed.head.to_string(),
+    })
+}
+
+pub fn leaf(kind: &str, fields: Value) -> Leaf {
+    let Value::Object(fields) = fields else { panic!("{fields}") };
+    Leaf::new(kind, fields).unwrap()
+}
+
+pub fn log_key() -> SigningKey {
+    SigningKey::from_seed(KeyName::parse("example.org/bastion").unwrap(), Algorithm::Note, Secret::new([7; 32]))
+        .unwrap()
+}
+
+pub fn witness_key(name: &str, seed: u8) -> SigningKey {
+    SigningKey::from_seed(KeyName::parse(name).unwrap(), Algorithm::Cosignature, Secret::new([seed; 32])).unwrap()
+}
+
+impl Store {
+    pub fn new() -> Self {
+        let store = Self { dir: tempfile::tempdir().unwrap(), auditor: Identity::generate() };
+        std::fs::create_dir(store.path().join("log")).unwrap();
+        std::fs::write(store.path().join("log/key.pub"), format!("{}\n", log_key().public())).unwrap();
+        store
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn root(&self) -> StoreRoot {
+        StoreRoot::at(self.path())
+    }
+
+    pub fn log(&self) -> Log {
+        self.log_at(Clock::system())
+    }
+
+    pub fn log_at(&self, clock: Clock) -> Log {
+        let (directory, node) = (self.path().join("log"), String::from("bastion"));
+        Log::open(LogSettings { directory, node, key: log_key(), clock, floor: None }).unwrap().log
+    }
+
+    pub fn bastion(&self) -> Bastion {
+        let log = Arc::new(self.log());
+        let settings = RecorderSettings { free_min: 0, threads: 2, ..RecorderSettings::default() };
+        let auditors = Recipients::of([self.auditor.recipient()]).unwrap();
+        let journal = Arc::new(LogJournal(Arc::clone(&log)));
+        let recorder = Recorder::start(self.root(), settings, auditors, journal, Clock::system()).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Bastion { log, recorder, runtime }
+    }
+
+    /// A store with one closed session of these lines, published.
+    pub fn with_session(lines: &[&str]) -> (Self, SessionId) {
+        let store = Self::new();
+        let bastion = store.bastion();
+        let id = bastion.session(lines);
+        bastion.stop();
+        (store, id)
+    }
+
+    pub fn session(&self, id: &SessionId) -> PathBuf {
+        self.root().session_directory(id).unwrap()
+    }
+
+    pub fn segment(&self, id: &SessionId, channel: u32, segment: u32) -> PathBuf {
+        self.session(id).join(format!("{channel}/{segment:06}.seg"))
+    }
+
+    /// The same files elsewhere: a backup, a snapshot, what a crash leaves.
+    pub fn copy(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        copy_tree(self.path(), dir.path());
+        Self { dir, auditor: self.auditor.clone() }
+    }
+
+    pub fn append(&self, kind: &str, fields: Value) {
+        let log = self.log();
+        log.append(leaf(kind, fields)).unwrap();
+        log.publish().unwrap();
+    }
+
+    /// What the next start does with what a crash left open.
+    pub fn recover(&self) {
+        let log = self.log();
+        let disk: Arc<dyn doorward::store::Disk> = Arc::new(LocalDisk);
+        let report = recover(&self.root(), &disk, Clock::system().now(), |recovery| {
+            let fields = json!({ "session": recovery.session, "recovered": recovery.recovered });
+            log.append(leaf("session.recovered", fields)).is_ok()
+        });
+        assert!(report.failed.is_empty(), "{report:?}");
+        log.publish().unwrap();
+    }
+
+    pub fn note(&self) -> Note {
+        Note::parse(&std::fs::read(self.path().join("log/checkpoint")).unwrap()).unwrap()
+    }
+
+    pub fn verify(&self) -> Report {
+        self.verify_with(&Settings::default())
+    }
+
+    pub fn verify_with(&self, settings: &Settings) -> Report {
+        run(self.path(), settings, &mut |_| {})
+    }
+
+    /// The one session's report.
+    pub fn verdict(&self, id: &SessionId) -> SessionReport {
+        let report = self.verify();
+        let found = report.sessions.iter().find(|session| session.session == *id);
+        found.cloned().unwrap_or_else(|| panic!("{report:#?}"))
+    }
+
+    pub fn assert_verdict(&self, id: &SessionId, verdict: Verdict, said: &str) {
+        let report = self.verify();
+        let found = self.verdict(id);
+        assert_eq!(found.verdict, verdict, "{report:#?}");
+        assert!(format!("{found:?}").contains(said), "{found:#?} does not say `{said}`");
+        assert_eq!(report.log.findings.iter().next(), None);
+        let code = match verdict {
+            Verdict::Tampered => 5,
+            Verdict::Missing => 4,
+            Verdict::Interrupted => 3,
+            _ => 0,
+        };
+        assert_eq!(report.exit_code(), code, "{report:#?}");
+    }
+
+    /// Every file of the store, by path.
+    pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![self.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.insert(path.clone(), std::fs::read(&path).unwrap());
+                }
+            }
+        }
+        found
+    }
+}
+
+pub fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_tree(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+impl Bastion {
+    /// A session with one shell that shows these lines, ended as a session ends.
+    pub fn session(&self, lines: &[&str]) -> SessionId {
+        let mut live = self.open(lines);
+        let id = live.id.clone();
+        self.channel(&mut live, lines, Some(3));
+        self.close(live);
+        self.log.publish().unwrap();
+        id
+    }
+
+    /// A session of which the log has the start.
+    pub fn open(&self, lines: &[&str]) -> Live {
+        let id = self.recorder.new_session_id(Clock::system().now());
+        let mut live = self.open_quietly(&id);
+        let proof = live.recording.proof().clone();
+        let fields = json!({
+            "session": id, "policy": "00", "opened": proof.opened, "envelope": proof.envelope,
+            "recipients": proof.recipients, "body": "sealed",
+        });
+        self.log.append(leaf("session.start", fields)).unwrap();
+        self.channel(&mut live, lines, None);
+        live
+    }
+
+    /// A session of which the log has nothing.
+    pub fn open_quietly(&self, id: &SessionId) -> Live {
+        let facts = SessionFacts {
+            id: id.clone(),
+            key_fingerprint: String::from("SHA256:abc"),
+            target_address: String::from("192.0.2.1:22"),
+            source: String::from("192.0.2.2:5000"),
+            started: Clock::system().now(),
+        };
+        let recording = self.runtime.block_on(self.recorder.open(&permit(), facts)).unwrap();
+        Live { id: id.clone(), recording, tracks: Vec::new() }
+    }
+
+    pub fn new_id(&self) -> SessionId {
+        self.recorder.new_session_id(Clock::system().now())
+    }
+
+    /// Opens the next channel and shows lines in it.
+    pub fn channel(&self, live: &mut Live, lines: &[&str], exit: Option<u32>) {
+        let number = u32::try_from(live.tracks.len()).unwrap() + 1;
+        let size = TerminalSize { cols: 100, rows: 30, pixel_width: 0, pixel_height: 0 };
+        let facts = ChannelFacts {
+            number: ChannelNumber(number),
+            class: ChannelClass::Shell,
+            terminal: Some(Terminal { term: String::from("xterm"), size, modes: Vec::new() }),
+            command: None,
+        };
+        let track = self.runtime.block_on(live.recording.channel(&permit(), facts)).unwrap();
+        live.tracks.push(track);
+        self.show(live, number, lines);
+        if let Some(exit) = exit {
+            let track = &live.tracks[live.tracks.len() - 1];
+            self.runtime.block_on(async {
+                track.append(Entry::Exit(Exit::Status(exit))).await.unwrap().durable().await.unwrap();
+                track.finish().await.unwrap();
+            });
+        }
+    }
+
+    pub fn show(&self, live: &Live, channel: u32, lines: &[&str]) {
+        let track = &live.tracks[channel as usize - 1];
+        self.runtime.block_on(async {
+            for line in lines {
+                let bytes = Bytes::copy_from_slice(line.as_bytes());
+                track.append(Entry::Output { output: Output::Stdout, bytes }).await.unwrap().durable().await.unwrap();
+            }
+        });
+    }
+
+    pub fn close(&self, live: Live) {
+        self.runtime.block_on(live.recording.finish("client-left")).unwrap();
+    }
+
+    pub fn stop(self) {
+        self.log.publish().unwrap();
+    }
+}
+
+fn permit() -> Permit {
+    let text = "schema = 1\n[[rule]]\nid = 'r'\nwho = { users = ['alice'] }\nwhere = { targets = ['db1'] }\n\
+                accounts = ['root']\nchannels = ['shell']\ngrant = { required = false }\n";
+    let set = PolicySet::parse(&[PolicyFile { path: String::from("x.toml"), text: text.to_owned() }]).unwrap();
+    let question = Question {
+        user: &UserName::parse("alice").unwrap(),
+        groups: &BTreeSet::new(),
+        target: &TargetName::parse("db1").unwrap(),
+        labels: &BTreeMap::new(),
+        account: &AccountName::parse("root").unwrap(),
+        channel: Some(ChannelClass::Shell),
+    };
+    doorward::grant::permit(&set, &question, &[], Clock::system().now()).unwrap()
+}
+
+pub fn pinned() -> Option<VerifyingKey> {
+    Some(log_key().public().clone())
+}
