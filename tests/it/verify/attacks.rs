@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use doorward::clock::Clock;
-use doorward::model::Timestamp;
-use doorward::seal::scan;
+use doorward::model::{SessionId, Timestamp};
+use doorward::seal::{Item, Kind, Scanner, scan};
 use doorward::tlog::{Checkpoint, Note};
 use doorward::verify::{Kept, Settings, Verdict};
 use serde_json::json;
@@ -57,9 +57,9 @@ fn records_in_another_order_are_found() {
     let path = store.segment(&id, 1, 0);
     let bytes = fs::read(&path).unwrap();
     let mut offsets = Vec::new();
-    let (mut scanner, mut input) = (doorward::seal::Scanner::new(), bytes.as_slice());
+    let (mut scanner, mut input) = (Scanner::new(), bytes.as_slice());
     while let Ok(Some(item)) = scanner.read(&mut input) {
-        if let doorward::seal::Item::Record(record) = item {
+        if let Item::Record(record) = item {
             offsets.push((record.offset() as usize, record.bytes().len()));
         }
     }
@@ -162,15 +162,24 @@ fn a_session_that_was_added_is_found() {
 // "deletes session and its leaves, re-signs (root, key stolen, after the fact)"
 #[test]
 fn a_rewritten_history_is_found_by_who_kept_a_checkpoint_and_by_nobody_else() {
-    let (store, _) = Store::with_session(&["one\r\n"]);
-    let note = store.note();
-    // All is made anew with the stolen key, and another session is in it.
-    let (forged, id) = Store::with_session(&["all is well\r\n"]);
-    let bastion = forged.bastion();
-    bastion.session(&["more\r\n"]);
+    let store = Store::new();
+    let bastion = store.bastion();
+    let [gone, id] = [bastion.session(&["rm -rf /\r\n"]), bastion.session(&["all is well\r\n"])];
     bastion.stop();
-    forged.assert_verdict(&id, Verdict::OkUnanchored, "");
-    let report = forged.verify_with(&kept(note));
+    let note = store.note();
+    // The session and its leaves are taken away, the others numbered and signed anew with the stolen key.
+    fs::remove_dir_all(store.session(&gone)).unwrap();
+    fs::remove_file(store.root().envelope(&gone)).unwrap();
+    let others = store.entries().into_iter().filter(|entry| !String::from_utf8_lossy(entry).contains(gone.as_str()));
+    store.forge_log(&numbered(others));
+    store.assert_verdict(&id, Verdict::OkUnanchored, "");
+    assert_eq!(store.verify().sessions.len(), 1);
+    let bastion = store.bastion();
+    for _ in 0..2 {
+        bastion.session(&["more\r\n"]);
+    }
+    bastion.stop();
+    let report = store.verify_with(&kept(note));
     assert_eq!(report.exit_code(), 5, "{report:#?}");
     assert!(format!("{:?}", report.log.findings).contains("rewritten"), "{report:#?}");
 }
@@ -251,35 +260,55 @@ fn records_that_were_sealed_anew_do_not_meet_the_heads_that_are_on_record() {
 #[test]
 fn heads_that_come_after_the_end_are_met_too() {
     let (store, id) = Store::with_session(&["one\r\n"]);
-    let head = scan(&fs::read(store.segment(&id, 1, 0)).unwrap());
-    let heads = |head: &str| json!({ "heads": [{ "session": id, "channel": 1, "segment": 0, "records": head_records(&store, &id), "head": head }] });
-    let _ = head;
-    let good = good_head(&store, &id);
+    let (records, good) = last_head(&store, &id);
+    let heads = |head: &str| json!({ "heads": [{ "session": id, "channel": 1, "segment": 0, "records": records, "head": head }] });
     store.append("session.heads", heads(&good));
     store.assert_verdict(&id, Verdict::OkUnanchored, "");
     store.append("session.heads", heads(&"9".repeat(64)));
     store.assert_verdict(&id, Verdict::Tampered, "not those that the log saw");
 }
 
-fn data_heads(store: &Store, id: &doorward::model::SessionId) -> Vec<(u64, String)> {
+/// Leaves with the numbers of their places.
+pub fn numbered(entries: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<u8>> {
+    (0..).zip(entries).map(|(seq, entry)| with_seq(&entry, seq)).collect()
+}
+
+fn with_seq(entry: &[u8], seq: u64) -> Vec<u8> {
+    let mut leaf: serde_json::Value = serde_json::from_slice(entry).unwrap();
+    leaf["seq"] = seq.into();
+    leaf.to_string().into_bytes()
+}
+
+#[test]
+fn leaves_in_other_places_than_they_say_are_found_whoever_signed_them() {
+    let (store, _) = Store::with_session(&["one\r\n"]);
+    let mut entries = store.entries();
+    let last = entries.len() - 1;
+    entries[last] = with_seq(&entries[last], 99);
+    store.forge_log(&entries);
+    let report = store.verify();
+    assert_eq!(report.exit_code(), 5, "{report:#?}");
+    entries[last] = with_seq(&entries[last], last as u64);
+    store.forge_log(&entries);
+    assert_eq!(store.verify().exit_code(), 0);
+    // A leaf of a version that is not known may say anything.
+    entries[last] = String::from_utf8(entries[last].clone()).unwrap().replace("\"v\":1", "\"v\":2").into_bytes();
+    store.forge_log(&entries);
+    assert_eq!(store.verify().exit_code(), 5);
+}
+
+/// After how many records, and the head then.
+fn last_head(store: &Store, id: &SessionId) -> (u64, String) {
     let bytes = fs::read(store.segment(id, 1, 0)).unwrap();
-    let (mut scanner, mut input, mut heads) = (doorward::seal::Scanner::new(), bytes.as_slice(), Vec::new());
+    let (mut scanner, mut input, mut last) = (Scanner::new(), bytes.as_slice(), None);
     while let Ok(Some(item)) = scanner.read(&mut input) {
-        if let doorward::seal::Item::Record(record) = item
-            && record.kind() == doorward::seal::Kind::Data
+        if let Item::Record(record) = item
+            && record.kind() == Kind::Data
         {
-            heads.push((record.index(), record.head().to_string()));
+            last = Some((record.index(), record.head().to_string()));
         }
     }
-    heads
-}
-
-fn head_records(store: &Store, id: &doorward::model::SessionId) -> u64 {
-    data_heads(store, id).last().unwrap().0
-}
-
-fn good_head(store: &Store, id: &doorward::model::SessionId) -> String {
-    data_heads(store, id).last().unwrap().1.clone()
+    last.unwrap()
 }
 
 // "host clock set back"

@@ -3,5 +3,6 @@
 mod attacks;
 mod bundles;
 mod bytes;
+mod cli;
 mod rules;
 mod store;

@@ -1,4 +1,5 @@
 //! A state directory made by the real recorder and log, in this process.
+#![allow(dead_code, reason = "a benchmark uses a part of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use doorward::auditor::Identity;
 use doorward::cast::Entry;
 use doorward::clock::Clock;
 use doorward::grant::Permit;
-use doorward::log::{Leaf, Log, LogSettings};
+use doorward::log::{Leaf, Log, LogSettings, Reader};
 use doorward::model::{
     AccountName, ChannelClass, ChannelNumber, Exit, Output, SessionId, TargetName, Terminal, TerminalSize, UserName,
 };
@@ -20,7 +21,9 @@ use doorward::recorder::{
 use doorward::seal::{Recipients, Sealed};
 use doorward::secret::Secret;
 use doorward::store::{LocalDisk, StoreRoot, recover};
-use doorward::tlog::{Algorithm, KeyName, Note, SigningKey, VerifyingKey};
+use doorward::tlog::{
+    Algorithm, Bundle, Checkpoint, Edge, KeyName, Note, SigningKey, VerifyingKey, encode_tile, leaf_hash,
+};
 use doorward::verify::{Report, SessionReport, Settings, Verdict, run};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -201,6 +204,46 @@ impl Store {
         assert_eq!(report.exit_code(), code, "{report:#?}");
     }
 
+    /// The entries of the log.
+    pub fn entries(&self) -> Vec<Vec<u8>> {
+        let (_, checkpoint) = Reader::open(&self.path().join("log")).checkpoint(log_key().public()).unwrap().unwrap();
+        let reader = Reader::open(&self.path().join("log"));
+        reader.entries(0..checkpoint.size, checkpoint.size).map(|entry| entry.unwrap().1).collect()
+    }
+
+    /// What who holds the log's key can do: puts another history of under 256 leaves in the place of the log.
+    pub fn forge_log(&self, entries: &[Vec<u8>]) {
+        let log = self.path().join("log");
+        for old in ["tile", "checkpoints"] {
+            std::fs::remove_dir_all(log.join(old)).unwrap();
+        }
+        let (mut edge, mut bundle, mut journal) = (Edge::new(), Vec::new(), b"DWWL\x01\0\0\0".to_vec());
+        journal.extend_from_slice(&0_u64.to_le_bytes());
+        journal.extend_from_slice(&(entries.len() as u64).to_le_bytes());
+        journal.extend_from_slice(&crc32c::crc32c(&journal).to_le_bytes());
+        for entry in entries {
+            edge.append(leaf_hash(entry), |_, _| {});
+            Bundle::encode_entry(entry, &mut bundle).unwrap();
+            let record = [&(entry.len() as u32).to_le_bytes()[..], entry].concat();
+            journal.extend_from_slice(&record);
+            journal.extend_from_slice(&crc32c::crc32c(&record).to_le_bytes());
+        }
+        let write = |path: String, bytes: &[u8]| {
+            let path = log.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        };
+        for (tile, hashes) in edge.partial_tiles() {
+            write(tile.path(), &encode_tile(hashes));
+            write(tile.bundle_path(), &bundle);
+        }
+        let checkpoint = Checkpoint { origin: log_key().public().name().clone(), size: edge.size(), root: edge.root() };
+        let note = checkpoint.sign(&log_key()).unwrap().to_string();
+        write(format!("checkpoints/{}", edge.size()), note.as_bytes());
+        write(String::from("checkpoint"), note.as_bytes());
+        write(String::from("leaves.wal"), &journal);
+    }
+
     /// Every file of the store, by path.
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut found = BTreeMap::new();
@@ -247,14 +290,24 @@ impl Bastion {
     pub fn open(&self, lines: &[&str]) -> Live {
         let id = self.recorder.new_session_id(Clock::system().now());
         let mut live = self.open_quietly(&id);
-        let proof = live.recording.proof().clone();
-        let fields = json!({
-            "session": id, "policy": "00", "opened": proof.opened, "envelope": proof.envelope,
-            "recipients": proof.recipients, "body": "sealed",
-        });
-        self.log.append(leaf("session.start", fields)).unwrap();
+        self.log_start(&live, &Self::recipients(&live));
         self.channel(&mut live, lines, None);
         live
+    }
+
+    /// Puts a start on record that says this of the recipients.
+    pub fn log_start(&self, live: &Live, recipients: &str) {
+        let proof = live.recording.proof();
+        let fields = json!({
+            "session": live.id, "policy": "00", "facts": proof.opened, "envelope": proof.envelope,
+            "recipients": recipients, "body": "sealed",
+        });
+        self.log.append(leaf("session.start", fields)).unwrap();
+    }
+
+    /// What the log must say of a session's recipients.
+    pub fn recipients(live: &Live) -> String {
+        live.recording.proof().recipients.clone()
     }
 
     /// A session of which the log has nothing.
@@ -332,4 +385,14 @@ fn permit() -> Permit {
 
 pub fn pinned() -> Option<VerifyingKey> {
     Some(log_key().public().clone())
+}
+
+/// Text that hardly compresses: 90 KB.
+pub fn noise(seed: u64) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let letters = (0..30_000).map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from_u32(0x4e00 + (state >> 40) as u32 % 20_000).unwrap()
+    });
+    letters.collect()
 }
