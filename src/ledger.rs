@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::db::{Db, DbError, Rev, Table};
 use crate::grant::{Denial, Grant, GrantState, Permit, Revoked, permit};
-use crate::model::{AccountName, ChannelClass, Destination, GrantId, GroupName, TargetName, Timestamp, UserName};
+use crate::model::{
+    AccountName, ChannelClass, Destination, GrantId, GroupName, SessionId, TargetName, Timestamp, UserName,
+};
 use crate::policy::{Decision, PolicySet, Question, decide};
 
 /// Keys of one user, and host keys of one target: more are a mistake, and make a value too large for the store.
@@ -262,6 +264,18 @@ struct Tables {
     users: Table<User>,
     targets: Table<Target>,
     grants: Table<Grant>,
+    holds: Table<Hold>,
+}
+
+/// Why a recording must be kept, whatever its age.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Who said so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub since: Timestamp,
 }
 
 #[derive(Default)]
@@ -272,6 +286,7 @@ struct State {
     targets: BTreeMap<TargetName, (Rev, Target)>,
     grants: BTreeMap<GrantId, (Rev, Grant)>,
     by_place: BTreeMap<(UserName, Destination), BTreeSet<GrantId>>,
+    holds: BTreeMap<SessionId, (Rev, Hold)>,
     policy: Option<Arc<PolicySet>>,
 }
 
@@ -281,7 +296,12 @@ impl Ledger {
     /// # Errors
     /// If the database cannot be read, or two users have one key.
     pub fn open(db: &Db, policy: PolicySet) -> Result<Self, LedgerError> {
-        let tables = Tables { users: db.table("users"), targets: db.table("targets"), grants: db.table("grants") };
+        let tables = Tables {
+            users: db.table("users"),
+            targets: db.table("targets"),
+            grants: db.table("grants"),
+            holds: db.table("holds"),
+        };
         let mut state = State { policy: Some(Arc::new(policy)), ..State::default() };
         for (_, rev, user) in tables.users.list("")? {
             state.check_keys(&user)?;
@@ -292,6 +312,12 @@ impl Ledger {
         }
         for (_, rev, grant) in tables.grants.list("")? {
             state.set_grant(rev, grant);
+        }
+        for (name, rev, hold) in tables.holds.list("")? {
+            // The key was an id when it was stored.
+            if let Ok(session) = SessionId::parse(&name) {
+                state.holds.insert(session, (rev, hold));
+            }
         }
         Ok(Self { tables: Mutex::new(tables), state: RwLock::new(state) })
     }
@@ -545,6 +571,40 @@ impl Ledger {
         let rev = tables.grants.put(id.as_str(), Some(rev), &grant)?;
         self.change(|state| state.set_grant(rev, grant.clone()));
         Ok(grant)
+    }
+
+    // Holds.
+
+    /// The hold on a recording, if there is one.
+    pub fn held(&self, session: &SessionId) -> Option<Hold> {
+        self.state().holds.get(session).map(|(_, hold)| hold.clone())
+    }
+
+    /// Holds a recording; an earlier hold on it stays as it is.
+    ///
+    /// # Errors
+    /// `TooMuch`, or the database fails.
+    pub fn hold(&self, session: &SessionId, hold: Hold) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        at_most("bytes of a reason", hold.reason.len(), TEXT_BYTES_MAX)?;
+        if self.held(session).is_none() {
+            let rev = tables.holds.put(session.as_str(), None, &hold)?;
+            self.change(|state| drop(state.holds.insert(session.clone(), (rev, hold))));
+        }
+        Ok(())
+    }
+
+    /// Ends a hold.
+    ///
+    /// # Errors
+    /// `Unknown`, or the database fails.
+    pub fn release(&self, session: &SessionId) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        let known = self.state().holds.get(session).map(|(rev, _)| *rev);
+        let rev = known.ok_or_else(|| LedgerError::Unknown { kind: "hold", name: session.to_string() })?;
+        tables.holds.delete(session.as_str(), rev)?;
+        self.change(|state| drop(state.holds.remove(session)));
+        Ok(())
     }
 
     fn revoke_where(&self, by: &Revoked, which: impl Fn(&Grant) -> bool) -> Result<usize, LedgerError> {

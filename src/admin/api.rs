@@ -157,6 +157,29 @@ pub enum Request {
         /// `replay` or `export`.
         purpose: String,
     },
+    /// Destroys the key of a recording.
+    RecordingErase {
+        /// Which one.
+        session: SessionId,
+        /// Why.
+        reason: String,
+    },
+    /// Forbids, or allows again, that a recording is erased or removed.
+    RecordingHold {
+        /// Which one.
+        session: SessionId,
+        /// Whether it is forbidden.
+        on: bool,
+        /// Why.
+        reason: String,
+    },
+    /// Removes recordings that began before a time.
+    RecordingGc {
+        /// That time.
+        before: Timestamp,
+        /// Only says which.
+        dry_run: bool,
+    },
     /// Says what an inventory would change.
     InventoryDiff {
         /// The inventory.

@@ -63,9 +63,10 @@ impl Entry {
 fn about(request: &Request) -> Call {
     let call = Call::default();
     match request {
-        Request::SessionKill { session } | Request::RecordingRead { session, .. } => {
-            Call { session: Some(session.clone()), ..call }
-        }
+        Request::SessionKill { session }
+        | Request::RecordingRead { session, .. }
+        | Request::RecordingErase { session, .. }
+        | Request::RecordingHold { session, .. } => Call { session: Some(session.clone()), ..call },
         Request::GrantRevoke { grant, .. } => Call { grant: Some(grant.clone()), ..call },
         Request::UserAdd { user, .. }
         | Request::UserSet { user, .. }
@@ -89,6 +90,7 @@ fn about(request: &Request) -> Call {
         | Request::PolicyReload {}
         | Request::SessionList { .. }
         | Request::RecordingList { .. }
+        | Request::RecordingGc { .. }
         | Request::InventoryDiff { .. }
         | Request::InventoryApply { .. }
         | Request::AuditRead { .. }
@@ -172,6 +174,17 @@ pub(super) fn describe(request: &Request) -> Entry {
         Request::SessionList { filter } => entry(Reads, "session list", String::new(), filter_shown(filter)),
         Request::SessionKill { session } => plain(Takes, "session kill", session),
         Request::RecordingList { filter } => entry(Reads, "recording list", String::new(), filter_shown(filter)),
+        Request::RecordingErase { session, reason } => {
+            entry(Gives, "recording erase", session.to_string(), reason.clone())
+        }
+        Request::RecordingHold { session, on, reason } => {
+            let verb = if *on { "recording hold" } else { "recording hold --release" };
+            entry(Gives, verb, session.to_string(), reason.clone())
+        }
+        Request::RecordingGc { before, dry_run } => {
+            let detail = if *dry_run { "only listed" } else { "" };
+            entry(Gives, "recording gc", format!("before {before}"), detail.to_owned())
+        }
         Request::RecordingRead { session, purpose } => {
             entry(Reads, "recording read", session.to_string(), clip(purpose))
         }

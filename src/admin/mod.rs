@@ -16,6 +16,7 @@ mod error;
 mod grants;
 mod overview;
 mod records;
+mod retention;
 mod targets;
 mod users;
 
@@ -165,6 +166,9 @@ impl Admin {
             Request::SessionKill { session } => self.session_kill(caller, &session),
             Request::RecordingList { filter } => Ok(self.recording_list(filter)),
             Request::RecordingRead { session, .. } => self.recording_read(&session),
+            Request::RecordingErase { session, reason } => self.recording_erase(caller, &session, reason),
+            Request::RecordingHold { session, on, reason } => self.recording_hold(caller, &session, on, reason),
+            Request::RecordingGc { before, dry_run } => self.recording_gc(before, dry_run),
             Request::InventoryDiff { inventory } => self.inventory_diff(&inventory),
             Request::InventoryApply { inventory, expected } => self.inventory_apply(&inventory, &expected),
             Request::ClientConfig { user } => self.client_config(&user),

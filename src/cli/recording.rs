@@ -13,7 +13,7 @@ use super::{CliError, evidence, export, prompt, replay, times};
 use crate::admin::api::{Reply, Request, SessionFilter};
 use crate::auditor::Identity;
 use crate::cast::Direction;
-use crate::model::{ChannelNumber, SessionId};
+use crate::model::{ChannelNumber, SessionId, Timestamp};
 use crate::store::{Catalog, StoreRoot};
 
 #[derive(Debug, clap::Subcommand)]
@@ -46,6 +46,40 @@ pub(super) enum Command {
         quit: bool,
         #[command(flatten)]
         auditor: Auditor,
+    },
+    /// Destroy the key of a recording: nobody can read it any more, and that is on record. It still verifies.
+    Erase {
+        /// The session's id, as `recording list` shows it.
+        session: SessionId,
+        /// Why; kept in the audit log.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Do it without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Forbid that a recording is erased or removed, such as for a court.
+    Hold {
+        /// The session's id, as `recording list` shows it.
+        session: SessionId,
+        /// Why; kept in the audit log.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// End the hold.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Remove old recordings, but those on hold; that is on record first.
+    Gc {
+        /// How old, such as 365d, or before which time.
+        #[arg(long, value_name = "TIME", value_parser = times::parse_since)]
+        older_than: Timestamp,
+        /// Only say which.
+        #[arg(long)]
+        dry_run: bool,
+        /// Do it without asking.
+        #[arg(long)]
+        yes: bool,
     },
     /// Write a recording to standard output in another format.
     Export {
@@ -147,6 +181,23 @@ fn idle_cap(text: &str) -> Result<IdleCap, String> {
 pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError> {
     match command {
         Command::List { filter, form } => list(&Desk::open(file)?, filter.into(), form),
+        Command::Erase { session, reason, yes } => {
+            if !yes {
+                let question = format!("Destroy the key of `{session}`, so that nobody can ever read it?");
+                prompt::confirm(&question, "give --yes if you are sure")?;
+            }
+            Desk::open(file)?.tell(Request::RecordingErase { session, reason })
+        }
+        Command::Hold { session, reason, release } => {
+            Desk::open(file)?.tell(Request::RecordingHold { session, on: !release, reason })
+        }
+        Command::Gc { older_than: before, dry_run, yes } => {
+            if !yes && !dry_run {
+                let question = format!("Remove every recording from before {}?", times::shown(before));
+                prompt::confirm(&question, "look with --dry-run, then give --yes")?;
+            }
+            Desk::open(file)?.tell(Request::RecordingGc { before, dry_run })
+        }
         Command::Replay { session, speed, idle_cap, at, channel, quit, auditor } => {
             let archive = auditor.archive(file, &session, "replay")?;
             let at_end = if quit { replay::AtEnd::Quit } else { replay::AtEnd::Wait };

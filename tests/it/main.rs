@@ -24,5 +24,6 @@ mod interop;
 mod layers;
 mod recordings;
 mod refusals;
+mod retention;
 mod verify;
 mod witness;

@@ -1,0 +1,78 @@
+//! How recordings end: erased, removed when they are old, or held.
+
+use serde_json::Value;
+
+use crate::fixture::bastion::id;
+use crate::fixture::{Bastion, LIMIT, Sshd, until};
+use crate::require;
+
+#[test]
+fn what_is_erased_or_removed_is_gone_and_on_record_and_the_rest_still_verifies() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::serving(&sshd);
+    for text in ["one", "two", "three"] {
+        assert_eq!(bastion.to(&sshd).run(&format!("echo {text}")).code, Some(0));
+    }
+    let ids = until(LIMIT, "three recordings", || {
+        let mut ids: Vec<String> = bastion.recordings().iter().map(id).collect();
+        ids.sort();
+        (ids.len() == 3).then_some(ids)
+    });
+    let (erased, held, old) = (&ids[0], &ids[1], &ids[2]);
+
+    bastion.doorward(&["recording", "erase", erased, "--reason", "asked by the person", "--yes"]).ok();
+    let told = bastion.doorward(&["recording", "export", erased]);
+    assert!(told.code == Some(1) && told.stdout.is_empty(), "it can still be read: {told:?}");
+    let story = bastion.rows(&["audit", "list", "--session", erased]);
+    assert!(story.iter().any(|event| event["type"] == "erase"), "{story:?}");
+    assert!(story.iter().all(|event| event["user"].is_null()), "the log still tells of people: {story:?}");
+
+    bastion.doorward(&["recording", "hold", held, "--reason", "CASE-7"]).ok();
+    let told = bastion.doorward(&["recording", "erase", held, "--reason", "x", "--yes"]);
+    assert!(told.code == Some(2) && told.err().contains("CASE-7"), "a hold was broken: {told:?}");
+
+    let gc = |more: &[&str]| bastion.doorward(&[&["recording", "gc", "--older-than", "0s"][..], more].concat());
+    assert!(gc(&["--dry-run"]).ok().err().contains(&format!("would remove {old}")));
+    assert_eq!(bastion.recordings().len(), 3);
+    // Nobody is there to be asked.
+    assert_eq!(gc(&[]).code, Some(2));
+    let told = gc(&["--yes"]).ok();
+    assert!(told.err().contains(&format!("kept {held}")), "{told:?}");
+    let left: Vec<String> = bastion.recordings().iter().map(id).collect();
+    assert_eq!(left, [held.as_str()]);
+    assert!(String::from_utf8_lossy(&bastion.export(held, "txt", &[])).contains("two"));
+    bastion.stop().ok();
+
+    let told = bastion.doorward(&["verify", "--json"]);
+    let report: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(told.code, Some(0), "{report}");
+    let verdict = |session: &str| {
+        let rows = report["sessions"].as_array().unwrap();
+        rows.iter().find(|row| row["session"] == session).map(|row| row["verdict"].clone()).unwrap()
+    };
+    assert_eq!((verdict(erased), verdict(old)), ("EXPIRED".into(), "EXPIRED".into()));
+    assert_eq!(verdict(held), "OK-UNANCHORED");
+    // Released, it goes as the others.
+    bastion.doorward(&["recording", "hold", held, "--reason", "CASE-7 is over", "--release"]).ok();
+    bastion.doorward(&["recording", "erase", held, "--reason", "over", "--yes"]).ok();
+    let told = bastion.doorward(&["verify"]);
+    assert!(told.code == Some(0) && told.out().contains("SHREDDED"), "{told:?}");
+}
+
+#[test]
+fn a_session_that_is_live_is_neither_erased_nor_removed() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let bastion = Bastion::serving(&sshd);
+    let running = bastion.to(&sshd).start(&["-n"], "sleep 600");
+    let session = until(LIMIT, "a session", || bastion.sessions().pop());
+    let told = bastion.doorward(&["recording", "erase", &session, "--reason", "x", "--yes"]);
+    assert!(told.code == Some(2) && told.err().contains("not ended"), "{told:?}");
+    assert!(bastion.doorward(&["recording", "gc", "--older-than", "0s", "--yes"]).ok().err().contains("0 recordings"));
+    assert_eq!(bastion.sessions(), std::slice::from_ref(&session));
+    bastion.doorward(&["session", "kill", &session]).ok();
+    drop(running);
+    until(LIMIT, "end of the session", || bastion.sessions().is_empty().then_some(()));
+    bastion.export(&session, "v3", &[]);
+}
