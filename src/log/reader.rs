@@ -109,6 +109,18 @@ impl Reader {
         tlog::root(size, self).map_err(|error| self.of_tree(error, size))
     }
 
+    /// The root of the first `older` entries of the log at `size`, from the tiles at `size` alone: nothing need have
+    /// been published at `older`.
+    ///
+    /// # Errors
+    /// `Read`, `Damaged`; `NoSuchEntry` if `older` is beyond `size`.
+    pub fn root_within(&self, older: u64, size: u64) -> Result<Hash, LogError> {
+        if older > size {
+            return Err(LogError::NoSuchEntry { index: older });
+        }
+        tlog::root(older, &At { reader: self, size }).map_err(|error| self.of_tree(error, older))
+    }
+
     /// The proof that entry `index` is in the log at the checkpoint `note`, to travel with it.
     ///
     /// # Errors
@@ -234,6 +246,24 @@ impl Reader {
         let first = tile.index().saturating_mul(256);
         let tiles = (0..u64::from(tile.width())).map(|n| Tile::full(below, first.saturating_add(n)));
         tiles.map(|tile| Ok(tlog::tile_root(&self.tile(tile)?))).collect()
+    }
+}
+
+/// The tiles of the log at one size, which have those of every smaller size as their beginnings.
+#[derive(Debug)]
+struct At<'a> {
+    reader: &'a Reader,
+    size: u64,
+}
+
+impl TileSource for At<'_> {
+    type Error = LogError;
+
+    fn tile(&self, tile: Tile) -> Result<Vec<Hash>, LogError> {
+        let whole = Tile::of_tree(tile.level(), tile.index(), self.size).unwrap_or(tile);
+        let mut hashes = self.reader.tile(whole)?;
+        hashes.truncate(usize::from(tile.width()));
+        Ok(hashes)
     }
 }
 

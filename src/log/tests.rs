@@ -291,6 +291,20 @@ fn a_log_that_was_put_back_or_rewritten_is_not_signed() {
 }
 
 #[test]
+fn the_root_of_every_older_size_is_found_where_nothing_was_published() {
+    let dir = tempfile::tempdir().unwrap();
+    write_log(dir.path(), 600);
+    let reader = Reader::open(dir.path());
+    let mut edge = crate::tlog::Edge::new();
+    for entry in reader.entries(0..600, 600) {
+        assert_eq!(reader.root_within(edge.size(), 600).unwrap(), edge.root(), "{}", edge.size());
+        edge.append(leaf_hash(&entry.unwrap().1), |_, _| {});
+    }
+    assert_eq!(reader.root_within(600, 600).unwrap(), edge.root());
+    assert!(matches!(reader.root_within(601, 600), Err(LogError::NoSuchEntry { index: 601 })));
+}
+
+#[test]
 fn verifying_finds_a_change_of_any_byte() {
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path(), 300);

@@ -226,7 +226,7 @@ impl Inquiry<'_> {
             self.report.findings.add(place, why);
             return false;
         }
-        let root = if older.size == size { Ok(root) } else { self.reader.root(older.size) };
+        let root = if older.size == size { Ok(root) } else { self.reader.root_within(older.size, size) };
         let why = match root {
             Ok(root) if root == older.root => return true,
             Ok(_) => format!("the first {} leaves are not those that it signs: the log was rewritten", older.size),

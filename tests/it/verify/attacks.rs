@@ -186,6 +186,30 @@ fn a_rewritten_history_is_found_by_who_kept_a_checkpoint_and_by_nobody_else() {
 
 // "rollback of disk/VM snapshot"
 #[test]
+fn a_rewritten_history_is_found_by_a_checkpoint_of_a_size_at_which_it_published_nothing() {
+    let (store, _) = Store::with_session(&["yesterday\r\n"]);
+    let forged = store.copy();
+    let bastion = store.bastion();
+    bastion.session(&["rm -rf /\r\n"]);
+    bastion.stop();
+    let note = store.note();
+    let bastion = forged.bastion();
+    for _ in 0..3 {
+        bastion.session(&["all is well\r\n"]);
+    }
+    bastion.stop();
+    // The forger had no reason to publish at just the size that was kept.
+    let size = Checkpoint::parse(note.unchecked_text()).unwrap().size;
+    for partial in ["tile/0/000.p", "tile/entries/000.p"] {
+        drop(fs::remove_file(forged.path().join("log").join(partial).join(size.to_string())));
+    }
+    drop(fs::remove_file(forged.path().join("log/checkpoints").join(size.to_string())));
+    let report = forged.verify_with(&kept(note));
+    assert_eq!(report.exit_code(), 5, "{report:#?}");
+    assert!(format!("{:?}", report.log.findings).contains("rewritten"), "{report:#?}");
+}
+
+#[test]
 fn a_store_that_was_put_back_is_found_by_who_kept_a_newer_checkpoint() {
     let (store, _) = Store::with_session(&["one\r\n"]);
     let yesterday = store.copy();
