@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::db::{Db, DbError, Rev, Table};
 use crate::grant::{Denial, Grant, GrantState, Permit, Revoked, permit};
 use crate::model::{
-    AccountName, ChannelClass, Destination, GrantId, GroupName, SessionId, TargetName, Timestamp, UserName,
+    AccountName, ChannelClass, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, Timestamp, UserName,
 };
-use crate::policy::{Decision, PolicySet, Question, decide};
+use crate::policy::{AuditQuestion, AuditRight, Decision, PolicySet, Question, decide, decide_audit};
 
 /// Keys of one user, and host keys of one target: more are a mistake, and make a value too large for the store.
 const KEYS_MAX: usize = 16;
@@ -366,6 +366,17 @@ impl Ledger {
         let ids = state.by_place.get(&place).into_iter().flatten();
         let grants: Vec<Grant> = ids.filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
         permit(&state.policy(), &question(stored, target, destination, Some(class)), &grants, now)
+    }
+
+    /// The `[[audit]]` rule that lets this user do this with what was recorded on this target; none if none does, or if
+    /// the user is suspended or unknown. A target that is no longer registered has no labels.
+    pub fn audit_rule(&self, user: &UserName, target: &TargetName, right: AuditRight) -> Option<RuleId> {
+        let state = self.state();
+        let (_, stored) = state.users.get(user).filter(|(_, user)| user.suspended_at.is_none())?;
+        let none = BTreeMap::new();
+        let labels = state.targets.get(target).map_or(&none, |(_, target)| &target.labels);
+        let question = AuditQuestion { user, groups: &stored.groups, target, labels, right };
+        decide_audit(&state.policy(), &question).map(|rule| rule.id.clone())
     }
 
     /// What the rules say of this user there, whether any channel may be opened; suspension is not looked at.

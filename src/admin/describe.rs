@@ -45,7 +45,8 @@ impl Entry {
             Kind::SecretSet(destination) => AuditEvent::SecretSet(change(destination)),
             Kind::SecretRemove(destination) => AuditEvent::SecretRemove(change(destination)),
             Kind::View(session) => {
-                AuditEvent::ReplayView { session: session.clone(), uid, purpose: listed(&[&self.detail, outcome]) }
+                let purpose = listed(&[&self.detail, outcome]);
+                AuditEvent::ReplayView { session: session.clone(), by: caller.to_string(), purpose }
             }
             Kind::Call(call) => {
                 let detail = listed(&[&self.subject, &self.detail, outcome]);

@@ -56,14 +56,15 @@ pub enum AuditEvent {
     /// A secret was removed from the vault.
     #[serde(rename = "secret.remove")]
     SecretRemove(VaultChange),
-    /// Somebody reads a recording.
+    /// Somebody reads a recording, is handed it, or watches a live session.
     #[serde(rename = "replay.view")]
     ReplayView {
         /// The session that was recorded.
         session: SessionId,
-        /// Who, by the socket's or the process's credentials.
-        uid: u32,
-        /// `replay`, `export`, and why it failed if it did.
+        /// Who: an operator as `uid 0`, an auditor who came over SSH by name.
+        #[serde(serialize_with = "bounded_text")]
+        by: String,
+        /// `replay`, `export`, `get`, `watch`, and why it failed if it did.
         #[serde(serialize_with = "bounded_text")]
         purpose: String,
     },

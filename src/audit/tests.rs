@@ -86,7 +86,7 @@ fn each_type_has_its_fields_where_they_belong() {
         (AuditEvent::Erase { session: session.clone(), by: hex(), reason: hex() }, "session", "by reason"),
         (AuditEvent::Gc { sessions: vec![session.clone()] }, "sessions", ""),
         (AuditEvent::Hold { session: session.clone(), on: true, by: hex(), reason: hex() }, "on session", "by reason"),
-        (AuditEvent::ReplayView { session: session.clone(), uid: 1, purpose: hex() }, "session", "purpose uid"),
+        (AuditEvent::ReplayView { session: session.clone(), by: hex(), purpose: hex() }, "session", "by purpose"),
         (AuditEvent::AdminCall(Call { session: Some(session), ..Call::default() }), "session", "detail uid verb"),
         (
             AuditEvent::ConfigChange(Call { user: Some(user("alice")), grant: Some(grant()), ..Call::default() }),

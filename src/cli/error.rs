@@ -24,7 +24,7 @@ pub struct CliError {
 enum Status {
     Failed,
     Usage,
-    /// What was to be told has been told; only the status is left.
+    /// What was verified is not as it should be.
     Verdict(u8),
     /// `EX_TEMPFAIL` of sysexits(3): somebody else holds the state's lock.
     Locked,
@@ -48,6 +48,11 @@ impl CliError {
     /// A report has said all; its verdict is the exit status.
     pub(super) fn verdict(status: u8) -> Self {
         Self { chain: Vec::new(), hints: Vec::new(), status: Status::Verdict(status) }
+    }
+
+    /// The same with a verdict for its status.
+    pub(super) fn with_verdict(self, status: u8) -> Self {
+        Self { status: Status::Verdict(status), ..self }
     }
 
     /// `error` and its causes.
@@ -122,11 +127,10 @@ impl CliError {
 
     /// Prints `error:` with its causes, then each `hint:`.
     pub(super) fn print(&self) {
-        if let Status::Verdict(_) = self.status {
-            return;
-        }
         let mut chain = self.chain.iter();
-        say(format!("error: {}", chain.next().map_or("failed", String::as_str)));
+        // A report that has said all leaves nothing to say.
+        let Some(what) = chain.next() else { return };
+        say(format!("error: {what}"));
         for cause in chain {
             say(format!("  {cause}"));
         }

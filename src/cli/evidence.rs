@@ -11,6 +11,7 @@ use super::{CliError, export};
 use crate::auditor::Identity;
 use crate::model::SessionId;
 use crate::store::{Catalog, Closed, Opening, StoreRoot};
+use crate::tlog::VerifyingKey;
 use crate::verify::{self, Bundle, BundleError, BundleReport, Settings, Verdict, cast_name};
 
 /// Writes an evidence bundle of a session into `to`, and verifies what was written.
@@ -19,6 +20,19 @@ use crate::verify::{self, Bundle, BundleError, BundleReport, Settings, Verdict, 
 /// If the session does not verify, is not over, or cannot be opened; or the bundle cannot be written.
 pub(super) fn export(store: &Path, identities: Vec<Identity>, session: &SessionId, to: &Path) -> Result<(), CliError> {
     write_bundle(store, identities.clone(), session, to)?;
+    check_written(identities, session, to)
+}
+
+/// Opens a recording that was fetched and checked: its directory becomes an evidence bundle.
+///
+/// # Errors
+/// If it cannot be opened, or the bundle cannot be written.
+pub(super) fn open_fetched(identities: Vec<Identity>, session: &SessionId, to: &Path) -> Result<(), CliError> {
+    write_opened(identities.clone(), session, to)?;
+    check_written(identities, session, to)
+}
+
+fn check_written(identities: Vec<Identity>, session: &SessionId, to: &Path) -> Result<(), CliError> {
     let (report, _) = check_bundle(to, &Settings::default(), Some(identities));
     if let Some(finding) = report.findings.iter().next() {
         return Err(CliError::failed("the bundle that was written does not verify")
@@ -28,6 +42,51 @@ pub(super) fn export(store: &Path, identities: Vec<Identity>, session: &SessionI
     say(format!("wrote the evidence of session {session} to {}", to.display()));
     say("hint: whoever checks it needs the log's key from somewhere else than from the bundle");
     Ok(())
+}
+
+/// Checks the proofs of a sealed recording that somebody sent.
+///
+/// # Errors
+/// If it is another session's, or is not what the log has.
+pub(super) fn check_fetched(directory: &Path, session: &SessionId, key: Option<VerifyingKey>) -> Result<(), CliError> {
+    let pinned = key.is_some();
+    let (report, _) = verify::verify_bundle(directory, &Settings { key, ..Settings::default() });
+    if let Some(finding) = report.findings.iter().next() {
+        return Err(CliError::failed(format!(
+            "TAMPERED: what was sent is not recording `{session}` as the log has it"
+        ))
+        .hint(finding.to_string())
+        .with_verdict(report.exit_code()));
+    }
+    if report.session.as_ref() != Some(session) {
+        return Err(CliError::failed(format!("what was sent is not recording `{session}` but another one")));
+    }
+    if !pinned {
+        say("warning: UNPINNED: the log's key came with the recording, so the bastion vouches for itself; give --vkey");
+    }
+    Ok(())
+}
+
+/// Says that a sealed recording is there.
+///
+/// # Errors
+/// None.
+pub(super) fn fetched(session: &SessionId, to: &Path) -> Result<(), CliError> {
+    let place = to.display();
+    say(format!("wrote the sealed recording of session {session} to {place}"));
+    say(format!(
+        "hint: `doorward verify bundle {place} --vkey KEY` checks it; `doorward recording replay {session} --store {place} --identity FILE` plays it"
+    ));
+    Ok(())
+}
+
+/// Writes a sealed recording with its proofs.
+///
+/// # Errors
+/// If the session is not over or the log does not verify; or it cannot be written.
+pub(super) fn write_sealed(store: &Path, session: &SessionId, to: &Path) -> Result<(), CliError> {
+    let plan = verify::plan(store, session, &Settings::default()).map_err(|error| bundle_error(&error))?;
+    plan.write(store, to).map_err(|error| bundle_error(&error))
 }
 
 /// Writes the parts of a bundle.
@@ -49,8 +108,12 @@ pub fn write_bundle(store: &Path, identities: Vec<Identity>, session: &SessionId
                 .hint("`doorward verify` says what is wrong"));
         }
     }
-    let plan = verify::plan(store, session, &only).map_err(|error| bundle_error(&error))?;
-    plan.write(store, to).map_err(|error| bundle_error(&error))?;
+    write_sealed(store, session, to)?;
+    write_opened(identities, session, to)
+}
+
+/// Writes what takes an identity beside a sealed recording: its casts, and what they cover.
+fn write_opened(identities: Vec<Identity>, session: &SessionId, to: &Path) -> Result<(), CliError> {
     write_casts(to, identities, session)?;
     let root = StoreRoot::at(to);
     let directory = root.session_directory(session).unwrap_or_default();
@@ -65,12 +128,12 @@ pub fn write_bundle(store: &Path, identities: Vec<Identity>, session: &SessionId
         }
     }
     let coverage = verify::coverage(&opening, closed.as_ref(), casts).map_err(|error| CliError::of(&error))?;
-    let path = to.join("coverage.json");
+    let path = to.join(verify::COVERAGE);
     crate::durable::create_new(&path, &coverage.to_json(), 0o600).map_err(|error| unwritten(&path, &error))
 }
 
 fn write_casts(bundle: &Path, identities: Vec<Identity>, session: &SessionId) -> Result<(), CliError> {
-    let archive = Archive { catalog: Catalog::new(StoreRoot::at(bundle)), identities };
+    let archive = Archive { catalog: Catalog::new(StoreRoot::at(bundle)), identities, fetched: None };
     let channels = recorded::channels(&archive, session).map_err(|error| CliError::of(&error))?;
     for one in channels.damage {
         say(format!("warning: {one}"));
@@ -98,7 +161,8 @@ pub fn check_bundle(
 ) -> (BundleReport, Option<Bundle>) {
     let (mut report, bundle) = verify::verify_bundle(directory, settings);
     // Segments that are not what was recorded need no opening.
-    if let (Some(identities), Some(bundle), true) = (identities, &bundle, report.findings.is_empty()) {
+    let opened = directory.join(verify::COVERAGE).exists();
+    if let (Some(identities), Some(bundle), true, true) = (identities, &bundle, report.findings.is_empty(), opened) {
         match compare_casts(directory, identities, bundle, &mut report) {
             Ok(()) => report.casts_compared = true,
             Err(error) => {
@@ -106,7 +170,7 @@ pub fn check_bundle(
             }
         }
     }
-    if !report.casts_compared {
+    if !report.casts_compared && opened {
         report.notes.push(String::from("the casts were not compared with what the segments hold: give --identity"));
     }
     (report, bundle)
@@ -118,7 +182,7 @@ fn compare_casts(
     bundle: &Bundle,
     report: &mut BundleReport,
 ) -> Result<(), RecordedError> {
-    let archive = Archive { catalog: Catalog::new(StoreRoot::at(directory)), identities };
+    let archive = Archive { catalog: Catalog::new(StoreRoot::at(directory)), identities, fetched: None };
     let channels = recorded::channels(&archive, &bundle.session)?.opened;
     let casts = std::fs::read_dir(directory).into_iter().flatten().flatten();
     for name in casts.filter_map(|entry| entry.file_name().into_string().ok()) {

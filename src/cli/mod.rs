@@ -13,6 +13,7 @@ mod doctor;
 mod error;
 pub mod evidence;
 pub mod export;
+mod fetch;
 mod filter;
 mod grant;
 mod init;

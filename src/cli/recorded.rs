@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 use crate::auditor::Identity;
 use crate::cast::{Entry, Header, Timed};
 use crate::model::{ChannelNumber, SessionId, join};
@@ -35,6 +37,8 @@ pub struct Archive {
     pub catalog: Catalog,
     /// An auditor's; at least one.
     pub identities: Vec<Identity>,
+    /// Where they are, if they were fetched; removed when dropped.
+    pub fetched: Option<TempDir>,
 }
 
 /// A channel of a stored recording.
@@ -89,7 +93,7 @@ impl std::error::Error for RecordedError {
 /// # Errors
 /// If there is no such recording or channel.
 pub fn open(archive: &Archive, session: &SessionId, wanted: Option<ChannelNumber>) -> Result<Recorded, RecordedError> {
-    let Archive { catalog, identities } = archive;
+    let Archive { catalog, identities, .. } = archive;
     let stored = catalog.open(session).map_err(RecordedError::Store)?;
     let recording = PlainRecording::open(catalog.root(), stored, identities).map_err(RecordedError::Store)?;
     let mut notes: Vec<String> = recording.damage.iter().map(|damage| format!("warning: {}", line(damage))).collect();
@@ -127,7 +131,7 @@ pub struct Channels {
 /// # Errors
 /// If there is no such recording, or it is sealed for others.
 pub fn channels(archive: &Archive, session: &SessionId) -> Result<Channels, RecordedError> {
-    let Archive { catalog, identities } = archive;
+    let Archive { catalog, identities, .. } = archive;
     let stored = catalog.open(session).map_err(RecordedError::Store)?;
     let recording = PlainRecording::open(catalog.root(), stored, identities).map_err(RecordedError::Store)?;
     let end = recording.summary.end;

@@ -1,15 +1,17 @@
 //! `doorward recording`. The reading is done here; the administration records that it is done, and by whom.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
 
 use super::desk::{Desk, unexpected};
+use super::fetch::Source;
 use super::filter::FilterArguments;
 use super::output::{Form, Table, clipped, listing, say, span_shown};
 use super::recorded::Archive;
-use super::{CliError, evidence, export, prompt, replay, times};
+use super::{CliError, evidence, export, prompt, replay, times, verify};
 use crate::admin::api::{Reply, Request, SessionFilter};
 use crate::auditor::Identity;
 use crate::cast::Direction;
@@ -46,6 +48,19 @@ pub(super) enum Command {
         quit: bool,
         #[command(flatten)]
         auditor: Auditor,
+    },
+    /// Fetch a sealed recording with its proofs into a directory, for `verify bundle` and for `--store`.
+    ///
+    /// Nothing is decrypted: to read it takes an identity that it is sealed for. From another machine, the bastion
+    /// hands out what an `[[audit]]` rule of its policy lets you have.
+    Get {
+        /// The session's id, as `recording list` shows it.
+        session: SessionId,
+        /// The directory; it is made, or is empty.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        #[command(flatten)]
+        place: Place,
     },
     /// Destroy the key of a recording: nobody can read it any more, and that is on record. It still verifies.
     Erase {
@@ -109,21 +124,51 @@ pub(super) struct Auditor {
     /// The file with your age identity; may stand several times.
     #[arg(long = "identity", value_name = "FILE", required = true)]
     identities: Vec<PathBuf>,
-    /// Read a copy of a state directory: no server is asked, and no log tells of it.
-    #[arg(long, value_name = "DIR")]
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Where recordings are, if not in the state directory of the configuration.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// Read a copy of a state directory, or a fetched recording: no server is asked, and no log tells of it.
+    #[arg(long, value_name = "DIR", conflicts_with = "from")]
     store: Option<PathBuf>,
+    /// Fetch it with your `ssh` from a bastion whose policy lets you, such as ssh://eve@bastion.
+    #[arg(long, value_name = "URL")]
+    from: Option<Source>,
+    /// The log's public key, or a file with it, to check what was fetched; without it the bastion vouches for itself.
+    #[arg(long, value_name = "KEY|FILE", requires = "from")]
+    vkey: Option<String>,
+}
+
+impl Place {
+    /// Fetches a recording into an empty directory, and checks its proofs.
+    fn fetch(&self, from: &Source, session: &SessionId, to: &Path) -> Result<(), CliError> {
+        let key = self.vkey.as_deref().map(verify::key).transpose()?;
+        from.fetch(session, to)?;
+        evidence::check_fetched(to, session, key)
+    }
 }
 
 impl Auditor {
     /// The recordings that these identities open. That one of them is read is on record first, unless it is a copy.
     fn archive(&self, file: Option<&Path>, session: &SessionId, purpose: &str) -> Result<Archive, CliError> {
         let identities = self.identities()?;
-        if let Some(store) = &self.store {
-            return Ok(Archive { catalog: Catalog::new(StoreRoot::at(store)), identities });
+        if let Some(store) = &self.place.store {
+            return Ok(Archive { catalog: Catalog::new(StoreRoot::at(store)), identities, fetched: None });
+        }
+        if let Some(from) = &self.place.from {
+            let fetched = tempfile::tempdir().map_err(|error| {
+                CliError::failed("cannot make a temporary directory").because(&error).hint("set TMPDIR")
+            })?;
+            self.place.fetch(from, session, fetched.path())?;
+            let catalog = Catalog::new(StoreRoot::at(fetched.path()));
+            return Ok(Archive { catalog, identities, fetched: Some(fetched) });
         }
         let desk = Desk::open(file)?;
         desk.tell(read(session, purpose))?;
-        Ok(Archive { catalog: desk.catalog(), identities })
+        Ok(Archive { catalog: desk.catalog(), identities, fetched: None })
     }
 
     fn identities(&self) -> Result<Vec<Identity>, CliError> {
@@ -205,11 +250,17 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
             let options = replay::ReplayOptions { speed, idle_cap: idle_cap.0, at, channel, at_end };
             replay::run(&archive, &session, &options).map_err(|error| CliError::of(&error))
         }
+        Command::Get { session, to, place } => get(file, &session, &to, &place),
         Command::Export { session, proof: Some(to), auditor, .. } => {
             let identities = auditor.identities()?;
-            let store = match &auditor.store {
-                Some(store) => store.clone(),
-                None => {
+            let store = match (&auditor.place.store, &auditor.place.from) {
+                (Some(store), _) => store.clone(),
+                (None, Some(from)) => {
+                    empty(&to)?;
+                    auditor.place.fetch(from, &session, &to)?;
+                    return evidence::open_fetched(identities, &session, &to);
+                }
+                (None, None) => {
                     let desk = Desk::open(file)?;
                     desk.tell(read(&session, "export"))?;
                     desk.store().to_owned()
@@ -232,6 +283,38 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
                 .map_err(|error| CliError::of(&error).maybe_hint(error.hint()))
         }
     }
+}
+
+/// Fetches a sealed recording.
+fn get(file: Option<&Path>, session: &SessionId, to: &Path, place: &Place) -> Result<(), CliError> {
+    empty(to)?;
+    let store = match (&place.store, &place.from) {
+        (Some(store), _) => store.clone(),
+        (None, Some(from)) => {
+            place.fetch(from, session, to)?;
+            return evidence::fetched(session, to);
+        }
+        (None, None) => {
+            let desk = Desk::open(file)?;
+            desk.tell(read(session, "get"))?;
+            desk.store().to_owned()
+        }
+    };
+    evidence::write_sealed(&store, session, to)?;
+    evidence::fetched(session, to)
+}
+
+/// Makes a directory, or takes one that is empty.
+fn empty(to: &Path) -> Result<(), CliError> {
+    let failed = |error: &std::io::Error| {
+        CliError::failed(format!("cannot make the directory `{}`", to.display())).because(error)
+    };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(|error| failed(&error))?;
+    if std::fs::read_dir(to).map_err(|error| failed(&error))?.next().is_some() {
+        return Err(CliError::failed(format!("there is something in `{}`", to.display()))
+            .hint("name a directory that does not exist"));
+    }
+    Ok(())
 }
 
 /// An ending may say why a session was refused, which is longer than a column; `--json` has all of it.

@@ -26,7 +26,7 @@ use crate::policy::{Fault, PolicySet};
 use crate::recorder::{Recorder, RecorderError, RecorderSettings, Reserve};
 use crate::seal::Recipients;
 use crate::session::{self, AuditJournal, Bastion, Sessions};
-use crate::store::{Disk, LocalDisk, StoreRoot, recover};
+use crate::store::{Catalog, Disk, LocalDisk, StoreRoot, recover};
 use crate::target;
 use crate::vault::{Vault, VaultError};
 use crate::wire::Cut;
@@ -262,6 +262,9 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         audit: Arc::clone(&audit),
         sessions: sessions.clone(),
         target: target_settings(config),
+        store: home.directory().to_owned(),
+        catalog: Catalog::new(store.clone()),
+        handouts: tokio::sync::Semaphore::new(session::HANDOUTS_MAX),
     });
     let admin = Arc::new(Admin::new(config, clock, ledger, vault, audit, sessions, store));
     Ok(Opened { _home: home, bastion, admin, host_key })

@@ -108,7 +108,9 @@ fn channels<'r>(rules: impl Iterator<Item = &'r &'r Rule>) -> BTreeSet<ChannelCl
 impl Rule {
     /// Whether the rule is about this user, target and account.
     fn covers(&self, question: &Question<'_>) -> bool {
-        self.who.covers(question) && self.place.covers(question) && self.accounts.covers(question)
+        self.who.covers(question.user, question.groups)
+            && self.place.covers(question.target, question.labels)
+            && self.accounts.covers(question)
     }
 
     fn opens(&self, channel: Option<ChannelClass>) -> bool {
@@ -117,19 +119,19 @@ impl Rule {
 }
 
 impl Who {
-    fn covers(&self, question: &Question<'_>) -> bool {
-        self.users.contains(question.user) || !self.groups.is_disjoint(question.groups)
+    pub(super) fn covers(&self, user: &UserName, groups: &BTreeSet<GroupName>) -> bool {
+        self.users.contains(user) || !self.groups.is_disjoint(groups)
     }
 }
 
 impl Place {
-    fn covers(&self, question: &Question<'_>) -> bool {
+    pub(super) fn covers(&self, target: &TargetName, labels: &BTreeMap<String, String>) -> bool {
         let named = match &self.targets {
-            Some(targets) => targets.contains(question.target),
+            Some(targets) => targets.contains(target),
             // The parser refuses a `where` that says nothing; were there one, it would match no target.
             None => !self.labels.is_empty(),
         };
-        named && self.labels.iter().all(|(key, value)| question.labels.get(key) == Some(value))
+        named && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
     }
 }
 

@@ -15,12 +15,14 @@ use serde::{Deserialize, Serialize};
 use crate::auditor::Recipient;
 use crate::model::{AccountName, ChannelClass, GroupName, RuleId, TargetName, UserName};
 
+mod audit;
 mod decide;
 pub(crate) mod document;
 mod parse;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{AuditQuestion, AuditRight, AuditRule, decide_audit};
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use document::Fault;
 pub(crate) use parse::read_auditors;
@@ -42,6 +44,7 @@ pub struct PolicySet(Arc<Inner>);
 struct Inner {
     hash: PolicyHash,
     rules: Vec<Rule>,
+    audit_rules: Vec<AuditRule>,
     warnings: Vec<Fault>,
 }
 
@@ -56,7 +59,12 @@ impl PolicySet {
 
     /// The set that denies everything.
     pub fn empty() -> Self {
-        Self(Arc::new(Inner { hash: PolicyHash::of(&[]), rules: Vec::new(), warnings: Vec::new() }))
+        Self(Arc::new(Inner {
+            hash: PolicyHash::of(&[]),
+            rules: Vec::new(),
+            audit_rules: Vec::new(),
+            warnings: Vec::new(),
+        }))
     }
 
     /// The hash of the files.
@@ -67,6 +75,11 @@ impl PolicySet {
     /// The rules, by file name and then in file order.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.0.rules.iter()
+    }
+
+    /// The `[[audit]]` rules, by file name and then in file order.
+    pub fn audit_rules(&self) -> impl Iterator<Item = &AuditRule> {
+        self.0.audit_rules.iter()
     }
 
     /// What is odd but loads: a rule that no test names, a set without rules.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::audit::{self, AuditQuestion, AuditRight, AuditRule};
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
@@ -16,6 +17,7 @@ use crate::auditor::Recipient;
 use crate::model::{AccountName, ChannelClass, GroupName, InvalidName, RuleId, TargetName, UserName, join};
 
 const CHANNELS: &[(&str, ChannelClass)] = &[("shell", ChannelClass::Shell), ("exec", ChannelClass::Exec)];
+const AUDIT_RIGHTS: &[(&str, AuditRight)] = &[("get", AuditRight::Get), ("watch", AuditRight::Watch)];
 const DURABILITIES: &[(&str, Durability)] = &[("strict", Durability::Strict), ("bounded", Durability::Bounded)];
 const INPUT_MODES: &[(&str, InputMode)] =
     &[("off", InputMode::Off), ("echoed", InputMode::Echoed), ("full", InputMode::Full)];
@@ -23,6 +25,7 @@ const CAPTURES: &[(&str, Capture)] = &[("full", Capture::Full), ("digest", Captu
 
 // Keys of the whole language that this version does not have; see `Table::finish`.
 const LATER_IN_RULE: &[&str] = &["when", "from", "mfa", "commands", "approvers", "sftp", "forward", "effect", "deny"];
+const LATER_IN_AUDIT: &[&str] = &["when", "from", "mfa", "approvers", "auditors"];
 const LATER_IN_GRANT: &[&str] = &["max", "approvers", "reason", "ticket"];
 const LATER_IN_GIVEN: &[&str] = &["at", "from", "mfa", "command", "grant"];
 
@@ -30,44 +33,95 @@ pub(super) fn parse(files: &[PolicyFile]) -> Result<PolicySet, Vec<Fault>> {
     let mut files: Vec<&PolicyFile> = files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut faults = Faults::default();
-    let mut rules = Vec::new();
-    let mut tests = Vec::new();
+    let mut read = Read::default();
     for file in &files {
-        read_file(file, &mut rules, &mut tests, &mut faults);
+        read.file(file, &mut faults);
     }
-    refuse_twins(&rules, &mut faults);
+    read.refuse_twins(&mut faults);
     if faults.is_empty() {
-        tests.iter().for_each(|test| test.run(&rules, &mut faults));
+        read.tests.iter().for_each(|test| test.run(&read, &mut faults));
     }
     if !faults.is_empty() {
         return Err(faults.into_sorted());
     }
     let owned: Vec<PolicyFile> = files.into_iter().cloned().collect();
-    let warnings = warnings(&rules, &tests);
-    Ok(PolicySet(Arc::new(Inner { hash: PolicyHash::of(&owned), rules, warnings })))
+    let warnings = read.warnings();
+    let Read { rules, audit_rules, .. } = read;
+    Ok(PolicySet(Arc::new(Inner { hash: PolicyHash::of(&owned), rules, audit_rules, warnings })))
 }
 
-fn read_file(file: &PolicyFile, rules: &mut Vec<Rule>, tests: &mut Vec<Test>, faults: &mut Faults) {
-    let Some(document) = Document::parse(&file.path, &file.text, faults) else {
-        return;
-    };
-    let mut root = document.root();
-    match root.take("schema").map(|node| (node.integer(), node)) {
-        Some((Ok(1), _)) => {}
-        Some((Ok(other), node)) => {
-            // Another schema may give other meanings to the same words, so nothing of the file is read.
-            return faults.push(node.fault(format!("schema {other} is not known; this version reads schema 1")));
+/// What stands in the files.
+#[derive(Default)]
+struct Read {
+    rules: Vec<Rule>,
+    audit_rules: Vec<AuditRule>,
+    tests: Vec<Test>,
+}
+
+impl Read {
+    fn file(&mut self, file: &PolicyFile, faults: &mut Faults) {
+        let Some(document) = Document::parse(&file.path, &file.text, faults) else {
+            return;
+        };
+        let mut root = document.root();
+        match root.take("schema").map(|node| (node.integer(), node)) {
+            Some((Ok(1), _)) => {}
+            Some((Ok(other), node)) => {
+                // Another schema may give other meanings to the same words, so nothing of the file is read.
+                return faults.push(node.fault(format!("schema {other} is not known; this version reads schema 1")));
+            }
+            Some((Err(fault), _)) => faults.push(fault),
+            None => {
+                faults.push(Fault::in_file(&file.path, "`schema` is missing").hint("begin the file with `schema = 1`"))
+            }
         }
-        Some((Err(fault), _)) => faults.push(fault),
-        None => faults.push(Fault::in_file(&file.path, "`schema` is missing").hint("begin the file with `schema = 1`")),
+        for table in tables(root.take("rule"), faults) {
+            self.rules.extend(read_rule(&file.path, table, faults));
+        }
+        for table in tables(root.take("audit"), faults) {
+            self.audit_rules.extend(read_audit_rule(&file.path, table, faults));
+        }
+        for table in tables(root.take("test"), faults) {
+            self.tests.extend(read_test(&file.path, table, faults));
+        }
+        root.finish(&[], faults);
     }
-    for table in tables(root.take("rule"), faults) {
-        rules.extend(read_rule(&file.path, table, faults));
+
+    /// Every rule of either kind: its id, file and line.
+    fn ids(&self) -> impl Iterator<Item = (&RuleId, &str, usize)> {
+        let rules = self.rules.iter().map(|rule| (&rule.id, rule.file.as_str(), rule.line));
+        rules.chain(self.audit_rules.iter().map(|rule| (&rule.id, rule.file.as_str(), rule.line)))
     }
-    for table in tables(root.take("test"), faults) {
-        tests.extend(read_test(&file.path, table, faults));
+
+    fn refuse_twins(&self, faults: &mut Faults) {
+        let mut first = BTreeMap::new();
+        for (id, file, line) in self.ids() {
+            if let Some((other, at)) = first.get(id) {
+                let message = format!("`{id}` is already the id of the rule at {other}:{at}");
+                faults.push(of_line(file, line, "rule.id", message));
+            } else {
+                first.insert(id, (file, line));
+            }
+        }
     }
-    root.finish(&[], faults);
+
+    fn warnings(&self) -> Vec<Fault> {
+        if self.rules.is_empty() {
+            return vec![Fault::in_file("policies", "no rule: nobody can open a session")];
+        }
+        let tested: BTreeSet<&RuleId> = self.tests.iter().filter_map(|test| test.expect.rule()).collect();
+        let untested = |id: &RuleId, file: &str, line: usize, opens: String| {
+            (!tested.contains(id)).then(|| {
+                of_line(file, line, "rule", format!("no test expects rule `{id}`"))
+                    .hint(format!("add a [[test]] for what it opens ({opens}) and one for what it must not"))
+            })
+        };
+        let rules =
+            self.rules.iter().filter_map(|rule| untested(&rule.id, &rule.file, rule.line, join(&rule.channels)));
+        let audit_rules =
+            self.audit_rules.iter().filter_map(|rule| untested(&rule.id, &rule.file, rule.line, join(&rule.rights)));
+        rules.chain(audit_rules).collect()
+    }
 }
 
 /// The tables of `[[rule]]` or `[[test]]`.
@@ -84,7 +138,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let who = table.need("who", faults).and_then(|node| read_who(&node, faults));
     let place = table.need("where", faults).and_then(|node| read_place(&node, faults));
     let accounts = table.need("accounts", faults).and_then(|node| read_accounts(&node, faults));
-    let channels = table.need("channels", faults).and_then(|node| read_channels(&node, faults));
+    let channels = table.need("channels", faults).and_then(|node| words(&node, CHANNELS, faults));
     let grant = table.take("grant").map_or(Some(GrantNeed::Required), |node| read_grant(&node, faults));
     let recording =
         table.take("recording").map_or(Some(RecordingPolicy::default()), |node| read_recording(&node, faults));
@@ -100,6 +154,16 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         grant: grant?,
         recording: recording?,
     })
+}
+
+fn read_audit_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<AuditRule> {
+    let line = table.line();
+    let id = table.need("id", faults).and_then(|node| faults.keep(node.name(RuleId::parse)));
+    let who = table.need("who", faults).and_then(|node| read_who(&node, faults));
+    let place = table.need("where", faults).and_then(|node| read_place(&node, faults));
+    let rights = table.need("rights", faults).and_then(|node| words(&node, AUDIT_RIGHTS, faults));
+    table.finish(LATER_IN_AUDIT, faults);
+    Some(AuditRule { id: id?, file: file.to_owned(), line, who: who?, place: place?, rights: rights? })
 }
 
 fn read_who(node: &Node<'_>, faults: &mut Faults) -> Option<Who> {
@@ -165,9 +229,10 @@ fn read_accounts(node: &Node<'_>, faults: &mut Faults) -> Option<Accounts> {
     Some(Accounts { own: !own.is_empty(), named })
 }
 
-fn read_channels(node: &Node<'_>, faults: &mut Faults) -> Option<BTreeSet<ChannelClass>> {
+/// A list of known words, at least one.
+fn words<T: Copy + Ord>(node: &Node<'_>, known: &[(&str, T)], faults: &mut Faults) -> Option<BTreeSet<T>> {
     let items = faults.keep(node.filled_list())?;
-    let read: Vec<_> = items.iter().map(|item| faults.keep(item.word(CHANNELS))).collect();
+    let read: Vec<_> = items.iter().map(|item| faults.keep(item.word(known))).collect();
     read.into_iter().collect()
 }
 
@@ -258,18 +323,6 @@ fn parse_all<T: Ord>(
     read.into_iter().collect()
 }
 
-fn refuse_twins(rules: &[Rule], faults: &mut Faults) {
-    let mut first: BTreeMap<&RuleId, &Rule> = BTreeMap::new();
-    for rule in rules {
-        if let Some(other) = first.get(&rule.id) {
-            let message = format!("`{}` is already the id of the rule at {}:{}", rule.id, other.file, other.line);
-            faults.push(of_line(&rule.file, rule.line, "rule.id", message));
-        } else {
-            first.insert(&rule.id, rule);
-        }
-    }
-}
-
 fn of_line(file: &str, line: usize, key: &str, message: String) -> Fault {
     Fault { file: file.to_owned(), line: Some(line), key: key.to_owned(), message, hint: None }
 }
@@ -282,9 +335,14 @@ struct Test {
     groups: BTreeSet<GroupName>,
     target: TargetName,
     labels: BTreeMap<String, String>,
-    account: AccountName,
-    channel: Option<ChannelClass>,
+    wanted: Wanted,
     expect: Expect,
+}
+
+/// What is asked for.
+enum Wanted {
+    Channel { account: AccountName, channel: Option<ChannelClass> },
+    Right(AuditRight),
 }
 
 enum Expect {
@@ -339,10 +397,9 @@ fn read_test(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Te
     });
     let target = given.need("target", faults).and_then(|node| faults.keep(node.name(TargetName::parse)));
     let labels = given.take("labels").map_or(Some(BTreeMap::new()), |node| read_labels(&node, faults));
-    let account = given.need("account", faults).and_then(|node| faults.keep(node.name(AccountName::parse)));
-    let channel = match given.take("channel") {
-        Some(node) => faults.keep(node.word(CHANNELS)).map(Some),
-        None => Some(None),
+    let wanted = match given.take("right") {
+        Some(node) => faults.keep(node.word(AUDIT_RIGHTS)).map(Wanted::Right),
+        None => read_channel(&mut given, faults),
     };
     given.finish(LATER_IN_GIVEN, faults);
     Some(Test {
@@ -352,47 +409,44 @@ fn read_test(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Te
         groups: groups?,
         target: target?,
         labels: labels?,
-        account: account?,
-        channel: channel?,
+        wanted: wanted?,
         expect: expect?,
     })
 }
 
+fn read_channel(given: &mut Table<'_>, faults: &mut Faults) -> Option<Wanted> {
+    let account = given.need("account", faults).and_then(|node| faults.keep(node.name(AccountName::parse)));
+    let channel = match given.take("channel") {
+        Some(node) => faults.keep(node.word(CHANNELS)).map(Some),
+        None => Some(None),
+    };
+    Some(Wanted::Channel { account: account?, channel: channel? })
+}
+
 impl Test {
-    fn run(&self, rules: &[Rule], faults: &mut Faults) {
-        if let Some(id) = self.expect.rule().filter(|id| rules.iter().all(|rule| rule.id != **id)) {
+    fn run(&self, read: &Read, faults: &mut Faults) {
+        if let Some(id) = self.expect.rule().filter(|id| read.ids().all(|(known, ..)| known != *id)) {
             return faults.push(of_line(&self.file, self.line, "test.expect", format!("there is no rule `{id}`")));
         }
-        let question = Question {
-            user: &self.user,
-            groups: &self.groups,
-            target: &self.target,
-            labels: &self.labels,
-            account: &self.account,
-            channel: self.channel,
+        let Self { user, groups, target, labels, .. } = self;
+        let (got, about) = match &self.wanted {
+            Wanted::Channel { account, channel } => {
+                let question = Question { user, groups, target, labels, account, channel: *channel };
+                let channel = channel.map_or("any channel".to_owned(), |channel| channel.to_string());
+                let got = among(read.rules.iter(), &question).to_string();
+                (got, format!("{user} to {account}@{target}, {channel}"))
+            }
+            Wanted::Right(right) => {
+                let question = AuditQuestion { user, groups, target, labels, right: *right };
+                let rule = audit::among(read.audit_rules.iter(), &question);
+                let got = rule.map_or(String::from("deny"), |rule| format!("allow {}", rule.id));
+                (got, format!("{user}, {right} of {target}"))
+            }
         };
-        let (expected, got) = (self.expect.to_string(), among(rules.iter(), &question).to_string());
+        let expected = self.expect.to_string();
         if expected != got {
-            let channel = self.channel.map_or("any channel".to_owned(), |channel| channel.to_string());
-            let about = format!("{} to {}@{}, {channel}", self.user, self.account, self.target);
             let message = format!("expected `{expected}`, got `{got}` ({about})");
             faults.push(of_line(&self.file, self.line, "test", message));
         }
     }
-}
-
-fn warnings(rules: &[Rule], tests: &[Test]) -> Vec<Fault> {
-    if rules.is_empty() {
-        return vec![Fault::in_file("policies", "no rule: nobody can open a session")];
-    }
-    let tested: BTreeSet<&RuleId> = tests.iter().filter_map(|test| test.expect.rule()).collect();
-    let untested = rules.iter().filter(|rule| !tested.contains(&rule.id));
-    untested
-        .map(|rule| {
-            let message = format!("no test expects rule `{}`", rule.id);
-            let channels = join(&rule.channels);
-            of_line(&rule.file, rule.line, "rule", message)
-                .hint(format!("add a [[test]] for what it opens ({channels}) and one for what it must not"))
-        })
-        .collect()
 }

@@ -211,6 +211,59 @@ fn a_rule_without_a_test_is_warned_about() {
     assert_eq!(set.warnings()[0].to_string(), "policies/access/0.toml:3: rule: no test expects rule `a`");
 }
 
+const AUDIT: &str = r#"
+schema = 1
+
+[[audit]]
+id     = "dev-auditors"
+who    = { groups = ["auditors"] }
+where  = { labels = { env = "dev" } }
+rights = ["get"]
+
+[[test]]
+given  = { user = "eve", groups = ["auditors"], target = "web1", labels = { env = "dev" }, right = "get" }
+expect = "allow dev-auditors"
+
+[[test]]
+given  = { user = "eve", groups = ["auditors"], target = "db1", labels = { env = "prod" }, right = "get" }
+expect = "deny"
+"#;
+
+#[test]
+fn an_auditor_may_do_only_what_a_rule_says_and_only_where() {
+    let set = parse(AUDIT).unwrap();
+    let dev = BTreeMap::from([("env".to_owned(), "dev".to_owned())]);
+    let may = |groups: &[&str], labels: &BTreeMap<String, String>, right| {
+        let question = AuditQuestion {
+            user: &UserName::parse("eve").unwrap(),
+            groups: &groups.iter().map(|group| GroupName::parse(group).unwrap()).collect(),
+            target: &TargetName::parse("web1").unwrap(),
+            labels,
+            right,
+        };
+        decide_audit(&set, &question).is_some()
+    };
+    assert!(may(&["auditors"], &dev, AuditRight::Get));
+    assert!(!may(&["auditors"], &dev, AuditRight::Watch));
+    assert!(!may(&["auditors"], &BTreeMap::new(), AuditRight::Get));
+    assert!(!may(&["dba"], &dev, AuditRight::Get));
+}
+
+#[test]
+fn an_audit_rule_is_tested_and_read_as_strictly_as_any() {
+    let told = |from: &str, to: &str| faults_of(&AUDIT.replacen(from, to, 1));
+    assert!(told("expect = \"deny\"", "expect = \"allow dev-auditors\"").contains("got `deny` (eve, get of db1)"));
+    assert!(told("rights = [\"get\"]", "rights = [\"read\"]").contains("rights"));
+    assert!(told("rights = [\"get\"]", "rights = []").contains("rights"));
+    assert!(told("rights = [\"get\"]", "").contains("rights"));
+    assert!(told("id     =", "idea   =").contains("idea"));
+    assert!(told("right = \"get\"", "right = \"get\", account = \"root\"").contains("account"));
+    let twin = format!("{AUDIT}{}", RULE.replace("schema = 1", "").replace("dba-prod-root", "dev-auditors"));
+    assert!(faults_of(&twin).contains("already the id"));
+    let untested = parse(AUDIT.split("[[test]]").next().unwrap()).unwrap();
+    assert!(untested.warnings().iter().any(|warning| warning.message.contains("no rule")));
+}
+
 #[test]
 fn the_hash_depends_on_every_byte_and_not_on_the_order() {
     let file = |path: &str, text: &str| PolicyFile { path: path.to_owned(), text: text.to_owned() };

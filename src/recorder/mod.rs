@@ -9,6 +9,7 @@
 //! an error, and a sync is never tried again on the same file. Nothing is ever dropped.
 
 mod error;
+mod feed;
 mod health;
 mod notary;
 mod pool;
@@ -41,6 +42,8 @@ use crate::store::{
     Buffers, ChannelWriter, Disk, LocalDisk, Opening, OpeningProof, Sealing, StoreError, StoreRoot, hex, sha256_hex,
 };
 pub use error::RecorderError;
+use feed::Feed;
+pub use feed::{Seen, WatchedChannel, Watching};
 use health::Health;
 use notary::Notary;
 pub use notary::{Journal, LiveHead, LogFailure};
@@ -222,10 +225,26 @@ impl Recorder {
             channels: Mutex::new(Channels::default()),
         });
         // Nobody is shown anything of channel 0, so its syncs need not be waited for.
-        let queue = Queue::new(ChannelNumber(0), Mode::Bounded(self.window), writer, Arc::clone(&shared));
+        let watched = WatchedChannel { number: ChannelNumber(0), class: None, pty: false };
+        let feed = Feed::new(watched, (80, 24));
+        let queue = Queue::new(ChannelNumber(0), Mode::Bounded(self.window), writer, Arc::clone(&shared), feed);
         shared.add(0, &queue)?;
         self.notary.watch(&shared);
         Ok(Recording { shared, facts, proof, window: self.window })
+    }
+
+    /// Watches a channel of a live session: `wanted`, else the first that has a terminal, else the first. `None` if
+    /// there is none.
+    pub fn watch(&self, session: &SessionId, wanted: Option<ChannelNumber>) -> Option<Watching> {
+        let session = self.notary.live().into_iter().find(|live| live.id == *session)?;
+        let mut feeds = session.open_queues().into_iter().map(|queue| Arc::clone(&queue.feed));
+        let feed = match wanted {
+            Some(wanted) => feeds.find(|feed| feed.channel().number == wanted),
+            None => feeds
+                .filter(|feed| feed.channel().number != ChannelNumber(0))
+                .min_by_key(|feed| (!feed.channel().pty, feed.channel().number)),
+        };
+        feed.map(|feed| feed.watch())
     }
 }
 
@@ -329,7 +348,9 @@ impl Recording {
         };
         let opening = format!("channel {} opened: {}", facts.number, facts.class);
         let number = facts.number;
+        let watched = WatchedChannel { number, class: Some(facts.class), pty: facts.terminal.is_some() };
         let header = channel_header(permit, &self.facts, facts, self.shared.elapsed());
+        let feed = Feed::new(watched, (header.cols, header.rows));
         let (disk, directory) = (Arc::clone(&self.shared.disk), self.shared.directory.clone());
         let sealing = self.shared.sealings.channel(number);
         let sealing =
@@ -338,7 +359,7 @@ impl Recording {
             ChannelWriter::create(disk, &directory, header, sealing, None, buffers).map_err(RecorderError::from)
         };
         let writer = self.shared.pool().run(making).await?;
-        let queue = Queue::new(number, mode, writer, Arc::clone(&self.shared));
+        let queue = Queue::new(number, mode, writer, Arc::clone(&self.shared), feed);
         self.shared.add(number.0, &queue)?;
         self.shared.queue(0)?.append(Entry::Marker(opening)).await?;
         Ok(Track { queue })

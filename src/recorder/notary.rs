@@ -93,6 +93,11 @@ impl Notary {
         state.live.push(Arc::downgrade(session));
     }
 
+    /// The sessions that are being recorded.
+    pub(super) fn live(&self) -> Vec<Arc<SessionShared>> {
+        self.lock().live.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// A segment has ended; to be told soon.
     pub(super) fn sealed(&self, session: &SessionId, channel: ChannelNumber, sealed: Sealed) {
         self.lock().waiting.push_back((session.clone(), channel, sealed));
@@ -146,8 +151,7 @@ impl Notary {
     }
 
     fn tell_heads(&self, now: Instant) {
-        let live: Vec<Arc<SessionShared>> = self.lock().live.iter().filter_map(Weak::upgrade).collect();
-        let heads: Vec<LiveHead> = live.iter().flat_map(|session| session.heads()).collect();
+        let heads: Vec<LiveHead> = self.live().iter().flat_map(|session| session.heads()).collect();
         for heads in heads.chunks(HEADS_MAX) {
             match self.journal.heads(heads) {
                 Ok(()) => self.lock().failing_since = None,

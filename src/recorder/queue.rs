@@ -13,6 +13,7 @@ use tracing::error;
 
 use super::RecorderError;
 use super::error::full_path;
+use super::feed::{self, Feed};
 use super::session::SessionShared;
 use crate::cast::{Entry, Timed};
 use crate::model::ChannelNumber;
@@ -51,6 +52,8 @@ pub(super) struct Queue {
     mode: Mode,
     number: ChannelNumber,
     pub(super) session: Arc<SessionShared>,
+    /// Who watches.
+    pub(super) feed: Arc<Feed>,
     /// Free space of the queue, in bytes.
     room: Semaphore,
     state: Mutex<State>,
@@ -116,12 +119,14 @@ impl Queue {
         mode: Mode,
         writer: ChannelWriter,
         session: Arc<SessionShared>,
+        feed: Arc<Feed>,
     ) -> Arc<Self> {
         let state = State { care_at: writer.care_at(), durable: Some(*writer.durable()), ..State::default() };
         let queue = Arc::new(Self {
             mode,
             number,
             session,
+            feed,
             room: Semaphore::new(QUEUE_BYTES),
             state: Mutex::new(state),
             progress: watch::Sender::new(Progress::default()),
@@ -316,10 +321,12 @@ impl Queue {
             writer.close();
         }
         drop(writer);
-        let (synced, failure) = match written {
-            Ok(Written { synced, spoiled }) => (synced, spoiled),
-            Err(error) => (false, Some(error)),
+        let (synced, shown, failure) = match written {
+            Ok(Written { synced, shown, spoiled }) => (synced, shown, spoiled),
+            Err(error) => (false, feed::Written::default(), Some(error)),
         };
+        // In bounded mode the user has been shown it already, or may be at once.
+        self.feed.publish(shown);
         if synced {
             // Before the failure, if there is one: what is on disk may be shown.
             let mut state = self.lock();
@@ -375,6 +382,7 @@ impl Queue {
         let now = self.session.elapsed();
         let mut spoiled = None;
         let mut freed = 0_usize;
+        let (mut shown, wanted) = (feed::Written::default(), self.feed.is_wanted());
         buffers.lines.clear();
         buffers.sealed.clear();
         writer.idle(now, buffers)?;
@@ -382,7 +390,9 @@ impl Queue {
             freed = freed.saturating_add(usize::try_from(cost(&timed.entry)).unwrap_or(0));
             let entry = self.session.scrubber.scrubbed(timed.entry);
             writer.encode(timed.at, &entry, &mut buffers.lines);
-            drop(entry);
+            if wanted {
+                shown.add(Timed { at: timed.at, entry });
+            }
             if buffers.lines.len() >= PIECE_BYTES {
                 spoiled = spoiled.or(self.put(writer, buffers)?);
                 self.room.add_permits(std::mem::take(&mut freed));
@@ -410,7 +420,7 @@ impl Queue {
             // What was just synced stays good, whatever comes of the new segment.
             spoiled = writer.roll(buffers).map_err(RecorderError::from).err();
         }
-        Ok(Written { synced, spoiled })
+        Ok(Written { synced, shown, spoiled })
     }
 
     /// Seals the lines of `buffers` and writes what is sealed there. On a full disk the reserve is given back, and the
@@ -449,6 +459,7 @@ impl Queue {
             }
         }
         self.room.close();
+        self.feed.end();
         error!(
             session = %self.session.id, channel = %self.number, error = %failure,
             "Recording failed"
@@ -462,6 +473,7 @@ impl Queue {
     fn close(self: &Arc<Self>) {
         self.progress.send_modify(|progress| progress.closed = true);
         self.room.close();
+        self.feed.end();
         self.session.channel_closed(self.number.0, self.closed());
     }
 
@@ -486,6 +498,8 @@ impl Queue {
 struct Written {
     /// Whether all of it is on disk.
     synced: bool,
+    /// What watchers may be shown.
+    shown: feed::Written,
     /// Why the recording ends nevertheless.
     spoiled: Option<RecorderError>,
 }

@@ -12,11 +12,13 @@ mod refusal;
 mod registry;
 mod stranger;
 mod timekeeper;
+mod verb;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +32,7 @@ use crate::listener::{ChannelStart, Connection, Request, Wanted};
 use crate::model::{ChannelClass, ChannelNumber, Destination, Login, Program, SessionId, Timestamp};
 use crate::recorder::{Recorder, RecorderError, Recording, SessionFacts};
 use crate::relay::Notice;
-use crate::store::OpeningProof;
+use crate::store::{Catalog, OpeningProof};
 use crate::target::{self, Leg};
 use crate::vault::{CredentialKind, Vault};
 use crate::wire::Cut;
@@ -40,6 +42,7 @@ pub use registry::{EndCause, LiveSession, Registration, Sessions};
 use stranger::Budget;
 pub use stranger::note_strangers;
 use timekeeper::{Timekeeper, wait_end};
+use verb::Verb;
 
 /// What every session uses.
 pub struct Bastion {
@@ -57,7 +60,16 @@ pub struct Bastion {
     pub sessions: Sessions,
     /// Times of the target leg.
     pub target: target::Settings,
+    /// The state directory, whose recordings are handed out.
+    pub store: PathBuf,
+    /// Recordings that are over, for auditors.
+    pub catalog: Catalog,
+    /// How many recordings are handed out at once; [`HANDOUTS_MAX`].
+    pub handouts: Semaphore,
 }
+
+/// Recordings that are handed out at once; each reads the log and keeps a blocking thread.
+pub const HANDOUTS_MAX: usize = 4;
 
 impl Bastion {
     /// Puts an event on record; on disk on return.
@@ -238,7 +250,8 @@ impl Visit {
 
     async fn carry(&mut self, start: ChannelStart) -> Result<(), (Box<ChannelStart>, Refusal)> {
         let (destination, program) = match self.wanted(&start) {
-            Ok(wanted) => wanted,
+            Ok(Errand::Program(destination, program)) => (destination, program),
+            Ok(Errand::Verb(verb)) => return self.answer(start, &verb).await,
             Err(refusal) => return Err((Box::new(start), refusal)),
         };
         let class = program.class();
@@ -272,15 +285,39 @@ impl Visit {
         }
     }
 
-    /// What the channel is to run, and where.
-    fn wanted(&self, start: &ChannelStart) -> Result<(Destination, Program), Refusal> {
+    /// Answers what is asked of the bastion itself.
+    async fn answer(&mut self, start: ChannelStart, verb: &Verb) -> Result<(), (Box<ChannelStart>, Refusal)> {
+        let user = self.connection.user.user();
+        match verb::judge(&self.bastion, user, verb).await {
+            Ok(answer) => {
+                info!(user = %user, verb = %verb, "Answered");
+                let (bastion, over) = (Arc::clone(&self.bastion), self.over.child_token());
+                self.channels.spawn(async move {
+                    verb::run(start, answer, bastion, over).await;
+                    Ok(())
+                });
+                Ok(())
+            }
+            Err(refusal) => Err((Box::new(start), refusal)),
+        }
+    }
+
+    /// What the channel is for: to run something on a target, or to ask the bastion itself.
+    fn wanted(&self, start: &ChannelStart) -> Result<Errand, Refusal> {
         let user = &self.connection.user;
         if user.suspended() || !self.bastion.ledger.has_key(user.user(), user.fingerprint()) {
             return Err(Refusal::Denied(Denial::Suspended));
         }
         let destination = match &self.connection.login {
             Err(error) => return Err(Refusal::Login(error.clone())),
-            Ok(Login::User(user)) => return Err(Refusal::NoDestination(user.clone())),
+            Ok(Login::User(user)) => {
+                return match &start.wanted {
+                    Wanted::Program(Program::Exec(command)) => {
+                        Verb::parse(command).map(Errand::Verb).ok_or(Refusal::UnknownVerb)
+                    }
+                    Wanted::Program(Program::Shell) | Wanted::Subsystem(_) => Err(Refusal::NoDestination(user.clone())),
+                };
+            }
             Ok(Login::Destination { destination, .. }) => destination.clone(),
         };
         match &start.wanted {
@@ -292,7 +329,7 @@ impl Visit {
                 // A C string ends at the first NUL: the target would run less than the recording shows.
                 Err(Refusal::Command("the command line contains a NUL byte"))
             }
-            Wanted::Program(program) => Ok((destination, program.clone())),
+            Wanted::Program(program) => Ok(Errand::Program(destination, program.clone())),
         }
     }
 
@@ -461,6 +498,14 @@ impl Visit {
             while self.connection.requests.recv().await.is_some() {}
         }
     }
+}
+
+/// What a channel is for.
+enum Errand {
+    /// To run this on a target.
+    Program(Destination, Program),
+    /// To be answered by the bastion.
+    Verb(Verb),
 }
 
 /// What comes first: the dial's outcome, or the session's end.

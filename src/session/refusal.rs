@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::registry::EndCause;
+use super::verb::Verb;
 use crate::audit::AuditError;
 use crate::grant::Denial;
 use crate::model::{InvalidName, Timestamp, UserName};
@@ -17,6 +18,15 @@ pub enum Refusal {
     Login(InvalidName),
     /// The login names no destination.
     NoDestination(UserName),
+    /// What was asked of the bastion itself is none of its verbs.
+    UnknownVerb,
+    /// There is nothing that this user may fetch or watch.
+    NothingToAudit {
+        /// What was asked for.
+        verb: Verb,
+        /// Why not, for the operator.
+        why: String,
+    },
     /// No rule or grant allows it.
     Denied(Denial),
     /// It is not carried in this version.
@@ -40,6 +50,8 @@ impl fmt::Display for Refusal {
         match self {
             Self::Login(error) => error.fmt(f),
             Self::NoDestination(_) => f.write_str("the login names no destination"),
+            Self::UnknownVerb => f.write_str("the bastion itself runs no such command"),
+            Self::NothingToAudit { verb, why } => write!(f, "{verb}: {why}"),
             Self::Denied(denial) => denial.fmt(f),
             Self::NotCarried(what) => write!(f, "{what} is not carried"),
             Self::Command(why) => f.write_str(why),
@@ -60,8 +72,16 @@ impl Refusal {
         match self {
             Self::Login(error) => format!("{error}. Use ssh ACCOUNT@TARGET@BASTION"),
             Self::NoDestination(user) => {
-                format!("hello {user}. Say where to: ssh ACCOUNT@TARGET@BASTION (such as root@db1@bastion)")
+                format!(
+                    "hello {user}. Say where to: ssh ACCOUNT@TARGET@BASTION (such as root@db1@bastion). Auditors: ssh {user}@BASTION help"
+                )
             }
+            Self::UnknownVerb => format!(
+                "the bastion runs no commands of its own but these:\n{}To run one on a target: ssh ACCOUNT@TARGET@BASTION",
+                super::verb::HELP
+            ),
+            // Whether it exists is not told to those who may not have it.
+            Self::NothingToAudit { verb, .. } => format!("{verb}: there is no such session that you may audit"),
             Self::Denied(denial) => denial.public_text().to_string(),
             Self::NotCarried(what) => {
                 format!("{what} is not allowed here. This version carries shells and commands (scp -O works)")
@@ -79,7 +99,13 @@ impl Refusal {
     /// The exit status: 126 where policy says no, 255 where the bastion or the target failed.
     pub fn status(&self) -> u32 {
         match self {
-            Self::Login(_) | Self::NoDestination(_) | Self::Denied(_) | Self::NotCarried(_) | Self::Command(_) => 126,
+            Self::Login(_)
+            | Self::NoDestination(_)
+            | Self::UnknownVerb
+            | Self::NothingToAudit { .. }
+            | Self::Denied(_)
+            | Self::NotCarried(_)
+            | Self::Command(_) => 126,
             Self::Recorder(_) | Self::Audit(_) | Self::Vault(_) | Self::Dial(_) | Self::Ended(_) => 255,
         }
     }

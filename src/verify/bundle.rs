@@ -13,12 +13,14 @@
 //! coverage.json                        what the recording holds, and what it does not
 //! ```
 //!
+//! A bastion hands out no more than what is sealed: then there are no casts, and no coverage.json.
+//!
 //! Each byte of it is bound: files to leaves by their hashes, leaves to the checkpoint, casts to the segments by who
 //! has an identity, the rest by being made again.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -43,6 +45,8 @@ use crate::tlog::{Algorithm, EntryProof, NOTE_BYTES_MAX, Note, VerifyingKey};
 
 /// The name of the file with the log's key.
 pub const KEY_FILE: &str = "vkey";
+/// The name of the file that says what the recording holds.
+pub const COVERAGE: &str = "coverage.json";
 /// A small file of a bundle has at most so many bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// More leaves of one session are not read.
@@ -147,12 +151,58 @@ pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Pl
     if begun && ended { Ok(Plan { session: session.clone(), key, note, leaves }) } else { Err(not_ended()) }
 }
 
+/// A file of a bundle.
+#[derive(Debug)]
+pub struct Part {
+    /// Its name below the bundle's directory, with `/` between names.
+    pub name: String,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What a file of a bundle holds.
+#[derive(Debug)]
+pub enum Content {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// What this file of the store holds.
+    File(PathBuf),
+}
+
 impl Plan {
-    /// Writes all of a bundle but casts and coverage into `to`, which is made or empty. What is copied is verified
-    /// there, not here.
+    /// All files of a bundle but casts and coverage, which take an identity: what may be handed out sealed.
     ///
     /// # Errors
-    /// `NotEmpty`, `Recording`, `Write`.
+    /// `NotEnded`, `Recording`.
+    pub fn parts(&self, store: &Path) -> Result<Vec<Part>, BundleError> {
+        let root = StoreRoot::at(store);
+        let not_ended = || BundleError::NotEnded(self.session.clone());
+        let directory = root.session_directory(&self.session).ok_or_else(not_ended)?;
+        let mut files = recorded_files(&directory)?;
+        files.push(root.envelope(&self.session));
+        let copied = files.into_iter().map(|path| Part { name: place_of(store, &path), content: Content::File(path) });
+        let opened = directory.join("opened.json");
+        let opening = files::read(&opened, FILE_BYTES_MAX).map_err(|error| unread(&opened, &error))?;
+        let opening: Opening = serde_json::from_slice(&opening)
+            .map_err(|error| BundleError::Recording { path: opened, why: error.to_string() })?;
+        let text = |name: &str, bytes: Vec<u8>| Part { name: name.to_owned(), content: Content::Bytes(bytes) };
+        let mut parts = vec![
+            text("README.txt", readme(&opening).into_bytes()),
+            text(KEY_FILE, format!("{}\n", self.key).into_bytes()),
+            text("checkpoint", self.note.to_string().into_bytes()),
+        ];
+        for (index, entry, proof) in &self.leaves {
+            parts.push(text(&format!("proofs/{index}.json"), entry.clone()));
+            parts.push(text(&format!("proofs/{index}.tlog-proof"), proof.to_string().into_bytes()));
+        }
+        parts.extend(copied);
+        Ok(parts)
+    }
+
+    /// Writes the parts into `to`, which is made or empty. What is copied is verified there, not here.
+    ///
+    /// # Errors
+    /// `NotEmpty`, `NotEnded`, `Recording`, `Write`.
     pub fn write(&self, store: &Path, to: &Path) -> Result<(), BundleError> {
         let written = |path: &Path| {
             let path = path.to_owned();
@@ -162,56 +212,56 @@ impl Plan {
         if std::fs::read_dir(to).map_err(written(to))?.next().is_some() {
             return Err(BundleError::NotEmpty(to.to_owned()));
         }
-        let (from, root) = (StoreRoot::at(store), StoreRoot::at(to));
-        let places = from.session_directory(&self.session).zip(root.session_directory(&self.session));
-        let (source, target) = places.ok_or_else(|| BundleError::NotEnded(self.session.clone()))?;
-        let opened = copy_recording(&source, &target)?;
-        durable::create_directories(root.envelopes()).map_err(written(root.envelopes()))?;
-        copy(&from.envelope(&self.session), &root.envelope(&self.session))?;
-        let proofs = to.join("proofs");
-        durable::create_directories(&proofs).map_err(written(&proofs))?;
-        let opening: Opening = serde_json::from_slice(&opened)
-            .map_err(|error| BundleError::Recording { path: source.join("opened.json"), why: error.to_string() })?;
-        let mut texts = vec![
-            (to.join("checkpoint"), self.note.to_string().into_bytes()),
-            (to.join(KEY_FILE), format!("{}\n", self.key).into_bytes()),
-            (to.join("README.txt"), readme(&opening).into_bytes()),
-        ];
-        for (index, entry, proof) in &self.leaves {
-            texts.push((proofs.join(format!("{index}.json")), entry.clone()));
-            texts.push((proofs.join(format!("{index}.tlog-proof")), proof.to_string().into_bytes()));
+        for Part { name, content } in self.parts(store)? {
+            let path = to.join(name);
+            if let Some(parent) = path.parent() {
+                durable::create_directories(parent).map_err(written(parent))?;
+            }
+            match content {
+                Content::Bytes(bytes) => durable::create_new(&path, &bytes, 0o600).map_err(written(&path))?,
+                Content::File(from) => copy(&from, &path)?,
+            }
         }
-        texts.iter().try_for_each(|(path, bytes)| durable::create_new(path, bytes, 0o600).map_err(written(path)))
+        Ok(())
     }
 }
 
-/// Copies a session's directory, which has files and directories of files; gives the content of `opened.json`.
-fn copy_recording(source: &Path, target: &Path) -> Result<Vec<u8>, BundleError> {
-    let unread =
-        |path: &Path, error: &FileError| BundleError::Recording { path: path.to_owned(), why: error.to_string() };
-    let mut folders = vec![(source.to_owned(), target.to_owned(), 0)];
-    while let Some((from, to, depth)) = folders.pop() {
-        durable::create_directories(&to).map_err(|source| BundleError::Write { path: to.clone(), source })?;
-        for (name, kind) in files::list(&from).map_err(|error| unread(&from, &error))? {
-            let (from, to) = (from.join(&name), to.join(&name));
+fn unread(path: &Path, error: &FileError) -> BundleError {
+    BundleError::Recording { path: path.to_owned(), why: error.to_string() }
+}
+
+/// The files of a session's directory, which has files and directories of files.
+fn recorded_files(session: &Path) -> Result<Vec<PathBuf>, BundleError> {
+    let mut found = Vec::new();
+    let mut folders = vec![(session.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        for (name, kind) in files::list(&folder).map_err(|error| unread(&folder, &error))? {
+            let path = folder.join(&name);
             if kind.is_dir() && depth == 0 {
-                folders.push((from, to, 1));
+                folders.push((path, 1));
             } else if !name.to_string_lossy().ends_with(".new") {
-                copy(&from, &to)?;
+                found.push(path);
             }
         }
     }
-    let opened = source.join("opened.json");
-    files::read(&opened, FILE_BYTES_MAX).map_err(|error| unread(&opened, &error))
+    found.sort();
+    Ok(found)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), BundleError> {
     let failed = |source| BundleError::Write { path: to.to_owned(), source };
-    let mut source =
-        files::open(from).map_err(|error| BundleError::Recording { path: from.to_owned(), why: error.to_string() })?;
+    let mut source = open_part(from)?;
     let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(failed)?;
     io::copy(&mut source, &mut target).map_err(failed)?;
     target.sync_all().map_err(failed)
+}
+
+/// Opens a file of the store that is a part of a bundle.
+///
+/// # Errors
+/// `Recording`.
+pub fn open_part(path: &Path) -> Result<File, BundleError> {
+    files::open(path).map_err(|error| unread(path, &error))
 }
 
 /// The text that explains a bundle.
@@ -222,8 +272,9 @@ fn readme(opening: &Opening) -> String {
          Session {session}: {user} as {destination}, begun {started}.\n\n\
          This directory holds the recording as the bastion sealed it (rec/), the key of the recording, sealed for its\n\
          auditors (env/), and the proofs that the bastion's public log had both at the time (proofs/, checkpoint).\n\
-         The .cast files are the recording opened, to be played with asciinema or read as text: one for each channel,\n\
-         0 being the bastion's own notes. coverage.json says what the recording holds and what it does not.\n\n\
+         The .cast files, where there are any, are the recording opened, to be played with asciinema or read as text:\n\
+         one for each channel, 0 being the bastion's own notes; then coverage.json says what the recording holds and\n\
+         what it does not.\n\n\
          To check it, on any machine:\n\n\
          \x20   doorward verify bundle DIRECTORY --vkey 'KEY' --identity FILE\n\n\
          KEY is the public key of the bastion's log. Get it from the bastion's operator or your own files, not from\n\
@@ -351,8 +402,13 @@ impl Reading<'_> {
         self.envelope(&root, &session);
         let (opening, closed) = own?;
         self.exactly("README.txt", readme(&opening).as_bytes());
-        self.names(&root, &session);
-        self.coverage(&opening, closed.as_ref());
+        let sealed = self.is_sealed();
+        self.names(&root, &session, sealed);
+        if sealed {
+            self.report.notes.push(String::from("it holds the sealed recording alone: no cast, and no coverage.json"));
+        } else {
+            self.coverage(&opening, closed.as_ref());
+        }
         Some(Bundle { session, opening, closed })
     }
 
@@ -551,12 +607,22 @@ impl Reading<'_> {
         self.report.found(format!("env/{session}.age"), why);
     }
 
-    /// Nothing else lies in a bundle, and each channel has a cast.
-    fn names(&mut self, root: &StoreRoot, session: &SessionId) {
+    /// Whether nothing in it was opened: what a bastion hands out.
+    fn is_sealed(&self) -> bool {
+        let names = files::list(self.directory).unwrap_or_default();
+        !names.iter().filter_map(|(name, _)| name.to_str()).any(|name| name == COVERAGE || name.ends_with(".cast"))
+    }
+
+    /// Nothing else lies in a bundle, and each channel has a cast unless it is sealed.
+    fn names(&mut self, root: &StoreRoot, session: &SessionId, sealed: bool) {
         let mut expected: BTreeSet<String> =
-            ["README.txt", "rec", "env", "proofs", "checkpoint", KEY_FILE, "coverage.json"].map(str::to_owned).into();
+            ["README.txt", "rec", "env", "proofs", "checkpoint", KEY_FILE].map(str::to_owned).into();
+        if !sealed {
+            expected.insert(COVERAGE.to_owned());
+        }
         let directory = root.session_directory(session).unwrap_or_default();
-        let channels = files::list(&directory).unwrap_or_default().into_iter().filter(|(_, kind)| kind.is_dir());
+        let channels = files::list(&directory).unwrap_or_default().into_iter();
+        let channels = channels.filter(|(_, kind)| kind.is_dir() && !sealed);
         for (name, _) in channels {
             if let Some(number) = name.to_str().and_then(|name| name.parse().ok()) {
                 expected.insert(cast_name(ChannelNumber(number)));
@@ -591,8 +657,8 @@ impl Reading<'_> {
             }
         }
         match coverage(opening, closed, casts) {
-            Ok(coverage) => self.exactly("coverage.json", &coverage.to_json()),
-            Err(error) => self.report.found("coverage.json", format!("a cast cannot be read: {}", explain(&error))),
+            Ok(coverage) => self.exactly(COVERAGE, &coverage.to_json()),
+            Err(error) => self.report.found(COVERAGE, format!("a cast cannot be read: {}", explain(&error))),
         }
     }
 }

@@ -34,7 +34,9 @@ use crate::model::{SessionId, Timestamp};
 use crate::store::StoreRoot;
 use crate::tlog::{Note, VerifyingKey};
 
-pub use bundle::{Bundle, BundleError, BundleReport, Plan, cast_name, plan, verify_bundle};
+pub use bundle::{
+    Bundle, BundleError, BundleReport, COVERAGE, Content, Part, Plan, cast_name, open_part, plan, verify_bundle,
+};
 pub use coverage::{ChannelCoverage, Coverage, DirectionCoverage, coverage};
 use pass::Pass;
 pub use report::{AnchorReport, Finding, Findings, KeyOrigin, LogReport, Opened, Report, SessionReport, Verdict};

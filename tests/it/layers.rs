@@ -60,7 +60,10 @@ fn only_the_modules_that_own_a_library_name_it() {
 #[test]
 fn no_module_starts_a_shell() {
     // Threat T25: a privileged program that runs command lines is one quoting mistake away from running an attacker's.
-    for (_, file) in sources().into_iter().filter(|(_, file)| !file.ends_with("tests.rs")) {
+    // An auditor's own `ssh`, on the auditor's machine; its arguments are parsed and no shell reads them.
+    const ALLOWED: &str = "cli/fetch.rs";
+    let privileged = |file: &PathBuf| !file.ends_with("tests.rs") && !file.ends_with(ALLOWED);
+    for (_, file) in sources().into_iter().filter(|(_, file)| privileged(file)) {
         for (number, line) in code(&file) {
             let starts = line.contains("Command::new(") && !line.contains("clap::");
             assert!(!starts, "{}:{number}: starts a program: {line}", file.display());

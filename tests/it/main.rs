@@ -13,6 +13,7 @@
 
 mod admin;
 mod audit;
+mod auditing;
 mod compliance;
 mod demo;
 mod ending;

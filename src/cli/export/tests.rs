@@ -157,7 +157,7 @@ fn segments_are_one_export_and_damage_is_told_at_the_end() {
         }
         keep(&mut writer, timed);
     }
-    let archive = Archive { catalog: store.catalog(), identities: vec![store.auditor.clone()] };
+    let archive = Archive { catalog: store.catalog(), identities: vec![store.auditor.clone()], fetched: None };
     let whole = recorded::open(&archive, &session, None).unwrap();
     assert_eq!(whole.length(), Some(Duration::from_millis(2000)));
     let exported = export(&whole, Format::V3);

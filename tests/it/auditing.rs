@@ -1,0 +1,268 @@
+//! Auditors over SSH: what `[[audit]]` rules let them fetch and watch, and what they do not.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::fixture::bastion::{OPEN, program};
+use crate::fixture::process::{Finished, Running, Stdout, run};
+use crate::fixture::terminal::Terminal;
+use crate::fixture::{Bastion, LIMIT, Route, Sshd, key, until};
+use crate::require;
+
+/// Eve of the group `auditors` may fetch and watch what is labelled `env = test`; Mallory may nothing.
+const AUDITED: &str = r#"
+[[audit]]
+id     = "auditors"
+who    = { groups = ["auditors"] }
+where  = { labels = { env = "test" } }
+rights = ["get", "watch"]
+"#;
+
+fn audited(sshd: &Sshd) -> (Bastion, Route, Route) {
+    let mut bastion = Bastion::furnished(sshd);
+    let keys = ["eve", "mallory"].map(|name| key(bastion.scratch(), name, "ed25519", ""));
+    bastion.add_user("eve", "auditors", &keys[0]);
+    bastion.add_user("mallory", "dba", &keys[1]);
+    bastion.policy(&format!("{OPEN}{AUDITED}"));
+    bastion.serve();
+    let [eve, mallory] = [bastion.login("eve").key(&keys[0]), bastion.login("mallory").key(&keys[1])];
+    (bastion, eve, mallory)
+}
+
+/// A directory with a program `ssh` that runs this line of a shell, to stand first in the auditor's `PATH`.
+fn own_ssh(bastion: &Bastion, line: &str) -> PathBuf {
+    let folder = bastion.scratch().join(format!("bin{}", crate::fixture::nonce()));
+    std::fs::create_dir(&folder).unwrap();
+    let file = folder.join("ssh");
+    std::fs::write(&file, format!("#!/bin/sh\n{line}\n")).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+/// The auditor's own `ssh`, set up as by `~/.ssh/config`.
+fn ssh_of(bastion: &Bastion, route: &Route) -> PathBuf {
+    let config = bastion.scratch().join(format!("ssh{}", crate::fixture::nonce()));
+    let text = format!(
+        "Host *\nIdentityFile {}\nIdentitiesOnly yes\nStrictHostKeyChecking no\nUserKnownHostsFile /dev/null\n\
+         LogLevel ERROR\nBatchMode yes\n",
+        route.key.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let real = crate::fixture::find("ssh").unwrap();
+    own_ssh(bastion, &format!("exec {} -F {} \"$@\"", real.display(), config.display()))
+}
+
+/// `doorward` on the auditor's machine: no configuration, and this `ssh`.
+fn elsewhere(ssh: &Path, arguments: &[&str]) -> Finished {
+    let mut doorward = Command::new(program());
+    let path = std::env::var("PATH").unwrap();
+    doorward.args(arguments).env("PATH", format!("{}:{path}", ssh.display())).current_dir("/");
+    run(doorward, b"", LIMIT)
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn an_auditor_fetches_and_opens_elsewhere_what_a_rule_names() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let (bastion, eve, _) = audited(&sshd);
+    bastion.to(&sshd).run("echo the evidence");
+    let session = bastion.only_recording();
+    let listed: Value = serde_json::from_slice(&eve.run("recording list --json").stdout).unwrap();
+    assert_eq!(listed[0]["session"], session.as_str(), "{listed}");
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    assert!(String::from_utf8_lossy(&eve.run("recording list").stdout).contains(&session));
+
+    let (ssh, from) = (ssh_of(&bastion, &eve), format!("ssh://eve@127.0.0.1:{}", bastion.port));
+    let (key, identity) = (bastion.log_key(), bastion.identity());
+    let fetched = bastion.scratch().join("fetched");
+    let get = ["recording", "get", &session, "--from", &from, "--vkey", &key, "--to", path(&fetched)];
+    let told = elsewhere(&ssh, &get).ok();
+    assert!(!told.err().contains("UNPINNED"), "{told:?}");
+    let told = elsewhere(&ssh, &["verify", "bundle", path(&fetched), "--vkey", &key]).ok();
+    assert!(told.err().contains("sealed recording alone"), "{told:?}");
+    let replay = ["recording", "replay", &session, "--store", path(&fetched), "--identity", path(&identity)];
+    assert!(elsewhere(&ssh, &replay).ok().out().contains("the evidence"));
+
+    // In one step; nothing stays behind.
+    let replay = ["recording", "replay", &session, "--from", &from, "--identity", path(&identity)];
+    let told = elsewhere(&ssh, &replay).ok();
+    assert!(told.out().contains("the evidence") && told.err().contains("UNPINNED"), "{told:?}");
+    let bundle = bastion.scratch().join("bundle");
+    let mut export = vec!["recording", "export", &session, "--from", &from, "--vkey", &key];
+    export.extend(["--identity", path(&identity), "--proof", path(&bundle)]);
+    elsewhere(&ssh, &export).ok();
+    let check = ["verify", "bundle", path(&bundle), "--vkey", &key, "--identity", path(&identity)];
+    elsewhere(&ssh, &check).ok();
+
+    let views: Vec<Value> = bastion.rows(&["audit", "list", "--session", &session]);
+    let views: Vec<&Value> = views.iter().filter(|event| event["type"] == "replay.view").collect();
+    assert_eq!(views.len(), 3, "{views:?}");
+    assert!(views.iter().all(|view| view["by"] == "eve" && view["purpose"] == "get"), "{views:?}");
+}
+
+// T21: an auditor reads what he may not.
+#[test]
+fn whom_no_rule_names_learns_nothing_and_is_on_record() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let (bastion, eve, mallory) = audited(&sshd);
+    bastion.to(&sshd).run("echo secret");
+    let session = bastion.only_recording();
+    assert_eq!(mallory.run("recording list --json").stdout, b"[]\n");
+    assert_eq!(mallory.run("session list --json").stdout, b"[]\n");
+    let [there, absent] = [session.as_str(), "01J9ZZZZZZZZZZZZZZZZZZZZZZ"].map(|session| {
+        let told = mallory.run(&format!("recording get {session}"));
+        assert_eq!((told.code, told.stdout.len()), (Some(126), 0), "{told:?}");
+        String::from_utf8_lossy(&told.stderr).replace(session, "X")
+    });
+    assert_eq!(there, absent);
+    assert!(bastion.audit().contains(&format!("recording get {session}: no audit rule lets mallory")));
+    // A target that lost its label is no longer Eve's, recordings of before with it.
+    assert_eq!(eve.run(&format!("recording get {session}")).code, Some(0));
+    bastion.doorward(&["target", "set", "db1", "--label", "env=prod"]).ok();
+    assert_eq!(eve.run(&format!("recording get {session}")).code, Some(126));
+    bastion.doorward(&["target", "set", "db1", "--label", "env=test"]).ok();
+    bastion.doorward(&["user", "suspend", "eve"]).ok();
+    assert_ne!(eve.run("recording list").code, Some(0));
+    // What is no verb is no command line of a shell either.
+    for command in ["recording list; id", "sh -c id", "recording get ../../x", "cat /etc/passwd"] {
+        let told = mallory.run(command);
+        assert_eq!((told.code, told.stdout.len()), (Some(126), 0), "{command}: {told:?}");
+    }
+}
+
+#[test]
+fn what_a_bastion_hands_out_changed_is_not_played() {
+    require!("sshd", "ssh", "tar");
+    let sshd = Sshd::start();
+    let (bastion, eve, _) = audited(&sshd);
+    bastion.to(&sshd).run("echo the evidence");
+    let session = bastion.only_recording();
+    let folder = bastion.scratch().join("changed");
+    std::fs::create_dir(&folder).unwrap();
+    let tar = |arguments: &[&str], input: &[u8]| {
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(&folder).args(arguments);
+        run(tar, input, LIMIT).ok().stdout
+    };
+    tar(&["-x"], &eve.run(&format!("recording get {session}")).stdout);
+    let mut segment = folder.clone();
+    while segment.is_dir() {
+        let mut names: Vec<PathBuf> = std::fs::read_dir(&segment).unwrap().map(|entry| entry.unwrap().path()).collect();
+        names.sort();
+        let wanted = |name: &&PathBuf| ["rec", "1"].iter().any(|one| name.ends_with(one));
+        segment = names.iter().find(wanted).or(names.first()).unwrap().clone();
+    }
+    let mut bytes = std::fs::read(&segment).unwrap();
+    assert!(path(&segment).ends_with(".seg"), "{}", segment.display());
+    bytes[300] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let archive = bastion.scratch().join("changed.tar");
+    std::fs::write(&archive, tar(&["-c", "README.txt", "vkey", "checkpoint", "proofs", "rec", "env"], b"")).unwrap();
+    // Directories are no part of what a bastion sends.
+    let files = bastion.scratch().join("files");
+    std::fs::write(&files, tar(&["-c", "--exclude=x", "--no-recursion", "--null", "-T", "/dev/stdin"], &list(&folder)))
+        .unwrap();
+    let ssh = own_ssh(&bastion, &format!("cat {}", files.display()));
+    let identity = bastion.identity();
+    let replay = ["recording", "replay", &session, "--from", "ssh://eve@bastion", "--identity", path(&identity)];
+    let told = elsewhere(&ssh, &replay);
+    assert!(told.code == Some(5) && told.stdout.is_empty() && told.err().contains("TAMPERED"), "{told:?}");
+    let ssh = own_ssh(&bastion, &format!("cat {}", archive.display()));
+    let told = elsewhere(&ssh, &replay);
+    assert!(told.code == Some(1) && told.err().contains("plain file"), "{told:?}");
+}
+
+/// The plain files below a directory, each ended by a NUL.
+fn list(folder: &Path) -> Vec<u8> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.extend(path.strip_prefix(folder).unwrap().to_str().unwrap().bytes());
+                found.push(0);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_live_session_is_watched_by_whom_a_rule_names_and_drawn_harmless() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let (bastion, eve, mallory) = audited(&sshd);
+    let work = Terminal::start(&bastion.to(&sshd).ssh(&["-tt"], "sh"), 80, 24);
+    work.line("echo before-$((40+2))");
+    work.shows("before-42");
+    let session = bastion.only_session();
+    let listed: Value = serde_json::from_slice(&eve.run("session list --json").stdout).unwrap();
+    assert_eq!(listed[0]["session"], session.as_str());
+    assert_eq!(mallory.run(&format!("session watch {session}")).code, Some(126));
+
+    let watch = format!("session watch {session}");
+    let watching = Terminal::start(&eve.ssh(&["-tt"], &watch), 80, 24);
+    // What was on the screen before, then what comes.
+    watching.shows("before-42");
+    watching.shows(&format!("watching {session}"));
+    let raw = Running::start(eve.ssh(&["-tt"], &watch), Stdout::Gathered);
+    let mut lines = Running::start(eve.ssh(&["-T"], &watch), Stdout::Unread);
+    let mut told = lines.stdout();
+    assert!(crate::fixture::route::line(&mut told).contains(&session));
+    until(LIMIT, "three watchers", || (watchers(&bastion, &session) == 3).then_some(()));
+    work.line("printf '\\033]52;c;aGVsbG8=\\007'; echo after-$((40+3))");
+    watching.shows("after-43");
+    watching.press("q");
+    until(LIMIT, "end of watching", || watching.ended().then_some(()));
+
+    // Who loses the right is sent away.
+    bastion.policy(OPEN);
+    bastion.doorward(&["policy", "reload"]).ok();
+    let ended = lines.wait_with_open_stdin(LIMIT);
+    assert!(ended.code == Some(126) && ended.err().contains("no longer"), "{ended:?}");
+    let seen = raw.wait_with_open_stdin(LIMIT);
+    assert!(seen.out().contains("after-43"), "{seen:?}");
+    assert!(!seen.stdout.windows(4).any(|four| four == b"\x1b]52"), "the target's bytes reached the watcher");
+    work.line("exit");
+    bastion.empties(LIMIT);
+}
+
+/// How many watchers of a session are on record.
+fn watchers(bastion: &Bastion, session: &str) -> usize {
+    let views = bastion.rows(&["audit", "list", "--session", session]);
+    views.iter().filter(|event| event["type"] == "replay.view" && event["purpose"] == "watch").count()
+}
+
+#[test]
+fn watchers_who_do_not_read_hold_up_nobody() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let (bastion, eve, _) = audited(&sshd);
+    let mut work = bastion.to(&sshd).start(&["-tt"], "echo ready; read go; seq 1000000; echo done; sleep 600");
+    let mut out = std::io::BufReader::new(work.stdout());
+    let mut reads = |wanted: &str| {
+        until(LIMIT, wanted, || (crate::fixture::route::line(&mut out).trim_end() == wanted).then_some(()));
+    };
+    reads("ready");
+    let session = bastion.only_session();
+    let stuck: Vec<Running> = (0..3)
+        .map(|_| Running::start(eve.ssh(&["-tt"], &format!("session watch {session}")), Stdout::Unread))
+        .collect();
+    until(LIMIT, "three watchers", || (watchers(&bastion, &session) == 3).then_some(()));
+    let mut input = work.stdin();
+    input.write_all(b"\n").unwrap();
+    reads("done");
+    drop(stuck);
+    drop(work);
+}
