@@ -17,7 +17,7 @@ use crate::grant::{Denial, Grant, GrantState, Permit, Revoked, permit};
 use crate::model::{
     AccountName, ChannelClass, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, Timestamp, UserName,
 };
-use crate::policy::{AuditQuestion, AuditRight, Decision, PolicySet, Question, decide, decide_audit};
+use crate::policy::{AuditQuestion, AuditRight, Decision, PolicySet, Question, audits_somewhere, decide, decide_audit};
 
 /// Keys of one user, and host keys of one target: more are a mistake, and make a value too large for the store.
 const KEYS_MAX: usize = 16;
@@ -377,6 +377,13 @@ impl Ledger {
         let labels = state.targets.get(target).map_or(&none, |(_, target)| &target.labels);
         let question = AuditQuestion { user, groups: &stored.groups, target, labels, right };
         decide_audit(&state.policy(), &question).map(|rule| rule.id.clone())
+    }
+
+    /// Whether this user has this right anywhere; who has not need not be searched for.
+    pub fn audits_somewhere(&self, user: &UserName, right: AuditRight) -> bool {
+        let state = self.state();
+        let stored = state.users.get(user).filter(|(_, user)| user.suspended_at.is_none());
+        stored.is_some_and(|(_, stored)| audits_somewhere(&state.policy(), user, &stored.groups, right))
     }
 
     /// What the rules say of this user there, whether any channel may be opened; suspension is not looked at.

@@ -66,6 +66,11 @@ pub fn decide_audit<'s>(set: &'s PolicySet, question: &AuditQuestion<'_>) -> Opt
     among(set.audit_rules(), question)
 }
 
+/// Whether any rule gives this user this right, wherever.
+pub fn audits_somewhere(set: &PolicySet, user: &UserName, groups: &BTreeSet<GroupName>, right: AuditRight) -> bool {
+    set.audit_rules().any(|rule| rule.rights.contains(&right) && rule.who.covers(user, groups))
+}
+
 pub(super) fn among<'r>(
     mut rules: impl Iterator<Item = &'r AuditRule>,
     question: &AuditQuestion<'_>,

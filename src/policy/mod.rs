@@ -22,7 +22,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-pub use audit::{AuditQuestion, AuditRight, AuditRule, decide_audit};
+pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_somewhere, decide_audit};
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use document::Fault;
 pub(crate) use parse::read_auditors;
@@ -250,6 +250,9 @@ pub enum Durability {
     Strict,
     /// At once: a power cut may lose the last moments (`[recording] bounded_window`).
     Bounded,
+    /// At once, and also when nothing can be recorded any more: that there is a gap is on record, and the session goes
+    /// on. For break-glass roles; a rule with it names users or groups.
+    BestEffort,
 }
 
 /// Whether keystrokes on a terminal are recorded. Ordered: the stricter is the smaller.

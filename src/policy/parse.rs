@@ -18,7 +18,8 @@ use crate::model::{AccountName, ChannelClass, GroupName, InvalidName, RuleId, Ta
 
 const CHANNELS: &[(&str, ChannelClass)] = &[("shell", ChannelClass::Shell), ("exec", ChannelClass::Exec)];
 const AUDIT_RIGHTS: &[(&str, AuditRight)] = &[("get", AuditRight::Get), ("watch", AuditRight::Watch)];
-const DURABILITIES: &[(&str, Durability)] = &[("strict", Durability::Strict), ("bounded", Durability::Bounded)];
+const DURABILITIES: &[(&str, Durability)] =
+    &[("strict", Durability::Strict), ("bounded", Durability::Bounded), ("best-effort", Durability::BestEffort)];
 const INPUT_MODES: &[(&str, InputMode)] =
     &[("off", InputMode::Off), ("echoed", InputMode::Echoed), ("full", InputMode::Full)];
 const CAPTURES: &[(&str, Capture)] = &[("full", Capture::Full), ("digest", Capture::Digest)];
@@ -143,6 +144,16 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let recording =
         table.take("recording").map_or(Some(RecordingPolicy::default()), |node| read_recording(&node, faults));
     table.finish(LATER_IN_RULE, faults);
+    if let (Some(who), Some(recording)) = (&who, &recording)
+        && recording.durability == Durability::BestEffort
+        && who.users == Names::Every
+    {
+        let message = String::from("`best-effort` lets sessions go on unrecorded, and this rule is for everyone");
+        faults.push(
+            of_line(file, line, "rule.recording.durability", message)
+                .hint("name the users or groups of a break-glass role"),
+        );
+    }
     Some(Rule {
         id: id?,
         file: file.to_owned(),

@@ -211,6 +211,22 @@ fn a_rule_without_a_test_is_warned_about() {
     assert_eq!(set.warnings()[0].to_string(), "policies/access/0.toml:3: rule: no test expects rule `a`");
 }
 
+#[test]
+fn only_named_roles_may_go_on_unrecorded() {
+    let recording = "recording = { durability = 'best-effort' }";
+    let named = rule("glass", "groups = ['break-glass']", "targets = ['db1']", recording);
+    assert_eq!(parse(&named).unwrap().rules().next().unwrap().recording.durability, Durability::BestEffort);
+    let everyone = rule("glass", "users = ['*']", "targets = ['db1']", recording);
+    assert!(faults_of(&everyone).contains("this rule is for everyone"));
+    // Another rule that matches too takes it back.
+    assert_eq!(
+        RecordingPolicy { durability: Durability::BestEffort, ..RecordingPolicy::default() }
+            .strictest(&RecordingPolicy { durability: Durability::Bounded, ..RecordingPolicy::default() })
+            .durability,
+        Durability::Bounded
+    );
+}
+
 const AUDIT: &str = r#"
 schema = 1
 

@@ -17,6 +17,8 @@ pub(super) struct Health {
     reserve: Option<Arc<dyn Reserve>>,
     reserve_used: AtomicBool,
     failure: Mutex<Option<RecorderError>>,
+    /// Why the log takes nothing; until it does.
+    log_failure: Mutex<Option<RecorderError>>,
     checking: AtomicBool,
 }
 
@@ -28,12 +30,36 @@ impl Health {
         reserve: Option<Arc<dyn Reserve>>,
     ) -> Self {
         let (reserve_used, checking) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { disk, directory, free_min, reserve, reserve_used, failure: Mutex::new(None), checking }
+        Self {
+            disk,
+            directory,
+            free_min,
+            reserve,
+            reserve_used,
+            failure: Mutex::new(None),
+            log_failure: Mutex::new(None),
+            checking,
+        }
     }
 
     pub(super) fn state(&self) -> Result<(), RecorderError> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.clone().map_or(Ok(()), Err)
+        let log_failure = self.log_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.clone().or_else(|| log_failure.clone()).map_or(Ok(()), Err)
+    }
+
+    fn disk_failed_before(&self) -> bool {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// The log does not take what must be on record.
+    pub(super) fn log_failed(&self, failure: &RecorderError) {
+        replace(&self.log_failure, Some(failure.clone()));
+    }
+
+    /// The log has taken something.
+    pub(super) fn log_works(&self) {
+        replace(&self.log_failure, None);
     }
 
     /// Notes a failure. Faults that say nothing of the disk are not kept.
@@ -41,24 +67,14 @@ impl Health {
         match failure {
             // A path that is there already, or gone, is one recording's trouble.
             RecorderError::Store(error) if error.is_about_one_path() => {}
-            RecorderError::DiskFull { .. }
-            | RecorderError::Stalled { .. }
-            | RecorderError::Store(_)
-            | RecorderError::Log(_) => {
-                self.set(Some(failure.clone()));
+            RecorderError::DiskFull { .. } | RecorderError::Stalled { .. } | RecorderError::Store(_) => {
+                replace(&self.failure, Some(failure.clone()))
             }
-            RecorderError::LowSpace { .. } | RecorderError::Finished | RecorderError::Panicked => {}
+            RecorderError::Log(_)
+            | RecorderError::LowSpace { .. }
+            | RecorderError::Finished
+            | RecorderError::Panicked => {}
         }
-    }
-
-    fn set(&self, new: Option<RecorderError>) {
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&*failure, &new) {
-            (None, Some(failure)) => error!(error = %failure, hint = failure.hint(), "New sessions are refused"),
-            (Some(_), None) => info!("New sessions are taken again"),
-            (None, None) | (Some(_), Some(_)) => {}
-        }
-        *failure = new;
     }
 
     /// Gives the reserved space back, so that what has begun can be completed.
@@ -79,7 +95,7 @@ impl Health {
     }
 
     fn check_alone(&self) {
-        let failed = self.state().is_err();
+        let failed = self.disk_failed_before();
         let found = self.disk.free_bytes(&self.directory).and_then(|free| {
             if failed && free >= self.free_min {
                 self.disk.probe(&self.directory)?;
@@ -88,17 +104,17 @@ impl Health {
         });
         match found {
             Ok(free) if free < self.free_min => {
-                self.set(Some(RecorderError::LowSpace { free, free_min: self.free_min }));
+                replace(&self.failure, Some(RecorderError::LowSpace { free, free_min: self.free_min }));
             }
             Ok(_) if failed => {
                 if self.restore_reserve() {
-                    self.set(None);
+                    replace(&self.failure, None);
                 }
             }
             Ok(_) => {}
             Err(source) => {
                 let path = self.directory.clone();
-                self.set(Some(crate::store::StoreError::Write { path, source }.into()));
+                replace(&self.failure, Some(crate::store::StoreError::Write { path, source }.into()));
             }
         }
     }
@@ -111,4 +127,15 @@ impl Health {
         self.reserve_used.store(!restored, Ordering::SeqCst);
         restored
     }
+}
+
+/// Notes a failure, or that there is none any more, and says so where that is new.
+fn replace(kept: &Mutex<Option<RecorderError>>, new: Option<RecorderError>) {
+    let mut failure = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    match (&*failure, &new) {
+        (None, Some(failure)) => error!(error = %failure, hint = failure.hint(), "New sessions are refused"),
+        (Some(was), None) => info!(was = %was, "That is over: new sessions are not refused for it any more"),
+        (None, None) | (Some(_), Some(_)) => {}
+    }
+    *failure = new;
 }

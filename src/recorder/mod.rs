@@ -61,6 +61,8 @@ pub struct RecorderSettings {
     pub window: Duration,
     /// With less free space, in bytes, new sessions are refused. Default 2 GiB.
     pub free_min: u64,
+    /// The log is told so often how far live sessions are: what a crash can cut off unnoticed is not older. Default 10 s.
+    pub heads_every: Duration,
     /// Threads that write. Default 8: syncs of different files go together.
     pub threads: usize,
     /// Space to give back when the disk is full, so that what has begun can be completed. Default none.
@@ -73,6 +75,7 @@ impl Default for RecorderSettings {
             stall_limit: Duration::from_secs(10),
             window: Duration::from_millis(50),
             free_min: 2 * 1024 * 1024 * 1024,
+            heads_every: Duration::from_secs(10),
             threads: 8,
             reserve: None,
         }
@@ -167,11 +170,12 @@ impl Recorder {
         journal: Arc<dyn Journal>,
         clock: Clock,
     ) -> Result<Self, RecorderError> {
-        let RecorderSettings { stall_limit, window, free_min, threads, reserve } = settings;
+        let RecorderSettings { stall_limit, window, free_min, heads_every, threads, reserve } = settings;
         let health = Health::new(Arc::clone(&disk), root.directory().to_owned(), free_min, reserve);
         let health = Arc::new(health);
         health.check();
-        let notary = Notary::new(journal, Arc::clone(&health));
+        let notary = Notary::start(journal, Arc::clone(&health), clock.clone(), stall_limit, heads_every)
+            .map_err(|source| create_error(&root, source))?;
         let running = Pool::start(threads, clock.clone(), Arc::clone(&health), Arc::clone(&notary), stall_limit)
             .map_err(|source| create_error(&root, source))?;
         let (running, contexts) = (Arc::new(running), ContextPool::new(IDLE_COMPRESSORS));
@@ -184,6 +188,17 @@ impl Recorder {
     /// Why not.
     pub fn healthy(&self) -> Result<(), RecorderError> {
         self.health.state()
+    }
+
+    /// The same for this durability: little free space keeps no break-glass role out.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn healthy_for(&self, durability: Durability) -> Result<(), RecorderError> {
+        match (self.healthy(), durability) {
+            (Err(RecorderError::LowSpace { .. }), Durability::BestEffort) => Ok(()),
+            (healthy, _) => healthy,
+        }
     }
 
     /// A new id.
@@ -199,7 +214,7 @@ impl Recorder {
     /// # Errors
     /// Why it cannot be recorded; the session does not start then.
     pub async fn open(&self, permit: &Permit, facts: SessionFacts) -> Result<Recording, RecorderError> {
-        self.healthy()?;
+        self.healthy_for(permit.recording().durability)?;
         let opened = self.clock.instant();
         // A rule that names auditors has its sessions read by them, and by nobody else.
         let auditors = Recipients::of(permit.recording().auditors.iter().cloned());
@@ -225,9 +240,13 @@ impl Recorder {
             channels: Mutex::new(Channels::default()),
         });
         // Nobody is shown anything of channel 0, so its syncs need not be waited for.
+        let mode = match permit.recording().durability {
+            Durability::Strict | Durability::Bounded => Mode::Bounded(self.window),
+            Durability::BestEffort => Mode::BestEffort(self.window),
+        };
         let watched = WatchedChannel { number: ChannelNumber(0), class: None, pty: false };
         let feed = Feed::new(watched, (80, 24));
-        let queue = Queue::new(ChannelNumber(0), Mode::Bounded(self.window), writer, Arc::clone(&shared), feed);
+        let queue = Queue::new(ChannelNumber(0), mode, writer, Arc::clone(&shared), feed);
         shared.add(0, &queue)?;
         self.notary.watch(&shared);
         Ok(Recording { shared, facts, proof, window: self.window })
@@ -345,6 +364,7 @@ impl Recording {
         let mode = match permit.recording().durability {
             Durability::Strict => Mode::Strict,
             Durability::Bounded => Mode::Bounded(self.window),
+            Durability::BestEffort => Mode::BestEffort(self.window),
         };
         let opening = format!("channel {} opened: {}", facts.number, facts.class);
         let number = facts.number;

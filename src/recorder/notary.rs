@@ -1,18 +1,20 @@
 //! What the log is told of recordings: which segments have ended, how far the others are, how sessions end.
 //!
-//! Nobody who shows output waits for the log. While it cannot take what it is told, new sessions are refused; what
-//! waits is told again each second, and after [`LOG_TIMEOUT`] the live sessions end: a recording that nobody vouches
-//! for is worth little.
+//! A thread of its own tells it, so nobody who shows output or writes recordings waits for the log, not even for one
+//! that hangs. While it does not take what it is told, new sessions are refused; what waits is told again each second,
+//! and after [`LOG_TIMEOUT`] the live sessions end: a recording that nobody vouches for is worth little.
 
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::RecorderError;
 use super::health::Health;
 use super::session::SessionShared;
+use crate::clock::Clock;
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::Sealed;
 
@@ -27,11 +29,17 @@ pub trait Journal: fmt::Debug + Send + Sync {
     /// Why that is not on record.
     fn segment_sealed(&self, session: &SessionId, channel: ChannelNumber, sealed: &Sealed) -> Result<(), LogFailure>;
 
-    /// How far segments that have not ended are on disk.
+    /// How far segments that have not ended are on disk; none to see whether the log works again.
     ///
     /// # Errors
     /// Why that is not on record.
     fn heads(&self, heads: &[LiveHead]) -> Result<(), LogFailure>;
+
+    /// From now on a channel is not recorded, and its session goes on.
+    ///
+    /// # Errors
+    /// Why that is not on record.
+    fn gap(&self, session: &SessionId, channel: ChannelNumber, why: &str) -> Result<(), LogFailure>;
 
     /// A session has ended; `closed.json`, which will be written next, has this SHA-256, in hex.
     ///
@@ -51,10 +59,10 @@ pub struct LiveHead {
     pub sealed: Sealed,
 }
 
-/// The heads of live sessions are told so often: what a crash can cut off unnoticed is not older.
-const HEADS_EVERY: Duration = Duration::from_secs(10);
 /// So long live sessions go on without a log.
 pub(super) const LOG_TIMEOUT: Duration = Duration::from_secs(30);
+/// What the log did not take is told again after so long, or sooner where heads are told more often.
+const AGAIN: Duration = Duration::from_secs(1);
 /// At most so many segments wait to be told; with more the live sessions end at once.
 const WAITING_MAX: usize = 4096;
 /// A leaf has room for about 400 heads.
@@ -64,22 +72,67 @@ const HEADS_MAX: usize = 256;
 pub(super) struct Notary {
     journal: Arc<dyn Journal>,
     health: Arc<Health>,
+    clock: Clock,
+    /// A call that takes longer has failed.
+    stall_limit: Duration,
+    heads_every: Duration,
+    pause: Duration,
     state: Mutex<State>,
-    /// Held while the log is told, so that it is told in order.
-    telling: Mutex<()>,
+    wake: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<(SessionId, ChannelNumber, Sealed)>,
+    waiting: VecDeque<Waiting>,
     live: Vec<Weak<SessionShared>>,
+    /// Since when the log has taken nothing.
     failing_since: Option<Instant>,
-    heads_told: Option<Instant>,
+    /// When the call began that the log has not answered.
+    asked: Option<Instant>,
+    /// When the heads are due again.
+    heads_due: Option<Instant>,
+    stop: bool,
+}
+
+/// What the log must be told, in this order.
+enum Waiting {
+    Sealed(SessionId, ChannelNumber, Sealed),
+    Gap(SessionId, ChannelNumber, String),
+    Ended(Ended),
+}
+
+/// The end of a session, and what is done once it is on record or cannot be.
+pub(super) struct Ended {
+    pub(super) session: SessionId,
+    pub(super) end: String,
+    /// SHA-256 of `closed.json`, in hex.
+    pub(super) closed: String,
+    pub(super) then: Box<dyn FnOnce(Result<(), RecorderError>) + Send>,
 }
 
 impl Notary {
-    pub(super) fn new(journal: Arc<dyn Journal>, health: Arc<Health>) -> Arc<Self> {
-        Arc::new(Self { journal, health, state: Mutex::new(State::default()), telling: Mutex::new(()) })
+    /// Starts the thread; it ends after `stop`.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn start(
+        journal: Arc<dyn Journal>,
+        health: Arc<Health>,
+        clock: Clock,
+        stall_limit: Duration,
+        heads_every: Duration,
+    ) -> io::Result<Arc<Self>> {
+        let (state, wake, pause) = (Mutex::new(State::default()), Condvar::new(), AGAIN.min(heads_every));
+        let notary = Arc::new(Self { journal, health, clock, stall_limit, heads_every, pause, state, wake });
+        let working = Arc::clone(&notary);
+        std::thread::Builder::new().name(String::from("notary")).spawn(move || working.work())?;
+        Ok(notary)
+    }
+
+    /// Lets the thread tell what waits, and end.
+    pub(super) fn stop(&self) {
+        self.lock().stop = true;
+        self.wake.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -100,77 +153,141 @@ impl Notary {
 
     /// A segment has ended; to be told soon.
     pub(super) fn sealed(&self, session: &SessionId, channel: ChannelNumber, sealed: Sealed) {
-        self.lock().waiting.push_back((session.clone(), channel, sealed));
+        self.push(Waiting::Sealed(session.clone(), channel, sealed));
     }
 
-    /// Tells what waits. Blocks.
-    pub(super) fn tell(&self, now: Instant) -> Result<(), LogFailure> {
-        let _order = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A channel is not recorded any more; to be told soon.
+    pub(super) fn gap(&self, session: &SessionId, channel: ChannelNumber, why: String) {
+        self.push(Waiting::Gap(session.clone(), channel, why));
+    }
+
+    /// A session has ended; to be told after all that was told of it before. Its `then` is called on our thread, so it
+    /// must not block.
+    pub(super) fn ended(&self, ended: Ended) {
+        self.push(Waiting::Ended(ended));
+    }
+
+    fn push(&self, waiting: Waiting) {
+        self.lock().waiting.push_back(waiting);
+        self.wake.notify_all();
+    }
+
+    fn work(&self) {
         loop {
-            let Some((session, channel, sealed)) = self.lock().waiting.front().cloned() else { return Ok(()) };
-            if let Err(failure) = self.journal.segment_sealed(&session, channel, &sealed) {
-                self.failed(&failure, now);
-                return Err(failure);
+            let told = self.tell().and_then(|()| self.tell_heads());
+            if let Err(failure) = &told {
+                self.failed(&RecorderError::Log(Arc::clone(failure)));
             }
             let mut state = self.lock();
-            state.waiting.pop_front();
-            state.failing_since = None;
+            let begun = self.clock.instant();
+            // While the log fails, what comes meanwhile waits its turn.
+            while told.is_err() || state.waiting.is_empty() {
+                if state.stop {
+                    return;
+                }
+                let left = self.pause.saturating_sub(self.clock.instant().saturating_duration_since(begun));
+                if left.is_zero() {
+                    break;
+                }
+                state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
         }
     }
 
-    /// Tells that a session has ended, after all that was told of it before. Blocks.
-    pub(super) fn ended(
-        &self,
-        session: &SessionId,
-        end: &str,
-        closed: &str,
-        now: Instant,
-    ) -> Result<(), RecorderError> {
-        self.tell(now).map_err(RecorderError::Log)?;
-        self.journal.session_ended(session, end, closed).map_err(|failure| {
-            self.failed(&failure, now);
-            RecorderError::Log(failure)
-        })
+    /// Tells what waits, as far as the log takes it.
+    fn tell(&self) -> Result<(), LogFailure> {
+        loop {
+            let Some(next) = self.lock().waiting.pop_front() else { return Ok(()) };
+            match next {
+                Waiting::Sealed(session, channel, sealed) => {
+                    if let Err(failure) = self.ask(|journal| journal.segment_sealed(&session, channel, &sealed)) {
+                        self.lock().waiting.push_front(Waiting::Sealed(session, channel, sealed));
+                        return Err(failure);
+                    }
+                }
+                Waiting::Gap(session, channel, why) => {
+                    if let Err(failure) = self.ask(|journal| journal.gap(&session, channel, &why)) {
+                        self.lock().waiting.push_front(Waiting::Gap(session, channel, why));
+                        return Err(failure);
+                    }
+                }
+                Waiting::Ended(Ended { session, end, closed, then }) => {
+                    let told = self.ask(|journal| journal.session_ended(&session, &end, &closed));
+                    then(told.as_ref().copied().map_err(|failure| RecorderError::Log(Arc::clone(failure))));
+                    told?;
+                }
+            }
+        }
     }
 
-    /// Called each second: tells again what could not be told, and every 10 s how far live sessions are. Blocks.
-    pub(super) fn round(&self, now: Instant) {
-        // What fails is told again the next time.
-        let _ = self.tell(now);
-        let due = {
-            let mut state = self.lock();
-            let due = state.heads_told.is_none_or(|told| now.saturating_duration_since(told) >= HEADS_EVERY);
-            if due {
-                state.heads_told = Some(now);
+    /// Every `heads_every`, how far live sessions are; sooner where the log did not take that. What it took is not told again.
+    fn tell_heads(&self) -> Result<(), LogFailure> {
+        let now = self.clock.instant();
+        let failing = {
+            let state = self.lock();
+            if state.failing_since.is_none() && state.heads_due.is_some_and(|due| due > now) {
+                return Ok(());
             }
-            due
+            state.failing_since.is_some()
         };
-        if due {
-            self.tell_heads(now);
+        let live = self.live();
+        let heads: Vec<_> =
+            live.iter().flat_map(|session| session.heads().into_iter().map(move |head| (session, head))).collect();
+        if heads.is_empty() && failing {
+            self.ask(|journal| journal.heads(&[]))?;
         }
-    }
-
-    fn tell_heads(&self, now: Instant) {
-        let heads: Vec<LiveHead> = self.live().iter().flat_map(|session| session.heads()).collect();
         for heads in heads.chunks(HEADS_MAX) {
-            match self.journal.heads(heads) {
-                Ok(()) => self.lock().failing_since = None,
-                Err(failure) => return self.failed(&failure, now),
-            }
+            let told: Vec<LiveHead> = heads.iter().map(|(_, head)| head.clone()).collect();
+            self.ask(|journal| journal.heads(&told))?;
+            heads.iter().for_each(|(session, head)| session.told(head));
+        }
+        self.lock().heads_due = now.checked_add(self.heads_every);
+        Ok(())
+    }
+
+    /// Asks the log for one thing, and remembers since when.
+    fn ask(&self, asking: impl FnOnce(&dyn Journal) -> Result<(), LogFailure>) -> Result<(), LogFailure> {
+        self.lock().asked = Some(self.clock.instant());
+        let told = asking(self.journal.as_ref());
+        let mut state = self.lock();
+        state.asked = None;
+        if told.is_ok() {
+            state.failing_since = None;
+            drop(state);
+            self.health.log_works();
+        }
+        told
+    }
+
+    /// Called each second, by another thread: a log that hangs has failed too.
+    pub(super) fn look(&self) {
+        let asked = self.lock().asked;
+        if asked.is_some_and(|asked| self.clock.instant().saturating_duration_since(asked) >= self.stall_limit) {
+            self.lock().failing_since.get_or_insert(asked.unwrap_or_else(|| self.clock.instant()));
+            self.failed(&RecorderError::Log(Arc::new(RecorderError::Stalled { limit: self.stall_limit })));
         }
     }
 
-    fn failed(&self, failure: &LogFailure, now: Instant) {
-        let failure = RecorderError::Log(Arc::clone(failure));
-        self.health.failed(&failure);
-        let (over, live) = {
+    fn failed(&self, failure: &RecorderError) {
+        let now = self.clock.instant();
+        self.health.log_failed(failure);
+        let (over, live, ended) = {
             let mut state = self.lock();
             let since = *state.failing_since.get_or_insert(now);
             let over = now.saturating_duration_since(since) >= LOG_TIMEOUT || state.waiting.len() > WAITING_MAX;
-            (over, state.live.iter().filter_map(Weak::upgrade).collect::<Vec<_>>())
+            // Whoever ends a session is not kept waiting: the next start closes its recording.
+            let (ended, sealed): (Vec<_>, Vec<_>) =
+                state.waiting.drain(..).partition(|waiting| matches!(waiting, Waiting::Ended(_)));
+            state.waiting = sealed.into();
+            (over, state.live.iter().filter_map(Weak::upgrade).collect::<Vec<_>>(), ended)
         };
+        for waiting in ended {
+            if let Waiting::Ended(Ended { then, .. }) = waiting {
+                then(Err(failure.clone()));
+            }
+        }
         if over {
-            live.iter().for_each(|session| session.failed(&failure));
+            live.iter().for_each(|session| session.failed(failure));
         }
     }
 }

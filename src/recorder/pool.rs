@@ -15,7 +15,7 @@ use super::queue::{Alarm, Queue};
 use crate::clock::Clock;
 use crate::store::Buffers;
 
-/// How often the free space is looked at, whether a failed disk works again, and the log is told what waits.
+/// How often the free space is looked at, whether a failed disk works again, and whether the log answers.
 const CHECK: Duration = Duration::from_secs(1);
 
 /// Something that blocks; it is lent the thread's buffers.
@@ -29,7 +29,7 @@ enum Job {
     Alarm(Arc<Queue>, Alarm),
     /// Something else that blocks.
     Run(Work),
-    /// Look at the disk, and tell the log.
+    /// Look at the disk, and whether the log answers.
     Check,
 }
 
@@ -61,6 +61,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.lock().stop = true;
         self.0.wake.notify_all();
+        self.0.notary.stop();
     }
 }
 
@@ -166,7 +167,7 @@ impl Pool {
                 }
                 Job::Check => {
                     self.health.check();
-                    self.notary.round(self.clock.instant());
+                    self.notary.look();
                 }
             }
         }

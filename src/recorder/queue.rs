@@ -45,6 +45,8 @@ pub(super) enum Mode {
     Strict,
     /// At once, as long as what is not on disk is less than 1 MiB and hardly older than this.
     Bounded(Duration),
+    /// At once, and for good once nothing can be recorded any more; synced as in bounded mode.
+    BestEffort(Duration),
 }
 
 /// A channel's queue and its segments.
@@ -152,6 +154,29 @@ impl Queue {
 
     /// Takes an entry, once there is room for it; returns its number.
     pub(super) async fn append(self: &Arc<Self>, entry: Entry) -> Result<u64, RecorderError> {
+        match self.append_if_recorded(entry).await {
+            Err(failure) if self.goes_on_without(&failure) => Ok(0),
+            appended => appended,
+        }
+    }
+
+    /// Whether the session goes on although this channel is not recorded any more.
+    fn goes_on_without(&self, failure: &RecorderError) -> bool {
+        match (self.mode, failure) {
+            (Mode::Strict | Mode::Bounded(_), _) => false,
+            // A panic is a fault of ours, and without the log nobody vouches for anything.
+            (Mode::BestEffort(_), RecorderError::Panicked | RecorderError::Log(_) | RecorderError::Finished) => false,
+            (
+                Mode::BestEffort(_),
+                RecorderError::DiskFull { .. }
+                | RecorderError::LowSpace { .. }
+                | RecorderError::Stalled { .. }
+                | RecorderError::Store(_),
+            ) => true,
+        }
+    }
+
+    async fn append_if_recorded(self: &Arc<Self>, entry: Entry) -> Result<u64, RecorderError> {
         let cost = cost(&entry);
         if self.room.try_acquire_many(cost).map(tokio::sync::SemaphorePermit::forget).is_err() {
             let acquiring = self.room.acquire_many(cost);
@@ -204,6 +229,10 @@ impl Queue {
 
     /// Waits until the entry of that number may be acted on.
     pub(super) async fn durable(self: &Arc<Self>, number: u64) -> Result<(), RecorderError> {
+        if let Mode::BestEffort(_) = self.mode {
+            let failed = self.progress.borrow().failed.clone();
+            return failed.filter(|failure| !self.goes_on_without(failure)).map_or(Ok(()), Err);
+        }
         let mut progress = self.progress.subscribe();
         loop {
             let before = {
@@ -262,7 +291,8 @@ impl Queue {
             let before = {
                 let progress = progress.borrow_and_update();
                 if progress.closed {
-                    return progress.failed.clone().map_or(Ok(()), Err);
+                    let failed = progress.failed.clone().filter(|failure| !self.goes_on_without(failure));
+                    return failed.map_or(Ok(()), Err);
                 }
                 progress.durable
             };
@@ -301,10 +331,14 @@ impl Queue {
 
     /// How far the present segment is on disk, if the log was not told that yet.
     pub(super) fn untold_head(&self) -> Option<(ChannelNumber, Sealed)> {
-        let mut state = self.lock();
+        let state = self.lock();
         let durable = state.durable.filter(|durable| state.told != Some(durable.head))?;
-        state.told = Some(durable.head);
         Some((self.number, durable))
+    }
+
+    /// The log has been told this head.
+    pub(super) fn told(&self, head: Head) {
+        self.lock().told = Some(head);
     }
 
     /// Writes what is queued. Blocks; called by the pool.
@@ -349,7 +383,7 @@ impl Queue {
         let missing = state.appended_bytes.saturating_sub(self.progress.borrow().durable_bytes);
         let sync = match self.mode {
             Mode::Strict => true,
-            Mode::Bounded(window) => {
+            Mode::Bounded(window) | Mode::BestEffort(window) => {
                 let due = self.session.elapsed().saturating_sub(window);
                 state.finish || missing >= BOUNDED_SYNC_BYTES || state.oldest.is_some_and(|oldest| oldest <= due)
             }
@@ -371,7 +405,9 @@ impl Queue {
         self.set_care(&mut state);
         if !state.entries.is_empty() || state.finish {
             self.schedule(&mut state);
-        } else if let (Mode::Bounded(window), Some(oldest), false) = (self.mode, state.oldest, state.timed) {
+        } else if let (Mode::Bounded(window) | Mode::BestEffort(window), Some(oldest), false) =
+            (self.mode, state.oldest, state.timed)
+        {
             state.timed = true;
             let at = self.session.instant_of(oldest.saturating_add(window));
             self.session.pool().alarm_at(at, Arc::clone(self), Alarm::Window);
@@ -388,7 +424,11 @@ impl Queue {
         writer.idle(now, buffers)?;
         for timed in batch.entries {
             freed = freed.saturating_add(usize::try_from(cost(&timed.entry)).unwrap_or(0));
-            let entry = self.session.scrubber.scrubbed(timed.entry);
+            let passed = timed.entry.bytes();
+            let (entry, scrubbed) = self.session.scrubber.scrubbed(timed.entry);
+            if let Some((direction, bytes)) = passed {
+                writer.count(direction, bytes, scrubbed);
+            }
             writer.encode(timed.at, &entry, &mut buffers.lines);
             if wanted {
                 shown.add(Timed { at: timed.at, entry });
@@ -464,7 +504,11 @@ impl Queue {
             session = %self.session.id, channel = %self.number, error = %failure,
             "Recording failed"
         );
-        self.session.failed(failure);
+        if self.goes_on_without(failure) {
+            self.session.gap(self.number, failure);
+        } else {
+            self.session.failed(failure);
+        }
         let mut closed = self.closed();
         closed.failure = Some(failure.to_string());
         self.session.channel_closed(self.number.0, closed);

@@ -34,24 +34,32 @@ impl Scrubber {
         }
     }
 
-    /// The entry without what must not stay in it.
-    pub(super) fn scrubbed(&self, entry: Entry) -> Entry {
+    /// The entry without what must not stay in it, and how many times something was replaced.
+    pub(super) fn scrubbed(&self, entry: Entry) -> (Entry, u64) {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         match entry {
-            Entry::Output { output, bytes } => Entry::Output { output, bytes: replaced(bytes, &all) },
-            Entry::Input(bytes) => Entry::Input(replaced(bytes, &all)),
-            other @ (Entry::Resize { .. } | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_)) => other,
+            Entry::Output { output, bytes } => {
+                let (bytes, count) = replaced(bytes, &all);
+                (Entry::Output { output, bytes }, count)
+            }
+            Entry::Input(bytes) => {
+                let (bytes, count) = replaced(bytes, &all);
+                (Entry::Input(bytes), count)
+            }
+            other @ (Entry::Resize { .. } | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_)) => (other, 0),
         }
     }
 }
 
-fn replaced(mut bytes: Bytes, all: &[Known]) -> Bytes {
+fn replaced(mut bytes: Bytes, all: &[Known]) -> (Bytes, u64) {
+    let mut count = 0_u64;
     for Known { secret, name } in all {
         let secret = secret.expose().as_bytes();
         let found: Vec<usize> = memmem::find_iter(&bytes, secret).collect();
         if found.is_empty() {
             continue;
         }
+        count = count.saturating_add(found.len().try_into().unwrap_or(u64::MAX));
         let mut without = Vec::with_capacity(bytes.len());
         let mut rest = 0;
         for at in found {
@@ -62,7 +70,7 @@ fn replaced(mut bytes: Bytes, all: &[Known]) -> Bytes {
         without.extend_from_slice(bytes.get(rest..).unwrap_or_default());
         bytes = Bytes::from(without);
     }
-    bytes
+    (bytes, count)
 }
 
 #[cfg(test)]
@@ -76,7 +84,8 @@ mod tests {
             scrubber.add(Secret::new((*secret).to_owned()), "root@db1");
         }
         let bytes = Bytes::copy_from_slice(text.as_bytes());
-        let Entry::Output { bytes, .. } = scrubber.scrubbed(Entry::Output { output: Output::Stdout, bytes }) else {
+        let (Entry::Output { bytes, .. }, _) = scrubber.scrubbed(Entry::Output { output: Output::Stdout, bytes })
+        else {
             panic!("another entry")
         };
         String::from_utf8(bytes.to_vec()).unwrap()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 use super::health::Health;
-use super::notary::{LiveHead, Notary};
+use super::notary::{Ended, LiveHead, Notary};
 use super::pool::{Pool, Running};
 use super::queue::Queue;
 use super::scrub::Scrubber;
@@ -17,7 +17,7 @@ use crate::cast::Entry;
 use crate::clock::Clock;
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::Sealed;
-use crate::store::{Closed, ClosedChannel, Disk, sha256_hex};
+use crate::store::{Closed, ClosedChannel, Disk, describe, sha256_hex};
 
 /// One recording.
 pub(super) struct SessionShared {
@@ -74,15 +74,19 @@ impl SessionShared {
     /// A segment has ended and is on disk: the log is told soon.
     pub(super) fn sealed(&self, channel: ChannelNumber, sealed: Sealed) {
         self.notary.sealed(&self.id, channel, sealed);
-        let (notary, now) = (Arc::clone(&self.notary), self.clock.instant());
-        // A failure is the notary's to handle, and what is told is told again.
-        self.pool().spawn(move || drop(notary.tell(now)));
     }
 
     /// How far its open channels are on disk, where the log was not told that yet.
     pub(super) fn heads(&self) -> Vec<LiveHead> {
         let untold = self.open_queues().into_iter().filter_map(|queue| queue.untold_head());
         untold.map(|(channel, sealed)| LiveHead { session: self.id.clone(), channel, sealed }).collect()
+    }
+
+    /// The log has been told how far a channel is.
+    pub(super) fn told(&self, told: &LiveHead) {
+        if let Ok(queue) = self.queue(told.channel.0) {
+            queue.told(told.sealed.head);
+        }
     }
 
     pub(super) fn use_reserve(&self) {
@@ -96,6 +100,12 @@ impl SessionShared {
             first.get_or_insert_with(|| failure.clone());
             is_first
         });
+    }
+
+    /// A channel is not recorded any more, and the session goes on.
+    pub(super) fn gap(&self, channel: ChannelNumber, failure: &RecorderError) {
+        self.health.failed(failure);
+        self.notary.gap(&self.id, channel, describe(failure));
     }
 
     fn lock(&self) -> MutexGuard<'_, Channels> {
@@ -143,7 +153,7 @@ impl SessionShared {
         if open.is_empty() {
             // All have failed, so nobody comes after us.
             let session = Arc::clone(self);
-            self.pool().spawn(move || session.write_closed());
+            self.pool().spawn(move || session.close());
         }
         waiting
     }
@@ -165,12 +175,12 @@ impl SessionShared {
         drop(channels);
         if last {
             let session = Arc::clone(self);
-            self.pool().spawn(move || session.write_closed());
+            self.pool().spawn(move || session.close());
         }
     }
 
-    /// Writes `closed.json`, once.
-    fn write_closed(&self) {
+    /// Puts the end on record, then writes `closed.json`; once.
+    fn close(self: &Arc<Self>) {
         let mut channels = self.lock();
         let Some((end, done)) =
             channels.end.as_mut().and_then(|ending| Some((ending.end.clone(), ending.done.take()?)))
@@ -185,16 +195,25 @@ impl SessionShared {
         let closed = Closed::new(self.id.clone(), end, self.clock.now(), duration_ms, closed.collect());
         drop(channels);
         // On record before it is there: a recording that is closed without a trace in the log was closed by another.
-        let logged = self.notary.ended(&self.id, &closed.end, &sha256_hex(&closed.to_json()), self.clock.instant());
-        if let Err(failure) = logged {
-            self.failed(&failure);
-            let _ = done.send(Err(failure));
-            return;
-        }
-        let mut written = closed.write(&self.disk, &self.directory).map_err(RecorderError::from);
+        let (session, digest, end) = (Arc::clone(self), sha256_hex(&closed.to_json()), closed.end.clone());
+        let then = Box::new(move |logged| {
+            let writing = Arc::clone(&session);
+            session.pool().spawn(move || writing.write_closed(&closed, logged, done));
+        });
+        self.notary.ended(Ended { session: self.id.clone(), end, closed: digest, then });
+    }
+
+    fn write_closed(
+        &self,
+        closed: &Closed,
+        logged: Result<(), RecorderError>,
+        done: oneshot::Sender<Result<(), RecorderError>>,
+    ) {
+        let write = || closed.write(&self.disk, &self.directory).map_err(RecorderError::from);
+        let mut written = logged.and_then(|()| write());
         if let Err(RecorderError::DiskFull { .. }) = &written {
             self.use_reserve();
-            written = closed.write(&self.disk, &self.directory).map_err(RecorderError::from);
+            written = write();
         }
         if let Err(failure) = &written {
             self.failed(failure);

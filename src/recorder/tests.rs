@@ -174,6 +174,37 @@ fn on_a_full_disk_the_reserve_completes_what_has_begun_and_the_session_ends() {
 }
 
 #[test]
+fn a_break_glass_session_goes_on_without_a_disk_and_the_gap_is_on_record() {
+    let (disk, journal) = (SimDisk::new(), Arc::new(SimJournal::default()));
+    let recorder = start_with(&disk, quick(), &journal);
+    run(async {
+        let (recording, track) = open(&recorder, "best-effort").await;
+        track.append(out("recorded ")).await.unwrap().durable().await.unwrap();
+        while disk.output("1").is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        disk.lock().space = 0;
+        // More than a queue holds: nothing waits for what cannot be written.
+        let block = "x".repeat(64 * 1024);
+        for _ in 0..200 {
+            track.append(out(&block)).await.unwrap().durable().await.unwrap();
+        }
+        while !journal.told.lock().unwrap().iter().any(|told| told.starts_with("gap in 1: ")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // It keeps no other session from being refused.
+        assert!(recorder.healthy().is_err());
+        assert!(recording.shared.failure.borrow().is_none(), "the session was ended");
+        track.append(out("and on")).await.unwrap().durable().await.unwrap();
+        track.finish().await.unwrap();
+        disk.lock().space = 1 << 30;
+        recording.finish("the user left").await.unwrap();
+    });
+    assert!(disk.output("1").starts_with(b"recorded "));
+    assert!(disk.closed_json().contains("\"failure\""), "{}", disk.closed_json());
+}
+
+#[test]
 fn little_free_space_refuses_new_sessions() {
     let disk = SimDisk::new();
     disk.lock().space = 1000;
@@ -211,6 +242,61 @@ fn no_recording_is_closed_and_no_session_begins_while_the_log_takes_nothing() {
     assert_eq!(disk.output("1"), b"shown and more");
     let told = journal.told.lock().unwrap().clone();
     assert!(told.iter().any(|one| one.starts_with("1/0 ")), "what was refused is told later: {told:?}");
+}
+
+#[test]
+fn a_log_that_hangs_holds_up_no_recording() {
+    let (disk, journal) = (SimDisk::new(), Arc::new(SimJournal::default()));
+    let recorder = start_with(&disk, RecorderSettings { stall_limit: Duration::from_secs(2), ..quick() }, &journal);
+    run(async {
+        let (first, ended) = open(&recorder, "strict").await;
+        let (_second, track) = open(&recorder, "strict").await;
+        let hanging = journal.hang.lock().unwrap();
+        ended.append(out("x")).await.unwrap().durable().await.unwrap();
+        ended.finish().await.unwrap();
+        // Twice the threads' number of seconds, in which each of them would have come to look at the log.
+        let begun = std::time::Instant::now();
+        while recorder.healthy().is_ok() {
+            track.append(out("shown")).await.unwrap().durable().await.unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(20), "nobody noticed");
+        }
+        assert!(matches!(recorder.healthy(), Err(RecorderError::Log(_))));
+        // An end that cannot be put on record keeps nobody waiting.
+        assert!(first.finish("done").await.is_err());
+        track.append(out("still shown")).await.unwrap().durable().await.unwrap();
+        drop(hanging);
+        while recorder.healthy().is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let told = journal.told.lock().unwrap().clone();
+    assert!(told.iter().any(|one| one.starts_with("1/0 ")), "{told:?}");
+}
+
+#[test]
+fn heads_that_the_log_refused_are_told_again_and_those_that_it_took_are_not() {
+    let (disk, journal) = (SimDisk::new(), Arc::new(SimJournal::default()));
+    let settings = RecorderSettings { heads_every: Duration::from_millis(20), ..quick() };
+    let recorder = start_with(&disk, settings, &journal);
+    let heads = || journal.told.lock().unwrap().iter().filter(|one| one.starts_with("1 is at")).count();
+    run(async {
+        journal.refuse.store(true, std::sync::atomic::Ordering::SeqCst);
+        let (_recording, track) = open(&recorder, "strict").await;
+        track.append(out("shown")).await.unwrap().durable().await.unwrap();
+        while recorder.healthy().is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // The disk is well, and that is not what is wrong.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert!(matches!(recorder.healthy(), Err(RecorderError::Log(_))));
+        assert_eq!(heads(), 0);
+        journal.refuse.store(false, std::sync::atomic::Ordering::SeqCst);
+        while heads() == 0 || recorder.healthy().is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(heads(), 1, "{:?}", journal.told.lock().unwrap());
+    });
 }
 
 #[test]
@@ -367,10 +453,13 @@ fn start_with(disk: &SimDisk, settings: RecorderSettings, journal: &Arc<SimJourn
 struct SimJournal {
     told: Mutex<Vec<String>>,
     refuse: std::sync::atomic::AtomicBool,
+    /// Held, it answers nobody.
+    hang: Mutex<()>,
 }
 
 impl SimJournal {
     fn tell(&self, text: String) -> Result<(), LogFailure> {
+        drop(self.hang.lock().unwrap());
         if self.refuse.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(Arc::new(broken()));
         }
@@ -385,7 +474,14 @@ impl Journal for SimJournal {
     }
 
     fn heads(&self, heads: &[LiveHead]) -> Result<(), LogFailure> {
+        if heads.is_empty() {
+            return self.tell(String::from("nothing"));
+        }
         heads.iter().try_for_each(|head| self.tell(format!("{} is at {}", head.channel, head.sealed.head)))
+    }
+
+    fn gap(&self, _: &SessionId, channel: ChannelNumber, why: &str) -> Result<(), LogFailure> {
+        self.tell(format!("gap in {channel}: {why}"))
     }
 
     fn session_ended(&self, _: &SessionId, end: &str, _: &str) -> Result<(), LogFailure> {

@@ -1,14 +1,16 @@
 //! Which keystrokes may be recorded: those that the target has echoed.
 //!
-//! A bastion cannot see whether the target's terminal echoes. So a keystroke is known not to be a password only once
+//! A bastion cannot see whether the target's terminal echoes. So a character is known not to be a password only once
 //! the target has sent it back. What is not sent back within a second is recorded as `[redacted]`, as one, so that
-//! its length is not told either.
+//! its length is not told either. Keys that stand for no character - Ctrl-E, Backspace, Tab, arrows, the brackets
+//! around a paste - are no part of a password, have no echo of their own, and are recorded as they are.
 //!
 //! Pure: bytes and times come in as arguments.
 //!
 //! What this does not guard against: a target that echoes passwords. And what the target prints by itself, at the
 //! very moment at which a password is typed, is taken for an echo if all of what it prints, or all of what was typed,
-//! is the same.
+//! is the same. In doubt a keystroke is redacted, such as one whose echo comes amid other output: what was echoed can
+//! be read in the output all the same.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,14 +20,36 @@ const ECHO_WITHIN: Duration = Duration::from_secs(1);
 /// So much waits to be echoed; what is typed beyond it is redacted at once.
 const WAITING_MAX: usize = 64 * 1024;
 
+/// A longer sequence is none that a key sends.
+const KEY_BYTES_MAX: usize = 16;
+
 /// Keystrokes that wait to be echoed.
 #[derive(Debug, Default)]
 pub struct Echo {
-    waiting: VecDeque<(Duration, u8)>,
-    /// Something was redacted, and no keystroke was recorded since.
+    waiting: VecDeque<(Duration, Key)>,
+    /// What `waiting` holds, in bytes.
+    bytes: usize,
+    /// Something was redacted, and no character was recorded since.
     redacted: bool,
     /// In the middle of an escape sequence of the target's.
     escape: Escape,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Key {
+    /// A byte of a character, or Return.
+    Character(u8),
+    /// A key that stands for no character, as its terminal sent it.
+    Function(Vec<u8>),
+}
+
+impl Key {
+    fn len(&self) -> usize {
+        match self {
+            Self::Character(_) => 1,
+            Self::Function(bytes) => bytes.len(),
+        }
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +62,10 @@ enum Escape {
     Control,
     /// In a string that ends with BEL or ESC `\` (ECMA-48 section 5.6).
     String,
+    /// After a backspace that a blank may follow.
+    Back,
+    /// After a backspace and a blank: another backspace, and a character was wiped out.
+    Wiped,
 }
 
 /// What of the input is recorded now.
@@ -51,26 +79,43 @@ pub enum Heard {
 
 impl Echo {
     /// The user has typed.
-    pub fn typed(&mut self, bytes: &[u8], now: Duration) -> Option<Heard> {
-        let room = WAITING_MAX.saturating_sub(self.waiting.len());
-        let (kept, beyond) = bytes.split_at(room.min(bytes.len()));
-        self.waiting.extend(kept.iter().map(|byte| (now, *byte)));
-        if beyond.is_empty() { None } else { self.redact() }
+    pub fn typed(&mut self, bytes: &[u8], now: Duration) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (key, after) = next_key(rest);
+            rest = after;
+            if self.bytes.saturating_add(key.len()) > WAITING_MAX {
+                heard.extend(self.redact());
+                break;
+            }
+            self.bytes = self.bytes.saturating_add(key.len());
+            self.waiting.push_back((now, key));
+        }
+        self.release(0, &mut heard);
+        heard
     }
 
     /// The target has printed. What was typed too long ago is redacted first.
     pub fn printed(&mut self, bytes: &[u8], now: Duration) -> Vec<Heard> {
-        let mut heard: Vec<Heard> = self.overdue(now).into_iter().collect();
+        let mut heard = self.overdue(now);
         let shown = self.visible(bytes);
-        let typed = self.waiting.iter().map(|(_, byte)| *byte);
-        let same = shown.iter().zip(typed).take_while(|(shown, typed)| is_echo(**shown, *typed)).count();
+        let typed: Vec<u8> = self.characters().collect();
+        let same = shown.iter().zip(&typed).take_while(|(shown, typed)| is_echo(**shown, **typed)).count();
         // A target that prints by itself seldom prints just what was typed; one that echoes prints just that, or
         // that and what comes of it.
-        if same > 0 && (same == shown.len() || same == self.waiting.len()) {
-            heard.push(Heard::Keys(self.waiting.drain(..same).map(|(_, byte)| byte).collect()));
+        if same > 0 && (same == shown.len() || same == typed.len()) {
             self.redacted = false;
+            self.release(same, &mut heard);
         }
         heard
+    }
+
+    fn characters(&self) -> impl Iterator<Item = u8> {
+        self.waiting.iter().filter_map(|(_, key)| match key {
+            Key::Character(byte) => Some(*byte),
+            Key::Function(_) => None,
+        })
     }
 
     /// When [`overdue`](Self::overdue) next has something to say.
@@ -79,21 +124,45 @@ impl Echo {
     }
 
     /// What was typed and has not been echoed in time.
-    pub fn overdue(&mut self, now: Duration) -> Option<Heard> {
-        let before = self.waiting.len();
+    pub fn overdue(&mut self, now: Duration) -> Vec<Heard> {
+        let mut heard = Vec::new();
         while self.waiting.front().is_some_and(|(at, _)| at.saturating_add(ECHO_WITHIN) <= now) {
-            self.waiting.pop_front();
+            self.pop();
+            heard.extend(self.redact());
+            self.release(0, &mut heard);
         }
-        if self.waiting.len() < before { self.redact() } else { None }
+        heard
     }
 
     /// The channel is over: what waits will not be echoed.
-    pub fn end(&mut self) -> Option<Heard> {
-        if self.waiting.is_empty() {
-            return None;
+    pub fn end(&mut self) -> Vec<Heard> {
+        self.overdue(Duration::MAX)
+    }
+
+    fn pop(&mut self) -> Option<Key> {
+        let (_, key) = self.waiting.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(key.len());
+        Some(key)
+    }
+
+    /// Takes so many characters, and the keys before and behind them that stand for none, off the queue.
+    fn release(&mut self, mut characters: usize, heard: &mut Vec<Heard>) {
+        let mut keys = Vec::new();
+        while let Some((_, key)) = self.waiting.front() {
+            match (key, characters.checked_sub(1)) {
+                (Key::Character(_), None) => break,
+                (Key::Character(_), Some(left)) => characters = left,
+                (Key::Function(_), _) => {}
+            }
+            match self.pop() {
+                Some(Key::Character(byte)) => keys.push(byte),
+                Some(Key::Function(bytes)) => keys.extend(bytes),
+                None => break,
+            }
         }
-        self.waiting.clear();
-        self.redact()
+        if !keys.is_empty() {
+            heard.push(Heard::Keys(keys));
+        }
     }
 
     /// Said once for keystrokes in a row.
@@ -105,17 +174,24 @@ impl Echo {
     fn visible(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut shown = Vec::new();
         for byte in bytes {
-            self.escape = match (self.escape, byte) {
-                (Escape::None, 0x1b) => Escape::Begun,
-                (Escape::None, b'\r') => Escape::None,
-                (Escape::None, b' '..=b'~' | 0x80.. | b'\n' | b'\t') => {
+            let before = self.escape;
+            if before == Escape::Wiped && *byte != 0x08 {
+                // The blank behind a backspace was a blank.
+                shown.push(b' ');
+            }
+            self.escape = match (before, byte) {
+                (Escape::Back, b' ') => Escape::Wiped,
+                (Escape::Wiped, 0x08) => Escape::None,
+                (Escape::None | Escape::Back, 0x08) => Escape::Back,
+                (Escape::None | Escape::Back | Escape::Wiped, 0x1b) => Escape::Begun,
+                (Escape::None | Escape::Back | Escape::Wiped, b' '..=b'~' | 0x80.. | b'\n' | b'\t') => {
                     shown.push(*byte);
                     Escape::None
                 }
-                (Escape::None, _) => Escape::None,
+                (Escape::None | Escape::Back | Escape::Wiped, _) => Escape::None,
                 (Escape::Begun, b'[') => Escape::Control,
                 (Escape::Begun, b']' | b'P' | b'X' | b'^' | b'_') => Escape::String,
-                (Escape::Begun | Escape::Control, b' '..=b'?') => self.escape,
+                (Escape::Begun | Escape::Control, b' '..=b'?') => before,
                 (Escape::Begun | Escape::Control, _) => Escape::None,
                 (Escape::String, 0x07) => Escape::None,
                 // ESC `\`; any other sequence ends the string too.
@@ -124,6 +200,26 @@ impl Echo {
             };
         }
         shown
+    }
+}
+
+/// The first key of what a terminal has sent, and the rest. A sequence that does not come in one piece is taken for
+/// characters, and so is one that carries text of the terminal's, such as its clipboard.
+fn next_key(bytes: &[u8]) -> (Key, &[u8]) {
+    let len = match bytes {
+        [0x1b, b'[', rest @ ..] => rest
+            .iter()
+            .take(KEY_BYTES_MAX)
+            .position(|byte| (b'@'..=b'~').contains(byte))
+            .map_or(1, |end| end.saturating_add(3)),
+        // Arrows, Home, End and F1 to F4 in application mode.
+        [0x1b, b'O', b'A'..=b'D' | b'F' | b'H' | b'P'..=b'S', ..] => 3,
+        _ => 1,
+    };
+    let (key, rest) = bytes.split_at(len.min(bytes.len()));
+    match key {
+        [byte @ (b' '..=b'~' | 0x80.. | b'\r' | b'\n')] => (Key::Character(*byte), rest),
+        _ => (Key::Function(key.to_vec()), rest),
     }
 }
 
@@ -147,14 +243,14 @@ mod tests {
     #[test]
     fn what_is_echoed_is_recorded_once_it_is() {
         let mut echo = Echo::default();
-        assert_eq!(echo.typed(b"l", ms(0)), None);
+        assert_eq!(echo.typed(b"l", ms(0)), []);
         assert_eq!(echo.printed(b"l", ms(3)), [keys("l")]);
         echo.typed(b"s", ms(100));
         // A shell that draws its line anew.
         assert_eq!(echo.printed(b"\x1b[1ms\x1b[0m\x1b]0;title s\x07", ms(103)), [keys("s")]);
         echo.typed(b"\r", ms(200));
         assert_eq!(echo.printed(b"\r\nfile\r\n$ ", ms(203)), [keys("\r")]);
-        assert_eq!((echo.due_at(), echo.overdue(ms(9000)), echo.end()), (None, None, None));
+        assert_eq!((echo.due_at(), echo.overdue(ms(9000)), echo.end()), (None, vec![], vec![]));
     }
 
     #[test]
@@ -162,10 +258,10 @@ mod tests {
         for password in ["p", "hunter2", "correct horse battery staple"] {
             let mut echo = Echo::default();
             for (at, byte) in (0..).zip(password.bytes()) {
-                assert_eq!(echo.typed(&[byte], ms(at * 100)), None);
+                assert_eq!(echo.typed(&[byte], ms(at * 100)), []);
             }
             echo.typed(b"\r", ms(3000));
-            let heard: Vec<Heard> = (30..60).filter_map(|tenth| echo.overdue(ms(tenth * 100))).collect();
+            let heard: Vec<Heard> = (30..60).flat_map(|tenth| echo.overdue(ms(tenth * 100))).collect();
             assert_eq!(heard, [Heard::Redacted], "{password}");
         }
     }
@@ -201,11 +297,43 @@ mod tests {
     #[test]
     fn what_waits_is_bounded() {
         let mut echo = Echo::default();
-        assert_eq!(echo.typed(&vec![b'x'; WAITING_MAX], ms(0)), None);
-        assert_eq!(echo.typed(b"y", ms(0)), Some(Heard::Redacted));
-        assert_eq!(echo.typed(&vec![b'y'; 1 << 20], ms(0)), None);
-        assert_eq!(echo.waiting.len(), WAITING_MAX);
-        assert_eq!(echo.end(), None);
-        assert_eq!(echo.due_at(), None);
+        assert_eq!(echo.typed(&vec![b'x'; WAITING_MAX], ms(0)), []);
+        assert_eq!(echo.typed(b"y", ms(0)), [Heard::Redacted]);
+        assert_eq!(echo.typed(&vec![b'y'; 1 << 20], ms(0)), []);
+        assert_eq!(echo.bytes, WAITING_MAX);
+        assert_eq!(echo.end(), []);
+        assert_eq!((echo.due_at(), echo.bytes), (None, 0));
+    }
+
+    #[test]
+    fn keys_that_stand_for_no_character_hide_nothing_that_comes_after_them() {
+        let mut echo = Echo::default();
+        // Bash, as it answers to a correction: typed ahead, echoed in one piece.
+        assert_eq!(echo.typed(b"x\x7fid", ms(0)), []);
+        assert_eq!(echo.printed(b"x\x08 \x08id", ms(3)), [Heard::Keys(b"x\x7fid".to_vec())]);
+        assert_eq!(echo.typed(b"\x05", ms(10)), [Heard::Keys(vec![5])]);
+        assert_eq!(echo.typed(b"\x1b[A", ms(20)), [Heard::Keys(b"\x1b[A".to_vec())]);
+        // A paste between its brackets.
+        assert_eq!(echo.typed(b"\x1b[200~cat f\x1b[201~", ms(30)), [Heard::Keys(b"\x1b[200~".to_vec())]);
+        assert_eq!(echo.printed(b"\x1b[7mcat f\x1b[27m", ms(33)), [Heard::Keys(b"cat f\x1b[201~".to_vec())]);
+        assert_eq!(echo.end(), []);
+    }
+
+    #[test]
+    fn a_password_is_no_better_known_for_the_keys_amid_it() {
+        let mut echo = Echo::default();
+        assert_eq!(echo.typed(b"hunter3\x7f2\r", ms(0)), []);
+        assert_eq!(echo.printed(b"\r\n", ms(5)), []);
+        let heard = echo.overdue(ms(1500));
+        assert_eq!(heard, [Heard::Redacted, Heard::Keys(vec![0x7f])]);
+        // A clipboard that a terminal gives out is text, and a sequence in pieces may be typed.
+        let mut echo = Echo::default();
+        for secret in [&b"\x1b]52;c;aHVudGVyMg==\x07"[..], b"\x1b[hunter", b"\x1bOx", b"\x1bhunter2"] {
+            let heard = echo.typed(secret, ms(2000)).into_iter().chain(echo.end());
+            for keys in heard {
+                let Heard::Keys(keys) = keys else { continue };
+                assert!(keys.iter().filter(|byte| byte.is_ascii_alphanumeric()).count() <= 1, "{keys:?}");
+            }
+        }
     }
 }

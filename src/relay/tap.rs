@@ -114,6 +114,11 @@ impl Lane {
         Some(Entry::Digest(Digest { direction: self.direction, bytes: self.bytes, sha256, last }))
     }
 
+    /// Whether the recording does not hold all of it. Where it does, a digest would only help to guess what was scrubbed.
+    fn is_digested(&self) -> bool {
+        matches!(self.mode, Mode::Digest { .. })
+    }
+
     /// Whether bytes passed that neither the recording nor a written digest covers.
     fn uncovered(&self) -> bool {
         matches!(self.mode, Mode::Digest { .. }) && self.bytes != self.digested.0
@@ -178,11 +183,7 @@ impl Tap {
     async fn hear(&mut self, event: &ChannelEvent) -> Result<(), RecorderError> {
         let (Some(keys), ChannelEvent::Data(bytes)) = (&self.keys, event) else { return Ok(()) };
         let now = keys.began.elapsed();
-        let heard = if keys.typing {
-            keys.lock().typed(bytes, now).into_iter().collect()
-        } else {
-            keys.lock().printed(bytes, now)
-        };
+        let heard = if keys.typing { keys.lock().typed(bytes, now) } else { keys.lock().printed(bytes, now) };
         self.record_heard(heard).await
     }
 
@@ -268,6 +269,7 @@ impl Tap {
     async fn final_digests(&mut self) -> Result<(), RecorderError> {
         for lane in [&mut self.data, &mut self.stderr] {
             if lane.bytes > 0
+                && lane.is_digested()
                 && let Some(entry) = lane.digest(true)
             {
                 // The next ticket of this channel covers it.
@@ -288,6 +290,7 @@ impl Tap {
         }
         for lane in [&mut self.data, &mut self.stderr] {
             if lane.bytes != lane.digested.0
+                && lane.is_digested()
                 && let Some(entry) = lane.digest(true)
             {
                 // The next ticket of this channel covers it.

@@ -41,7 +41,7 @@ pub async fn open(
     let class = program.class();
     let now = bastion.clock.now();
     let permit = bastion.ledger.permit(live.permit.user(), destination, class, now).map_err(Refusal::Denied)?;
-    bastion.recorder.healthy().map_err(Refusal::Recorder)?;
+    bastion.recorder.healthy_for(permit.recording().durability).map_err(Refusal::Recorder)?;
     let facts = ChannelFacts {
         number,
         class,

@@ -51,6 +51,11 @@ impl Journal for AuditJournal {
         self.append(&AuditEvent::SessionHeads { heads: heads.collect() })
     }
 
+    fn gap(&self, session: &SessionId, channel: ChannelNumber, why: &str) -> Result<(), LogFailure> {
+        let reason = format!("channel {channel} is not recorded from here on: {why}");
+        self.append(&AuditEvent::SessionGap { session: session.clone(), reason })
+    }
+
     fn session_ended(&self, session: &SessionId, end: &str, closed: &str) -> Result<(), LogFailure> {
         self.append(&AuditEvent::SessionEnd {
             session: session.clone(),

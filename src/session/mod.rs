@@ -338,10 +338,10 @@ impl Visit {
         let bastion = &self.bastion;
         let user = self.connection.user.user();
         let now = bastion.clock.now();
-        bastion.recorder.healthy().map_err(Refusal::Recorder)?;
         let id = bastion.recorder.new_session_id(now);
         // Registered, and only then judged: a revoke that comes in between finds the session on the list.
         let first = bastion.ledger.permit(user, destination, class, now).map_err(Refusal::Denied)?;
+        bastion.recorder.healthy_for(first.recording().durability).map_err(Refusal::Recorder)?;
         let registration = bastion.sessions.register(self.facts(&id, &first, now), class);
         let permit = bastion.ledger.permit(user, destination, class, bastion.clock.now()).map_err(Refusal::Denied)?;
         let cut = Cut::new();

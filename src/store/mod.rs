@@ -181,14 +181,20 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What went over one direction of a channel.
+/// What went over one direction of a channel. Without hashes: everybody may read `closed.json`, and short secrets can be
+/// guessed from a hash. Those stand in the sealed recording.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
     /// How many bytes.
     pub bytes: u64,
-    /// SHA-256 over all of them in hex, where the recording does not hold them all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
+    /// How many times a name stands in the recording in the place of a known secret.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub scrubbed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One channel in `closed.json`.

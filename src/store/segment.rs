@@ -127,21 +127,23 @@ impl ChannelWriter {
         Ok(writer)
     }
 
-    /// Appends the lines of one entry to `lines`, and counts it.
+    /// Counts what went by before known secrets in it were replaced, and how many those were.
+    pub fn count(&mut self, direction: Direction, bytes: usize, scrubbed: u64) {
+        let counted = self.counted(direction);
+        counted.bytes = counted.bytes.saturating_add(bytes.try_into().unwrap_or(u64::MAX));
+        counted.scrubbed = counted.scrubbed.saturating_add(scrubbed);
+    }
+
+    /// Appends the lines of one entry to `lines`.
     pub fn encode(&mut self, at: Duration, entry: &Entry, lines: &mut Vec<u8>) {
         self.lines.write(at, entry, lines);
         self.first_at.get_or_insert(at);
         self.last_at = at;
-        if let Some((direction, len)) = entry.bytes() {
-            let counted = self.counted(direction);
-            counted.bytes = counted.bytes.saturating_add(len.try_into().unwrap_or(u64::MAX));
-        }
         match entry {
             Entry::Digest(digest) => {
                 let counted = self.counted(digest.direction);
                 // A digest counts from the direction's first byte, so it includes what was recorded in full.
                 counted.bytes = counted.bytes.max(digest.bytes);
-                counted.sha256 = Some(digest.sha256.clone());
             }
             Entry::Exit(exit) => self.closed.exit = Some(exit.clone()),
             Entry::Resize { cols, rows } => {

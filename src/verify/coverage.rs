@@ -76,7 +76,11 @@ pub struct DirectionCoverage {
     /// SHA-256 over all that went by, where the recording does not hold it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Whether it holds all.
+    /// How many times a name stands in it in the place of a secret that the bastion knows; not known of a session that
+    /// was interrupted.
+    #[serde(default)]
+    pub scrubbed: u64,
+    /// Whether it holds all, as it was.
     pub in_full: bool,
 }
 
@@ -121,7 +125,7 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
     let mut reader = Reader::new(BufReader::with_capacity(64 * 1024, cast))?;
     let facts = reader.header().doorward.clone();
     let mut recorded = [0_u64; 3];
-    let mut said: [Counted; 3] = Default::default();
+    let mut said: [Said; 3] = Default::default();
     let mut exit = None;
     for timed in reader.by_ref() {
         let (direction, len) = match timed?.entry {
@@ -130,7 +134,7 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
             Entry::Input(bytes) => (Direction::Stdin, bytes.len()),
             Entry::Digest(digest) => {
                 if let Some(counted) = said.get_mut(place(digest.direction)) {
-                    *counted = Counted { bytes: digest.bytes, sha256: Some(digest.sha256) };
+                    *counted = Said { bytes: digest.bytes, sha256: Some(digest.sha256) };
                 }
                 continue;
             }
@@ -148,9 +152,16 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
     let direction = |direction: Direction| {
         let recorded = recorded.get(place(direction)).copied().unwrap_or_default();
         let said = said.get(place(direction)).cloned().unwrap_or_default();
-        let counted = closed.map_or(&said, |closed| counted(closed, direction)).clone();
-        let bytes = counted.bytes.max(recorded);
-        DirectionCoverage { recorded, bytes, in_full: recorded == bytes, sha256: counted.sha256 }
+        let counted = closed.map(|closed| counted(closed, direction).clone());
+        let Counted { bytes, scrubbed } =
+            counted.unwrap_or_else(|| Counted { bytes: said.bytes.max(recorded), scrubbed: 0 });
+        DirectionCoverage {
+            recorded,
+            bytes,
+            sha256: said.sha256,
+            scrubbed,
+            in_full: recorded == bytes && scrubbed == 0,
+        }
     };
     Ok(ChannelCoverage {
         number: facts.channel,
@@ -162,6 +173,13 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
         exit: closed.map_or(exit, |closed| closed.exit.clone()),
         failure: closed.and_then(|closed| closed.failure.clone()),
     })
+}
+
+/// What the recording says of bytes that it does not hold.
+#[derive(Debug, Clone, Default)]
+struct Said {
+    bytes: u64,
+    sha256: Option<String>,
 }
 
 fn counted(closed: &ClosedChannel, direction: Direction) -> &Counted {

@@ -67,6 +67,10 @@ impl Journal for LogJournal {
         Ok(())
     }
 
+    fn gap(&self, _: &SessionId, _: ChannelNumber, _: &str) -> Result<(), LogFailure> {
+        Ok(())
+    }
+
     fn session_ended(&self, session: &SessionId, end: &str, closed: &str) -> Result<(), LogFailure> {
         self.append("session.end", json!({ "session": session, "closed": closed, "body": end }))
     }
