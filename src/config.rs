@@ -27,6 +27,9 @@ pub use starter::{STARTER_POLICIES, Starter};
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What a Unix socket's path may have in bytes (`sun_path`, with its closing zero).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// A shorter retention is a mistake, such as `m` for months.
+const RETENTION_DAYS_MIN: u64 = 1;
+const RETENTION_DAYS_MAX: u64 = 100 * 366;
 /// A banner is shown before login, to anybody.
 const BANNER_BYTES_MAX: usize = 4096;
 /// A checkpoint has room for so many cosignatures, each a line of a note whose length is bounded.
@@ -123,6 +126,10 @@ pub struct RecordingSettings {
     /// `free_min`: with less free space than this, new sessions are refused. Default `2GiB`. A small one lets
     /// running sessions be cut by a full disk.
     pub free_min: u64,
+    /// `retention`: recordings that began longer ago are removed, once a day, but those on hold. Default none: they are
+    /// kept for ever. At least a day. What a short one removes nobody brings back; a clock that is set ahead removes too
+    /// much.
+    pub retention: Option<Duration>,
     /// `auditors`: age recipients, `age1...`, for whom sessions are sealed whose rule names none. No default: without
     /// one the server does not start, for nobody could read what it records. Each of them can read everything.
     pub auditors: Vec<Recipient>,
@@ -207,6 +214,7 @@ impl Default for RecordingSettings {
             bounded_window: Duration::from_millis(50),
             reserve: 64 << 20,
             free_min: 2 << 30,
+            retention: None,
             auditors: Vec::new(),
             insecure_identity: None,
         }
@@ -403,6 +411,9 @@ fn read_recording(table: &mut Table<'_>, base: &Path, faults: &mut Faults) -> Re
         bounded_window: table.read("bounded_window", default.bounded_window, faults, |node| node.duration_in(window)),
         reserve: table.read("reserve", default.reserve, faults, |node| node.size_in((1 << 20)..=(1 << 40))),
         free_min: table.read("free_min", default.free_min, faults, |node| node.size_in(0..=(1 << 50))),
+        retention: table.read("retention", default.retention, faults, |node| {
+            node.days_in(RETENTION_DAYS_MIN..=RETENTION_DAYS_MAX).map(Some)
+        }),
         // A list of none is what a first configuration has before its auditors are known; `serve` asks for one.
         auditors: table.read("auditors", default.auditors, faults, |node| {
             if node.list()?.is_empty() { Ok(Vec::new()) } else { read_auditors(node) }

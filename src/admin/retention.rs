@@ -6,8 +6,8 @@
 use std::io;
 use std::path::Path;
 
-use super::api::Reply;
-use super::{Admin, AdminError, Caller, done, plural};
+use super::api::{Reply, Request};
+use super::{Admin, AdminError, Caller, Via, done, plural};
 use crate::audit::{AuditEvent, Subject};
 use crate::durable;
 use crate::ledger::Hold;
@@ -58,17 +58,7 @@ impl Admin {
 
     /// Removes recordings that began before a time, but those on hold; or only lists them.
     pub(super) fn recording_gc(&self, before: Timestamp, dry_run: bool) -> Result<Reply, AdminError> {
-        let (mut old, mut kept) = (Vec::new(), Vec::new());
-        for listed in self.parts.catalog.list(&Filter::default()) {
-            let Listed::Recording(summary) = listed else { continue };
-            if summary.started >= before || self.check_over(&summary.session, &summary.end).is_err() {
-                continue;
-            }
-            match self.parts.ledger.held(&summary.session) {
-                Some(hold) => kept.push(format!("kept {}: on hold by {} ({})", summary.session, hold.by, hold.reason)),
-                None => old.push(summary.session),
-            }
-        }
+        let (old, kept) = self.older_than(before);
         let count = format!("{} {}", old.len(), plural(old.len(), "recording"));
         if dry_run {
             let mut lines: Vec<String> = old.iter().map(|session| format!("would remove {session}")).collect();
@@ -86,6 +76,40 @@ impl Admin {
             }
         }
         Ok(done(format!("{count} removed"), kept))
+    }
+
+    /// Removes the recordings whose time is over by the configuration's `retention`; returns how many. If there are
+    /// none, nothing is on record.
+    ///
+    /// # Errors
+    /// As a call of an operator. The next try goes on where this one ended.
+    pub fn retire(&self) -> Result<usize, AdminError> {
+        let Some(retention) = self.parts.config.recording.retention else { return Ok(0) };
+        let age = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_millis(self.now().as_millis().saturating_sub(age));
+        let (old, _) = self.older_than(before);
+        if old.is_empty() {
+            return Ok(0);
+        }
+        let server = Caller { uid: rustix::process::geteuid().as_raw(), via: Via::Direct };
+        self.call(server, Request::RecordingGc { before, dry_run: false })?;
+        Ok(old.len())
+    }
+
+    /// The recordings that are over and began before a time: those to remove, and a line for each on hold.
+    fn older_than(&self, before: Timestamp) -> (Vec<SessionId>, Vec<String>) {
+        let (mut old, mut kept) = (Vec::new(), Vec::new());
+        for listed in self.parts.catalog.list(&Filter::default()) {
+            let Listed::Recording(summary) = listed else { continue };
+            if summary.started >= before || self.check_over(&summary.session, &summary.end).is_err() {
+                continue;
+            }
+            match self.parts.ledger.held(&summary.session) {
+                Some(hold) => kept.push(format!("kept {}: on hold by {} ({})", summary.session, hold.by, hold.reason)),
+                None => old.push(summary.session),
+            }
+        }
+        (old, kept)
     }
 
     /// Puts an event on record and has a checkpoint cover it.

@@ -380,6 +380,54 @@ fn the_socket_answers_and_survives_nonsense() {
     runtime.block_on(serving).unwrap();
 }
 
+#[test]
+fn recordings_go_by_themselves_once_their_time_is_over_and_those_on_hold_stay() {
+    let mut office = Office::furnished();
+    let begun = office.admin.now();
+    let [old, held] = [1, 2].map(|n| office.keep_recording(SessionId::from_parts(begun, n)));
+    office.ask(Request::RecordingHold { session: held.clone(), on: true, reason: "CASE-7".to_owned() });
+    let at = |office: &Office, days: u64, ms: u64| {
+        let moment = begun.plus(Duration::from_secs(days * 86_400)).plus(Duration::from_millis(ms));
+        office.admin.parts.clock.set(moment);
+    };
+    let left = |office: &Office| -> Vec<SessionId> {
+        let listed = office.admin.parts.catalog.list(&crate::store::Filter::default());
+        let sessions = listed.into_iter().map(|listed| match listed {
+            crate::store::Listed::Recording(summary) => summary.session,
+            crate::store::Listed::Damaged { path, why } => panic!("{}: {why}", path.display()),
+        });
+        sessions.collect()
+    };
+    at(&office, 9000, 0);
+    assert_eq!(office.admin.retire().unwrap(), 0, "nothing is removed unless it is configured");
+    office.admin.parts.config.recording.retention = Some(Duration::from_secs(400 * 86_400));
+    at(&office, 400, 0);
+    let before = office.log().len();
+    assert_eq!(office.admin.retire().unwrap(), 0);
+    assert_eq!((left(&office).len(), office.log().len()), (2, before), "a day without removals is no event");
+    at(&office, 400, 1);
+    assert_eq!(office.admin.retire().unwrap(), 1);
+    assert_eq!(left(&office), [held]);
+    assert!(office.log().iter().any(|record| record.event() == Some(AuditEvent::Gc { sessions: vec![old.clone()] })));
+    assert_eq!(office.admin.retire().unwrap(), 0);
+}
+
+#[test]
+fn operators_may_not_export_the_state_and_the_log_has_what_was_exported() {
+    let office = Office::furnished();
+    let recipient = crate::auditor::Identity::generate().recipient();
+    let export =
+        |uid, recipients| office.admin.call(Caller { uid, via: Via::Socket }, Request::StateExport { recipients });
+    let refused = export(4242, vec![recipient.clone()]).unwrap_err();
+    assert!(matches!(refused, AdminError::NotOwner { uid: 4242 }), "{refused:?}");
+    assert!(office.recorded().iter().any(|(uid, verb, _)| *uid == 4242 && verb == "state export"));
+    assert!(matches!(export(0, Vec::new()), Err(AdminError::Invalid { .. })));
+    let Reply::State { hash, leaves, .. } = export(0, vec![recipient]).unwrap() else { panic!("no state") };
+    let log = office.log();
+    assert_eq!(u64::try_from(log.len()).unwrap(), leaves);
+    assert!(log.last().is_some_and(|record| record.kind == "state.export" && record.text("hash") == Some(&hash)));
+}
+
 /// An administration on a state of its own.
 struct Office {
     admin: Admin,
@@ -428,6 +476,33 @@ impl Office {
             StoreRoot::at(&dir.path().join("data")),
         );
         Self { admin, dir }
+    }
+
+    /// A recording that is over.
+    fn keep_recording(&self, session: SessionId) -> SessionId {
+        let started = session.made().unwrap();
+        let directory = self.admin.parts.catalog.root().session_directory(&session).unwrap();
+        let opening = crate::store::Opening {
+            format: crate::store::Opening::FORMAT,
+            session: session.clone(),
+            user: user("alice"),
+            destination: destination("root@db1"),
+            target_address: "10.0.0.5:22".to_owned(),
+            rule: RuleId::parse("dba").unwrap(),
+            policy: "00".to_owned(),
+            grant: None,
+            reason: None,
+            source: "127.0.0.1:1".to_owned(),
+            key_fingerprint: key_fingerprint(),
+            started,
+            auditors: Vec::new(),
+        };
+        let closed = crate::store::Closed::new(session.clone(), "x".to_owned(), started, 0, Vec::new());
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::create_dir_all(self.admin.parts.catalog.root().envelopes()).unwrap();
+        crate::durable::create_new(&directory.join("opened.json"), &opening.to_json(), 0o600).unwrap();
+        crate::durable::create_new(&directory.join("closed.json"), &closed.to_json(), 0o600).unwrap();
+        session
     }
 
     fn policy(&self, text: &str) {

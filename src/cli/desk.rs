@@ -78,6 +78,16 @@ impl Desk {
         &self.config.data
     }
 
+    /// The configuration.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How old recordings may become, if the configuration says so.
+    pub(super) fn retention(&self) -> Option<Duration> {
+        self.config.recording.retention
+    }
+
     /// The recordings, to be read by this process itself.
     pub(super) fn catalog(&self) -> Catalog {
         Catalog::new(StoreRoot::at(&self.config.data))

@@ -84,11 +84,12 @@ pub(super) enum Command {
         #[arg(long)]
         release: bool,
     },
-    /// Remove old recordings, but those on hold; that is on record first.
+    /// Remove old recordings, but those on hold; that is on record first. With `retention` under [recording] in the
+    /// configuration, the server does it by itself, once a day.
     Gc {
-        /// How old, such as 365d, or before which time.
+        /// How old, such as 365d, or before which time [default: the configuration's `retention`].
         #[arg(long, value_name = "TIME", value_parser = times::parse_since)]
-        older_than: Timestamp,
+        older_than: Option<Timestamp>,
         /// Only say which.
         #[arg(long)]
         dry_run: bool,
@@ -236,12 +237,17 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
         Command::Hold { session, reason, release } => {
             Desk::open(file)?.tell(Request::RecordingHold { session, on: !release, reason })
         }
-        Command::Gc { older_than: before, dry_run, yes } => {
+        Command::Gc { older_than, dry_run, yes } => {
+            let desk = Desk::open(file)?;
+            let before = older_than.or_else(|| desk.retention().map(times::ago)).ok_or_else(|| {
+                CliError::usage("it is not said how old recordings must be to be removed")
+                    .hint("give --older-than 365d, or set `retention` under [recording] in doorward.toml")
+            })?;
             if !yes && !dry_run {
                 let question = format!("Remove every recording from before {}?", times::shown(before));
                 prompt::confirm(&question, "look with --dry-run, then give --yes")?;
             }
-            Desk::open(file)?.tell(Request::RecordingGc { before, dry_run })
+            desk.tell(Request::RecordingGc { before, dry_run })
         }
         Command::Replay { session, speed, idle_cap, at, channel, quit, auditor } => {
             let archive = auditor.archive(file, &session, "replay")?;

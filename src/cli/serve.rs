@@ -189,6 +189,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let admin_socket =
         socket::bind(&config.admin.socket).map_err(|error| ServeError::Socket(config.admin.socket.clone(), error))?;
     let admin_stop = tokio_util::sync::CancellationToken::new();
+    let retiring = tokio::spawn(retire(Arc::clone(&admin), config.recording.retention.is_some()));
     let serving_admin = tokio::spawn(socket::serve(admin_socket, admin, admin_stop.clone()));
     let started = AuditEvent::NodeStart { version: env!("CARGO_PKG_VERSION").into() };
     bastion.audit.append(&started).map_err(ServeError::Audit)?;
@@ -213,6 +214,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     stop.cut();
     end_sessions(&bastion.sessions).await;
     carrying.abort();
+    retiring.abort();
     admin_stop.cancel();
     let _ = serving_admin.await;
     drop(publishing);
@@ -303,6 +305,27 @@ async fn end_sessions(sessions: &Sessions) {
 async fn carry(mut connections: mpsc::Receiver<Connection>, bastion: Arc<Bastion>) {
     while let Some(connection) = connections.recv().await {
         tokio::spawn(session::run(connection, Arc::clone(&bastion)));
+    }
+}
+
+/// Recordings whose time is over are looked for so often.
+const RETIRE_PERIOD: Duration = Duration::from_secs(24 * 3600);
+
+/// Removes recordings whose time is over: now, and then each day.
+async fn retire(admin: Arc<Admin>, wanted: bool) {
+    if !wanted {
+        return;
+    }
+    loop {
+        let admin = Arc::clone(&admin);
+        match tokio::task::spawn_blocking(move || admin.retire()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(recordings)) => info!(recordings, "Recordings removed, for their time was over"),
+            Ok(Err(error)) => warn!(error = %error, "Old recordings cannot be removed; the next try is tomorrow"),
+            // A panic has shown itself; the server is about to stop otherwise.
+            Err(_) => {}
+        }
+        tokio::time::sleep(RETIRE_PERIOD).await;
     }
 }
 

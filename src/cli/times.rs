@@ -39,8 +39,13 @@ pub(super) fn parse_since(text: &str) -> Result<Timestamp, String> {
             )
         });
     };
+    Ok(ago(back))
+}
+
+/// The moment that lies so far back.
+pub(super) fn ago(back: Duration) -> Timestamp {
     let back = i64::try_from(back.as_millis()).unwrap_or(i64::MAX);
-    Ok(Timestamp::from_millis(Clock::system().now().as_millis().saturating_sub(back)))
+    Timestamp::from_millis(Clock::system().now().as_millis().saturating_sub(back))
 }
 
 /// A moment for a table: to the minute, in the bastion's zone.

@@ -117,6 +117,9 @@ auditors = @AUDITORS@
 # reserve = "64MiB"
 ## With less free space, new sessions are refused.
 # free_min = "2GiB"
+## Recordings that began longer ago are removed, once a day, but those on hold: a number and `d`. Without it they are
+## kept for ever.
+## retention = "400d"
 
 [admin]
 ## Numeric user ids that may administer, besides root and the server's own user. `data` is closed to them, so the

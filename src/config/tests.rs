@@ -39,7 +39,7 @@ fn quotes_in_a_starter_path_stay_quotes() {
 fn values_are_read_and_paths_are_relative_to_the_file() {
     let text = "listen = ['127.0.0.1:22', '[::1]:22']\ndata = '/var/lib/doorward'\nmaster_key = '../key'\n\
                 [ssh]\nlogin_grace = '1m'\nbanner = \"Hello\\n\"\nenv = []\nrekey_bytes = '16MiB'\n\
-                [recording]\nreserve = 1048576\n[admin]\noperators = [1000, 0]\nsocket = '/run/doorward.sock'\n\
+                [recording]\nreserve = 1048576\nretention = '400d'\n[admin]\noperators = [1000, 0]\nsocket = '/run/doorward.sock'\n\
                 [log]\nformat = 'json'\nlevel = 'debug'\n";
     let config = parse(text).unwrap();
     assert_eq!(config.listen, ["127.0.0.1:22".parse().unwrap(), "[::1]:22".parse().unwrap()]);
@@ -50,6 +50,7 @@ fn values_are_read_and_paths_are_relative_to_the_file() {
     assert_eq!(config.ssh.env, []);
     assert_eq!(config.ssh.rekey_bytes, 16 << 20);
     assert_eq!(config.recording.reserve, 1 << 20);
+    assert_eq!(config.recording.retention, Some(Duration::from_secs(400 * 86_400)));
     assert_eq!(config.admin.operators, BTreeSet::from([0, 1000]));
     assert_eq!(config.admin.socket, Path::new("/run/doorward.sock"));
     assert_eq!(config.log, LogSettings { format: LogFormat::Json, level: LogLevel::Debug });
@@ -90,6 +91,11 @@ fn values_out_of_range_are_refused() {
         "[ssh]\nbanner = \"\\u001b[2J\"",
         "[ssh]\nenv = ['L*C']",
         "[recording]\nreserve = 0",
+        // Nobody means minutes.
+        "[recording]\nretention = '13m'",
+        "[recording]\nretention = '0d'",
+        "[recording]\nretention = '+1d'",
+        "[recording]\nretention = '99999999999999999999d'",
         "[admin]\noperators = [4294967295]",
         "[admin]\nsocket = ''",
     ] {

@@ -239,6 +239,19 @@ impl<'d> Node<'d> {
         Err(self.fault("out of range").hint(format!("allowed: {:?} to {:?}", range.start(), range.end())))
     }
 
+    /// A number of days, such as `400d`; a day has 24 hours.
+    pub(crate) fn days_in(&self, range: std::ops::RangeInclusive<u64>) -> Result<Duration, Fault> {
+        let text = self.string()?;
+        let days = text.strip_suffix('d').filter(|days| days.bytes().all(|byte| byte.is_ascii_digit()));
+        let days: u64 = days.and_then(|days| days.parse().ok()).ok_or_else(|| {
+            self.fault(format!("{text:?} is not a number of days")).hint("write a number and d, such as 400d")
+        })?;
+        if range.contains(&days) {
+            return Ok(Duration::from_secs(days.saturating_mul(86_400)));
+        }
+        Err(self.fault("out of range").hint(format!("allowed: {}d to {}d", range.start(), range.end())))
+    }
+
     /// A list, which may be empty.
     pub(crate) fn list(&self) -> Result<Vec<Node<'d>>, Fault> {
         let items = self.value.as_array().ok_or_else(|| self.expected("a list"))?;

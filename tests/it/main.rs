@@ -14,6 +14,7 @@
 mod admin;
 mod audit;
 mod auditing;
+mod backup;
 mod compliance;
 mod demo;
 mod ending;
