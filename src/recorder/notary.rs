@@ -147,11 +147,25 @@ impl Notary {
 
     fn tell_heads(&self, now: Instant) {
         let live: Vec<Arc<SessionShared>> = self.lock().live.iter().filter_map(Weak::upgrade).collect();
-        let heads: Vec<LiveHead> = live.iter().flat_map(|session| session.heads()).collect();
+        let heads: Vec<(usize, LiveHead)> = live
+            .iter()
+            .enumerate()
+            .flat_map(|(at, session)| session.heads().into_iter().map(move |head| (at, head)))
+            .collect();
         for heads in heads.chunks(HEADS_MAX) {
-            match self.journal.heads(heads) {
-                Ok(()) => self.lock().failing_since = None,
-                Err(failure) => return self.failed(&failure, now),
+            let told: Vec<LiveHead> = heads.iter().map(|(_, head)| head.clone()).collect();
+            match self.journal.heads(&told) {
+                Ok(()) => {
+                    // Only what is on record counts as told: the rest is told with the next round.
+                    heads.iter().filter_map(|(at, head)| Some((live.get(*at)?, head))).for_each(|(session, head)| {
+                        session.head_told(head);
+                    });
+                    self.lock().failing_since = None;
+                }
+                Err(failure) => {
+                    self.lock().heads_told = None;
+                    return self.failed(&failure, now);
+                }
             }
         }
     }

@@ -296,10 +296,14 @@ impl Queue {
 
     /// How far the present segment is on disk, if the log was not told that yet.
     pub(super) fn untold_head(&self) -> Option<(ChannelNumber, Sealed)> {
-        let mut state = self.lock();
+        let state = self.lock();
         let durable = state.durable.filter(|durable| state.told != Some(durable.head))?;
-        state.told = Some(durable.head);
         Some((self.number, durable))
+    }
+
+    /// The log has this head on record.
+    pub(super) fn head_told(&self, head: Head) {
+        self.lock().told = Some(head);
     }
 
     /// Writes what is queued. Blocks; called by the pool.

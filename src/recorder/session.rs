@@ -85,6 +85,14 @@ impl SessionShared {
         untold.map(|(channel, sealed)| LiveHead { session: self.id.clone(), channel, sealed }).collect()
     }
 
+    /// The log has this on record.
+    pub(super) fn head_told(&self, told: &LiveHead) {
+        // A channel that was closed since needs it no more: its seal is on record.
+        if let Ok(queue) = self.queue(told.channel.0) {
+            queue.head_told(told.sealed.head);
+        }
+    }
+
     pub(super) fn use_reserve(&self) {
         self.health.use_reserve();
     }

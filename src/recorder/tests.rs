@@ -214,6 +214,31 @@ fn no_recording_is_closed_and_no_session_begins_while_the_log_takes_nothing() {
 }
 
 #[test]
+fn heads_that_the_log_did_not_take_are_told_again_though_nothing_more_happens() {
+    let (disk, journal) = (SimDisk::new(), Arc::new(SimJournal::default()));
+    journal.refuse.store(true, std::sync::atomic::Ordering::SeqCst);
+    let recorder = start_with(&disk, quick(), &journal);
+    run(async {
+        let (recording, track) = open(&recorder, "strict").await;
+        track.append(out("shown")).await.unwrap().durable().await.unwrap();
+        while recorder.healthy().is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        journal.refuse.store(false, std::sync::atomic::Ordering::SeqCst);
+        // Far less than the ten seconds after which heads are told anyway.
+        let told = || journal.told.lock().unwrap().iter().any(|one| one.starts_with("1 is at "));
+        let waiting = async {
+            while !told() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(7), waiting).await.unwrap();
+        drop(track);
+        recording.finish("done").await.unwrap();
+    });
+}
+
+#[test]
 fn bounded_tickets_are_good_at_once_until_too_much_is_missing_on_disk() {
     let disk = SimDisk::new();
     let recorder = start(&disk, quick());
