@@ -17,6 +17,7 @@ mod grants;
 mod overview;
 mod records;
 mod retention;
+mod rewrap;
 mod targets;
 mod users;
 
@@ -169,6 +170,10 @@ impl Admin {
             Request::RecordingErase { session, reason } => self.recording_erase(caller, &session, reason),
             Request::RecordingHold { session, on, reason } => self.recording_hold(caller, &session, on, reason),
             Request::RecordingGc { before, dry_run } => self.recording_gc(before, dry_run),
+            Request::RecordingRewrap { rewrap } => self.recording_rewrap(caller, &rewrap),
+            Request::RecordingDropEarlier { session, envelope, proof } => {
+                self.recording_drop_earlier(caller, &session, &envelope, &proof)
+            }
             Request::InventoryDiff { inventory } => self.inventory_diff(&inventory),
             Request::InventoryApply { inventory, expected } => self.inventory_apply(&inventory, &expected),
             Request::ClientConfig { user } => self.client_config(&user),

@@ -86,6 +86,11 @@ impl CliError {
         self
     }
 
+    /// What failed and its causes, in one line.
+    pub(super) fn line(&self) -> String {
+        self.chain.join(": ")
+    }
+
     /// All faults of files that a person wrote.
     pub(super) fn of_faults(what: impl Into<String>, faults: &[Fault]) -> Self {
         let mut error = Self::usage(what);

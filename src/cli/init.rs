@@ -41,7 +41,7 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
     let file = absolute(file.unwrap_or(&dir.join("doorward.toml")))?;
     let mut auditors = Vec::new();
     for given in &arguments.auditors {
-        auditors.extend(recipients(given)?);
+        auditors.extend(recipients("--auditor", given)?);
     }
     let made = match &arguments.make_auditor {
         Some(file) => Some((absolute(file)?, Identity::generate())),
@@ -64,10 +64,10 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
     Ok(())
 }
 
-/// The recipients that an argument gives or names a file of.
-fn recipients(given: &str) -> Result<Vec<Recipient>, CliError> {
+/// The recipients that an option's value gives or names a file of.
+pub(super) fn recipients(option: &str, given: &str) -> Result<Vec<Recipient>, CliError> {
     let wrong = |error: MalformedAuditorKey| {
-        CliError::usage("--auditor takes an age recipient, or a file with one on each line")
+        CliError::usage(format!("{option} takes an age recipient, or a file with one on each line"))
             .because(&error)
             .hint("`age-keygen -o auditor.key`, on the auditor's machine, prints it: age1...")
     };

@@ -22,6 +22,7 @@ mod prompt;
 pub mod recorded;
 mod recording;
 pub mod replay;
+mod rewrap;
 mod secret;
 mod serve;
 mod session;

@@ -264,6 +264,9 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         target: target_settings(config),
     });
     let admin = Arc::new(Admin::new(config, clock, ledger, vault, audit, sessions, store));
+    for (session, failure) in admin.finish_rewraps() {
+        warn!(session = %session, error = %failure, "A change of an envelope that was interrupted cannot be finished");
+    }
     Ok(Opened { _home: home, bastion, admin, host_key })
 }
 

@@ -5,6 +5,7 @@
 //! README.txt                           what this is, in plain words
 //! rec/<day>/<session>/                 the recording as the bastion keeps it: opened.json, segments, closed.json
 //! env/<session>.age                    its key, sealed for its auditors
+//! env/rewrapped/<session>/<hash>.json  where it was sealed for others later: for whom, and by whose proof
 //! proofs/<leaf>.json                   the log's leaves that speak of it, byte by byte
 //! proofs/<leaf>.tlog-proof             for each, that it is in the log: <https://c2sp.org/tlog-proof>
 //! checkpoint                           the log's signed checkpoint that the proofs lead to
@@ -28,17 +29,17 @@ use serde::Serialize;
 use super::coverage::coverage;
 use super::files::{self, FileError};
 use super::history;
-use super::leaf::{Event, Leaf, Sha256};
+use super::leaf::{Event, Leaf};
 use super::pass::Found;
 use super::report::{Findings, KeyOrigin, LogReport, Verdict};
-use super::segment::{CHUNK_BYTES, sha256};
+use super::rewrap::{self, Envelope, Envelopes, Later};
+use super::segment::CHUNK_BYTES;
 use super::session::{Ending, Facts, Outcome, Start, judge, place_of};
 use super::{Settings, explain};
 use crate::durable;
 use crate::log::LogError;
 use crate::model::{ChannelNumber, SessionId};
-use crate::seal::ENVELOPE_BYTES_MAX;
-use crate::store::{Closed, Opening, StoreRoot};
+use crate::store::{Closed, Opening, StoreRoot, hex, record_name};
 use crate::tlog::{Algorithm, EntryProof, NOTE_BYTES_MAX, Note, VerifyingKey};
 
 /// The name of the file with the log's key.
@@ -55,6 +56,8 @@ pub struct Plan {
     key: VerifyingKey,
     note: Note,
     leaves: Vec<(u64, Vec<u8>, EntryProof)>,
+    /// The hashes of the envelopes that were made anew.
+    rewrapped: BTreeSet<String>,
 }
 
 /// Why there is no bundle.
@@ -121,7 +124,7 @@ pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Pl
     };
     let not_ended = || BundleError::NotEnded(session.clone());
     let (note, checkpoint) = history.reader.checkpoint(&key).map_err(BundleError::Read)?.ok_or_else(not_ended)?;
-    let mut leaves = Vec::new();
+    let (mut leaves, mut rewrapped) = (Vec::new(), BTreeSet::new());
     let (mut begun, mut ended) = (false, false);
     for entry in history.reader.entries(0..checkpoint.size, checkpoint.size) {
         let (index, entry) = entry.map_err(BundleError::Read)?;
@@ -135,7 +138,13 @@ pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Pl
                 ended |= of == session;
                 of
             }
-            Event::Seal { session: of, .. } | Event::Envelope { session: of, .. } => of,
+            Event::Envelope { session: of, envelope, .. } => {
+                if of == session {
+                    rewrapped.insert(hex(envelope));
+                }
+                of
+            }
+            Event::Seal { session: of, .. } => of,
             // Heads speak of other people's sessions too; what is sealed needs none.
             Event::Heads(_) | Event::Erase { .. } | Event::Expire { .. } | Event::ClockStep | Event::Other => continue,
         };
@@ -144,7 +153,7 @@ pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Pl
             leaves.push((index, entry, proof));
         }
     }
-    if begun && ended { Ok(Plan { session: session.clone(), key, note, leaves }) } else { Err(not_ended()) }
+    if begun && ended { Ok(Plan { session: session.clone(), key, note, leaves, rewrapped }) } else { Err(not_ended()) }
 }
 
 impl Plan {
@@ -168,6 +177,7 @@ impl Plan {
         let opened = copy_recording(&source, &target)?;
         durable::create_directories(root.envelopes()).map_err(written(root.envelopes()))?;
         copy(&from.envelope(&self.session), &root.envelope(&self.session))?;
+        self.copy_rewraps(&from, &root)?;
         let proofs = to.join("proofs");
         durable::create_directories(&proofs).map_err(written(&proofs))?;
         let opening: Opening = serde_json::from_slice(&opened)
@@ -182,6 +192,21 @@ impl Plan {
             texts.push((proofs.join(format!("{index}.tlog-proof")), proof.to_string().into_bytes()));
         }
         texts.iter().try_for_each(|(path, bytes)| durable::create_new(path, bytes, 0o600).map_err(written(path)))
+    }
+}
+
+impl Plan {
+    /// Copies how the session's envelope came to be, but not the envelopes before it.
+    fn copy_rewraps(&self, from: &StoreRoot, to: &StoreRoot) -> Result<(), BundleError> {
+        if self.rewrapped.is_empty() {
+            return Ok(());
+        }
+        let (source, target) = (from.rewraps_of(&self.session), to.rewraps_of(&self.session));
+        durable::create_directories(&target).map_err(|source| BundleError::Write { path: target.clone(), source })?;
+        self.rewrapped
+            .iter()
+            .map(|envelope| record_name(envelope))
+            .try_for_each(|name| copy(&source.join(&name), &target.join(&name)))
     }
 }
 
@@ -314,7 +339,7 @@ pub fn verify_bundle(directory: &Path, settings: &Settings) -> (BundleReport, Op
         findings: Findings::default(),
         notes: Vec::new(),
     };
-    let mut reading = Reading { directory, settings, report, facts: Facts::default(), envelope: None };
+    let mut reading = Reading { directory, settings, report, facts: Facts::default(), envelopes: Envelopes::default() };
     let bundle = reading.run();
     (reading.report, bundle)
 }
@@ -324,7 +349,7 @@ struct Reading<'a> {
     settings: &'a Settings,
     report: BundleReport,
     facts: Facts,
-    envelope: Option<Sha256>,
+    envelopes: Envelopes,
 }
 
 impl Reading<'_> {
@@ -339,7 +364,7 @@ impl Reading<'_> {
             self.report.found("rec", "a bundle has one recording");
             return None;
         };
-        for other in found.envelopes().filter(|other| **other != session) {
+        for other in found.envelopes().chain(found.rewrapped()).filter(|other| **other != session) {
             self.report.found(format!("env/{other}.age"), "it is of another session");
         }
         self.report.session = Some(session.clone());
@@ -484,7 +509,7 @@ impl Reading<'_> {
                     return failed("the session begins a second time");
                 }
                 self.facts.start = Some(Start { opened, recipients });
-                self.envelope = Some(envelope);
+                self.envelopes.first = Some(envelope);
             }
             Event::Seal { session: of, channel, segment, seal } if of == *session => {
                 let facts = self.facts.segments.entry((channel, segment)).or_default();
@@ -499,7 +524,9 @@ impl Reading<'_> {
             Event::Recovered { session: of, recovered } if of == *session => {
                 self.facts.ending = Some(Ending::Recovered(index, recovered));
             }
-            Event::Envelope { session: of, envelope } if of == *session => self.envelope = Some(envelope),
+            Event::Envelope { session: of, envelope, recipients, record } if of == *session => {
+                self.envelopes.add(Later { leaf: index, envelope, recipients, record });
+            }
             Event::Start { .. }
             | Event::Seal { .. }
             | Event::End { .. }
@@ -542,11 +569,18 @@ impl Reading<'_> {
     }
 
     fn envelope(&mut self, root: &StoreRoot, session: &SessionId) {
-        let most = u64::try_from(ENVELOPE_BYTES_MAX).unwrap_or(u64::MAX);
-        let why = match files::read(&root.envelope(session), most) {
-            Ok(bytes) if Some(sha256(&bytes)) == self.envelope => return,
-            Ok(_) => String::from("it does not have the hash that the log has"),
-            Err(error) => error.to_string(),
+        let rewrap::Found { present, findings, notes } = rewrap::judge(self.directory, root, session, &self.envelopes);
+        for finding in findings.iter() {
+            self.report.found(finding.place.clone(), finding.why.clone());
+        }
+        // In a bundle nothing is kept, and nothing is under way.
+        for note in notes {
+            self.report.found(place_of(self.directory, &root.rewraps_of(session)), note);
+        }
+        let why = match present {
+            Envelope::Good => return,
+            Envelope::Absent => String::from("it is missing"),
+            Envelope::Changed(why) | Envelope::Unreadable(why) => why,
         };
         self.report.found(format!("env/{session}.age"), why);
     }

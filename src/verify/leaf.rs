@@ -47,6 +47,8 @@ pub(super) enum Event {
     Envelope {
         session: SessionId,
         envelope: Sha256,
+        recipients: [u8; 8],
+        record: Sha256,
     },
     Erase {
         session: SessionId,
@@ -129,6 +131,8 @@ struct RecoveredFields {
 struct EnvelopeFields {
     session: SessionId,
     envelope: String,
+    recipients: String,
+    rewrap: String,
 }
 
 #[derive(Deserialize)]
@@ -179,8 +183,9 @@ impl Leaf {
                 Event::Recovered { session: own(session)?, recovered: digest(&recovered)? }
             }
             "envelope.create" => {
-                let EnvelopeFields { session, envelope } = fields(entry)?;
-                Event::Envelope { session: own(session)?, envelope: digest(&envelope)? }
+                let EnvelopeFields { session, envelope, recipients, rewrap } = fields(entry)?;
+                let [envelope, record] = [digest(&envelope)?, digest(&rewrap)?];
+                Event::Envelope { session: own(session)?, envelope, recipients: bytes(&recipients)?, record }
             }
             "erase" => Event::Erase { session: own(fields::<SessionField>(entry)?.session)? },
             "gc" => {

@@ -21,6 +21,7 @@ mod history;
 mod leaf;
 mod pass;
 mod report;
+mod rewrap;
 mod segment;
 mod session;
 

@@ -14,7 +14,7 @@ use crate::seal::{Head, ScanEnd, Stream};
 use crate::store::{Closed, ClosedChannel, Opening, Recovered, RecoveredChannel};
 
 /// `opened.json`, `closed.json` and `recovered.json` are far smaller.
-const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
+pub(super) const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// What an interrupted write leaves of them.
 const LEFTOVERS: [&str; 3] = ["opened.json.new", "closed.json.new", "recovered.json.new"];
 
