@@ -111,6 +111,7 @@ impl CliError {
             ServeError::Policy(faults) => {
                 Self::of_faults(error.to_string(), faults).hint("`doorward check` tries the files without a server")
             }
+            ServeError::Begin(error) => error.failure().into(),
             ServeError::Key(error) => Self::of(error).maybe_hint(error.hint()),
             ServeError::Db(error) => Self::of(error).maybe_hint(error.hint()),
             ServeError::Ledger(error) => Self::of(error).maybe_hint(error.hint()),

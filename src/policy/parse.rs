@@ -4,13 +4,12 @@
 //! make a rule wider than its writer meant.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
-    Accounts, Capture, Durability, GrantNeed, Inner, InputMode, Names, Place, PolicyFile, PolicyHash, PolicySet,
-    RecordingPolicy, Rule, Who,
+    Accounts, Capture, Durability, GrantNeed, InputMode, Names, Place, PolicyFile, PolicySet, RecordingPolicy, Rule,
+    Who,
 };
 use crate::auditor::Recipient;
 use crate::model::{AccountName, ChannelClass, GroupName, InvalidName, RuleId, TargetName, UserName, join};
@@ -44,7 +43,7 @@ pub(super) fn parse(files: &[PolicyFile]) -> Result<PolicySet, Vec<Fault>> {
     }
     let owned: Vec<PolicyFile> = files.into_iter().cloned().collect();
     let warnings = warnings(&rules, &tests);
-    Ok(PolicySet(Arc::new(Inner { hash: PolicyHash::of(&owned), rules, warnings })))
+    Ok(PolicySet::of(&owned, rules, warnings))
 }
 
 fn read_file(file: &PolicyFile, rules: &mut Vec<Rule>, tests: &mut Vec<Test>, faults: &mut Faults) {

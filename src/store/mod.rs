@@ -12,6 +12,7 @@
 //!     <hash>.json                    how the envelope of that SHA-256 came to be: for whom, by whose proof
 //!     <hash>.age                     an earlier envelope, until somebody has opened the present one
 //!     next.json                      a change that is under way
+//! policies/<hash>                    each policy set that was in force
 //! ```
 //!
 //! What was recorded is in the segments, in the form of [`seal`](crate::seal), and nowhere else: names, sizes and
@@ -26,6 +27,7 @@
 
 mod catalog;
 mod plain;
+mod policies;
 mod recovery;
 mod rewrap;
 mod segment;
@@ -63,12 +65,14 @@ const FORMAT: u32 = 2;
 pub struct StoreRoot {
     recordings: PathBuf,
     envelopes: PathBuf,
+    policies: PathBuf,
 }
 
 impl StoreRoot {
     /// The store in a state directory; what it needs there need not exist yet.
     pub fn at(state_directory: &Path) -> Self {
-        Self { recordings: state_directory.join("rec"), envelopes: state_directory.join("env") }
+        let [recordings, envelopes, policies] = ["rec", "env", "policies"].map(|part| state_directory.join(part));
+        Self { recordings, envelopes, policies }
     }
 
     /// The directory of the recordings.

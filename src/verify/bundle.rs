@@ -6,6 +6,7 @@
 //! rec/<day>/<session>/                 the recording as the bastion keeps it: opened.json, segments, closed.json
 //! env/<session>.age                    its key, sealed for its auditors
 //! env/rewrapped/<session>/<hash>.json  where it was sealed for others later: for whom, and by whose proof
+//! policies/<hash>                      the policy set by which the session was let in
 //! proofs/<leaf>.json                   the log's leaves that speak of it, byte by byte
 //! proofs/<leaf>.tlog-proof             for each, that it is in the log: <https://c2sp.org/tlog-proof>
 //! checkpoint                           the log's signed checkpoint that the proofs lead to
@@ -29,8 +30,9 @@ use serde::Serialize;
 use super::coverage::coverage;
 use super::files::{self, FileError};
 use super::history;
-use super::leaf::{Event, Leaf};
+use super::leaf::{Event, Leaf, Sha256};
 use super::pass::Found;
+use super::policies;
 use super::report::{Findings, KeyOrigin, LogReport, Verdict};
 use super::rewrap::{self, Envelope, Envelopes, Later};
 use super::segment::CHUNK_BYTES;
@@ -58,6 +60,8 @@ pub struct Plan {
     leaves: Vec<(u64, Vec<u8>, EntryProof)>,
     /// The hashes of the envelopes that were made anew.
     rewrapped: BTreeSet<String>,
+    /// The hash of the policy set by which it was let in.
+    policy: String,
 }
 
 /// Why there is no bundle.
@@ -125,13 +129,16 @@ pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Pl
     let not_ended = || BundleError::NotEnded(session.clone());
     let (note, checkpoint) = history.reader.checkpoint(&key).map_err(BundleError::Read)?.ok_or_else(not_ended)?;
     let (mut leaves, mut rewrapped) = (Vec::new(), BTreeSet::new());
-    let (mut begun, mut ended) = (false, false);
+    let (mut begun, mut ended, mut policy) = (false, false, String::new());
     for entry in history.reader.entries(0..checkpoint.size, checkpoint.size) {
         let (index, entry) = entry.map_err(BundleError::Read)?;
         let Ok(leaf) = Leaf::parse(&entry) else { continue };
         let wanted = match &leaf.event {
-            Event::Start { session: of, .. } => {
-                begun |= of == session;
+            Event::Start { session: of, policy: by, .. } => {
+                if of == session {
+                    begun = true;
+                    policy = hex(by);
+                }
                 of
             }
             Event::End { session: of, .. } | Event::Recovered { session: of, .. } => {
@@ -146,14 +153,23 @@ pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Pl
             }
             Event::Seal { session: of, .. } => of,
             // Heads speak of other people's sessions too; what is sealed needs none.
-            Event::Heads(_) | Event::Erase { .. } | Event::Expire { .. } | Event::ClockStep | Event::Other => continue,
+            Event::Heads(_)
+            | Event::Erase { .. }
+            | Event::Expire { .. }
+            | Event::ClockStep
+            | Event::Policy(_)
+            | Event::Other => continue,
         };
         if wanted == session {
             let proof = history.reader.proof(index, &note).map_err(BundleError::Read)?;
             leaves.push((index, entry, proof));
         }
     }
-    if begun && ended { Ok(Plan { session: session.clone(), key, note, leaves, rewrapped }) } else { Err(not_ended()) }
+    if begun && ended {
+        Ok(Plan { session: session.clone(), key, note, leaves, rewrapped, policy })
+    } else {
+        Err(not_ended())
+    }
 }
 
 impl Plan {
@@ -178,6 +194,8 @@ impl Plan {
         durable::create_directories(root.envelopes()).map_err(written(root.envelopes()))?;
         copy(&from.envelope(&self.session), &root.envelope(&self.session))?;
         self.copy_rewraps(&from, &root)?;
+        durable::create_directories(root.policies()).map_err(written(root.policies()))?;
+        copy(&from.policy(&self.policy), &root.policy(&self.policy))?;
         let proofs = to.join("proofs");
         durable::create_directories(&proofs).map_err(written(&proofs))?;
         let opening: Opening = serde_json::from_slice(&opened)
@@ -246,7 +264,8 @@ fn readme(opening: &Opening) -> String {
          ================================\n\n\
          Session {session}: {user} as {destination}, begun {started}.\n\n\
          This directory holds the recording as the bastion sealed it (rec/), the key of the recording, sealed for its\n\
-         auditors (env/), and the proofs that the bastion's public log had both at the time (proofs/, checkpoint).\n\
+         auditors (env/), the rules by which the session was let in (policies/), and the proofs that the bastion's\n\
+         public log had all of it at the time (proofs/, checkpoint).\n\
          The .cast files are the recording opened, to be played with asciinema or read as text: one for each channel,\n\
          0 being the bastion's own notes. coverage.json says what the recording holds and what it does not.\n\n\
          To check it, on any machine:\n\n\
@@ -339,7 +358,8 @@ pub fn verify_bundle(directory: &Path, settings: &Settings) -> (BundleReport, Op
         findings: Findings::default(),
         notes: Vec::new(),
     };
-    let mut reading = Reading { directory, settings, report, facts: Facts::default(), envelopes: Envelopes::default() };
+    let mut reading =
+        Reading { directory, settings, report, facts: Facts::default(), envelopes: Envelopes::default(), policy: None };
     let bundle = reading.run();
     (reading.report, bundle)
 }
@@ -350,6 +370,7 @@ struct Reading<'a> {
     report: BundleReport,
     facts: Facts,
     envelopes: Envelopes,
+    policy: Option<Sha256>,
 }
 
 impl Reading<'_> {
@@ -374,6 +395,7 @@ impl Reading<'_> {
         self.proofs(&session, &key, &note);
         let own = self.recording(&root, &session);
         self.envelope(&root, &session);
+        self.policy(&root);
         let (opening, closed) = own?;
         self.exactly("README.txt", readme(&opening).as_bytes());
         self.names(&root, &session);
@@ -504,11 +526,12 @@ impl Reading<'_> {
     fn fact(&mut self, index: u64, session: &SessionId, leaf: Leaf) -> Result<(), (String, String)> {
         let failed = |why: &str| Err((format!("proofs/{index}.json"), why.to_owned()));
         match leaf.event {
-            Event::Start { session: of, opened, envelope, recipients } if of == *session => {
+            Event::Start { session: of, opened, envelope, recipients, policy } if of == *session => {
                 if self.facts.start.is_some() {
                     return failed("the session begins a second time");
                 }
-                self.facts.start = Some(Start { opened, recipients });
+                self.facts.start = Some(Start { opened, recipients, policy });
+                self.policy = Some(policy);
                 self.envelopes.first = Some(envelope);
             }
             Event::Seal { session: of, channel, segment, seal } if of == *session => {
@@ -536,6 +559,7 @@ impl Reading<'_> {
             | Event::Erase { .. }
             | Event::Expire { .. }
             | Event::ClockStep
+            | Event::Policy(_)
             | Event::Other => return failed("it does not speak of this session"),
         }
         Ok(())
@@ -585,10 +609,30 @@ impl Reading<'_> {
         self.report.found(format!("env/{session}.age"), why);
     }
 
+    /// The policy set by which the session was let in is there, and no other.
+    fn policy(&mut self, root: &StoreRoot) {
+        let Some(hash) = self.policy else { return };
+        let name = hex(&hash);
+        if let Err(fault) = policies::read(&root.policy(&name), &hash) {
+            self.report.found(format!("policies/{name}"), fault.why());
+        }
+        match files::list(root.policies()) {
+            Ok(names) => {
+                for (other, _) in names.into_iter().filter(|(other, _)| other != name.as_str()) {
+                    let place = format!("policies/{}", other.to_string_lossy());
+                    self.report.found(place, "the session was not let in by it");
+                }
+            }
+            Err(error) => self.report.found("policies", error.to_string()),
+        }
+    }
+
     /// Nothing else lies in a bundle, and each channel has a cast.
     fn names(&mut self, root: &StoreRoot, session: &SessionId) {
         let mut expected: BTreeSet<String> =
-            ["README.txt", "rec", "env", "proofs", "checkpoint", KEY_FILE, "coverage.json"].map(str::to_owned).into();
+            ["README.txt", "rec", "env", "policies", "proofs", "checkpoint", KEY_FILE, "coverage.json"]
+                .map(str::to_owned)
+                .into();
         let directory = root.session_directory(session).unwrap_or_default();
         let channels = files::list(&directory).unwrap_or_default().into_iter().filter(|(_, kind)| kind.is_dir());
         for (name, _) in channels {

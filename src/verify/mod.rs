@@ -20,6 +20,7 @@ mod files;
 mod history;
 mod leaf;
 mod pass;
+mod policies;
 mod report;
 mod rewrap;
 mod segment;
@@ -38,7 +39,9 @@ use crate::tlog::{Note, VerifyingKey};
 pub use bundle::{Bundle, BundleError, BundleReport, Plan, cast_name, plan, verify_bundle};
 pub use coverage::{ChannelCoverage, Coverage, DirectionCoverage, coverage};
 use pass::Pass;
-pub use report::{AnchorReport, Finding, Findings, KeyOrigin, LogReport, Opened, Report, SessionReport, Verdict};
+pub use report::{
+    AnchorReport, Finding, Findings, KeyOrigin, LogReport, Opened, PolicyReport, Report, SessionReport, Verdict,
+};
 
 /// What to verify, and by what.
 #[derive(Debug, Default)]
@@ -103,6 +106,7 @@ pub fn run(store: &Path, settings: &Settings, progress: &mut dyn FnMut(Step)) ->
         log,
         anchor,
         required_witnesses: settings.require_witnesses,
+        policies: PolicyReport::default(),
         sessions: Vec::new(),
         unexpected: found.unexpected.clone(),
         opened: settings.identities.is_some().then(Opened::default),
@@ -111,6 +115,7 @@ pub fn run(store: &Path, settings: &Settings, progress: &mut dyn FnMut(Step)) ->
     let mut pass = Pass::new(store, &root, settings, &found, None);
     pass.run(&history, &mut report, progress);
     let doubtful = std::mem::take(&mut pass.doubtful);
+    report.policies = policies::judge(store, &root, &pass.policies, &mut report.unexpected);
     if !doubtful.is_empty() {
         std::thread::sleep(SECOND_LOOK);
         again(store, &root, settings, doubtful, &mut report);

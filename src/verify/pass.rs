@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::files::{self, FileError};
 use super::history::History;
-use super::leaf::{Event, Leaf};
+use super::leaf::{Event, Leaf, Sha256};
 use super::report::{Findings, Report, SessionReport, Verdict};
 use super::rewrap::{self, Envelope, Envelopes, Later};
 use super::segment::CHUNK_BYTES;
@@ -133,6 +133,8 @@ pub(super) struct Pass<'a> {
     back: Option<u64>,
     /// Sessions that look wrong and may only have been in the middle of something.
     pub(super) doubtful: BTreeSet<SessionId>,
+    /// The policy sets that leaves name, each with the first that does.
+    pub(super) policies: BTreeMap<Sha256, u64>,
 }
 
 impl<'a> Pass<'a> {
@@ -145,8 +147,9 @@ impl<'a> Pass<'a> {
         only: Option<&'a BTreeSet<SessionId>>,
     ) -> Self {
         let states = BTreeMap::new();
-        let (chunk, doubtful) = (vec![0; CHUNK_BYTES], BTreeSet::new());
-        Self { store, root, settings, found, only, states, chunk, judged: 0, newest: None, back: None, doubtful }
+        let (chunk, doubtful, policies) = (vec![0; CHUNK_BYTES], BTreeSet::new(), BTreeMap::new());
+        let (judged, newest, back) = (0, None, None);
+        Self { store, root, settings, found, only, states, chunk, judged, newest, back, doubtful, policies }
     }
 
     pub(super) fn run(&mut self, history: &History, report: &mut Report, progress: &mut dyn FnMut(Step)) {
@@ -193,13 +196,14 @@ impl<'a> Pass<'a> {
         }
         self.newest = Some(leaf.ts);
         match leaf.event {
-            Event::Start { session, opened, envelope, recipients } => {
+            Event::Start { session, opened, envelope, recipients, policy } => {
+                self.policies.entry(policy).or_insert(index);
                 if let Some(state) = self.state(&session, index) {
                     if state.began {
                         state.contradictions.add(format!("leaf {index}"), "the session begins a second time");
                     }
                     state.began = true;
-                    state.facts.start = Some(Start { opened, recipients });
+                    state.facts.start = Some(Start { opened, recipients, policy });
                     state.envelopes.first = Some(envelope);
                 }
             }
@@ -242,6 +246,9 @@ impl<'a> Pass<'a> {
                         state.expired = Some(index);
                     }
                 }
+            }
+            Event::Policy(hash) => {
+                self.policies.entry(hash).or_insert(index);
             }
             Event::ClockStep | Event::Other => {}
         }

@@ -25,5 +25,6 @@ mod layers;
 mod recordings;
 mod refusals;
 mod retention;
+mod rewrap;
 mod verify;
 mod witness;

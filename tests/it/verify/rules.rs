@@ -86,6 +86,7 @@ fn a_leaf_that_says_what_no_leaf_may_say_is_a_fault_of_the_log() {
         ("session.end", json!({ "session": "01J9ZK4Y8Q0000000000000001", "closed": "xyz" })),
         ("segment.seal", json!({ "session": "81J9ZK4Y8Q0000000000000001" })),
         ("session.heads", json!({ "heads": [{}] })),
+        ("policy.load", json!({ "hash": "00" })),
         ("envelope.create", json!({ "session": "01J9ZK4Y8Q0000000000000001", "envelope": "00".repeat(32) })),
     ] {
         let (store, _) = Store::with_session(&["one\r\n"]);
