@@ -117,6 +117,14 @@ impl Credential {
             Unsealed::Key(key) => CredentialKind::Key(key),
         }
     }
+
+    /// What a target that prints its own copy of it would show, line by line; so that recordings do not keep it.
+    pub fn texts(&self) -> Vec<Secret<String>> {
+        match &self.0 {
+            Unsealed::Password(password) => vec![password.clone()],
+            Unsealed::Key(key) => private_key::secret_lines(key),
+        }
+    }
 }
 
 impl fmt::Debug for Credential {

@@ -110,6 +110,38 @@ fn a_sealed_secret_opens_in_its_own_place_only() {
 }
 
 #[test]
+fn the_lines_of_a_key_that_are_scrubbed_are_the_secret_ones_of_its_own_file() {
+    let texts = [
+        ED25519,
+        include_str!("fixtures/rsa.key"),
+        include_str!("fixtures/ecdsa256.key"),
+        include_str!("fixtures/ecdsa521.key"),
+    ];
+    for text in texts {
+        let vault = vault();
+        vault.set(&at("root@db1"), key(text, None), now()).unwrap();
+        let credential = vault.credential_for(&at("root@db1")).unwrap();
+        let CredentialKind::Key(read) = credential.kind() else { panic!("not a key") };
+        let secret: Vec<String> = credential.texts().iter().map(|line| line.expose().clone()).collect();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("-----")).collect();
+        // Those of the file, from some line on to the last.
+        assert!(!secret.is_empty() && lines.ends_with(&secret.iter().map(String::as_str).collect::<Vec<_>>()));
+        // What comes before them is the public half.
+        let before = lines[..lines.len() - secret.len()].concat();
+        let whole = lines.concat();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(whole.as_bytes()).unwrap();
+        let public = read.public_key().to_bytes().unwrap();
+        let public_ends = bytes.windows(public.len()).position(|window| window == public).unwrap() + public.len();
+        assert!(before.len() * 3 / 4 <= public_ends + 4, "{} of {public_ends}", before.len() * 3 / 4);
+        assert!((before.len() + secret[0].len()) * 3 / 4 > public_ends + 4, "a line has nothing secret in it");
+    }
+    let vault = vault();
+    vault.set(&at("root@db1"), password("a password"), now()).unwrap();
+    let credential = vault.credential_for(&at("root@db1")).unwrap();
+    assert_eq!(credential.texts().iter().map(|text| text.expose().as_str()).collect::<Vec<_>>(), ["a password"]);
+}
+
+#[test]
 fn the_bastions_keys_are_made_once_and_stay() {
     let vault = vault();
     assert!(matches!(vault.host_key(), Err(VaultError::NoBastionKey("host-key"))));

@@ -2,13 +2,14 @@
 
 use std::io::{BufReader, Read};
 
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
 use crate::cast::{Direction, Entry, ReadError, Reader};
 use crate::model::{
     ChannelClass, ChannelNumber, Destination, Exit, GrantId, Output, RuleId, SessionId, Timestamp, UserName,
 };
-use crate::store::{Closed, ClosedChannel, Counted, Opening};
+use crate::store::{Closed, ClosedChannel, Counted, Opening, hex};
 
 /// The version of the statement.
 const FORMAT: u32 = 1;
@@ -121,13 +122,14 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
     let mut reader = Reader::new(BufReader::with_capacity(64 * 1024, cast))?;
     let facts = reader.header().doorward.clone();
     let mut recorded = [0_u64; 3];
+    let mut hashes = [(); 3].map(|()| Context::new(&SHA256));
     let mut said: [Counted; 3] = Default::default();
     let mut exit = None;
     for timed in reader.by_ref() {
-        let (direction, len) = match timed?.entry {
-            Entry::Output { output: Output::Stdout, bytes } => (Direction::Stdout, bytes.len()),
-            Entry::Output { output: Output::Stderr, bytes } => (Direction::Stderr, bytes.len()),
-            Entry::Input(bytes) => (Direction::Stdin, bytes.len()),
+        let (direction, bytes) = match timed?.entry {
+            Entry::Output { output: Output::Stdout, bytes } => (Direction::Stdout, bytes),
+            Entry::Output { output: Output::Stderr, bytes } => (Direction::Stderr, bytes),
+            Entry::Input(bytes) => (Direction::Stdin, bytes),
             Entry::Digest(digest) => {
                 if let Some(counted) = said.get_mut(place(digest.direction)) {
                     *counted = Counted { bytes: digest.bytes, sha256: Some(digest.sha256) };
@@ -141,16 +143,23 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
             Entry::Resize { .. } | Entry::Marker(_) => continue,
         };
         if let Some(sum) = recorded.get_mut(place(direction)) {
-            *sum = sum.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+            *sum = sum.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        }
+        if let Some(hash) = hashes.get_mut(place(direction)) {
+            hash.update(&bytes);
         }
     }
+    let hashes = hashes.map(|hash| hex(hash.finish().as_ref()));
     let closed = closed.and_then(|closed| closed.channels.iter().find(|one| one.number == facts.channel));
     let direction = |direction: Direction| {
         let recorded = recorded.get(place(direction)).copied().unwrap_or_default();
         let said = said.get(place(direction)).cloned().unwrap_or_default();
         let counted = closed.map_or(&said, |closed| counted(closed, direction)).clone();
         let bytes = counted.bytes.max(recorded);
-        DirectionCoverage { recorded, bytes, in_full: recorded == bytes, sha256: counted.sha256 }
+        // What was scrubbed is not what passed, however long that is which stands in its place.
+        let same = counted.sha256.is_none() || counted.sha256.as_ref() == hashes.get(place(direction));
+        let exact = closed.is_none() || counted.bytes == recorded && same;
+        DirectionCoverage { recorded, bytes, in_full: exact && recorded == bytes, sha256: counted.sha256 }
     };
     Ok(ChannelCoverage {
         number: facts.channel,
@@ -177,5 +186,69 @@ fn place(direction: Direction) -> usize {
         Direction::Stdin => 0,
         Direction::Stdout => 1,
         Direction::Stderr => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::cast::{Facts, Header, Writer};
+    use crate::model::{AccountName, ChannelNumber, TargetName};
+    use crate::store::sha256_hex;
+
+    #[test]
+    fn what_stands_in_the_place_of_a_secret_is_not_taken_for_it_however_long_it_is() {
+        let of = |recorded: &str, passed: &str| {
+            let number = ChannelNumber(1);
+            let mut one = ClosedChannel::new(number, Some(ChannelClass::Exec), false);
+            one.stdout =
+                Counted { bytes: u64::try_from(passed.len()).unwrap(), sha256: Some(sha256_hex(passed.as_bytes())) };
+            let closed = Closed::new(session(), "done".into(), Timestamp::from_millis(0), 0, vec![one]);
+            channel(cast(recorded).as_slice(), Some(&closed)).unwrap().stdout
+        };
+        assert!(of("the same", "the same").in_full);
+        for recorded in ["shorter", "as long as that", "even longer than that was"] {
+            assert!(!of(recorded, "a secret passed").in_full, "{recorded}");
+        }
+        // Of one that did not end, the digest is of an earlier moment.
+        assert!(channel(cast("the same").as_slice(), None).unwrap().stdout.in_full);
+    }
+
+    fn cast(text: &str) -> Vec<u8> {
+        let header =
+            Header { cols: 80, rows: 24, term: None, timestamp: 0, title: None, command: None, doorward: facts() };
+        let mut lines = Vec::new();
+        let mut writer = Writer::new(&header, &mut lines);
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        writer.write(Duration::ZERO, &Entry::Output { output: Output::Stdout, bytes }, &mut lines);
+        lines
+    }
+
+    fn session() -> SessionId {
+        SessionId::from_parts(Timestamp::from_millis(7), 9)
+    }
+
+    fn facts() -> Facts {
+        Facts {
+            session: session(),
+            user: UserName::parse("alice").unwrap(),
+            account: AccountName::parse("root").unwrap(),
+            target: TargetName::parse("db1").unwrap(),
+            grant: None,
+            reason: None,
+            policy: "00".repeat(32),
+            rule: RuleId::parse("rule").unwrap(),
+            source: String::from("192.0.2.1:4000"),
+            channel: ChannelNumber(1),
+            class: Some(ChannelClass::Exec),
+            pty: false,
+            command_base64: None,
+            seg: 0,
+            t0: 0,
+        }
     }
 }
