@@ -142,6 +142,37 @@ fn the_lines_of_a_key_that_are_scrubbed_are_the_secret_ones_of_its_own_file() {
 }
 
 #[test]
+fn under_another_master_key_every_secret_is_there_and_the_old_key_opens_none() {
+    use crate::db::MasterKey;
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let (old, new) = (MasterKey::random().unwrap(), MasterKey::random().unwrap());
+    let vault = Vault::open(&Db::create(&state, "id", old.clone()).unwrap()).unwrap();
+    vault.create_bastion_keys().unwrap();
+    vault.set(&at("root@db1"), password("first"), now()).unwrap();
+    vault.set(&at("root@db1"), password("second"), now()).unwrap();
+    vault.set(&at("root@db2"), key(ED25519, None), now()).unwrap();
+    vault.set(&at("root@db3"), password("removed"), now()).unwrap();
+    vault.remove(&at("root@db3")).unwrap();
+    let (host, log) = (vault.host_key().unwrap(), vault.log_key("id").unwrap().public().clone());
+    drop(vault);
+    let reseal = Reseal::new(&old, &new).unwrap();
+    let inner = |table: &str, key: &str, value| reseal.value(table, key, value);
+    // Twice: the second time there is nothing left to do.
+    for _ in 0..2 {
+        Db::rotate(&state, "id", &old, &new, &inner, &mut |_, _| {}).unwrap();
+    }
+    assert!(matches!(Db::open(&state, "id", old), Err(DbError::WrongMasterKey)));
+    let vault = Vault::open(&Db::open(&state, "id", new).unwrap()).unwrap();
+    assert_password(&vault, "root@db1", "second");
+    assert!(matches!(vault.credential_for(&at("root@db2")).unwrap().kind(), CredentialKind::Key(_)));
+    assert!(matches!(vault.credential_for(&at("root@db3")), Err(VaultError::NoSecret(_))));
+    assert_eq!(vault.host_key().unwrap().public_key(), host.public_key());
+    assert_eq!(*vault.log_key("id").unwrap().public(), log);
+    assert_eq!(vault.set(&at("root@db3"), password("again"), now()).unwrap(), 2);
+}
+
+#[test]
 fn the_bastions_keys_are_made_once_and_stay() {
     let vault = vault();
     assert!(matches!(vault.host_key(), Err(VaultError::NoBastionKey("host-key"))));

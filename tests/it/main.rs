@@ -26,5 +26,6 @@ mod recordings;
 mod refusals;
 mod retention;
 mod rewrap;
+mod rotation;
 mod verify;
 mod witness;
