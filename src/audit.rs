@@ -16,6 +16,7 @@ mod error;
 mod event;
 mod publishing;
 mod record;
+mod rotation;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

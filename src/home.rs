@@ -6,6 +6,7 @@
 //!   store.json                format, id, when it was made; the same id stands in the state database
 //!   state/                    the state database (`db`)
 //!   rec/, env/                recordings, and for whom they are sealed (`store`)
+//!   policies/                 each policy set that was in force, by its hash (`store`)
 //!   log/                      the audit log (`audit`, `log`)
 //!   reserve                   disk space to give back when the disk is full
 //!   admin.sock                the administration socket, while a server runs
@@ -33,7 +34,7 @@ const FORMAT: u32 = 2;
 /// `store.json` is far smaller; what is larger is not ours.
 const IDENTITY_BYTES_MAX: u64 = 4096;
 /// What the layout may consist of; anything else in a directory to be made into a store is somebody's.
-const LAYOUT: [&str; 7] = ["LOCK", "store.json", "state", "rec", "env", "log", "reserve"];
+const LAYOUT: [&str; 8] = ["LOCK", "store.json", "state", "rec", "env", "log", "policies", "reserve"];
 
 /// The state directory, locked by this process until the value is dropped.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{HashAlg, PrivateKey};
 use zeroize::Zeroizing;
 
-use crate::db::{CryptoFailed, Db, DbError, SealingKey, Table};
+use crate::db::{CryptoFailed, Db, DbError, MasterKey, SealingKey, Table};
 use crate::grant::Permit;
 use crate::model::{Destination, Timestamp};
 use crate::secret::Secret;
@@ -117,6 +117,14 @@ impl Credential {
         match &self.0 {
             Unsealed::Password(password) => CredentialKind::Password(password),
             Unsealed::Key(key) => CredentialKind::Key(key),
+        }
+    }
+
+    /// What a target that prints its own copy of it would show, line by line; so that recordings do not keep it.
+    pub fn texts(&self) -> Vec<Secret<String>> {
+        match &self.0 {
+            Unsealed::Password(password) => vec![password.clone()],
+            Unsealed::Key(key) => private_key::secret_lines(key),
         }
     }
 }
@@ -333,6 +341,57 @@ impl Vault {
         let key = self.key.open(&place.bound("key"), &decode(&sealed.key)?).ok_or_else(altered)?;
         let own = SealingKey::from_bytes(&key).map_err(|error| VaultError::Db(DbError::Crypto(error)))?;
         own.open(&place.bound("value"), &decode(&sealed.value)?).ok_or_else(altered)
+    }
+}
+
+/// Seals the keys within the vault's values for another master key: the inner part of a rotation.
+#[derive(Debug)]
+pub struct Reseal {
+    from: SealingKey,
+    to: SealingKey,
+}
+
+impl Reseal {
+    /// From one master key to another.
+    ///
+    /// # Errors
+    /// `Db` if the cryptographic library fails.
+    pub fn new(from: &MasterKey, to: &MasterKey) -> Result<Self, VaultError> {
+        let key =
+            |master: &MasterKey| master.sealing_key("vault").map_err(|error| VaultError::Db(DbError::Crypto(error)));
+        Ok(Self { from: key(from)?, to: key(to)? })
+    }
+
+    /// A value of any table: one of the vault is sealed anew, any other is as it was. No secret is opened for that.
+    ///
+    /// # Errors
+    /// `Altered`, `Form`.
+    pub fn value(&self, table: &str, name: &str, json: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, DbError> {
+        let shown = || format!("{table}/{name}");
+        let form = |error: serde_json::Error| DbError::Form { key: shown(), why: error.to_string() };
+        let altered = || DbError::Altered { key: shown() };
+        let changed = if table == SECRETS {
+            let mut entry: Entry = serde_json::from_slice(&json).map_err(form)?;
+            if let Some(Stored { kind, sealed, .. }) = &mut entry.secret {
+                sealed.key = self.key(&Place::secret(name, entry.version, *kind), &sealed.key).ok_or_else(altered)?;
+            }
+            serde_json::to_vec(&entry).map_err(form)?
+        } else if table == BASTION_KEYS {
+            let mut sealed: Sealed = serde_json::from_slice(&json).map_err(form)?;
+            sealed.key = self.key(&Place::bastion(name), &sealed.key).ok_or_else(altered)?;
+            serde_json::to_vec(&sealed).map_err(form)?
+        } else {
+            return Ok(json);
+        };
+        Ok(Zeroizing::new(changed))
+    }
+
+    fn key(&self, place: &Place<'_>, sealed: &str) -> Option<String> {
+        let bound = place.bound("key");
+        let own = self.from.open(&bound, &STANDARD_NO_PAD.decode(sealed).ok()?)?;
+        let mut key = Vec::new();
+        self.to.seal(&bound, own, &mut key).ok()?;
+        Some(STANDARD_NO_PAD.encode(key))
     }
 }
 

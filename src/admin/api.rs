@@ -14,7 +14,9 @@ use crate::model::{
     AccountName, ChannelClass, ChannelNumber, Destination, GrantId, GroupName, RuleId, SessionId, TargetName,
     Timestamp, UserName,
 };
+use crate::seal::OpenerProof;
 use crate::secret::Secret;
+use crate::store::Rewrap;
 
 /// A request of an operator.
 ///
@@ -184,6 +186,20 @@ pub enum Request {
     StateExport {
         /// For whom; at least one.
         recipients: Vec<Recipient>,
+    },
+    /// Puts an envelope that an auditor has made anew in the place of the present one.
+    RecordingRewrap {
+        /// It, with the proof that who made it could.
+        rewrap: Rewrap,
+    },
+    /// Destroys the earlier envelopes of a recording.
+    RecordingDropEarlier {
+        /// Which one.
+        session: SessionId,
+        /// SHA-256 of the present envelope, in hex.
+        envelope: String,
+        /// By one who has opened it.
+        proof: OpenerProof,
     },
     /// Says what an inventory would change.
     InventoryDiff {

@@ -67,7 +67,9 @@ fn about(request: &Request) -> Call {
         Request::SessionKill { session }
         | Request::RecordingRead { session, .. }
         | Request::RecordingErase { session, .. }
+        | Request::RecordingDropEarlier { session, .. }
         | Request::RecordingHold { session, .. } => Call { session: Some(session.clone()), ..call },
+        Request::RecordingRewrap { rewrap } => Call { session: Some(rewrap.session.clone()), ..call },
         Request::GrantRevoke { grant, .. } => Call { grant: Some(grant.clone()), ..call },
         Request::UserAdd { user, .. }
         | Request::UserSet { user, .. }
@@ -187,6 +189,10 @@ pub(super) fn describe(request: &Request) -> Entry {
             let detail = if *dry_run { "only listed" } else { "" };
             entry(Gives, "recording gc", format!("before {before}"), detail.to_owned())
         }
+        Request::RecordingRewrap { rewrap } => {
+            entry(Gives, "recording rewrap", rewrap.session.to_string(), clip(&join(&rewrap.recipients)))
+        }
+        Request::RecordingDropEarlier { session, .. } => plain(Gives, "recording rewrap --drop-earlier", session),
         Request::RecordingRead { session, purpose } => {
             entry(Reads, "recording read", session.to_string(), clip(purpose))
         }

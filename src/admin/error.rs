@@ -10,7 +10,7 @@ use crate::grant::Denial;
 use crate::ledger::LedgerError;
 use crate::model::{Destination, RuleId, SessionId, TargetName, UserName};
 use crate::policy::Fault;
-use crate::store::StoreError;
+use crate::store::{RewrapError, StoreError};
 use crate::vault::VaultError;
 
 /// Why the administration did not do what was asked.
@@ -28,6 +28,8 @@ pub enum AdminError {
     Vault(VaultError),
     /// The recording cannot be read.
     Store(StoreError),
+    /// The envelope stays as it is.
+    Rewrap(RewrapError),
     /// There is no such user or target.
     Parties(Denial),
     /// No rule would let the grant take effect.
@@ -93,6 +95,7 @@ impl fmt::Display for AdminError {
             Self::Ledger(error) => error.fmt(f),
             Self::Vault(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::Rewrap(error) => error.fmt(f),
             Self::Parties(denial) => denial.fmt(f),
             Self::NoRule { user, destination } => {
                 write!(f, "no rule lets `{user}` use {destination}, so a grant would have no effect")
@@ -126,6 +129,7 @@ impl std::error::Error for AdminError {
             Self::Vault(error) => error.source(),
             Self::Store(error) => error.source(),
             Self::Backup(error) => error.source(),
+            Self::Rewrap(error) => error.source(),
             Self::Parties(_)
             | Self::NoRule { .. }
             | Self::Needless { .. }
@@ -174,6 +178,7 @@ impl AdminError {
             Self::Store(StoreError::NotFound { .. }) => one("`doorward recording list` shows them"),
             Self::NotOwner { .. } => one("run as root or as the server's user"),
             Self::Backup(error) => error.hint().into_iter().collect(),
+            Self::Rewrap(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::StateChanged => one("run the command again and look at the new difference"),
             Self::Store(_) | Self::Parties(_) | Self::Needless { .. } | Self::Inventory(_) | Self::NoRandomness => {
                 Vec::new()

@@ -18,6 +18,8 @@ mod grants;
 mod overview;
 mod records;
 mod retention;
+mod rewrap;
+mod start;
 mod targets;
 mod users;
 
@@ -27,7 +29,7 @@ mod tests;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::audit::{Audit, AuditEvent};
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{Config, read_policies};
 use crate::grant::Revoked;
@@ -171,6 +173,10 @@ impl Admin {
             Request::RecordingHold { session, on, reason } => self.recording_hold(caller, &session, on, reason),
             Request::RecordingGc { before, dry_run } => self.recording_gc(before, dry_run),
             Request::StateExport { recipients } => self.state_export(caller, recipients),
+            Request::RecordingRewrap { rewrap } => self.recording_rewrap(caller, &rewrap),
+            Request::RecordingDropEarlier { session, envelope, proof } => {
+                self.recording_drop_earlier(caller, &session, &envelope, &proof)
+            }
             Request::InventoryDiff { inventory } => self.inventory_diff(&inventory),
             Request::InventoryApply { inventory, expected } => self.inventory_apply(&inventory, &expected),
             Request::ClientConfig { user } => self.client_config(&user),
@@ -200,19 +206,15 @@ impl Admin {
     /// Reads the policy files and puts them in force, whole or not at all; then judges live sessions by them.
     fn policy_reload(&self) -> Result<Reply, AdminError> {
         let read = read_policies(&self.parts.config.policies).and_then(|files| PolicySet::parse(&files));
-        let loaded = |hash: &str, result: String| {
-            let event = AuditEvent::PolicyLoad { hash: hash.to_owned(), result };
-            self.parts.audit.append(&event).map_err(AdminError::NotRecorded)
-        };
         let set = match read {
             Ok(set) => set,
             Err(faults) => {
                 let result = format!("{} faults, the earlier set stays", faults.len());
-                loaded(self.parts.ledger.policy().hash().as_str(), result)?;
+                self.note_policy(&self.parts.ledger.policy(), result)?;
                 return Err(AdminError::Policy(faults));
             }
         };
-        loaded(set.hash().as_str(), "loaded".to_owned())?;
+        self.note_policy(&set, String::from("loaded"))?;
         let count = set.rules().count();
         let mut lines = vec![format!("{count} {} in force, hash {}", plural(count, "rule"), set.hash())];
         lines.extend(set.warnings().iter().map(|warning| format!("warning: {warning}")));

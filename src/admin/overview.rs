@@ -35,7 +35,12 @@ impl Admin {
         let (mut recordings, mut damaged) = (Vec::new(), Vec::new());
         for listed in self.parts.catalog.list(&Filter { user, target, since }) {
             match listed {
-                Listed::Recording(summary) => recordings.push(row(*summary)),
+                Listed::Recording(mut summary) => {
+                    if let Some(others) = self.parts.catalog.root().rewrapped_for(&summary.session) {
+                        summary.auditors = others;
+                    }
+                    recordings.push(row(*summary));
+                }
                 Listed::Damaged { path, why } => damaged.push(format!("{}: {why}", path.display())),
             }
         }

@@ -70,7 +70,9 @@ impl Admin {
             self.append(&AuditEvent::Gc { sessions: sessions.to_vec() })?;
             for session in sessions {
                 self.destroy_key(session)?;
-                if let Some(directory) = self.parts.catalog.root().session_directory(session) {
+                let root = self.parts.catalog.root();
+                let rewraps = Some(root.rewraps_of(session)).filter(|_| root.rewrapped().is_dir());
+                for directory in root.session_directory(session).into_iter().chain(rewraps) {
                     removed(&directory, std::fs::remove_dir_all(&directory))?;
                 }
             }
@@ -113,19 +115,18 @@ impl Admin {
     }
 
     /// Puts an event on record and has a checkpoint cover it.
-    fn append(&self, event: &AuditEvent) -> Result<(), AdminError> {
+    pub(super) fn append(&self, event: &AuditEvent) -> Result<(), AdminError> {
         self.parts.audit.append(event).map_err(AdminError::NotRecorded)?;
         self.parts.audit.publish().map(drop).map_err(AdminError::NotRecorded)
     }
 
     fn destroy_key(&self, session: &SessionId) -> Result<(), AdminError> {
-        let envelope = self.parts.catalog.root().envelope(session);
-        removed(&envelope, std::fs::remove_file(&envelope))?;
+        self.parts.catalog.root().destroy_envelopes(session).map_err(AdminError::Store)?;
         self.parts.audit.forget(&Subject::Session(session.clone())).map(drop).map_err(AdminError::Audit)
     }
 
     /// What is still written cannot be destroyed.
-    fn check_over(&self, session: &SessionId, end: &End) -> Result<(), AdminError> {
+    pub(super) fn check_over(&self, session: &SessionId, end: &End) -> Result<(), AdminError> {
         let live = self.parts.sessions.list().iter().any(|live| live.id == *session);
         if live || *end == End::Open {
             return Err(AdminError::Invalid {
@@ -136,7 +137,7 @@ impl Admin {
         Ok(())
     }
 
-    fn check_free(&self, session: &SessionId) -> Result<(), AdminError> {
+    pub(super) fn check_free(&self, session: &SessionId) -> Result<(), AdminError> {
         match self.parts.ledger.held(session) {
             None => Ok(()),
             Some(hold) => Err(AdminError::Invalid {

@@ -496,6 +496,7 @@ impl Office {
             key_fingerprint: key_fingerprint(),
             started,
             auditors: Vec::new(),
+            opener_key: None,
         };
         let closed = crate::store::Closed::new(session.clone(), "x".to_owned(), started, 0, Vec::new());
         std::fs::create_dir_all(&directory).unwrap();

@@ -14,7 +14,7 @@ const DETAIL_CHARS_MAX: usize = 4096;
 
 /// Fields that stand in a leaf for everybody to read, where an event has them: what verifiers and monitors need. All
 /// others are sealed.
-const CLEAR: [&str; 22] = [
+const CLEAR: [&str; 24] = [
     "session",
     "sessions",
     "grant",
@@ -23,6 +23,7 @@ const CLEAR: [&str; 22] = [
     "opened",
     "envelope",
     "recipients",
+    "rewrap",
     "closed",
     "recovered",
     "channel",
@@ -36,6 +37,7 @@ const CLEAR: [&str; 22] = [
     "version",
     "rotated",
     "public",
+    "previous",
     "step_ms",
 ];
 
@@ -148,13 +150,31 @@ pub enum AuditEvent {
         #[serde(serialize_with = "bounded_text")]
         reason: String,
     },
-    /// The file that wraps a session's key is made, or made anew for other recipients.
+    /// The file that wraps a session's key is made anew for other recipients.
     #[serde(rename = "envelope.create")]
     EnvelopeCreate {
         /// The session.
         session: SessionId,
         /// SHA-256 of the file, in hexadecimal.
         envelope: String,
+        /// Digest of those whom it is for, 16 hexadecimal digits.
+        recipients: String,
+        /// SHA-256 of the record of the change, in hexadecimal: for whom, by whose proof.
+        rewrap: String,
+        /// Who handed it over.
+        #[serde(serialize_with = "bounded_text")]
+        by: String,
+    },
+    /// Envelopes that another took the place of are destroyed: somebody has opened the present one.
+    #[serde(rename = "envelope.drop")]
+    EnvelopeDrop {
+        /// The session.
+        session: SessionId,
+        /// SHA-256 of the present one, in hexadecimal.
+        envelope: String,
+        /// Who handed the proof over.
+        #[serde(serialize_with = "bounded_text")]
+        by: String,
     },
     /// The key of a recording is destroyed: nobody can read the recording any more.
     #[serde(rename = "erase")]
@@ -302,13 +322,16 @@ pub enum AuditEvent {
         /// How much of them there was.
         bytes: u64,
     },
-    /// A key of the bastion is another one from now on.
+    /// A key of the bastion, or those whom it seals for, are others from now on.
     #[serde(rename = "key.rotate")]
     KeyRotate {
-        /// Which, such as `host-key`.
+        /// Which, such as `host-key`, `master-key`, `auditors`, or `auditors of rule dba`.
         rotated: String,
-        /// Its public part in the usual text form, or its fingerprint.
+        /// Its public part in the usual text form, or its fingerprint; of auditors the digest. `none` if there is none.
         public: String,
+        /// What it was before; none if there was nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<String>,
     },
     /// The whole state, secrets included, left the bastion as a sealed file. What is on record before this leaf is in it.
     #[serde(rename = "state.export")]
@@ -418,6 +441,7 @@ impl AuditEvent {
             | Self::SegmentSeal { session, .. }
             | Self::SessionGap { session, .. }
             | Self::EnvelopeCreate { session, .. }
+            | Self::EnvelopeDrop { session, .. }
             | Self::Erase { session, .. }
             | Self::Hold { session, .. }
             | Self::ReplayView { session, .. }

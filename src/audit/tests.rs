@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::*;
@@ -82,7 +84,18 @@ fn each_type_has_its_fields_where_they_belong() {
         ),
         (AuditEvent::SessionHeads { heads: Vec::new() }, "heads", ""),
         (AuditEvent::SessionGap { session: session.clone(), reason: hex() }, "session", "reason"),
-        (AuditEvent::EnvelopeCreate { session: session.clone(), envelope: hex() }, "envelope session", ""),
+        (
+            AuditEvent::EnvelopeCreate {
+                session: session.clone(),
+                envelope: hex(),
+                recipients: hex(),
+                rewrap: hex(),
+                by: hex(),
+            },
+            "envelope recipients rewrap session",
+            "by",
+        ),
+        (AuditEvent::EnvelopeDrop { session: session.clone(), envelope: hex(), by: hex() }, "envelope session", "by"),
         (AuditEvent::Erase { session: session.clone(), by: hex(), reason: hex() }, "session", "by reason"),
         (AuditEvent::Gc { sessions: vec![session.clone()] }, "sessions", ""),
         (AuditEvent::Hold { session: session.clone(), on: true, by: hex(), reason: hex() }, "on session", "by reason"),
@@ -101,12 +114,31 @@ fn each_type_has_its_fields_where_they_belong() {
         (AuditEvent::TargetKeyChanged { target: TargetName::parse("db1").unwrap(), got: hex() }, "", "got target"),
         (AuditEvent::RecorderFailed { reason: hex() }, "", "reason"),
         (AuditEvent::LogTorn { bytes: 1 }, "bytes", ""),
-        (AuditEvent::KeyRotate { rotated: hex(), public: hex() }, "public rotated", ""),
+        (AuditEvent::KeyRotate { rotated: hex(), public: hex(), previous: Some(hex()) }, "previous public rotated", ""),
+        (AuditEvent::KeyRotate { rotated: hex(), public: hex(), previous: None }, "public rotated", ""),
         (AuditEvent::ClockStep { step_ms: -6000 }, "step_ms", ""),
         (AuditEvent::StateExport { hash: hex(), recipients: hex(), by: hex() }, "hash recipients", "by"),
         (AuditEvent::StateImport { hash: hex(), by: hex(), detail: hex() }, "hash", "by detail"),
         (AuditEvent::GrantRevoke { grant: grant(), by: hex(), reason: None }, "grant", "by"),
+        (AuditEvent::GrantRevoke { grant: grant(), by: hex(), reason: Some(hex()) }, "grant", "by reason"),
+        (
+            AuditEvent::GrantAdd {
+                grant: grant(),
+                user: user("alice"),
+                destination: Destination::parse("root@db1").unwrap(),
+                from: Timestamp::from_millis(1),
+                until: Timestamp::from_millis(2),
+                reason: hex(),
+                by: hex(),
+            },
+            "grant",
+            "by destination from reason until user",
+        ),
+        (channel_refused(None), "", "source user what"),
+        (channel_refused(Some(self::session())), "session", "source user what"),
     ];
+    let kinds: BTreeSet<String> = cases.iter().map(|(event, ..)| event.parts().unwrap().kind).collect();
+    assert_eq!(kinds, known_kinds(), "every type of event is among the cases");
     for (event, clear, hidden) in cases {
         let parts = event.parts().unwrap();
         let names = |fields: &serde_json::Map<String, serde_json::Value>| {
@@ -235,6 +267,33 @@ fn the_newest_checkpoint_is_in_the_database_and_the_key_beside_the_log() {
     assert_eq!(audit.checkpoint().unwrap(), Some(note));
     let line = std::fs::read_to_string(place.dir.path().join("key.pub")).unwrap();
     assert_eq!(&VerifyingKey::parse(line.trim_end()).unwrap(), audit.key());
+}
+
+#[test]
+fn a_change_of_auditors_is_on_record_once_with_what_was_before() {
+    let place = Place::new();
+    let of = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, digest)| ((*name).into(), (*digest).into())).collect();
+    let told = |audit: &Audit, from: usize| -> Vec<(String, String, Option<String>)> {
+        let events = read(audit).into_iter().skip(from).map(|record| record.event().unwrap());
+        let parts = events.map(|event| {
+            let AuditEvent::KeyRotate { rotated, public, previous } = event else { panic!("{event:?}") };
+            (rotated, public, previous)
+        });
+        parts.collect()
+    };
+    let audit = place.open();
+    audit.note_auditors(&of(&[("auditors", "aa")])).unwrap();
+    assert_eq!(told(&audit, 0), [("auditors".into(), "aa".into(), None)]);
+    drop(audit);
+    let audit = place.open();
+    audit.note_auditors(&of(&[("auditors", "aa")])).unwrap();
+    assert_eq!(told(&audit, 1), []);
+    audit.note_auditors(&of(&[("auditors", "bb"), ("auditors of rule x", "cc")])).unwrap();
+    let changed = ("auditors".into(), "bb".into(), Some("aa".into()));
+    assert_eq!(told(&audit, 1), [changed, ("auditors of rule x".into(), "cc".into(), None)]);
+    audit.note_auditors(&of(&[("auditors", "bb")])).unwrap();
+    audit.note_auditors(&of(&[("auditors", "bb")])).unwrap();
+    assert_eq!(told(&audit, 3), [("auditors of rule x".into(), "none".into(), Some("cc".into()))]);
 }
 
 #[test]
@@ -373,6 +432,18 @@ fn user(name: &str) -> UserName {
 
 fn vault_change() -> VaultChange {
     VaultChange { uid: 1, destination: Destination::parse("root@db1").unwrap(), detail: "password".into() }
+}
+
+fn channel_refused(session: Option<SessionId>) -> AuditEvent {
+    AuditEvent::ChannelRefused { session, user: user("alice"), source: "x".into(), what: "x".into() }
+}
+
+/// The names of all types, as serde knows them.
+fn known_kinds() -> BTreeSet<String> {
+    let unknown = serde_json::from_str::<AuditEvent>(r#"{"type":"?"}"#).unwrap_err().to_string();
+    let (_, listed) = unknown.split_once("expected one of ").unwrap();
+    let listed = listed.split(" at ").next().unwrap();
+    listed.split(", ").map(|name| name.trim_matches('`').to_owned()).collect()
 }
 
 fn session_start() -> AuditEvent {

@@ -16,6 +16,7 @@ use super::{BackupError, Copied, SealedState};
 use crate::durable;
 use crate::home;
 use crate::model::{SessionId, Timestamp};
+use crate::policy::ARCHIVE_BYTES_MAX;
 use crate::seal::ENVELOPE_BYTES_MAX;
 use crate::store::{StoreRoot, sha256_hex};
 use crate::tlog::VerifyingKey;
@@ -164,6 +165,7 @@ pub fn copy_store(
         copying.session(session, standing)?;
         progress(CopyStep::Sessions { done, total });
     }
+    copying.policies()?;
     let Copying { missing, differing, kept, pruned, .. } = copying;
     place.flush()?;
     history.copy(&mut place)?;
@@ -275,8 +277,10 @@ impl Copying<'_> {
         };
         let to = to.display().to_string();
         let envelope = self.to.envelope(session).display().to_string();
+        let rewraps = self.to.rewraps_of(session).display().to_string();
         if standing.erased || standing.expired {
             self.destroyed(&envelope)?;
+            self.destroyed(&rewraps)?;
         }
         if standing.expired {
             return self.destroyed(&to);
@@ -290,6 +294,48 @@ impl Copying<'_> {
         if standing.began && !standing.erased {
             let outcome = self.envelope(session, &envelope, standing.envelope);
             self.note(outcome)?;
+            self.rewraps(session, &rewraps)?;
+        }
+        Ok(())
+    }
+
+    /// How the envelope came to be, and the envelopes before it; each file is made once.
+    fn rewraps(&mut self, session: &SessionId, to: &str) -> Result<(), BackupError> {
+        let from = self.from.rewraps_of(session);
+        let found = match names(&from) {
+            Err(BackupError::Gone { .. }) => Vec::new(),
+            found => found?,
+        };
+        let most = u64::try_from(ENVELOPE_BYTES_MAX).unwrap_or(u64::MAX);
+        // What is under way is not done yet.
+        self.put_all(&from, to, found.into_iter().filter(|name| !name.starts_with("next")), most)
+    }
+
+    /// The policy sets that were in force, by their hashes.
+    fn policies(&mut self) -> Result<(), BackupError> {
+        let (from, to) = (self.from.policies().to_owned(), self.to.policies().display().to_string());
+        let most = u64::try_from(ARCHIVE_BYTES_MAX).unwrap_or(u64::MAX);
+        let found = match names(&from) {
+            Err(BackupError::Gone { .. }) => Vec::new(),
+            found => found?,
+        };
+        self.put_all(&from, &to, found.into_iter().filter(|name| !name.ends_with(".new")), most)
+    }
+
+    fn put_all(
+        &mut self,
+        from: &Path,
+        to: &str,
+        names: impl Iterator<Item = String>,
+        most: u64,
+    ) -> Result<(), BackupError> {
+        for name in names {
+            let path = from.join(&name);
+            let copied = match read_plain(&path, most)? {
+                Some(bytes) => self.place.put(&format!("{to}/{name}"), &bytes),
+                None => Err(BackupError::Gone { path }),
+            };
+            self.note(copied)?;
         }
         Ok(())
     }

@@ -91,6 +91,11 @@ impl CliError {
         self
     }
 
+    /// What failed and its causes, in one line.
+    pub(super) fn line(&self) -> String {
+        self.chain.join(": ")
+    }
+
     /// All faults of files that a person wrote.
     pub(super) fn of_faults(what: impl Into<String>, faults: &[Fault]) -> Self {
         let mut error = Self::usage(what);
@@ -111,6 +116,7 @@ impl CliError {
             ServeError::Policy(faults) => {
                 Self::of_faults(error.to_string(), faults).hint("`doorward check` tries the files without a server")
             }
+            ServeError::Begin(error) => error.failure().into(),
             ServeError::Key(error) => Self::of(error).maybe_hint(error.hint()),
             ServeError::Db(error) => Self::of(error).maybe_hint(error.hint()),
             ServeError::Ledger(error) => Self::of(error).maybe_hint(error.hint()),

@@ -64,7 +64,7 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
     Ok(())
 }
 
-/// The recipients that an argument of this option gives or names a file of.
+/// The recipients that an option's value gives or names a file of.
 pub(super) fn recipients(option: &str, given: &str) -> Result<Vec<Recipient>, CliError> {
     let wrong = |error: MalformedAuditorKey| {
         CliError::usage(format!("{option} takes an age recipient, or a file with one on each line"))

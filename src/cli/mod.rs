@@ -24,6 +24,8 @@ mod prompt;
 pub mod recorded;
 mod recording;
 pub mod replay;
+mod rewrap;
+mod rotation;
 mod secret;
 mod serve;
 mod session;
@@ -125,6 +127,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Doctor(arguments) => doctor::run(&Desk::open(file)?, &arguments),
         Command::User(command) => user::run(&Desk::open(file)?, command),
         Command::Target(command) => target::run(&Desk::open(file)?, command),
+        Command::Secret(secret::Command::RotateKey) => rotation::run(&desk::load(file)?),
         Command::Secret(command) => secret::run(&Desk::open(file)?, command),
         Command::Grant(command) => grant::run(&Desk::open(file)?, command),
         Command::Policy(policy::Command::Reload) => policy::reload(&Desk::open(file)?),

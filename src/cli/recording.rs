@@ -11,7 +11,7 @@ use super::fetch::Source;
 use super::filter::FilterArguments;
 use super::output::{Form, Table, clipped, listing, say, span_shown};
 use super::recorded::Archive;
-use super::{CliError, evidence, export, prompt, replay, times, verify};
+use super::{CliError, evidence, export, prompt, replay, rewrap, times, verify};
 use crate::admin::api::{Reply, Request, SessionFilter};
 use crate::auditor::Identity;
 use crate::cast::Direction;
@@ -97,6 +97,21 @@ pub(super) enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Seal recordings for other auditors, by one who can open them. Shows the whole way with --help.
+    ///
+    /// Done where the state directory is:
+    ///   recording rewrap SESSION... --identity OLD.key --to age1... --to age1...
+    ///
+    /// Or on the auditor's own machine, so that no identity comes to the bastion, on a copy of the state directory:
+    ///   recording rewrap --all --store COPY --identity OLD.key --to age1... --out new.jsonl
+    /// and then on the bastion:
+    ///   recording rewrap --apply new.jsonl
+    ///
+    /// The envelope before is kept, for the bastion cannot see whether the new one opens. Once a new auditor has
+    /// opened it, this destroys what is kept:
+    ///   recording rewrap --all --drop-earlier --identity NEW.key
+    #[command(verbatim_doc_comment)]
+    Rewrap(rewrap::Arguments),
     /// Write a recording to standard output in another format.
     Export {
         /// The session's id, as `recording list` shows it.
@@ -249,6 +264,7 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
             }
             desk.tell(Request::RecordingGc { before, dry_run })
         }
+        Command::Rewrap(arguments) => rewrap::run(file, &arguments),
         Command::Replay { session, speed, idle_cap, at, channel, quit, auditor } => {
             let archive = auditor.archive(file, &session, "replay")?;
             let at_end = if quit { replay::AtEnd::Quit } else { replay::AtEnd::Wait };

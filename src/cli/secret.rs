@@ -23,6 +23,9 @@ pub(super) enum Command {
         /// ACCOUNT@TARGET, such as root@db1.
         destination: Destination,
     },
+    /// Replace the master key, and seal every stored value under the new one. The server must not run; if this is
+    /// interrupted, run it again. The key before is kept beside, for backups from its time.
+    RotateKey,
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,6 +61,8 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
         }
         Command::List { form } => list(desk, form),
         Command::Remove { destination } => desk.tell(Request::SecretRemove { destination }),
+        // It works on the state itself, and never through a server: `cli::rotation`.
+        Command::RotateKey => Ok(()),
     }
 }
 

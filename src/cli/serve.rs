@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::admin::{Admin, socket};
+use crate::admin::{Admin, AdminError, socket};
 use crate::audit::{Audit, AuditError, AuditEvent, Publishing};
 use crate::clock::Clock;
 use crate::config::{Config, read_policies};
@@ -51,6 +51,8 @@ pub enum ServeError {
     Audit(AuditError),
     /// The policy files.
     Policy(Vec<Fault>),
+    /// What must be on record first.
+    Begin(AdminError),
     /// Nobody could read what is recorded.
     NoAuditor(PathBuf),
     /// A listening address.
@@ -71,6 +73,7 @@ impl fmt::Display for ServeError {
             Self::Vault(error) => error.fmt(f),
             Self::Recorder(error) => error.fmt(f),
             Self::Audit(error) => error.fmt(f),
+            Self::Begin(error) => error.fmt(f),
             Self::Policy(faults) => write!(f, "the policy set has {} faults", faults.len()),
             Self::NoAuditor(file) => {
                 write!(f, "no auditor is named in [recording] auditors of `{}`", file.display())
@@ -92,6 +95,7 @@ impl std::error::Error for ServeError {
             Self::Vault(error) => error.source(),
             Self::Recorder(error) => error.source(),
             Self::Audit(error) => error.source(),
+            Self::Begin(error) => error.source(),
             Self::Policy(_) | Self::NoAuditor(_) => None,
             Self::Listen(_, error) | Self::Socket(_, error) | Self::System(error) => Some(error),
         }
@@ -269,6 +273,9 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         handouts: tokio::sync::Semaphore::new(session::HANDOUTS_MAX),
     });
     let admin = Arc::new(Admin::new(config, clock, ledger, vault, audit, sessions, store));
+    for (session, failure) in admin.begin().map_err(ServeError::Begin)? {
+        warn!(session = %session, error = %failure, "A change of an envelope that was interrupted cannot be finished");
+    }
     Ok(Opened { _home: home, bastion, admin, host_key })
 }
 

@@ -244,6 +244,12 @@ fn tell(report: &Report, arguments: &Arguments) -> Result<(), CliError> {
     for finding in report.log.findings.iter() {
         show(format!("LOG TAMPERED: {finding}"));
     }
+    for finding in report.policies.findings.iter() {
+        show(format!("POLICY TAMPERED: {finding}"));
+    }
+    for finding in report.policies.missing.iter() {
+        show(format!("POLICY MISSING: {finding}"));
+    }
     for warning in report.log.warnings.iter().chain(report.unexpected.iter()) {
         say(format!("warning: {warning}"));
     }

@@ -30,16 +30,44 @@ impl MasterKey {
     pub fn create(path: &Path) -> Result<Self, MasterKeyError> {
         let failed = |source| MasterKeyError::Io { what: "write", path: path.to_owned(), source };
         let key = Self::random().map_err(|error| failed(io::Error::other(error)))?;
-        let text = Zeroizing::new(key.0.expose().iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n");
-        durable::create_new(path, text.as_bytes(), 0o400).map_err(failed)?;
+        durable::create_new(path, key.text().as_bytes(), 0o400).map_err(failed)?;
         Ok(key)
+    }
+
+    /// The content of its file.
+    fn text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(2 * KEY_BYTES + 1));
+        let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
+        for byte in self.0.expose() {
+            text.push(digit(byte >> 4));
+            text.push(digit(byte & 15));
+        }
+        text.push('\n');
+        text
+    }
+
+    /// Tells one master key from another, and nothing else of it: 8 hexadecimal digits.
+    ///
+    /// # Errors
+    /// `CryptoFailed`.
+    pub fn name(&self) -> Result<String, CryptoFailed> {
+        self.id().map(|id| format!("{id:08x}"))
     }
 
     /// Reads a key: 64 hexadecimal digits or 32 raw bytes.
     ///
     /// # Errors
-    /// `Readable` if others than the owner may read the file, `Form` if it holds no key.
+    /// `Readable` if others than the owner may read the file, `Form` if it holds no key, `Rotating` if it is being
+    /// replaced.
     pub fn load(path: &Path) -> Result<Self, MasterKeyError> {
+        let next = KeyFiles::of(path)?.next;
+        match next.symlink_metadata() {
+            Ok(_) => Err(MasterKeyError::Rotating { next }),
+            Err(_) => Self::read(path),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self, MasterKeyError> {
         let failed = |source| MasterKeyError::Io { what: "read", path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         let found = file.metadata().map_err(failed)?;
@@ -88,6 +116,91 @@ impl MasterKey {
         root.expand(&info, Length).and_then(|okm| okm.fill(out.as_mut_slice())).map_err(|_| CryptoFailed)?;
         Ok(out)
     }
+}
+
+/// The files of a master key that is being replaced.
+///
+/// ```text
+/// master.key             the present one; it is there at every moment
+/// master.key.next        the one to come: while it is there, nobody but the rotation opens the state
+/// master.key.<name>.old  an earlier one, for backups from its time
+/// ```
+#[derive(Debug, Clone)]
+pub struct KeyFiles {
+    present: PathBuf,
+    next: PathBuf,
+}
+
+impl KeyFiles {
+    /// Those of the master key in `path`. A link is followed, so that the files lie beside the key itself.
+    ///
+    /// # Errors
+    /// `Io` if there is no key.
+    pub fn of(path: &Path) -> Result<Self, MasterKeyError> {
+        let failed = |source| MasterKeyError::Io { what: "read", path: path.to_owned(), source };
+        let present = std::fs::canonicalize(path).map_err(failed)?;
+        let next = beside(&present, "next");
+        Ok(Self { present, next })
+    }
+
+    /// The present key, whether it is being replaced or not.
+    ///
+    /// # Errors
+    /// As `MasterKey::load`, but `Rotating`.
+    pub fn present(&self) -> Result<MasterKey, MasterKeyError> {
+        MasterKey::read(&self.present)
+    }
+
+    /// The key to come, if a rotation was begun.
+    ///
+    /// # Errors
+    /// As `present`.
+    pub fn next(&self) -> Result<Option<MasterKey>, MasterKeyError> {
+        match self.next.symlink_metadata() {
+            Ok(_) => MasterKey::read(&self.next).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(MasterKeyError::Io { what: "read", path: self.next.clone(), source }),
+        }
+    }
+
+    /// Begins a rotation to `key`. Durable on return: it can be finished from here on, and not be taken back.
+    ///
+    /// # Errors
+    /// What the file system says; there is no rotation then.
+    pub fn begin(&self, key: &MasterKey) -> Result<(), MasterKeyError> {
+        // Whole or not there: what is sealed under it must never be lost with it.
+        durable::replace(&self.next, key.text().as_bytes(), 0o400).map_err(|source| MasterKeyError::Io {
+            what: "write",
+            path: self.next.clone(),
+            source,
+        })
+    }
+
+    /// Ends a rotation: the key to come is the present one, and that one is kept. Gives the kept file. Durable on return.
+    ///
+    /// # Errors
+    /// What the file system says; to be called again then.
+    pub fn finish(&self) -> Result<PathBuf, MasterKeyError> {
+        let present = self.present()?;
+        let failed = |path: &Path, source| MasterKeyError::Io { what: "write", path: path.to_owned(), source };
+        let name = present.name().map_err(|error| failed(&self.present, io::Error::other(error)))?;
+        let old = beside(&self.present, &format!("{name}.old"));
+        match durable::create_new(&old, present.text().as_bytes(), 0o400) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(&old, error)),
+            Ok(()) | Err(_) => {}
+        }
+        std::fs::rename(&self.next, &self.present)
+            .and_then(|()| durable::sync_parent(&self.present))
+            .map_err(|error| failed(&self.present, error))?;
+        Ok(old)
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 fn from_hex(bytes: &[u8]) -> Option<[u8; KEY_BYTES]> {
@@ -184,6 +297,11 @@ pub enum MasterKeyError {
         /// The key's file.
         path: PathBuf,
     },
+    /// It is being replaced, and that was interrupted.
+    Rotating {
+        /// The key to come.
+        next: PathBuf,
+    },
     /// The file system failed.
     Io {
         /// `read` or `write`.
@@ -200,6 +318,7 @@ impl MasterKeyError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Readable { path, .. } => format!("run: chmod 400 {}", path.display()),
+            Self::Rotating { .. } => "`doorward secret rotate-key` goes on where it stopped".into(),
             Self::Form { .. } => "restore it from the backup: without it the vault cannot be opened".into(),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "restore it from the backup, or correct the path in doorward.toml".into()
@@ -218,6 +337,9 @@ impl fmt::Display for MasterKeyError {
             Self::Form { path } => {
                 write!(f, "{} holds no master key (64 hexadecimal digits or 32 bytes)", path.display())
             }
+            Self::Rotating { next } => {
+                write!(f, "the master key is being replaced, and that was interrupted: {} is there", next.display())
+            }
             Self::Io { what, path, .. } => write!(f, "cannot {what} the master key {}", path.display()),
         }
     }
@@ -227,7 +349,7 @@ impl std::error::Error for MasterKeyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io { source, .. } => Some(source),
-            Self::Readable { .. } | Self::Form { .. } => None,
+            Self::Readable { .. } | Self::Form { .. } | Self::Rotating { .. } => None,
         }
     }
 }
@@ -261,6 +383,32 @@ mod tests {
             durable::replace(&path, &bad, 0o400).unwrap();
             assert!(matches!(MasterKey::load(&path), Err(MasterKeyError::Form { .. })), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn while_a_key_is_replaced_nobody_opens_anything_and_the_old_one_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("master.key");
+        let old = MasterKey::create(&path).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let files = KeyFiles::of(&link).unwrap();
+        assert!(files.next().unwrap().is_none());
+        let new = MasterKey::random().unwrap();
+        files.begin(&new).unwrap();
+        for name in [&path, &link] {
+            assert!(matches!(MasterKey::load(name), Err(MasterKeyError::Rotating { .. })));
+        }
+        assert_eq!(files.present().unwrap().name(), old.name());
+        assert_eq!(files.next().unwrap().unwrap().name(), new.name());
+        // As after a crash before the last step.
+        durable::create_new(&beside(&path, &format!("{}.old", old.name().unwrap())), old.text().as_bytes(), 0o400)
+            .unwrap();
+        let kept = files.finish().unwrap();
+        assert_eq!(MasterKey::load(&link).unwrap().0.expose(), new.0.expose());
+        assert_eq!(MasterKey::load(&kept).unwrap().0.expose(), old.0.expose());
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o400);
+        assert!(files.next().unwrap().is_none());
     }
 
     #[test]

@@ -16,6 +16,7 @@
 
 mod key;
 mod memory;
+mod rotate;
 mod sealed;
 mod sled;
 
@@ -30,8 +31,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub(crate) use key::SealingKey;
-pub use key::{CryptoFailed, MasterKey, MasterKeyError};
+pub use key::{CryptoFailed, KeyFiles, MasterKey, MasterKeyError};
 use memory::MemoryStore;
+pub use rotate::Inner;
 use sealed::{Pending, Sealed};
 
 use self::sled::SledStore;

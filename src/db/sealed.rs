@@ -8,14 +8,20 @@ use super::key::{MasterKey, SealingKey};
 use super::{Change, DbError, KEY_BYTES_MAX, META, Record, Rev, StateStore, VALUE_BYTES_MAX, shown};
 
 /// Under this key of `meta` stands an empty value that every commit writes again: its revision is the last one.
-const LAST_REV: &str = "rev";
+pub(super) const LAST_REV: &str = "rev";
+
+/// Seals and opens values under one master key.
+#[derive(Debug)]
+pub(super) struct Seal {
+    key: SealingKey,
+    pub(super) key_id: u32,
+}
 
 /// A state store whose values nobody reads or forges without the master key.
 #[derive(Debug)]
 pub(super) struct Sealed {
     store: Box<dyn StateStore>,
-    key: SealingKey,
-    key_id: u32,
+    seal: Seal,
     /// INVARIANT: the revision of `meta/rev`, which is the largest in the store; before the first commit it is the one
     /// to go on from, mostly 0.
     last: Mutex<Last>,
@@ -29,7 +35,7 @@ struct Last {
 }
 
 /// A value as it was before it was sealed; wiped when dropped.
-type Plain = Zeroizing<Vec<u8>>;
+pub(super) type Plain = Zeroizing<Vec<u8>>;
 
 /// Keys with what is stored under them.
 pub(super) type Entries = Vec<(Vec<u8>, Record)>;
@@ -47,19 +53,17 @@ pub(super) struct Pending {
 impl Sealed {
     /// Opens every value once and finds the last revision.
     pub(super) fn open(store: Box<dyn StateStore>, master: &MasterKey) -> Result<Self, DbError> {
-        let key = master.sealing_key("state database").map_err(DbError::Crypto)?;
-        let key_id = master.id().map_err(DbError::Crypto)?;
         let none = Last { rev: Rev(0), stored: false };
-        let mut sealed = Self { store, key, key_id, last: Mutex::new(none) };
+        let mut sealed = Self { store, seal: Seal::of(master)?, last: Mutex::new(none) };
         let records = sealed.store.range(b"")?;
         // With the wrong key nothing opens; say so before calling the first value damaged.
         let keyed = records.iter().filter_map(|(_, record)| record.parts());
-        if !records.is_empty() && keyed.filter(|(id, _, _)| *id == key_id).count() == 0 {
+        if !records.is_empty() && keyed.filter(|(id, _, _)| *id == sealed.seal.key_id).count() == 0 {
             return Err(DbError::WrongMasterKey);
         }
         let mut largest = Rev(0);
         for (key, record) in &records {
-            largest = largest.max(sealed.unseal(key, record)?.0);
+            largest = largest.max(sealed.seal.open(key, record)?.0);
         }
         let last = sealed.get(META, LAST_REV)?.map_or(none, |(rev, _)| Last { rev, stored: true });
         if largest > last.rev {
@@ -88,7 +92,7 @@ impl Sealed {
     /// Opens one entry of a snapshot: its table, its key, its value.
     pub(super) fn unseal_entry(&self, full: &[u8], record: &Record) -> Result<(String, String, Plain), DbError> {
         let altered = || DbError::Altered { key: shown(full) };
-        let (_, value) = self.unseal(full, record)?;
+        let (_, value) = self.seal.open(full, record)?;
         let text = std::str::from_utf8(full).map_err(|_| altered())?;
         let (table, key) = text.split_once('\0').ok_or_else(altered)?;
         Ok((table.to_owned(), key.to_owned(), value))
@@ -100,14 +104,14 @@ impl Sealed {
 
     pub(super) fn get(&self, table: &str, key: &str) -> Result<Option<(Rev, Plain)>, DbError> {
         let key = full_key(table, key);
-        self.store.get(&key)?.map(|record| self.unseal(&key, &record)).transpose()
+        self.store.get(&key)?.map(|record| self.seal.open(&key, &record)).transpose()
     }
 
     pub(super) fn list(&self, table: &str, prefix: &str) -> Result<Vec<(String, Rev, Plain)>, DbError> {
         let table_bytes = table.len() + 1;
         let mut found = Vec::new();
         for (full, record) in self.store.range(&full_key(table, prefix))? {
-            let (rev, value) = self.unseal(&full, &record)?;
+            let (rev, value) = self.seal.open(&full, &record)?;
             let key = full.get(table_bytes..).and_then(|key| String::from_utf8(key.to_vec()).ok());
             found.push((key.ok_or_else(|| DbError::Altered { key: shown(&full) })?, rev, value));
         }
@@ -121,18 +125,26 @@ impl Sealed {
         let mut sealed = Vec::with_capacity(changes.len() + 1);
         for Pending { table, key, expected, value } in changes {
             let key = full_key(table, &key);
-            let record = value.map(|value| self.seal(&key, rev, value)).transpose()?;
+            let record = value.map(|value| self.seal.seal(&key, rev, value)).transpose()?;
             sealed.push(Change { key, expected, record });
         }
         let counter = full_key(META, LAST_REV);
-        let record = Some(self.seal(&counter, rev, Zeroizing::default())?);
+        let record = Some(self.seal.seal(&counter, rev, Zeroizing::default())?);
         sealed.push(Change { key: counter, expected: last.stored.then_some(last.rev), record });
         self.store.apply(sealed)?;
         *last = Last { rev, stored: true };
         Ok(rev)
     }
+}
 
-    fn seal(&self, key: &[u8], rev: Rev, value: Plain) -> Result<Record, DbError> {
+impl Seal {
+    pub(super) fn of(master: &MasterKey) -> Result<Self, DbError> {
+        let key = master.sealing_key("state database").map_err(DbError::Crypto)?;
+        Ok(Self { key, key_id: master.id().map_err(DbError::Crypto)? })
+    }
+
+    /// Seals a value to be stored under a full key by that revision.
+    pub(super) fn seal(&self, key: &[u8], rev: Rev, value: Plain) -> Result<Record, DbError> {
         let mut bytes = Record::header(self.key_id, rev);
         self.key.seal(&bound(key, rev), value, &mut bytes).map_err(DbError::Crypto)?;
         if bytes.len() > VALUE_BYTES_MAX || key.len() > KEY_BYTES_MAX {
@@ -141,7 +153,8 @@ impl Sealed {
         Ok(Record(bytes))
     }
 
-    fn unseal(&self, key: &[u8], record: &Record) -> Result<(Rev, Plain), DbError> {
+    /// Opens what `seal` made for that full key.
+    pub(super) fn open(&self, key: &[u8], record: &Record) -> Result<(Rev, Plain), DbError> {
         let altered = || DbError::Altered { key: shown(key) };
         let (key_id, rev, body) = record.parts().ok_or_else(altered)?;
         if key_id != self.key_id {
@@ -152,7 +165,7 @@ impl Sealed {
 }
 
 /// `table || 0 || key`. Tables are constants without a zero byte, so two pairs never meet.
-fn full_key(table: &str, key: &str) -> Vec<u8> {
+pub(super) fn full_key(table: &str, key: &str) -> Vec<u8> {
     [table.as_bytes(), b"\0", key.as_bytes()].concat()
 }
 
@@ -186,7 +199,7 @@ mod tests {
         let old = put(&sealed, "k", b"old");
         let record = store.get(&key).unwrap().unwrap();
         let new = sealed.commit(vec![pending("k", Some(old), b"new")]).unwrap();
-        let mut forged = Record::header(sealed.key_id, Rev(new.0 + 1));
+        let mut forged = Record::header(sealed.seal.key_id, Rev(new.0 + 1));
         forged.extend_from_slice(record.parts().unwrap().2);
         store.put_if_rev(&key, Some(new), Record(forged)).unwrap();
         assert!(matches!(sealed.get("t", "k"), Err(DbError::Altered { .. })));
@@ -201,7 +214,7 @@ mod tests {
         for at in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[at / 8] ^= 1 << (at % 8);
-            let opened = Record::parse(&bad).ok_or(()).and_then(|bad| sealed.unseal(&key, &bad).map_err(|_| ()));
+            let opened = Record::parse(&bad).ok_or(()).and_then(|bad| sealed.seal.open(&key, &bad).map_err(|_| ()));
             // The version byte is read by `parse`; any other is bound or sealed.
             assert!(opened.is_err(), "bit {at}");
         }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::auditor::Recipient;
 use crate::model::{AccountName, ChannelClass, GroupName, RuleId, TargetName, UserName};
 
+mod archive;
 mod audit;
 mod decide;
 pub(crate) mod document;
@@ -22,6 +23,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+pub use archive::{ARCHIVE_BYTES_MAX, MalformedArchive, decode as decode_archive, encode as encode_archive};
 pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_somewhere, decide_audit};
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use document::Fault;
@@ -42,7 +44,9 @@ pub struct PolicySet(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// INVARIANT: the hash is of `archive`.
     hash: PolicyHash,
+    archive: Vec<u8>,
     rules: Vec<Rule>,
     audit_rules: Vec<AuditRule>,
     warnings: Vec<Fault>,
@@ -59,17 +63,22 @@ impl PolicySet {
 
     /// The set that denies everything.
     pub fn empty() -> Self {
-        Self(Arc::new(Inner {
-            hash: PolicyHash::of(&[]),
-            rules: Vec::new(),
-            audit_rules: Vec::new(),
-            warnings: Vec::new(),
-        }))
+        Self::of(&[], Vec::new(), Vec::new(), Vec::new())
+    }
+
+    fn of(files: &[PolicyFile], rules: Vec<Rule>, audit_rules: Vec<AuditRule>, warnings: Vec<Fault>) -> Self {
+        let archive = archive::encode(files);
+        Self(Arc::new(Inner { hash: PolicyHash::of(&archive), archive, rules, audit_rules, warnings }))
     }
 
     /// The hash of the files.
     pub fn hash(&self) -> &PolicyHash {
         &self.0.hash
+    }
+
+    /// The files as one run of bytes: the hash is the SHA-256 of them, and [`decode_archive`] reads them.
+    pub fn archive(&self) -> &[u8] {
+        &self.0.archive
     }
 
     /// The rules, by file name and then in file order.
@@ -88,22 +97,15 @@ impl PolicySet {
     }
 }
 
-/// SHA-256 over the policy files, in lower-case hex.
+/// SHA-256 over the bytes of the policy files ([`PolicySet::archive`]), in lower-case hex.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PolicyHash(String);
 
 impl PolicyHash {
-    /// Hashes the files sorted by path. Each text stands behind its length, so that no two sets share an input.
-    fn of(files: &[PolicyFile]) -> Self {
-        let mut sorted: Vec<_> = files.iter().collect();
-        sorted.sort_by(|a, b| a.path.cmp(&b.path));
-        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-        for text in sorted.iter().flat_map(|file| [&file.path, &file.text]) {
-            context.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
-            context.update(text.as_bytes());
-        }
-        Self(context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    fn of(archive: &[u8]) -> Self {
+        let hash = ring::digest::digest(&ring::digest::SHA256, archive);
+        Self(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// The hash in hex.

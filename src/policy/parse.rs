@@ -4,14 +4,13 @@
 //! make a rule wider than its writer meant.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::audit::{self, AuditQuestion, AuditRight, AuditRule};
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
-    Accounts, Capture, Durability, GrantNeed, Inner, InputMode, Names, Place, PolicyFile, PolicyHash, PolicySet,
-    RecordingPolicy, Rule, Who,
+    Accounts, Capture, Durability, GrantNeed, InputMode, Names, Place, PolicyFile, PolicySet, RecordingPolicy, Rule,
+    Who,
 };
 use crate::auditor::Recipient;
 use crate::model::{AccountName, ChannelClass, GroupName, InvalidName, RuleId, TargetName, UserName, join};
@@ -48,7 +47,7 @@ pub(super) fn parse(files: &[PolicyFile]) -> Result<PolicySet, Vec<Fault>> {
     let owned: Vec<PolicyFile> = files.into_iter().cloned().collect();
     let warnings = read.warnings();
     let Read { rules, audit_rules, .. } = read;
-    Ok(PolicySet(Arc::new(Inner { hash: PolicyHash::of(&owned), rules, audit_rules, warnings })))
+    Ok(PolicySet::of(&owned, rules, audit_rules, warnings))
 }
 
 /// What stands in the files.

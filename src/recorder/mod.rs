@@ -292,8 +292,9 @@ fn make(
     let dek = Dek::random().map_err(unsealed)?;
     let envelope = auditors.wrap(&dek).map_err(|source| StoreError::Envelope { path: path.clone(), source })?;
     let keys = SessionKeys::new(&dek).map_err(unsealed)?;
+    let opener_key = Some(dek.opener_key().map_err(unsealed)?);
     drop(dek);
-    let text = opening.to_json();
+    let text = Opening { opener_key, ..opening.clone() }.to_json();
     for (path, bytes) in [(&path, &envelope), (&directory.join("opened.json"), &text)] {
         disk.create_whole(path, bytes).map_err(|source| StoreError::Write { path: path.clone(), source })?;
     }
@@ -495,6 +496,8 @@ fn opening(permit: &Permit, facts: &SessionFacts, auditors: &Recipients) -> Open
         key_fingerprint: facts.key_fingerprint.clone(),
         started: facts.started,
         auditors: auditors.iter().cloned().collect(),
+        // It comes with the session's secret, where that is made.
+        opener_key: None,
     }
 }
 

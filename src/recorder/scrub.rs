@@ -1,7 +1,9 @@
 //! Secrets that the bastion itself knows do not stay in a recording, should the target print one or a user type it.
 //!
-//! What is recorded is searched entry by entry, and in the record alone: the user's own stream is neither changed nor
-//! held back, for a delay would tell that a secret began there. So a secret that comes in two pieces is not found.
+//! Known are the password that logs the session in, and the lines of the file of its private key that hold a part of
+//! the secret. What is recorded is searched entry by entry, and in the record alone: the user's own stream is neither
+//! changed nor held back, for a delay would tell that a secret began there. So a secret that comes in two pieces is not
+//! found, nor one in another form, such as base64 of a password. Sessions do not know each other's secrets.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -55,6 +57,10 @@ fn replaced(mut bytes: Bytes, all: &[Known]) -> (Bytes, u64) {
     let mut count = 0_u64;
     for Known { secret, name } in all {
         let secret = secret.expose().as_bytes();
+        // A key has up to some fifty lines; what is typed and echoed is shorter than any of them.
+        if bytes.len() < secret.len() {
+            continue;
+        }
         let found: Vec<usize> = memmem::find_iter(&bytes, secret).collect();
         if found.is_empty() {
             continue;

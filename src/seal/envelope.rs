@@ -85,6 +85,54 @@ impl Dek {
     }
 }
 
+/// What follows the header of an envelope: a nonce, the secret, a tag.
+const PAYLOAD_BYTES: usize = 16 + 32 + 16;
+
+/// Checks what can be checked of an envelope without a key: that it has the form of an age file that holds a session's
+/// secret for so many recipients. Whom it is for, and what it holds, shows only to them.
+///
+/// # Errors
+/// `Malformed`.
+///
+/// Source: <https://c2sp.org/age>, "Header", "X25519 recipient stanza" and "Payload".
+pub fn check_form(envelope: &[u8], recipients: usize) -> Result<(), EnvelopeError> {
+    let malformed = |why: String| Err(EnvelopeError::Malformed { why });
+    if envelope.len() > ENVELOPE_BYTES_MAX {
+        return malformed(String::from("it is too long"));
+    }
+    let Some((header, payload)) = envelope.split_at_checked(envelope.len().saturating_sub(PAYLOAD_BYTES)) else {
+        return malformed(String::from("it is too short"));
+    };
+    debug_assert!(payload.len() <= PAYLOAD_BYTES);
+    let Some(text) = std::str::from_utf8(header).ok().and_then(|text| text.strip_suffix('\n')) else {
+        return malformed(String::from("it does not hold a session's secret"));
+    };
+    let mut lines = text.split('\n');
+    if lines.next() != Some("age-encryption.org/v1") {
+        return malformed(String::from("it is no age file"));
+    }
+    let (mut found, mut ended) = (0_usize, false);
+    for line in lines {
+        if ended {
+            return malformed(String::from("it does not hold a session's secret"));
+        }
+        match line.strip_prefix("-> ") {
+            Some(stanza) if stanza.starts_with("X25519 ") => found = found.saturating_add(1),
+            // What age programs add so that others do not choke on what they do not know.
+            Some(stanza) if stanza.split(' ').next().is_some_and(|kind| kind.ends_with("-grease")) => {}
+            Some(_) => return malformed(String::from("it is sealed for a recipient of another kind")),
+            None => ended = line.starts_with("--- "),
+        }
+    }
+    if !ended {
+        return malformed(String::from("its header does not end"));
+    }
+    if found != recipients {
+        return malformed(format!("it is sealed for {found} recipients, and {recipients} are named"));
+    }
+    Ok(())
+}
+
 /// Why an envelope cannot be made or opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnvelopeError {
@@ -142,6 +190,34 @@ mod tests {
             changed[at] ^= 1;
             assert!(Dek::from_envelope(&changed, std::slice::from_ref(&auditor)).is_err(), "byte {at}");
             assert!(Dek::from_envelope(&envelope[..at], std::slice::from_ref(&auditor)).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn without_a_key_an_envelope_is_told_from_what_is_none() {
+        let auditors: Vec<Identity> = (0..3).map(|_| Identity::generate()).collect();
+        for count in 1..=3 {
+            let recipients = Recipients::of(auditors.iter().take(count).map(Identity::recipient)).unwrap();
+            let envelope = recipients.wrap(&Dek::random().unwrap()).unwrap();
+            assert_eq!(check_form(&envelope, count), Ok(()));
+            for wrong in [0, count + 1] {
+                assert!(check_form(&envelope, wrong).is_err(), "{wrong} in the place of {count}");
+            }
+            for len in 0..envelope.len() {
+                assert!(check_form(&envelope[..len], count).is_err(), "cut at {len}");
+            }
+            assert!(check_form(&[&envelope[..], b"x"].concat(), count).is_err());
+        }
+        // What holds more than a secret.
+        let keys = auditors.iter().map(|one| -> &dyn age::Recipient { Box::leak(Box::new(one.recipient())).key() });
+        let encryptor = age::Encryptor::with_recipients(keys.take(1)).unwrap();
+        let mut longer = Vec::new();
+        let mut writer = encryptor.wrap_output(&mut longer).unwrap();
+        writer.write_all(&[7; 33]).unwrap();
+        writer.finish().unwrap();
+        assert!(check_form(&longer, 1).is_err());
+        for garbage in [&b""[..], b"age-encryption.org/v1\n", &[0; 300], &[b'\n'; 300]] {
+            assert!(check_form(garbage, 0).is_err() && check_form(garbage, 1).is_err());
         }
     }
 

@@ -74,6 +74,7 @@ impl fmt::Debug for Dek {
 /// R_(i+1) = HKDF(R_i, "next")                segment i + 1 of the channel
 /// K_i     = HKDF(R_i, "seal")                the AES-256 key of segment i
 /// C_i     = HKDF(R_i, "commit")              its key commitment, in the header
+/// O       = HKDF(DEK, "opener")              the seed of the key that [`Dek::sign`] signs with
 /// ```
 ///
 /// No step can be reversed and each earlier key is wiped, so whoever takes over the bastion during a session has
@@ -191,7 +192,7 @@ impl fmt::Debug for Ratchet {
 }
 
 /// One derivation. What ring keeps of the input while it runs, on its stack, is not wiped.
-fn derive(secret: &[u8; 32], info: &[&[u8]]) -> Result<Key, Unspecified> {
+pub(super) fn derive(secret: &[u8; 32], info: &[&[u8]]) -> Result<Key, Unspecified> {
     let mut key = Zeroizing::new([0; 32]);
     Salt::new(HKDF_SHA256, SALT).extract(secret).expand(info, HKDF_SHA256)?.fill(key.as_mut_slice())?;
     Ok(key)

@@ -34,7 +34,7 @@ use crate::recorder::{Recorder, RecorderError, Recording, SessionFacts};
 use crate::relay::Notice;
 use crate::store::{Catalog, OpeningProof};
 use crate::target::{self, Leg};
-use crate::vault::{CredentialKind, Vault};
+use crate::vault::Vault;
 use crate::wire::Cut;
 pub use journal::AuditJournal;
 pub use refusal::Refusal;
@@ -420,8 +420,8 @@ impl Visit {
         let leg = async {
             let checked = dialed?;
             let credential = bastion.vault.credential(permit).map_err(Refusal::Vault)?;
-            if let CredentialKind::Password(password) = credential.kind() {
-                recording.scrub(password.clone(), &destination.to_string());
+            for text in credential.texts() {
+                recording.scrub(text, &destination.to_string());
             }
             unless_ended(end.clone(), checked.login(&destination.account, credential)).await
         };

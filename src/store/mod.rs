@@ -8,6 +8,11 @@
 //!     closed.json                    written once, when the session has ended
 //!     recovered.json                 written once, by the start after a crash that left it open
 //! env/<session>.age                  the session's secret, sealed for its auditors
+//! env/rewrapped/<session>/           where it was sealed for others later
+//!     <hash>.json                    how the envelope of that SHA-256 came to be: for whom, by whose proof
+//!     <hash>.age                     an earlier envelope, until somebody has opened the present one
+//!     next.json                      a change that is under way
+//! policies/<hash>                    each policy set that was in force
 //! ```
 //!
 //! What was recorded is in the segments, in the form of [`seal`](crate::seal), and nowhere else: names, sizes and
@@ -22,7 +27,9 @@
 
 mod catalog;
 mod plain;
+mod policies;
 mod recovery;
+mod rewrap;
 mod segment;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -41,12 +48,13 @@ use crate::auditor::Recipient;
 use crate::cast::ReadError;
 use crate::durable;
 use crate::model::{ChannelClass, ChannelNumber, Destination, Exit, GrantId, RuleId, SessionId, Timestamp, UserName};
-use crate::seal::{Altered, EnvelopeError, OpenError, SealError};
+use crate::seal::{Altered, EnvelopeError, OpenError, OpenerKey, SealError};
 
 pub use catalog::chain as describe;
 pub use catalog::{Catalog, ChannelSummary, End, Filter, Listed, StoredRecording, Summary};
 pub use plain::{Events, PlainChannel, PlainRecording};
 pub use recovery::{Recovered, RecoveredChannel, Recovery, RecoveryReport, recover, tail_sha256};
+pub use rewrap::{REWRAPS_MAX, Rewrap, RewrapError, Rewrapped, record_name};
 pub use segment::{Buffers, ChannelWriter, Sealing};
 
 /// The version of the layout, in every file that this module writes as JSON.
@@ -57,12 +65,14 @@ const FORMAT: u32 = 2;
 pub struct StoreRoot {
     recordings: PathBuf,
     envelopes: PathBuf,
+    policies: PathBuf,
 }
 
 impl StoreRoot {
     /// The store in a state directory; what it needs there need not exist yet.
     pub fn at(state_directory: &Path) -> Self {
-        Self { recordings: state_directory.join("rec"), envelopes: state_directory.join("env") }
+        let [recordings, envelopes, policies] = ["rec", "env", "policies"].map(|part| state_directory.join(part));
+        Self { recordings, envelopes, policies }
     }
 
     /// The directory of the recordings.
@@ -148,6 +158,9 @@ pub struct Opening {
     pub started: Timestamp,
     /// For whom it is sealed.
     pub auditors: Vec<Recipient>,
+    /// By which who can open its envelope shows that. None in recordings of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opener_key: Option<OpenerKey>,
 }
 
 impl Opening {

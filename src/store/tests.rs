@@ -379,6 +379,7 @@ fn opening() -> Opening {
         key_fingerprint: String::from("SHA256:abc"),
         started: started(&session()).unwrap(),
         auditors: Vec::new(),
+        opener_key: None,
     }
 }
 

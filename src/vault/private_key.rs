@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ssh_key::private::KeypairData;
-use ssh_key::{Algorithm, Error, HashAlg, PrivateKey};
+use ssh_key::{Algorithm, Error, HashAlg, LineEnding, PrivateKey};
 
 use crate::secret::Secret;
 
@@ -47,6 +47,27 @@ pub(super) fn read(openssh: &Secret<String>, passphrase: Option<&Secret<String>>
         .verify("doorward", b"trial", &signature)
         .map_err(|_| KeyFault::Broken("its two halves do not belong together".into()))?;
     Ok(key)
+}
+
+/// The lines of a key's file, in OpenSSH's format and without a passphrase, that hold a part of what is secret.
+///
+/// The lines before them, which hold the kind and the public half, are the same in every copy of the public key.
+///
+/// Source: OpenSSH's `PROTOCOL.key`; `ssh-keygen` writes 70 characters a line.
+pub(super) fn secret_lines(key: &PrivateKey) -> Vec<Secret<String>> {
+    // "openssh-key-v1" and a zero; cipher and kdf "none" and no options; one key; the lengths of the two parts.
+    const BEFORE_PUBLIC: usize = 15 + 8 + 8 + 4 + 4 + 4;
+    const LINE_BYTES: usize = 70;
+    let (Ok(text), Ok(public)) = (key.to_openssh(LineEnding::LF), key.public_key().to_bytes()) else {
+        return Vec::new();
+    };
+    let secret_from = BEFORE_PUBLIC.saturating_add(public.len()).saturating_add(4);
+    let lines = text.lines().filter(|line| !line.starts_with("-----"));
+    let secret = lines.enumerate().filter(|(number, _)| {
+        let end = number.saturating_add(1).saturating_mul(LINE_BYTES).saturating_mul(3).div_ceil(4);
+        end > secret_from
+    });
+    secret.map(|(_, line)| Secret::new(line.to_owned())).collect()
 }
 
 fn supported(algorithm: &Algorithm) -> Result<(), KeyFault> {

@@ -110,6 +110,69 @@ fn a_sealed_secret_opens_in_its_own_place_only() {
 }
 
 #[test]
+fn the_lines_of_a_key_that_are_scrubbed_are_the_secret_ones_of_its_own_file() {
+    let texts = [
+        ED25519,
+        include_str!("fixtures/rsa.key"),
+        include_str!("fixtures/ecdsa256.key"),
+        include_str!("fixtures/ecdsa521.key"),
+    ];
+    for text in texts {
+        let vault = vault();
+        vault.set(&at("root@db1"), key(text, None), now()).unwrap();
+        let credential = vault.credential_for(&at("root@db1")).unwrap();
+        let CredentialKind::Key(read) = credential.kind() else { panic!("not a key") };
+        let secret: Vec<String> = credential.texts().iter().map(|line| line.expose().clone()).collect();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("-----")).collect();
+        // Those of the file, from some line on to the last.
+        assert!(!secret.is_empty() && lines.ends_with(&secret.iter().map(String::as_str).collect::<Vec<_>>()));
+        // What comes before them is the public half.
+        let before = lines[..lines.len() - secret.len()].concat();
+        let whole = lines.concat();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(whole.as_bytes()).unwrap();
+        let public = read.public_key().to_bytes().unwrap();
+        let public_ends = bytes.windows(public.len()).position(|window| window == public).unwrap() + public.len();
+        assert!(before.len() * 3 / 4 <= public_ends + 4, "{} of {public_ends}", before.len() * 3 / 4);
+        assert!((before.len() + secret[0].len()) * 3 / 4 > public_ends + 4, "a line has nothing secret in it");
+    }
+    let vault = vault();
+    vault.set(&at("root@db1"), password("a password"), now()).unwrap();
+    let credential = vault.credential_for(&at("root@db1")).unwrap();
+    assert_eq!(credential.texts().iter().map(|text| text.expose().as_str()).collect::<Vec<_>>(), ["a password"]);
+}
+
+#[test]
+fn under_another_master_key_every_secret_is_there_and_the_old_key_opens_none() {
+    use crate::db::MasterKey;
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let (old, new) = (MasterKey::random().unwrap(), MasterKey::random().unwrap());
+    let vault = Vault::open(&Db::create(&state, "id", old.clone()).unwrap()).unwrap();
+    vault.create_bastion_keys().unwrap();
+    vault.set(&at("root@db1"), password("first"), now()).unwrap();
+    vault.set(&at("root@db1"), password("second"), now()).unwrap();
+    vault.set(&at("root@db2"), key(ED25519, None), now()).unwrap();
+    vault.set(&at("root@db3"), password("removed"), now()).unwrap();
+    vault.remove(&at("root@db3")).unwrap();
+    let (host, log) = (vault.host_key().unwrap(), vault.log_key("id").unwrap().public().clone());
+    drop(vault);
+    let reseal = Reseal::new(&old, &new).unwrap();
+    let inner = |table: &str, key: &str, value| reseal.value(table, key, value);
+    // Twice: the second time there is nothing left to do.
+    for _ in 0..2 {
+        Db::rotate(&state, "id", &old, &new, &inner, &mut |_, _| {}).unwrap();
+    }
+    assert!(matches!(Db::open(&state, "id", old), Err(DbError::WrongMasterKey)));
+    let vault = Vault::open(&Db::open(&state, "id", new).unwrap()).unwrap();
+    assert_password(&vault, "root@db1", "second");
+    assert!(matches!(vault.credential_for(&at("root@db2")).unwrap().kind(), CredentialKind::Key(_)));
+    assert!(matches!(vault.credential_for(&at("root@db3")), Err(VaultError::NoSecret(_))));
+    assert_eq!(vault.host_key().unwrap().public_key(), host.public_key());
+    assert_eq!(*vault.log_key("id").unwrap().public(), log);
+    assert_eq!(vault.set(&at("root@db3"), password("again"), now()).unwrap(), 2);
+}
+
+#[test]
 fn the_bastions_keys_are_made_once_and_stay() {
     let vault = vault();
     assert!(matches!(vault.host_key(), Err(VaultError::NoBastionKey("host-key"))));

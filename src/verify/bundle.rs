@@ -5,6 +5,8 @@
 //! README.txt                           what this is, in plain words
 //! rec/<day>/<session>/                 the recording as the bastion keeps it: opened.json, segments, closed.json
 //! env/<session>.age                    its key, sealed for its auditors
+//! env/rewrapped/<session>/<hash>.json  where it was sealed for others later: for whom, and by whose proof
+//! policies/<hash>                      the policy set by which the session was let in
 //! proofs/<leaf>.json                   the log's leaves that speak of it, byte by byte
 //! proofs/<leaf>.tlog-proof             for each, that it is in the log: <https://c2sp.org/tlog-proof>
 //! checkpoint                           the log's signed checkpoint that the proofs lead to
@@ -32,15 +34,16 @@ use super::files::{self, FileError};
 use super::history;
 use super::leaf::{Event, Leaf, Sha256};
 use super::pass::Found;
+use super::policies;
 use super::report::{Findings, KeyOrigin, LogReport, Verdict};
-use super::segment::{CHUNK_BYTES, sha256};
+use super::rewrap::{self, Envelope, Envelopes, Later};
+use super::segment::CHUNK_BYTES;
 use super::session::{Ending, Facts, Outcome, Start, judge, place_of};
 use super::{Settings, explain};
 use crate::durable;
 use crate::log::LogError;
 use crate::model::{ChannelNumber, SessionId};
-use crate::seal::ENVELOPE_BYTES_MAX;
-use crate::store::{Closed, Opening, StoreRoot};
+use crate::store::{Closed, Opening, StoreRoot, hex, record_name};
 use crate::tlog::{Algorithm, EntryProof, NOTE_BYTES_MAX, Note, VerifyingKey};
 
 /// The name of the file with the log's key.
@@ -59,6 +62,10 @@ pub struct Plan {
     key: VerifyingKey,
     note: Note,
     leaves: Vec<(u64, Vec<u8>, EntryProof)>,
+    /// The hashes of the envelopes that were made anew.
+    rewrapped: BTreeSet<String>,
+    /// The hash of the policy set by which it was let in.
+    policy: String,
 }
 
 /// Why there is no bundle.
@@ -125,30 +132,48 @@ pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Pl
     };
     let not_ended = || BundleError::NotEnded(session.clone());
     let (note, checkpoint) = history.reader.checkpoint(&key).map_err(BundleError::Read)?.ok_or_else(not_ended)?;
-    let mut leaves = Vec::new();
-    let (mut begun, mut ended) = (false, false);
+    let (mut leaves, mut rewrapped) = (Vec::new(), BTreeSet::new());
+    let (mut begun, mut ended, mut policy) = (false, false, String::new());
     for entry in history.reader.entries(0..checkpoint.size, checkpoint.size) {
         let (index, entry) = entry.map_err(BundleError::Read)?;
         let Ok(leaf) = Leaf::parse(&entry) else { continue };
         let wanted = match &leaf.event {
-            Event::Start { session: of, .. } => {
-                begun |= of == session;
+            Event::Start { session: of, policy: by, .. } => {
+                if of == session {
+                    begun = true;
+                    policy = hex(by);
+                }
                 of
             }
             Event::End { session: of, .. } | Event::Recovered { session: of, .. } => {
                 ended |= of == session;
                 of
             }
-            Event::Seal { session: of, .. } | Event::Envelope { session: of, .. } => of,
+            Event::Envelope { session: of, envelope, .. } => {
+                if of == session {
+                    rewrapped.insert(hex(envelope));
+                }
+                of
+            }
+            Event::Seal { session: of, .. } => of,
             // Heads speak of other people's sessions too; what is sealed needs none.
-            Event::Heads(_) | Event::Erase { .. } | Event::Expire { .. } | Event::ClockStep | Event::Other => continue,
+            Event::Heads(_)
+            | Event::Erase { .. }
+            | Event::Expire { .. }
+            | Event::ClockStep
+            | Event::Policy(_)
+            | Event::Other => continue,
         };
         if wanted == session {
             let proof = history.reader.proof(index, &note).map_err(BundleError::Read)?;
             leaves.push((index, entry, proof));
         }
     }
-    if begun && ended { Ok(Plan { session: session.clone(), key, note, leaves }) } else { Err(not_ended()) }
+    if begun && ended {
+        Ok(Plan { session: session.clone(), key, note, leaves, rewrapped, policy })
+    } else {
+        Err(not_ended())
+    }
 }
 
 /// A file of a bundle.
@@ -180,6 +205,10 @@ impl Plan {
         let directory = root.session_directory(&self.session).ok_or_else(not_ended)?;
         let mut files = recorded_files(&directory)?;
         files.push(root.envelope(&self.session));
+        // How the envelope came to be, but not the envelopes before it.
+        let rewraps = root.rewraps_of(&self.session);
+        files.extend(self.rewrapped.iter().map(|envelope| rewraps.join(record_name(envelope))));
+        files.push(root.policy(&self.policy));
         let copied = files.into_iter().map(|path| Part { name: place_of(store, &path), content: Content::File(path) });
         let opened = directory.join("opened.json");
         let opening = files::read(&opened, FILE_BYTES_MAX).map_err(|error| unread(&opened, &error))?;
@@ -271,7 +300,8 @@ fn readme(opening: &Opening) -> String {
          ================================\n\n\
          Session {session}: {user} as {destination}, begun {started}.\n\n\
          This directory holds the recording as the bastion sealed it (rec/), the key of the recording, sealed for its\n\
-         auditors (env/), and the proofs that the bastion's public log had both at the time (proofs/, checkpoint).\n\
+         auditors (env/), the rules by which the session was let in (policies/), and the proofs that the bastion's\n\
+         public log had all of it at the time (proofs/, checkpoint).\n\
          The .cast files, where there are any, are the recording opened, to be played with asciinema or read as text:\n\
          one for each channel, 0 being the bastion's own notes; then coverage.json says what the recording holds and\n\
          what it does not.\n\n\
@@ -365,7 +395,8 @@ pub fn verify_bundle(directory: &Path, settings: &Settings) -> (BundleReport, Op
         findings: Findings::default(),
         notes: Vec::new(),
     };
-    let mut reading = Reading { directory, settings, report, facts: Facts::default(), envelope: None };
+    let mut reading =
+        Reading { directory, settings, report, facts: Facts::default(), envelopes: Envelopes::default(), policy: None };
     let bundle = reading.run();
     (reading.report, bundle)
 }
@@ -375,7 +406,8 @@ struct Reading<'a> {
     settings: &'a Settings,
     report: BundleReport,
     facts: Facts,
-    envelope: Option<Sha256>,
+    envelopes: Envelopes,
+    policy: Option<Sha256>,
 }
 
 impl Reading<'_> {
@@ -390,7 +422,7 @@ impl Reading<'_> {
             self.report.found("rec", "a bundle has one recording");
             return None;
         };
-        for other in found.envelopes().filter(|other| **other != session) {
+        for other in found.envelopes().chain(found.rewrapped()).filter(|other| **other != session) {
             self.report.found(format!("env/{other}.age"), "it is of another session");
         }
         self.report.session = Some(session.clone());
@@ -400,6 +432,7 @@ impl Reading<'_> {
         self.proofs(&session, &key, &note);
         let own = self.recording(&root, &session);
         self.envelope(&root, &session);
+        self.policy(&root);
         let (opening, closed) = own?;
         self.exactly("README.txt", readme(&opening).as_bytes());
         let sealed = self.is_sealed();
@@ -535,12 +568,13 @@ impl Reading<'_> {
     fn fact(&mut self, index: u64, session: &SessionId, leaf: Leaf) -> Result<(), (String, String)> {
         let failed = |why: &str| Err((format!("proofs/{index}.json"), why.to_owned()));
         match leaf.event {
-            Event::Start { session: of, opened, envelope, recipients } if of == *session => {
+            Event::Start { session: of, opened, envelope, recipients, policy } if of == *session => {
                 if self.facts.start.is_some() {
                     return failed("the session begins a second time");
                 }
-                self.facts.start = Some(Start { opened, recipients });
-                self.envelope = Some(envelope);
+                self.facts.start = Some(Start { opened, recipients, policy });
+                self.policy = Some(policy);
+                self.envelopes.first = Some(envelope);
             }
             Event::Seal { session: of, channel, segment, seal } if of == *session => {
                 let facts = self.facts.segments.entry((channel, segment)).or_default();
@@ -555,7 +589,9 @@ impl Reading<'_> {
             Event::Recovered { session: of, recovered } if of == *session => {
                 self.facts.ending = Some(Ending::Recovered(index, recovered));
             }
-            Event::Envelope { session: of, envelope } if of == *session => self.envelope = Some(envelope),
+            Event::Envelope { session: of, envelope, recipients, record } if of == *session => {
+                self.envelopes.add(Later { leaf: index, envelope, recipients, record });
+            }
             Event::Start { .. }
             | Event::Seal { .. }
             | Event::End { .. }
@@ -565,6 +601,7 @@ impl Reading<'_> {
             | Event::Erase { .. }
             | Event::Expire { .. }
             | Event::ClockStep
+            | Event::Policy(_)
             | Event::Other => return failed("it does not speak of this session"),
         }
         Ok(())
@@ -598,13 +635,38 @@ impl Reading<'_> {
     }
 
     fn envelope(&mut self, root: &StoreRoot, session: &SessionId) {
-        let most = u64::try_from(ENVELOPE_BYTES_MAX).unwrap_or(u64::MAX);
-        let why = match files::read(&root.envelope(session), most) {
-            Ok(bytes) if Some(sha256(&bytes)) == self.envelope => return,
-            Ok(_) => String::from("it does not have the hash that the log has"),
-            Err(error) => error.to_string(),
+        let rewrap::Found { present, findings, notes } = rewrap::judge(self.directory, root, session, &self.envelopes);
+        for finding in findings.iter() {
+            self.report.found(finding.place.clone(), finding.why.clone());
+        }
+        // In a bundle nothing is kept, and nothing is under way.
+        for note in notes {
+            self.report.found(place_of(self.directory, &root.rewraps_of(session)), note);
+        }
+        let why = match present {
+            Envelope::Good => return,
+            Envelope::Absent => String::from("it is missing"),
+            Envelope::Changed(why) | Envelope::Unreadable(why) => why,
         };
         self.report.found(format!("env/{session}.age"), why);
+    }
+
+    /// The policy set by which the session was let in is there, and no other.
+    fn policy(&mut self, root: &StoreRoot) {
+        let Some(hash) = self.policy else { return };
+        let name = hex(&hash);
+        if let Err(fault) = policies::read(&root.policy(&name), &hash) {
+            self.report.found(format!("policies/{name}"), fault.why());
+        }
+        match files::list(root.policies()) {
+            Ok(names) => {
+                for (other, _) in names.into_iter().filter(|(other, _)| other != name.as_str()) {
+                    let place = format!("policies/{}", other.to_string_lossy());
+                    self.report.found(place, "the session was not let in by it");
+                }
+            }
+            Err(error) => self.report.found("policies", error.to_string()),
+        }
     }
 
     /// Whether nothing in it was opened: what a bastion hands out.
@@ -616,7 +678,7 @@ impl Reading<'_> {
     /// Nothing else lies in a bundle, and each channel has a cast unless it is sealed.
     fn names(&mut self, root: &StoreRoot, session: &SessionId, sealed: bool) {
         let mut expected: BTreeSet<String> =
-            ["README.txt", "rec", "env", "proofs", "checkpoint", KEY_FILE].map(str::to_owned).into();
+            ["README.txt", "rec", "env", "policies", "proofs", "checkpoint", KEY_FILE].map(str::to_owned).into();
         if !sealed {
             expected.insert(COVERAGE.to_owned());
         }

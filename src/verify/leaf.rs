@@ -28,6 +28,7 @@ pub(super) enum Event {
         opened: Sha256,
         envelope: Sha256,
         recipients: [u8; 8],
+        policy: Sha256,
     },
     Seal {
         session: SessionId,
@@ -47,6 +48,8 @@ pub(super) enum Event {
     Envelope {
         session: SessionId,
         envelope: Sha256,
+        recipients: [u8; 8],
+        record: Sha256,
     },
     Erase {
         session: SessionId,
@@ -55,6 +58,8 @@ pub(super) enum Event {
         sessions: Vec<SessionId>,
     },
     ClockStep,
+    /// A policy set is in force.
+    Policy(Sha256),
     /// Nothing that concerns the verifier.
     Other,
 }
@@ -86,6 +91,12 @@ struct StartFields {
     opened: String,
     envelope: String,
     recipients: String,
+    policy: String,
+}
+
+#[derive(Deserialize)]
+struct PolicyFields {
+    hash: String,
 }
 
 #[derive(Deserialize)]
@@ -129,6 +140,8 @@ struct RecoveredFields {
 struct EnvelopeFields {
     session: SessionId,
     envelope: String,
+    recipients: String,
+    rewrap: String,
 }
 
 #[derive(Deserialize)]
@@ -153,9 +166,9 @@ impl Leaf {
         }
         let event = match kind.as_str() {
             "session.start" => {
-                let StartFields { session, opened, envelope, recipients } = fields(entry)?;
-                let [opened, envelope] = [digest(&opened)?, digest(&envelope)?];
-                Event::Start { session: own(session)?, opened, envelope, recipients: bytes(&recipients)? }
+                let StartFields { session, opened, envelope, recipients, policy } = fields(entry)?;
+                let [opened, envelope, policy] = [digest(&opened)?, digest(&envelope)?, digest(&policy)?];
+                Event::Start { session: own(session)?, opened, envelope, recipients: bytes(&recipients)?, policy }
             }
             "segment.seal" => {
                 let SealFields { session, channel, segment, bytes, records, prev_head, head } = fields(entry)?;
@@ -179,8 +192,9 @@ impl Leaf {
                 Event::Recovered { session: own(session)?, recovered: digest(&recovered)? }
             }
             "envelope.create" => {
-                let EnvelopeFields { session, envelope } = fields(entry)?;
-                Event::Envelope { session: own(session)?, envelope: digest(&envelope)? }
+                let EnvelopeFields { session, envelope, recipients, rewrap } = fields(entry)?;
+                let [envelope, record] = [digest(&envelope)?, digest(&rewrap)?];
+                Event::Envelope { session: own(session)?, envelope, recipients: bytes(&recipients)?, record }
             }
             "erase" => Event::Erase { session: own(fields::<SessionField>(entry)?.session)? },
             "gc" => {
@@ -188,6 +202,7 @@ impl Leaf {
                 Event::Expire { sessions: sessions.collect::<Result<_, _>>()? }
             }
             "clock.step" => Event::ClockStep,
+            "policy.load" => Event::Policy(digest(&fields::<PolicyFields>(entry)?.hash)?),
             _ => Event::Other,
         };
         Ok(Self { seq, ts, event })

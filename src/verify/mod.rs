@@ -20,7 +20,9 @@ mod files;
 mod history;
 mod leaf;
 mod pass;
+mod policies;
 mod report;
+mod rewrap;
 mod segment;
 mod session;
 mod standing;
@@ -40,7 +42,9 @@ pub use bundle::{
 };
 pub use coverage::{ChannelCoverage, Coverage, DirectionCoverage, coverage};
 use pass::Pass;
-pub use report::{AnchorReport, Finding, Findings, KeyOrigin, LogReport, Opened, Report, SessionReport, Verdict};
+pub use report::{
+    AnchorReport, Finding, Findings, KeyOrigin, LogReport, Opened, PolicyReport, Report, SessionReport, Verdict,
+};
 pub use standing::{EndedBy, Standing, standings};
 
 /// What to verify, and by what.
@@ -106,6 +110,7 @@ pub fn run(store: &Path, settings: &Settings, progress: &mut dyn FnMut(Step)) ->
         log,
         anchor,
         required_witnesses: settings.require_witnesses,
+        policies: PolicyReport::default(),
         sessions: Vec::new(),
         unexpected: found.unexpected.clone(),
         opened: settings.identities.is_some().then(Opened::default),
@@ -114,6 +119,7 @@ pub fn run(store: &Path, settings: &Settings, progress: &mut dyn FnMut(Step)) ->
     let mut pass = Pass::new(store, &root, settings, &found, None);
     pass.run(&history, &mut report, progress);
     let doubtful = std::mem::take(&mut pass.doubtful);
+    report.policies = policies::judge(store, &root, &pass.policies, &mut report.unexpected);
     if !doubtful.is_empty() {
         std::thread::sleep(SECOND_LOOK);
         again(store, &root, settings, doubtful, &mut report);

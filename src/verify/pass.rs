@@ -10,11 +10,11 @@ use super::files::{self, FileError};
 use super::history::History;
 use super::leaf::{Event, Leaf, Sha256};
 use super::report::{Findings, Report, SessionReport, Verdict};
-use super::segment::{CHUNK_BYTES, sha256};
+use super::rewrap::{self, Envelope, Envelopes, Later};
+use super::segment::CHUNK_BYTES;
 use super::session::{Ending, Facts, Listing, Outcome, SegmentFacts, Start, judge, judge_late, place_of};
 use super::{Settings, Step};
 use crate::model::{SessionId, Timestamp};
-use crate::seal::ENVELOPE_BYTES_MAX;
 use crate::store::StoreRoot;
 
 /// A session that is not on record yet can be so much older than the newest leaf, in milliseconds: it is being
@@ -26,6 +26,8 @@ const OPENING_MS: i64 = 60_000;
 pub(super) struct Found {
     sessions: BTreeSet<SessionId>,
     envelopes: BTreeSet<SessionId>,
+    /// Those whose envelopes were made anew.
+    rewrapped: BTreeSet<SessionId>,
     pub(super) unexpected: Findings,
 }
 
@@ -47,11 +49,22 @@ impl Found {
             }
         }
         let listed = files::list_through(root.envelopes());
-        for (name, _) in found.names(store, root.envelopes(), listed) {
+        for (name, kind) in found.names(store, root.envelopes(), listed) {
+            if root.rewrapped() == root.envelopes().join(&name) && kind.is_dir() {
+                continue;
+            }
             let session = name.strip_suffix(".age").and_then(|id| SessionId::parse(id).ok());
             match session.filter(|session| session.to_bytes().is_some()) {
                 Some(session) => drop(found.envelopes.insert(session)),
                 None => found.unexpected.add(format!("env/{name}"), "it is no envelope of a recording"),
+            }
+        }
+        let folder = root.rewrapped();
+        for (name, kind) in found.names(store, &folder, files::list(&folder)) {
+            let session = SessionId::parse(&name).ok().filter(|session| session.to_bytes().is_some() && kind.is_dir());
+            match session {
+                Some(session) => drop(found.rewrapped.insert(session)),
+                None => found.unexpected.add(place_of(store, &folder.join(&name)), "it is of no recording"),
             }
         }
         found
@@ -63,6 +76,10 @@ impl Found {
 
     pub(super) fn envelopes(&self) -> impl Iterator<Item = &SessionId> {
         self.envelopes.iter()
+    }
+
+    pub(super) fn rewrapped(&self) -> impl Iterator<Item = &SessionId> {
+        self.rewrapped.iter()
     }
 
     fn names(
@@ -89,8 +106,8 @@ struct State {
     began: bool,
     /// When its last ending came.
     ended: Option<Timestamp>,
-    /// The hash that its envelope must have.
-    envelope: Option<Sha256>,
+    /// What its envelope must be.
+    envelopes: Envelopes,
     erased: Option<u64>,
     expired: Option<u64>,
     /// What the leaves say against each other.
@@ -116,6 +133,8 @@ pub(super) struct Pass<'a> {
     back: Option<u64>,
     /// Sessions that look wrong and may only have been in the middle of something.
     pub(super) doubtful: BTreeSet<SessionId>,
+    /// The policy sets that leaves name, each with the first that does.
+    pub(super) policies: BTreeMap<Sha256, u64>,
 }
 
 impl<'a> Pass<'a> {
@@ -128,8 +147,9 @@ impl<'a> Pass<'a> {
         only: Option<&'a BTreeSet<SessionId>>,
     ) -> Self {
         let states = BTreeMap::new();
-        let (chunk, doubtful) = (vec![0; CHUNK_BYTES], BTreeSet::new());
-        Self { store, root, settings, found, only, states, chunk, judged: 0, newest: None, back: None, doubtful }
+        let (chunk, doubtful, policies) = (vec![0; CHUNK_BYTES], BTreeSet::new(), BTreeMap::new());
+        let (judged, newest, back) = (0, None, None);
+        Self { store, root, settings, found, only, states, chunk, judged, newest, back, doubtful, policies }
     }
 
     pub(super) fn run(&mut self, history: &History, report: &mut Report, progress: &mut dyn FnMut(Step)) {
@@ -176,14 +196,15 @@ impl<'a> Pass<'a> {
         }
         self.newest = Some(leaf.ts);
         match leaf.event {
-            Event::Start { session, opened, envelope, recipients } => {
+            Event::Start { session, opened, envelope, recipients, policy } => {
+                self.policies.entry(policy).or_insert(index);
                 if let Some(state) = self.state(&session, index) {
                     if state.began {
                         state.contradictions.add(format!("leaf {index}"), "the session begins a second time");
                     }
                     state.began = true;
-                    state.facts.start = Some(Start { opened, recipients });
-                    state.envelope = Some(envelope);
+                    state.facts.start = Some(Start { opened, recipients, policy });
+                    state.envelopes.first = Some(envelope);
                 }
             }
             Event::Seal { session, channel, segment, seal } => {
@@ -209,9 +230,9 @@ impl<'a> Pass<'a> {
             Event::Recovered { session, recovered } => {
                 self.end(&session, index, Ending::Recovered(index, recovered), progress);
             }
-            Event::Envelope { session, envelope } => {
+            Event::Envelope { session, envelope, recipients, record } => {
                 if let Some(state) = self.state(&session, index) {
-                    state.envelope = Some(envelope);
+                    state.envelopes.add(Later { leaf: index, envelope, recipients, record });
                 }
             }
             Event::Erase { session } => {
@@ -225,6 +246,9 @@ impl<'a> Pass<'a> {
                         state.expired = Some(index);
                     }
                 }
+            }
+            Event::Policy(hash) => {
+                self.policies.entry(hash).or_insert(index);
             }
             Event::ClockStep | Event::Other => {}
         }
@@ -282,13 +306,18 @@ impl<'a> Pass<'a> {
                 report.unexpected.add(format!("env/{session}.age"), "there is no such session");
             }
         }
+        for session in found.rewrapped.iter().filter(|session| self.wanted(session)) {
+            if !self.states.contains_key(session) {
+                report.unexpected.add(format!("env/rewrapped/{session}"), "there is no such session");
+            }
+        }
         for session in self.states.keys().cloned().collect::<Vec<_>>() {
             if self.states.get(&session).is_some_and(|state| state.outcome.is_none() && state.began) {
                 self.judge(&session, progress);
             }
         }
         for (session, state) in std::mem::take(&mut self.states) {
-            let moving = self.may_be_moving(&state);
+            let moving = self.may_be_moving(&session, &state);
             let (verdict, findings, notes) = self.verdict(&session, state, signed, report.anchor.size);
             if moving && matches!(verdict, Verdict::Missing | Verdict::Tampered) {
                 self.doubtful.insert(session.clone());
@@ -328,9 +357,10 @@ impl<'a> Pass<'a> {
         let directory = self.root.session_directory(session).unwrap_or_default();
         let place = place_of(self.store, &directory);
         let Outcome { mut findings, absent, unreadable, interrupted, mut notes } = state.outcome.unwrap_or_default();
-        let envelope = self.envelope(session, state.envelope);
+        let rewrap::Found { present, findings: of_envelopes, notes: said } =
+            rewrap::judge(self.store, self.root, session, &state.envelopes);
         if absent {
-            let gone = matches!(envelope, Envelope::Absent);
+            let gone = matches!(present, Envelope::Absent);
             return match state.expired {
                 Some(leaf) => {
                     if !gone {
@@ -349,11 +379,13 @@ impl<'a> Pass<'a> {
             notes.push(format!("leaf {leaf} says that it was removed, and it is there"));
         }
         findings.append(state.contradictions);
+        findings.append(of_envelopes);
+        notes.extend(said);
         findings.append(judge_late(&directory, &place, &state.late, &mut self.chunk));
         let mut missing = unreadable;
         let mut verdict = if interrupted.is_empty() { Verdict::Ok } else { Verdict::Interrupted };
         notes.extend(interrupted);
-        match (envelope, state.erased) {
+        match (present, state.erased) {
             (Envelope::Good, None) => {}
             (Envelope::Good, Some(leaf)) => {
                 notes.push(format!("leaf {leaf} says that its key was destroyed, and `env/{session}.age` is there"));
@@ -401,23 +433,14 @@ impl<'a> Pass<'a> {
         (Verdict::Tampered, findings, Vec::new())
     }
 
-    fn envelope(&self, session: &SessionId, expected: Option<Sha256>) -> Envelope {
-        let most = u64::try_from(ENVELOPE_BYTES_MAX).unwrap_or(u64::MAX);
-        match files::read(&self.root.envelope(session), most) {
-            Ok(bytes) if Some(sha256(&bytes)) == expected => Envelope::Good,
-            Ok(_) => Envelope::Changed(String::from("it does not have the hash that the log has")),
-            Err(FileError::Absent) => Envelope::Absent,
-            Err(error) if error.is_unreadable() => Envelope::Unreadable(error.to_string()),
-            Err(error) => Envelope::Changed(error.to_string()),
-        }
-    }
-
-    /// Whether what looks wrong in it may be only half done: the bastion may be opening or ending it right now.
-    fn may_be_moving(&self, state: &State) -> bool {
+    /// Whether what looks wrong in it may be only half done: the bastion may be opening or ending it right now, or
+    /// putting another envelope in place.
+    fn may_be_moving(&self, session: &SessionId, state: &State) -> bool {
         let recent = |at: Timestamp| {
             self.settings.now.is_some_and(|now| at.as_millis() >= now.as_millis().saturating_sub(OPENING_MS))
         };
-        self.settings.now.is_some() && state.ended.is_none_or(recent)
+        let rewrapped = self.root.rewraps_of(session).is_dir();
+        self.settings.now.is_some() && (rewrapped || state.ended.is_none_or(recent))
     }
 }
 
@@ -426,14 +449,6 @@ impl State {
         let segments = if self.outcome.is_some() { &mut self.late } else { &mut self.facts.segments };
         segments.entry((channel, segment)).or_default()
     }
-}
-
-/// What there is of an envelope.
-enum Envelope {
-    Good,
-    Absent,
-    Changed(String),
-    Unreadable(String),
 }
 
 /// When a session's id was made.

@@ -195,6 +195,17 @@ pub struct AnchorReport {
     pub size: u64,
 }
 
+/// What is said of the policy sets that were in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PolicyReport {
+    /// How many are there, and are what the log names.
+    pub kept: u64,
+    /// Those that are something else.
+    pub findings: Findings,
+    /// Those that are not there, or cannot be read.
+    pub missing: Findings,
+}
+
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -204,6 +215,8 @@ pub struct Report {
     pub anchor: AnchorReport,
     /// How many witnesses were demanded.
     pub required_witnesses: usize,
+    /// The policy sets.
+    pub policies: PolicyReport,
     /// Each session, by id.
     pub sessions: Vec<SessionReport>,
     /// Files that nothing in the log or in a recording speaks of, and that were not looked at.
@@ -237,9 +250,9 @@ impl Report {
     /// and missing, else 3 if a session was interrupted.
     pub fn exit_code(&self) -> u8 {
         let worst = |code: u8| self.sessions.iter().any(|session| session.verdict.exit_code() == code);
-        if !self.log.findings.is_empty() || worst(5) {
+        if !self.log.findings.is_empty() || !self.policies.findings.is_empty() || worst(5) {
             5
-        } else if worst(4) {
+        } else if !self.policies.missing.is_empty() || worst(4) {
             4
         } else if !self.is_anchored_as_required() {
             6

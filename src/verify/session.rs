@@ -14,7 +14,7 @@ use crate::seal::{Head, ScanEnd, Stream};
 use crate::store::{Closed, ClosedChannel, Opening, Recovered, RecoveredChannel};
 
 /// `opened.json`, `closed.json` and `recovered.json` are far smaller.
-const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
+pub(super) const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// What an interrupted write leaves of them.
 const LEFTOVERS: [&str; 3] = ["opened.json.new", "closed.json.new", "recovered.json.new"];
 
@@ -32,6 +32,8 @@ pub(super) struct Facts {
 pub(super) struct Start {
     pub(super) opened: Sha256,
     pub(super) recipients: [u8; 8],
+    /// The hash of the policy set by which it was let in.
+    pub(super) policy: Sha256,
 }
 
 /// How it ended: the leaf's number, and the hash of the file that says so.
@@ -238,9 +240,11 @@ impl Judge<'_> {
 
     fn opened(&mut self) {
         let Some(start) = self.facts.start else { return };
-        let Some(bytes) = self.hashed("opened.json", &start.opened) else { return };
-        let Some(opening) = self.parsed::<Opening>("opened.json", &bytes) else { return };
-        self.own("opened.json", &opening.session, opening.format);
+        let Some(text) = self.hashed("opened.json", &start.opened) else { return };
+        let Some(opening) = self.parsed::<Opening>("opened.json", &text) else { return };
+        if self.own("opened.json", &opening.session, opening.format) && bytes(&opening.policy) != Ok(start.policy) {
+            self.found("opened.json", None, "it names another policy set than the log");
+        }
     }
 
     /// Tells whether a file is of this session and of the format that is read.

@@ -53,14 +53,14 @@ pub fn standings(
             }
             Event::End { session, .. } => all.entry(session).or_default().ended = Some(EndedBy::Closed),
             Event::Recovered { session, .. } => all.entry(session).or_default().ended = Some(EndedBy::Recovered),
-            Event::Envelope { session, envelope } => all.entry(session).or_default().envelope = Some(envelope),
+            Event::Envelope { session, envelope, .. } => all.entry(session).or_default().envelope = Some(envelope),
             Event::Erase { session } => all.entry(session).or_default().erased = true,
             Event::Expire { sessions } => {
                 for session in sessions {
                     all.entry(session).or_default().expired = true;
                 }
             }
-            Event::Seal { .. } | Event::Heads(_) | Event::ClockStep | Event::Other => {}
+            Event::Seal { .. } | Event::Heads(_) | Event::ClockStep | Event::Policy(_) | Event::Other => {}
         }
         progress(index.saturating_add(1));
     }

@@ -1,6 +1,6 @@
 //! Auditors over SSH: what `[[audit]]` rules let them fetch and watch, and what they do not.
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -252,7 +252,11 @@ fn watchers_who_do_not_read_hold_up_nobody() {
     let mut work = bastion.to(&sshd).start(&["-tt"], "echo ready; read go; seq 1000000; echo done; sleep 600");
     let mut out = std::io::BufReader::new(work.stdout());
     let mut reads = |wanted: &str| {
-        until(LIMIT, wanted, || (crate::fixture::route::line(&mut out).trim_end() == wanted).then_some(()));
+        let mut line = String::new();
+        while line.trim_end() != wanted {
+            line.clear();
+            assert!(out.read_line(&mut line).unwrap() > 0, "the session ended before {wanted}");
+        }
     };
     reads("ready");
     let session = bastion.only_session();

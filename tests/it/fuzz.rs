@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use doorward::admin::import;
 use doorward::admin::inventory::Inventory;
+use doorward::auditor::Recipient;
 use doorward::cast::{Entry, Reader, Timed, Writer};
 use doorward::config::Config;
 use doorward::model::{Login, Output};
-use doorward::policy::{PolicyFile, PolicySet};
+use doorward::policy::{PolicyFile, PolicySet, decode_archive, encode_archive};
 use doorward::screen::{Painter, Plain, Screen, Size};
+use doorward::seal::{Dek, Recipients, check_form};
 
 #[test]
 fn no_recording_makes_the_reader_panic() {
@@ -117,6 +119,21 @@ fn no_file_of_an_operator_makes_its_parser_panic() {
 }
 
 const CASTS: &[&[u8]] = &[CAST];
+#[test]
+fn no_envelope_and_no_kept_policy_set_makes_its_reader_panic() {
+    let recipient = Recipient::parse("age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p").unwrap();
+    let envelope = Recipients::of([recipient]).unwrap().wrap(&Dek::from_bytes(&[7; 32])).unwrap();
+    let file = |path: &str, text: &str| PolicyFile { path: path.to_owned(), text: text.to_owned() };
+    let archive = encode_archive(&[file("a.toml", "schema = 1\n"), file("b.toml", "")]);
+    fuzz(&[&envelope, &archive], |bytes| {
+        let whole = check_form(bytes, 1).is_ok();
+        assert!(!whole || check_form(bytes, 2).is_err());
+        if let Ok(files) = decode_archive(bytes) {
+            assert_eq!(encode_archive(&files), bytes);
+        }
+    });
+}
+
 const CAST: &[u8] = br#"{"version":3,"term":{"cols":80,"rows":24},"timestamp":1763719200,"command":"ls","doorward":{"session":"01KAJ2V6QJ3W6W1V0X9M0T2E8R","user":"alice","account":"root","target":"db1","policy":"0","rule":"r","source":"127.0.0.1:1","channel":1,"class":"exec","pty":false,"seg":0,"t0":0}}
 [0.001,"o","a line\r\n"]
 [0.000,"b","/w=="]

@@ -27,5 +27,7 @@ mod layers;
 mod recordings;
 mod refusals;
 mod retention;
+mod rewrap;
+mod rotation;
 mod verify;
 mod witness;

@@ -4,5 +4,7 @@ mod attacks;
 mod bundles;
 mod bytes;
 mod cli;
+mod policies;
+mod rewraps;
 mod rules;
 mod store;

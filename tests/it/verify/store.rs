@@ -102,6 +102,7 @@ impl Store {
         let store = Self { dir: tempfile::tempdir().unwrap(), auditor: Identity::generate() };
         std::fs::create_dir(store.path().join("log")).unwrap();
         std::fs::write(store.path().join("log/key.pub"), format!("{}\n", log_key().public())).unwrap();
+        store.root().keep_policy(&policy()).unwrap();
         store
     }
 
@@ -303,7 +304,7 @@ impl Bastion {
     pub fn log_start(&self, live: &Live, recipients: &str) {
         let proof = live.recording.proof();
         let fields = json!({
-            "session": live.id, "policy": "00", "facts": proof.opened, "envelope": proof.envelope,
+            "session": live.id, "policy": policy().hash(), "facts": proof.opened, "envelope": proof.envelope,
             "recipients": recipients, "body": "sealed",
         });
         self.log.append(leaf("session.start", fields)).unwrap();
@@ -372,10 +373,14 @@ impl Bastion {
     }
 }
 
-fn permit() -> Permit {
+/// The rules by which every session is let in.
+pub fn policy() -> PolicySet {
     let text = "schema = 1\n[[rule]]\nid = 'r'\nwho = { users = ['alice'] }\nwhere = { targets = ['db1'] }\n\
                 accounts = ['root']\nchannels = ['shell']\ngrant = { required = false }\n";
-    let set = PolicySet::parse(&[PolicyFile { path: String::from("x.toml"), text: text.to_owned() }]).unwrap();
+    PolicySet::parse(&[PolicyFile { path: String::from("x.toml"), text: text.to_owned() }]).unwrap()
+}
+
+fn permit() -> Permit {
     let question = Question {
         user: &UserName::parse("alice").unwrap(),
         groups: &BTreeSet::new(),
@@ -384,7 +389,7 @@ fn permit() -> Permit {
         account: &AccountName::parse("root").unwrap(),
         channel: Some(ChannelClass::Shell),
     };
-    doorward::grant::permit(&set, &question, &[], Clock::system().now()).unwrap()
+    doorward::grant::permit(&policy(), &question, &[], Clock::system().now()).unwrap()
 }
 
 pub fn pinned() -> Option<VerifyingKey> {
