@@ -23,9 +23,12 @@
 //! afresh, as at a start: a new file of what is known to be durable. So a full disk refuses leaves while it is full, and
 //! the log goes on once there is space.
 //!
-//! An attacker who can write here can delete or replace leaves, and with the log's key can sign another history; he
-//! cannot do so unnoticed by one who holds an older checkpoint: a witness, another bastion, an auditor, the `floor`
-//! that the caller keeps elsewhere.
+//! A start signs what is in the journal, so it must be this log's: each record is authenticated with a key that is
+//! derived from the log's own, and chained to the one before it (`wal`).
+//!
+//! An attacker who can write here can keep the log from being opened, and can cut leaves off that no checkpoint
+//! covers yet, but cannot add one. With the log's key he can sign another history; he cannot do so unnoticed by one who
+//! holds an older checkpoint: a witness, another bastion, an auditor, the `floor` that the caller keeps elsewhere.
 
 mod append;
 mod disk;

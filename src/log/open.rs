@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::append::{Core, Queue};
+use super::append::{Core, Queue, journal_key};
 use super::publish::{Publisher, Step, write_journal};
-use super::wal::{self, Journal};
-use super::{Disk, LocalDisk, Log, LogError, LogSettings, Reader};
+use super::wal::{self, Bad, Journal};
+use super::{Disk, Leaf, LocalDisk, Log, LogError, LogSettings, Reader};
 use crate::tlog::{Checkpoint, Edge, Hash, TileSource, leaf_hash};
 
 /// The journal's name.
@@ -31,7 +31,8 @@ impl Log {
     /// # Errors
     /// `RolledBack` or `Rewritten` if the leaves do not go on from the newest checkpoint in `checkpoints/`, from
     /// `checkpoint` or from the floor; `Damaged`, `Note`, `Signature`, `Checkpoint` or `OtherLog` if something is not
-    /// what was written. Nothing is signed or changed then.
+    /// what was written; `Forged` if the journal has what was not written with the log's key. Nothing is signed or
+    /// changed then.
     pub fn open(settings: LogSettings) -> Result<Opened, LogError> {
         Self::open_on(Arc::new(LocalDisk), settings, TRIM_LEAVES)
     }
@@ -43,7 +44,8 @@ impl Log {
         let found = Found::read(&disk, &settings)?;
         let leaves: Vec<Arc<[u8]>> = found.journal.leaves.into_iter().map(Arc::from).collect();
         // A failed sync may have left a journal that is in memory only; what is appended must not rest on it.
-        let journal = write_journal(disk.as_ref(), &directory, found.journal.first, &leaves)
+        let key = journal_key(&settings.key);
+        let journal = write_journal(disk.as_ref(), &directory, &key, found.journal.first, &leaves)
             .map_err(|(Step::Before | Step::Renamed, source)| write(source))?;
         let publisher = Publisher {
             edge: found.edge,
@@ -85,7 +87,7 @@ impl Found {
             (Some(newest), _) => Some(newest),
             (None, latest) => latest.clone(),
         };
-        let journal = read_journal(disk, &settings.directory, signed.as_ref(), settings.floor.as_ref())?;
+        let journal = read_journal(disk, settings, signed.as_ref())?;
         let edge = Edge::of_full_tiles(journal.first, |tile| reader.tile(tile))?;
         let found = Self { journal, edge, signed, latest };
         found.goes_on_from(found.signed.as_ref(), "the newest checkpoint", &reader)?;
@@ -96,6 +98,7 @@ impl Found {
         {
             return Err(LogError::OtherLog { path: settings.directory.clone() });
         }
+        found.check_form(&settings.node, &settings.directory)?;
         let signed_size = found.signed.as_ref().map_or(0, |signed| signed.size);
         if signed_size < found.journal.first {
             return Err(LogError::Damaged {
@@ -104,6 +107,18 @@ impl Found {
             });
         }
         Ok(found)
+    }
+
+    /// The last guard before leaves are signed: each has the form that the log gives it.
+    fn check_form(&self, node: &str, directory: &Path) -> Result<(), LogError> {
+        let signed = self.signed.as_ref().map_or(0, |signed| signed.size);
+        for (index, leaf) in (self.journal.first..).zip(&self.journal.leaves).filter(|(index, _)| *index >= signed) {
+            Leaf::check(leaf, index, node).map_err(|why| LogError::Damaged {
+                path: directory.join(JOURNAL),
+                why: format!("what stands in it as leaf {index} is none of this log's: {why}"),
+            })?;
+        }
+        Ok(())
     }
 
     fn goes_on_from(
@@ -132,15 +147,17 @@ impl Found {
 
 fn read_journal(
     disk: &Arc<dyn Disk>,
-    directory: &Path,
+    settings: &LogSettings,
     signed: Option<&Checkpoint>,
-    floor: Option<&Checkpoint>,
 ) -> Result<Journal, LogError> {
-    let path = directory.join(JOURNAL);
+    let path = settings.directory.join(JOURNAL);
     match disk.read(&path, JOURNAL_BYTES_MAX) {
-        Ok(Some(bytes)) => wal::decode(&bytes).map_err(|why| LogError::Damaged { path, why }),
+        Ok(Some(bytes)) => wal::decode(&bytes, Some(&journal_key(&settings.key))).map_err(|bad| match bad {
+            Bad::Damaged(why) => LogError::Damaged { path, why },
+            Bad::Forged { offset, why } => LogError::Forged { path, offset, why },
+        }),
         // The journal is made before anything is signed.
-        Ok(None) => match (signed, floor) {
+        Ok(None) => match (signed, &settings.floor) {
             (Some(_), _) => Err(LogError::Damaged { path, why: String::from("it is missing") }),
             (None, Some(floor)) if floor.size > 0 => Err(LogError::RolledBack {
                 leaves: 0,

@@ -81,8 +81,6 @@ struct Common {
 #[derive(Deserialize)]
 struct StartFields {
     session: SessionId,
-    // Two names that the field has had.
-    #[serde(alias = "facts")]
     opened: String,
     envelope: String,
     recipients: String,
