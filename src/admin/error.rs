@@ -68,6 +68,13 @@ pub enum AdminError {
         /// What happened.
         why: String,
     },
+    /// Recordings whose removal is on record are not all gone.
+    NotRemoved {
+        /// How many are.
+        removed: usize,
+        /// Which are not, and why.
+        failed: Vec<(SessionId, String)>,
+    },
     /// The inventory cannot be.
     Inventory(Vec<Contradiction>),
     /// Something changed between what was shown and what was confirmed.
@@ -99,6 +106,9 @@ impl fmt::Display for AdminError {
             Self::Scan { target, address, why } => {
                 write!(f, "cannot read the host keys of `{target}` at {address}: {why}")
             }
+            Self::NotRemoved { removed, failed } => {
+                write!(f, "{removed} recordings removed; {} on record as removed are not gone yet", failed.len())
+            }
             Self::Inventory(_) => f.write_str("the inventory contradicts itself or the state; nothing was changed"),
             Self::StateChanged => f.write_str("the state has changed since the difference was shown; nothing was done"),
             Self::NoRandomness => f.write_str("the operating system gives no random bytes"),
@@ -122,6 +132,7 @@ impl std::error::Error for AdminError {
             | Self::Policy(_)
             | Self::NoSession { .. }
             | Self::Scan { .. }
+            | Self::NotRemoved { .. }
             | Self::Inventory(_)
             | Self::StateChanged
             | Self::NoRandomness => None,
@@ -160,6 +171,7 @@ impl AdminError {
             Self::NoSession { .. } => one("`doorward session list` shows the live ones"),
             Self::Scan { .. } => one("look at the address (`doorward target list`), and that the target is up"),
             Self::Store(StoreError::NotFound { .. }) => one("`doorward recording list` shows them"),
+            Self::NotRemoved { .. } => one("look at the disk; the next start, or the next removal, goes on with them"),
             Self::StateChanged => one("run the command again and look at the new difference"),
             Self::Store(_) | Self::Parties(_) | Self::Needless { .. } | Self::Inventory(_) | Self::NoRandomness => {
                 Vec::new()
@@ -175,6 +187,9 @@ impl AdminError {
         }
         if let Self::Inventory(faults) = self {
             chain.extend(faults.iter().map(Contradiction::to_string));
+        }
+        if let Self::NotRemoved { failed, .. } = self {
+            chain.extend(failed.iter().map(|(session, why)| format!("{session}: {why}")));
         }
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::api::{ChannelRow, RecordingRow, Reply, SessionFilter, SessionRow};
 use super::{Admin, AdminError, Caller, done};
-use crate::ledger::LedgerError;
+use crate::ledger::{Hold, LedgerError};
 use crate::model::{AccountName, Destination, SessionId, Timestamp, UserName};
 use crate::policy::Decision;
 use crate::session::{EndCause, LiveSession};
@@ -35,7 +35,10 @@ impl Admin {
         let (mut recordings, mut damaged) = (Vec::new(), Vec::new());
         for listed in self.parts.catalog.list(&Filter { user, target, since }) {
             match listed {
-                Listed::Recording(summary) => recordings.push(row(*summary)),
+                Listed::Recording(summary) => {
+                    let held = self.parts.ledger.held(&summary.session);
+                    recordings.push(row(*summary, held));
+                }
                 Listed::Damaged { path, why } => damaged.push(format!("{}: {why}", path.display())),
             }
         }
@@ -95,7 +98,7 @@ fn channel_row(channel: ChannelSummary) -> ChannelRow {
     ChannelRow { number, class, pty }
 }
 
-fn row(summary: Summary) -> RecordingRow {
+fn row(summary: Summary, held: Option<Hold>) -> RecordingRow {
     let interrupted = summary.end == End::Interrupted;
     let end = match summary.end {
         End::Closed { reason } => reason,
@@ -118,5 +121,6 @@ fn row(summary: Summary) -> RecordingRow {
         reason: summary.reason,
         source: summary.source,
         auditors: summary.auditors,
+        held,
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::RecorderError;
 use super::health::Health;
 use super::session::SessionShared;
+use crate::audit::SESSION_HEADS_MAX;
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::Sealed;
 
@@ -57,9 +58,6 @@ const HEADS_EVERY: Duration = Duration::from_secs(10);
 pub(super) const LOG_TIMEOUT: Duration = Duration::from_secs(30);
 /// At most so many segments wait to be told; with more the live sessions end at once.
 const WAITING_MAX: usize = 4096;
-/// A leaf has room for about 400 heads.
-const HEADS_MAX: usize = 256;
-
 /// Tells the log.
 pub(super) struct Notary {
     journal: Arc<dyn Journal>,
@@ -152,7 +150,7 @@ impl Notary {
 
     fn tell_heads(&self, now: Instant) {
         let heads: Vec<LiveHead> = self.live().iter().flat_map(|session| session.heads()).collect();
-        for heads in heads.chunks(HEADS_MAX) {
+        for heads in heads.chunks(SESSION_HEADS_MAX) {
             match self.journal.heads(heads) {
                 Ok(()) => self.lock().failing_since = None,
                 Err(failure) => return self.failed(&failure, now),

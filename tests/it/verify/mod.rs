@@ -4,5 +4,6 @@ mod attacks;
 mod bundles;
 mod bytes;
 mod cli;
+mod removals;
 mod rules;
 mod store;
