@@ -5,7 +5,8 @@
 //!     leaves.wal                     the journal: a leaf is acknowledged once it is durable here
 //!     tile/<L>/<N>[.p/<W>]           hashes, and
 //!     tile/entries/<N>[.p/<W>]       leaves, in the form of <https://c2sp.org/tlog-tiles>
-//!     checkpoints/<size>             every checkpoint that was published, never changed
+//!     checkpoints/<size>             checkpoints that were published, never changed: the newest 20 000, and of the
+//!                                    older ones the first in each span of 4096 leaves
 //!     checkpoint                     the latest, with the cosignatures that came for it
 //! ```
 //!
@@ -41,6 +42,7 @@ mod reader;
 mod sim;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod wal;
 
 pub use append::{Log, LogSettings, Ticket};

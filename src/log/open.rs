@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::append::{Core, Queue, journal_key};
 use super::publish::{Publisher, Step, write_journal};
+use super::thin::{KEEPING, Keeping, Kept};
 use super::wal::{self, Bad, Journal};
 use super::{Disk, Leaf, LocalDisk, Log, LogError, LogSettings, Reader};
 use crate::tlog::{Checkpoint, Edge, Hash, TileSource, leaf_hash};
@@ -34,10 +35,15 @@ impl Log {
     /// what was written; `Forged` if the journal has what was not written with the log's key. Nothing is signed or
     /// changed then.
     pub fn open(settings: LogSettings) -> Result<Opened, LogError> {
-        Self::open_on(Arc::new(LocalDisk), settings, TRIM_LEAVES)
+        Self::open_on(Arc::new(LocalDisk), settings, TRIM_LEAVES, KEEPING)
     }
 
-    pub(super) fn open_on(disk: Arc<dyn Disk>, settings: LogSettings, trim_leaves: u64) -> Result<Opened, LogError> {
+    pub(super) fn open_on(
+        disk: Arc<dyn Disk>,
+        settings: LogSettings,
+        trim_leaves: u64,
+        keeping: Keeping,
+    ) -> Result<Opened, LogError> {
         let directory = settings.directory.clone();
         let write = |source| LogError::Write { path: directory.join(JOURNAL), source };
         disk.create_directories(&directory).map_err(write)?;
@@ -53,6 +59,7 @@ impl Log {
             is_latest: found.signed == found.latest,
             signed: found.signed,
             journal_first: found.journal.first,
+            kept: Kept::new(keeping, found.sizes),
         };
         let queue = Queue::of(found.journal.first, leaves);
         let log = Self::start(Core::new(disk, settings, trim_leaves, publisher, journal, queue))?;
@@ -70,6 +77,8 @@ struct Found {
     /// The newest checkpoint that was signed, and the one in `checkpoint`.
     signed: Option<Checkpoint>,
     latest: Option<Checkpoint>,
+    /// The sizes of those that are kept.
+    sizes: Vec<u64>,
 }
 
 impl Found {
@@ -78,8 +87,9 @@ impl Found {
         let key = settings.key.public();
         let latest = reader.checkpoint(key)?.map(|(_, checkpoint)| checkpoint);
         // A crash between the two writes leaves one that was signed and is not in `checkpoint`.
-        let newest = match reader.largest_size()? {
-            Some(size) => reader.checkpoint_at(size, key)?.map(|(_, checkpoint)| checkpoint),
+        let sizes = reader.sizes()?;
+        let newest = match sizes.iter().max() {
+            Some(size) => reader.checkpoint_at(*size, key)?.map(|(_, checkpoint)| checkpoint),
             None => None,
         };
         let signed = match (newest, &latest) {
@@ -89,7 +99,7 @@ impl Found {
         };
         let journal = read_journal(disk, settings, signed.as_ref())?;
         let edge = Edge::of_full_tiles(journal.first, |tile| reader.tile(tile))?;
-        let found = Self { journal, edge, signed, latest };
+        let found = Self { journal, edge, signed, latest, sizes };
         found.goes_on_from(found.signed.as_ref(), "the newest checkpoint", &reader)?;
         found.goes_on_from(found.latest.as_ref(), "`checkpoint`", &reader)?;
         found.goes_on_from(settings.floor.as_ref(), "the checkpoint that is kept elsewhere", &reader)?;

@@ -10,6 +10,7 @@ use ring::hmac;
 
 use super::append::{Core, Failure, Log, OpenJournal, append_all};
 use super::open::JOURNAL;
+use super::thin::Kept;
 use super::wal::{Chain, Position};
 use super::{Disk, LogError, Reader};
 use crate::store::SegmentFile;
@@ -28,6 +29,8 @@ pub(super) struct Publisher {
     pub(super) is_latest: bool,
     /// The number of the journal's first leaf.
     pub(super) journal_first: u64,
+    /// The files in `checkpoints/`.
+    pub(super) kept: Kept,
 }
 
 /// A file to be written, below the log's directory.
@@ -91,6 +94,9 @@ impl Core {
         } else {
             None
         };
+        if note.is_some() {
+            publisher.kept.add(checkpoint.size);
+        }
         publisher.signed = Some(checkpoint);
         publisher.is_latest = true;
         publisher.edge = edge;
@@ -102,6 +108,10 @@ impl Core {
         for path in full {
             // A full tile takes the place of its partial ones. What stays costs room only.
             let _ = self.disk.remove_directory(&self.directory.join(format!("{path}.p")));
+        }
+        for size in publisher.kept.surplus() {
+            // One that stays is one more; the next start tries again.
+            let _ = self.disk.remove_file(&self.directory.join(format!("checkpoints/{size}")));
         }
         self.unsure.store(false, Ordering::Relaxed);
         // The checkpoint is published whatever comes of this: the journal only takes more room until the next time.

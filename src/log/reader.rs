@@ -70,8 +70,13 @@ impl Reader {
     /// # Errors
     /// `Read`.
     pub fn largest_size(&self) -> Result<Option<u64>, LogError> {
+        Ok(self.sizes()?.into_iter().max())
+    }
+
+    /// The sizes at which checkpoints were published that are kept, in no order.
+    pub(super) fn sizes(&self) -> Result<Vec<u64>, LogError> {
         let path = self.directory.join("checkpoints");
-        self.disk.largest_number(&path).map_err(|source| LogError::Read { path, source })
+        self.disk.numbers(&path).map_err(|source| LogError::Read { path, source })
     }
 
     /// The journal: leaves that may not be published yet, after some that are. `None` if there is none.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::append::journal_key;
 use super::sim::{Crash, SimDisk, When};
+use super::thin::{KEEPING, Keeping};
 use super::wal::{Bad, Chain, Position};
 use super::*;
 use crate::clock::Clock;
@@ -348,7 +349,7 @@ fn what_has_not_the_form_of_a_leaf_is_never_signed_whoever_wrote_it() {
 fn the_journal_is_trimmed_behind_full_bundles_and_partial_tiles_go() {
     let dir = tempfile::tempdir().unwrap();
     let local: Arc<dyn Disk> = Arc::new(LocalDisk);
-    let Opened { log, .. } = Log::open_on(local, settings(dir.path()), 256).unwrap();
+    let Opened { log, .. } = Log::open_on(local, settings(dir.path()), 256, KEEPING).unwrap();
     for round in 0..6 {
         let tickets: Vec<_> = (0..100).map(|n| log.submit(leaf(round * 100 + n)).unwrap()).collect();
         tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
@@ -420,6 +421,30 @@ fn a_log_that_was_put_back_or_rewritten_is_not_signed() {
     };
     assert!(matches!(refused(&forge, None), LogError::Signature { .. }));
     assert!(matches!(refused(&|copy| put(&copy.join("checkpoint"), b"x"), None), LogError::Note { .. }));
+}
+
+#[test]
+fn old_checkpoints_are_thinned_and_the_log_goes_on_from_what_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let keeping = Keeping { newest: 3, span: 10 };
+        Log::open_on(Arc::new(LocalDisk), settings(dir.path()), 256, keeping).unwrap().log
+    };
+    for round in 0..4 {
+        let log = open();
+        for n in 0..10 {
+            log.append(leaf(round * 10 + n)).unwrap();
+            log.publish().unwrap().unwrap();
+        }
+    }
+    let reader = Reader::open(dir.path());
+    let mut sizes = reader.sizes().unwrap();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [1, 10, 20, 30, 38, 39, 40]);
+    let (_, now) = reader.checkpoint(key().public()).unwrap().unwrap();
+    // Whoever kept one that went can still check it.
+    assert!(reader.consistency(17, now.size).is_ok());
+    assert_eq!(open().append(leaf(40)).unwrap(), 40);
 }
 
 #[test]
@@ -634,7 +659,9 @@ fn settings(directory: &Path) -> LogSettings {
 }
 
 fn open(disk: &SimDisk) -> Result<Opened, LogError> {
-    Log::open_on(Arc::new(disk.clone()), settings(&PathBuf::from(DIRECTORY)), 256)
+    // Few, so that crashes come between the removals too.
+    let keeping = Keeping { newest: 2, span: 100 };
+    Log::open_on(Arc::new(disk.clone()), settings(&PathBuf::from(DIRECTORY)), 256, keeping)
 }
 
 fn reader(disk: &SimDisk) -> Reader {
