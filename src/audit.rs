@@ -31,7 +31,7 @@ use crate::tlog::{Checkpoint, EMPTY_ROOT, EntryProof, Hash, KeyName, Note, Signa
 pub use body::Subject;
 use body::Subjects;
 pub use error::AuditError;
-pub use event::{AuditEvent, Call, SessionHead, VaultChange};
+pub use event::{AuditEvent, Call, EVENT_TYPES, SESSION_HEADS_MAX, SessionHead, VaultChange};
 pub use publishing::Publishing;
 pub use record::{AuditRecord, Records};
 
@@ -189,6 +189,14 @@ impl Audit {
     /// Reads the log as verifiers and witnesses do.
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// The journal that a copy of the log at `size` goes on from; see [`Log::journal_at`].
+    ///
+    /// # Errors
+    /// `Log`.
+    pub fn journal_at(&self, size: u64) -> Result<Vec<u8>, AuditError> {
+        self.log.journal_at(size).map_err(AuditError::Log)
     }
 
     /// Keeps a witness's signature, which was checked, beside the checkpoint of `size`, if that is still the newest.

@@ -1,4 +1,5 @@
-//! Files that survive a power cut: what is durable when each function returns.
+//! Files that survive a power cut: what is durable when each function returns. And files that an attacker may have put
+//! in the place of ours.
 //!
 //! An attacker who can write in these directories can delete or replace what is there; noticing that is the
 //! business of the transparency log, not of this module.
@@ -7,6 +8,29 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// Opens a plain file to read. What lies in its place, if somebody put it there, must not make the reader wait, as a
+/// pipe does, or read something else, as a link does.
+///
+/// # Errors
+/// What the file system says; `InvalidInput` if it is no plain file.
+pub fn open_plain(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
+    let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file");
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        // What a link and a socket say.
+        Err(error) if is_errno(&error, Errno::LOOP) || is_errno(&error, Errno::NXIO) => return Err(no_file()),
+        opened => opened?,
+    };
+    if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
+}
+
+fn is_errno(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
+}
 
 /// Creates `path` with `bytes`, mode `mode`; fails if it exists. Durable on return, its directory entry too.
 ///
@@ -63,4 +87,25 @@ pub fn create_directories(path: &Path) -> io::Result<()> {
 pub fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_plain_file_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        create_new(&at("file"), b"x", 0o600).unwrap();
+        assert!(open_plain(&at("file")).is_ok());
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RUSR).unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        create_directories(&at("directory")).unwrap();
+        for name in ["pipe", "link", "socket", "directory"] {
+            assert_eq!(open_plain(&at(name)).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
+        }
+        assert_eq!(open_plain(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 }

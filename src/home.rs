@@ -30,7 +30,7 @@ use crate::durable;
 use crate::model::Timestamp;
 
 /// The layout that this version reads and writes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// `store.json` is far smaller; what is larger is not ours.
 const IDENTITY_BYTES_MAX: u64 = 4096;
 /// What the layout may consist of; anything else in a directory to be made into a store is somebody's.
@@ -537,12 +537,13 @@ mod tests {
             ("", "Damaged"),
             ("not json", "Damaged"),
             ("{\"name\":\"some package\"}", "Damaged"),
-            ("{\"format\":2,\"id\":\"zz\",\"created\":\"2026-01-01T00:00:00Z\"}", "Damaged"),
+            ("{\"format\":3,\"id\":\"zz\",\"created\":\"2026-01-01T00:00:00Z\"}", "Damaged"),
             (
                 "{\"format\":0,\"id\":\"00000000000000000000000000000000\",\"created\":\"2026-01-01T00:00:00Z\"}",
                 "Damaged",
             ),
-            ("{\"format\":3,\"anything\":[]}", "Newer"),
+            ("{\"format\":4,\"anything\":[]}", "Newer"),
+            ("{\"format\":2,\"anything\":[]}", "Older"),
             ("{\"format\":1,\"anything\":[]}", "Older"),
         ];
         for (text, wanted) in cases {

@@ -265,6 +265,7 @@ struct Tables {
     targets: Table<Target>,
     grants: Table<Grant>,
     holds: Table<Hold>,
+    removals: Table<Removal>,
 }
 
 /// Why a recording must be kept, whatever its age.
@@ -276,6 +277,27 @@ pub struct Hold {
     pub reason: String,
     /// When.
     pub since: Timestamp,
+}
+
+/// A removal of recordings that is about to come into the log, or is there and not finished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// What is destroyed.
+    pub kind: RemovalKind,
+    /// Whose; at most 256, so that they fit a value.
+    pub sessions: Vec<SessionId>,
+    /// Its leaf has this number or a later one.
+    pub from: u64,
+}
+
+/// What a removal destroys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RemovalKind {
+    /// The keys.
+    Erase,
+    /// The recordings.
+    Gc,
 }
 
 #[derive(Default)]
@@ -301,6 +323,7 @@ impl Ledger {
             targets: db.table("targets"),
             grants: db.table("grants"),
             holds: db.table("holds"),
+            removals: db.table("removals"),
         };
         let mut state = State { policy: Some(Arc::new(policy)), ..State::default() };
         for (_, rev, user) in tables.users.list("")? {
@@ -622,6 +645,43 @@ impl Ledger {
         let rev = known.ok_or_else(|| LedgerError::Unknown { kind: "hold", name: session.to_string() })?;
         tables.holds.delete(session.as_str(), rev)?;
         self.change(|state| drop(state.holds.remove(session)));
+        Ok(())
+    }
+
+    // Removals.
+
+    /// Removals that are not finished, by name.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn removals(&self) -> Result<Vec<(String, Removal)>, LedgerError> {
+        let listed = self.tables().removals.list("")?;
+        Ok(listed.into_iter().map(|(name, _, removal)| (name, removal)).collect())
+    }
+
+    /// Keeps a removal until it is finished; gives its name. Durable on return.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn begin_removal(&self, removal: &Removal) -> Result<String, LedgerError> {
+        let tables = self.tables();
+        let first = removal.sessions.first().map(SessionId::as_str).unwrap_or_default();
+        // One that failed for the same sessions was for another leaf.
+        let name = format!("{:020}/{first}", removal.from);
+        let rev = tables.removals.get(&name)?.map(|(rev, _)| rev);
+        tables.removals.put(&name, rev, removal)?;
+        Ok(name)
+    }
+
+    /// Forgets a removal.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn end_removal(&self, name: &str) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        if let Some((rev, _)) = tables.removals.get(name)? {
+            tables.removals.delete(name, rev)?;
+        }
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use super::inventory::{Change, Inventory};
 use crate::audit::AuditRecord;
 use crate::auditor::Recipient;
 use crate::grant::{Grant, GrantState};
-use crate::ledger::{Target, User};
+use crate::ledger::{Hold, Target, User};
 use crate::model::{
     AccountName, ChannelClass, ChannelNumber, Destination, GrantId, GroupName, RuleId, SessionId, TargetName,
     Timestamp, UserName,
@@ -181,6 +181,8 @@ pub enum Request {
         before: Timestamp,
         /// Only says which.
         dry_run: bool,
+        /// Even those that are not a day old.
+        even_today: bool,
     },
     /// Seals the whole state, secrets included, for others. Only for root and the server's user.
     StateExport {
@@ -357,8 +359,19 @@ pub enum Reply {
         entries: u64,
         /// How many leaves the published log has; the last of them tell of the export.
         leaves: u64,
+        /// The log's journal at that size, in base64.
+        journal: String,
         /// The log's public key.
         log_key: String,
+    },
+    /// To `RecordingGc`.
+    Removed {
+        /// Which ones.
+        removed: Vec<SessionId>,
+        /// Which would have been, and are on hold.
+        kept: Vec<HeldRow>,
+        /// They are all still there.
+        dry_run: bool,
     },
     /// To `InventoryDiff`, and to `InventoryApply` when it is done.
     Changes {
@@ -547,6 +560,18 @@ pub struct RecordingRow {
     pub source: String,
     /// The auditors who can open it.
     pub auditors: Vec<Recipient>,
+    /// Why it can be neither erased nor removed, if so.
+    pub held: Option<Hold>,
+}
+
+/// A recording on hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldRow {
+    /// The session.
+    pub session: SessionId,
+    /// Why.
+    #[serde(flatten)]
+    pub hold: Hold,
 }
 
 /// A channel in a row of `recording list`.

@@ -53,14 +53,14 @@ impl Entry {
                 let call = Call { uid, verb: self.verb.to_owned(), detail, ..call.clone() };
                 match self.effect {
                     Effect::Reads => AuditEvent::AdminCall(call),
-                    Effect::Gives | Effect::Takes => AuditEvent::ConfigChange(call),
+                    Effect::Gives | Effect::Takes | Effect::Retires => AuditEvent::ConfigChange(call),
                 }
             }
         }
     }
 }
 
-/// A call that says what it is about: by that it is found, and forgotten.
+/// A call that says what it is about: by that it is found.
 fn about(request: &Request) -> Call {
     let call = Call::default();
     match request {
@@ -123,10 +123,12 @@ pub(super) enum Effect {
     Gives,
     /// It only takes away: the effect comes first.
     Takes,
+    /// It decides on the end of recordings: the record comes first. It waits for no other change, nor that for it.
+    Retires,
 }
 
 pub(super) fn describe(request: &Request) -> Entry {
-    use Effect::{Gives, Reads, Takes};
+    use Effect::{Gives, Reads, Retires, Takes};
     let entry = |effect, verb, subject: String, detail: String| Entry {
         verb,
         subject,
@@ -179,15 +181,16 @@ pub(super) fn describe(request: &Request) -> Entry {
         Request::SessionKill { session } => plain(Takes, "session kill", session),
         Request::RecordingList { filter } => entry(Reads, "recording list", String::new(), filter_shown(filter)),
         Request::RecordingErase { session, reason } => {
-            entry(Gives, "recording erase", session.to_string(), reason.clone())
+            entry(Retires, "recording erase", session.to_string(), reason.clone())
         }
         Request::RecordingHold { session, on, reason } => {
             let verb = if *on { "recording hold" } else { "recording hold --release" };
-            entry(Gives, verb, session.to_string(), reason.clone())
+            entry(Retires, verb, session.to_string(), reason.clone())
         }
-        Request::RecordingGc { before, dry_run } => {
-            let detail = if *dry_run { "only listed" } else { "" };
-            entry(Gives, "recording gc", format!("before {before}"), detail.to_owned())
+        Request::RecordingGc { before, dry_run, even_today } => {
+            let (effect, verb) = if *dry_run { (Reads, "recording gc --dry-run") } else { (Retires, "recording gc") };
+            let detail = if *even_today { "--even-today" } else { "" };
+            entry(effect, verb, format!("before {before}"), detail.to_owned())
         }
         Request::RecordingRewrap { rewrap } => {
             entry(Gives, "recording rewrap", rewrap.session.to_string(), clip(&join(&rewrap.recipients)))

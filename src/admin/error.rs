@@ -71,6 +71,13 @@ pub enum AdminError {
         /// What happened.
         why: String,
     },
+    /// Recordings whose removal is on record are not all gone.
+    NotRemoved {
+        /// How many are.
+        removed: usize,
+        /// Which are not, and why.
+        failed: Vec<(SessionId, String)>,
+    },
     /// The inventory cannot be.
     Inventory(Vec<Contradiction>),
     /// Something changed between what was shown and what was confirmed.
@@ -110,6 +117,9 @@ impl fmt::Display for AdminError {
             Self::Scan { target, address, why } => {
                 write!(f, "cannot read the host keys of `{target}` at {address}: {why}")
             }
+            Self::NotRemoved { removed, failed } => {
+                write!(f, "{removed} recordings removed; {} on record as removed are not gone yet", failed.len())
+            }
             Self::Inventory(_) => f.write_str("the inventory contradicts itself or the state; nothing was changed"),
             Self::StateChanged => f.write_str("the state has changed since the difference was shown; nothing was done"),
             Self::NotOwner { uid } => write!(f, "uid {uid} may not export the state, which has every secret"),
@@ -137,6 +147,7 @@ impl std::error::Error for AdminError {
             | Self::Policy(_)
             | Self::NoSession { .. }
             | Self::Scan { .. }
+            | Self::NotRemoved { .. }
             | Self::Inventory(_)
             | Self::StateChanged
             | Self::NotOwner { .. }
@@ -179,6 +190,7 @@ impl AdminError {
             Self::NotOwner { .. } => one("run as root or as the server's user"),
             Self::Backup(error) => error.hint().into_iter().collect(),
             Self::Rewrap(error) => error.hint().map(str::to_owned).into_iter().collect(),
+            Self::NotRemoved { .. } => one("look at the disk; the next start, or the next removal, goes on with them"),
             Self::StateChanged => one("run the command again and look at the new difference"),
             Self::Store(_) | Self::Parties(_) | Self::Needless { .. } | Self::Inventory(_) | Self::NoRandomness => {
                 Vec::new()
@@ -194,6 +206,9 @@ impl AdminError {
         }
         if let Self::Inventory(faults) = self {
             chain.extend(faults.iter().map(Contradiction::to_string));
+        }
+        if let Self::NotRemoved { failed, .. } = self {
+            chain.extend(failed.iter().map(|(session, why)| format!("{session}: {why}")));
         }
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {

@@ -35,12 +35,15 @@ impl Admin {
         };
         audit.append(&event).map_err(AdminError::NotRecorded)?;
         audit.publish().map_err(AdminError::NotRecorded)?;
+        let leaves = audit.size();
+        let journal = audit.journal_at(leaves).map_err(AdminError::Audit)?;
         Ok(Reply::State {
+            journal: STANDARD.encode(journal),
             store: sealed.store,
             file: STANDARD.encode(&sealed.bytes),
             hash: sealed.hash,
             entries: sealed.entries,
-            leaves: audit.size(),
+            leaves,
             log_key: audit.key().to_string(),
         })
     }

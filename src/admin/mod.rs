@@ -43,6 +43,7 @@ use crate::vault::Vault;
 use api::{Reply, Request};
 use describe::{Effect, describe};
 pub use error::{AdminError, fault_lines};
+pub use retention::finish_removals;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,8 @@ pub struct Admin {
     parts: Parts,
     /// INVARIANT: held while a call that changes something runs, so that what it has read stays true.
     changing: Mutex<()>,
+    /// INVARIANT: held while a recording is held, released, erased or removed.
+    retiring: Mutex<()>,
     passes: records::Passes,
 }
 
@@ -100,7 +103,7 @@ impl Admin {
     ) -> Self {
         let catalog = Catalog::new(store);
         let parts = Parts { config: config.clone(), clock, ledger, vault, audit, sessions, catalog };
-        Self { parts, changing: Mutex::new(()), passes: records::Passes::default() }
+        Self { parts, changing: Mutex::new(()), retiring: Mutex::new(()), passes: records::Passes::default() }
     }
 
     /// Does what is asked, and records who asked. Blocks: call it where that is allowed.
@@ -117,11 +120,11 @@ impl Admin {
         let entry = describe(&request);
         let note = |outcome: &str| self.parts.audit.append(&entry.event(caller, outcome));
         let _one_at_a_time: Option<MutexGuard<'_, ()>> = match entry.effect {
-            Effect::Reads => None,
+            Effect::Reads | Effect::Retires => None,
             Effect::Gives | Effect::Takes => Some(self.changing.lock().unwrap_or_else(PoisonError::into_inner)),
         };
         match entry.effect {
-            Effect::Reads | Effect::Gives => {
+            Effect::Reads | Effect::Gives | Effect::Retires => {
                 note("").map_err(AdminError::NotRecorded)?;
                 let reply = self.dispatch(caller, request);
                 if let Err(error) = &reply {
@@ -171,16 +174,19 @@ impl Admin {
             Request::RecordingRead { session, .. } => self.recording_read(&session),
             Request::RecordingErase { session, reason } => self.recording_erase(caller, &session, reason),
             Request::RecordingHold { session, on, reason } => self.recording_hold(caller, &session, on, reason),
-            Request::RecordingGc { before, dry_run } => self.recording_gc(before, dry_run),
             Request::StateExport { recipients } => self.state_export(caller, recipients),
             Request::RecordingRewrap { rewrap } => self.recording_rewrap(caller, &rewrap),
             Request::RecordingDropEarlier { session, envelope, proof } => {
                 self.recording_drop_earlier(caller, &session, &envelope, &proof)
             }
+            Request::RecordingGc { before, dry_run, even_today } => {
+                self.recording_gc(&caller.to_string(), retention::Old { before, even_today }, dry_run)
+            }
             Request::InventoryDiff { inventory } => self.inventory_diff(&inventory),
             Request::InventoryApply { inventory, expected } => self.inventory_apply(&inventory, &expected),
             Request::ClientConfig { user } => self.client_config(&user),
             Request::AuditRead { filter, from, .. } => {
+                records::check_type(&filter)?;
                 let pass = self.passes.give(caller, filter.clone(), self.parts.clock.instant())?;
                 self.audit_read(&filter, from, pass)
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::api::{ChannelRow, RecordingRow, Reply, SessionFilter, SessionRow};
 use super::{Admin, AdminError, Caller, done};
-use crate::ledger::LedgerError;
+use crate::ledger::{Hold, LedgerError};
 use crate::model::{AccountName, Destination, SessionId, Timestamp, UserName};
 use crate::policy::Decision;
 use crate::session::{EndCause, LiveSession};
@@ -39,7 +39,8 @@ impl Admin {
                     if let Some(others) = self.parts.catalog.root().rewrapped_for(&summary.session) {
                         summary.auditors = others;
                     }
-                    recordings.push(row(*summary));
+                    let held = self.parts.ledger.held(&summary.session);
+                    recordings.push(row(*summary, held));
                 }
                 Listed::Damaged { path, why } => damaged.push(format!("{}: {why}", path.display())),
             }
@@ -100,7 +101,7 @@ fn channel_row(channel: ChannelSummary) -> ChannelRow {
     ChannelRow { number, class, pty }
 }
 
-fn row(summary: Summary) -> RecordingRow {
+fn row(summary: Summary, held: Option<Hold>) -> RecordingRow {
     let interrupted = summary.end == End::Interrupted;
     let end = match summary.end {
         End::Closed { reason } => reason,
@@ -123,5 +124,6 @@ fn row(summary: Summary) -> RecordingRow {
         reason: summary.reason,
         source: summary.source,
         auditors: summary.auditors,
+        held,
     }
 }

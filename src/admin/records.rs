@@ -8,7 +8,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::api::{AuditFilter, Reply};
 use super::{Admin, AdminError, Caller};
-use crate::audit::AuditRecord;
+use crate::audit::{AuditRecord, EVENT_TYPES};
 use crate::model::SessionId;
 
 /// So many events in one answer at most.
@@ -56,6 +56,17 @@ impl Admin {
         self.parts.audit.publish().map_err(AdminError::Audit)?;
         let proof = self.parts.audit.prove(leaf).map_err(AdminError::Audit)?;
         Ok(Reply::Text { text: proof.to_string() })
+    }
+}
+
+/// Refuses a type that no event has: an empty list would say that nothing of the kind happened.
+pub(super) fn check_type(filter: &AuditFilter) -> Result<(), AdminError> {
+    match &filter.kind {
+        Some(wanted) if !EVENT_TYPES.iter().any(|kind| is_of(kind, wanted)) => Err(AdminError::Invalid {
+            why: format!("no event has the type `{wanted}`; there are {}", EVENT_TYPES.join(", ")),
+            hint: "give one of them, or the part before its dot",
+        }),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -129,6 +140,19 @@ mod tests {
     fn a_type_is_meant_by_its_name_or_its_first_part() {
         assert!(is_of("session.start", "session.start") && is_of("session.start", "session"));
         assert!(!is_of("session.start", "sess") && !is_of("session", "session.start") && !is_of("erase", "er"));
+    }
+
+    #[test]
+    fn a_type_that_no_event_has_is_refused_with_those_that_there_are() {
+        let check = |kind: &str| check_type(&AuditFilter { kind: Some(kind.to_owned()), ..AuditFilter::default() });
+        for kind in ["gc", "session", "session.start", "node"] {
+            check(kind).unwrap();
+        }
+        check_type(&AuditFilter::default()).unwrap();
+        for kind in ["nonsense", "", "session.", "session.start.x"] {
+            let told = check(kind).unwrap_err().to_string();
+            assert!(told.contains("session.start, ") && told.contains("gc, "), "{told}");
+        }
     }
 
     #[test]

@@ -1,21 +1,33 @@
 //! The end of recordings: erasing one, removing old ones, and holds that forbid both.
 //!
 //! That it is done is on record, durable and under a checkpoint, before anything is destroyed: a recording that is
-//! gone without a trace in the log was taken by somebody else.
+//! gone without a trace in the log was taken by somebody else. And what is on record is done: the ledger knows of a
+//! removal before the log does, so that after a crash or an error a start, or the next removal, finishes it. A hold
+//! wins over a removal that is not finished.
 
-use std::io;
-use std::path::Path;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::api::{Reply, Request};
-use super::{Admin, AdminError, Caller, Via, done, plural};
-use crate::audit::{AuditEvent, Subject};
-use crate::durable;
-use crate::ledger::Hold;
+use super::api::{HeldRow, Reply};
+use super::{Admin, AdminError, Caller, done};
+use crate::audit::{Audit, AuditEvent, Subject};
+use crate::ledger::{Hold, Ledger, Removal, RemovalKind};
 use crate::model::{SessionId, Timestamp};
-use crate::store::{End, Filter, Listed, StoreError};
+use crate::store::{End, Filter, Listed, StoreRoot, describe};
 
-/// A leaf has room for so many sessions.
-const SESSIONS_OF_A_LEAF: usize = 1000;
+/// A leaf, and a value of the ledger, has room for so many sessions.
+const SESSIONS_OF_A_LEAF: usize = 256;
+/// What is younger is removed only by who insists: a slip in a command must not empty the store.
+const AGE_MIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Which old recordings are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Old {
+    /// Those that began before this time.
+    pub(super) before: Timestamp,
+    /// Even if they are not a day old.
+    pub(super) even_today: bool,
+}
 
 impl Admin {
     /// Destroys the key of a recording, and what the log tells of its people. The segments stay, and still verify.
@@ -25,12 +37,21 @@ impl Admin {
         session: &SessionId,
         reason: String,
     ) -> Result<Reply, AdminError> {
+        let _one_at_a_time = self.retiring();
+        let mut left = self.finish()?;
+        left.retain(|(one, _)| one == session);
+        if !left.is_empty() {
+            return Err(AdminError::NotRemoved { removed: 0, failed: left });
+        }
         let recording = self.parts.catalog.open(session).map_err(AdminError::Store)?;
         self.check_over(session, &recording.summary.end)?;
         self.check_free(session)?;
-        let by = caller.to_string();
-        self.append(&AuditEvent::Erase { session: session.clone(), by, reason })?;
-        self.destroy_key(session)?;
+        self.check_key(session)?;
+        let event = AuditEvent::Erase { session: session.clone(), by: caller.to_string(), reason };
+        let failed = self.remove(RemovalKind::Erase, vec![session.clone()], &event)?;
+        if !failed.is_empty() {
+            return Err(AdminError::NotRemoved { removed: 0, failed });
+        }
         Ok(done(format!("recording `{session}` erased: nobody can read it any more"), Vec::new()))
     }
 
@@ -42,11 +63,18 @@ impl Admin {
         on: bool,
         reason: String,
     ) -> Result<Reply, AdminError> {
+        let _one_at_a_time = self.retiring();
         let by = caller.to_string();
         if on {
             self.parts.catalog.open(session).map_err(AdminError::Store)?;
+            self.check_key(session)?;
             // The hold first: what it forbids must not happen while it is put on record.
             self.parts.ledger.hold(session, Hold { by: by.clone(), reason: reason.clone(), since: self.now() })?;
+        } else if self.parts.ledger.held(session).is_none() {
+            return Err(AdminError::Invalid {
+                why: format!("recording `{session}` is not on hold"),
+                hint: "`doorward recording list` shows which are",
+            });
         }
         self.append(&AuditEvent::Hold { session: session.clone(), on, by, reason })?;
         if !on {
@@ -56,28 +84,86 @@ impl Admin {
         Ok(done(format!("recording `{session}` is {now}"), Vec::new()))
     }
 
-    /// Removes recordings that began before a time, but those on hold; or only lists them.
-    pub(super) fn recording_gc(&self, before: Timestamp, dry_run: bool) -> Result<Reply, AdminError> {
-        let (old, kept) = self.older_than(before);
-        let count = format!("{} {}", old.len(), plural(old.len(), "recording"));
-        if dry_run {
-            let mut lines: Vec<String> = old.iter().map(|session| format!("would remove {session}")).collect();
-            lines.extend(kept);
-            lines.push(format!("{count} would be removed"));
-            return Ok(Reply::Done { lines });
-        }
-        for sessions in old.chunks(SESSIONS_OF_A_LEAF) {
-            self.append(&AuditEvent::Gc { sessions: sessions.to_vec() })?;
-            for session in sessions {
-                self.destroy_key(session)?;
-                let root = self.parts.catalog.root();
-                let rewraps = Some(root.rewraps_of(session)).filter(|_| root.rewrapped().is_dir());
-                for directory in root.session_directory(session).into_iter().chain(rewraps) {
-                    removed(&directory, std::fs::remove_dir_all(&directory))?;
-                }
+    /// Removes old recordings, but those on hold; or only lists them. `by` is on record.
+    pub(super) fn recording_gc(&self, by: &str, old: Old, dry_run: bool) -> Result<Reply, AdminError> {
+        self.check_age(old)?;
+        let mut failed = if dry_run { Vec::new() } else { self.finish_alone()? };
+        let (mut due, mut kept) = (Vec::new(), Vec::new());
+        for listed in self.parts.catalog.list(&Filter::default()) {
+            let Listed::Recording(summary) = listed else { continue };
+            let young = summary.started >= old.before;
+            let on_record = failed.iter().any(|(session, _)| *session == summary.session);
+            if young || on_record || self.check_over(&summary.session, &summary.end).is_err() {
+                continue;
+            }
+            match self.parts.ledger.held(&summary.session) {
+                Some(hold) => kept.push(HeldRow { session: summary.session, hold }),
+                None => due.push(summary.session),
             }
         }
-        Ok(done(format!("{count} removed"), kept))
+        if dry_run {
+            return Ok(Reply::Removed { removed: due, kept, dry_run });
+        }
+        let mut removed = Vec::new();
+        for sessions in due.chunks(SESSIONS_OF_A_LEAF) {
+            // Not over all of them: a hold must not wait for the removal of years.
+            let _one_at_a_time = self.retiring();
+            let mut now = Vec::new();
+            for session in sessions {
+                match self.parts.ledger.held(session) {
+                    Some(hold) => kept.push(HeldRow { session: session.clone(), hold }),
+                    None => now.push(session.clone()),
+                }
+            }
+            if now.is_empty() {
+                continue;
+            }
+            let event = AuditEvent::Gc { sessions: now.clone(), by: by.to_owned(), before: old.before };
+            let left = self.remove(RemovalKind::Gc, now.clone(), &event)?;
+            removed.extend(now.into_iter().filter(|session| left.iter().all(|(one, _)| one != session)));
+            failed.extend(left);
+        }
+        if failed.is_empty() {
+            Ok(Reply::Removed { removed, kept, dry_run })
+        } else {
+            Err(AdminError::NotRemoved { removed: removed.len(), failed })
+        }
+    }
+
+    /// One lock over looking, recording and destroying. Not the one of other changes: a right that ends must not wait
+    /// until recordings are removed.
+    fn retiring(&self) -> MutexGuard<'_, ()> {
+        self.retiring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a removal on record, then does it. Gives what could not be removed, and why.
+    fn remove(
+        &self,
+        kind: RemovalKind,
+        sessions: Vec<SessionId>,
+        event: &AuditEvent,
+    ) -> Result<Vec<(SessionId, String)>, AdminError> {
+        let parts = &self.parts;
+        let removal = Removal { kind, sessions, from: parts.audit.size() };
+        let name = parts.ledger.begin_removal(&removal)?;
+        // If this fails, the leaf may be there all the same, or come: then the removal is finished some time.
+        self.append(event)?;
+        let failed = carry_out(&removal, &parts.ledger, &parts.audit, parts.catalog.root());
+        if failed.is_empty() {
+            parts.ledger.end_removal(&name)?;
+        }
+        Ok(failed)
+    }
+
+    /// Finishes what an error interrupted. Gives what fails again, and why.
+    fn finish(&self) -> Result<Vec<(SessionId, String)>, AdminError> {
+        let parts = &self.parts;
+        finish_removals(&parts.ledger, &parts.audit, parts.catalog.root())
+    }
+
+    fn finish_alone(&self) -> Result<Vec<(SessionId, String)>, AdminError> {
+        let _one_at_a_time = self.retiring();
+        self.finish()
     }
 
     /// Removes the recordings whose time is over by the configuration's `retention`; returns how many. If there are
@@ -89,29 +175,9 @@ impl Admin {
         let Some(retention) = self.parts.config.recording.retention else { return Ok(0) };
         let age = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
         let before = Timestamp::from_millis(self.now().as_millis().saturating_sub(age));
-        let (old, _) = self.older_than(before);
-        if old.is_empty() {
-            return Ok(0);
-        }
-        let server = Caller { uid: rustix::process::geteuid().as_raw(), via: Via::Direct };
-        self.call(server, Request::RecordingGc { before, dry_run: false })?;
-        Ok(old.len())
-    }
-
-    /// The recordings that are over and began before a time: those to remove, and a line for each on hold.
-    fn older_than(&self, before: Timestamp) -> (Vec<SessionId>, Vec<String>) {
-        let (mut old, mut kept) = (Vec::new(), Vec::new());
-        for listed in self.parts.catalog.list(&Filter::default()) {
-            let Listed::Recording(summary) = listed else { continue };
-            if summary.started >= before || self.check_over(&summary.session, &summary.end).is_err() {
-                continue;
-            }
-            match self.parts.ledger.held(&summary.session) {
-                Some(hold) => kept.push(format!("kept {}: on hold by {} ({})", summary.session, hold.by, hold.reason)),
-                None => old.push(summary.session),
-            }
-        }
-        (old, kept)
+        let reply = self.recording_gc("the bastion", Old { before, even_today: false }, false)?;
+        let Reply::Removed { removed, .. } = reply else { return Ok(0) };
+        Ok(removed.len())
     }
 
     /// Puts an event on record and has a checkpoint cover it.
@@ -120,9 +186,16 @@ impl Admin {
         self.parts.audit.publish().map(drop).map_err(AdminError::NotRecorded)
     }
 
-    fn destroy_key(&self, session: &SessionId) -> Result<(), AdminError> {
-        self.parts.catalog.root().destroy_envelopes(session).map_err(AdminError::Store)?;
-        self.parts.audit.forget(&Subject::Session(session.clone())).map(drop).map_err(AdminError::Audit)
+    fn check_age(&self, old: Old) -> Result<(), AdminError> {
+        let youngest = i64::try_from(AGE_MIN.as_millis()).unwrap_or(i64::MAX);
+        let youngest = Timestamp::from_millis(self.now().as_millis().saturating_sub(youngest));
+        if old.before <= youngest || old.even_today {
+            return Ok(());
+        }
+        Err(AdminError::Invalid {
+            why: String::from("recordings of the last 24 hours would be removed"),
+            hint: "give an age of at least 1d; or --even-today, if you mean it",
+        })
     }
 
     /// What is still written cannot be destroyed.
@@ -146,14 +219,79 @@ impl Admin {
             }),
         }
     }
+
+    /// What nobody can read any more can be neither erased nor kept.
+    fn check_key(&self, session: &SessionId) -> Result<(), AdminError> {
+        if std::fs::symlink_metadata(self.parts.catalog.root().envelope(session)).is_ok() {
+            return Ok(());
+        }
+        Err(AdminError::Invalid {
+            why: format!("recording `{session}` was erased already: nobody can read it"),
+            hint: "`doorward audit list --type erase` tells who did it; if nobody did, `doorward verify` says so",
+        })
+    }
 }
 
-/// Something is gone, durably; it may have been gone before.
-fn removed(path: &Path, outcome: io::Result<()>) -> Result<(), AdminError> {
-    let gone = match outcome {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        outcome => outcome,
-    };
-    gone.and_then(|()| durable::sync_parent(path))
-        .map_err(|source| AdminError::Store(StoreError::Write { path: path.to_owned(), source }))
+/// Finishes each removal that is on record and was interrupted; gives what could not be removed, and why. One that
+/// did not come into the log is forgotten: nothing was done of it.
+///
+/// A start calls it before it looks for recordings that a crash left open.
+///
+/// # Errors
+/// The ledger or the log cannot be read or written.
+pub fn finish_removals(
+    ledger: &Ledger,
+    audit: &Audit,
+    root: &StoreRoot,
+) -> Result<Vec<(SessionId, String)>, AdminError> {
+    let mut left = Vec::new();
+    for (name, removal) in ledger.removals()? {
+        audit.publish().map_err(AdminError::Audit)?;
+        let failed = if is_on_record(&removal, audit)? { carry_out(&removal, ledger, audit, root) } else { Vec::new() };
+        if failed.is_empty() {
+            ledger.end_removal(&name)?;
+        }
+        left.extend(failed);
+    }
+    Ok(left)
 }
+
+fn is_on_record(removal: &Removal, audit: &Audit) -> Result<bool, AdminError> {
+    for record in audit.records(removal.from) {
+        let found = match record.map_err(AdminError::Audit)?.event() {
+            Some(AuditEvent::Gc { sessions, .. }) => removal.kind == RemovalKind::Gc && sessions == removal.sessions,
+            Some(AuditEvent::Erase { session, .. }) => {
+                removal.kind == RemovalKind::Erase && removal.sessions == [session]
+            }
+            Some(_) | None => false,
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Destroys what a leaf says is destroyed. One session's failure does not keep the others.
+fn carry_out(removal: &Removal, ledger: &Ledger, audit: &Audit, root: &StoreRoot) -> Vec<(SessionId, String)> {
+    let mut failed = Vec::new();
+    for session in &removal.sessions {
+        if let Some(hold) = ledger.held(session) {
+            failed.push((session.clone(), format!("it is on hold since by {}: {}", hold.by, hold.reason)));
+            continue;
+        }
+        let gone = root.destroy_envelopes(session).and_then(|()| match removal.kind {
+            RemovalKind::Erase => Ok(()),
+            RemovalKind::Gc => root.remove_session(session),
+        });
+        let forgotten = audit.forget(&Subject::Session(session.clone()));
+        let gone = gone.map_err(|error| describe(&error));
+        if let Err(why) = gone.and_then(|()| forgotten.map(drop).map_err(|error| describe(&error))) {
+            failed.push((session.clone(), why));
+        }
+    }
+    failed
+}
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::db::{CryptoFailed, Db, DbError, SealingKey, Table};
 use crate::model::{GrantId, SessionId, UserName};
+use crate::store::hex;
 
 const SALT_BYTES: usize = 16;
 /// Keys that are kept at hand; beyond so many all are read again.
@@ -107,10 +108,6 @@ fn unseal(key: &SealingKey, kind: &str, sealed: &SealedBody) -> Option<Map<Strin
 /// What a body is bound to. No type and no id has a zero byte.
 fn bound(kind: &str, subject: &str) -> Vec<u8> {
     format!("doorward audit body 1\0{kind}\0{subject}").into_bytes()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A subject's key, with the id by which leaves name the subject.

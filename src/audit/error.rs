@@ -48,6 +48,7 @@ impl AuditError {
             | LogError::Read { .. }
             | LogError::Write { .. }
             | LogError::Damaged { .. }
+            | LogError::Forged { .. }
             | LogError::Note { .. }
             | LogError::Signature { .. }
             | LogError::Checkpoint { .. }

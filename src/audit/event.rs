@@ -41,6 +41,41 @@ const CLEAR: [&str; 24] = [
     "step_ms",
 ];
 
+/// The heads of so many sessions fit a leaf.
+pub const SESSION_HEADS_MAX: usize = 256;
+
+/// The types of all events.
+pub const EVENT_TYPES: [&str; 28] = [
+    "admin.call",
+    "auth.failed",
+    "channel.refused",
+    "clock.step",
+    "config.change",
+    "envelope.create",
+    "erase",
+    "gc",
+    "grant.add",
+    "grant.revoke",
+    "hold",
+    "key.rotate",
+    "log.torn",
+    "node.start",
+    "node.stop",
+    "policy.load",
+    "recorder.failed",
+    "replay.view",
+    "secret.remove",
+    "secret.set",
+    "segment.seal",
+    "session.end",
+    "session.gap",
+    "session.heads",
+    "session.recovered",
+    "session.refused",
+    "session.start",
+    "target.key-changed",
+];
+
 /// One event. Texts that come from outside are cut to a bounded length when they are written, and lose characters
 /// that could steer a terminal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,7 +173,7 @@ pub enum AuditEvent {
     /// How far the recordings of live sessions have come.
     #[serde(rename = "session.heads")]
     SessionHeads {
-        /// Of every session that was written to since the last such event; at most 300, so that they fit a leaf.
+        /// Of every session that was written to since the last such event; at most `SESSION_HEADS_MAX`.
         heads: Vec<SessionHead>,
     },
     /// A part of a session is not recorded.
@@ -191,8 +226,13 @@ pub enum AuditEvent {
     /// Recordings whose time is over are removed.
     #[serde(rename = "gc")]
     Gc {
-        /// Their sessions; at most 1000, so that they fit a leaf.
+        /// Their sessions; at most 256.
         sessions: Vec<SessionId>,
+        /// Who did it.
+        #[serde(serialize_with = "bounded_text")]
+        by: String,
+        /// Those that began before this time were meant.
+        before: Timestamp,
     },
     /// A recording must be kept whatever its age, or need not be any more.
     #[serde(rename = "hold")]
@@ -279,7 +319,7 @@ pub enum AuditEvent {
         #[serde(serialize_with = "bounded_text")]
         by: String,
         /// Why, if it was said.
-        #[serde(alias = "why", serialize_with = "bounded_option")]
+        #[serde(serialize_with = "bounded_option")]
         reason: Option<String>,
     },
     /// The policies were read.
@@ -427,12 +467,16 @@ impl AuditEvent {
     pub(super) fn parts(&self) -> Option<Parts> {
         let Ok(Value::Object(mut fields)) = serde_json::to_value(self) else { return None };
         let Some(Value::String(kind)) = fields.remove("type") else { return None };
+        debug_assert!(EVENT_TYPES.contains(&kind.as_str()), "`{kind}` is not among the types");
         let there = fields.into_iter().filter(|(_, value)| !value.is_null());
         let (clear, hidden) = there.partition(|(name, _)| CLEAR.contains(&name.as_str()));
         Some(Parts { kind, clear, hidden })
     }
 
     /// Whose key seals what is not clear: what can be erased together.
+    ///
+    /// What tells of the person who was recorded goes with the recording. What tells who erased, held, removed or
+    /// watched it does not: else the one who destroys a recording destroys the record of having done so.
     pub(super) fn subject(&self) -> Subject {
         match self {
             Self::SessionStart { session, .. }
@@ -442,9 +486,6 @@ impl AuditEvent {
             | Self::SessionGap { session, .. }
             | Self::EnvelopeCreate { session, .. }
             | Self::EnvelopeDrop { session, .. }
-            | Self::Erase { session, .. }
-            | Self::Hold { session, .. }
-            | Self::ReplayView { session, .. }
             | Self::ChannelRefused { session: Some(session), .. } => Subject::Session(session.clone()),
             Self::GrantAdd { grant, .. } | Self::GrantRevoke { grant, .. } => Subject::Grant(grant.clone()),
             Self::SessionRefused { user, .. } | Self::ChannelRefused { session: None, user, .. } => {
@@ -454,6 +495,9 @@ impl AuditEvent {
             Self::SecretSet(_)
             | Self::SecretRemove(_)
             | Self::SessionHeads { .. }
+            | Self::Erase { .. }
+            | Self::Hold { .. }
+            | Self::ReplayView { .. }
             | Self::Gc { .. }
             | Self::AuthFailed { .. }
             | Self::PolicyLoad { .. }
@@ -473,10 +517,10 @@ impl AuditEvent {
 impl Call {
     fn subject(&self) -> Subject {
         match (&self.session, &self.grant, &self.user) {
-            (Some(session), _, _) => Subject::Session(session.clone()),
+            // A call about a session names its operator and no recorded person.
+            (Some(_), _, _) | (None, None, None) => Subject::Node,
             (None, Some(grant), _) => Subject::Grant(grant.clone()),
             (None, None, Some(user)) => Subject::User(user.clone()),
-            (None, None, None) => Subject::Node,
         }
     }
 }

@@ -52,7 +52,7 @@ fn nothing_that_tells_of_people_stands_in_a_leaf_in_clear() {
     assert_eq!(leaf["node"], "0123456789abcdef");
     for file in files(place.dir.path()) {
         let bytes = std::fs::read(&file).unwrap();
-        for canary in ["alice", "root@db1", "192.0.2.7", "SHA256:abc", "no rule", "dba"] {
+        for canary in ["alice", "root@db1", "192.0.2.7", "SHA256:abc", "no rule", "dba-rule"] {
             let found = bytes.windows(canary.len()).any(|window| window == canary.as_bytes());
             assert!(!found, "{canary} is in {}", file.display());
         }
@@ -63,6 +63,7 @@ fn nothing_that_tells_of_people_stands_in_a_leaf_in_clear() {
 fn each_type_has_its_fields_where_they_belong() {
     let session = session();
     let hex = || "00ff".to_owned();
+    let before = Timestamp::from_millis(1);
     let cases = [
         (session_start(), "envelope grant opened policy recipients session", "destination key rule source user"),
         (AuditEvent::SessionEnd { session: session.clone(), closed: hex(), cause: hex() }, "closed session", "cause"),
@@ -97,7 +98,7 @@ fn each_type_has_its_fields_where_they_belong() {
         ),
         (AuditEvent::EnvelopeDrop { session: session.clone(), envelope: hex(), by: hex() }, "envelope session", "by"),
         (AuditEvent::Erase { session: session.clone(), by: hex(), reason: hex() }, "session", "by reason"),
-        (AuditEvent::Gc { sessions: vec![session.clone()] }, "sessions", ""),
+        (AuditEvent::Gc { sessions: vec![session.clone()], by: hex(), before }, "sessions", "before by"),
         (AuditEvent::Hold { session: session.clone(), on: true, by: hex(), reason: hex() }, "on session", "by reason"),
         (AuditEvent::ReplayView { session: session.clone(), by: hex(), purpose: hex() }, "session", "by purpose"),
         (AuditEvent::AdminCall(Call { session: Some(session), ..Call::default() }), "session", "detail uid verb"),
@@ -182,6 +183,31 @@ fn what_is_forgotten_reads_as_erased_and_every_proof_stays() {
 }
 
 #[test]
+fn who_destroyed_or_watched_a_recording_is_not_forgotten_with_it() {
+    let place = Place::new();
+    let audit = place.open();
+    let (by, session) = (|| "uid 7".to_owned(), session());
+    let before = Timestamp::from_millis(1);
+    let call = Call { uid: 7, session: Some(session.clone()), detail: "CASE".to_owned(), ..Call::default() };
+    let acts = [
+        AuditEvent::Erase { session: session.clone(), by: by(), reason: "asked".to_owned() },
+        AuditEvent::Hold { session: session.clone(), on: true, by: by(), reason: "CASE".to_owned() },
+        AuditEvent::ReplayView { session: session.clone(), by: by(), purpose: "export".to_owned() },
+        AuditEvent::Gc { sessions: vec![session.clone()], by: by(), before },
+        AuditEvent::ConfigChange(call.clone()),
+        AuditEvent::AdminCall(call),
+    ];
+    audit.append(&session_start()).unwrap();
+    acts.iter().for_each(|act| assert!(audit.append(act).is_ok()));
+    audit.publish().unwrap();
+    assert!(audit.forget(&Subject::Session(session)).unwrap());
+    let records = read(&audit);
+    assert_eq!(records[0].text("body"), Some("<erased>"));
+    let kept: Vec<AuditEvent> = records.iter().skip(1).map(|record| record.event().unwrap()).collect();
+    assert_eq!(kept, acts);
+}
+
+#[test]
 fn a_peers_text_is_bounded_and_cannot_steer_a_terminal() {
     let place = Place::new();
     let audit = place.open();
@@ -211,8 +237,9 @@ fn the_longest_events_fit_a_leaf() {
         records: u64::MAX,
         head: "f".repeat(64),
     };
-    audit.append(&AuditEvent::SessionHeads { heads: vec![head; 300] }).unwrap();
-    audit.append(&AuditEvent::Gc { sessions: vec![session(); 1000] }).unwrap();
+    audit.append(&AuditEvent::SessionHeads { heads: vec![head; SESSION_HEADS_MAX] }).unwrap();
+    let before = Timestamp::from_millis(1);
+    audit.append(&AuditEvent::Gc { sessions: vec![session(); 1000], by: "\u{1}".repeat(10_000), before }).unwrap();
 }
 
 #[test]
@@ -451,7 +478,7 @@ fn session_start() -> AuditEvent {
         session: session(),
         user: user("alice"),
         destination: Destination::parse("root@db1").unwrap(),
-        rule: RuleId::parse("dba").unwrap(),
+        rule: RuleId::parse("dba-rule").unwrap(),
         grant: Some(grant()),
         policy: "00ff".into(),
         source: "192.0.2.7:4022".into(),

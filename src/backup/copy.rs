@@ -39,6 +39,8 @@ pub struct CopySettings<'a> {
     pub key: VerifyingKey,
     /// The size of the log that the state is of.
     pub size: u64,
+    /// The log's journal at that size: only the bastion can authenticate it.
+    pub journal: Vec<u8>,
     /// The state.
     pub state: SealedState,
     /// The configuration's text, and the policies, by their paths in `config/`.
@@ -168,7 +170,7 @@ pub fn copy_store(
     copying.policies()?;
     let Copying { missing, differing, kept, pruned, .. } = copying;
     place.flush()?;
-    history.copy(&mut place)?;
+    history.copy(&mut place, &settings.journal)?;
     place.replace("state.age", &settings.state.bytes)?;
     place.flush()?;
     write_config(to, &settings.config)?;

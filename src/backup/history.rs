@@ -2,7 +2,7 @@
 
 use super::place::{Compare, Place, read_plain};
 use super::{BackupError, CopyStep};
-use crate::log::{Reader, journal_of};
+use crate::log::Reader;
 use crate::tlog::{Bundle, Checkpoint, NOTE_BYTES_MAX, Note, Tile, TileSource, VerifyingKey, encode_tile};
 use std::path::Path;
 
@@ -54,15 +54,13 @@ impl<'a> History<'a> {
     }
 
     /// Copies it; `checkpoint` comes last.
-    pub(super) fn copy(&self, place: &mut Place) -> Result<(), BackupError> {
-        let size = self.checkpoint.size;
+    pub(super) fn copy(&self, place: &mut Place, journal: &[u8]) -> Result<(), BackupError> {
         let full = self.tiles(place)?;
         self.checkpoints(place)?;
         let name = "key.pub";
         let key = read_plain(&self.log.join(name), 4096)?;
         place.put("log/key.pub", &key.ok_or_else(|| BackupError::Gone { path: self.log.join(name) })?)?;
-        let first = size - size % 256;
-        place.replace("log/leaves.wal", &journal_of(first, &self.entries(first, size)?))?;
+        place.replace("log/leaves.wal", journal)?;
         place.flush()?;
         place.replace("log/checkpoint", self.note.to_string().as_bytes())?;
         place.flush()?;

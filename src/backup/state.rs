@@ -26,8 +26,19 @@ use crate::vault::{PORTABLE_TABLES, Vault};
 /// The form that this version reads and writes.
 const VERSION: u32 = 1;
 /// The tables of the state. An export that left one out would lose it without a word.
-pub(super) const TABLES: [&str; 9] =
-    ["audit-keys", "audit-log", "audit-subjects", "bastion-keys", "grants", "holds", "secrets", "targets", "users"];
+pub(super) const TABLES: [&str; 11] = [
+    "audit-keys",
+    "audit-log",
+    "audit-subjects",
+    "auditors",
+    "bastion-keys",
+    "grants",
+    "holds",
+    "removals",
+    "secrets",
+    "targets",
+    "users",
+];
 /// Longest line: a value has at most 16 KiB, some more without its seals in base64.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
 /// Most entries: a session has two, which stay as long as its recording.

@@ -277,6 +277,7 @@ fn a_log_that_was_put_back_is_not_backed_up_over_a_newer_one() {
             data: dir,
             key: store.audit.key().clone(),
             size: checkpoint.size,
+            journal: store.audit.journal_at(checkpoint.size).unwrap(),
             state: export(&store.vault, &store.recipients(), now()).unwrap(),
             config: std::collections::BTreeMap::new(),
             quick: false,

@@ -175,26 +175,61 @@ fn heading() -> String {
     format!("{:>8}  {:19}  {:18}  WHAT\n", "NUMBER", "TIME", "TYPE")
 }
 
+/// What people look for first.
+const FIRST: [&str; 9] = ["user", "by", "uid", "verb", "destination", "target", "session", "reason", "detail"];
+/// Digits of a hash that a row shows; `--json` has all of them.
+const HASH_DIGITS: usize = 8;
+
 /// Of fixed widths but for the last column, so that rows can be printed before the next are known.
 fn as_row(event: &AuditRecord) -> String {
-    let what: Vec<String> = event.fields.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
+    let rank = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
+    let mut fields: Vec<(&String, &Value)> = event.fields.iter().filter(|(_, value)| !says_nothing(value)).collect();
+    fields.sort_by_key(|(name, _)| rank(name));
+    let what: Vec<String> = fields.into_iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
     let what = if what.is_empty() { "-".to_owned() } else { line(&what.join(" ")) };
     format!("{:>8}  {:19}  {:18}  {what}\n", event.seq, times::shown_to_the_second(event.at), line(&event.kind))
+}
+
+fn says_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_str() == Some("")
 }
 
 /// A value as people read it; texts of several words in quotes.
 fn plain(value: &Value) -> String {
     match value {
+        Value::String(text) if is_hash(text) => text.chars().take(HASH_DIGITS).chain(['…']).collect(),
         Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=']) => text.clone(),
-        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            value.to_string()
+        Value::Array(values) => format!("[{}]", values.iter().map(plain).collect::<Vec<_>>().join(" ")),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| format!("{name}={}", plain(value)));
+            format!("{{{}}}", fields.collect::<Vec<_>>().join(" "))
         }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
     }
+}
+
+/// Whether a text is a SHA-256 hash.
+fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_and_why_come_first_and_what_says_nothing_does_not_come() {
+        let fields = serde_json::json!({
+            "closed": "ab".repeat(32), "detail": "", "grant": null, "heads": [{ "head": "cd".repeat(32), "records": 3 }],
+            "reason": "CHG-1", "session": "S", "user": "alice", "destination": "root@db1",
+        });
+        let at = Timestamp::from_millis(0);
+        let fields = fields.as_object().unwrap().clone();
+        let row = as_row(&AuditRecord { seq: 1, at, kind: "x".to_owned(), fields });
+        let what = "user=alice destination=root@db1 session=S reason=CHG-1 closed=abababab… heads=[{head=cdcdcdcd… \
+                    records=3}]\n";
+        assert!(row.ends_with(what), "{row}");
+    }
 
     #[test]
     fn an_event_is_one_row_that_cannot_steer_the_terminal() {

@@ -37,11 +37,12 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), CliError> {
     let mut attempt = 0;
     let facts = loop {
         attempt += 1;
-        let Exported { state, leaves, log_key } = state::ask(desk, recipients.clone())?;
+        let Exported { state, leaves, journal, log_key } = state::ask(desk, recipients.clone())?;
         let settings = CopySettings {
             data: desk.store(),
             key: log_key,
             size: leaves,
+            journal,
             state,
             config: config.clone(),
             quick: arguments.quick,

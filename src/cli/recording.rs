@@ -9,10 +9,10 @@ use clap::ValueEnum;
 use super::desk::{Desk, unexpected};
 use super::fetch::Source;
 use super::filter::FilterArguments;
-use super::output::{Form, Table, clipped, listing, say, span_shown};
+use super::output::{Form, Table, clipped, json, listing, say, span_shown};
 use super::recorded::Archive;
 use super::{CliError, evidence, export, prompt, replay, rewrap, times, verify};
-use crate::admin::api::{Reply, Request, SessionFilter};
+use crate::admin::api::{HeldRow, Reply, Request, SessionFilter};
 use crate::auditor::Identity;
 use crate::cast::Direction;
 use crate::model::{ChannelNumber, SessionId, Timestamp};
@@ -72,6 +72,8 @@ pub(super) enum Command {
         /// Do it without asking.
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        form: Form,
     },
     /// Forbid that a recording is erased or removed, such as for a court.
     Hold {
@@ -83,6 +85,8 @@ pub(super) enum Command {
         /// End the hold.
         #[arg(long)]
         release: bool,
+        #[command(flatten)]
+        form: Form,
     },
     /// Remove old recordings, but those on hold; that is on record first. With `retention` under [recording] in the
     /// configuration, the server does it by itself, once a day.
@@ -96,6 +100,11 @@ pub(super) enum Command {
         /// Do it without asking.
         #[arg(long)]
         yes: bool,
+        /// Even those of the last 24 hours.
+        #[arg(long)]
+        even_today: bool,
+        #[command(flatten)]
+        form: Form,
     },
     /// Seal recordings for other auditors, by one who can open them. Shows the whole way with --help.
     ///
@@ -242,17 +251,19 @@ fn idle_cap(text: &str) -> Result<IdleCap, String> {
 pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError> {
     match command {
         Command::List { filter, form } => list(&Desk::open(file)?, filter.into(), form),
-        Command::Erase { session, reason, yes } => {
+        Command::Erase { session, reason, yes, form } => {
             if !yes {
                 let question = format!("Destroy the key of `{session}`, so that nobody can ever read it?");
                 prompt::confirm(&question, "give --yes if you are sure")?;
             }
-            Desk::open(file)?.tell(Request::RecordingErase { session, reason })
+            let outcome = serde_json::json!({ "session": session, "erased": true });
+            told(&Desk::open(file)?, Request::RecordingErase { session, reason }, form, &outcome)
         }
-        Command::Hold { session, reason, release } => {
-            Desk::open(file)?.tell(Request::RecordingHold { session, on: !release, reason })
+        Command::Hold { session, reason, release, form } => {
+            let outcome = serde_json::json!({ "session": session, "held": !release });
+            told(&Desk::open(file)?, Request::RecordingHold { session, on: !release, reason }, form, &outcome)
         }
-        Command::Gc { older_than, dry_run, yes } => {
+        Command::Gc { older_than, dry_run, yes, even_today, form } => {
             let desk = Desk::open(file)?;
             let before = older_than.or_else(|| desk.retention().map(times::ago)).ok_or_else(|| {
                 CliError::usage("it is not said how old recordings must be to be removed")
@@ -262,7 +273,7 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
                 let question = format!("Remove every recording from before {}?", times::shown(before));
                 prompt::confirm(&question, "look with --dry-run, then give --yes")?;
             }
-            desk.tell(Request::RecordingGc { before, dry_run })
+            gc(&desk, Request::RecordingGc { before, dry_run, even_today }, form)
         }
         Command::Rewrap(arguments) => rewrap::run(file, &arguments),
         Command::Replay { session, speed, idle_cap, at, channel, quit, auditor } => {
@@ -305,6 +316,36 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
                 .map_err(|error| CliError::of(&error).maybe_hint(error.hint()))
         }
     }
+}
+
+/// Asks, and says in words or in JSON that it is done.
+fn told(desk: &Desk, request: Request, form: Form, outcome: &serde_json::Value) -> Result<(), CliError> {
+    if !form.json {
+        return desk.tell(request);
+    }
+    let Reply::Done { .. } = desk.ask(request)? else {
+        return Err(unexpected());
+    };
+    json(outcome)
+}
+
+/// Removes old recordings, and says which.
+fn gc(desk: &Desk, request: Request, form: Form) -> Result<(), CliError> {
+    let Reply::Removed { removed, kept, dry_run } = desk.ask(request)? else {
+        return Err(unexpected());
+    };
+    if form.json {
+        return json(&serde_json::json!({ "dry_run": dry_run, "removed": removed, "kept": kept }));
+    }
+    if dry_run {
+        removed.iter().for_each(|session| say(format!("would remove {session}")));
+    }
+    for HeldRow { session, hold } in &kept {
+        say(format!("kept {session}: on hold by {} ({})", hold.by, hold.reason));
+    }
+    let recordings = if removed.len() == 1 { "recording" } else { "recordings" };
+    say(format!("{} {recordings} {}", removed.len(), if dry_run { "would be removed" } else { "removed" }));
+    Ok(())
 }
 
 /// Fetches a sealed recording.
@@ -350,8 +391,18 @@ fn list(desk: &Desk, filter: SessionFilter, form: Form) -> Result<(), CliError> 
     let Reply::Recordings { recordings, damaged } = desk.ask(Request::RecordingList { filter })? else {
         return Err(unexpected());
     };
-    let mut table =
-        Table::new(&["SESSION", "USER", "DESTINATION", "STARTED", "LENGTH", "END", "CHANNELS", "KIB", "REASON"]);
+    let mut table = Table::new(&[
+        "SESSION",
+        "USER",
+        "DESTINATION",
+        "STARTED",
+        "LENGTH",
+        "END",
+        "CHANNELS",
+        "KIB",
+        "HELD",
+        "REASON",
+    ]);
     for row in &recordings {
         table.row([
             row.id.to_string(),
@@ -362,6 +413,7 @@ fn list(desk: &Desk, filter: SessionFilter, form: Form) -> Result<(), CliError> 
             clipped(&row.end, END_CHARS_MAX),
             row.channels.len().to_string(),
             row.bytes.div_ceil(1024).to_string(),
+            row.held.as_ref().map(|hold| clipped(&hold.reason, END_CHARS_MAX)).unwrap_or_default(),
             row.reason.clone().unwrap_or_default(),
         ]);
     }

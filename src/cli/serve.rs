@@ -1,5 +1,6 @@
 //! `doorward serve`: the server, in the foreground, until SIGTERM.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::admin::{Admin, AdminError, socket};
+use crate::admin::{self, Admin, AdminError, socket};
 use crate::audit::{Audit, AuditError, AuditEvent, Publishing};
 use crate::clock::Clock;
 use crate::config::{Config, read_policies};
@@ -22,6 +23,7 @@ use crate::db::{Db, DbError, MasterKey, MasterKeyError};
 use crate::home::{Home, HomeError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::listener::{self, Connection, Limits};
+use crate::model::SessionId;
 use crate::policy::{Fault, PolicySet};
 use crate::recorder::{Recorder, RecorderError, RecorderSettings, Reserve};
 use crate::seal::Recipients;
@@ -49,6 +51,8 @@ pub enum ServeError {
     Recorder(RecorderError),
     /// The audit log.
     Audit(AuditError),
+    /// Removals of recordings that were interrupted.
+    Removal(AdminError),
     /// The policy files.
     Policy(Vec<Fault>),
     /// What must be on record first.
@@ -74,6 +78,7 @@ impl fmt::Display for ServeError {
             Self::Recorder(error) => error.fmt(f),
             Self::Audit(error) => error.fmt(f),
             Self::Begin(error) => error.fmt(f),
+            Self::Removal(error) => error.fmt(f),
             Self::Policy(faults) => write!(f, "the policy set has {} faults", faults.len()),
             Self::NoAuditor(file) => {
                 write!(f, "no auditor is named in [recording] auditors of `{}`", file.display())
@@ -96,6 +101,7 @@ impl std::error::Error for ServeError {
             Self::Recorder(error) => error.source(),
             Self::Audit(error) => error.source(),
             Self::Begin(error) => error.source(),
+            Self::Removal(error) => error.source(),
             Self::Policy(_) | Self::NoAuditor(_) => None,
             Self::Listen(_, error) | Self::Socket(_, error) | Self::System(error) => Some(error),
         }
@@ -254,7 +260,8 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         warn!(error = %error, "Cannot set disk space aside for completing recordings");
     }
     let store = StoreRoot::at(home.directory());
-    close_interrupted(&store, &audit, &clock)?;
+    let removing = finish_removals(&ledger, &audit, &store)?;
+    close_interrupted(&store, &audit, &clock, &removing)?;
     let settings = recorder_settings(config, &home);
     let journal = Arc::new(AuditJournal::new(Arc::clone(&audit)));
     let recorder =
@@ -336,11 +343,28 @@ async fn retire(admin: Arc<Admin>, wanted: bool) {
     }
 }
 
-/// Closes the recordings that a crash left open, as interrupted.
-fn close_interrupted(store: &StoreRoot, audit: &Audit, clock: &Clock) -> Result<(), ServeError> {
+/// Finishes removals that were interrupted; gives the sessions of which something is left.
+fn finish_removals(ledger: &Ledger, audit: &Audit, store: &StoreRoot) -> Result<BTreeSet<SessionId>, ServeError> {
+    let left = admin::finish_removals(ledger, audit, store).map_err(ServeError::Removal)?;
+    for (session, why) in &left {
+        warn!(session = %session, error = %why, "A recording that is on record as removed cannot be removed");
+    }
+    Ok(left.into_iter().map(|(session, _)| session).collect())
+}
+
+/// Closes the recordings that a crash left open, as interrupted, but those that are being removed.
+fn close_interrupted(
+    store: &StoreRoot,
+    audit: &Audit,
+    clock: &Clock,
+    removing: &BTreeSet<SessionId>,
+) -> Result<(), ServeError> {
     let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
     let mut refused = None;
     let report = recover(store, &disk, clock.now(), |recovery| {
+        if removing.contains(recovery.session) {
+            return false;
+        }
         let event = AuditEvent::SessionRecovered { session: recovery.session.clone(), recovered: recovery.recovered };
         audit.append(&event).map_err(|failure| refused.get_or_insert(failure).hint()).is_ok()
     });

@@ -92,18 +92,22 @@ pub(super) struct Exported {
     pub(super) state: SealedState,
     /// How many leaves the log had then.
     pub(super) leaves: u64,
+    /// The log's journal at that size.
+    pub(super) journal: Vec<u8>,
     pub(super) log_key: VerifyingKey,
 }
 
 /// Has the state sealed.
 pub(super) fn ask(desk: &Desk, recipients: Vec<Recipient>) -> Result<Exported, CliError> {
-    let Reply::State { store, file, hash, entries, leaves, log_key } = desk.ask(Request::StateExport { recipients })?
+    let Reply::State { store, file, hash, entries, leaves, journal, log_key } =
+        desk.ask(Request::StateExport { recipients })?
     else {
         return Err(unexpected());
     };
     let bytes = STANDARD.decode(file).map_err(|_| unexpected())?;
+    let journal = STANDARD.decode(journal).map_err(|_| unexpected())?;
     let log_key = VerifyingKey::parse(&log_key).map_err(|_| unexpected())?;
-    Ok(Exported { state: SealedState { store, bytes, hash, entries }, leaves, log_key })
+    Ok(Exported { state: SealedState { store, bytes, hash, entries }, leaves, journal, log_key })
 }
 
 #[derive(Serialize)]

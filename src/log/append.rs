@@ -9,10 +9,12 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use ring::hmac;
 use tokio::sync::oneshot;
 
 use super::publish::Publisher;
-use super::wal::{self, Position};
+use super::reader::Reader;
+use super::wal::{Chain, Position, journal_of};
 use super::{Disk, Leaf, LogError};
 use crate::clock::Clock;
 use crate::store::SegmentFile;
@@ -47,6 +49,26 @@ pub struct Log {
     thread: Option<JoinHandle<()>>,
 }
 
+impl Log {
+    /// The journal that a copy of the log at `size` goes on from: the leaves since the last full bundle.
+    ///
+    /// # Errors
+    /// `Read`, `Damaged`; `NoSuchEntry` if the log has gone on since, so that they are in the journal no more.
+    pub fn journal_at(&self, size: u64) -> Result<Vec<u8>, LogError> {
+        let first = size.saturating_sub(size % 256);
+        let gone = || LogError::NoSuchEntry { index: first };
+        let reader = Reader::on(Arc::clone(&self.core.disk), &self.core.directory);
+        let journal = reader.journal()?.ok_or_else(gone)?;
+        let skipped = first.checked_sub(journal.first).and_then(|skipped| usize::try_from(skipped).ok());
+        let wanted = usize::try_from(size.saturating_sub(first)).unwrap_or(usize::MAX);
+        let leaves: Vec<Vec<u8>> = journal.leaves.into_iter().skip(skipped.ok_or_else(gone)?).take(wanted).collect();
+        if leaves.len() != wanted {
+            return Err(gone());
+        }
+        Ok(journal_of(&self.core.journal_key, first, &leaves))
+    }
+}
+
 pub(super) struct Core {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) directory: PathBuf,
@@ -58,7 +80,9 @@ pub(super) struct Core {
     // Locked in this order, where more than one is.
     pub(super) publisher: Mutex<Publisher>,
     /// INVARIANT: `None` from a failed write or sync on, until the journal is written afresh.
-    pub(super) journal: Mutex<Option<Box<dyn SegmentFile>>>,
+    pub(super) journal: Mutex<Option<OpenJournal>>,
+    /// What the journal is authenticated with.
+    pub(super) journal_key: hmac::Key,
     pub(super) queue: Mutex<Queue>,
     /// A directory may have been made whose name is not durable.
     pub(super) unsure: AtomicBool,
@@ -66,6 +90,12 @@ pub(super) struct Core {
     work: Condvar,
     /// There is room in the queue.
     room: Condvar,
+}
+
+/// The journal, to append to.
+pub(super) struct OpenJournal {
+    pub(super) file: Box<dyn SegmentFile>,
+    pub(super) chain: Chain,
 }
 
 /// What waits.
@@ -89,7 +119,7 @@ pub(super) type Failure = (PathBuf, Arc<io::Error>);
 /// Leaves that one sync makes durable.
 #[derive(Default)]
 struct Group {
-    records: Vec<u8>,
+    bytes: usize,
     leaves: Vec<Arc<[u8]>>,
     waiting: Vec<(u64, Waiting)>,
 }
@@ -185,7 +215,7 @@ impl Log {
     fn queue(&self, leaf: Leaf, waiting: Waiting) -> Result<(), LogError> {
         let core = &self.core;
         let mut queue = core.lock_queue();
-        while queue.group.records.len() >= WAITING_BYTES_MAX && queue.refusal().is_none() {
+        while queue.group.bytes >= WAITING_BYTES_MAX && queue.refusal().is_none() {
             queue = core.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         if let Some(refusal) = queue.refusal() {
@@ -197,8 +227,7 @@ impl Log {
         let index = queue.next;
         let bytes = leaf.encode(index, core.clock.now(), &core.node)?;
         queue.next = index.saturating_add(1);
-        let position = if queue.group.leaves.is_empty() { Position::First } else { Position::Later };
-        wal::encode(&bytes, position, &mut queue.group.records);
+        queue.group.bytes = queue.group.bytes.saturating_add(bytes.len());
         queue.group.leaves.push(bytes.into());
         queue.group.waiting.push((index, waiting));
         drop(queue);
@@ -253,11 +282,12 @@ impl Core {
         settings: LogSettings,
         trim_leaves: u64,
         publisher: Publisher,
-        journal: Box<dyn SegmentFile>,
+        journal: OpenJournal,
         queue: Queue,
     ) -> Self {
         Self {
             disk,
+            journal_key: journal_key(&settings.key),
             directory: settings.directory,
             node: settings.node,
             key: settings.key,
@@ -325,10 +355,16 @@ impl Core {
             self.mend()?;
             journal = self.lock_journal();
         }
-        let Some(file) = journal.as_mut() else {
+        let Some(OpenJournal { file, chain }) = journal.as_mut() else {
             return Err((path, Arc::new(io::Error::other("the journal was just written afresh, and failed again"))));
         };
-        if let Err(source) = append_all(file.as_mut(), &group.records).and_then(|()| file.sync()) {
+        // Only now: the journal may have been written afresh since the leaves came, and its tags are others then.
+        let mut records = Vec::with_capacity(group.bytes);
+        let mut position = Position::First;
+        for leaf in &group.leaves {
+            chain.append(leaf, std::mem::replace(&mut position, Position::Later), &mut records);
+        }
+        if let Err(source) = append_all(file.as_mut(), &records).and_then(|()| file.sync()) {
             // Linux tells a lost write only once: this descriptor is never synced again.
             *journal = None;
             drop(journal);
@@ -344,9 +380,14 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn lock_journal(&self) -> MutexGuard<'_, Option<Box<dyn SegmentFile>>> {
+    pub(super) fn lock_journal(&self) -> MutexGuard<'_, Option<OpenJournal>> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The key by which a start knows the journal for its own.
+pub(super) fn journal_key(key: &SigningKey) -> hmac::Key {
+    key.authentication_key("journal")
 }
 
 pub(super) fn append_all(file: &mut dyn SegmentFile, mut bytes: &[u8]) -> io::Result<()> {

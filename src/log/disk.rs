@@ -6,8 +6,6 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-
 use crate::durable;
 use crate::store::SegmentFile;
 
@@ -56,11 +54,11 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// What the file system says; `FileTooLarge`, and `InvalidInput` if it is no plain file.
     fn read(&self, path: &Path, bytes_max: usize) -> io::Result<Option<Vec<u8>>>;
 
-    /// The largest decimal number that is a name in a directory; `None` if there is none, or no directory.
+    /// The decimal numbers that are names in a directory, in no order; none if there is no directory.
     ///
     /// # Errors
     /// What the file system says.
-    fn largest_number(&self, directory: &Path) -> io::Result<Option<u64>>;
+    fn numbers(&self, directory: &Path) -> io::Result<Vec<u64>>;
 }
 
 /// The file systems of this machine.
@@ -97,16 +95,10 @@ impl Disk for LocalDisk {
     }
 
     fn read(&self, path: &Path, bytes_max: usize) -> io::Result<Option<Vec<u8>>> {
-        // Whoever can write here must not make a reader wait on a pipe, or read another file through a link.
-        let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits();
-        let opened = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path);
-        let file = match opened {
+        let file = match durable::open_plain(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::from(io::ErrorKind::InvalidInput));
-        }
         let mut bytes = Vec::new();
         file.take(u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() > bytes_max {
@@ -115,16 +107,16 @@ impl Disk for LocalDisk {
         Ok(Some(bytes))
     }
 
-    fn largest_number(&self, directory: &Path) -> io::Result<Option<u64>> {
+    fn numbers(&self, directory: &Path) -> io::Result<Vec<u64>> {
         let entries = match std::fs::read_dir(directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
-        let mut largest = None;
+        let mut numbers = Vec::new();
         for entry in entries {
             let name = entry?.file_name();
-            largest = largest.max(name.to_str().and_then(|name| name.parse().ok()));
+            numbers.extend(name.to_str().and_then(|name| name.parse::<u64>().ok()));
         }
-        Ok(largest)
+        Ok(numbers)
     }
 }

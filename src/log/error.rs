@@ -55,6 +55,15 @@ pub enum LogError {
         /// What is wrong with it.
         why: String,
     },
+    /// The journal has what was not written with the log's key; nothing of it was signed.
+    Forged {
+        /// The journal.
+        path: PathBuf,
+        /// Where it begins, in bytes.
+        offset: usize,
+        /// What it is.
+        why: String,
+    },
     /// A checkpoint is no signed note.
     Note {
         /// Which.
@@ -118,6 +127,11 @@ impl LogError {
             Self::Damaged { .. } | Self::Note { .. } | Self::Signature { .. } | Self::Checkpoint { .. } => {
                 Some("find out who or what changed it; keep the log as evidence, and restore the newest copy")
             }
+            Self::Forged { .. } => Some(
+                "somebody without the log's key wrote in it: keep a copy of the state directory as evidence and find \
+                 out who can write there; then cut the journal off at that byte (`truncate -s BYTE FILE`), or, if \
+                 that is 0, restore the newest copy of the log",
+            ),
             Self::OtherLog { .. } => Some("use the key and the origin that the log began with"),
             Self::Leaf { .. } | Self::TooLong { .. } | Self::Read { .. } | Self::NoSuchEntry { .. } => None,
         }
@@ -137,6 +151,9 @@ impl fmt::Display for LogError {
             Self::Read { path, .. } => write!(f, "cannot read `{}`", path.display()),
             Self::Write { path, .. } => write!(f, "cannot write `{}`", path.display()),
             Self::Damaged { path, why } => write!(f, "`{}` is damaged: {why}", path.display()),
+            Self::Forged { path, offset, why } => {
+                write!(f, "`{}` is forged from byte {offset} on: {why}", path.display())
+            }
             Self::Note { path, .. } => write!(f, "`{}` is no signed note", path.display()),
             Self::Signature { path, .. } => write!(f, "`{}` is not signed with the log's key", path.display()),
             Self::Checkpoint { path, .. } => write!(f, "`{}` is no checkpoint", path.display()),
@@ -165,6 +182,7 @@ impl std::error::Error for LogError {
             | Self::Stopped
             | Self::Behind { .. }
             | Self::Damaged { .. }
+            | Self::Forged { .. }
             | Self::OtherLog { .. }
             | Self::RolledBack { .. }
             | Self::Rewritten { .. }

@@ -50,6 +50,33 @@ impl Leaf {
         Self::new(&kind, fields)
     }
 
+    /// Checks that an entry has the form that `encode` gives leaf `seq` of `node`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn check(entry: &[u8], seq: u64, node: &str) -> Result<(), &'static str> {
+        let mut whole: Value = serde_json::from_slice(entry).map_err(|_| "it is no JSON")?;
+        whole.sort_all_objects();
+        // Neither a field that stands twice nor any other spelling.
+        if whole.to_string().as_bytes() != entry {
+            return Err("it does not have the form of a leaf");
+        }
+        let text = |name: &str| whole.get(name).and_then(Value::as_str);
+        if whole.get("v").and_then(Value::as_u64) != Some(u64::from(VERSION)) {
+            return Err("its version is not known");
+        }
+        if whole.get("seq").and_then(Value::as_u64) != Some(seq) {
+            return Err("it says that it is another leaf");
+        }
+        if text("node") != Some(node) {
+            return Err("it is of another bastion");
+        }
+        if text("ts").is_none_or(|ts| Timestamp::parse(ts).is_err()) {
+            return Err("it has no time");
+        }
+        if text("type").is_none_or(str::is_empty) { Err("it has no type") } else { Ok(()) }
+    }
+
     /// The entry: one line without a line end.
     ///
     /// # Errors

@@ -5,7 +5,8 @@
 //!     leaves.wal                     the journal: a leaf is acknowledged once it is durable here
 //!     tile/<L>/<N>[.p/<W>]           hashes, and
 //!     tile/entries/<N>[.p/<W>]       leaves, in the form of <https://c2sp.org/tlog-tiles>
-//!     checkpoints/<size>             every checkpoint that was published, never changed
+//!     checkpoints/<size>             checkpoints that were published, never changed: the newest 20 000, and of the
+//!                                    older ones the first in each span of 4096 leaves
 //!     checkpoint                     the latest, with the cosignatures that came for it
 //! ```
 //!
@@ -23,9 +24,12 @@
 //! afresh, as at a start: a new file of what is known to be durable. So a full disk refuses leaves while it is full, and
 //! the log goes on once there is space.
 //!
-//! An attacker who can write here can delete or replace leaves, and with the log's key can sign another history; he
-//! cannot do so unnoticed by one who holds an older checkpoint: a witness, another bastion, an auditor, the `floor`
-//! that the caller keeps elsewhere.
+//! A start signs what is in the journal, so it must be this log's: each record is authenticated with a key that is
+//! derived from the log's own, and chained to the one before it (`wal`).
+//!
+//! An attacker who can write here can keep the log from being opened, and can cut leaves off that no checkpoint
+//! covers yet, but cannot add one. With the log's key he can sign another history; he cannot do so unnoticed by one who
+//! holds an older checkpoint: a witness, another bastion, an auditor, the `floor` that the caller keeps elsewhere.
 
 mod append;
 mod disk;
@@ -38,6 +42,7 @@ mod reader;
 mod sim;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod wal;
 
 pub use append::{Log, LogSettings, Ticket};
@@ -46,4 +51,4 @@ pub use error::LogError;
 pub use leaf::Leaf;
 pub use open::Opened;
 pub use reader::{Entries, Reader};
-pub use wal::{Journal, journal_of};
+pub use wal::Journal;

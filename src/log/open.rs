@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::append::{Core, Queue};
+use super::append::{Core, Queue, journal_key};
 use super::publish::{Publisher, Step, write_journal};
-use super::wal::{self, Journal};
-use super::{Disk, LocalDisk, Log, LogError, LogSettings, Reader};
+use super::thin::{KEEPING, Keeping, Kept};
+use super::wal::{self, Bad, Journal};
+use super::{Disk, Leaf, LocalDisk, Log, LogError, LogSettings, Reader};
 use crate::tlog::{Checkpoint, Edge, Hash, TileSource, leaf_hash};
 
 /// The journal's name.
@@ -31,19 +32,26 @@ impl Log {
     /// # Errors
     /// `RolledBack` or `Rewritten` if the leaves do not go on from the newest checkpoint in `checkpoints/`, from
     /// `checkpoint` or from the floor; `Damaged`, `Note`, `Signature`, `Checkpoint` or `OtherLog` if something is not
-    /// what was written. Nothing is signed or changed then.
+    /// what was written; `Forged` if the journal has what was not written with the log's key. Nothing is signed or
+    /// changed then.
     pub fn open(settings: LogSettings) -> Result<Opened, LogError> {
-        Self::open_on(Arc::new(LocalDisk), settings, TRIM_LEAVES)
+        Self::open_on(Arc::new(LocalDisk), settings, TRIM_LEAVES, KEEPING)
     }
 
-    pub(super) fn open_on(disk: Arc<dyn Disk>, settings: LogSettings, trim_leaves: u64) -> Result<Opened, LogError> {
+    pub(super) fn open_on(
+        disk: Arc<dyn Disk>,
+        settings: LogSettings,
+        trim_leaves: u64,
+        keeping: Keeping,
+    ) -> Result<Opened, LogError> {
         let directory = settings.directory.clone();
         let write = |source| LogError::Write { path: directory.join(JOURNAL), source };
         disk.create_directories(&directory).map_err(write)?;
         let found = Found::read(&disk, &settings)?;
         let leaves: Vec<Arc<[u8]>> = found.journal.leaves.into_iter().map(Arc::from).collect();
         // A failed sync may have left a journal that is in memory only; what is appended must not rest on it.
-        let journal = write_journal(disk.as_ref(), &directory, found.journal.first, &leaves)
+        let key = journal_key(&settings.key);
+        let journal = write_journal(disk.as_ref(), &directory, &key, found.journal.first, &leaves)
             .map_err(|(Step::Before | Step::Renamed, source)| write(source))?;
         let publisher = Publisher {
             edge: found.edge,
@@ -51,6 +59,7 @@ impl Log {
             is_latest: found.signed == found.latest,
             signed: found.signed,
             journal_first: found.journal.first,
+            kept: Kept::new(keeping, found.sizes),
         };
         let queue = Queue::of(found.journal.first, leaves);
         let log = Self::start(Core::new(disk, settings, trim_leaves, publisher, journal, queue))?;
@@ -68,6 +77,8 @@ struct Found {
     /// The newest checkpoint that was signed, and the one in `checkpoint`.
     signed: Option<Checkpoint>,
     latest: Option<Checkpoint>,
+    /// The sizes of those that are kept.
+    sizes: Vec<u64>,
 }
 
 impl Found {
@@ -76,8 +87,9 @@ impl Found {
         let key = settings.key.public();
         let latest = reader.checkpoint(key)?.map(|(_, checkpoint)| checkpoint);
         // A crash between the two writes leaves one that was signed and is not in `checkpoint`.
-        let newest = match reader.largest_size()? {
-            Some(size) => reader.checkpoint_at(size, key)?.map(|(_, checkpoint)| checkpoint),
+        let sizes = reader.sizes()?;
+        let newest = match sizes.iter().max() {
+            Some(size) => reader.checkpoint_at(*size, key)?.map(|(_, checkpoint)| checkpoint),
             None => None,
         };
         let signed = match (newest, &latest) {
@@ -85,9 +97,9 @@ impl Found {
             (Some(newest), _) => Some(newest),
             (None, latest) => latest.clone(),
         };
-        let journal = read_journal(disk, &settings.directory, signed.as_ref(), settings.floor.as_ref())?;
+        let journal = read_journal(disk, settings, signed.as_ref())?;
         let edge = Edge::of_full_tiles(journal.first, |tile| reader.tile(tile))?;
-        let found = Self { journal, edge, signed, latest };
+        let found = Self { journal, edge, signed, latest, sizes };
         found.goes_on_from(found.signed.as_ref(), "the newest checkpoint", &reader)?;
         found.goes_on_from(found.latest.as_ref(), "`checkpoint`", &reader)?;
         found.goes_on_from(settings.floor.as_ref(), "the checkpoint that is kept elsewhere", &reader)?;
@@ -96,6 +108,7 @@ impl Found {
         {
             return Err(LogError::OtherLog { path: settings.directory.clone() });
         }
+        found.check_form(&settings.node, &settings.directory)?;
         let signed_size = found.signed.as_ref().map_or(0, |signed| signed.size);
         if signed_size < found.journal.first {
             return Err(LogError::Damaged {
@@ -104,6 +117,18 @@ impl Found {
             });
         }
         Ok(found)
+    }
+
+    /// The last guard before leaves are signed: each has the form that the log gives it.
+    fn check_form(&self, node: &str, directory: &Path) -> Result<(), LogError> {
+        let signed = self.signed.as_ref().map_or(0, |signed| signed.size);
+        for (index, leaf) in (self.journal.first..).zip(&self.journal.leaves).filter(|(index, _)| *index >= signed) {
+            Leaf::check(leaf, index, node).map_err(|why| LogError::Damaged {
+                path: directory.join(JOURNAL),
+                why: format!("what stands in it as leaf {index} is none of this log's: {why}"),
+            })?;
+        }
+        Ok(())
     }
 
     fn goes_on_from(
@@ -132,15 +157,17 @@ impl Found {
 
 fn read_journal(
     disk: &Arc<dyn Disk>,
-    directory: &Path,
+    settings: &LogSettings,
     signed: Option<&Checkpoint>,
-    floor: Option<&Checkpoint>,
 ) -> Result<Journal, LogError> {
-    let path = directory.join(JOURNAL);
+    let path = settings.directory.join(JOURNAL);
     match disk.read(&path, JOURNAL_BYTES_MAX) {
-        Ok(Some(bytes)) => wal::decode(&bytes).map_err(|why| LogError::Damaged { path, why }),
+        Ok(Some(bytes)) => wal::decode(&bytes, Some(&journal_key(&settings.key))).map_err(|bad| match bad {
+            Bad::Damaged(why) => LogError::Damaged { path, why },
+            Bad::Forged { offset, why } => LogError::Forged { path, offset, why },
+        }),
         // The journal is made before anything is signed.
-        Ok(None) => match (signed, floor) {
+        Ok(None) => match (signed, &settings.floor) {
             (Some(_), _) => Err(LogError::Damaged { path, why: String::from("it is missing") }),
             (None, Some(floor)) if floor.size > 0 => Err(LogError::RolledBack {
                 leaves: 0,

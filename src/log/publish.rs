@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::append::{Core, Failure, Log, append_all};
+use ring::hmac;
+
+use super::append::{Core, Failure, Log, OpenJournal, append_all};
 use super::open::JOURNAL;
-use super::wal::{self, Position};
+use super::thin::Kept;
+use super::wal::{Chain, Position};
 use super::{Disk, LogError, Reader};
 use crate::store::SegmentFile;
 use crate::tlog::{Bundle, Checkpoint, Edge, Note, Signature, Tile, encode_tile, leaf_hash};
@@ -26,6 +29,8 @@ pub(super) struct Publisher {
     pub(super) is_latest: bool,
     /// The number of the journal's first leaf.
     pub(super) journal_first: u64,
+    /// The files in `checkpoints/`.
+    pub(super) kept: Kept,
 }
 
 /// A file to be written, below the log's directory.
@@ -89,6 +94,9 @@ impl Core {
         } else {
             None
         };
+        if note.is_some() {
+            publisher.kept.add(checkpoint.size);
+        }
         publisher.signed = Some(checkpoint);
         publisher.is_latest = true;
         publisher.edge = edge;
@@ -100,6 +108,10 @@ impl Core {
         for path in full {
             // A full tile takes the place of its partial ones. What stays costs room only.
             let _ = self.disk.remove_directory(&self.directory.join(format!("{path}.p")));
+        }
+        for size in publisher.kept.surplus() {
+            // One that stays is one more; the next start tries again.
+            let _ = self.disk.remove_file(&self.directory.join(format!("checkpoints/{size}")));
         }
         self.unsure.store(false, Ordering::Relaxed);
         // The checkpoint is published whatever comes of this: the journal only takes more room until the next time.
@@ -190,9 +202,9 @@ impl Core {
         let mut journal = self.lock_journal();
         let mut leaves = publisher.bundle.clone();
         leaves.extend(self.lock_queue().unpublished.iter().cloned());
-        match write_journal(self.disk.as_ref(), &self.directory, first, &leaves) {
-            Ok(file) => {
-                *journal = Some(file);
+        match write_journal(self.disk.as_ref(), &self.directory, &self.journal_key, first, &leaves) {
+            Ok(written) => {
+                *journal = Some(written);
                 publisher.journal_first = first;
                 Ok(())
             }
@@ -216,21 +228,23 @@ pub(super) enum Step {
     Renamed,
 }
 
-/// Writes a journal in place of any that is there; durable on return. Gives the file, to append to.
+/// Writes a journal in place of any that is there; durable on return. Gives it, to append to.
 pub(super) fn write_journal(
     disk: &dyn Disk,
     directory: &Path,
+    key: &hmac::Key,
     first: u64,
     leaves: &[Arc<[u8]>],
-) -> Result<Box<dyn SegmentFile>, (Step, io::Error)> {
+) -> Result<OpenJournal, (Step, io::Error)> {
     let path = directory.join(JOURNAL);
     let new = with_suffix(&path, ".new");
-    let mut bytes = wal::header(first, u64::try_from(leaves.len()).unwrap_or(u64::MAX));
-    leaves.iter().for_each(|leaf| wal::encode(leaf, Position::Later, &mut bytes));
+    let mut bytes = Vec::new();
+    let mut chain = Chain::begin(key, first, u64::try_from(leaves.len()).unwrap_or(u64::MAX), &mut bytes);
+    leaves.iter().for_each(|leaf| chain.append(leaf, Position::Later, &mut bytes));
     let file = write_new(disk, &new, &bytes).map_err(|error| (Step::Before, error))?;
     let renamed = disk.rename(&new, &path).and_then(|()| disk.sync_directory(directory));
     renamed.map_err(|error| (Step::Renamed, error))?;
-    Ok(file)
+    Ok(OpenJournal { file, chain })
 }
 
 /// Writes a file of its own; its content is durable on return, its name is not.

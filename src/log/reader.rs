@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::open::{JOURNAL, JOURNAL_BYTES_MAX};
 use super::publish::tile_of_entry;
-use super::wal::{self, Journal};
+use super::wal::{self, Bad, Journal};
 use super::{Disk, LocalDisk, LogError};
 use crate::tlog::{
     self, BUNDLE_BYTES_MAX, Bundle, Checkpoint, Edge, EntryProof, Hash, NOTE_BYTES_MAX, Note, Tile, TileSource,
@@ -70,19 +70,26 @@ impl Reader {
     /// # Errors
     /// `Read`.
     pub fn largest_size(&self) -> Result<Option<u64>, LogError> {
+        Ok(self.sizes()?.into_iter().max())
+    }
+
+    /// The sizes at which checkpoints were published that are kept, in no order.
+    pub(super) fn sizes(&self) -> Result<Vec<u64>, LogError> {
         let path = self.directory.join("checkpoints");
-        self.disk.largest_number(&path).map_err(|source| LogError::Read { path, source })
+        self.disk.numbers(&path).map_err(|source| LogError::Read { path, source })
     }
 
     /// The journal: leaves that may not be published yet, after some that are. `None` if there is none.
     ///
-    /// Nothing is signed in it: what is not published yet is as good as this file.
+    /// Only the log itself can tell whether it wrote them: what is not published yet is as good as this file.
     ///
     /// # Errors
     /// `Read`, `Damaged`.
     pub fn journal(&self) -> Result<Option<Journal>, LogError> {
         let Some(bytes) = self.read(JOURNAL, JOURNAL_BYTES_MAX)? else { return Ok(None) };
-        wal::decode(&bytes).map(Some).map_err(|why| self.damaged(JOURNAL, why))
+        wal::decode(&bytes, None).map(Some).map_err(|bad| match bad {
+            Bad::Damaged(why) | Bad::Forged { why, .. } => self.damaged(JOURNAL, why),
+        })
     }
 
     /// The entries `range` of the log at `size`, in order; ends after the first error. They are not checked against a

@@ -258,10 +258,10 @@ impl Disk for SimDisk {
         Ok(bytes)
     }
 
-    fn largest_number(&self, directory: &Path) -> io::Result<Option<u64>> {
+    fn numbers(&self, directory: &Path) -> io::Result<Vec<u64>> {
         let sim = self.lock();
         let names = sim.names.keys().filter(|name| name.parent() == Some(directory));
-        Ok(names.filter_map(|name| name.file_name()?.to_str()?.parse().ok()).max())
+        Ok(names.filter_map(|name| name.file_name()?.to_str()?.parse().ok()).collect())
     }
 }
 

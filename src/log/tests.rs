@@ -2,10 +2,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ring::hmac;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::append::journal_key;
 use super::sim::{Crash, SimDisk, When};
+use super::thin::{KEEPING, Keeping};
+use super::wal::{Bad, Chain, Position};
 use super::*;
 use crate::clock::Clock;
 use crate::model::Timestamp;
@@ -180,50 +184,178 @@ fn a_leaf_is_one_line_with_its_keys_in_order() {
 
 #[test]
 fn a_torn_end_is_tolerated_and_any_other_damage_is_not() {
-    let header = wal::header(256, 1);
-    let mut bytes = header.clone();
-    let mut ends = vec![header.len()];
-    for (leaf, position) in [("a", wal::Position::Later), ("b", wal::Position::First), ("c", wal::Position::Later)] {
-        wal::encode(leaf.as_bytes(), position, &mut bytes);
+    let mac = journal_key(&key());
+    let mut bytes = Vec::new();
+    let mut chain = Chain::begin(&mac, 256, 1, &mut bytes);
+    let mut ends = vec![bytes.len()];
+    for (leaf, position) in [("{1}", Position::Later), ("{2}", Position::First), ("{3}", Position::Later)] {
+        chain.append(leaf.as_bytes(), position, &mut bytes);
         ends.push(bytes.len());
     }
-    for cut in 0..=bytes.len() {
-        let whole = ends.iter().filter(|end| **end <= cut).count();
-        match wal::decode(&bytes[..cut]) {
-            Ok(journal) => {
-                // The first record was there when the file was made.
-                assert!(whole >= 2, "{cut}");
-                assert_eq!((journal.first, journal.leaves.len()), (256, whole - 1));
-                assert_eq!(journal.torn, cut - ends[whole - 1]);
+    for key in [None, Some(&mac)] {
+        for cut in 0..=bytes.len() {
+            let whole = ends.iter().filter(|end| **end <= cut).count();
+            match wal::decode(&bytes[..cut], key) {
+                Ok(journal) => {
+                    // The first record was there when the file was made.
+                    assert!(whole >= 2, "{cut}");
+                    assert_eq!((journal.first, journal.leaves.len()), (256, whole - 1));
+                    assert_eq!(journal.torn, cut - ends[whole - 1]);
+                }
+                Err(_) => assert!(whole < 2, "{cut}"),
             }
-            Err(_) => assert!(whole < 2, "{cut}"),
         }
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            // Of the last group nobody was told; what was before it is known to have been durable.
+            assert_eq!(wal::decode(&bad, key).is_ok(), at >= ends[1], "byte {at}");
+        }
+        let mut later = bytes.clone();
+        chain.clone().append(b"{4}", Position::First, &mut later);
+        later[ends[2] + 4] ^= 1;
+        assert!(matches!(wal::decode(&later, key), Err(Bad::Damaged(_))));
+        let zeros = [bytes.clone(), vec![0; 5000]].concat();
+        assert_eq!(wal::decode(&zeros, key).unwrap().torn, 5000);
     }
-    for at in 0..bytes.len() {
-        let mut bad = bytes.clone();
-        bad[at] ^= 1;
-        // Of the last group nobody was told; what was before it is known to have been durable.
-        assert_eq!(wal::decode(&bad).is_ok(), at >= ends[1], "byte {at}");
+}
+
+#[test]
+fn a_record_without_the_key_or_out_of_its_place_is_no_leaf() {
+    let mac = journal_key(&key());
+    let other = SigningKey::from_seed(key().public().name().clone(), Algorithm::Note, Secret::new([8; 32])).unwrap();
+    let header = |key: &hmac::Key, first| {
+        let mut bytes = Vec::new();
+        let chain = Chain::begin(key, first, 0, &mut bytes);
+        (bytes, chain)
+    };
+    let (mut bytes, mut chain) = header(&mac, 0);
+    let mut records = Vec::new();
+    for leaf in ["{1}", "{2}", "{3}"] {
+        let mut record = Vec::new();
+        chain.append(leaf.as_bytes(), Position::First, &mut record);
+        bytes.extend_from_slice(&record);
+        records.push(record);
     }
-    let mut later = bytes.clone();
-    wal::encode(b"d", wal::Position::First, &mut later);
-    later[ends[2] + 4] ^= 1;
-    assert!(wal::decode(&later).is_err());
-    let zeros = [bytes, vec![0; 5000]].concat();
-    assert_eq!(wal::decode(&zeros).unwrap().torn, 5000);
+    let begin = header(&mac, 0).0;
+    let forged = |parts: &[&[u8]], at: usize| {
+        let bytes = parts.concat();
+        let found = wal::decode(&bytes, Some(&mac));
+        assert!(matches!(&found, Err(Bad::Forged { offset, .. }) if *offset == at), "{found:?}");
+        // Who has no key sees the form.
+        assert!(wal::decode(&bytes, None).is_ok());
+    };
+    assert_eq!(wal::decode(&bytes, Some(&mac)).unwrap().leaves.len(), 3);
+    // Added, with all check sums.
+    let mut added = Vec::new();
+    Chain::begin(&journal_key(&other), 3, 0, &mut Vec::new()).append(b"{4}", Position::First, &mut added);
+    forged(&[&bytes, &added], bytes.len());
+    // Left out, swapped, repeated.
+    let [one, two, three] = &records[..] else { panic!() };
+    forged(&[&begin, one, three], begin.len() + one.len());
+    forged(&[&begin, two, one, three], begin.len());
+    forged(&[&bytes, three], bytes.len());
+    // The leaves of another place, the header of another key.
+    forged(&[&header(&mac, 256).0, one, two, three], begin.len());
+    forged(&[&header(&journal_key(&other), 0).0, one], 0);
+    // The journal of a log of another name with the same seed.
+    let name = KeyName::parse("example.com/n2").unwrap();
+    let namesake = SigningKey::from_seed(name, Algorithm::Note, Secret::new([7; 32])).unwrap();
+    forged(&[&header(&journal_key(&namesake), 0).0], 0);
+}
+
+#[test]
+fn an_earlier_version_of_the_journal_is_said_to_be_one() {
+    let mut old = b"DWWL\x01\0\0\0".to_vec();
+    old.extend_from_slice(&[0; 36]);
+    let Err(Bad::Damaged(why)) = wal::decode(&old, None) else { panic!() };
+    assert!(why.contains("another version"), "{why}");
+}
+
+#[test]
+fn what_looks_like_the_begin_of_many_groups_is_refused_at_once() {
+    let mut bytes = Vec::new();
+    Chain::begin(&journal_key(&key()), 0, 0, &mut bytes);
+    let header = bytes.len();
+    // Each says that a record of 65535 bytes begins; there are a million of them.
+    for _ in 0..1_000_000 {
+        bytes.extend_from_slice(b"\xff\xff\0\x80{");
+    }
+    // Checking each to its end would read 65 GB.
+    let clock = Clock::system();
+    let begun = clock.instant();
+    assert!(matches!(wal::decode(&bytes, None), Err(Bad::Damaged(why)) if why.contains(&header.to_string())));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(2));
+}
+
+#[test]
+fn leaves_that_were_added_to_the_journal_without_the_key_are_never_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    write_log(dir.path(), 3);
+    let path = dir.path().join("leaves.wal");
+    let good = std::fs::read(&path).unwrap();
+    let checkpoint = std::fs::read(dir.path().join("checkpoint")).unwrap();
+    // A leaf as this log would write it, with a good check sum, and a tag that its writer could not make.
+    let mut added = Vec::new();
+    let other = SigningKey::from_seed(key().public().name().clone(), Algorithm::Note, Secret::new([8; 32])).unwrap();
+    let leaf = leaf(9).encode(3, Timestamp::from_millis(1000), "n1").unwrap();
+    Chain::begin(&journal_key(&other), 3, 0, &mut Vec::new()).append(&leaf, Position::First, &mut added);
+    let bad = [good.clone(), added].concat();
+    put(&path, &bad);
+    let error = Log::open(settings(dir.path())).map(|_| ()).unwrap_err();
+    let LogError::Forged { offset, .. } = &error else { panic!("{error}") };
+    assert!(error.to_string().contains("leaf 3") && error.hint().unwrap().contains("truncate"), "{error}");
+    // Nothing was signed, and nothing was changed.
+    assert_eq!(std::fs::read(&path).unwrap(), bad);
+    assert_eq!(std::fs::read(dir.path().join("checkpoint")).unwrap(), checkpoint);
+    // As the hint says.
+    put(&path, &bad[..*offset]);
+    let Opened { log, .. } = Log::open(settings(dir.path())).unwrap();
+    assert_eq!(log.append(super::tests::leaf(3)).unwrap(), 3);
+}
+
+#[test]
+fn what_has_not_the_form_of_a_leaf_is_never_signed_whoever_wrote_it() {
+    let good = r#"{"n":3,"node":"n1","seq":1,"ts":"1970-01-01T00:00:01.000Z","type":"test.leaf","v":1}"#;
+    let open = |leaf: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        write_log(dir.path(), 1);
+        let found = Reader::open(dir.path()).journal().unwrap().unwrap();
+        let mut bytes = Vec::new();
+        let mut chain = Chain::begin(&journal_key(&key()), 0, 1, &mut bytes);
+        chain.append(&found.leaves[0], Position::Later, &mut bytes);
+        chain.append(leaf.as_bytes(), Position::First, &mut bytes);
+        put(&dir.path().join("leaves.wal"), &bytes);
+        Log::open(settings(dir.path())).map(drop)
+    };
+    open(good).unwrap();
+    for (was, is) in [
+        (good, r#"{"v":2}"#),
+        (good, "no json"),
+        (r#""v":1"#, r#""v":2"#),
+        (r#""seq":1"#, r#""seq":2"#),
+        (r#""seq":1"#, r#""seq":1,"seq":1"#),
+        (r#""node":"n1""#, r#""node":"n2""#),
+        ("1970-01-01T", "yesterday"),
+        ("test.leaf", ""),
+        (r#"{"n""#, r#"{ "n""#),
+    ] {
+        let error = open(&good.replacen(was, is, 1)).unwrap_err();
+        assert!(matches!(&error, LogError::Damaged { why, .. } if why.contains("leaf 1")), "{is}: {error}");
+    }
 }
 
 #[test]
 fn the_journal_is_trimmed_behind_full_bundles_and_partial_tiles_go() {
     let dir = tempfile::tempdir().unwrap();
     let local: Arc<dyn Disk> = Arc::new(LocalDisk);
-    let Opened { log, .. } = Log::open_on(local, settings(dir.path()), 256).unwrap();
+    let Opened { log, .. } = Log::open_on(local, settings(dir.path()), 256, KEEPING).unwrap();
     for round in 0..6 {
         let tickets: Vec<_> = (0..100).map(|n| log.submit(leaf(round * 100 + n)).unwrap()).collect();
         tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
         log.publish().unwrap();
     }
-    let journal = wal::decode(&std::fs::read(dir.path().join("leaves.wal")).unwrap()).unwrap();
+    let journal = wal::decode(&std::fs::read(dir.path().join("leaves.wal")).unwrap(), None).unwrap();
     assert_eq!((journal.first, journal.leaves.len()), (512, 88));
     let exists = |path: &str| dir.path().join(path).exists();
     assert!(
@@ -267,10 +399,11 @@ fn a_log_that_was_put_back_or_rewritten_is_not_signed() {
     let foreign =
         Checkpoint { origin: KeyName::parse("other.example").unwrap(), size: 0, root: crate::tlog::EMPTY_ROOT };
     assert!(matches!(refused(&|_| {}, Some(foreign)), LogError::OtherLog { .. }));
-    // Leaves that were changed with all their check sums.
+    // Leaves that were changed by who has the key.
     let rewrite = |copy: &Path| {
-        let mut bytes = wal::header(0, 300);
-        (0..300).for_each(|n| wal::encode(format!("{{\"n\":{n}}}").as_bytes(), wal::Position::Later, &mut bytes));
+        let mut bytes = Vec::new();
+        let mut chain = Chain::begin(&journal_key(&key()), 0, 300, &mut bytes);
+        (0..300).for_each(|n| chain.append(format!("{{\"n\":{n}}}").as_bytes(), Position::Later, &mut bytes));
         put(&copy.join("leaves.wal"), &bytes);
     };
     assert!(matches!(refused(&rewrite, None), LogError::Rewritten { size: 300, .. }));
@@ -288,6 +421,30 @@ fn a_log_that_was_put_back_or_rewritten_is_not_signed() {
     };
     assert!(matches!(refused(&forge, None), LogError::Signature { .. }));
     assert!(matches!(refused(&|copy| put(&copy.join("checkpoint"), b"x"), None), LogError::Note { .. }));
+}
+
+#[test]
+fn old_checkpoints_are_thinned_and_the_log_goes_on_from_what_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let keeping = Keeping { newest: 3, span: 10 };
+        Log::open_on(Arc::new(LocalDisk), settings(dir.path()), 256, keeping).unwrap().log
+    };
+    for round in 0..4 {
+        let log = open();
+        for n in 0..10 {
+            log.append(leaf(round * 10 + n)).unwrap();
+            log.publish().unwrap().unwrap();
+        }
+    }
+    let reader = Reader::open(dir.path());
+    let mut sizes = reader.sizes().unwrap();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [1, 10, 20, 30, 38, 39, 40]);
+    let (_, now) = reader.checkpoint(key().public()).unwrap().unwrap();
+    // Whoever kept one that went can still check it.
+    assert!(reader.consistency(17, now.size).is_ok());
+    assert_eq!(open().append(leaf(40)).unwrap(), 40);
 }
 
 #[test]
@@ -502,7 +659,9 @@ fn settings(directory: &Path) -> LogSettings {
 }
 
 fn open(disk: &SimDisk) -> Result<Opened, LogError> {
-    Log::open_on(Arc::new(disk.clone()), settings(&PathBuf::from(DIRECTORY)), 256)
+    // Few, so that crashes come between the removals too.
+    let keeping = Keeping { newest: 2, span: 100 };
+    Log::open_on(Arc::new(disk.clone()), settings(&PathBuf::from(DIRECTORY)), 256, keeping)
 }
 
 fn reader(disk: &SimDisk) -> Reader {

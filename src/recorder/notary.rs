@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::RecorderError;
 use super::health::Health;
 use super::session::SessionShared;
+use crate::audit::SESSION_HEADS_MAX;
 use crate::clock::Clock;
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::Sealed;
@@ -65,9 +66,6 @@ pub(super) const LOG_TIMEOUT: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_secs(1);
 /// At most so many segments wait to be told; with more the live sessions end at once.
 const WAITING_MAX: usize = 4096;
-/// A leaf has room for about 400 heads.
-const HEADS_MAX: usize = 256;
-
 /// Tells the log.
 pub(super) struct Notary {
     journal: Arc<dyn Journal>,
@@ -236,7 +234,7 @@ impl Notary {
         if heads.is_empty() && failing {
             self.ask(|journal| journal.heads(&[]))?;
         }
-        for heads in heads.chunks(HEADS_MAX) {
+        for heads in heads.chunks(SESSION_HEADS_MAX) {
             let told: Vec<LiveHead> = heads.iter().map(|(_, head)| head.clone()).collect();
             self.ask(|journal| journal.heads(&told))?;
             heads.iter().for_each(|(session, head)| session.told(head));

@@ -1,6 +1,5 @@
 //! Finding and reading recordings. One that is broken is said to be, and does not hide the others.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::recovery::Recovered;
 use super::{Closed, ClosedChannel, Opening, StoreError, StoreRoot, started};
 use crate::auditor::Recipient;
+use crate::durable;
 use crate::model::{
     ChannelClass, ChannelNumber, Destination, GrantId, RuleId, SessionId, TargetName, Timestamp, UserName,
 };
@@ -262,7 +262,7 @@ pub(super) fn channels(session: &Path) -> Result<Vec<(ChannelNumber, Vec<PathBuf
 /// A JSON file of ours; `None` if it is not there.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     let failed = |source| StoreError::Read { path: path.to_owned(), source };
-    let file = match File::open(path) {
+    let file = match durable::open_plain(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(failed)?,
     };

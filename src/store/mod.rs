@@ -7,6 +7,7 @@
 //!     1/000000.seg 000001.seg ...    one stream per channel; append only, never truncated or rewritten
 //!     closed.json                    written once, when the session has ended
 //!     recovered.json                 written once, by the start after a crash that left it open
+//! rec/.gone/<session>/               what is left of one that is being removed
 //! env/<session>.age                  the session's secret, sealed for its auditors
 //! env/rewrapped/<session>/           where it was sealed for others later
 //!     <hash>.json                    how the envelope of that SHA-256 came to be: for whom, by whose proof
@@ -29,6 +30,7 @@ mod catalog;
 mod plain;
 mod policies;
 mod recovery;
+mod removal;
 mod rewrap;
 mod segment;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::catalog::{StoredChannel, StoredRecording, Summary, chain};
 use super::{ClosedChannel, StoreError, StoreRoot};
 use crate::auditor::Identity;
 use crate::cast::{Header, ReadError, Reader, Timed};
+use crate::durable;
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::{
     Altered, Dek, ENVELOPE_BYTES_MAX, Head, Item, OpenError, OpenSegment, Opener, ScanEnd, Scanner, SegmentHeader,
@@ -80,7 +81,7 @@ impl PlainRecording {
 fn session_secret(path: &Path, identities: &[Identity]) -> Result<Dek, StoreError> {
     let failed = |source| StoreError::Read { path: path.to_owned(), source };
     let mut envelope = Vec::new();
-    let file = File::open(path).map_err(failed)?;
+    let file = durable::open_plain(path).map_err(failed)?;
     let most = u64::try_from(ENVELOPE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     file.take(most).read_to_end(&mut envelope).map_err(failed)?;
     Dek::from_envelope(&envelope, identities).map_err(|source| StoreError::Envelope { path: path.to_owned(), source })
@@ -260,7 +261,7 @@ impl Plain {
     /// Opens the segment at `path` up to its header, which must be the one of `place`.
     fn open(path: &Path, place: &Place, opener: &mut Opener) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Read { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(failed)?;
+        let mut file = durable::open_plain(path).map_err(failed)?;
         let (mut scanner, mut chunk, mut used, mut len) = (Scanner::new(), vec![0; CHUNK_BYTES], 0, 0);
         let header = loop {
             let mut input = chunk.get(used..len).unwrap_or_default();

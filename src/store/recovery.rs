@@ -3,7 +3,6 @@
 //! Segments are not touched: a torn record stays where it is, and `recovered.json` says how much before it is good
 //! and what stands after it. Nothing secret is needed. A second run finds `recovered.json` and does nothing.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -169,7 +168,7 @@ fn recovered_channel(number: ChannelNumber, segments: &[PathBuf]) -> RecoveredCh
 }
 
 fn scan(path: &Path, channel: &mut RecoveredChannel) -> io::Result<()> {
-    let mut file = File::open(path)?;
+    let mut file = durable::open_plain(path)?;
     let mut scanner = Scanner::new();
     let mut chunk = vec![0; 64 * 1024];
     let mut altered = None;
@@ -200,7 +199,7 @@ fn scan(path: &Path, channel: &mut RecoveredChannel) -> io::Result<()> {
 /// # Errors
 /// What the file system says.
 pub fn tail_sha256(path: &Path, from: u64) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = durable::open_plain(path)?;
     io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
     let mut hash = Context::new(&SHA256);
     let mut chunk = vec![0; 64 * 1024];

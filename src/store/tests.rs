@@ -103,6 +103,50 @@ fn a_recording_whose_closing_was_damaged_is_said_to_be_and_can_be_read() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_a_file_makes_nobody_wait() {
+    for name in ["opened.json", "closed.json", "recovered.json", "1/000000.seg"] {
+        let store = Store::new();
+        write(&mut store.channel(1), 7, "x");
+        let path = store.session.join(name);
+        let _ = fs::remove_file(&path);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        let report = store.recover();
+        let listed = store.catalog().list(&Filter::default());
+        let told = format!("{:?} {listed:?}", report.failed);
+        assert!(name == "1/000000.seg" || told.contains("no plain file"), "{name}: {told}");
+        if name == "1/000000.seg" {
+            let text = fs::read_to_string(store.session.join("recovered.json")).unwrap();
+            assert!(text.contains("no plain file"), "{text}");
+            let plain = store.plain();
+            assert!(plain.damage[0].contains("cannot read"), "{:?}", plain.damage);
+        }
+    }
+    let store = Store::new();
+    drop(store.channel(1));
+    let envelope = store.root.envelope(&session());
+    fs::remove_file(&envelope).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &envelope, rustix::fs::Mode::RUSR).unwrap();
+    let stored = store.catalog().open(&session()).unwrap();
+    assert!(PlainRecording::open(&store.root, stored, std::slice::from_ref(&store.auditor)).is_err());
+}
+
+#[test]
+fn a_recording_that_is_removed_leaves_nothing_however_often_and_wherever_it_was_interrupted() {
+    let store = Store::new();
+    write(&mut store.channel(1), 7, "x");
+    let gone = store.root.gone().join(SESSION);
+    // What an earlier attempt left.
+    fs::create_dir_all(gone.join("1")).unwrap();
+    write_file(&gone.join("1/000000.seg"), b"x");
+    for _ in 0..2 {
+        store.root.remove_session(&session()).unwrap();
+        store.root.destroy_envelopes(&session()).unwrap();
+        assert!(!store.session.exists() && !gone.exists() && !store.root.envelope(&session()).exists());
+    }
+    assert!(store.catalog().list(&Filter::default()).is_empty());
+}
+
+#[test]
 fn a_damaged_recording_is_listed_and_does_not_hide_the_others() {
     let store = Store::new();
     drop(store.channel(1));

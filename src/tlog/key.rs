@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use zeroize::Zeroizing;
 
@@ -193,6 +194,18 @@ impl SigningKey {
     /// The public key.
     pub fn public(&self) -> &VerifyingKey {
         &self.public
+    }
+
+    /// A key of whoever has this one, to authenticate what no other than they write: HKDF-SHA256 (RFC 5869) of the
+    /// seed, with the salt `doorward log key 1`, the key's name and `purpose` as info.
+    ///
+    /// ring keeps a copy of it, which is not wiped.
+    pub fn authentication_key(&self, purpose: &str) -> hmac::Key {
+        let salt = hmac::Key::new(hmac::HMAC_SHA256, b"doorward log key 1");
+        let extracted = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&salt, self.seed.expose()).as_ref());
+        // The first block of the expansion is all that 32 bytes need. No name has a zero byte.
+        let info = [self.public.name.as_str().as_bytes(), b"\0", purpose.as_bytes(), &[1]].concat();
+        hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&extracted, &info).as_ref())
     }
 
     /// Signs a note's text as its log does; `None` if the key is a witness's.

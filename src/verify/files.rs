@@ -4,12 +4,11 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{File, FileType, OpenOptions};
+use std::fs::{File, FileType};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use crate::durable;
 
 /// More names in one directory are not read.
 const ENTRIES_MAX: usize = 4_000_000;
@@ -36,6 +35,9 @@ impl FileError {
     pub(super) fn of(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::NotFound {
             return Self::Absent;
+        }
+        if error.kind() == io::ErrorKind::InvalidInput {
+            return Self::NotAFile;
         }
         // What `O_NOFOLLOW` says of a link; a directory on the way may be a file.
         let no_file = [rustix::io::Errno::LOOP, rustix::io::Errno::NOTDIR, rustix::io::Errno::NXIO];
@@ -68,9 +70,7 @@ impl fmt::Display for FileError {
 
 /// Opens a plain file.
 pub(super) fn open(path: &Path) -> Result<File, FileError> {
-    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(FileError::of)?;
-    if file.metadata().map_err(FileError::Io)?.is_file() { Ok(file) } else { Err(FileError::NotAFile) }
+    durable::open_plain(path).map_err(FileError::of)
 }
 
 /// Reads a plain file of at most `most` bytes.

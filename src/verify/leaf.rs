@@ -86,8 +86,6 @@ struct Common {
 #[derive(Deserialize)]
 struct StartFields {
     session: SessionId,
-    // Two names that the field has had.
-    #[serde(alias = "facts")]
     opened: String,
     envelope: String,
     recipients: String,

@@ -28,13 +28,12 @@ mod session;
 mod standing;
 
 use std::collections::BTreeSet;
-use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::auditor::Identity;
 use crate::model::{SessionId, Timestamp};
-use crate::store::StoreRoot;
+use crate::store::{StoreRoot, describe as explain};
 use crate::tlog::{Note, VerifyingKey};
 
 pub use bundle::{
@@ -141,16 +140,4 @@ fn again(store: &Path, root: &StoreRoot, settings: &Settings, only: BTreeSet<Ses
     report.sessions.retain(|session| !only.contains(&session.session));
     report.sessions.extend(second.sessions);
     report.sessions.sort_by(|a, b| a.session.cmp(&b.session));
-}
-
-/// An error and its causes, in one line.
-fn explain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -21,6 +21,9 @@ use crate::store::StoreRoot;
 /// opened, or the bastion stopped while it was.
 const OPENING_MS: i64 = 60_000;
 
+/// In the place of a depth: what lies where recordings go that are being removed.
+const GONE: usize = usize::MAX;
+
 /// The sessions in a store, and what else lies there.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -28,6 +31,8 @@ pub(super) struct Found {
     envelopes: BTreeSet<SessionId>,
     /// Those whose envelopes were made anew.
     rewrapped: BTreeSet<SessionId>,
+    /// Those of which something lies where recordings go that are being removed.
+    gone: BTreeSet<SessionId>,
     pub(super) unexpected: Findings,
 }
 
@@ -43,6 +48,11 @@ impl Found {
                 let here = session.filter(|session| root.session_directory(session).as_ref() == Some(&path));
                 match here {
                     Some(session) if session.to_bytes().is_some() => drop(found.sessions.insert(session)),
+                    _ if depth == 0 && path == root.gone() => folders.push((path, GONE)),
+                    _ if depth == GONE => match SessionId::parse(&name) {
+                        Ok(session) if session.to_bytes().is_some() => drop(found.gone.insert(session)),
+                        Ok(_) | Err(_) => found.unexpected.add(place_of(store, &path), "it is no recording"),
+                    },
                     _ if depth < 3 && kind.is_dir() && name.parse::<u32>().is_ok() => folders.push((path, depth + 1)),
                     _ => found.unexpected.add(place_of(store, &path), "it is no recording in its place"),
                 }
@@ -311,6 +321,12 @@ impl<'a> Pass<'a> {
                 report.unexpected.add(format!("env/rewrapped/{session}"), "there is no such session");
             }
         }
+        for session in found.gone.iter().filter(|session| self.wanted(session)) {
+            if self.states.get(session).is_none_or(|state| state.expired.is_none()) {
+                let place = place_of(self.store, &self.root.gone().join(session.as_str()));
+                report.unexpected.add(place, "it lies among what is removed, and no leaf says that it was");
+            }
+        }
         for session in self.states.keys().cloned().collect::<Vec<_>>() {
             if self.states.get(&session).is_some_and(|state| state.outcome.is_none() && state.began) {
                 self.judge(&session, progress);
@@ -336,7 +352,7 @@ impl<'a> Pass<'a> {
     ) -> (Verdict, Findings, Vec<String>) {
         let last = state.last;
         let (verdict, findings, mut notes) =
-            if state.began { self.begun(session, state) } else { self.never_began(session, &state) };
+            if state.began { self.begun(session, state, signed) } else { self.never_began(session, &state) };
         let verdict = match verdict {
             Verdict::Missing | Verdict::Tampered => verdict,
             Verdict::Ok | Verdict::OkUnanchored | Verdict::Expired | Verdict::Shredded | Verdict::Interrupted
@@ -353,27 +369,30 @@ impl<'a> Pass<'a> {
         (verdict, findings, notes)
     }
 
-    fn begun(&mut self, session: &SessionId, state: State) -> (Verdict, Findings, Vec<String>) {
+    fn begun(&mut self, session: &SessionId, state: State, signed: u64) -> (Verdict, Findings, Vec<String>) {
         let directory = self.root.session_directory(session).unwrap_or_default();
         let place = place_of(self.store, &directory);
         let Outcome { mut findings, absent, unreadable, interrupted, mut notes } = state.outcome.unwrap_or_default();
         let rewrap::Found { present, findings: of_envelopes, notes: said } =
             rewrap::judge(self.store, self.root, session, &state.envelopes);
+        // What is left of a removal that was interrupted may be any part of it. A leaf that no checkpoint covers
+        // excuses nothing.
+        if let Some(leaf) = state.expired.filter(|leaf| absent || *leaf < signed) {
+            let mut left = Vec::new();
+            left.extend((!absent).then_some(place));
+            left.extend((!matches!(present, Envelope::Absent)).then(|| format!("env/{session}.age")));
+            let gone = self.root.gone().join(session.as_str());
+            left.extend(self.found.gone.contains(session).then(|| place_of(self.store, &gone)));
+            if !left.is_empty() {
+                let left = left.iter().map(|left| format!("`{left}`")).collect::<Vec<_>>().join(", ");
+                notes.push(format!("its removal is not complete: {left} is still there"));
+            }
+            notes.push(format!("removed when its time was over: leaf {leaf}"));
+            return (Verdict::Expired, Findings::default(), notes);
+        }
         if absent {
-            let gone = matches!(present, Envelope::Absent);
-            return match state.expired {
-                Some(leaf) => {
-                    if !gone {
-                        notes.push(format!("`env/{session}.age` is still there"));
-                    }
-                    notes.push(format!("removed when its time was over: leaf {leaf}"));
-                    (Verdict::Expired, findings, notes)
-                }
-                None => {
-                    findings.add(place, "it is missing");
-                    (Verdict::Missing, findings, notes)
-                }
-            };
+            findings.add(place, "it is missing");
+            return (Verdict::Missing, findings, notes);
         }
         if let Some(leaf) = state.expired {
             notes.push(format!("leaf {leaf} says that it was removed, and it is there"));

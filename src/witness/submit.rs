@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use super::{Client, ClientError, WitnessAddress};
 use crate::log::{LogError, Reader};
+use crate::store::describe;
 use crate::tlog::{AddCheckpoint, Checkpoint, KeyName, Signature, VerifyingKey};
 
 /// The first pause after a failure; each further one is twice as long.
@@ -377,13 +378,7 @@ impl Trouble {
     }
 
     fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
-        text
+        describe(self)
     }
 }
 

@@ -129,11 +129,41 @@ fn a_log_or_a_database_that_was_put_back_is_refused() {
 }
 
 #[test]
+fn a_leaf_that_somebody_else_wrote_into_the_journal_is_never_signed() {
+    let mut bastion = Bastion::init();
+    let (journal, checkpoint) = (bastion.data().join("log/leaves.wal"), bastion.data().join("log/checkpoint"));
+    // A removal in the log's own form, or a leaf that would spoil the log for ever; only the tag cannot be made.
+    let key = bastion.log_key();
+    let next = bastion.rows(&["audit", "list"]).len();
+    let (good, signed) = (std::fs::read(&journal).unwrap(), std::fs::read(&checkpoint).unwrap());
+    let removal = format!(
+        r#"{{"node":"{}","seq":{next},"sessions":[],"ts":"2026-11-21T14:50:00.000Z","type":"gc","v":1}}"#,
+        key.split(['/', '+']).nth(1).unwrap()
+    );
+    for leaf in [removal.as_str(), r#"{"v":2}"#] {
+        let word = u32::try_from(leaf.len()).unwrap() | 1 << 31;
+        let record = [&word.to_le_bytes()[..], leaf.as_bytes(), &[7; 16]].concat();
+        let forged = [&good[..], &record, &crc32c::crc32c(&record).to_le_bytes()].concat();
+        std::fs::write(&journal, &forged).unwrap();
+        for told in [bastion.start_server().wait(LIMIT), bastion.doorward(&["audit", "checkpoint"])] {
+            let words = told.err();
+            assert_eq!(told.code, Some(1), "{told:?}");
+            assert!(words.contains("forged") && words.contains("truncate") && words.contains("evidence"), "{told:?}");
+        }
+        assert_eq!(std::fs::read(&checkpoint).unwrap(), signed);
+        assert_eq!(std::fs::read(&journal).unwrap(), forged);
+    }
+    // As the hint says.
+    std::fs::write(&journal, &good).unwrap();
+    bastion.serve();
+}
+
+#[test]
 fn a_store_of_an_earlier_version_is_refused_and_left_alone() {
     let bastion = Bastion::init();
     let (store, old) = (bastion.data().join("store.json"), bastion.data().join("log/audit.jsonl"));
     let text = std::fs::read_to_string(&store).unwrap();
-    std::fs::write(&store, text.replace("\"format\":2", "\"format\":1")).unwrap();
+    std::fs::write(&store, text.replace("\"format\":3", "\"format\":2")).unwrap();
     std::fs::write(&old, "{}\n").unwrap();
     for told in [bastion.start_server().wait(LIMIT), bastion.doorward(&["audit", "list"])] {
         assert!(told.err().contains("made by an earlier version; this version cannot read it"), "{told:?}");

@@ -27,13 +27,34 @@ fn what_is_erased_or_removed_is_gone_and_on_record_and_the_rest_still_verifies()
     let story = bastion.rows(&["audit", "list", "--session", erased]);
     assert!(story.iter().any(|event| event["type"] == "erase"), "{story:?}");
     assert!(story.iter().all(|event| event["user"].is_null()), "the log still tells of people: {story:?}");
+    // Who erased it, and why, is not erased with it.
+    let erase = story.iter().find(|event| event["type"] == "erase").unwrap();
+    assert!(erase["by"].as_str().unwrap().starts_with("uid ") && erase["reason"] == "asked by the person", "{erase}");
+    let again = bastion.doorward(&["recording", "erase", erased, "--reason", "x", "--yes"]);
+    assert!(again.code == Some(2) && again.err().contains("was erased already"), "{again:?}");
+    let late = bastion.doorward(&["recording", "hold", erased, "--reason", "x"]);
+    assert!(late.code == Some(2) && late.err().contains("was erased already"), "{late:?}");
+    let never = bastion.doorward(&["recording", "hold", old, "--reason", "x", "--release"]);
+    assert!(never.code == Some(2) && never.err().contains("is not on hold"), "{never:?}");
 
     bastion.doorward(&["recording", "hold", held, "--reason", "CASE-7"]).ok();
     let told = bastion.doorward(&["recording", "erase", held, "--reason", "x", "--yes"]);
     assert!(told.code == Some(2) && told.err().contains("CASE-7"), "a hold was broken: {told:?}");
 
-    let gc = |more: &[&str]| bastion.doorward(&[&["recording", "gc", "--older-than", "0s"][..], more].concat());
+    let rows = bastion.rows(&["recording", "list"]);
+    let holds: Vec<_> = rows.iter().filter(|row| !row["held"].is_null()).collect();
+    assert!(holds.len() == 1 && holds[0]["id"] == **held && holds[0]["held"]["reason"] == "CASE-7", "{holds:?}");
+    let table = bastion.doorward(&["recording", "list"]).ok().out();
+    assert!(table.contains("HELD") && table.contains("CASE-7"), "{table}");
+
+    let slip = bastion.doorward(&["recording", "gc", "--older-than", "0s", "--yes"]);
+    assert!(slip.code == Some(2) && slip.err().contains("--even-today"), "{slip:?}");
+    let today = ["recording", "gc", "--older-than", "0s", "--even-today"];
+    let gc = |more: &[&str]| bastion.doorward(&[&today[..], more].concat());
     assert!(gc(&["--dry-run"]).ok().err().contains(&format!("would remove {old}")));
+    let told: Value = serde_json::from_slice(&gc(&["--dry-run", "--json"]).ok().stdout).unwrap();
+    assert!(told["removed"].as_array().unwrap().contains(&Value::from(old.as_str())), "{told}");
+    assert_eq!((&told["dry_run"], &told["kept"][0]["session"]), (&Value::from(true), &Value::from(held.as_str())));
     assert_eq!(bastion.recordings().len(), 3);
     // Nobody is there to be asked.
     assert_eq!(gc(&[]).code, Some(2));
@@ -66,10 +87,19 @@ fn a_session_that_is_live_is_neither_erased_nor_removed() {
     let sshd = Sshd::start();
     let bastion = Bastion::serving(&sshd);
     let running = bastion.to(&sshd).start(&["-n"], "sleep 600");
-    let session = until(LIMIT, "a session", || bastion.sessions().pop());
+    let session = until(LIMIT, "a session with a channel", || {
+        let row = bastion.rows(&["session", "list"]).pop()?;
+        (row["open_channels"].as_u64() > Some(0)).then(|| row["id"].as_str().unwrap().to_owned())
+    });
     let told = bastion.doorward(&["recording", "erase", &session, "--reason", "x", "--yes"]);
     assert!(told.code == Some(2) && told.err().contains("not ended"), "{told:?}");
-    assert!(bastion.doorward(&["recording", "gc", "--older-than", "0s", "--yes"]).ok().err().contains("0 recordings"));
+    assert!(
+        bastion
+            .doorward(&["recording", "gc", "--older-than", "0s", "--even-today", "--yes"])
+            .ok()
+            .err()
+            .contains("0 recordings")
+    );
     assert_eq!(bastion.sessions(), std::slice::from_ref(&session));
     bastion.doorward(&["session", "kill", &session]).ok();
     drop(running);

@@ -5,6 +5,7 @@ mod bundles;
 mod bytes;
 mod cli;
 mod policies;
+mod removals;
 mod rewraps;
 mod rules;
 mod store;

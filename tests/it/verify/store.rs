@@ -25,6 +25,7 @@ use doorward::tlog::{
     Algorithm, Bundle, Checkpoint, Edge, KeyName, Note, SigningKey, VerifyingKey, encode_tile, leaf_hash,
 };
 use doorward::verify::{Report, SessionReport, Settings, Verdict, run};
+use ring::hmac;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -222,16 +223,19 @@ impl Store {
         for old in ["tile", "checkpoints"] {
             std::fs::remove_dir_all(log.join(old)).unwrap();
         }
-        let (mut edge, mut bundle, mut journal) = (Edge::new(), Vec::new(), b"DWWL\x01\0\0\0".to_vec());
-        journal.extend_from_slice(&0_u64.to_le_bytes());
-        journal.extend_from_slice(&(entries.len() as u64).to_le_bytes());
-        journal.extend_from_slice(&crc32c::crc32c(&journal).to_le_bytes());
-        for entry in entries {
+        let (mut edge, mut bundle) = (Edge::new(), Vec::new());
+        let key = log_key().authentication_key("journal");
+        let tag = |parts: &[&[u8]]| hmac::sign(&key, &parts.concat()).as_ref()[..16].to_vec();
+        let checked = |bytes: Vec<u8>| [&bytes[..], &crc32c::crc32c(&bytes).to_le_bytes()].concat();
+        let head = [b"DWWL\x02\0\0\0", &0_u64.to_le_bytes()[..], &(entries.len() as u64).to_le_bytes()].concat();
+        let mut last = tag(&[&[0; 16], &head]);
+        let mut journal = checked([&head[..], &last].concat());
+        for (index, entry) in entries.iter().enumerate() {
             edge.append(leaf_hash(entry), |_, _| {});
             Bundle::encode_entry(entry, &mut bundle).unwrap();
-            let record = [&(entry.len() as u32).to_le_bytes()[..], entry].concat();
-            journal.extend_from_slice(&record);
-            journal.extend_from_slice(&crc32c::crc32c(&record).to_le_bytes());
+            let word = (entry.len() as u32).to_le_bytes();
+            last = tag(&[&last, &(index as u64).to_le_bytes(), &word, entry]);
+            journal.extend(checked([&word[..], entry, &last].concat()));
         }
         let write = |path: String, bytes: &[u8]| {
             let path = log.join(path);
@@ -304,7 +308,7 @@ impl Bastion {
     pub fn log_start(&self, live: &Live, recipients: &str) {
         let proof = live.recording.proof();
         let fields = json!({
-            "session": live.id, "policy": policy().hash(), "facts": proof.opened, "envelope": proof.envelope,
+            "session": live.id, "policy": policy().hash(), "opened": proof.opened, "envelope": proof.envelope,
             "recipients": recipients, "body": "sealed",
         });
         self.log.append(leaf("session.start", fields)).unwrap();

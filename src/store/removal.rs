@@ -1,0 +1,58 @@
+//! Taking recordings away, so that a crash leaves nothing that looks like one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{StoreError, StoreRoot};
+use crate::durable;
+use crate::model::SessionId;
+
+impl StoreRoot {
+    /// Where recordings go that are being removed: what lies here is none any more.
+    pub fn gone(&self) -> PathBuf {
+        self.directory().join(".gone")
+    }
+
+    /// Removes a session's directory, and how its envelope came to be; durable on return. There need be none.
+    ///
+    /// It leaves its place in one step, so that whatever is left of it by a crash is not taken for a recording that
+    /// somebody damaged; doing it again removes that.
+    ///
+    /// # Errors
+    /// `Write`: some of it is left, in its place or where removed ones go. `NotFound` if the id is none.
+    pub fn remove_session(&self, session: &SessionId) -> Result<(), StoreError> {
+        let path = self.session_directory(session).ok_or_else(|| StoreError::NotFound { session: session.clone() })?;
+        let to = self.gone().join(session.as_str());
+        remove(&path, &to).map_err(|source| StoreError::Write { path, source })?;
+        let rewraps = self.rewraps_of(session);
+        if !rewraps.is_dir() {
+            return Ok(());
+        }
+        absent(std::fs::remove_dir_all(&rewraps))
+            .and_then(|()| durable::sync_parent(&rewraps))
+            .map_err(|source| StoreError::Write { path: rewraps, source })
+    }
+}
+
+fn remove(path: &Path, to: &Path) -> io::Result<()> {
+    absent(std::fs::remove_dir_all(to))?;
+    if let Some(gone) = to.parent() {
+        durable::create_directories(gone)?;
+    }
+    match std::fs::rename(path, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed?,
+    }
+    durable::sync_parent(to)?;
+    durable::sync_parent(path)?;
+    std::fs::remove_dir_all(to)?;
+    durable::sync_parent(to)
+}
+
+/// What was to go may be gone.
+fn absent(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
