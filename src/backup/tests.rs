@@ -7,7 +7,7 @@ use crate::audit::{Audit, AuditEvent, Call};
 use crate::auditor::Identity;
 use crate::clock::Clock;
 use crate::db::{Db, MasterKey, Rev};
-use crate::home::Home;
+use crate::home::{Home, HomeError};
 use crate::ledger::{Hold, Ledger, User};
 use crate::model::{Destination, SessionId, Timestamp, UserName};
 use crate::policy::PolicySet;
@@ -248,14 +248,14 @@ fn a_state_is_never_imported_over_another_and_a_crash_before_the_end_can_be_repe
     let export = store.export();
     let data = Data { dir: store.home.directory().to_owned(), identity: store.identity.clone(), _folder: None };
     let refused = data.import(&export, |_| {}).unwrap_err();
-    assert!(matches!(refused, BackupError::Home(_)), "{refused}");
+    assert!(matches!(refused, BackupError::Home(HomeError::Locked { .. })), "{refused}");
     let data = store.lose_state();
     // As a crash leaves it.
     std::fs::create_dir(data.dir.join("state.import")).unwrap();
     crate::durable::create_new(&data.dir.join("state.import/db"), b"half", 0o600).unwrap();
     data.import(&export, |_| {}).unwrap();
     assert!(!data.dir.join("state.import").exists());
-    assert!(matches!(data.import(&export, |_| {}), Err(BackupError::Home(_))));
+    assert!(matches!(data.import(&export, |_| {}), Err(BackupError::Home(HomeError::Occupied { .. }))));
 }
 
 #[test]

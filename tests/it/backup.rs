@@ -33,6 +33,10 @@ fn a_bastion_that_was_lost_is_restored_from_its_backup_and_goes_on() {
     // While a session runs, and again: only what is new is written.
     let live = bastion.to(&sshd).start(&["-n"], "echo live; sleep 600");
     let session = until(LIMIT, "a live session", || bastion.sessions().pop());
+    until(LIMIT, "a record of what it shows", || {
+        let told = bastion.doorward(&["recording", "export", &session, "--format", "txt"]);
+        told.out().contains("live").then_some(())
+    });
     keys.backup(&bastion, &[]).ok();
     let told = verify(&bastion, &keys.to, &["--json"]);
     let report: Value = serde_json::from_slice(&told.stdout).unwrap();
