@@ -81,11 +81,56 @@ impl Home {
             durable::create_directories(&dir.join(part)).map_err(at("create the layout of the state directory"))?;
         }
         let identity = Identity { format: FORMAT, id: random_id(dir)?, created: now };
-        let mut text = serde_json::to_vec(&identity)
-            .map_err(|error| HomeError::Damaged { path: dir.join("store.json"), why: error.to_string() })?;
-        text.push(b'\n');
-        durable::create_new(&dir.join("store.json"), &text, 0o600).map_err(at("write the identity of the store"))?;
+        write_identity(&dir.join("store.json"), &identity)?;
         Ok(Self { dir: dir.to_owned(), identity, _lock: lock })
+    }
+
+    /// Locks a directory that is to become the state directory of the store with this id, or of a new one, once
+    /// `settle` has put a state database there. Recordings and log may lie there already; no state may.
+    ///
+    /// # Errors
+    /// `Occupied` if there is a state database, `Foreign` if the directory is another store's.
+    pub(crate) fn adopt(dir: &Path, id: Option<&str>, now: Timestamp) -> Result<Self, HomeError> {
+        let at = |what: &'static str| move |source| HomeError::Io { what, path: dir.to_owned(), source };
+        durable::create_directories(dir).map_err(at("create the state directory"))?;
+        check_owner(dir)?;
+        let lock = take_lock(dir)?;
+        if dir.join("state").symlink_metadata().is_ok() {
+            return Err(HomeError::Occupied { path: dir.join("state") });
+        }
+        let path = dir.join("store.json");
+        let identity = match (path.symlink_metadata().is_ok(), id) {
+            (true, Some(id)) => match read_identity(&path)? {
+                identity if identity.id == id => identity,
+                identity => {
+                    return Err(HomeError::Foreign { path, found: identity.id, expected: id.to_owned() });
+                }
+            },
+            (true, None) => return Err(HomeError::Exists { path: dir.to_owned() }),
+            (false, Some(id)) => Identity { format: FORMAT, id: id.to_owned(), created: now },
+            (false, None) => Identity { format: FORMAT, id: random_id(dir)?, created: now },
+        };
+        Ok(Self { dir: dir.to_owned(), identity, _lock: lock })
+    }
+
+    /// Completes what `adopt` began: the database at `state` gets its place, and the directory its identity. A crash
+    /// leaves a directory that `adopt` takes again, or a whole one.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn settle(&self, state: &Path) -> Result<(), HomeError> {
+        let at = |what: &'static str| move |source| HomeError::Io { what, path: self.dir.clone(), source };
+        for part in ["rec", "env", "log"] {
+            let made = durable::create_directories(&self.dir.join(part));
+            made.map_err(at("create the layout of the state directory"))?;
+        }
+        let path = self.dir.join("store.json");
+        if path.symlink_metadata().is_err() {
+            write_identity(&path, &self.identity)?;
+        }
+        std::fs::rename(state, self.state())
+            .and_then(|()| durable::sync_parent(&self.state()))
+            .map_err(at("put the state database into"))
     }
 
     /// Opens and locks a state directory.
@@ -204,6 +249,17 @@ pub(crate) fn take_lock(dir: &Path) -> Result<File, HomeError> {
     Ok(file)
 }
 
+fn write_identity(path: &Path, identity: &Identity) -> Result<(), HomeError> {
+    let mut text = serde_json::to_vec(identity)
+        .map_err(|error| HomeError::Damaged { path: path.to_owned(), why: error.to_string() })?;
+    text.push(b'\n');
+    durable::create_new(path, &text, 0o600).map_err(|source| HomeError::Io {
+        what: "write the identity of the store",
+        path: path.to_owned(),
+        source,
+    })
+}
+
 fn read_identity(path: &Path) -> Result<Identity, HomeError> {
     let failed = |source| HomeError::Io { what: "read the identity of the store", path: path.to_owned(), source };
     let damaged = |why: String| HomeError::Damaged { path: path.to_owned(), why };
@@ -267,6 +323,20 @@ pub enum HomeError {
     Exists {
         /// The state directory.
         path: PathBuf,
+    },
+    /// There is a state database already where one was to be made from an export.
+    Occupied {
+        /// The database.
+        path: PathBuf,
+    },
+    /// It is another store's.
+    Foreign {
+        /// `store.json`.
+        path: PathBuf,
+        /// The id in it.
+        found: String,
+        /// The id of the store that was to be there.
+        expected: String,
     },
     /// There is something else where a new store was to be made.
     NotEmpty {
@@ -334,6 +404,11 @@ impl HomeError {
                  remove {} and run it again",
                 path.display()
             ),
+            Self::Occupied { path } => format!(
+                "it stays as it is; move {} away if it is not wanted any more, or name another `data` in doorward.toml",
+                path.display()
+            ),
+            Self::Foreign { .. } => "name another directory as `data` in doorward.toml".into(),
             Self::NotEmpty { .. } => "choose a directory that is empty or does not exist".into(),
             Self::Readable { path, .. } => format!("run: chmod 700 {}", path.display()),
             Self::Owner { owner, .. } => format!("run this as the user with uid {owner}"),
@@ -362,6 +437,10 @@ impl fmt::Display for HomeError {
             }
             Self::Absent { path } => write!(f, "there is no store in {}", path.display()),
             Self::Exists { path } => write!(f, "there is a store already in {}", path.display()),
+            Self::Occupied { path } => write!(f, "there is a state database already in {}", path.display()),
+            Self::Foreign { path, found, expected } => {
+                write!(f, "{} is of another store: of {found}, and this would be {expected}", path.display())
+            }
             Self::NotEmpty { path, found } => write!(f, "{} is not empty: it holds `{found}`", path.display()),
             Self::Readable { path, mode } => {
                 write!(f, "the state directory {} is open to others (mode {mode:04o})", path.display())
@@ -391,6 +470,8 @@ impl std::error::Error for HomeError {
             Self::Locked { .. }
             | Self::Absent { .. }
             | Self::Exists { .. }
+            | Self::Occupied { .. }
+            | Self::Foreign { .. }
             | Self::NotEmpty { .. }
             | Self::Readable { .. }
             | Self::Owner { .. }

@@ -27,6 +27,7 @@
 //! audit       AuditEvent, appended to the log
 //! ledger      stored users, targets, grants; asks grant
 //! vault       sealed secrets; &Permit -> Credential
+//! backup      the state as a sealed file; copies of the store
 //! authn       key against stored users -> Authenticated
 //! wire        a socket that can be cut                                     CARRYING: sockets and tasks;
 //! listener    accept, limits, handshake (asks authn)                       listener and target never
@@ -55,6 +56,7 @@ pub mod tlog;
 
 pub mod audit;
 pub mod authn;
+pub mod backup;
 pub mod db;
 pub mod durable;
 pub mod home;

@@ -11,6 +11,7 @@
 //! the master key too can read one. In memory: our copies are zeroed; ring's key schedules and the copies that
 //! russh makes of passwords and keys while it logs in are theirs.
 
+mod portable;
 mod private_key;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use crate::grant::Permit;
 use crate::model::{Destination, Timestamp};
 use crate::secret::Secret;
 use crate::tlog::{Algorithm, KeyName, SigningKey};
+pub(crate) use portable::PORTABLE_TABLES;
 pub use private_key::KeyFault;
 
 const SECRETS: &str = "secrets";
@@ -380,6 +382,13 @@ pub enum VaultError {
     Empty,
     /// The private key cannot be used.
     Key(KeyFault),
+    /// What was exported is not of a vault's form.
+    Foreign {
+        /// Which entry.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A stored secret does not open, or is not what it should be.
     Altered(String),
     /// The state database failed.
@@ -394,7 +403,7 @@ impl VaultError {
             Self::NoBastionKey(_) | Self::Altered(_) => Some("restore `state/` from the backup".into()),
             Self::Key(fault) => fault.hint().map(str::to_owned),
             Self::Db(error) => error.hint().map(str::to_owned),
-            Self::Empty => None,
+            Self::Empty | Self::Foreign { .. } => None,
         }
     }
 }
@@ -406,6 +415,7 @@ impl fmt::Display for VaultError {
             Self::NoBastionKey(name) => write!(f, "the bastion has no `{name}`"),
             Self::Empty => f.write_str("the password is empty"),
             Self::Key(fault) => fault.fmt(f),
+            Self::Foreign { name, why } => write!(f, "the secret `{name}` is of another form: {why}"),
             Self::Altered(name) => write!(f, "the stored secret `{name}` was altered"),
             Self::Db(DbError::TooLarge { .. }) => f.write_str("the secret is too large: about 8 KiB is the limit"),
             Self::Db(_) => f.write_str("the vault cannot use the state database"),
@@ -417,7 +427,12 @@ impl std::error::Error for VaultError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Db(error) => Some(error),
-            Self::NoSecret(_) | Self::NoBastionKey(_) | Self::Empty | Self::Key(_) | Self::Altered(_) => None,
+            Self::NoSecret(_)
+            | Self::NoBastionKey(_)
+            | Self::Empty
+            | Self::Key(_)
+            | Self::Foreign { .. }
+            | Self::Altered(_) => None,
         }
     }
 }

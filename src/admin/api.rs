@@ -180,6 +180,11 @@ pub enum Request {
         /// Only says which.
         dry_run: bool,
     },
+    /// Seals the whole state, secrets included, for others. Only for root and the server's user.
+    StateExport {
+        /// For whom; at least one.
+        recipients: Vec<Recipient>,
+    },
     /// Says what an inventory would change.
     InventoryDiff {
         /// The inventory.
@@ -323,6 +328,21 @@ pub enum Reply {
         recordings: Vec<RecordingRow>,
         /// Directories that hold no readable recording, and why.
         damaged: Vec<String>,
+    },
+    /// To `StateExport`.
+    State {
+        /// The id of the store.
+        store: String,
+        /// The age file, in base64.
+        file: String,
+        /// Its SHA-256, in hexadecimal, as the log has it.
+        hash: String,
+        /// How many entries it has.
+        entries: u64,
+        /// How many leaves the published log has; the last of them tell of the export.
+        leaves: u64,
+        /// The log's public key.
+        log_key: String,
     },
     /// To `InventoryDiff`, and to `InventoryApply` when it is done.
     Changes {

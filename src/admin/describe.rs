@@ -91,6 +91,7 @@ fn about(request: &Request) -> Call {
         | Request::SessionList { .. }
         | Request::RecordingList { .. }
         | Request::RecordingGc { .. }
+        | Request::StateExport { .. }
         | Request::InventoryDiff { .. }
         | Request::InventoryApply { .. }
         | Request::AuditRead { .. }
@@ -187,6 +188,10 @@ pub(super) fn describe(request: &Request) -> Entry {
         }
         Request::RecordingRead { session, purpose } => {
             entry(Reads, "recording read", session.to_string(), clip(purpose))
+        }
+        Request::StateExport { recipients } => {
+            // At most 256 of them; the leaf that tells of the file has the digest of all.
+            entry(Reads, "state export", String::new(), format!("for: {}", clip(&join(recipients))))
         }
         Request::InventoryDiff { .. } => plain(Reads, "inventory diff", &""),
         Request::InventoryApply { expected, .. } => entry(Gives, "inventory apply", String::new(), join(expected)),

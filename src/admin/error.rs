@@ -5,6 +5,7 @@ use std::fmt;
 use super::api::Failure;
 use super::inventory::Contradiction;
 use crate::audit::AuditError;
+use crate::backup::BackupError;
 use crate::grant::Denial;
 use crate::ledger::LedgerError;
 use crate::model::{Destination, RuleId, SessionId, TargetName, UserName};
@@ -72,6 +73,13 @@ pub enum AdminError {
     Inventory(Vec<Contradiction>),
     /// Something changed between what was shown and what was confirmed.
     StateChanged,
+    /// Only root and the server's user may have what has every secret.
+    NotOwner {
+        /// Who asked.
+        uid: u32,
+    },
+    /// The state cannot be exported.
+    Backup(BackupError),
     /// The operating system gave no random bytes.
     NoRandomness,
 }
@@ -101,6 +109,8 @@ impl fmt::Display for AdminError {
             }
             Self::Inventory(_) => f.write_str("the inventory contradicts itself or the state; nothing was changed"),
             Self::StateChanged => f.write_str("the state has changed since the difference was shown; nothing was done"),
+            Self::NotOwner { uid } => write!(f, "uid {uid} may not export the state, which has every secret"),
+            Self::Backup(error) => error.fmt(f),
             Self::NoRandomness => f.write_str("the operating system gives no random bytes"),
         }
     }
@@ -115,6 +125,7 @@ impl std::error::Error for AdminError {
             Self::Ledger(error) => error.source(),
             Self::Vault(error) => error.source(),
             Self::Store(error) => error.source(),
+            Self::Backup(error) => error.source(),
             Self::Parties(_)
             | Self::NoRule { .. }
             | Self::Needless { .. }
@@ -124,6 +135,7 @@ impl std::error::Error for AdminError {
             | Self::Scan { .. }
             | Self::Inventory(_)
             | Self::StateChanged
+            | Self::NotOwner { .. }
             | Self::NoRandomness => None,
         }
     }
@@ -160,6 +172,8 @@ impl AdminError {
             Self::NoSession { .. } => one("`doorward session list` shows the live ones"),
             Self::Scan { .. } => one("look at the address (`doorward target list`), and that the target is up"),
             Self::Store(StoreError::NotFound { .. }) => one("`doorward recording list` shows them"),
+            Self::NotOwner { .. } => one("run as root or as the server's user"),
+            Self::Backup(error) => error.hint().into_iter().collect(),
             Self::StateChanged => one("run the command again and look at the new difference"),
             Self::Store(_) | Self::Parties(_) | Self::Needless { .. } | Self::Inventory(_) | Self::NoRandomness => {
                 Vec::new()

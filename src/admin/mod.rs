@@ -13,6 +13,7 @@ mod apply;
 mod describe;
 mod doctor;
 mod error;
+mod export;
 mod grants;
 mod overview;
 mod records;
@@ -169,6 +170,7 @@ impl Admin {
             Request::RecordingErase { session, reason } => self.recording_erase(caller, &session, reason),
             Request::RecordingHold { session, on, reason } => self.recording_hold(caller, &session, on, reason),
             Request::RecordingGc { before, dry_run } => self.recording_gc(before, dry_run),
+            Request::StateExport { recipients } => self.state_export(caller, recipients),
             Request::InventoryDiff { inventory } => self.inventory_diff(&inventory),
             Request::InventoryApply { inventory, expected } => self.inventory_apply(&inventory, &expected),
             Request::ClientConfig { user } => self.client_config(&user),

@@ -412,6 +412,22 @@ fn recordings_go_by_themselves_once_their_time_is_over_and_those_on_hold_stay() 
     assert_eq!(office.admin.retire().unwrap(), 0);
 }
 
+#[test]
+fn operators_may_not_export_the_state_and_the_log_has_what_was_exported() {
+    let office = Office::furnished();
+    let recipient = crate::auditor::Identity::generate().recipient();
+    let export =
+        |uid, recipients| office.admin.call(Caller { uid, via: Via::Socket }, Request::StateExport { recipients });
+    let refused = export(4242, vec![recipient.clone()]).unwrap_err();
+    assert!(matches!(refused, AdminError::NotOwner { uid: 4242 }), "{refused:?}");
+    assert!(office.recorded().iter().any(|(uid, verb, _)| *uid == 4242 && verb == "state export"));
+    assert!(matches!(export(0, Vec::new()), Err(AdminError::Invalid { .. })));
+    let Reply::State { hash, leaves, .. } = export(0, vec![recipient]).unwrap() else { panic!("no state") };
+    let log = office.log();
+    assert_eq!(u64::try_from(log.len()).unwrap(), leaves);
+    assert!(log.last().is_some_and(|record| record.kind == "state.export" && record.text("hash") == Some(&hash)));
+}
+
 /// An administration on a state of its own.
 struct Office {
     admin: Admin,

@@ -309,6 +309,29 @@ pub enum AuditEvent {
         /// Its public part in the usual text form, or its fingerprint.
         public: String,
     },
+    /// The whole state, secrets included, left the bastion as a sealed file. What is on record before this leaf is in it.
+    #[serde(rename = "state.export")]
+    StateExport {
+        /// SHA-256 of the file, in hexadecimal.
+        hash: String,
+        /// Digest of those whom the file is sealed for, 16 hexadecimal digits.
+        recipients: String,
+        /// Who asked for it.
+        #[serde(serialize_with = "bounded_text")]
+        by: String,
+    },
+    /// The state was made from an export.
+    #[serde(rename = "state.import")]
+    StateImport {
+        /// SHA-256 of the file, in hexadecimal.
+        hash: String,
+        /// Who did it.
+        #[serde(serialize_with = "bounded_text")]
+        by: String,
+        /// From when the state is, and what is not in it.
+        #[serde(serialize_with = "bounded_detail")]
+        detail: String,
+    },
     /// The wall clock was set, or the machine slept: it has moved against the monotonic clock.
     #[serde(rename = "clock.step")]
     ClockStep {
@@ -415,6 +438,8 @@ impl AuditEvent {
             | Self::RecorderFailed { .. }
             | Self::LogTorn { .. }
             | Self::KeyRotate { .. }
+            | Self::StateExport { .. }
+            | Self::StateImport { .. }
             | Self::ClockStep { .. } => Subject::Node,
         }
     }

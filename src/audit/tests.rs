@@ -103,6 +103,8 @@ fn each_type_has_its_fields_where_they_belong() {
         (AuditEvent::LogTorn { bytes: 1 }, "bytes", ""),
         (AuditEvent::KeyRotate { rotated: hex(), public: hex() }, "public rotated", ""),
         (AuditEvent::ClockStep { step_ms: -6000 }, "step_ms", ""),
+        (AuditEvent::StateExport { hash: hex(), recipients: hex(), by: hex() }, "hash recipients", "by"),
+        (AuditEvent::StateImport { hash: hex(), by: hex(), detail: hex() }, "hash", "by detail"),
         (AuditEvent::GrantRevoke { grant: grant(), by: hex(), reason: None }, "grant", "by"),
     ];
     for (event, clear, hidden) in cases {

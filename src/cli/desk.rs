@@ -78,6 +78,11 @@ impl Desk {
         &self.config.data
     }
 
+    /// The configuration.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// How old recordings may become, if the configuration says so.
     pub(super) fn retention(&self) -> Option<Duration> {
         self.config.recording.retention

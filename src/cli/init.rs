@@ -41,7 +41,7 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
     let file = absolute(file.unwrap_or(&dir.join("doorward.toml")))?;
     let mut auditors = Vec::new();
     for given in &arguments.auditors {
-        auditors.extend(recipients(given)?);
+        auditors.extend(recipients("--auditor", given)?);
     }
     let made = match &arguments.make_auditor {
         Some(file) => Some((absolute(file)?, Identity::generate())),
@@ -64,12 +64,12 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
     Ok(())
 }
 
-/// The recipients that an argument gives or names a file of.
-fn recipients(given: &str) -> Result<Vec<Recipient>, CliError> {
+/// The recipients that an argument of this option gives or names a file of.
+pub(super) fn recipients(option: &str, given: &str) -> Result<Vec<Recipient>, CliError> {
     let wrong = |error: MalformedAuditorKey| {
-        CliError::usage("--auditor takes an age recipient, or a file with one on each line")
+        CliError::usage(format!("{option} takes an age recipient, or a file with one on each line"))
             .because(&error)
-            .hint("`age-keygen -o auditor.key`, on the auditor's machine, prints it: age1...")
+            .hint("`age-keygen -o FILE`, on the machine of who is to read it, prints it: age1...")
     };
     if !Path::new(given).is_file() {
         return Ok(vec![Recipient::parse(given).map_err(wrong)?]);
@@ -155,9 +155,9 @@ fn tell(config: &Config, log_key: &str) {
   master key     {key}
 
 Back up these two, on different media:
-  {key}  (the master key; without it every stored secret is lost)
-  {data}/  (state, recordings, audit log; stop the server while you copy `state`)
-Whoever has both has every secret; either alone reveals none.
+  {key}  (the master key)
+  {data}/  (state, recordings, audit log: `doorward backup --to DIR --recipient age1...`, which needs no master key)
+Whoever has key and `state` has every secret; either alone reveals none.
 {auditors}
 
 The log's public key. Verifiers need it; keep it elsewhere, where nobody on this machine can change it:

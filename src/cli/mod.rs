@@ -6,6 +6,7 @@
 
 mod apply;
 mod audit;
+mod backup;
 mod check;
 mod client_config;
 mod desk;
@@ -25,6 +26,7 @@ pub mod replay;
 mod secret;
 mod serve;
 mod session;
+mod state;
 mod target;
 mod times;
 mod user;
@@ -84,6 +86,11 @@ enum Command {
     /// The audit log: list, follow; its key, its checkpoint, proofs.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// The state - users, targets, grants, secrets - as one sealed file: export, import.
+    #[command(subcommand)]
+    State(state::Command),
+    /// Copy the whole store and the sealed state, while the server runs; again: bring the copy up to date.
+    Backup(backup::Arguments),
     /// Check that recordings and log are what was recorded; or, with `bundle`, an evidence bundle.
     Verify(verify::Arguments),
     /// Make users, groups and targets as an inventory file (TOML) has them; shows the difference first.
@@ -123,6 +130,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Session(command) => session::run(&Desk::open(file)?, command),
         Command::Recording(command) => recording::run(file, command),
         Command::Audit(command) => audit::run(&Desk::open(file)?, command),
+        Command::State(command) => state::run(file, &command),
+        Command::Backup(arguments) => backup::run(&Desk::open(file)?, &arguments),
         Command::Apply(arguments) => apply::run(&Desk::open(file)?, &arguments),
         Command::ClientConfig(arguments) => client_config::run(&Desk::open(file)?, &arguments),
         Command::Witness(command) => witness::run(command),

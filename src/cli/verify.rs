@@ -94,7 +94,7 @@ impl Trust {
 }
 
 /// A public key, or the one in the file of that name.
-fn key(text: &str) -> Result<VerifyingKey, CliError> {
+pub(super) fn key(text: &str) -> Result<VerifyingKey, CliError> {
     if let Ok(key) = VerifyingKey::parse(text.trim()) {
         return Ok(key);
     }

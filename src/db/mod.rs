@@ -46,6 +46,13 @@ const META_ID: &str = "id";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Rev(u64);
 
+impl Rev {
+    /// Its number.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
+
 impl fmt::Display for Rev {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -203,8 +210,22 @@ impl Db {
         Self::found(Box::new(MemoryStore::default()), "memory", master)
     }
 
+    /// As `create`, for a store that had a database already: revisions go on from `after`.
+    ///
+    /// # Errors
+    /// As `create`.
+    pub(crate) fn create_again(dir: &Path, store_id: &str, master: MasterKey, after: Rev) -> Result<Self, DbError> {
+        let mut sealed = Sealed::open(Box::new(SledStore::create(dir)?), &master)?;
+        sealed.go_on_from(after);
+        Self::identified(sealed, store_id, master)
+    }
+
     fn found(store: Box<dyn StateStore>, store_id: &str, master: MasterKey) -> Result<Self, DbError> {
-        let db = Self { sealed: Arc::new(Sealed::open(store, &master)?), master: Arc::new(master) };
+        Self::identified(Sealed::open(store, &master)?, store_id, master)
+    }
+
+    fn identified(sealed: Sealed, store_id: &str, master: MasterKey) -> Result<Self, DbError> {
+        let db = Self { sealed: Arc::new(sealed), master: Arc::new(master) };
         db.table(META).put(META_ID, None, &Identity { id: store_id.to_owned() })?;
         Ok(db)
     }
@@ -228,6 +249,24 @@ impl Db {
         Batch { db: self, changes: Vec::new() }
     }
 
+    /// The id of the store that it belongs to.
+    ///
+    /// # Errors
+    /// `DbError` of the backend.
+    pub(crate) fn store_id(&self) -> Result<String, DbError> {
+        let found = self.table::<Identity>(META).get(META_ID)?;
+        found.map(|(_, identity)| identity.id).ok_or_else(|| DbError::Altered { key: format!("{META}/{META_ID}") })
+    }
+
+    /// Everything that is stored at this moment, for a backup: no write is half in it.
+    ///
+    /// # Errors
+    /// `DbError` of the backend.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot<'_>, DbError> {
+        let (rev, records) = self.sealed.snapshot()?;
+        Ok(Snapshot { sealed: &self.sealed, rev, records: records.into_iter() })
+    }
+
     /// Refuses while the disk is nearly full. For writes that strangers can bring about and that can be refused: one
     /// that fails stops the database, and with it the bastion, until the next start.
     ///
@@ -240,6 +279,28 @@ impl Db {
     /// A key for one purpose, derived from the master key.
     pub(crate) fn sealing_key(&self, purpose: &str) -> Result<SealingKey, DbError> {
         self.master.sealing_key(purpose).map_err(DbError::Crypto)
+    }
+}
+
+/// What a database held at one moment, in the order of tables and keys; each value is opened when it is asked for.
+pub(crate) struct Snapshot<'a> {
+    sealed: &'a Sealed,
+    /// The revision of the last write.
+    pub(crate) rev: Rev,
+    records: std::vec::IntoIter<(Vec<u8>, Record)>,
+}
+
+/// A stored value: its table, its key, its JSON.
+pub(crate) type Stored = (String, String, Zeroizing<Vec<u8>>);
+
+impl Iterator for Snapshot<'_> {
+    type Item = Result<Stored, DbError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // What the database keeps for itself is made anew in every one.
+        let own = [META.as_bytes(), b"\0"].concat();
+        let (full, record) = self.records.find(|(full, _)| !full.starts_with(&own))?;
+        Some(self.sealed.unseal_entry(&full, &record))
     }
 }
 
@@ -333,6 +394,11 @@ impl Batch<'_> {
         let value = Some(Zeroizing::new(json));
         self.changes.push(Pending { table: table.name, key: key.to_owned(), expected, value });
         Ok(())
+    }
+
+    /// Adds a value that `Snapshot` gave: nothing may be stored under its key.
+    pub(crate) fn put_again(&mut self, table: &'static str, key: &str, json: Zeroizing<Vec<u8>>) {
+        self.changes.push(Pending { table, key: key.to_owned(), expected: None, value: Some(json) });
     }
 
     /// Adds `Table::delete`.

@@ -16,12 +16,23 @@ pub(super) struct Sealed {
     store: Box<dyn StateStore>,
     key: SealingKey,
     key_id: u32,
-    /// INVARIANT: the revision of `meta/rev`, which is the largest in the store; 0 before the first commit.
-    last: Mutex<Rev>,
+    /// INVARIANT: the revision of `meta/rev`, which is the largest in the store; before the first commit it is the one
+    /// to go on from, mostly 0.
+    last: Mutex<Last>,
+}
+
+/// The last revision, and whether it is stored.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    rev: Rev,
+    stored: bool,
 }
 
 /// A value as it was before it was sealed; wiped when dropped.
 type Plain = Zeroizing<Vec<u8>>;
+
+/// Keys with what is stored under them.
+pub(super) type Entries = Vec<(Vec<u8>, Record)>;
 
 /// A change, before it is sealed.
 #[derive(Debug)]
@@ -38,7 +49,8 @@ impl Sealed {
     pub(super) fn open(store: Box<dyn StateStore>, master: &MasterKey) -> Result<Self, DbError> {
         let key = master.sealing_key("state database").map_err(DbError::Crypto)?;
         let key_id = master.id().map_err(DbError::Crypto)?;
-        let mut sealed = Self { store, key, key_id, last: Mutex::new(Rev(0)) };
+        let none = Last { rev: Rev(0), stored: false };
+        let mut sealed = Self { store, key, key_id, last: Mutex::new(none) };
         let records = sealed.store.range(b"")?;
         // With the wrong key nothing opens; say so before calling the first value damaged.
         let keyed = records.iter().filter_map(|(_, record)| record.parts());
@@ -49,12 +61,37 @@ impl Sealed {
         for (key, record) in &records {
             largest = largest.max(sealed.unseal(key, record)?.0);
         }
-        let last = sealed.get(META, LAST_REV)?.map_or(Rev(0), |(rev, _)| rev);
-        if largest > last {
+        let last = sealed.get(META, LAST_REV)?.map_or(none, |(rev, _)| Last { rev, stored: true });
+        if largest > last.rev {
             return Err(DbError::Altered { key: format!("{META}/{LAST_REV}") });
         }
         sealed.last = Mutex::new(last);
         Ok(sealed)
+    }
+
+    /// Lets an empty store go on from a revision, so that no value of an earlier life of it is newer than a new one.
+    pub(super) fn go_on_from(&mut self, rev: Rev) {
+        if let Ok(last) = self.last.get_mut()
+            && !last.stored
+        {
+            last.rev = rev;
+        }
+    }
+
+    /// The last revision, and everything that is stored at it, in the order of keys, still sealed: no write comes in
+    /// between. `unseal_entry` opens one.
+    pub(super) fn snapshot(&self) -> Result<(Rev, Entries), DbError> {
+        let Ok(last) = self.last.lock() else { return Err(DbError::Stopped) };
+        Ok((last.rev, self.store.range(b"")?))
+    }
+
+    /// Opens one entry of a snapshot: its table, its key, its value.
+    pub(super) fn unseal_entry(&self, full: &[u8], record: &Record) -> Result<(String, String, Plain), DbError> {
+        let altered = || DbError::Altered { key: shown(full) };
+        let (_, value) = self.unseal(full, record)?;
+        let text = std::str::from_utf8(full).map_err(|_| altered())?;
+        let (table, key) = text.split_once('\0').ok_or_else(altered)?;
+        Ok((table.to_owned(), key.to_owned(), value))
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -80,7 +117,7 @@ impl Sealed {
     /// Seals and applies all changes under one new revision.
     pub(super) fn commit(&self, changes: Vec<Pending>) -> Result<Rev, DbError> {
         let Ok(mut last) = self.last.lock() else { return Err(DbError::Stopped) };
-        let rev = Rev(last.0.checked_add(1).ok_or(DbError::Stopped)?);
+        let rev = Rev(last.rev.0.checked_add(1).ok_or(DbError::Stopped)?);
         let mut sealed = Vec::with_capacity(changes.len() + 1);
         for Pending { table, key, expected, value } in changes {
             let key = full_key(table, &key);
@@ -89,9 +126,9 @@ impl Sealed {
         }
         let counter = full_key(META, LAST_REV);
         let record = Some(self.seal(&counter, rev, Zeroizing::default())?);
-        sealed.push(Change { key: counter, expected: (last.0 > 0).then_some(*last), record });
+        sealed.push(Change { key: counter, expected: last.stored.then_some(last.rev), record });
         self.store.apply(sealed)?;
-        *last = rev;
+        *last = Last { rev, stored: true };
         Ok(rev)
     }
 

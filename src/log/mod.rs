@@ -46,4 +46,4 @@ pub use error::LogError;
 pub use leaf::Leaf;
 pub use open::Opened;
 pub use reader::{Entries, Reader};
-pub use wal::Journal;
+pub use wal::{Journal, journal_of};

@@ -35,6 +35,14 @@ pub(super) fn header(first: u64, count: u64) -> Vec<u8> {
     bytes
 }
 
+/// A whole journal of the leaves from number `first` on, a multiple of 256, for a copy of a log: each of at most 65535
+/// bytes.
+pub fn journal_of(first: u64, leaves: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = header(first, u64::try_from(leaves.len()).unwrap_or(u64::MAX));
+    leaves.iter().for_each(|leaf| encode(leaf, Position::Later, &mut bytes));
+    bytes
+}
+
 /// Where in its group a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Position {

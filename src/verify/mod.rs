@@ -23,6 +23,7 @@ mod pass;
 mod report;
 mod segment;
 mod session;
+mod standing;
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -38,6 +39,7 @@ pub use bundle::{Bundle, BundleError, BundleReport, Plan, cast_name, plan, verif
 pub use coverage::{ChannelCoverage, Coverage, DirectionCoverage, coverage};
 use pass::Pass;
 pub use report::{AnchorReport, Finding, Findings, KeyOrigin, LogReport, Opened, Report, SessionReport, Verdict};
+pub use standing::{EndedBy, Standing, standings};
 
 /// What to verify, and by what.
 #[derive(Debug, Default)]

@@ -22,6 +22,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How often one checkpoint is sent before a pause. A witness tells once from where it wants the proof.
 const ATTEMPTS: usize = 3;
 
+/// What the operator can do when a witness knows what this log does not have.
+const ALARM_HINT: &str = "if this bastion was restored, the backup was not the newest: stop it and restore the newest, or \
+                          begin a new log with `doorward state import --new-log`; if it was not, somebody put log and \
+                          state back or rewrote them: keep both as evidence";
+
 /// How things stand with one witness.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WitnessHealth {
@@ -332,7 +337,8 @@ impl Follower {
         let Some((link, first_alarm)) = before else { return };
         let (witness, url) = (self.witness.key().name(), self.witness.url());
         if first_alarm {
-            error!(witness = %witness, url = %url, error = %why, "A witness has seen another history of this log");
+            let hint = ALARM_HINT;
+            error!(witness = %witness, url = %url, error = %why, hint, "A witness has seen another history of this log");
         } else if alarm.is_none() && !matches!(link, Link::Failing { .. }) {
             let hint = trouble.hint().unwrap_or("it is asked again, each minute in the end");
             warn!(witness = %witness, url = %url, error = %why, hint, "A witness does not cosign");

@@ -13,6 +13,7 @@
 
 mod admin;
 mod audit;
+mod backup;
 mod compliance;
 mod demo;
 mod ending;

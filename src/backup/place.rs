@@ -1,0 +1,236 @@
+//! The directory of a backup: files that are whole or not there, and are never changed into something else.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use serde::Serialize;
+
+use super::BackupError;
+use crate::durable;
+
+/// So many files are synced at once: one sync of the file system costs no more than one of a file.
+const PENDING_MAX: usize = 512;
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// What was copied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Copied {
+    /// How many files were written.
+    pub files: u64,
+    /// How many bytes they have.
+    pub bytes: u64,
+    /// How many files were there already, as they must be.
+    pub same: u64,
+}
+
+/// How much of what is in a backup already is compared with the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compare {
+    /// Every byte.
+    Bytes,
+    /// The length, of what never changes.
+    Lengths,
+}
+
+/// A backup that is written.
+pub(super) struct Place {
+    directory: PathBuf,
+    compare: Compare,
+    /// Written under the first name, to get the second once they are on disk.
+    pending: Vec<(PathBuf, PathBuf)>,
+    pub(super) copied: Copied,
+}
+
+impl Place {
+    pub(super) fn new(directory: &Path, compare: Compare) -> Self {
+        Self { directory: directory.to_owned(), compare, pending: Vec::new(), copied: Copied::default() }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(super) fn compare(&self) -> Compare {
+        self.compare
+    }
+
+    /// Whether there is something under this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.directory.join(name).symlink_metadata().is_ok()
+    }
+
+    /// Puts a file there that never changes.
+    ///
+    /// # Errors
+    /// `Differs` if there is another one.
+    pub(super) fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), BackupError> {
+        let path = self.directory.join(name);
+        match open_plain(&path) {
+            Ok(found) => {
+                let most = u64::try_from(bytes.len()).unwrap_or(u64::MAX).saturating_add(1);
+                let mut old = Vec::new();
+                found.take(most).read_to_end(&mut old).map_err(|source| failed("read", &path, source))?;
+                if old != bytes {
+                    return Err(BackupError::Differs { path, why: "it is not what the store has" });
+                }
+                self.copied.same = self.copied.same.saturating_add(1);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write(&path, &mut &*bytes).map(drop),
+            Err(source) => Err(failed("read", &path, source)),
+        }
+    }
+
+    /// Puts a file there in place of any other.
+    pub(super) fn replace(&mut self, name: &str, bytes: &[u8]) -> Result<(), BackupError> {
+        let path = self.directory.join(name);
+        self.write(&path, &mut &*bytes).map(drop)
+    }
+
+    /// Copies a file that is only appended to. What the backup has must be its beginning. `grows`: it may not be at its
+    /// end yet; then only what is on disk by now is copied.
+    ///
+    /// # Errors
+    /// `Gone` if the store does not have it, `Differs`.
+    pub(super) fn append(&mut self, source: &Path, name: &str, grows: bool) -> Result<(), BackupError> {
+        let path = self.directory.join(name);
+        let from = match open_plain(source) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(BackupError::Gone { path: source.to_owned() });
+            }
+            from => from.map_err(|error| failed("read", source, error))?,
+        };
+        let length = from.metadata().map_err(|error| failed("read", source, error))?.len();
+        if grows {
+            // What is in memory only may be gone after a power cut, and must not be in the backup then.
+            from.sync_data().map_err(|error| failed("sync", source, error))?;
+        }
+        match open_plain(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("read", &path, error)),
+            Ok(old) => {
+                let had = old.metadata().map_err(|error| failed("read", &path, error))?.len();
+                if had > length {
+                    let why = "it is longer than the store's: what was recorded there is gone";
+                    return Err(BackupError::Differs { path, why });
+                }
+                let only_length = self.compare == Compare::Lengths && had == length;
+                if !only_length && !begins_with(&from, &old, had).map_err(|error| failed("compare", &path, error))? {
+                    return Err(BackupError::Differs { path, why: "it is not what the store has" });
+                }
+                if had == length {
+                    self.copied.same = self.copied.same.saturating_add(1);
+                    return Ok(());
+                }
+            }
+        }
+        let mut from = open_plain(source).map_err(|error| failed("read", source, error))?.take(length);
+        let written = self.write(&path, &mut from)?;
+        if written != length {
+            return Err(BackupError::Differs { path, why: "the store's became shorter while it was copied" });
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, path: &Path, from: &mut dyn Read) -> Result<u64, BackupError> {
+        if let Some(parent) = path.parent() {
+            durable::create_directories(parent).map_err(|source| failed("make", parent, source))?;
+        }
+        let mut new = path.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("replace", &new, error)),
+            Ok(()) | Err(_) => {}
+        }
+        let mut to = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)
+            .map_err(|source| failed("write", &new, source))?;
+        let written = io::copy(from, &mut to).map_err(|source| failed("write", &new, source))?;
+        self.copied.files = self.copied.files.saturating_add(1);
+        self.copied.bytes = self.copied.bytes.saturating_add(written);
+        self.pending.push((new, path.to_owned()));
+        if self.pending.len() >= PENDING_MAX {
+            self.flush()?;
+        }
+        Ok(written)
+    }
+
+    /// Gives every file that was written its name; all is durable on return.
+    pub(super) fn flush(&mut self) -> Result<(), BackupError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let sync = |directory: &Path| {
+            let opened = File::open(directory).and_then(|opened| Ok(rustix::fs::syncfs(opened)?));
+            opened.map_err(|source| failed("sync", directory, source))
+        };
+        sync(&self.directory)?;
+        for (new, path) in self.pending.drain(..) {
+            std::fs::rename(&new, &path).map_err(|source| failed("write", &path, source))?;
+        }
+        sync(&self.directory)
+    }
+
+    /// Removes a file or a directory; says whether it was there.
+    pub(super) fn remove(&self, name: &str) -> Result<bool, BackupError> {
+        let path = self.directory.join(name);
+        let removed = match path.symlink_metadata() {
+            Ok(found) if found.is_dir() => std::fs::remove_dir_all(&path),
+            Ok(_) => std::fs::remove_file(&path),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            removed => removed
+                .and_then(|()| durable::sync_parent(&path))
+                .map(|()| true)
+                .map_err(|source| failed("remove", &path, source)),
+        }
+    }
+}
+
+/// Opens a plain file: a link or a pipe in its place must not lead elsewhere, nor keep us waiting.
+pub(super) fn open_plain(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::from(io::ErrorKind::InvalidInput)) }
+}
+
+/// Reads a plain file of at most `most` bytes; `None` if there is none.
+pub(super) fn read_plain(path: &Path, most: u64) -> Result<Option<Vec<u8>>, BackupError> {
+    let mut bytes = Vec::new();
+    match open_plain(path).and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(failed("read", path, source)),
+        Ok(read) if u64::try_from(read).is_ok_and(|read| read <= most) => Ok(Some(bytes)),
+        Ok(_) => Err(failed("read", path, io::Error::from(io::ErrorKind::FileTooLarge))),
+    }
+}
+
+/// Whether the first `length` bytes of both are the same.
+fn begins_with(mut one: &File, mut other: &File, length: u64) -> io::Result<bool> {
+    let (mut a, mut b) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    let mut left = length;
+    while left > 0 {
+        let size = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        let (Some(a), Some(b)) = (a.get_mut(..size), b.get_mut(..size)) else { return Ok(false) };
+        one.read_exact(a)?;
+        other.read_exact(b)?;
+        if a != b {
+            return Ok(false);
+        }
+        left = left.saturating_sub(u64::try_from(size).unwrap_or(u64::MAX));
+    }
+    Ok(true)
+}
+
+pub(super) fn failed(what: &'static str, path: &Path, source: io::Error) -> BackupError {
+    BackupError::Io { what, path: path.to_owned(), source }
+}

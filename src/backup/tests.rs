@@ -1,0 +1,463 @@
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::*;
+use crate::audit::{Audit, AuditEvent, Call};
+use crate::auditor::Identity;
+use crate::clock::Clock;
+use crate::db::{Db, MasterKey, Rev};
+use crate::home::{Home, HomeError};
+use crate::ledger::{Hold, Ledger, User};
+use crate::model::{Destination, SessionId, Timestamp, UserName};
+use crate::policy::PolicySet;
+use crate::seal::Recipients;
+use crate::secret::Secret;
+use crate::tlog::{Checkpoint, EMPTY_ROOT, Hash, VerifyingKey};
+use crate::vault::{SecretValue, Vault};
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice@laptop";
+
+#[test]
+fn a_state_comes_back_as_it_was_under_another_master_key() {
+    let store = Store::new();
+    let export = store.export();
+    let (host_key, rev) = (store.vault.host_key().unwrap(), store.rev());
+    let data = store.lose_state();
+    let imported = data.import(&export, |_| {}).unwrap();
+    assert_eq!((imported.lost_changes, imported.destroyed), (0, 0));
+    let again = data.open();
+    assert_eq!(again.vault.host_key().unwrap(), host_key);
+    let secrets = again.vault.list().unwrap();
+    assert_eq!(secrets.len(), 1);
+    assert_eq!((secrets[0].destination.to_string(), secrets[0].version), ("root@db1".into(), 2));
+    let ledger = Ledger::open(&again.db, PolicySet::empty()).unwrap();
+    assert_eq!(ledger.users().len(), 1);
+    assert_eq!(ledger.users()[0].keys[0].comment, "alice@laptop");
+    assert_eq!(ledger.held(&session()).unwrap().reason, "CASE-7");
+    // A removed secret's number goes on, and so does the database's.
+    let password = SecretValue::Password(Secret::new("new".to_owned()));
+    assert_eq!(again.vault.set(&destination("root@db2"), password, now()).unwrap(), 2);
+    assert!(again.rev() > rev);
+    let story: Vec<String> = again.audit.records(0).map(|record| record.unwrap().kind).collect();
+    assert_eq!(story.iter().rev().take(2).collect::<Vec<_>>(), ["state.import", "state.export"]);
+    // What the log says of people can still be read.
+    assert!(again.audit.records(0).all(|record| record.unwrap().text("body") != Some("<erased>")));
+}
+
+#[test]
+fn an_export_is_for_its_recipients_and_shows_nothing_else() {
+    let store = Store::new();
+    let export = store.export();
+    for canary in ["hunter2", "alice", "db1", "CASE-7"] {
+        assert!(!export.windows(canary.len()).any(|window| window == canary.as_bytes()), "{canary}");
+    }
+    let data = store.lose_state();
+    let refused = data.import(&export, |wanted| wanted.stranger = true).unwrap_err();
+    assert!(matches!(refused, BackupError::NotForYou), "{refused}");
+    assert!(!data.dir.join("state").exists() && !data.dir.join("state.import/db").is_file());
+}
+
+#[test]
+fn a_file_that_was_cut_or_changed_makes_no_state() {
+    let store = Store::new();
+    let export = store.export();
+    let data = store.lose_state();
+    let step = export.len() / 23;
+    for at in (0..export.len()).step_by(step) {
+        let mut changed = export.clone();
+        changed[at] ^= 1;
+        for bad in [&changed[..], &export[..at]] {
+            assert!(data.import(bad, |_| {}).is_err(), "byte {at}");
+            assert!(!data.dir.join("state").exists(), "byte {at}");
+        }
+    }
+    let more = [&export[..], b"x"].concat();
+    assert!(data.import(&more, |_| {}).is_err());
+    data.import(&export, |_| {}).unwrap();
+}
+
+#[test]
+fn every_fault_of_the_lines_is_told_with_its_line() {
+    let head = format!(
+        r#"{{"doorward":"state","version":1,"store":"{}","rev":7,"exported":"2026-11-23T09:00:00Z"}}"#,
+        "0".repeat(32)
+    );
+    let user = r#"{"table":"users","key":"bob","value":{}}"#;
+    let long = format!(r#"{{"table":"users","key":"bob","value":"{}"}}"#, "x".repeat(70_000));
+    let cases = [
+        (String::new(), "line 1: it ends before"),
+        ("{}\n".to_owned(), "line 1: it is no exported state"),
+        (format!("{head}\n").replace("\"state\"", "\"users\""), "line 1: it is no exported state"),
+        (format!("{head}\n").replace("\"version\":1", "\"version\":2"), "has the form 2"),
+        (format!("{head}\n").replace("000\"", "00g\""), "line 1: its first line is not"),
+        (format!("{head}\n").replace(":7", ":18446744073709551615"), "line 1: its first line is not"),
+        (head.clone(), "line 1: it ends within a line"),
+        (format!("{head}\n"), "line 2: it ends before"),
+        (format!("{head}\n{user}"), "line 2: it ends within a line"),
+        (format!("{head}\n{user}\n{user}\n"), "line 3: `users/bob` comes twice"),
+        (format!("{head}\n{user}\n{}\n", user.replace("bob", "ann")), "line 3: `users/ann` comes twice, or not in"),
+        (format!("{head}\n{}\n", user.replace("users", "userz")), "line 2: there is no table `userz`"),
+        (format!("{head}\n{}\n", user.replace("{}}", "{hunter2}}")), "line 2: no entry of a state"),
+        (format!("{head}\n{long}\n"), "line 2: the line is longer"),
+        (format!("{head}\n{user}\n{{\"entries\":2}}\n"), "line 3: it says that it has 2 entries, and it has 1"),
+        (format!("{head}\n{user}\n{{\"entries\":1}}\n{user}\n"), "line 4: something follows"),
+    ];
+    for (text, expected) in cases {
+        let identity = Identity::generate();
+        let file = seal(text.as_bytes(), &identity);
+        let read = state::read(&file[..], &[identity], |_| Ok(()), |(), _| Ok(()));
+        let told = read.map(|_| ()).unwrap_err().to_string();
+        assert!(told.contains(expected), "{told} | {expected}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
+fn entries_that_no_bastion_has_are_refused_with_their_line() {
+    let store = Store::new();
+    store.export();
+    let id = store.home.id().to_owned();
+    let data = store.lose_state();
+    let head =
+        format!(r#"{{"doorward":"state","version":1,"store":"{id}","rev":7,"exported":"2026-11-23T09:00:00Z"}}"#);
+    for line in [
+        r#"{"table":"bastion-keys","key":"backdoor","value":"AAAA"}"#,
+        r#"{"table":"bastion-keys","key":"log-key","value":"AAAA"}"#,
+        r#"{"table":"secrets","key":"no destination","value":{"version":1,"at":"2026-11-23T09:00:00Z","secret":null}}"#,
+        r#"{"table":"secrets","key":"root@db1","value":{"hunter2":1}}"#,
+    ] {
+        let file = seal(format!("{head}\n{line}\n{{\"entries\":1}}\n").as_bytes(), &data.identity);
+        let refused = data.import(&file, |_| {}).unwrap_err();
+        assert!(matches!(refused, BackupError::Entry { line: 2, .. }), "{refused:?}");
+        assert!(!format!("{refused:?}").contains("hunter2") && !data.dir.join("state").exists(), "{refused:?}");
+    }
+}
+
+#[test]
+fn an_export_that_the_log_does_not_name_is_refused() {
+    let store = Store::new();
+    // As a thief of the recipient's public key would make it: the log has no leaf of it.
+    let forged = export(&store.vault, &store.recipients(), now()).unwrap().bytes;
+    let named = store.export();
+    let data = store.lose_state();
+    let refused = data.import(&forged, |_| {}).unwrap_err();
+    assert!(matches!(refused, BackupError::NotVouched { .. }), "{refused}");
+    assert!(!data.dir.join("state").exists());
+    data.import(&named, |_| {}).unwrap();
+}
+
+#[test]
+fn an_export_of_another_bastion_or_without_its_log_is_refused() {
+    let (one, other) = (Store::new(), Store::new());
+    let (export, key) = (one.export(), one.audit.key().clone());
+    let foreign = Data { identity: one.identity.clone(), ..other.lose_state() };
+    let refused = foreign.import(&export, |_| {}).unwrap_err();
+    assert!(matches!(refused, BackupError::Home(_)), "{refused}");
+    // Without its identity, the log shows it.
+    std::fs::remove_file(foreign.dir.join("store.json")).unwrap();
+    let refused = foreign.import(&export, |_| {}).unwrap_err();
+    assert!(matches!(refused, BackupError::Audit(_)), "{refused}");
+    let data = one.lose_state();
+    let other_key = VerifyingKey::parse(std::fs::read_to_string(foreign.dir.join("log/key.pub")).unwrap().trim());
+    let refused = data.import(&export, |wanted| wanted.key = Some(other_key.unwrap())).unwrap_err();
+    assert!(matches!(refused, BackupError::OtherKey { .. }), "{refused}");
+    let away = data.dir.join("away");
+    std::fs::rename(data.dir.join("log"), &away).unwrap();
+    let refused = data.import(&export, |_| {}).unwrap_err();
+    assert!(matches!(refused, BackupError::Audit(_)) && refused.hint().unwrap().contains("--new-log"), "{refused:?}");
+    std::fs::remove_dir_all(data.dir.join("log")).unwrap();
+    std::fs::rename(&away, data.dir.join("log")).unwrap();
+    data.import(&export, |wanted| wanted.key = Some(key)).unwrap();
+}
+
+#[test]
+fn a_state_that_lacks_later_changes_is_taken_only_if_that_is_said() {
+    let store = Store::new();
+    let export = store.export();
+    let change = Call { verb: "user suspend".to_owned(), user: Some(alice()), ..Call::default() };
+    store.audit.append(&AuditEvent::ConfigChange(change)).unwrap();
+    let data = store.lose_state();
+    let refused = data.import(&export, |_| {}).unwrap_err();
+    assert!(matches!(refused, BackupError::Older { changes: 1, .. }), "{refused}");
+    assert!(!data.dir.join("state").exists());
+    let imported = data.import(&export, |wanted| wanted.mode = Mode::ContinueFromOlder).unwrap();
+    assert_eq!(imported.lost_changes, 1);
+}
+
+#[test]
+fn what_was_erased_after_the_export_is_erased_again() {
+    let store = Store::new();
+    let envelope = store.home.directory().join(format!("env/{}.age", session()));
+    let end = AuditEvent::SessionEnd { session: session(), closed: "00".into(), cause: "secret cause".into() };
+    store.audit.append(&end).unwrap();
+    let export = store.export();
+    store.audit.append(&AuditEvent::Erase { session: session(), by: "x".into(), reason: "y".into() }).unwrap();
+    crate::durable::create_new(&envelope, b"put back", 0o600).unwrap();
+    let data = store.lose_state();
+    let imported = data.import(&export, |wanted| wanted.mode = Mode::ContinueFromOlder).unwrap();
+    assert_eq!(imported.destroyed, 1);
+    assert!(!envelope.exists());
+    let again = data.open();
+    let end = again.audit.records(0).map(Result::unwrap).find(|record| record.kind == "session.end").unwrap();
+    assert_eq!(end.text("body"), Some("<erased>"));
+}
+
+#[test]
+fn a_witness_that_has_seen_more_or_other_leaves_or_does_not_answer_forbids_the_import() {
+    let store = Store::new();
+    let export = store.export();
+    let newest = store.newest();
+    let data = store.lose_state();
+    let seen = |size, root: Hash| {
+        let checkpoint = Checkpoint { size, root, ..newest.clone() };
+        vec![Seen { witness: "w1".to_owned(), checkpoint }]
+    };
+    for bad in [seen(newest.size + 1, newest.root), seen(newest.size, EMPTY_ROOT), seen(1, EMPTY_ROOT)] {
+        let refused = data.import(&export, |wanted| wanted.seen = Ok(bad.clone())).unwrap_err();
+        assert!(matches!(refused, BackupError::Ahead { .. }) && refused.hint().is_some(), "{refused}");
+    }
+    let refused = data.import(&export, |wanted| wanted.seen = Err("away".to_owned())).unwrap_err();
+    assert!(matches!(refused, BackupError::NotAsked { .. }), "{refused}");
+    assert!(!data.dir.join("state").exists());
+    data.import(&export, |wanted| wanted.seen = Ok(seen(newest.size, newest.root))).unwrap();
+}
+
+#[test]
+fn a_new_log_begins_with_the_import_and_keeps_what_is_not_the_logs() {
+    let store = Store::new();
+    let (export, old) = (store.export(), store.audit.key().clone());
+    let data = store.lose_state();
+    let refused = data.import(&export, |wanted| wanted.mode = Mode::NewLog).unwrap_err();
+    assert!(matches!(refused, BackupError::Home(_)), "{refused}");
+    std::fs::remove_file(data.dir.join("store.json")).unwrap();
+    let refused = data.import(&export, |wanted| wanted.mode = Mode::NewLog).unwrap_err();
+    assert!(matches!(refused, BackupError::NotEmpty { .. }), "{refused}");
+    std::fs::remove_dir_all(data.dir.join("log")).unwrap();
+    let imported = data.import(&export, |wanted| wanted.mode = Mode::NewLog).unwrap();
+    let again = data.open();
+    assert!(imported.log_key != old.to_string() && again.audit.key().name() != old.name());
+    assert_eq!(again.vault.list().unwrap().len(), 1);
+    let story: Vec<String> = again.audit.records(0).map(|record| record.unwrap().kind).collect();
+    assert_eq!(story, ["state.import"]);
+}
+
+#[test]
+fn a_state_is_never_imported_over_another_and_a_crash_before_the_end_can_be_repeated() {
+    let store = Store::new();
+    let export = store.export();
+    let data = Data { dir: store.home.directory().to_owned(), identity: store.identity.clone(), _folder: None };
+    let refused = data.import(&export, |_| {}).unwrap_err();
+    assert!(matches!(refused, BackupError::Home(HomeError::Locked { .. })), "{refused}");
+    let data = store.lose_state();
+    // As a crash leaves it.
+    std::fs::create_dir(data.dir.join("state.import")).unwrap();
+    crate::durable::create_new(&data.dir.join("state.import/db"), b"half", 0o600).unwrap();
+    data.import(&export, |_| {}).unwrap();
+    assert!(!data.dir.join("state.import").exists());
+    assert!(matches!(data.import(&export, |_| {}), Err(BackupError::Home(HomeError::Occupied { .. }))));
+}
+
+#[test]
+fn a_table_that_is_not_known_is_not_left_out_in_silence() {
+    let store = Store::new();
+    store.db.table::<u32>("unheard-of").put("x", None, &1).unwrap();
+    let refused = export(&store.vault, &store.recipients(), now()).unwrap_err();
+    assert!(matches!(refused, BackupError::UnknownTable { table } if table == "unheard-of"));
+}
+
+#[test]
+fn a_log_that_was_put_back_is_not_backed_up_over_a_newer_one() {
+    let store = Store::new();
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("backup");
+    let copy = |dir: &std::path::Path| {
+        let checkpoint = crate::log::Reader::open(&dir.join("log")).checkpoint(store.audit.key()).unwrap().unwrap().1;
+        let settings = CopySettings {
+            data: dir,
+            key: store.audit.key().clone(),
+            size: checkpoint.size,
+            state: export(&store.vault, &store.recipients(), now()).unwrap(),
+            config: std::collections::BTreeMap::new(),
+            quick: false,
+            prune: false,
+            now: now(),
+        };
+        copy_store(&settings, &to, &mut |_| {})
+    };
+    let old = folder.path().join("old");
+    store.audit.publish().unwrap();
+    copy_all(store.home.directory(), &old);
+    store.export();
+    let first = copy(store.home.directory()).unwrap();
+    assert!(first.missing.is_empty() && first.differing.is_empty());
+    let refused = copy(&old).unwrap_err();
+    assert!(matches!(&refused, BackupError::Differs { why, .. } if why.contains("put back")), "{refused}");
+    let again = copy(store.home.directory()).unwrap();
+    assert_eq!(again.leaves, first.leaves);
+    assert!(again.copied.files < first.copied.files && again.copied.same > 0, "{again:?}");
+    let report = crate::verify::run(&to, &crate::verify::Settings::default(), &mut |_| {});
+    assert_eq!(report.exit_code(), 0, "{report:?}");
+    // A file that never changes, and did.
+    let tile = to.join("log/tile/entries/000.p").join(first.leaves.to_string());
+    let mut bytes = std::fs::read(&tile).unwrap();
+    bytes[9] ^= 1;
+    crate::durable::replace(&tile, &bytes, 0o600).unwrap();
+    assert!(matches!(copy(store.home.directory()), Err(BackupError::Differs { .. })));
+    assert_eq!(std::fs::read(&tile).unwrap(), bytes, "it was overwritten");
+}
+
+/// A store with one of each.
+struct Store {
+    folder: tempfile::TempDir,
+    home: Home,
+    db: Db,
+    vault: Vault,
+    audit: Audit,
+    identity: Identity,
+}
+
+impl Store {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::create(&folder.path().join("data"), now()).unwrap();
+        let db = Db::create(&home.state(), home.id(), MasterKey::random().unwrap()).unwrap();
+        let vault = Vault::open(&db).unwrap();
+        vault.create_bastion_keys().unwrap();
+        let audit = Audit::create(&home.log(), vault.log_key(home.id()).unwrap(), &db, Clock::fixed(now())).unwrap();
+        let ledger = Ledger::open(&db, PolicySet::empty()).unwrap();
+        let keys = vec![crate::ledger::UserKey::parse(KEY, now()).unwrap()];
+        ledger.add_user(User { name: alice(), groups: BTreeSet::new(), keys, suspended_at: None }).unwrap();
+        ledger.hold(&session(), Hold { by: "uid 0".into(), reason: "CASE-7".into(), since: now() }).unwrap();
+        for text in ["first", "hunter2"] {
+            let password = SecretValue::Password(Secret::new(text.to_owned()));
+            vault.set(&destination("root@db1"), password, now()).unwrap();
+        }
+        let password = SecretValue::Password(Secret::new("gone".to_owned()));
+        vault.set(&destination("root@db2"), password, now()).unwrap();
+        vault.remove(&destination("root@db2")).unwrap();
+        let failed = AuditEvent::AuthFailed { login: "x".into(), source: "y".into(), reason: "z".into() };
+        audit.append(&failed).unwrap();
+        Self { folder, home, db, vault, audit, identity: Identity::generate() }
+    }
+
+    fn recipients(&self) -> Recipients {
+        Recipients::of([self.identity.recipient()]).unwrap()
+    }
+
+    /// As the administration does it.
+    fn export(&self) -> Vec<u8> {
+        self.audit.publish().unwrap();
+        let SealedState { bytes, hash, .. } = export(&self.vault, &self.recipients(), now()).unwrap();
+        self.audit.append(&AuditEvent::StateExport { hash, recipients: "00".into(), by: "uid 0".into() }).unwrap();
+        self.audit.publish().unwrap();
+        bytes
+    }
+
+    fn newest(&self) -> Checkpoint {
+        self.audit.reader().checkpoint(self.audit.key()).unwrap().unwrap().1
+    }
+
+    fn rev(&self) -> Rev {
+        self.db.snapshot().unwrap().rev
+    }
+
+    /// The state directory without its state, and without its master key.
+    fn lose_state(self) -> Data {
+        let Self { folder, home, db, vault, audit, identity } = self;
+        let dir = home.directory().to_owned();
+        drop((audit, vault, db, home));
+        std::fs::remove_dir_all(dir.join("state")).unwrap();
+        Data { dir, identity, _folder: Some(folder) }
+    }
+}
+
+/// What an import is tried with.
+struct Wanted {
+    mode: Mode,
+    key: Option<VerifyingKey>,
+    seen: Result<Vec<Seen>, String>,
+    stranger: bool,
+}
+
+struct Data {
+    dir: PathBuf,
+    identity: Identity,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Data {
+    /// Imports under a master key that is in a file beside the directory.
+    fn import(&self, export: &[u8], change: impl FnOnce(&mut Wanted)) -> Result<Imported, BackupError> {
+        let mut wanted = Wanted { mode: Mode::Continue, key: None, seen: Ok(Vec::new()), stranger: false };
+        change(&mut wanted);
+        let Wanted { mode, key, seen, stranger } = wanted;
+        let witnesses =
+            |_: &VerifyingKey| seen.clone().map_err(|why| BackupError::NotAsked { witness: "w1".to_owned(), why });
+        let identities = [if stranger { Identity::generate() } else { self.identity.clone() }];
+        let wanted = Import {
+            data: &self.dir,
+            master: self.master(),
+            identities: &identities,
+            mode,
+            key,
+            witnesses: &witnesses,
+            by: "uid 0".to_owned(),
+            clock: Clock::fixed(now()),
+        };
+        import(export, wanted)
+    }
+
+    fn master(&self) -> MasterKey {
+        let path = self.dir.with_extension("key");
+        MasterKey::load(&path).or_else(|_| MasterKey::create(&path)).unwrap()
+    }
+
+    fn open(&self) -> Store {
+        let home = Home::open(&self.dir).unwrap();
+        let db = Db::open(&home.state(), home.id(), self.master()).unwrap();
+        let vault = Vault::open(&db).unwrap();
+        let audit = Audit::open(&home.log(), vault.log_key(home.id()).unwrap(), &db, Clock::fixed(now()));
+        let audit = audit.map_err(|error: crate::audit::AuditError| error.to_string()).unwrap();
+        Store { folder: tempfile::tempdir().unwrap(), home, db, vault, audit, identity: self.identity.clone() }
+    }
+}
+
+fn seal(plain: &[u8], identity: &Identity) -> Vec<u8> {
+    let recipient = identity.recipient();
+    let keys: [&dyn age::Recipient; 1] = [recipient.key()];
+    let mut bytes = Vec::new();
+    let mut sealing = age::Encryptor::with_recipients(keys.into_iter()).unwrap().wrap_output(&mut bytes).unwrap();
+    sealing.write_all(plain).unwrap();
+    sealing.finish().unwrap();
+    bytes
+}
+
+fn copy_all(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_all(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::parse("2026-11-23T09:00:00Z").unwrap()
+}
+
+fn alice() -> UserName {
+    UserName::parse("alice").unwrap()
+}
+
+fn destination(text: &str) -> Destination {
+    Destination::parse(text).unwrap()
+}
+
+fn session() -> SessionId {
+    SessionId::from_parts(now(), 7)
+}

@@ -1,0 +1,113 @@
+//! `doorward backup`: a copy of the whole store, made or brought up to date.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::CliError;
+use super::desk::Desk;
+use super::output::{Form, Progress, json, say};
+use super::state::{self, Exported, Recipients};
+use crate::backup::{BackupFacts, CopySettings, CopyStep, copy_store};
+use crate::clock::Clock;
+use crate::config::{Config, read_policies};
+
+/// A recording that is erased or removed while it is copied is missing; the next try knows it.
+const ATTEMPTS: u32 = 3;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The directory of the backup, on another disk: empty, not there, or an earlier backup of this bastion.
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    #[command(flatten)]
+    recipients: Recipients,
+    /// Compare only the lengths of what was copied before, not every byte.
+    #[arg(long)]
+    quick: bool,
+    /// Remove from the backup what the log says was erased, or removed when its time was over.
+    #[arg(long)]
+    prune: bool,
+    #[command(flatten)]
+    form: Form,
+}
+
+pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), CliError> {
+    let recipients = arguments.recipients.read()?;
+    let config = config_files(desk.config())?;
+    let mut attempt = 0;
+    let facts = loop {
+        attempt += 1;
+        let Exported { state, leaves, log_key } = state::ask(desk, recipients.clone())?;
+        let settings = CopySettings {
+            data: desk.store(),
+            key: log_key,
+            size: leaves,
+            state,
+            config: config.clone(),
+            quick: arguments.quick,
+            prune: arguments.prune,
+            now: Clock::system().now(),
+        };
+        let mut progress = Progress::new();
+        let copied = copy_store(&settings, &arguments.to, &mut |step| match step {
+            CopyStep::Leaves { done, total } => progress.at("leaves", done, total),
+            CopyStep::Sessions { done, total } => progress.at("sessions", done, total),
+        });
+        progress.finish();
+        let facts = copied.map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
+        if facts.missing.is_empty() || attempt >= ATTEMPTS {
+            break facts;
+        }
+    };
+    if arguments.form.json {
+        json(&facts)?;
+    } else {
+        tell(&facts, arguments);
+    }
+    outcome(&facts)
+}
+
+/// What a restored bastion is configured with.
+fn config_files(config: &Config) -> Result<BTreeMap<String, Vec<u8>>, CliError> {
+    let text = std::fs::read(&config.file)
+        .map_err(|error| CliError::failed(format!("cannot read `{}`", config.file.display())).because(&error))?;
+    let policies = read_policies(&config.policies)
+        .map_err(|faults| CliError::of_faults("the policies cannot be read, and belong to a backup", &faults))?;
+    let mut files: BTreeMap<String, Vec<u8>> =
+        policies.into_iter().map(|file| (file.path, file.text.into_bytes())).collect();
+    files.insert("doorward.toml".to_owned(), text);
+    Ok(files)
+}
+
+fn tell(facts: &BackupFacts, arguments: &Arguments) {
+    let BackupFacts { leaves, sessions, copied, destroyed_kept, destroyed_pruned, .. } = facts;
+    let to = arguments.to.display();
+    say(format!(
+        "backed up to {to}: {sessions} sessions, {leaves} leaves, the state; {} files with {} KiB written, {} as before",
+        copied.files,
+        copied.bytes.div_ceil(1024),
+        copied.same
+    ));
+    if *destroyed_kept > 0 {
+        say(format!(
+            "{destroyed_kept} erased or removed recordings are still in the backup; --prune removes them there too"
+        ));
+    }
+    if *destroyed_pruned > 0 {
+        say(format!("{destroyed_pruned} erased or removed recordings were removed from the backup too"));
+    }
+    for one in &facts.missing {
+        say(format!("MISSING: {one}"));
+    }
+    for one in &facts.differing {
+        say(format!("DIFFERS: {one}"));
+    }
+}
+
+fn outcome(facts: &BackupFacts) -> Result<(), CliError> {
+    if facts.missing.is_empty() && facts.differing.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::failed("the backup is made, and is not whole: some files are missing or differ")
+        .hint("nothing that differs was overwritten; `doorward verify`, and `doorward verify --store` on the backup, say which is right"))
+}

@@ -1,0 +1,224 @@
+//! `doorward state`: the state as one sealed file, and a state made from one.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use super::desk::{Desk, load, unexpected};
+use super::output::{Form, json, say};
+use super::recording::read_identities;
+use super::{CliError, init, times, verify};
+use crate::admin::api::{Reply, Request};
+use crate::auditor::Recipient;
+use crate::backup::{self, BackupError, Import, Imported, Mode, SealedState, Seen};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::{MasterKey, MasterKeyError};
+use crate::durable;
+use crate::tlog::{Checkpoint, VerifyingKey};
+use crate::witness::{Client, WitnessAddress};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Seal the whole state for others, every secret in it; for root and the server's user only. The log has the
+    /// file's hash, and `state import` takes none that it has not.
+    Export {
+        #[command(flatten)]
+        recipients: Recipients,
+        /// Where to write it; an age file. Never over another.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Make the state of a state directory that has none from an export. The bastion's log must lie there already.
+    Import {
+        /// The file of `state export`, or `state.age` of a backup.
+        export: PathBuf,
+        /// The file with the age identity that opens it; may stand several times.
+        #[arg(long = "identity", value_name = "FILE", required = true)]
+        identities: Vec<PathBuf>,
+        /// The log's public key that you kept, or a file with it: the export must be of that bastion.
+        #[arg(long, value_name = "KEY|FILE")]
+        vkey: Option<String>,
+        /// Take it though the log tells of later changes, which are lost: rights that were taken back are there again.
+        #[arg(long, conflicts_with = "new_log")]
+        older: bool,
+        /// Begin a new log, and with it a new bastion, where the old log is lost or others have signed more of it than
+        /// you have. Nothing vouches for the export then.
+        #[arg(long, conflicts_with = "vkey")]
+        new_log: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+}
+
+/// For whom the state is sealed.
+#[derive(Debug, clap::Args)]
+pub(super) struct Recipients {
+    /// Who can open the state: an age recipient, age1..., or a file of them; may stand several times. Whoever opens it
+    /// has every secret.
+    #[arg(long = "recipient", value_name = "AGE1|FILE", required = true)]
+    given: Vec<String>,
+}
+
+impl Recipients {
+    pub(super) fn read(&self) -> Result<Vec<Recipient>, CliError> {
+        let read: Vec<Vec<Recipient>> =
+            self.given.iter().map(|given| init::recipients("--recipient", given)).collect::<Result<_, _>>()?;
+        Ok(read.concat())
+    }
+}
+
+pub(super) fn run(file: Option<&Path>, command: &Command) -> Result<(), CliError> {
+    match command {
+        Command::Export { recipients, out, form } => export(&Desk::open(file)?, recipients, out, *form),
+        Command::Import { export, identities, vkey, older, new_log, form } => {
+            let mode = match (older, new_log) {
+                (_, true) => Mode::NewLog,
+                (true, false) => Mode::ContinueFromOlder,
+                (false, false) => Mode::Continue,
+            };
+            import(&load(file)?, export, identities, vkey.as_deref(), mode, *form)
+        }
+    }
+}
+
+/// An export, as the server or this process made it.
+pub(super) struct Exported {
+    pub(super) state: SealedState,
+    /// How many leaves the log had then.
+    pub(super) leaves: u64,
+    pub(super) log_key: VerifyingKey,
+}
+
+/// Has the state sealed.
+pub(super) fn ask(desk: &Desk, recipients: Vec<Recipient>) -> Result<Exported, CliError> {
+    let Reply::State { store, file, hash, entries, leaves, log_key } = desk.ask(Request::StateExport { recipients })?
+    else {
+        return Err(unexpected());
+    };
+    let bytes = STANDARD.decode(file).map_err(|_| unexpected())?;
+    let log_key = VerifyingKey::parse(&log_key).map_err(|_| unexpected())?;
+    Ok(Exported { state: SealedState { store, bytes, hash, entries }, leaves, log_key })
+}
+
+#[derive(Serialize)]
+struct ExportRow<'a> {
+    file: &'a Path,
+    hash: &'a str,
+    entries: u64,
+    bytes: usize,
+}
+
+fn export(desk: &Desk, recipients: &Recipients, out: &Path, form: Form) -> Result<(), CliError> {
+    let exists = || CliError::failed(format!("`{}` exists already, nothing was exported", out.display()));
+    if out.symlink_metadata().is_ok() {
+        return Err(exists().hint("an export is never overwritten: give another --out"));
+    }
+    let Exported { state, .. } = ask(desk, recipients.read()?)?;
+    durable::create_new(out, &state.bytes, 0o600)
+        .map_err(|error| CliError::failed(format!("cannot write `{}`", out.display())).because(&error))?;
+    let row = ExportRow { file: out, hash: &state.hash, entries: state.entries, bytes: state.bytes.len() };
+    if form.json {
+        return json(&row);
+    }
+    say(format!("exported {} entries to {}", row.entries, out.display()));
+    say(
+        "hint: it is good together with the log only: keep a copy of `log/` that is not older, as `doorward backup` does",
+    );
+    Ok(())
+}
+
+fn import(
+    config: &Config,
+    export: &Path,
+    identities: &[PathBuf],
+    vkey: Option<&str>,
+    mode: Mode,
+    form: Form,
+) -> Result<(), CliError> {
+    let identities = read_identities(identities)?;
+    let key = vkey.map(verify::key).transpose()?;
+    let file = File::open(export)
+        .map_err(|error| CliError::usage(format!("cannot read `{}`", export.display())).because(&error))?;
+    let master = master_key(config)?;
+    let witnesses = |log: &VerifyingKey| seen(&config.witnesses, log);
+    let by = format!("uid {}", rustix::process::getuid().as_raw());
+    let data = config.data.as_path();
+    let (clock, identities) = (Clock::system(), identities.as_slice());
+    let wanted = Import { data, master, identities, mode, key, witnesses: &witnesses, by, clock };
+    let imported = backup::import(file, wanted).map_err(|error| {
+        if let BackupError::Home(home) = &error {
+            return CliError::of_home(home);
+        }
+        CliError::of(&error).maybe_hint(error.hint())
+    })?;
+    if form.json {
+        return json(&imported);
+    }
+    tell(config, &imported, mode);
+    Ok(())
+}
+
+/// The key to seal the state with: the one of the configuration, made if there is none.
+fn master_key(config: &Config) -> Result<MasterKey, CliError> {
+    let of = |error: &MasterKeyError| CliError::of(error).maybe_hint(error.hint());
+    if config.master_key.symlink_metadata().is_ok() {
+        return MasterKey::load(&config.master_key).map_err(|error| of(&error));
+    }
+    if let Some(parent) = config.master_key.parent() {
+        durable::create_directories(parent)
+            .map_err(|error| CliError::failed(format!("cannot make `{}`", parent.display())).because(&error))?;
+    }
+    let made = MasterKey::create(&config.master_key).map_err(|error| of(&error))?;
+    say(format!("made a master key: {}", config.master_key.display()));
+    Ok(made)
+}
+
+/// What the witnesses have signed of this log.
+fn seen(witnesses: &[WitnessAddress], log: &VerifyingKey) -> Result<Vec<Seen>, BackupError> {
+    let mut all = Vec::new();
+    for address in witnesses {
+        let witness = address.key().name().to_string();
+        let failed = |why: String| BackupError::NotAsked { witness: witness.clone(), why };
+        let newest = Client::new().newest(address, log).map_err(|error| failed(error.to_string()))?;
+        let Some(newest) = newest else { continue };
+        let checkpoint =
+            Checkpoint::parse(newest.note.unchecked_text()).map_err(|error| failed(error.why.to_owned()))?;
+        all.push(Seen { witness, checkpoint });
+    }
+    Ok(all)
+}
+
+fn tell(config: &Config, imported: &Imported, mode: Mode) {
+    let Imported { exported, entries, leaves, lost_changes, destroyed, log_key, .. } = imported;
+    say(format!(
+        "imported {entries} entries of {}; the log has {leaves} leaves",
+        times::shown_to_the_second(*exported)
+    ));
+    if *lost_changes > 0 {
+        say(format!(
+            "warning: the log tells of {lost_changes} later changes that are lost; look at `doorward audit list`"
+        ));
+    }
+    if *destroyed > 0 {
+        say(format!(
+            "{destroyed} envelopes or recordings were there that the log says are destroyed; they are gone now"
+        ));
+    }
+    if mode == Mode::NewLog {
+        say(format!("The log is a new one. Verifiers and witnesses need its public key:\n  {log_key}"));
+    }
+    let (file, key) = (config.file.display(), config.master_key.display());
+    say(format!(
+        "Back up the master key {key} elsewhere. Next:\n  doorward --config {file} verify\n  doorward --config {file} serve"
+    ));
+    say(
+        "hint: if a checkpoint of this log is kept elsewhere, give it to `verify --from`: only that shows whether this is \
+         the newest backup",
+    );
+}
