@@ -55,6 +55,8 @@ pub(super) enum Event {
         sessions: Vec<SessionId>,
     },
     ClockStep,
+    /// The bastion stopped as a bastion stops.
+    NodeStop,
     /// Nothing that concerns the verifier.
     Other,
 }
@@ -141,6 +143,21 @@ struct SessionsField {
     sessions: Vec<SessionId>,
 }
 
+impl Event {
+    /// Whether only a bastion writes it that carries sessions, or that stops as it should.
+    pub(super) fn is_of_work(&self) -> bool {
+        match self {
+            Self::Start { .. } | Self::Seal { .. } | Self::Heads(_) | Self::End { .. } | Self::NodeStop => true,
+            Self::Recovered { .. }
+            | Self::Envelope { .. }
+            | Self::Erase { .. }
+            | Self::Expire { .. }
+            | Self::ClockStep
+            | Self::Other => false,
+        }
+    }
+}
+
 impl Leaf {
     /// Reads an entry of the log.
     ///
@@ -188,6 +205,7 @@ impl Leaf {
                 Event::Expire { sessions: sessions.collect::<Result<_, _>>()? }
             }
             "clock.step" => Event::ClockStep,
+            "node.stop" => Event::NodeStop,
             _ => Event::Other,
         };
         Ok(Self { seq, ts, event })

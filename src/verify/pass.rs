@@ -9,7 +9,7 @@ use std::path::Path;
 use super::files::{self, FileError};
 use super::history::History;
 use super::leaf::{Event, Leaf, Sha256};
-use super::report::{Findings, Report, SessionReport, Verdict};
+use super::report::{AnchorReport, Findings, Report, SessionReport, Verdict};
 use super::segment::{CHUNK_BYTES, sha256};
 use super::session::{Ending, Facts, Listing, Outcome, SegmentFacts, Start, judge, judge_late, place_of};
 use super::{Settings, Step};
@@ -20,12 +20,16 @@ use crate::store::StoreRoot;
 /// A session that is not on record yet can be so much older than the newest leaf, in milliseconds: it is being
 /// opened, or the bastion stopped while it was.
 const OPENING_MS: i64 = 60_000;
+/// A bastion that goes on for so much longer has written the file that says how a session ended, in milliseconds.
+const CLOSING_MS: i64 = 10_000;
 
 /// The sessions in a store, and what else lies there.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     sessions: BTreeSet<SessionId>,
     envelopes: BTreeSet<SessionId>,
+    /// What is not as a bastion makes it, so that recordings may not be seen.
+    pub(super) altered: Findings,
     pub(super) unexpected: Findings,
 }
 
@@ -42,6 +46,11 @@ impl Found {
                 match here {
                     Some(session) if session.to_bytes().is_some() => drop(found.sessions.insert(session)),
                     _ if depth < 3 && kind.is_dir() && name.parse::<u32>().is_ok() => folders.push((path, depth + 1)),
+                    _ if depth < 3 && name.parse::<u32>().is_ok() => {
+                        found
+                            .altered
+                            .add(place_of(store, &path), "it is no directory: what lay there is not looked at");
+                    }
                     _ => found.unexpected.add(place_of(store, &path), "it is no recording in its place"),
                 }
             }
@@ -55,6 +64,13 @@ impl Found {
             }
         }
         found
+    }
+
+    /// Whether that one session is there; nothing else is looked at.
+    pub(super) fn one(root: &StoreRoot, session: &SessionId) -> Self {
+        let there = root.session_directory(session).is_some_and(|path| path.symlink_metadata().is_ok());
+        let sessions = there.then(|| session.clone()).into_iter().collect();
+        Self { sessions, ..Self::default() }
     }
 
     pub(super) fn sessions(&self) -> impl Iterator<Item = &SessionId> {
@@ -74,7 +90,7 @@ impl Found {
         match listed {
             Ok(names) => names.into_iter().map(|(name, kind)| (name.to_string_lossy().into_owned(), kind)).collect(),
             Err(error) => {
-                self.unexpected.add(place_of(store, folder), error.to_string());
+                self.altered.add(place_of(store, folder), error.to_string());
                 Vec::new()
             }
         }
@@ -89,6 +105,8 @@ struct State {
     began: bool,
     /// When its last ending came.
     ended: Option<Timestamp>,
+    /// The leaf that says that it ended, where a later start found it open all the same.
+    lost: Option<Lost>,
     /// The hash that its envelope must have.
     envelope: Option<Sha256>,
     erased: Option<u64>,
@@ -97,8 +115,36 @@ struct State {
     contradictions: Findings,
     /// What was said of it after it was judged.
     late: BTreeMap<(u32, u32), SegmentFacts>,
+    /// What leaves say that no checkpoint covers, and that counts for nothing.
+    unproven: Vec<String>,
     /// Its last leaf's number.
     last: u64,
+}
+
+/// A session of which the log says first that it was closed, and later that it was found open.
+#[derive(Debug, Clone, Copy)]
+struct Lost {
+    /// The leaf that says that it ended.
+    leaf: u64,
+    /// Whether the bastion went on after that leaf, so that `closed.json` was there.
+    was_written: bool,
+}
+
+/// What a bastion that carries sessions, or stops as it should, wrote last.
+#[derive(Debug, Clone, Copy)]
+struct AtWork {
+    leaf: u64,
+    at: Timestamp,
+    /// Whether it stopped with that leaf.
+    stopped: bool,
+}
+
+/// Whether a checkpoint covers a leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    Signed,
+    /// It stands in the journal alone, which anyone can write who can write files: it can demand, and excuses nothing.
+    Unsigned,
 }
 
 /// One pass.
@@ -114,6 +160,8 @@ pub(super) struct Pass<'a> {
     newest: Option<Timestamp>,
     /// The last leaf with a time before that of the leaf before it.
     back: Option<u64>,
+    /// What a bastion that carries sessions wrote last.
+    at_work: Option<AtWork>,
     /// Sessions that look wrong and may only have been in the middle of something.
     pub(super) doubtful: BTreeSet<SessionId>,
 }
@@ -129,7 +177,8 @@ impl<'a> Pass<'a> {
     ) -> Self {
         let states = BTreeMap::new();
         let (chunk, doubtful) = (vec![0; CHUNK_BYTES], BTreeSet::new());
-        Self { store, root, settings, found, only, states, chunk, judged: 0, newest: None, back: None, doubtful }
+        let (newest, back, at_work) = (None, None, None);
+        Self { store, root, settings, found, only, states, chunk, judged: 0, newest, back, at_work, doubtful }
     }
 
     pub(super) fn run(&mut self, history: &History, report: &mut Report, progress: &mut dyn FnMut(Step)) {
@@ -141,7 +190,10 @@ impl<'a> Pass<'a> {
                 Err(error) => return report.log.findings.add("log", super::explain(&error)),
             };
             match Leaf::parse(&entry) {
-                Ok(leaf) => self.leaf(index, leaf, report, progress),
+                Ok(leaf) => {
+                    let weight = if index < history.size { Weight::Signed } else { Weight::Unsigned };
+                    self.leaf(index, leaf, weight, report, progress);
+                }
                 Err(why) => report.log.findings.add(format!("leaf {index}"), why),
             }
         }
@@ -163,7 +215,7 @@ impl<'a> Pass<'a> {
             && self.settings.since.is_none_or(|since| began_at(session).is_none_or(|at| at >= since))
     }
 
-    fn leaf(&mut self, index: u64, leaf: Leaf, report: &mut Report, progress: &mut dyn FnMut(Step)) {
+    fn leaf(&mut self, index: u64, leaf: Leaf, weight: Weight, report: &mut Report, progress: &mut dyn FnMut(Step)) {
         if leaf.seq != index {
             report.log.findings.add(format!("leaf {index}"), format!("it says that it is leaf {}", leaf.seq));
         }
@@ -175,7 +227,14 @@ impl<'a> Pass<'a> {
             self.back = Some(index);
         }
         self.newest = Some(leaf.ts);
-        match leaf.event {
+        if leaf.event.is_of_work() {
+            self.at_work = Some(AtWork { leaf: index, at: leaf.ts, stopped: leaf.event == Event::NodeStop });
+        }
+        self.event(index, leaf.event, weight, progress);
+    }
+
+    fn event(&mut self, index: u64, event: Event, weight: Weight, progress: &mut dyn FnMut(Step)) {
+        match event {
             Event::Start { session, opened, envelope, recipients } => {
                 if let Some(state) = self.state(&session, index) {
                     if state.began {
@@ -205,29 +264,56 @@ impl<'a> Pass<'a> {
                     }
                 }
             }
-            Event::End { session, closed } => self.end(&session, index, Ending::Closed(index, closed), progress),
+            Event::End { session, closed } => {
+                self.end(&session, index, Ending::Closed(index, closed), weight, progress);
+            }
             Event::Recovered { session, recovered } => {
-                self.end(&session, index, Ending::Recovered(index, recovered), progress);
+                self.end(&session, index, Ending::Recovered(index, recovered), weight, progress);
             }
             Event::Envelope { session, envelope } => {
-                if let Some(state) = self.state(&session, index) {
+                if let Some(state) = self.proven(&session, index, weight, "that it has another envelope") {
                     state.envelope = Some(envelope);
                 }
             }
             Event::Erase { session } => {
-                if let Some(state) = self.state(&session, index) {
+                if let Some(state) = self.excused(&session, index, weight, "that its key was destroyed") {
                     state.erased = Some(index);
                 }
             }
             Event::Expire { sessions } => {
                 for session in sessions {
-                    if let Some(state) = self.state(&session, index) {
+                    if let Some(state) = self.excused(&session, index, weight, "that it was removed") {
                         state.expired = Some(index);
                     }
                 }
             }
-            Event::ClockStep | Event::Other => {}
+            Event::ClockStep | Event::NodeStop | Event::Other => {}
         }
+    }
+
+    /// A session of which a leaf says something that counts only if it is signed.
+    fn proven(&mut self, session: &SessionId, index: u64, weight: Weight, said: &str) -> Option<&mut State> {
+        if weight == Weight::Unsigned {
+            if self.wanted(session) {
+                let state = self.states.entry(session.clone()).or_default();
+                let words = format!("leaf {index} says {said}: no checkpoint covers it, so that counts for nothing");
+                state.unproven.push(words);
+            }
+            return None;
+        }
+        self.state(session, index)
+    }
+
+    /// A session of which a leaf says that something of it may be gone. It must have ended by then: else whoever has the
+    /// log's key could excuse beforehand what is yet to happen.
+    fn excused(&mut self, session: &SessionId, index: u64, weight: Weight, said: &str) -> Option<&mut State> {
+        let state = self.proven(session, index, weight, said)?;
+        if state.ended.is_none() {
+            let why = format!("it says {said}, and no leaf before it says that it ended");
+            state.contradictions.add(format!("leaf {index}"), why);
+            return None;
+        }
+        Some(state)
     }
 
     fn state(&mut self, session: &SessionId, index: u64) -> Option<&mut State> {
@@ -239,12 +325,28 @@ impl<'a> Pass<'a> {
         Some(state)
     }
 
-    fn end(&mut self, session: &SessionId, index: u64, ending: Ending, progress: &mut dyn FnMut(Step)) {
+    fn end(&mut self, session: &SessionId, index: u64, ending: Ending, weight: Weight, progress: &mut dyn FnMut(Step)) {
         let Some(directory) = self.root.session_directory(session) else { return };
-        let newest = self.newest;
+        let (newest, at_work) = (self.newest, self.at_work);
+        if weight == Weight::Unsigned && self.states.get(session).is_some_and(|state| state.ended.is_some()) {
+            return drop(self.proven(session, index, weight, "that it ended another way"));
+        }
         let Some(state) = self.state(session, index) else { return };
         if state.outcome.is_some() {
             return state.contradictions.add(format!("leaf {index}"), "the session ends a second time");
+        }
+        match (state.facts.ending, ending) {
+            (Some(Ending::Closed(leaf, _)), Ending::Recovered(..)) => {
+                let later = |at: Timestamp| {
+                    state.ended.is_none_or(|ended| at.as_millis() > ended.as_millis().saturating_add(CLOSING_MS))
+                };
+                let was_written = at_work.is_some_and(|last| later(last.at) || last.stopped && last.leaf > leaf);
+                state.lost = Some(Lost { leaf, was_written });
+            }
+            (Some(_), Ending::Closed(..)) => {
+                state.contradictions.add(format!("leaf {index}"), "the session ends a second time");
+            }
+            (None, _) | (Some(Ending::Recovered(..)), Ending::Recovered(..)) => {}
         }
         state.facts.ending = Some(ending);
         state.ended = newest;
@@ -287,14 +389,30 @@ impl<'a> Pass<'a> {
                 self.judge(&session, progress);
             }
         }
+        self.nowhere(report);
         for (session, state) in std::mem::take(&mut self.states) {
             let moving = self.may_be_moving(&state);
-            let (verdict, findings, notes) = self.verdict(&session, state, signed, report.anchor.size);
+            let anchored = state.last < report.anchor.size;
+            let (verdict, findings, notes) = self.verdict(&session, state, signed, &report.anchor);
             if moving && matches!(verdict, Verdict::Missing | Verdict::Tampered) {
                 self.doubtful.insert(session.clone());
             }
-            report.sessions.push(SessionReport { session, verdict, findings, notes });
+            report.sessions.push(SessionReport { session, verdict, anchored, findings, notes });
         }
+    }
+
+    /// That there is nothing of a session that was asked for by its name is no good news.
+    fn nowhere(&self, report: &mut Report) {
+        let Some(session) = self.settings.session.as_ref().filter(|session| !self.states.contains_key(session)) else {
+            return;
+        };
+        if !self.wanted(session) {
+            return;
+        }
+        let mut findings = Findings::default();
+        findings.add(session.to_string(), "neither the log nor the store has such a session");
+        let (session, verdict, anchored, notes) = (session.clone(), Verdict::Missing, false, Vec::new());
+        report.sessions.push(SessionReport { session, verdict, anchored, findings, notes });
     }
 
     /// What is said of a session, all in all.
@@ -303,11 +421,15 @@ impl<'a> Pass<'a> {
         session: &SessionId,
         state: State,
         signed: u64,
-        anchored: u64,
+        anchor: &AnchorReport,
     ) -> (Verdict, Findings, Vec<String>) {
-        let last = state.last;
+        let (last, unproven) = (state.last, state.unproven.clone());
         let (verdict, findings, mut notes) =
-            if state.began { self.begun(session, state) } else { self.never_began(session, &state) };
+            if state.began { self.begun(session, state) } else { self.never_began(session, state) };
+        notes.extend(unproven);
+        if last >= anchor.size && anchor.size > 0 && matches!(verdict, Verdict::Expired | Verdict::Shredded) {
+            notes.push(format!("only the bastion says so: the anchor covers {} leaves", anchor.size));
+        }
         let verdict = match verdict {
             Verdict::Missing | Verdict::Tampered => verdict,
             Verdict::Ok | Verdict::OkUnanchored | Verdict::Expired | Verdict::Shredded | Verdict::Interrupted
@@ -316,7 +438,7 @@ impl<'a> Pass<'a> {
                 notes.push(String::from("no checkpoint covers its last leaf yet"));
                 Verdict::Interrupted
             }
-            Verdict::Ok if last >= anchored => Verdict::OkUnanchored,
+            Verdict::Ok if last >= anchor.size => Verdict::OkUnanchored,
             Verdict::Ok | Verdict::OkUnanchored | Verdict::Expired | Verdict::Shredded | Verdict::Interrupted => {
                 verdict
             }
@@ -331,7 +453,12 @@ impl<'a> Pass<'a> {
         let envelope = self.envelope(session, state.envelope);
         if absent {
             let gone = matches!(envelope, Envelope::Absent);
+            findings.append(state.contradictions);
             return match state.expired {
+                _ if !findings.is_empty() => {
+                    findings.add(place, "it is missing");
+                    (Verdict::Tampered, findings, notes)
+                }
                 Some(leaf) => {
                     if !gone {
                         notes.push(format!("`env/{session}.age` is still there"));
@@ -351,6 +478,17 @@ impl<'a> Pass<'a> {
         findings.append(state.contradictions);
         findings.append(judge_late(&directory, &place, &state.late, &mut self.chunk));
         let mut missing = unreadable;
+        if let Some(Lost { leaf, was_written }) = state.lost {
+            if was_written {
+                let why = format!("it is missing, and was there: leaf {leaf} says that the session ended");
+                missing.add(format!("{place}/closed.json"), why);
+            } else {
+                notes.push(format!(
+                    "leaf {leaf} says that it ended; `closed.json` was lost: the bastion stopped in that very moment, \
+                     or somebody took it away"
+                ));
+            }
+        }
         let mut verdict = if interrupted.is_empty() { Verdict::Ok } else { Verdict::Interrupted };
         notes.extend(interrupted);
         match (envelope, state.erased) {
@@ -376,7 +514,7 @@ impl<'a> Pass<'a> {
     }
 
     /// A session without a leaf that says that it began.
-    fn never_began(&mut self, session: &SessionId, state: &State) -> (Verdict, Findings, Vec<String>) {
+    fn never_began(&mut self, session: &SessionId, state: State) -> (Verdict, Findings, Vec<String>) {
         let mut findings = Findings::default();
         let directory = self.root.session_directory(session).unwrap_or_default();
         let place = place_of(self.store, &directory);
@@ -392,7 +530,12 @@ impl<'a> Pass<'a> {
         });
         let recovered = matches!(state.facts.ending, Some(Ending::Recovered(..)));
         let closed = matches!(state.facts.ending, Some(Ending::Closed(..)));
-        let other_leaves = closed || !state.facts.segments.is_empty();
+        let other_leaves = closed || !state.facts.segments.is_empty() || !state.contradictions.is_empty();
+        findings.append(state.contradictions);
+        if let (Some(leaf), true, true, false) = (state.expired, recovered, stub, other_leaves) {
+            let notes = vec![format!("it never began, and what was there was removed: leaf {leaf}")];
+            return (Verdict::Expired, findings, notes);
+        }
         if stub && findings.is_empty() && !other_leaves && (young || recovered) {
             let why = String::from("it never began: the bastion stopped while it was opened, or is opening it now");
             return (Verdict::Interrupted, findings, vec![why]);

@@ -13,7 +13,11 @@ use serde_json::json;
 use super::store::{Store, leaf, log_key, pinned, witness_key};
 
 fn kept(note: Note) -> Settings {
-    Settings { key: pinned(), kept: vec![Kept { from: String::from("my copy"), note }], ..Settings::default() }
+    Settings {
+        key: pinned(),
+        kept: vec![Kept { from: String::from("my copy"), note, witness: None }],
+        ..Settings::default()
+    }
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! `doorward verify` against every attacker that it claims to find.
 
+mod asked;
 mod attacks;
 mod bundles;
 mod bytes;
 mod cli;
+mod excuses;
 mod rules;
 mod store;
