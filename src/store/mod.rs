@@ -46,7 +46,7 @@ use crate::seal::{Altered, EnvelopeError, OpenError, SealError};
 pub use catalog::chain as describe;
 pub use catalog::{Catalog, ChannelSummary, End, Filter, Listed, StoredRecording, Summary};
 pub use plain::{Events, PlainChannel, PlainRecording};
-pub use recovery::{Recovered, RecoveredChannel, Recovery, RecoveryReport, TAIL_BYTES_MAX, recover, tail_sha256};
+pub use recovery::{Recovered, RecoveredChannel, Recovery, RecoveryReport, SCANNED_BYTES_MAX, recover, tail_sha256};
 pub use segment::{Buffers, ChannelWriter, Sealing};
 
 /// The version of the layout, in every file that this module writes as JSON.

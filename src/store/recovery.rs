@@ -49,16 +49,16 @@ pub struct RecoveredChannel {
     pub records: u64,
     /// The chain's head after them, in hex.
     pub head: String,
-    /// SHA-256 of what stands after them, of the first [`TAIL_BYTES_MAX`] bytes at most, in hex.
+    /// SHA-256 of what stands after them, of the first [`SCANNED_BYTES_MAX`] bytes at most, in hex.
     pub tail_sha256: String,
     /// What is wrong with the rest, where it is more than a torn record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
 }
 
-/// Of what a crash left behind the last good record the hash covers so many bytes at most: a crash leaves no more than a
-/// record, and a file that somebody made endless must not keep the bastion from its start.
-pub const TAIL_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// More of a segment that has no end is not read, and more of what stands behind its last good record is not hashed: the
+/// recorder's are far shorter, and a file that somebody made endless must not keep the bastion from its start.
+pub const SCANNED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A recording that is being closed as interrupted.
 #[derive(Debug)]
@@ -173,8 +173,9 @@ fn recovered_channel(number: ChannelNumber, segments: &[PathBuf]) -> RecoveredCh
 }
 
 fn scan(path: &Path, channel: &mut RecoveredChannel) -> io::Result<()> {
-    let mut file = File::open(path)?;
+    let file = File::open(path)?;
     channel.len = file.metadata()?.len();
+    let mut file = file.take(SCANNED_BYTES_MAX);
     let mut scanner = Scanner::new();
     let mut chunk = vec![0; 64 * 1024];
     let mut altered = None;
@@ -200,14 +201,14 @@ fn scan(path: &Path, channel: &mut RecoveredChannel) -> io::Result<()> {
     Ok(())
 }
 
-/// SHA-256 of what stands in a file from `from` on, in hex; of [`TAIL_BYTES_MAX`] bytes at most.
+/// SHA-256 of what stands in a file from `from` on, in hex; of [`SCANNED_BYTES_MAX`] bytes at most.
 ///
 /// # Errors
 /// What the file system says.
 pub fn tail_sha256(path: &Path, from: u64) -> io::Result<String> {
     let mut file = File::open(path)?;
     io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
-    let mut file = file.take(TAIL_BYTES_MAX);
+    let mut file = file.take(SCANNED_BYTES_MAX);
     let mut hash = Context::new(&SHA256);
     let mut chunk = vec![0; 64 * 1024];
     loop {

@@ -329,7 +329,8 @@ impl<'a> Pass<'a> {
         let Some(directory) = self.root.session_directory(session) else { return };
         let (newest, at_work) = (self.newest, self.at_work);
         if weight == Weight::Unsigned && self.states.get(session).is_some_and(|state| state.ended.is_some()) {
-            return drop(self.proven(session, index, weight, "that it ended another way"));
+            self.proven(session, index, weight, "that it ended another way");
+            return;
         }
         let Some(state) = self.state(session, index) else { return };
         if state.outcome.is_some() {

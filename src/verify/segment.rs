@@ -7,7 +7,7 @@ use ring::digest::{Context, SHA256};
 
 use super::leaf::Sha256;
 use crate::seal::{Altered, Head, Item, Kind, ScanEnd, Scanner, SegmentHeader};
-use crate::store::TAIL_BYTES_MAX;
+use crate::store::SCANNED_BYTES_MAX;
 
 /// So much is read at once.
 pub(super) const CHUNK_BYTES: usize = 1024 * 1024;
@@ -34,7 +34,7 @@ pub(super) struct Scanned {
 }
 
 /// Scans a segment. `heads` are what its chain must be after so many data records, in that order. Of the file, which may
-/// be endless, no more is read than `most` and than it has at the start, and nothing behind a fault. `chunk` is where it
+/// be endless, no more is read than `most`, else [`SCANNED_BYTES_MAX`], and than it has at the start, and nothing behind a fault. `chunk` is where it
 /// is read to.
 ///
 /// # Errors
@@ -45,7 +45,7 @@ pub(super) fn scan(file: &mut File, heads: &[(u64, Head)], most: Option<u64>, ch
     let mut header = None;
     let (mut data_records, mut altered) = (0, false);
     let len = file.metadata()?.len();
-    let mut file = file.take(most.unwrap_or(len).min(len));
+    let mut file = file.take(most.unwrap_or(SCANNED_BYTES_MAX).min(len));
     while !altered {
         let read = match file.read(chunk) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -118,7 +118,7 @@ impl Expected<'_> {
 /// What the file system says.
 pub(super) fn tail_sha256(file: &mut File, from: u64, chunk: &mut [u8]) -> io::Result<Sha256> {
     file.seek(SeekFrom::Start(from))?;
-    let mut file = file.take(TAIL_BYTES_MAX);
+    let mut file = file.take(SCANNED_BYTES_MAX);
     let mut hash = Context::new(&SHA256);
     loop {
         match file.read(chunk) {

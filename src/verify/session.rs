@@ -11,7 +11,7 @@ use super::report::{Finding, Findings};
 use super::segment::{Scanned, scan, sha256, tail_sha256};
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::{Head, ScanEnd, Stream};
-use crate::store::{Closed, ClosedChannel, Opening, Recovered, RecoveredChannel};
+use crate::store::{Closed, ClosedChannel, Opening, Recovered, RecoveredChannel, SCANNED_BYTES_MAX};
 
 /// `opened.json`, `closed.json` and `recovered.json` are far smaller.
 const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -526,6 +526,9 @@ fn last_fault(last: Last<'_>, sealed: bool, scanned: &Scanned) -> Option<Fault> 
             let fits = (*len, *valid_len, *records) == (scanned.len, scanned.valid_len, scanned.records)
                 && *head == scanned.head.to_string();
             (!fits).then(|| (Some(scanned.valid_len), String::from("it does not end as `recovered.json` says")))
+        }
+        Last::Open if scanned.len > SCANNED_BYTES_MAX => {
+            Some((Some(scanned.valid_len), format!("it has {} bytes, more than any segment", scanned.len)))
         }
         Last::Open => scanned.end.err().map(|altered| (Some(altered.offset), altered.fault.to_string())),
     }

@@ -151,7 +151,7 @@ fn mistakes_of_the_one_who_verifies_are_told_from_faults_of_the_store() {
 #[test]
 fn what_the_log_does_not_know_is_shown_to_nobody_unawares() {
     let (store, id) = Store::with_session(&["one\r\n"]);
-    let (other, foreign) = Store::with_session(&["forged\r\n"]);
+    let (other, foreign) = Store::with_session(&["intruder\r\n"]);
     super::store::copy_tree(&other.session(&foreign), &store.session(&foreign));
     fs::copy(other.root().envelope(&foreign), store.root().envelope(&foreign)).unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -174,7 +174,7 @@ fn what_the_log_does_not_know_is_shown_to_nobody_unawares() {
     };
     assert_eq!(shown(store.path(), id.as_str(), &[]).0, 0);
     let (code, said) = shown(store.path(), foreign.as_str(), &[]);
-    assert!(code == 5 && said.contains("TAMPERED") && !said.contains("forged"), "{said}");
+    assert!(code == 5 && said.contains("TAMPERED") && !said.contains("intruder"), "{said}");
     assert_eq!(shown(store.path(), foreign.as_str(), &["--even-unverified"]).0, 0);
     // Nothing vouches for a directory with neither log nor proofs.
     assert_eq!(shown(&bare, id.as_str(), &[]).0, 1);
