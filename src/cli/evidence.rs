@@ -81,6 +81,17 @@ pub(super) fn check_fetched(directory: &Path, session: &SessionId, key: Option<V
 /// If it is altered or not whole, the log cannot be believed, or there is neither log nor proofs.
 pub(super) fn check_shown(store: &Path, session: &SessionId) -> Result<(), CliError> {
     let anyway = "give --even-unverified to see it all the same: what is shown then may be forged";
+    let closed_to_us = |part: &str| {
+        std::fs::read_dir(store.join(part)).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    if closed_to_us("rec") {
+        // Then nothing can be shown, and whoever opens it says why.
+        return Ok(());
+    }
+    if closed_to_us("log") {
+        return Err(CliError::failed(format!("cannot read the log in `{}`", store.display()))
+            .hint("run as the owner of the state directory"));
+    }
     if !store.join("log").is_dir() {
         if store.join("proofs").is_dir() {
             return check_fetched(store, session, None).map_err(|error| error.hint(anyway));
