@@ -412,7 +412,9 @@ fn links_pipes_and_directories_in_place_of_files_are_found_and_not_followed() {
 fn each_checkpoint_that_was_ever_published_is_a_beginning_of_the_log() {
     let (store, _) = Store::with_session(&["one\r\n"]);
     let log = store.log();
-    (0..200).for_each(|_| drop(log.append(leaf("node.start", json!({}))).unwrap()));
+    for _ in 0..200 {
+        log.append(leaf("node.start", json!({}))).unwrap();
+    }
     log.publish().unwrap();
     drop(log);
     // As many as there would be, had each leaf been published by itself.
