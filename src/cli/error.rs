@@ -132,6 +132,11 @@ impl CliError {
         }
     }
 
+    /// What failed, without its causes.
+    pub(super) fn what(&self) -> &str {
+        self.chain.first().map_or("", String::as_str)
+    }
+
     /// Prints `error:` with its causes, then each `hint:`.
     pub(super) fn print(&self) {
         let mut chain = self.chain.iter();

@@ -9,8 +9,10 @@ use super::output::say;
 use super::recorded::{self, Archive, RecordedError};
 use super::{CliError, export};
 use crate::auditor::Identity;
+use crate::clock::Clock;
 use crate::model::SessionId;
-use crate::store::{Catalog, Closed, Opening, StoreRoot};
+use crate::seal::EnvelopeError;
+use crate::store::{Catalog, Closed, Opening, StoreError, StoreRoot};
 use crate::tlog::VerifyingKey;
 use crate::verify::{self, Bundle, BundleError, BundleReport, Settings, Verdict, cast_name};
 
@@ -39,6 +41,10 @@ fn check_written(identities: Vec<Identity>, session: &SessionId, to: &Path) -> R
             .hint(finding.to_string())
             .hint("`doorward verify` says what is wrong with the recording"));
     }
+    if report.casts_unchecked() {
+        return Err(CliError::failed("the casts that were written cannot be compared with the recording")
+            .hint("give an identity that the session was sealed for"));
+    }
     say(format!("wrote the evidence of session {session} to {}", to.display()));
     say("hint: whoever checks it needs the log's key from somewhere else than from the bundle");
     Ok(())
@@ -65,6 +71,57 @@ pub(super) fn check_fetched(directory: &Path, session: &SessionId, key: Option<V
         say("warning: UNPINNED: the log's key came with the recording, so the bastion vouches for itself; give --vkey");
     }
     Ok(())
+}
+
+/// Refuses to show a recording that is not what the log beside it has, or that no log vouches for.
+///
+/// Of the store only the log's leaves and this recording are read: of a fetched recording, its proofs.
+///
+/// # Errors
+/// If it is altered or not whole, the log cannot be believed, or there is neither log nor proofs.
+pub(super) fn check_shown(store: &Path, session: &SessionId) -> Result<(), CliError> {
+    let anyway = "give --even-unverified to see it all the same: what is shown then may be forged";
+    let closed_to_us = |part: &str| {
+        std::fs::read_dir(store.join(part)).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    if closed_to_us("rec") {
+        // Then nothing can be shown, and whoever opens it says why.
+        return Ok(());
+    }
+    if closed_to_us("log") {
+        return Err(CliError::failed(format!("cannot read the log in `{}`", store.display()))
+            .hint("run as the owner of the state directory"));
+    }
+    if !store.join("log").is_dir() {
+        if store.join("proofs").is_dir() {
+            return check_fetched(store, session, None).map_err(|error| error.hint(anyway));
+        }
+        return Err(CliError::failed(format!("nothing in `{}` shows that this is a recording", store.display()))
+            .hint("a state directory has its log in log/, a fetched recording its proofs in proofs/")
+            .hint(anyway));
+    }
+    let now = Some(Clock::system().now());
+    let only = Settings { session: Some(session.clone()), now, quick: true, ..Settings::default() };
+    let report = verify::run(store, &only, &mut |_| {});
+    let refused = |what: String, findings: &verify::Findings| {
+        let error = CliError::failed(what).maybe_hint(findings.iter().next().map(ToString::to_string));
+        Err(error.hint("`doorward verify` says more").hint(anyway).with_verdict(report.exit_code()))
+    };
+    if !report.is_log_believed() {
+        return refused(
+            String::from("TAMPERED: the log does not verify, so it vouches for no recording"),
+            &report.log.findings,
+        );
+    }
+    let Some(found) = report.sessions.first() else { return Ok(()) };
+    match found.verdict {
+        Verdict::Ok | Verdict::OkUnanchored | Verdict::Interrupted => Ok(()),
+        // Whoever opens it says it better.
+        Verdict::Expired | Verdict::Shredded => Ok(()),
+        verdict @ (Verdict::Missing | Verdict::Tampered) => {
+            refused(format!("{verdict}: recording `{session}` is not as the log has it"), &found.findings)
+        }
+    }
 }
 
 /// Says that a sealed recording is there.
@@ -162,16 +219,19 @@ pub fn check_bundle(
     let (mut report, bundle) = verify::verify_bundle(directory, settings);
     // Segments that are not what was recorded need no opening.
     let opened = directory.join(verify::COVERAGE).exists();
+    let mut why = "give --identity with an age identity that the session was sealed for";
     if let (Some(identities), Some(bundle), true, true) = (identities, &bundle, report.findings.is_empty(), opened) {
         match compare_casts(directory, identities, bundle, &mut report) {
             Ok(()) => report.casts_compared = true,
-            Err(error) => {
-                report.found("casts", format!("they cannot be compared: {error}"));
+            // Who cannot open it knows nothing against it.
+            Err(RecordedError::Store(StoreError::Envelope { source: EnvelopeError::NotForYou, .. })) => {
+                why = "the session was not sealed for the identity that was given";
             }
+            Err(error) => report.found("casts", format!("they cannot be compared: {error}")),
         }
     }
-    if !report.casts_compared && opened {
-        report.notes.push(String::from("the casts were not compared with what the segments hold: give --identity"));
+    if report.casts_unchecked() {
+        report.notes.push(format!("the casts were not compared with what the segments hold: {why}"));
     }
     (report, bundle)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::CliError;
 use crate::clock::Clock;
-use crate::screen::line;
+use crate::screen::{json_line, line};
 
 /// How a listing is printed.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -74,6 +74,16 @@ pub(super) fn show(text: impl AsRef<str>) {
     }
 }
 
+/// One line of data for the operator, on standard output; a line break in it makes no second one.
+pub(super) fn show_line(text: impl AsRef<str>) {
+    println!("{}", line(text.as_ref()));
+}
+
+/// One line of words for the operator, on standard error; a line break in it makes no second one.
+pub(super) fn say_line(text: impl AsRef<str>) {
+    eprintln!("{}", line(text.as_ref()));
+}
+
 /// A progress bar on standard error, if that is a terminal, once there is something to wait for.
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -121,7 +131,7 @@ impl Progress {
 pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
     let mut text = serde_json::to_string_pretty(value).map_err(|error| CliError::of(&error))?;
     text.push('\n');
-    print(&text)
+    print(&json_line(&text))
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no failure.

@@ -149,6 +149,9 @@ pub(super) struct Auditor {
     /// The file with your age identity; may stand several times.
     #[arg(long = "identity", value_name = "FILE", required = true)]
     identities: Vec<PathBuf>,
+    /// Read it although it is not what the log has, or no log vouches for it.
+    #[arg(long)]
+    even_unverified: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -170,7 +173,7 @@ pub(super) struct Place {
 impl Place {
     /// Fetches a recording into an empty directory, and checks its proofs.
     fn fetch(&self, from: &Source, session: &SessionId, to: &Path) -> Result<(), CliError> {
-        let key = self.vkey.as_deref().map(verify::key).transpose()?;
+        let key = self.vkey.as_deref().map(verify::log_key).transpose()?;
         from.fetch(session, to)?;
         evidence::check_fetched(to, session, key)
     }
@@ -181,6 +184,7 @@ impl Auditor {
     fn archive(&self, file: Option<&Path>, session: &SessionId, purpose: &str) -> Result<Archive, CliError> {
         let identities = self.identities()?;
         if let Some(store) = &self.place.store {
+            self.verified(store, session)?;
             return Ok(Archive { catalog: Catalog::new(StoreRoot::at(store)), identities, fetched: None });
         }
         if let Some(from) = &self.place.from {
@@ -193,7 +197,19 @@ impl Auditor {
         }
         let desk = Desk::open(file)?;
         desk.tell(read(session, purpose))?;
+        self.verified(desk.store(), session)?;
         Ok(Archive { catalog: desk.catalog(), identities, fetched: None })
+    }
+
+    /// What is shown is what was recorded, unless the auditor wants it otherwise.
+    fn verified(&self, store: &Path, session: &SessionId) -> Result<(), CliError> {
+        match evidence::check_shown(store, session) {
+            Err(error) if self.even_unverified => {
+                say(format!("warning: UNVERIFIED: {}", error.what()));
+                Ok(())
+            }
+            checked => checked,
+        }
     }
 
     fn identities(&self) -> Result<Vec<Identity>, CliError> {

@@ -146,7 +146,7 @@ fn import(
     form: Form,
 ) -> Result<(), CliError> {
     let identities = read_identities(identities)?;
-    let key = vkey.map(verify::key).transpose()?;
+    let key = vkey.map(verify::log_key).transpose()?;
     let file = File::open(export)
         .map_err(|error| CliError::usage(format!("cannot read `{}`", export.display())).because(&error))?;
     let master = master_key(config)?;

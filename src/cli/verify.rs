@@ -1,21 +1,32 @@
 //! `doorward verify`: needs no server, no lock and no configuration if it is told where the store is.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::output::{Form, Progress, Table, json, print, say, show};
+use super::output::{Form, Progress, Table, json, print, say, say_line, show, show_line, span_shown};
 use super::recording::read_identities;
 use super::{CliError, desk, evidence, times};
 use crate::clock::Clock;
 use crate::model::{SessionId, Timestamp};
-use crate::tlog::{NOTE_BYTES_MAX, Note, VerifyingKey};
-use crate::verify::{self, BundleReport, Kept, KeyOrigin, Report, Settings, Step, Verdict};
+use crate::tlog::{Algorithm, NOTE_BYTES_MAX, Note, VerifyingKey};
+use crate::verify::{self, BundleReport, Kept, KeyOrigin, LogVerdict, Report, Settings, Step, Verdict};
 use crate::witness::{Client, WitnessAddress, WitnessUrl};
 
 /// Longest key in text form that is read, in bytes.
 const KEY_BYTES_MAX: u64 = 4096;
 
+/// What the exit status means; the first that fits counts.
+const STATUSES: &str = "Exit status, the first that fits:\n  \
+2  usage: an option, a key or a file given is at fault\n  \
+1  nothing was verified: a witness cannot be asked, the program failed\n  \
+5  TAMPERED: something was altered, or the log contradicts what was kept\n  \
+4  MISSING: the log has a session that is gone, or there is none of that id\n  \
+6  not vouched for as was demanded: UNSIGNED, UNANCHORED, UNPINNED, CASTS UNCHECKED\n  \
+3  INTERRUPTED: a session is live, or did not end as a session ends\n  \
+0  all is well: OK, OK-UNANCHORED, SHREDDED, EXPIRED";
+
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, after_help = STATUSES)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -23,7 +34,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
     /// Only this session; the log is checked all the same.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "since")]
     session: Option<SessionId>,
     /// Only sessions that began since: a time, a date, or a length of time until now, such as 24h.
     #[arg(long, value_name = "TIME", value_parser = times::parse_since)]
@@ -35,6 +46,10 @@ pub(super) struct Arguments {
     /// the same place. A store that was put back whole cannot be told from the true one otherwise.
     #[arg(long = "witness", value_name = "URL")]
     witnesses: Vec<String>,
+    /// The newest cosignature may be so old, such as 1h, else the exit status is 6. A bastion on which nothing happens
+    /// asks for none.
+    #[arg(long, value_name = "SPAN", value_parser = times::parse_span)]
+    max_age: Option<Duration>,
     #[command(flatten)]
     trust: Trust,
     /// Also open each recording and read every line; takes --identity.
@@ -50,6 +65,7 @@ pub(super) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Check an evidence bundle of `recording export --proof`, on any machine.
+    #[command(after_help = STATUSES)]
     Bundle {
         /// The bundle.
         directory: PathBuf,
@@ -79,13 +95,14 @@ struct Trust {
 
 impl Trust {
     fn settings(&self) -> Result<Settings, CliError> {
-        let witnesses: Vec<VerifyingKey> = self.witness_keys.iter().map(|text| key(text)).collect::<Result<_, _>>()?;
+        let witnesses: Vec<VerifyingKey> =
+            self.witness_keys.iter().map(|text| witness_key(text)).collect::<Result<_, _>>()?;
         if self.require_witness > witnesses.len() {
             return Err(CliError::usage("--require-witness asks for more witnesses than there are keys")
                 .hint("give each witness's key with --witness-key"));
         }
         Ok(Settings {
-            key: self.vkey.as_deref().map(key).transpose()?,
+            key: self.vkey.as_deref().map(log_key).transpose()?,
             witnesses,
             require_witnesses: self.require_witness,
             ..Settings::default()
@@ -93,20 +110,44 @@ impl Trust {
     }
 }
 
-/// A public key, or the one in the file of that name.
+/// The public key of a log, or the one in the file of that name.
 ///
 /// # Errors
 /// If it is neither.
-pub(super) fn key(text: &str) -> Result<VerifyingKey, CliError> {
-    if let Ok(key) = VerifyingKey::parse(text.trim()) {
-        return Ok(key);
+pub(super) fn log_key(text: &str) -> Result<VerifyingKey, CliError> {
+    let key = key(text)?;
+    match key.algorithm() {
+        Algorithm::Note => Ok(key),
+        Algorithm::Cosignature => Err(CliError::usage(format!("`{}` is the key of a witness", key.name()))
+            .hint("give the log's key, as `doorward audit key` prints it; a witness's is for --witness-key")),
     }
-    let bytes = small_file(Path::new(text), KEY_BYTES_MAX).map_err(|error| {
-        error.hint("give a key in the form name+id+base64, as it stands in log/key.pub, or a file with one")
-    })?;
-    let line = String::from_utf8_lossy(&bytes);
-    VerifyingKey::parse(line.trim())
-        .map_err(|error| CliError::usage(format!("`{text}` is no public key of a log or a witness")).because(&error))
+}
+
+/// The public key of a witness, or the one in the file of that name.
+fn witness_key(text: &str) -> Result<VerifyingKey, CliError> {
+    let key = key(text)?;
+    match key.algorithm() {
+        Algorithm::Cosignature => Ok(key),
+        Algorithm::Note => Err(CliError::usage(format!("`{}` is the key of a log", key.name()))
+            .hint("give the key that `doorward witness init` printed; a log's is for --vkey")),
+    }
+}
+
+fn key(text: &str) -> Result<VerifyingKey, CliError> {
+    let form = "give a key in the form name+id+base64, as it stands in log/key.pub, or a file with one";
+    let no_key = |error: &dyn std::error::Error| {
+        CliError::usage(format!("`{text}` is no public key of a log or a witness")).because(error).hint(form)
+    };
+    let why = match VerifyingKey::parse(text.trim()) {
+        Ok(key) => return Ok(key),
+        Err(why) => why,
+    };
+    // A key has this sign, and names of files seldom do: what looks like a key is a key with a typing error.
+    if text.contains('+') && !Path::new(text).exists() {
+        return Err(no_key(&why));
+    }
+    let bytes = small_file(Path::new(text), KEY_BYTES_MAX).map_err(|error| error.hint(form))?;
+    VerifyingKey::parse(String::from_utf8_lossy(&bytes).trim()).map_err(|error| no_key(&error))
 }
 
 fn small_file(path: &Path, most: u64) -> Result<Vec<u8>, CliError> {
@@ -124,18 +165,28 @@ pub(super) fn run(config: Option<&Path>, arguments: &Arguments) -> Result<(), Cl
     }
     let store = match &arguments.store {
         Some(store) => store.clone(),
-        None => desk::load(config)?.data,
+        None => {
+            desk::load(config).map_err(|error| error.hint("--store DIR names a state directory, without one"))?.data
+        }
     };
     check_store(&store)?;
+    if let Some(session) = arguments.session.as_ref().filter(|session| session.to_bytes().is_none()) {
+        return Err(CliError::usage(format!("`{session}` is no session's id"))
+            .hint("an id has 26 digits and letters, as `doorward recording list` shows it"));
+    }
     let mut settings = arguments.trust.settings()?;
     settings.session = arguments.session.clone();
     settings.since = arguments.since;
     settings.now = Some(Clock::system().now());
+    settings.max_age = arguments.max_age;
     for file in &arguments.from {
-        let bytes = small_file(file, u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX))?;
-        let note = Note::parse(&bytes)
-            .map_err(|error| CliError::usage(format!("`{}` is no checkpoint", file.display())).because(&error))?;
-        settings.kept.push(Kept { from: file.display().to_string(), note });
+        let hint = "give a file with a checkpoint that you kept, as `doorward audit checkpoint` printed it";
+        let bytes =
+            small_file(file, u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX)).map_err(|error| error.hint(hint))?;
+        let note = Note::parse(&bytes).map_err(|error| {
+            CliError::usage(format!("`{}` is no checkpoint", file.display())).because(&error).hint(hint)
+        })?;
+        settings.kept.push(Kept { from: file.display().to_string(), note, witness: None });
     }
     ask_witnesses(&store, &arguments.witnesses, &mut settings)?;
     if arguments.deep {
@@ -148,7 +199,9 @@ pub(super) fn run(config: Option<&Path>, arguments: &Arguments) -> Result<(), Cl
     });
     progress.finish();
     if arguments.form.json {
-        json(&Machine { exit: report.exit_code(), report: &report })?;
+        let (exit, verdict) = (report.exit_code(), report.outcome());
+        let (log, believed) = (Some(report.log.verdict()), Some(report.is_log_believed()));
+        json(&Machine { verdict, exit, log_verdict: log, log_is_believed: believed, report: &report })?;
     } else {
         tell(&report, arguments)?;
     }
@@ -168,22 +221,45 @@ fn ask_witnesses(store: &Path, urls: &[String], settings: &mut Settings) -> Resu
     }
     let log = match &settings.key {
         Some(key) => key.clone(),
-        None => key(&store.join("log/key.pub").display().to_string())?,
+        None => log_key(&store.join("log/key.pub").display().to_string())?,
     };
     for (url, witness) in urls.iter().zip(&settings.witnesses) {
         let wrong = |why: &str| CliError::usage(format!("`{url}` is no address of a witness")).hint(why.to_owned());
         let address = WitnessUrl::parse(url).map_err(|error| wrong(&error.to_string()))?;
         let address = WitnessAddress::new(address, witness.clone()).map_err(|error| wrong(error.why))?;
         let name = witness.name().as_str();
+        if is_open_to_others(url) {
+            say_line(format!("warning: {url} is plain HTTP: whoever is on the way can hold back what {name} says"));
+        }
         let newest = Client::new().newest(&address, &log).map_err(|error| {
-            CliError::failed(format!("the witness {name} cannot be asked")).because(&error).maybe_hint(error.hint())
+            CliError::failed(format!("the witness {name} cannot be asked, so nothing was verified"))
+                .because(&error)
+                .maybe_hint(error.hint())
+                .hint(
+                    "without --witness the rest can be checked, but not whether all of it was put back to an older day",
+                )
         })?;
         match newest {
-            Some(newest) => settings.kept.push(Kept { from: format!("witness {name}, asked"), note: newest.note }),
-            None => say(format!("warning: the witness {name} has never seen this log")),
+            Some(newest) => {
+                let (from, witness) = (format!("witness {name}, asked"), Some(witness.clone()));
+                settings.kept.push(Kept { from, note: newest.note, witness });
+            }
+            None => settings.unknown_to.push(witness.clone()),
         }
     }
     Ok(())
+}
+
+/// Whether a URL leads over the network, and nothing protects what goes over it.
+fn is_open_to_others(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let here = host.parse::<std::net::IpAddr>().map_or(host == "localhost", |address| address.is_loopback());
+    !here
 }
 
 /// A directory that cannot be looked at says nothing of what is in it.
@@ -194,6 +270,10 @@ fn check_store(store: &Path) -> Result<(), CliError> {
             .hint("give the state directory, with rec/, env/ and log/ in it, and run as its owner")
     };
     std::fs::read_dir(store).map_err(|error| unread(&error))?;
+    if !["rec", "env", "log"].iter().any(|part| store.join(part).symlink_metadata().is_ok()) {
+        return Err(CliError::usage(format!("is `{}` a state directory?", store.display()))
+            .hint("it has none of rec/, env/ and log/; `data` in the configuration says where the bastion's is"));
+    }
     for part in ["rec", "env", "log"] {
         match std::fs::read_dir(store.join(part)) {
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Err(unread(&error)),
@@ -205,7 +285,13 @@ fn check_store(store: &Path) -> Result<(), CliError> {
 
 #[derive(serde::Serialize)]
 struct Machine<'a, R: serde::Serialize> {
+    verdict: &'static str,
     exit: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_verdict: Option<LogVerdict>,
+    /// Whether the log that the sessions were judged by can be believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_is_believed: Option<bool>,
     #[serde(flatten)]
     report: &'a R,
 }
@@ -242,7 +328,10 @@ fn tell(report: &Report, arguments: &Arguments) -> Result<(), CliError> {
         print(&table.text())?;
     }
     for finding in report.log.findings.iter() {
-        show(format!("LOG TAMPERED: {finding}"));
+        show_line(format!("LOG TAMPERED: {finding}"));
+    }
+    for finding in report.directories.iter() {
+        show_line(format!("STORE TAMPERED: {finding}"));
     }
     for finding in report.policies.findings.iter() {
         show(format!("POLICY TAMPERED: {finding}"));
@@ -251,20 +340,26 @@ fn tell(report: &Report, arguments: &Arguments) -> Result<(), CliError> {
         show(format!("POLICY MISSING: {finding}"));
     }
     for warning in report.log.warnings.iter().chain(report.unexpected.iter()) {
-        say(format!("warning: {warning}"));
+        say_line(format!("warning: {warning}"));
     }
-    for (words, more) in [("warnings", report.log.warnings.more()), ("unexpected files", report.unexpected.more())] {
+    for (words, more) in [
+        ("findings about the log", report.log.findings.more()),
+        ("findings about the store", report.directories.more()),
+        ("warnings", report.log.warnings.more()),
+        ("unexpected files", report.unexpected.more()),
+    ] {
         if more > 0 {
             say(format!("warning: and {more} more {words}"));
         }
     }
-    show(counts(report));
-    show(log_line(report));
-    show(anchor_line(report));
+    show_line(counts(report));
+    show_line(log_line(report));
+    anchor_lines(report, arguments).iter().for_each(show_line);
     if let Some(opened) = report.opened {
         show(format!("OPENED: {} read in full, {} sealed for others", opened.read, opened.sealed_for_others));
     }
-    if !report.log.findings.is_empty() {
+    show(format!("VERDICT: {}", report.outcome()));
+    if !report.is_log_believed() {
         say("hint: keep log and recordings as evidence; restore the newest copy elsewhere and compare");
     }
     Ok(())
@@ -289,10 +384,13 @@ fn counts(report: &Report) -> String {
     ];
     let counted = all.into_iter().map(|verdict| (verdict, report.count(verdict))).filter(|(_, count)| *count > 0);
     let words: Vec<String> = counted.map(|(verdict, count)| format!("{count} {verdict}")).collect();
-    match (report.sessions.len(), report.log.findings.is_empty()) {
+    match (report.sessions.len(), report.is_log_believed()) {
         (0, false) => String::from("SESSIONS: none was judged, for the log cannot be believed"),
         (0, true) => String::from("SESSIONS: none"),
-        (number, _) => format!("SESSIONS: {number}: {}", words.join(", ")),
+        (number, false) => {
+            format!("SESSIONS: {number}, judged by a log that cannot be believed: {}", words.join(", "))
+        }
+        (number, true) => format!("SESSIONS: {number}: {}", words.join(", ")),
     }
 }
 
@@ -305,40 +403,78 @@ fn log_line(report: &Report) -> String {
     let origin = log.origin.as_deref().unwrap_or("unknown");
     let newest = log.newest.map_or_else(String::new, |at| format!(", the newest of {}", times::shown(at)));
     let unsigned = if log.unsigned > 0 { format!(", {} more not signed yet", log.unsigned) } else { String::new() };
-    let verdict = if log.findings.is_empty() { "OK" } else { "TAMPERED" };
+    let verdict = match log.verdict() {
+        LogVerdict::Ok => "OK",
+        LogVerdict::Tampered => "TAMPERED",
+        LogVerdict::Unsigned => {
+            return format!("LOG: UNSIGNED: no checkpoint, so nothing vouches for any leaf{unsigned}; {key}");
+        }
+    };
     format!("LOG: {verdict}: {origin}, {} leaves{newest}{unsigned}; {key}", log.size)
 }
 
-fn anchor_line(report: &Report) -> String {
+/// What vouches for the log, and what should and does not.
+fn anchor_lines(report: &Report, arguments: &Arguments) -> Vec<String> {
     let anchor = &report.anchor;
-    if anchor.kept.is_empty() && anchor.witnesses.is_empty() {
-        return String::from(
-            "ANCHOR: none: that nobody made log and recordings anew, with the log's key, cannot be told from them alone \
-             (give --from with a checkpoint that you kept, or --witness-key)",
-        );
+    let given = arguments.from.len().saturating_add(arguments.witnesses.len());
+    let mut lines: Vec<String> =
+        anchor.contradicted.iter().map(|(from, why)| format!("ANCHOR: contradicted by {from}: {why}")).collect();
+    if !anchor.kept.is_empty() || !anchor.witnesses.is_empty() {
+        let mut words: Vec<String> =
+            anchor.kept.iter().map(|(from, size)| format!("{size} leaves by {from}")).collect();
+        words.extend(anchor.witnesses.iter().map(|(name, at)| format!("witness {name} at {}", signed_at(*at))));
+        lines.push(format!("ANCHOR: {}; {} leaves beyond the anchor", words.join(", "), anchor.beyond));
+    } else if !report.is_log_believed() && lines.is_empty() && given > 0 {
+        lines.push(String::from("ANCHOR: not compared: the log is not what its own checkpoint signs"));
+    } else if lines.is_empty() && arguments.trust.witness_keys.is_empty() {
+        lines.push(format!(
+            "ANCHOR: none, {} leaves beyond it: that nobody made log and recordings anew, with the log's key, cannot be \
+             told from them alone (give --from with a checkpoint that you kept, or --witness-key)",
+            anchor.beyond
+        ));
+    } else if lines.is_empty() {
+        lines.push(format!(
+            "ANCHOR: none, {} leaves beyond it: no witness whose key was given has cosigned the newest checkpoint",
+            anchor.beyond
+        ));
     }
-    let mut words: Vec<String> = anchor.kept.iter().map(|(from, size)| format!("{size} leaves by {from}")).collect();
-    words.extend(anchor.witnesses.iter().map(|(name, seconds)| {
-        let at = i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1000);
-        format!("witness {name} at {}", times::shown(Timestamp::from_millis(at)))
-    }));
-    let lacking = if report.is_anchored_as_required() {
-        String::new()
-    } else {
-        format!("; UNANCHORED: {} witnesses are required", report.required_witnesses)
-    };
-    format!("ANCHOR: {}{lacking}", words.join(", "))
+    lines.extend(anchor.lacking.iter().map(|words| format!("UNANCHORED: {words}")));
+    if report.required_witnesses > 0 {
+        let required = report.required_witnesses;
+        let beyond = report.sessions.iter().filter(|session| !session.anchored).count();
+        if anchor.cosigned == 0 {
+            lines.push(format!("UNANCHORED: {required} witnesses are required, and so many have not cosigned"));
+        } else if beyond > 0 {
+            lines.push(format!(
+                "UNANCHORED: {beyond} sessions rest on leaves beyond the {} that {required} witnesses cosigned",
+                anchor.cosigned
+            ));
+        }
+    }
+    lines
+}
+
+/// A time in seconds since 1970, and how long ago that is.
+fn signed_at(seconds: u64) -> String {
+    let at = Timestamp::from_millis(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000));
+    let ago = span_shown(at.until(Clock::system().now()));
+    format!("{} ({ago} ago)", times::shown(at))
 }
 
 fn bundle(directory: &Path, trust: &Trust, identities: &[PathBuf], form: Form) -> Result<(), CliError> {
     std::fs::read_dir(directory).map_err(|error| {
         CliError::usage(format!("cannot read the bundle `{}`", directory.display())).because(&error)
     })?;
+    if !["rec", "proofs", "checkpoint"].iter().any(|part| directory.join(part).symlink_metadata().is_ok()) {
+        return Err(CliError::usage(format!("is `{}` a bundle?", directory.display()))
+            .hint("give the directory that `doorward recording export --proof` or `recording get` wrote"));
+    }
     let settings = trust.settings()?;
     let identities = if identities.is_empty() { None } else { Some(read_identities(identities)?) };
     let (report, bundle) = evidence::check_bundle(directory, &settings, identities);
     if form.json {
-        json(&Machine { exit: report.exit_code(), report: &report })?;
+        let (exit, verdict) = (report.exit_code(), report.outcome());
+        json(&Machine { verdict, exit, log_verdict: None, log_is_believed: None, report: &report })?;
         return outcome(report.exit_code());
     }
     if let Some(bundle) = &bundle {
@@ -348,10 +484,10 @@ fn bundle(directory: &Path, trust: &Trust, identities: &[PathBuf], form: Form) -
         show(format!("rule {}, policy set {}", opening.rule, opening.policy));
     }
     for finding in report.findings.iter() {
-        show(format!("TAMPERED: {finding}"));
+        show_line(format!("TAMPERED: {finding}"));
     }
     for note in &report.notes {
-        say(format!("note: {note}"));
+        say_line(format!("note: {note}"));
     }
     tell_bundle(&report);
     outcome(report.exit_code())
@@ -363,9 +499,19 @@ fn tell_bundle(report: &BundleReport) {
         KeyOrigin::Pinned => "key: pinned",
         KeyOrigin::Store => "UNPINNED: the key is from the bundle itself, which proves nothing; give --vkey",
     };
-    show(format!("LOG: {origin}, {} leaves; {key}", report.size));
-    let witnesses: Vec<&str> = report.witnesses.iter().map(|(name, _)| name.as_str()).collect();
+    show_line(format!("LOG: {origin}, {} leaves; {key}", report.size));
+    let witnesses: Vec<String> =
+        report.witnesses.iter().map(|(name, at)| format!("witness {name} at {}", signed_at(*at))).collect();
     let anchor = if witnesses.is_empty() { String::from("none") } else { witnesses.join(", ") };
-    show(format!("ANCHOR: {anchor}"));
-    show(format!("VERDICT: {}", report.verdict));
+    show_line(format!("ANCHOR: {anchor}"));
+    if report.witnesses.len() < report.required_witnesses {
+        let required = report.required_witnesses;
+        show(format!("UNANCHORED: {required} witnesses are required, and so many have not cosigned"));
+    }
+    show(match (report.casts, report.casts_compared) {
+        (false, _) => "CASTS: none",
+        (true, true) => "CASTS: they are what the segments hold",
+        (true, false) => "CASTS UNCHECKED: they may show anything; give --identity",
+    });
+    show(format!("VERDICT: {}", report.outcome()));
 }

@@ -154,6 +154,18 @@ impl Reader {
     /// # Errors
     /// `Read`; `Damaged` names the file; `Rewritten` if all fits together and is not what was signed.
     pub fn verify(&self, checkpoint: &Checkpoint, mut progress: impl FnMut(u64)) -> Result<(), LogError> {
+        self.verify_growing(checkpoint, |edge| {
+            if edge.size() % 256 == 0 || edge.size() == checkpoint.size {
+                progress(edge.size());
+            }
+        })
+    }
+
+    /// As `verify`; calls `grown` after each entry, with the tree of all until then.
+    ///
+    /// # Errors
+    /// As `verify`.
+    pub fn verify_growing(&self, checkpoint: &Checkpoint, mut grown: impl FnMut(&Edge)) -> Result<(), LogError> {
         let mut edge = Edge::new();
         for index in 0..checkpoint.size.div_ceil(256) {
             let tile = Tile::of_tree(0, index, checkpoint.size);
@@ -161,8 +173,8 @@ impl Reader {
                 let mut filled = Vec::new();
                 edge.append(leaf_hash(&entry), |tile, hashes| filled.push((tile, hashes.to_vec())));
                 filled.iter().try_for_each(|(tile, hashes)| self.compare(*tile, hashes))?;
+                grown(&edge);
             }
-            progress(edge.size());
         }
         edge.partial_tiles().try_for_each(|(tile, hashes)| self.compare(tile, hashes))?;
         if edge.root() == checkpoint.root {

@@ -20,7 +20,7 @@ mod session;
 mod tests;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tracing::warn;
 
 use crate::cast::{Entry, Facts, Header};
 use crate::clock::Clock;
@@ -334,6 +335,17 @@ impl Sealings {
     }
 }
 
+/// Takes away what was made of a channel that never began. Nothing went through it; and `closed.json`, which does not
+/// know of it, would make it look like something that was added later.
+fn unmake(channel: &Path) {
+    match std::fs::remove_dir_all(channel) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            warn!(path = %channel.display(), error = %error, "What was made of a channel that never began is still there");
+        }
+        Ok(()) | Err(_) => {}
+    }
+}
+
 fn create_error(root: &StoreRoot, source: std::io::Error) -> RecorderError {
     StoreError::Create { path: root.directory().to_owned(), source }.into()
 }
@@ -376,12 +388,22 @@ impl Recording {
         let sealing = self.shared.sealings.channel(number);
         let sealing =
             sealing.map_err(|source| StoreError::Seal { path: directory.join(number.to_string()), source })?;
+        let unmade = directory.join(number.to_string());
+        let also_unmade = unmade.clone();
         let making = move |buffers: &mut Buffers| {
-            ChannelWriter::create(disk, &directory, header, sealing, None, buffers).map_err(RecorderError::from)
+            ChannelWriter::create(disk, &directory, header, sealing, None, buffers)
+                .inspect_err(|_| unmake(&unmade))
+                .map_err(RecorderError::from)
         };
         let writer = self.shared.pool().run(making).await?;
         let queue = Queue::new(number, mode, writer, Arc::clone(&self.shared), feed);
-        self.shared.add(number.0, &queue)?;
+        if let Err(failure) = self.shared.add(number.0, &queue) {
+            let unmaking = move |_: &mut Buffers| {
+                unmake(&also_unmade);
+                Ok(())
+            };
+            return self.shared.pool().run(unmaking).await.and(Err(failure));
+        }
         self.shared.queue(0)?.append(Entry::Marker(opening)).await?;
         Ok(Track { queue })
     }

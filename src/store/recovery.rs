@@ -48,12 +48,16 @@ pub struct RecoveredChannel {
     pub records: u64,
     /// The chain's head after them, in hex.
     pub head: String,
-    /// SHA-256 of what stands after them, in hex.
+    /// SHA-256 of what stands after them, of the first [`SCANNED_BYTES_MAX`] bytes at most, in hex.
     pub tail_sha256: String,
     /// What is wrong with the rest, where it is more than a torn record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
 }
+
+/// More of a segment that has no end is not read, and more of what stands behind its last good record is not hashed: the
+/// recorder's are far shorter, and a file that somebody made endless must not keep the bastion from its start.
+pub const SCANNED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A recording that is being closed as interrupted.
 #[derive(Debug)]
@@ -168,13 +172,15 @@ fn recovered_channel(number: ChannelNumber, segments: &[PathBuf]) -> RecoveredCh
 }
 
 fn scan(path: &Path, channel: &mut RecoveredChannel) -> io::Result<()> {
-    let mut file = durable::open_plain(path)?;
+    let file = durable::open_plain(path)?;
+    channel.len = file.metadata()?.len();
+    let mut file = file.take(SCANNED_BYTES_MAX);
     let mut scanner = Scanner::new();
     let mut chunk = vec![0; 64 * 1024];
     let mut altered = None;
-    loop {
+    // What stands behind a fault is not a part of the recording, however long it is.
+    while altered.is_none() {
         let len = file.read(&mut chunk)?;
-        channel.len = channel.len.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
         let mut input = chunk.get(..len).unwrap_or_default();
         if input.is_empty() {
             break;
@@ -194,13 +200,14 @@ fn scan(path: &Path, channel: &mut RecoveredChannel) -> io::Result<()> {
     Ok(())
 }
 
-/// SHA-256 of what stands in a file from `from` on, in hex.
+/// SHA-256 of what stands in a file from `from` on, in hex; of [`SCANNED_BYTES_MAX`] bytes at most.
 ///
 /// # Errors
 /// What the file system says.
 pub fn tail_sha256(path: &Path, from: u64) -> io::Result<String> {
     let mut file = durable::open_plain(path)?;
     io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
+    let mut file = file.take(SCANNED_BYTES_MAX);
     let mut hash = Context::new(&SHA256);
     let mut chunk = vec![0; 64 * 1024];
     loop {

@@ -43,7 +43,7 @@ use super::{Settings, explain};
 use crate::durable;
 use crate::log::LogError;
 use crate::model::{ChannelNumber, SessionId};
-use crate::store::{Closed, Opening, StoreRoot, hex, record_name};
+use crate::store::{Closed, Opening, Recovered, StoreRoot, hex, record_name};
 use crate::tlog::{Algorithm, EntryProof, NOTE_BYTES_MAX, Note, VerifyingKey};
 
 /// The name of the file with the log's key.
@@ -162,6 +162,7 @@ pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Pl
             | Event::Expire { .. }
             | Event::ClockStep
             | Event::Policy(_)
+            | Event::NodeStop
             | Event::Other => continue,
         };
         if wanted == session {
@@ -337,7 +338,8 @@ pub struct Bundle {
 pub struct BundleReport {
     /// The session, if there is one.
     pub session: Option<SessionId>,
-    /// The verdict.
+    /// The verdict on the recording.
+    #[serde(rename = "recording")]
     pub verdict: Verdict,
     /// Where the key came from.
     pub key_from: KeyOrigin,
@@ -349,6 +351,8 @@ pub struct BundleReport {
     pub witnesses: Vec<(String, u64)>,
     /// How many were demanded.
     pub required_witnesses: usize,
+    /// Whether it holds casts: what each channel showed, as whoever made the bundle says.
+    pub casts: bool,
     /// Whether the casts were compared with what the segments hold.
     pub casts_compared: bool,
     /// What is wrong.
@@ -364,12 +368,31 @@ impl BundleReport {
         self.verdict = Verdict::Tampered;
     }
 
-    /// 0 if all is well; 5 if anything was altered or is missing, else 6 if the key is not pinned or witnesses are
-    /// demanded and missing, else 3 if the session was interrupted.
+    /// Whether it holds casts that nothing vouches for.
+    pub fn casts_unchecked(&self) -> bool {
+        self.casts && !self.casts_compared
+    }
+
+    /// What is said of all of it, in one word or two.
+    pub fn outcome(&self) -> &'static str {
+        match self.exit_code() {
+            5 => Verdict::Tampered.name(),
+            6 if self.key_from == KeyOrigin::Store => "UNPINNED",
+            6 if self.casts_unchecked() => "CASTS UNCHECKED",
+            6 => "UNANCHORED",
+            _ => self.verdict.name(),
+        }
+    }
+
+    /// 0 if all is well; 5 if anything was altered or is missing, else 6 if the key is not pinned, there are casts that
+    /// were not compared, or witnesses are demanded and missing; else 3 if the session was interrupted.
     pub fn exit_code(&self) -> u8 {
         if !self.findings.is_empty() {
             5
-        } else if self.key_from == KeyOrigin::Store || self.witnesses.len() < self.required_witnesses {
+        } else if self.key_from == KeyOrigin::Store
+            || self.casts_unchecked()
+            || self.witnesses.len() < self.required_witnesses
+        {
             6
         } else if self.verdict == Verdict::Interrupted {
             3
@@ -391,12 +414,20 @@ pub fn verify_bundle(directory: &Path, settings: &Settings) -> (BundleReport, Op
         size: 0,
         witnesses: Vec::new(),
         required_witnesses: settings.require_witnesses,
+        casts: false,
         casts_compared: false,
         findings: Findings::default(),
         notes: Vec::new(),
     };
-    let mut reading =
-        Reading { directory, settings, report, facts: Facts::default(), envelopes: Envelopes::default(), policy: None };
+    let mut reading = Reading {
+        directory,
+        settings,
+        report,
+        facts: Facts::default(),
+        envelopes: Envelopes::default(),
+        policy: None,
+        empty: Vec::new(),
+    };
     let bundle = reading.run();
     (reading.report, bundle)
 }
@@ -408,13 +439,15 @@ struct Reading<'a> {
     facts: Facts,
     envelopes: Envelopes,
     policy: Option<Sha256>,
+    /// Channels without a record, which have nothing to show.
+    empty: Vec<ChannelNumber>,
 }
 
 impl Reading<'_> {
     fn run(&mut self) -> Option<Bundle> {
         let root = StoreRoot::at(self.directory);
         let found = Found::read(self.directory, &root);
-        for finding in found.unexpected.iter() {
+        for finding in found.altered.iter().chain(found.unexpected.iter()) {
             self.report.found(finding.place.clone(), finding.why.clone());
         }
         let mut sessions = found.sessions().cloned();
@@ -436,6 +469,7 @@ impl Reading<'_> {
         let (opening, closed) = own?;
         self.exactly("README.txt", readme(&opening).as_bytes());
         let sealed = self.is_sealed();
+        self.report.casts = !sealed;
         self.names(&root, &session, sealed);
         if sealed {
             self.report.notes.push(String::from("it holds the sealed recording alone: no cast, and no coverage.json"));
@@ -469,7 +503,11 @@ impl Reading<'_> {
         let text = String::from_utf8(text).unwrap_or_default();
         if let Some(key) = &self.settings.key {
             if text != format!("{key}\n") {
-                self.report.found(KEY_FILE, "it is another key than the one that was given");
+                let beside =
+                    VerifyingKey::parse(text.trim()).map_or_else(|_| text.clone(), |other| history::id_of(&other));
+                let why =
+                    format!("it is the key of {beside}, and the one that was given is that of {}", history::id_of(key));
+                self.report.found(KEY_FILE, why);
             }
             return Some(key.clone());
         }
@@ -602,6 +640,7 @@ impl Reading<'_> {
             | Event::Expire { .. }
             | Event::ClockStep
             | Event::Policy(_)
+            | Event::NodeStop
             | Event::Other => return failed("it does not speak of this session"),
         }
         Ok(())
@@ -628,10 +667,17 @@ impl Reading<'_> {
         let opening = self.read(&format!("{place}/opened.json"), FILE_BYTES_MAX)?;
         let opening = serde_json::from_slice(&opening).ok()?;
         if !closes {
+            let recovered = self.read(&format!("{place}/recovered.json"), FILE_BYTES_MAX)?;
+            let recovered: Recovered = serde_json::from_slice(&recovered).ok()?;
+            let empty = recovered.channels.iter().filter(|channel| channel.records == 0 && channel.segments < 2);
+            self.empty = empty.map(|channel| channel.number).collect();
             return Some((opening, None));
         }
         let closed = self.read(&format!("{place}/closed.json"), FILE_BYTES_MAX)?;
-        Some((opening, Some(serde_json::from_slice(&closed).ok()?)))
+        let closed: Closed = serde_json::from_slice(&closed).ok()?;
+        let empty = closed.channels.iter().filter(|channel| channel.records == 0 && channel.segments < 2);
+        self.empty = empty.map(|channel| channel.number).collect();
+        Some((opening, Some(closed)))
     }
 
     fn envelope(&mut self, root: &StoreRoot, session: &SessionId) {
@@ -701,9 +747,7 @@ impl Reading<'_> {
             }
             Err(error) => self.report.found("", error.to_string()),
         }
-        // A channel that was being made when the bastion stopped has nothing to show.
-        let may_lack = self.report.verdict == Verdict::Interrupted;
-        expected.retain(|name| !(may_lack && name.ends_with(".cast")));
+        expected.retain(|name| !self.empty.iter().any(|number| *name == cast_name(*number)));
         for name in expected {
             self.report.found(name, "it is missing");
         }

@@ -2,7 +2,7 @@
 //!
 //! A link, a pipe or a device in the place of a file must not make the verifier wait, or read something else.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{File, FileType};
 use std::io::{self, Read};
@@ -90,6 +90,20 @@ pub(super) fn list(path: &Path) -> Result<Vec<(OsString, FileType)>, FileError> 
         Ok(_) => Err(FileError::NotADirectory),
         Err(error) => Err(error),
     }
+}
+
+/// Calls `each` with every name in a directory, in no order, however many there are; none if there is no directory.
+pub(super) fn each_name(path: &Path, mut each: impl FnMut(&OsStr)) -> Result<(), FileError> {
+    match std::fs::symlink_metadata(path).map_err(FileError::of) {
+        Err(FileError::Absent) => return Ok(()),
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Err(FileError::NotADirectory),
+        Err(error) => return Err(error),
+    }
+    for entry in std::fs::read_dir(path).map_err(FileError::of)? {
+        each(&entry.map_err(FileError::Io)?.file_name());
+    }
+    Ok(())
 }
 
 /// As `list`, of one of the directories that an operator may have put elsewhere and linked to.

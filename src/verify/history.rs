@@ -1,14 +1,17 @@
 //! The log, before a word of it is believed: its key, its checkpoints, its files, its journal, its anchors.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::files;
 use super::report::{AnchorReport, Findings, KeyOrigin, LogReport};
 use super::{Settings, Step, explain};
 use crate::log::{LogError, Reader};
+use crate::model::Timestamp;
 use crate::tlog::{
-    Algorithm, BUNDLE_BYTES_MAX, Bundle, Checkpoint, EMPTY_ROOT, Hash, NOTE_BYTES_MAX, Note, Tile, TileSource,
+    Algorithm, BUNDLE_BYTES_MAX, Bundle, Checkpoint, EMPTY_ROOT, Edge, Hash, NOTE_BYTES_MAX, Note, Tile, TileSource,
     VerifyingKey, decode_tile,
 };
 
@@ -18,6 +21,11 @@ const KEY: &str = "key.pub";
 const KEY_BYTES_MAX: u64 = 4096;
 /// How deep `tile/` goes: a level, 7 elements for the largest number, a width.
 const DEPTH_MAX: usize = 10;
+
+/// More old checkpoints are not compared: whoever wrote them chose how many there are.
+const CHECKPOINTS_MAX: usize = 16_000_000;
+/// Clocks of witnesses may be so far ahead of the verifier's.
+const AHEAD_MAX: Duration = Duration::from_secs(300);
 
 /// How often a log that grows while it is read is read anew.
 const ATTEMPTS_MAX: u32 = 4;
@@ -84,23 +92,58 @@ impl Inquiry<'_> {
         if let Some(newest) = &newest {
             self.report.size = newest.size;
             self.report.root = Some(newest.root.to_string());
-            let checked = self.reader.verify(newest, |done| progress(Step::Leaves { done, total: newest.size }));
-            if let Err(error) = checked {
-                self.failed(&error);
-                return None;
+            self.leaves(newest, &sizes, &key, progress)?;
+            if !self.settings.quick {
+                self.tiles(newest);
             }
-            self.tiles(newest);
-            self.checkpoints(&sizes, newest, &key);
         }
         let size = self.report.size;
         let unsigned = self.journal(size)?;
         self.report.unsigned = u64::try_from(unsigned.len()).unwrap_or(u64::MAX);
-        self.kept(&key, newest.as_ref());
-        if let Some(note) = note {
-            self.witnesses(&note, &key);
+        let mut cosigned = Cosigned::default();
+        self.kept(&key, newest.as_ref(), &mut cosigned);
+        if let Some(note) = &note {
+            self.foreign_signatures(note, &key);
+            self.cosignatures(note, &key, "log/checkpoint", &mut cosigned);
         }
-        self.anchor.size = self.anchor.kept.iter().map(|(_, size)| *size).fold(self.anchor.cosigned, u64::max);
+        self.unheard(&cosigned);
+        self.anchored(&cosigned);
         Some(History { reader: self.reader.clone(), size, unsigned })
+    }
+
+    /// The leaves, against the newest checkpoint and on the way against each that was published before.
+    fn leaves(
+        &mut self,
+        newest: &Checkpoint,
+        sizes: &[u64],
+        key: &VerifyingKey,
+        progress: &mut dyn FnMut(Step),
+    ) -> Option<()> {
+        let mut old = sizes.iter().copied().filter(|size| *size <= newest.size && !self.settings.quick).peekable();
+        let mut findings = Findings::default();
+        let directory = &self.directory;
+        let mut compare = |edge: &Edge| {
+            while let Some(size) = old.next_if(|size| *size <= edge.size()) {
+                let name = format!("checkpoints/{size}");
+                // They come in order, so a smaller one can only be that of no leaf.
+                let root = if size == edge.size() { edge.root() } else { EMPTY_ROOT };
+                if let Err(why) = old_checkpoint(directory, &name, size, root, key) {
+                    findings.add(format!("log/{name}"), why);
+                }
+            }
+            if edge.size().is_multiple_of(256) || edge.size() == newest.size {
+                progress(Step::Leaves { done: edge.size(), total: newest.size });
+            }
+        };
+        if newest.size == 0 {
+            compare(&Edge::new());
+        }
+        if let Err(error) = self.reader.verify_growing(newest, compare) {
+            self.failed(&error);
+            return None;
+        }
+        self.report.findings.append(findings);
+        Some(())
     }
 
     fn failed(&mut self, error: &LogError) {
@@ -109,11 +152,23 @@ impl Inquiry<'_> {
 
     fn key(&mut self) -> Option<VerifyingKey> {
         if let Some(key) = &self.settings.key {
-            // A key beside the log that is another one is no fault of the log, and worth a word.
-            if let Ok(bytes) = files::read(&self.directory.join(KEY), KEY_BYTES_MAX)
-                && bytes != format!("{key}\n").into_bytes()
-            {
-                self.report.warnings.add("log/key.pub", "it is another key than the one that was given");
+            match files::read(&self.directory.join(KEY), KEY_BYTES_MAX) {
+                Ok(bytes) if bytes == format!("{key}\n").into_bytes() => {}
+                Ok(bytes) => {
+                    let beside = String::from_utf8_lossy(&bytes).trim().to_owned();
+                    let why = match VerifyingKey::parse(&beside) {
+                        Ok(other) => format!(
+                            "it is the key of the log {}, and the one that was given is that of {}: another log, or \
+                             another key was put there",
+                            id_of(&other),
+                            id_of(key)
+                        ),
+                        Err(_) => String::from("it is no key of a log, and not the one that was given"),
+                    };
+                    self.report.findings.add("log/key.pub", why);
+                }
+                Err(files::FileError::Absent) => self.report.warnings.add("log/key.pub", "it is missing"),
+                Err(error) => self.report.findings.add("log/key.pub", error.to_string()),
             }
             return Some(key.clone());
         }
@@ -151,20 +206,22 @@ impl Inquiry<'_> {
 
     /// The sizes at which checkpoints were published.
     fn published(&mut self) -> Vec<u64> {
-        let names = match files::list(&self.directory.join("checkpoints")) {
-            Ok(names) => names,
-            Err(error) => {
-                self.report.findings.add("log/checkpoints", error.to_string());
-                return Vec::new();
-            }
-        };
-        let mut sizes = Vec::with_capacity(names.len());
-        for (name, _) in names {
-            let name = name.to_string_lossy().into_owned();
+        let (mut sizes, mut largest, mut more) = (Vec::new(), 0, 0_u64);
+        let warnings = &mut self.report.warnings;
+        let listed = files::each_name(&self.directory.join("checkpoints"), |name| {
+            let name = name.to_string_lossy();
             match name.parse::<u64>().ok().filter(|size| size.to_string() == name) {
-                Some(size) => sizes.push(size),
-                None => self.report.warnings.add(format!("log/checkpoints/{name}"), unread(&name)),
+                Some(size) if sizes.len() < CHECKPOINTS_MAX => sizes.push(size),
+                Some(size) => (largest, more) = (size.max(largest), more.saturating_add(1)),
+                None => warnings.add(format!("log/checkpoints/{name}"), unread(&name)),
             }
+        });
+        if more > 0 {
+            warnings.add("log/checkpoints", format!("{more} of the checkpoints there were not compared: too many"));
+            sizes.push(largest);
+        }
+        if let Err(error) = listed {
+            self.report.findings.add("log/checkpoints", error.to_string());
         }
         sizes.sort_unstable();
         sizes
@@ -187,7 +244,10 @@ impl Inquiry<'_> {
             }
         };
         match (latest, largest) {
-            (None, None) => Some((None, None)),
+            (None, None) => {
+                self.unsigned();
+                Some((None, None))
+            }
             (None, Some(_)) => {
                 self.report.findings.add("log/checkpoint", "it is missing, and `checkpoints/` has one");
                 None
@@ -204,6 +264,18 @@ impl Inquiry<'_> {
                 self.covers(&latest, newest.size, newest.root, "log/checkpoint");
                 Some((Some(newest), Some(note)))
             }
+        }
+    }
+
+    /// Before the first checkpoint a log has its journal only.
+    fn unsigned(&mut self) {
+        match files::list(&self.directory.join("tile")) {
+            Ok(names) if names.is_empty() => {}
+            Ok(_) => {
+                let why = "it has leaves that were published, and no checkpoint is there: it was taken away";
+                self.report.findings.add("log/tile", why);
+            }
+            Err(error) => self.report.findings.add("log/tile", error.to_string()),
         }
     }
 
@@ -234,21 +306,6 @@ impl Inquiry<'_> {
         };
         self.report.findings.add(place, why);
         false
-    }
-
-    fn checkpoints(&mut self, sizes: &[u64], newest: &Checkpoint, key: &VerifyingKey) {
-        for size in sizes.iter().filter(|size| **size <= newest.size) {
-            let name = format!("checkpoints/{size}");
-            match self.reader.checkpoint_at(*size, key) {
-                Ok(Some((note, checkpoint))) => {
-                    self.exact(&name, &note);
-                    self.covers(&checkpoint, newest.size, newest.root, &format!("log/{name}"));
-                }
-                // A bastion that is running thins out the old ones.
-                Ok(None) => {}
-                Err(error) => self.report.findings.add(format!("log/{name}"), explain(&error)),
-            }
-        }
     }
 
     /// Every file below `tile/`, for the reader looks only at those that it needs.
@@ -362,25 +419,27 @@ impl Inquiry<'_> {
     }
 
     /// Checkpoints that were kept elsewhere: the log must go on from each.
-    fn kept(&mut self, key: &VerifyingKey, newest: Option<&Checkpoint>) {
+    fn kept(&mut self, key: &VerifyingKey, newest: Option<&Checkpoint>, cosigned: &mut Cosigned) {
         let (size, root) = newest.map_or((0, EMPTY_ROOT), |newest| (newest.size, newest.root));
         for kept in &self.settings.kept {
             let place = kept.from.clone();
-            let checkpoint = match signed_checkpoint(&kept.note, key) {
-                Ok(checkpoint) => checkpoint,
-                Err(why) => {
-                    self.report.findings.add(place, why);
+            let before = self.report.findings.len();
+            match signed_checkpoint(&kept.note, key) {
+                Ok(checkpoint) if self.covers(&checkpoint, size, root, &place) => {
+                    self.cosignatures(&kept.note, key, &place, cosigned);
+                    self.anchor.kept.push((place, checkpoint.size));
                     continue;
                 }
-            };
-            if self.covers(&checkpoint, size, root, &place) {
-                self.anchor.kept.push((place, checkpoint.size));
+                Ok(_) => {}
+                Err(why) => self.report.findings.add(&place, why),
             }
+            let said = self.report.findings.iter().nth(before).map(|finding| finding.why.clone());
+            self.anchor.contradicted.push((place, said.unwrap_or_default()));
         }
     }
 
-    /// Who cosigned the newest checkpoint.
-    fn witnesses(&mut self, note: &Note, key: &VerifyingKey) {
+    /// Signatures of which nobody gave the key.
+    fn foreign_signatures(&mut self, note: &Note, key: &VerifyingKey) {
         let known: Vec<&VerifyingKey> = std::iter::once(key).chain(&self.settings.witnesses).collect();
         for signature in note.signatures().iter().filter(|one| !known.iter().any(|key| key.made(one))) {
             self.report.warnings.add(
@@ -388,19 +447,116 @@ impl Inquiry<'_> {
                 format!("the signature of `{}` was not checked: its key was not given", signature.name()),
             );
         }
+    }
+
+    /// Who cosigned a checkpoint of this log, and when.
+    fn cosignatures(&mut self, note: &Note, key: &VerifyingKey, place: &str, cosigned: &mut Cosigned) {
+        let known: Vec<&VerifyingKey> = std::iter::once(key).chain(&self.settings.witnesses).collect();
         let Ok(checkpoint) = Checkpoint::parse(note.unchecked_text()) else { return };
-        match note.check(&known) {
-            Ok(checked) => {
-                let signers: BTreeMap<String, u64> =
-                    checked.signers().iter().filter_map(|(name, time)| Some((name.to_string(), (*time)?))).collect();
-                if signers.len() >= self.settings.require_witnesses.max(1) {
-                    self.anchor.cosigned = checkpoint.size;
-                }
-                self.anchor.witnesses = signers.into_iter().collect();
+        let checked = match note.check(&known) {
+            Ok(checked) => checked,
+            Err(error) => return self.report.findings.add(place, error.to_string()),
+        };
+        let latest = self.settings.now.map(|now| seconds(now.plus(AHEAD_MAX)));
+        for (name, time) in checked.signers().iter().filter_map(|(name, time)| Some((name.to_string(), (*time)?))) {
+            if latest.is_some_and(|latest| time > latest) {
+                let words = format!("the cosignature of {name} is from the future, so its clock or this one is wrong");
+                self.anchor.lacking.push(words);
+                continue;
             }
-            Err(error) => self.report.findings.add("log/checkpoint", error.to_string()),
+            let (size, newest) = cosigned.0.entry(name).or_default();
+            *size = checkpoint.size.max(*size);
+            *newest = time.max(*newest);
         }
     }
+
+    /// Witnesses that were asked and know less than what they signed.
+    fn unheard(&mut self, cosigned: &Cosigned) {
+        for witness in &self.settings.unknown_to {
+            let name = witness.name().as_str();
+            self.anchor.lacking.push(if cosigned.0.contains_key(name) {
+                format!("the witness {name} denies a log that it cosigned")
+            } else {
+                format!("the witness {name} has never seen this log")
+            });
+        }
+        for kept in &self.settings.kept {
+            let Some(witness) = &kept.witness else { continue };
+            let told = Checkpoint::parse(kept.note.unchecked_text()).map_or(0, |checkpoint| checkpoint.size);
+            let (size, _) = cosigned.0.get(witness.name().as_str()).copied().unwrap_or_default();
+            if told < size {
+                let words = "an old answer, or a witness that was put back";
+                self.anchor.lacking.push(format!("{} tells of {told} leaves and cosigned {size}: {words}", kept.from));
+            }
+        }
+    }
+
+    /// How much of the log is vouched for.
+    fn anchored(&mut self, cosigned: &Cosigned) {
+        let required = self.settings.require_witnesses;
+        self.anchor.cosigned = cosigned.by(required.max(1), |(size, _)| *size).unwrap_or_default();
+        self.anchor.newest = cosigned.by(1, |(_, time)| *time);
+        self.anchor.witnesses = cosigned.0.iter().map(|(name, (_, time))| (name.clone(), *time)).collect();
+        if let (Some(age), Some(now)) = (self.settings.max_age, self.settings.now) {
+            let newest = cosigned.by(required.max(1), |(_, time)| *time);
+            let words = match newest.map(|newest| (newest, seconds(now).saturating_sub(newest))) {
+                Some((_, found)) if found <= age.as_secs() => None,
+                Some((_, found)) => Some(format!(
+                    "the newest cosignature is {found} seconds old, and at most {} were allowed",
+                    age.as_secs()
+                )),
+                None => Some(String::from("no cosignature shows how old the log is")),
+            };
+            self.anchor.lacking.extend(words);
+        }
+        let kept = self.anchor.kept.iter().map(|(_, size)| *size).max().unwrap_or_default();
+        // What a verifier kept does not stand in for witnesses that were demanded.
+        self.anchor.size = if required > 0 { self.anchor.cosigned } else { self.anchor.cosigned.max(kept) };
+        let all = self.report.size.saturating_add(self.report.unsigned);
+        self.anchor.beyond = all.saturating_sub(self.anchor.size);
+    }
+}
+
+/// For each witness: the largest size that it cosigned, and the time of its newest cosignature.
+#[derive(Debug, Default)]
+struct Cosigned(BTreeMap<String, (u64, u64)>);
+
+impl Cosigned {
+    /// What at least `count` of them reach.
+    fn by(&self, count: usize, of: impl Fn(&(u64, u64)) -> u64) -> Option<u64> {
+        let mut found: Vec<u64> = self.0.values().map(of).collect();
+        found.sort_unstable_by_key(|value| Reverse(*value));
+        found.into_iter().nth(count.saturating_sub(1))
+    }
+}
+
+/// Seconds since 1970.
+fn seconds(at: Timestamp) -> u64 {
+    u64::try_from(at.as_millis() / 1000).unwrap_or_default()
+}
+
+/// A key's name and id, by which people tell it from others.
+pub(super) fn id_of(key: &VerifyingKey) -> String {
+    let text = key.to_string();
+    text.rsplit_once('+').map_or_else(|| text.clone(), |(id, _)| id.to_owned())
+}
+
+/// Checks a checkpoint that was published before: the log's first `size` leaves have `root`.
+fn old_checkpoint(directory: &Path, name: &str, size: u64, root: Hash, key: &VerifyingKey) -> Result<(), String> {
+    let most = u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX);
+    let bytes = files::read(&directory.join(name), most).map_err(|error| error.to_string())?;
+    let note = Note::parse(&bytes).map_err(|error| explain(&error))?;
+    if note.to_string().into_bytes() != bytes {
+        return Err(String::from("it does not have the form of a signed note"));
+    }
+    let checkpoint = signed_checkpoint(&note, key)?;
+    if checkpoint.size != size {
+        return Err(String::from("its size is not the one in its name"));
+    }
+    if checkpoint.root == root {
+        return Ok(());
+    }
+    Err(format!("the first {size} leaves are not those that it signs: the log was rewritten"))
 }
 
 /// The checkpoint in a note that the log signed.

@@ -60,6 +60,8 @@ pub(super) enum Event {
     ClockStep,
     /// A policy set is in force.
     Policy(Sha256),
+    /// The bastion stopped as a bastion stops.
+    NodeStop,
     /// Nothing that concerns the verifier.
     Other,
 }
@@ -152,6 +154,22 @@ struct SessionsField {
     sessions: Vec<SessionId>,
 }
 
+impl Event {
+    /// Whether only a bastion writes it that carries sessions, or that stops as it should.
+    pub(super) fn is_of_work(&self) -> bool {
+        match self {
+            Self::Start { .. } | Self::Seal { .. } | Self::Heads(_) | Self::End { .. } | Self::NodeStop => true,
+            Self::Recovered { .. }
+            | Self::Envelope { .. }
+            | Self::Erase { .. }
+            | Self::Expire { .. }
+            | Self::ClockStep
+            | Self::Policy(_)
+            | Self::Other => false,
+        }
+    }
+}
+
 impl Leaf {
     /// Reads an entry of the log.
     ///
@@ -201,6 +219,7 @@ impl Leaf {
             }
             "clock.step" => Event::ClockStep,
             "policy.load" => Event::Policy(digest(&fields::<PolicyFields>(entry)?.hash)?),
+            "node.stop" => Event::NodeStop,
             _ => Event::Other,
         };
         Ok(Self { seq, ts, event })

@@ -42,7 +42,8 @@ pub use bundle::{
 pub use coverage::{ChannelCoverage, Coverage, DirectionCoverage, coverage};
 use pass::Pass;
 pub use report::{
-    AnchorReport, Finding, Findings, KeyOrigin, LogReport, Opened, PolicyReport, Report, SessionReport, Verdict,
+    AnchorReport, Finding, Findings, KeyOrigin, LogReport, LogVerdict, Opened, PolicyReport, Report, SessionReport,
+    Verdict,
 };
 pub use standing::{EndedBy, Standing, standings};
 
@@ -61,6 +62,13 @@ pub struct Settings {
     pub witnesses: Vec<VerifyingKey>,
     /// How many of them must have cosigned.
     pub require_witnesses: usize,
+    /// Witnesses that were asked and say that they have never seen this log.
+    pub unknown_to: Vec<VerifyingKey>,
+    /// The newest cosignature may be so old, by `now`.
+    pub max_age: Option<Duration>,
+    /// Only what one session's verdict rests on: of the log its newest checkpoint and the leaves, and not each old
+    /// checkpoint and tile.
+    pub quick: bool,
     /// The time, if a bastion may be at work in the store: what it may be in the middle of is looked at twice.
     pub now: Option<Timestamp>,
     /// Opens each recording with one of these, and reads every line.
@@ -74,6 +82,8 @@ pub struct Kept {
     pub from: String,
     /// The checkpoint, signed by the log.
     pub note: Note,
+    /// The witness that was asked and gave it, if it is one's answer.
+    pub witness: Option<VerifyingKey>,
 }
 
 /// How far a verification is.
@@ -103,7 +113,10 @@ pub fn run(store: &Path, settings: &Settings, progress: &mut dyn FnMut(Step)) ->
     let root = StoreRoot::at(store);
     // What is on disk is listed before the log is read: a recording is on record before its first byte flows, so
     // that what was listed has leaves by then.
-    let found = pass::Found::read(store, &root);
+    let found = match settings.session.as_ref().filter(|_| settings.quick) {
+        Some(session) => pass::Found::one(&root, session),
+        None => pass::Found::read(store, &root),
+    };
     let (history, log, anchor) = history::inquire(store, settings, progress);
     let mut report = Report {
         log,
@@ -111,6 +124,7 @@ pub fn run(store: &Path, settings: &Settings, progress: &mut dyn FnMut(Step)) ->
         required_witnesses: settings.require_witnesses,
         policies: PolicyReport::default(),
         sessions: Vec::new(),
+        directories: found.altered.clone(),
         unexpected: found.unexpected.clone(),
         opened: settings.identities.is_some().then(Opened::default),
     };
@@ -132,10 +146,10 @@ pub fn run(store: &Path, settings: &Settings, progress: &mut dyn FnMut(Step)) ->
 /// Judges those sessions anew, on a log that may have grown.
 fn again(store: &Path, root: &StoreRoot, settings: &Settings, only: BTreeSet<SessionId>, report: &mut Report) {
     let found = pass::Found::read(store, root);
-    let (history, log, _) = history::inquire(store, settings, &mut |_| {});
+    let (history, log, anchor) = history::inquire(store, settings, &mut |_| {});
     let Some(history) = history.filter(|_| log.findings.is_empty()) else { return };
     let mut second = Report { sessions: Vec::new(), ..report.clone() };
-    second.log = log;
+    (second.log, second.anchor) = (log, anchor);
     Pass::new(store, root, settings, &found, Some(&only)).run(&history, &mut second, &mut |_| {});
     report.sessions.retain(|session| !only.contains(&session.session));
     report.sessions.extend(second.sessions);

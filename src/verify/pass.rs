@@ -9,7 +9,7 @@ use std::path::Path;
 use super::files::{self, FileError};
 use super::history::History;
 use super::leaf::{Event, Leaf, Sha256};
-use super::report::{Findings, Report, SessionReport, Verdict};
+use super::report::{AnchorReport, Findings, Report, SessionReport, Verdict};
 use super::rewrap::{self, Envelope, Envelopes, Later};
 use super::segment::CHUNK_BYTES;
 use super::session::{Ending, Facts, Listing, Outcome, SegmentFacts, Start, judge, judge_late, place_of};
@@ -20,6 +20,8 @@ use crate::store::StoreRoot;
 /// A session that is not on record yet can be so much older than the newest leaf, in milliseconds: it is being
 /// opened, or the bastion stopped while it was.
 const OPENING_MS: i64 = 60_000;
+/// A bastion that goes on for so much longer has written the file that says how a session ended, in milliseconds.
+const CLOSING_MS: i64 = 10_000;
 
 /// In the place of a depth: what lies where recordings go that are being removed.
 const GONE: usize = usize::MAX;
@@ -33,6 +35,8 @@ pub(super) struct Found {
     rewrapped: BTreeSet<SessionId>,
     /// Those of which something lies where recordings go that are being removed.
     gone: BTreeSet<SessionId>,
+    /// What is not as a bastion makes it, so that recordings may not be seen.
+    pub(super) altered: Findings,
     pub(super) unexpected: Findings,
 }
 
@@ -54,6 +58,11 @@ impl Found {
                         Ok(_) | Err(_) => found.unexpected.add(place_of(store, &path), "it is no recording"),
                     },
                     _ if depth < 3 && kind.is_dir() && name.parse::<u32>().is_ok() => folders.push((path, depth + 1)),
+                    _ if depth < 3 && name.parse::<u32>().is_ok() => {
+                        found
+                            .altered
+                            .add(place_of(store, &path), "it is no directory: what lay there is not looked at");
+                    }
                     _ => found.unexpected.add(place_of(store, &path), "it is no recording in its place"),
                 }
             }
@@ -80,6 +89,13 @@ impl Found {
         found
     }
 
+    /// Whether that one session is there; nothing else is looked at.
+    pub(super) fn one(root: &StoreRoot, session: &SessionId) -> Self {
+        let there = root.session_directory(session).is_some_and(|path| path.symlink_metadata().is_ok());
+        let sessions = there.then(|| session.clone()).into_iter().collect();
+        Self { sessions, ..Self::default() }
+    }
+
     pub(super) fn sessions(&self) -> impl Iterator<Item = &SessionId> {
         self.sessions.iter()
     }
@@ -101,7 +117,7 @@ impl Found {
         match listed {
             Ok(names) => names.into_iter().map(|(name, kind)| (name.to_string_lossy().into_owned(), kind)).collect(),
             Err(error) => {
-                self.unexpected.add(place_of(store, folder), error.to_string());
+                self.altered.add(place_of(store, folder), error.to_string());
                 Vec::new()
             }
         }
@@ -118,14 +134,44 @@ struct State {
     ended: Option<Timestamp>,
     /// What its envelope must be.
     envelopes: Envelopes,
+    /// The leaf that says that it ended, where a later start found it open all the same.
+    lost: Option<Lost>,
     erased: Option<u64>,
     expired: Option<u64>,
     /// What the leaves say against each other.
     contradictions: Findings,
     /// What was said of it after it was judged.
     late: BTreeMap<(u32, u32), SegmentFacts>,
+    /// What leaves say that no checkpoint covers, and that counts for nothing.
+    unproven: Vec<String>,
     /// Its last leaf's number.
     last: u64,
+}
+
+/// A session of which the log says first that it was closed, and later that it was found open.
+#[derive(Debug, Clone, Copy)]
+struct Lost {
+    /// The leaf that says that it ended.
+    leaf: u64,
+    /// Whether the bastion went on after that leaf, so that `closed.json` was there.
+    was_written: bool,
+}
+
+/// What a bastion that carries sessions, or stops as it should, wrote last.
+#[derive(Debug, Clone, Copy)]
+struct AtWork {
+    leaf: u64,
+    at: Timestamp,
+    /// Whether it stopped with that leaf.
+    stopped: bool,
+}
+
+/// Whether a checkpoint covers a leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    Signed,
+    /// It stands in the journal alone, which anyone can write who can write files: it can demand, and excuses nothing.
+    Unsigned,
 }
 
 /// One pass.
@@ -141,6 +187,8 @@ pub(super) struct Pass<'a> {
     newest: Option<Timestamp>,
     /// The last leaf with a time before that of the leaf before it.
     back: Option<u64>,
+    /// What a bastion that carries sessions wrote last.
+    at_work: Option<AtWork>,
     /// Sessions that look wrong and may only have been in the middle of something.
     pub(super) doubtful: BTreeSet<SessionId>,
     /// The policy sets that leaves name, each with the first that does.
@@ -158,8 +206,8 @@ impl<'a> Pass<'a> {
     ) -> Self {
         let states = BTreeMap::new();
         let (chunk, doubtful, policies) = (vec![0; CHUNK_BYTES], BTreeSet::new(), BTreeMap::new());
-        let (judged, newest, back) = (0, None, None);
-        Self { store, root, settings, found, only, states, chunk, judged, newest, back, doubtful, policies }
+        let (newest, back, at_work) = (None, None, None);
+        Self { store, root, settings, found, only, states, chunk, judged: 0, newest, back, at_work, doubtful, policies }
     }
 
     pub(super) fn run(&mut self, history: &History, report: &mut Report, progress: &mut dyn FnMut(Step)) {
@@ -171,7 +219,10 @@ impl<'a> Pass<'a> {
                 Err(error) => return report.log.findings.add("log", super::explain(&error)),
             };
             match Leaf::parse(&entry) {
-                Ok(leaf) => self.leaf(index, leaf, report, progress),
+                Ok(leaf) => {
+                    let weight = if index < history.size { Weight::Signed } else { Weight::Unsigned };
+                    self.leaf(index, leaf, weight, report, progress);
+                }
                 Err(why) => report.log.findings.add(format!("leaf {index}"), why),
             }
         }
@@ -193,7 +244,7 @@ impl<'a> Pass<'a> {
             && self.settings.since.is_none_or(|since| began_at(session).is_none_or(|at| at >= since))
     }
 
-    fn leaf(&mut self, index: u64, leaf: Leaf, report: &mut Report, progress: &mut dyn FnMut(Step)) {
+    fn leaf(&mut self, index: u64, leaf: Leaf, weight: Weight, report: &mut Report, progress: &mut dyn FnMut(Step)) {
         if leaf.seq != index {
             report.log.findings.add(format!("leaf {index}"), format!("it says that it is leaf {}", leaf.seq));
         }
@@ -205,7 +256,14 @@ impl<'a> Pass<'a> {
             self.back = Some(index);
         }
         self.newest = Some(leaf.ts);
-        match leaf.event {
+        if leaf.event.is_of_work() {
+            self.at_work = Some(AtWork { leaf: index, at: leaf.ts, stopped: leaf.event == Event::NodeStop });
+        }
+        self.event(index, leaf.event, weight, progress);
+    }
+
+    fn event(&mut self, index: u64, event: Event, weight: Weight, progress: &mut dyn FnMut(Step)) {
+        match event {
             Event::Start { session, opened, envelope, recipients, policy } => {
                 self.policies.entry(policy).or_insert(index);
                 if let Some(state) = self.state(&session, index) {
@@ -236,23 +294,25 @@ impl<'a> Pass<'a> {
                     }
                 }
             }
-            Event::End { session, closed } => self.end(&session, index, Ending::Closed(index, closed), progress),
+            Event::End { session, closed } => {
+                self.end(&session, index, Ending::Closed(index, closed), weight, progress);
+            }
             Event::Recovered { session, recovered } => {
-                self.end(&session, index, Ending::Recovered(index, recovered), progress);
+                self.end(&session, index, Ending::Recovered(index, recovered), weight, progress);
             }
             Event::Envelope { session, envelope, recipients, record } => {
-                if let Some(state) = self.state(&session, index) {
+                if let Some(state) = self.proven(&session, index, weight, "that it has another envelope") {
                     state.envelopes.add(Later { leaf: index, envelope, recipients, record });
                 }
             }
             Event::Erase { session } => {
-                if let Some(state) = self.state(&session, index) {
+                if let Some(state) = self.excused(&session, index, weight, "that its key was destroyed") {
                     state.erased = Some(index);
                 }
             }
             Event::Expire { sessions } => {
                 for session in sessions {
-                    if let Some(state) = self.state(&session, index) {
+                    if let Some(state) = self.excused(&session, index, weight, "that it was removed") {
                         state.expired = Some(index);
                     }
                 }
@@ -260,8 +320,33 @@ impl<'a> Pass<'a> {
             Event::Policy(hash) => {
                 self.policies.entry(hash).or_insert(index);
             }
-            Event::ClockStep | Event::Other => {}
+            Event::ClockStep | Event::NodeStop | Event::Other => {}
         }
+    }
+
+    /// A session of which a leaf says something that counts only if it is signed.
+    fn proven(&mut self, session: &SessionId, index: u64, weight: Weight, said: &str) -> Option<&mut State> {
+        if weight == Weight::Unsigned {
+            if self.wanted(session) {
+                let state = self.states.entry(session.clone()).or_default();
+                let words = format!("leaf {index} says {said}: no checkpoint covers it, so that counts for nothing");
+                state.unproven.push(words);
+            }
+            return None;
+        }
+        self.state(session, index)
+    }
+
+    /// A session of which a leaf says that something of it may be gone. It must have ended by then: else whoever has the
+    /// log's key could excuse beforehand what is yet to happen.
+    fn excused(&mut self, session: &SessionId, index: u64, weight: Weight, said: &str) -> Option<&mut State> {
+        let state = self.proven(session, index, weight, said)?;
+        if state.ended.is_none() {
+            let why = format!("it says {said}, and no leaf before it says that it ended");
+            state.contradictions.add(format!("leaf {index}"), why);
+            return None;
+        }
+        Some(state)
     }
 
     fn state(&mut self, session: &SessionId, index: u64) -> Option<&mut State> {
@@ -273,12 +358,29 @@ impl<'a> Pass<'a> {
         Some(state)
     }
 
-    fn end(&mut self, session: &SessionId, index: u64, ending: Ending, progress: &mut dyn FnMut(Step)) {
+    fn end(&mut self, session: &SessionId, index: u64, ending: Ending, weight: Weight, progress: &mut dyn FnMut(Step)) {
         let Some(directory) = self.root.session_directory(session) else { return };
-        let newest = self.newest;
+        let (newest, at_work) = (self.newest, self.at_work);
+        if weight == Weight::Unsigned && self.states.get(session).is_some_and(|state| state.ended.is_some()) {
+            self.proven(session, index, weight, "that it ended another way");
+            return;
+        }
         let Some(state) = self.state(session, index) else { return };
         if state.outcome.is_some() {
             return state.contradictions.add(format!("leaf {index}"), "the session ends a second time");
+        }
+        match (state.facts.ending, ending) {
+            (Some(Ending::Closed(leaf, _)), Ending::Recovered(..)) => {
+                let later = |at: Timestamp| {
+                    state.ended.is_none_or(|ended| at.as_millis() > ended.as_millis().saturating_add(CLOSING_MS))
+                };
+                let was_written = at_work.is_some_and(|last| later(last.at) || last.stopped && last.leaf > leaf);
+                state.lost = Some(Lost { leaf, was_written });
+            }
+            (Some(_), Ending::Closed(..)) => {
+                state.contradictions.add(format!("leaf {index}"), "the session ends a second time");
+            }
+            (None, _) | (Some(Ending::Recovered(..)), Ending::Recovered(..)) => {}
         }
         state.facts.ending = Some(ending);
         state.ended = newest;
@@ -332,14 +434,30 @@ impl<'a> Pass<'a> {
                 self.judge(&session, progress);
             }
         }
+        self.nowhere(report);
         for (session, state) in std::mem::take(&mut self.states) {
             let moving = self.may_be_moving(&session, &state);
-            let (verdict, findings, notes) = self.verdict(&session, state, signed, report.anchor.size);
+            let anchored = state.last < report.anchor.size;
+            let (verdict, findings, notes) = self.verdict(&session, state, signed, &report.anchor);
             if moving && matches!(verdict, Verdict::Missing | Verdict::Tampered) {
                 self.doubtful.insert(session.clone());
             }
-            report.sessions.push(SessionReport { session, verdict, findings, notes });
+            report.sessions.push(SessionReport { session, verdict, anchored, findings, notes });
         }
+    }
+
+    /// That there is nothing of a session that was asked for by its name is no good news.
+    fn nowhere(&self, report: &mut Report) {
+        let Some(session) = self.settings.session.as_ref().filter(|session| !self.states.contains_key(session)) else {
+            return;
+        };
+        if !self.wanted(session) {
+            return;
+        }
+        let mut findings = Findings::default();
+        findings.add(session.to_string(), "neither the log nor the store has such a session");
+        let (session, verdict, anchored, notes) = (session.clone(), Verdict::Missing, false, Vec::new());
+        report.sessions.push(SessionReport { session, verdict, anchored, findings, notes });
     }
 
     /// What is said of a session, all in all.
@@ -348,11 +466,15 @@ impl<'a> Pass<'a> {
         session: &SessionId,
         state: State,
         signed: u64,
-        anchored: u64,
+        anchor: &AnchorReport,
     ) -> (Verdict, Findings, Vec<String>) {
-        let last = state.last;
+        let (last, unproven) = (state.last, state.unproven.clone());
         let (verdict, findings, mut notes) =
-            if state.began { self.begun(session, state, signed) } else { self.never_began(session, &state) };
+            if state.began { self.begun(session, state) } else { self.never_began(session, state) };
+        notes.extend(unproven);
+        if last >= anchor.size && anchor.size > 0 && matches!(verdict, Verdict::Expired | Verdict::Shredded) {
+            notes.push(format!("only the bastion says so: the anchor covers {} leaves", anchor.size));
+        }
         let verdict = match verdict {
             Verdict::Missing | Verdict::Tampered => verdict,
             Verdict::Ok | Verdict::OkUnanchored | Verdict::Expired | Verdict::Shredded | Verdict::Interrupted
@@ -361,7 +483,7 @@ impl<'a> Pass<'a> {
                 notes.push(String::from("no checkpoint covers its last leaf yet"));
                 Verdict::Interrupted
             }
-            Verdict::Ok if last >= anchored => Verdict::OkUnanchored,
+            Verdict::Ok if last >= anchor.size => Verdict::OkUnanchored,
             Verdict::Ok | Verdict::OkUnanchored | Verdict::Expired | Verdict::Shredded | Verdict::Interrupted => {
                 verdict
             }
@@ -369,15 +491,14 @@ impl<'a> Pass<'a> {
         (verdict, findings, notes)
     }
 
-    fn begun(&mut self, session: &SessionId, state: State, signed: u64) -> (Verdict, Findings, Vec<String>) {
+    fn begun(&mut self, session: &SessionId, state: State) -> (Verdict, Findings, Vec<String>) {
         let directory = self.root.session_directory(session).unwrap_or_default();
         let place = place_of(self.store, &directory);
         let Outcome { mut findings, absent, unreadable, interrupted, mut notes } = state.outcome.unwrap_or_default();
         let rewrap::Found { present, findings: of_envelopes, notes: said } =
             rewrap::judge(self.store, self.root, session, &state.envelopes);
-        // What is left of a removal that was interrupted may be any part of it. A leaf that no checkpoint covers
-        // excuses nothing.
-        if let Some(leaf) = state.expired.filter(|leaf| absent || *leaf < signed) {
+        // What is left of a removal that was interrupted may be any part of it.
+        if let Some(leaf) = state.expired {
             let mut left = Vec::new();
             left.extend((!absent).then_some(place));
             left.extend((!matches!(present, Envelope::Absent)).then(|| format!("env/{session}.age")));
@@ -388,20 +509,30 @@ impl<'a> Pass<'a> {
                 notes.push(format!("its removal is not complete: {left} is still there"));
             }
             notes.push(format!("removed when its time was over: leaf {leaf}"));
-            return (Verdict::Expired, Findings::default(), notes);
-        }
-        if absent {
-            findings.add(place, "it is missing");
-            return (Verdict::Missing, findings, notes);
-        }
-        if let Some(leaf) = state.expired {
-            notes.push(format!("leaf {leaf} says that it was removed, and it is there"));
+            let verdict = if state.contradictions.is_empty() { Verdict::Expired } else { Verdict::Tampered };
+            return (verdict, state.contradictions, notes);
         }
         findings.append(state.contradictions);
+        if absent {
+            let verdict = if findings.is_empty() { Verdict::Missing } else { Verdict::Tampered };
+            findings.add(place, "it is missing");
+            return (verdict, findings, notes);
+        }
         findings.append(of_envelopes);
         notes.extend(said);
         findings.append(judge_late(&directory, &place, &state.late, &mut self.chunk));
         let mut missing = unreadable;
+        if let Some(Lost { leaf, was_written }) = state.lost {
+            if was_written {
+                let why = format!("it is missing, and was there: leaf {leaf} says that the session ended");
+                missing.add(format!("{place}/closed.json"), why);
+            } else {
+                notes.push(format!(
+                    "leaf {leaf} says that it ended; `closed.json` was lost: the bastion stopped in that very moment, \
+                     or somebody took it away"
+                ));
+            }
+        }
         let mut verdict = if interrupted.is_empty() { Verdict::Ok } else { Verdict::Interrupted };
         notes.extend(interrupted);
         match (present, state.erased) {
@@ -427,7 +558,7 @@ impl<'a> Pass<'a> {
     }
 
     /// A session without a leaf that says that it began.
-    fn never_began(&mut self, session: &SessionId, state: &State) -> (Verdict, Findings, Vec<String>) {
+    fn never_began(&mut self, session: &SessionId, state: State) -> (Verdict, Findings, Vec<String>) {
         let mut findings = Findings::default();
         let directory = self.root.session_directory(session).unwrap_or_default();
         let place = place_of(self.store, &directory);
@@ -443,7 +574,12 @@ impl<'a> Pass<'a> {
         });
         let recovered = matches!(state.facts.ending, Some(Ending::Recovered(..)));
         let closed = matches!(state.facts.ending, Some(Ending::Closed(..)));
-        let other_leaves = closed || !state.facts.segments.is_empty();
+        let other_leaves = closed || !state.facts.segments.is_empty() || !state.contradictions.is_empty();
+        findings.append(state.contradictions);
+        if let (Some(leaf), true, true, false) = (state.expired, recovered, stub, other_leaves) {
+            let notes = vec![format!("it never began, and what was there was removed: leaf {leaf}")];
+            return (Verdict::Expired, findings, notes);
+        }
         if stub && findings.is_empty() && !other_leaves && (young || recovered) {
             let why = String::from("it never began: the bastion stopped while it was opened, or is opening it now");
             return (Verdict::Interrupted, findings, vec![why]);

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::model::{SessionId, Timestamp};
+use crate::screen::line;
 
 /// More findings about one session, or about the log, are counted and not kept: whoever wrote the files chooses how
 /// many there are.
@@ -89,7 +90,10 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// A name may be an attacker's, and must not make lines of its own in a report.
     pub(super) fn push(&mut self, finding: Finding) {
+        let Finding { place, offset, why } = finding;
+        let finding = Finding { place: line(&place), offset, why: line(&why) };
         if self.kept.len() < FINDINGS_MAX {
             self.kept.push(finding);
         } else {
@@ -105,6 +109,11 @@ impl Findings {
         let Self { kept, more } = others;
         kept.into_iter().for_each(|finding| self.push(finding));
         self.more = self.more.saturating_add(more);
+    }
+
+    /// How many were kept.
+    pub fn len(&self) -> usize {
+        self.kept.len()
     }
 
     /// Those that were kept.
@@ -141,6 +150,8 @@ pub struct SessionReport {
     pub session: SessionId,
     /// The verdict.
     pub verdict: Verdict,
+    /// Whether all that the verdict rests on in the log is vouched for by somebody else than the bastion.
+    pub anchored: bool,
     /// What is wrong.
     #[serde(skip_serializing_if = "Findings::is_empty")]
     pub findings: Findings,
@@ -157,6 +168,18 @@ pub enum KeyOrigin {
     Pinned,
     /// From what is verified: whoever could write there could also have put another key.
     Store,
+}
+
+/// What is said of the log, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LogVerdict {
+    /// Every leaf is what its newest checkpoint signs.
+    Ok,
+    /// It has no checkpoint, so nothing vouches for any leaf.
+    Unsigned,
+    /// It is not what was signed, or not what somebody else knows of it.
+    Tampered,
 }
 
 /// What is said of the log.
@@ -182,6 +205,20 @@ pub struct LogReport {
     pub warnings: Findings,
 }
 
+impl LogReport {
+    /// The verdict. That nothing is signed is none of the findings: it is what a bastion looks like that was just set
+    /// up, and also what is left where everything signed was taken away.
+    pub fn verdict(&self) -> LogVerdict {
+        if !self.findings.is_empty() {
+            LogVerdict::Tampered
+        } else if self.root.is_none() {
+            LogVerdict::Unsigned
+        } else {
+            LogVerdict::Ok
+        }
+    }
+}
+
 /// Who outside of this store vouches for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct AnchorReport {
@@ -191,8 +228,20 @@ pub struct AnchorReport {
     pub witnesses: Vec<(String, u64)>,
     /// How many leaves witnesses cosigned, if enough of them did.
     pub cosigned: u64,
-    /// How many leaves are vouched for in either way.
+    /// How many leaves are vouched for as was demanded: by witnesses where they are, else in either way.
     pub size: u64,
+    /// How many more the log has: only the bastion says so.
+    pub beyond: u64,
+    /// The time of the newest cosignature that holds, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<u64>,
+    /// What was kept or asked elsewhere and speaks against this log: where from, and what it says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contradicted: Vec<(String, String)>,
+    /// What should have vouched for the log and does not: a witness that was asked and does not know it, a cosignature
+    /// that is too old or from the future.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lacking: Vec<String>,
 }
 
 /// What is said of the policy sets that were in force.
@@ -219,6 +268,9 @@ pub struct Report {
     pub policies: PolicyReport,
     /// Each session, by id.
     pub sessions: Vec<SessionReport>,
+    /// What is wrong with the directories that hold recordings.
+    #[serde(skip_serializing_if = "Findings::is_empty")]
+    pub directories: Findings,
     /// Files that nothing in the log or in a recording speaks of, and that were not looked at.
     pub unexpected: Findings,
     /// How many recordings were opened and read, and how many are sealed for others; none without an identity.
@@ -241,20 +293,52 @@ impl Report {
         self.sessions.iter().filter(|session| session.verdict == verdict).count()
     }
 
-    /// Whether as many witnesses as were demanded vouch for all that is good.
+    /// Whether all that is said to be good, or to be gone rightly, is vouched for as was demanded. A session that is
+    /// live is neither.
     pub fn is_anchored_as_required(&self) -> bool {
-        self.required_witnesses == 0 || (self.anchor.cosigned > 0 && self.count(Verdict::OkUnanchored) == 0)
+        let rests_on_the_log = |session: &SessionReport| match session.verdict {
+            Verdict::Ok | Verdict::OkUnanchored | Verdict::Expired | Verdict::Shredded => true,
+            Verdict::Interrupted | Verdict::Missing | Verdict::Tampered => false,
+        };
+        let vouched = self.required_witnesses == 0
+            || self.anchor.cosigned > 0
+                && self.sessions.iter().all(|session| session.anchored || !rests_on_the_log(session));
+        vouched && self.anchor.lacking.is_empty()
     }
 
-    /// 0 if all is well; 5 if anything was altered, else 4 if anything is missing, else 6 if witnesses are demanded
-    /// and missing, else 3 if a session was interrupted.
+    /// Whether what is said of the sessions was judged by a log that can be believed.
+    pub fn is_log_believed(&self) -> bool {
+        self.log.findings.is_empty()
+    }
+
+    /// What is said of all of it, in one word.
+    pub fn outcome(&self) -> &'static str {
+        match self.exit_code() {
+            5 => Verdict::Tampered.name(),
+            4 => Verdict::Missing.name(),
+            6 if self.log.verdict() == LogVerdict::Unsigned => "UNSIGNED",
+            6 => "UNANCHORED",
+            3 => Verdict::Interrupted.name(),
+            _ if self.anchor.size == 0 || self.sessions.iter().any(|session| !session.anchored) => {
+                Verdict::OkUnanchored.name()
+            }
+            _ => Verdict::Ok.name(),
+        }
+    }
+
+    /// 0 if all is well; 5 if anything was altered, else 4 if anything is missing, else 6 if nothing is signed or
+    /// something that was demanded does not vouch for it, else 3 if a session was interrupted.
     pub fn exit_code(&self) -> u8 {
         let worst = |code: u8| self.sessions.iter().any(|session| session.verdict.exit_code() == code);
-        if !self.log.findings.is_empty() || !self.policies.findings.is_empty() || worst(5) {
+        if !self.log.findings.is_empty()
+            || !self.directories.is_empty()
+            || !self.policies.findings.is_empty()
+            || worst(5)
+        {
             5
         } else if !self.policies.missing.is_empty() || worst(4) {
             4
-        } else if !self.is_anchored_as_required() {
+        } else if self.log.verdict() == LogVerdict::Unsigned || !self.is_anchored_as_required() {
             6
         } else if worst(3) {
             3

@@ -7,6 +7,7 @@ use ring::digest::{Context, SHA256};
 
 use super::leaf::Sha256;
 use crate::seal::{Altered, Head, Item, Kind, ScanEnd, Scanner, SegmentHeader};
+use crate::store::SCANNED_BYTES_MAX;
 
 /// So much is read at once.
 pub(super) const CHUNK_BYTES: usize = 1024 * 1024;
@@ -32,17 +33,20 @@ pub(super) struct Scanned {
     pub(super) unmet: Option<u64>,
 }
 
-/// Scans a segment. `heads` are what its chain must be after so many data records, in that order. `chunk` is where it
+/// Scans a segment. `heads` are what its chain must be after so many data records, in that order. Of the file, which may
+/// be endless, no more is read than `most`, else [`SCANNED_BYTES_MAX`], and than it has at the start, and nothing behind a fault. `chunk` is where it
 /// is read to.
 ///
 /// # Errors
 /// What the file system says.
-pub(super) fn scan(file: &mut File, heads: &[(u64, Head)], chunk: &mut [u8]) -> io::Result<Scanned> {
+pub(super) fn scan(file: &mut File, heads: &[(u64, Head)], most: Option<u64>, chunk: &mut [u8]) -> io::Result<Scanned> {
     let mut scanner = Scanner::new();
     let mut expected = Expected { heads, unmet: None };
     let mut header = None;
-    let (mut data_records, mut len, mut altered) = (0, 0_u64, false);
-    loop {
+    let (mut data_records, mut altered) = (0, false);
+    let len = file.metadata()?.len();
+    let mut file = file.take(most.unwrap_or(SCANNED_BYTES_MAX).min(len));
+    while !altered {
         let read = match file.read(chunk) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             read => read?,
@@ -51,7 +55,6 @@ pub(super) fn scan(file: &mut File, heads: &[(u64, Head)], chunk: &mut [u8]) -> 
         if input.is_empty() {
             break;
         }
-        len = len.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
         while !altered && !input.is_empty() {
             let mut begun = false;
             match scanner.read(&mut input) {
@@ -66,7 +69,7 @@ pub(super) fn scan(file: &mut File, heads: &[(u64, Head)], chunk: &mut [u8]) -> 
                     }
                 }
                 Ok(None) => {}
-                // `finish` says it again. What follows is only counted.
+                // `finish` says it again.
                 Err(_) => altered = true,
             }
             if begun {
@@ -109,12 +112,13 @@ impl Expected<'_> {
     }
 }
 
-/// SHA-256 of what stands in a file from `from` on.
+/// SHA-256 of what stands in a file from `from` on, as far as the start after a crash reads it.
 ///
 /// # Errors
 /// What the file system says.
 pub(super) fn tail_sha256(file: &mut File, from: u64, chunk: &mut [u8]) -> io::Result<Sha256> {
     file.seek(SeekFrom::Start(from))?;
+    let mut file = file.take(SCANNED_BYTES_MAX);
     let mut hash = Context::new(&SHA256);
     loop {
         match file.read(chunk) {

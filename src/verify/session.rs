@@ -11,7 +11,7 @@ use super::report::{Finding, Findings};
 use super::segment::{Scanned, scan, sha256, tail_sha256};
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::{Head, ScanEnd, Stream};
-use crate::store::{Closed, ClosedChannel, Opening, Recovered, RecoveredChannel};
+use crate::store::{Closed, ClosedChannel, Opening, Recovered, RecoveredChannel, SCANNED_BYTES_MAX};
 
 /// `opened.json`, `closed.json` and `recovered.json` are far smaller.
 pub(super) const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -301,9 +301,13 @@ impl Judge<'_> {
             self.extra(channel.number.0, &present, channel.segments);
             self.channel(channel.number.0, channel.segments, Last::Closed(channel));
         }
-        for (channel, segments) in &listing.channels {
-            if !numbers.contains(channel) {
-                self.stub(*channel, segments);
+        let failed = closed.channels.iter().any(|channel| channel.failure.is_some());
+        for (channel, segments) in listing.channels.iter().filter(|(channel, _)| !numbers.contains(*channel)) {
+            if failed && self.is_stub(*channel, segments) {
+                let why = format!("channel {channel} was never opened: its record could not be made");
+                self.outcome.interrupted.push(why);
+            } else {
+                self.found(&channel.to_string(), None, "the channel is not a part of the recording");
             }
         }
     }
@@ -347,20 +351,17 @@ impl Judge<'_> {
         }
     }
 
-    /// A channel that `closed.json` does not have: one that could not be made. It has a header at most.
-    fn stub(&mut self, channel: u32, segments: &BTreeSet<u32>) {
+    /// Whether a channel that `closed.json` does not have is what is left of one that could not be made: it has a header
+    /// at most. That is so only where others failed as well; else the recorder takes it away.
+    fn is_stub(&mut self, channel: u32, segments: &BTreeSet<u32>) -> bool {
         let named = self.facts.segments.keys().any(|(of, _)| *of == channel);
         let only_first = segments.iter().all(|segment| *segment == 0);
         let short = segments.is_empty()
             || only_first
-                && self.scanned(channel, 0, &[]).is_some_and(|scanned| {
+                && self.scanned(channel, 0, &[], None).is_some_and(|scanned| {
                     scanned.records <= 1 && scanned.end.is_ok() && self.header_fault(channel, 0, &scanned).is_none()
                 });
-        if named || !short {
-            self.found(&channel.to_string(), None, "the channel is not a part of the recording");
-        } else {
-            self.outcome.interrupted.push(format!("channel {channel} was never opened: its record could not be made"));
-        }
+        short && !named
     }
 
     /// Judges a channel of `count` segments.
@@ -379,7 +380,8 @@ impl Judge<'_> {
                 }
             }
             heads.sort_unstable_by_key(|(records, _)| *records);
-            let Some(scanned) = self.scanned(channel, segment, &heads) else { return };
+            let most = seal.as_ref().map(|seal| seal.bytes);
+            let Some(scanned) = self.scanned(channel, segment, &heads, most) else { return };
             let faults = [
                 self.header_fault(channel, segment, &scanned),
                 chain_fault(&scanned, &before),
@@ -416,10 +418,10 @@ impl Judge<'_> {
         }
     }
 
-    fn scanned(&mut self, channel: u32, segment: u32, heads: &[(u64, Head)]) -> Option<Scanned> {
+    fn scanned(&mut self, channel: u32, segment: u32, heads: &[(u64, Head)], most: Option<u64>) -> Option<Scanned> {
         let name = format!("{channel}/{}", segment_name(segment));
         let opened = files::open(&self.directory.join(&name));
-        match opened.and_then(|mut file| scan(&mut file, heads, self.chunk).map_err(FileError::Io)) {
+        match opened.and_then(|mut file| scan(&mut file, heads, most, self.chunk).map_err(FileError::Io)) {
             Ok(scanned) => Some(scanned),
             Err(error) => {
                 self.file_error(&name, &error);
@@ -483,6 +485,10 @@ fn seal_fault(seal: &Seal, scanned: &Scanned) -> Option<Fault> {
     if let Err(altered) = scanned.end {
         return Some((Some(altered.offset), altered.fault.to_string()));
     }
+    if scanned.len > seal.bytes {
+        let why = format!("it has {} bytes, and was sealed with {}", scanned.len, seal.bytes);
+        return Some((Some(seal.bytes), why));
+    }
     if scanned.end != Ok(ScanEnd::Complete) {
         return Some((Some(scanned.valid_len), String::from("it was cut: its end is missing")));
     }
@@ -525,6 +531,9 @@ fn last_fault(last: Last<'_>, sealed: bool, scanned: &Scanned) -> Option<Fault> 
                 && *head == scanned.head.to_string();
             (!fits).then(|| (Some(scanned.valid_len), String::from("it does not end as `recovered.json` says")))
         }
+        Last::Open if scanned.len > SCANNED_BYTES_MAX => {
+            Some((Some(scanned.valid_len), format!("it has {} bytes, more than any segment", scanned.len)))
+        }
         Last::Open => scanned.end.err().map(|altered| (Some(altered.offset), altered.fault.to_string())),
     }
 }
@@ -558,7 +567,9 @@ pub(super) fn judge_late(
     for ((channel, segment), facts) in late {
         let name = format!("{channel}/{}", segment_name(*segment));
         let opened = files::open(&directory.join(&name));
-        let fault = match opened.and_then(|mut file| scan(&mut file, &facts.heads, chunk).map_err(FileError::Io)) {
+        let most = facts.seal.as_ref().map(|seal| seal.bytes);
+        let fault = match opened.and_then(|mut file| scan(&mut file, &facts.heads, most, chunk).map_err(FileError::Io))
+        {
             Ok(scanned) => {
                 heads_fault(&scanned).or_else(|| facts.seal.as_ref().and_then(|seal| seal_fault(seal, &scanned)))
             }

@@ -60,7 +60,12 @@ pub fn standings(
                     all.entry(session).or_default().expired = true;
                 }
             }
-            Event::Seal { .. } | Event::Heads(_) | Event::ClockStep | Event::Policy(_) | Event::Other => {}
+            Event::Seal { .. }
+            | Event::Heads(_)
+            | Event::ClockStep
+            | Event::Policy(_)
+            | Event::NodeStop
+            | Event::Other => {}
         }
         progress(index.saturating_add(1));
     }

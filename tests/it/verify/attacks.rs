@@ -13,7 +13,11 @@ use serde_json::json;
 use super::store::{Store, leaf, log_key, pinned, witness_key};
 
 fn kept(note: Note) -> Settings {
-    Settings { key: pinned(), kept: vec![Kept { from: String::from("my copy"), note }], ..Settings::default() }
+    Settings {
+        key: pinned(),
+        kept: vec![Kept { from: String::from("my copy"), note, witness: None }],
+        ..Settings::default()
+    }
 }
 
 #[test]
@@ -402,4 +406,35 @@ fn links_pipes_and_directories_in_place_of_files_are_found_and_not_followed() {
             assert_eq!(code, 5, "{kind} in place of {name}: {:#?}", store.verify());
         }
     }
+}
+
+#[test]
+fn each_checkpoint_that_was_ever_published_is_a_beginning_of_the_log() {
+    let (store, _) = Store::with_session(&["one\r\n"]);
+    let log = store.log();
+    for _ in 0..200 {
+        log.append(leaf("node.start", json!({}))).unwrap();
+    }
+    log.publish().unwrap();
+    drop(log);
+    // As many as there would be, had each leaf been published by itself.
+    let mut edge = doorward::tlog::Edge::new();
+    let publish = |size: u64, root| {
+        let checkpoint = Checkpoint { origin: log_key().public().name().clone(), size, root };
+        let note = checkpoint.sign(&log_key()).unwrap().to_string();
+        fs::write(store.path().join(format!("log/checkpoints/{size}")), note).unwrap();
+    };
+    let mut roots = Vec::new();
+    for entry in store.entries() {
+        edge.append(doorward::tlog::leaf_hash(&entry), |_, _| {});
+        publish(edge.size(), edge.root());
+        roots.push(edge.root());
+    }
+    let report = store.verify();
+    assert_eq!((report.exit_code(), report.log.findings.is_empty()), (0, true), "{report:#?}");
+    // One was signed over another history, and is hidden among them.
+    publish(100, roots[100]);
+    let report = store.verify();
+    assert_eq!(report.exit_code(), 5);
+    assert!(format!("{:?}", report.log.findings).contains("log/checkpoints/100"), "{report:#?}");
 }

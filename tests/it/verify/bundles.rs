@@ -16,6 +16,11 @@ fn by_key() -> Settings {
     Settings { key: pinned(), ..Settings::default() }
 }
 
+fn refused(made: Result<(), doorward::cli::CliError>, why: &str) {
+    let told = format!("{:?}", made.unwrap_err());
+    assert!(told.contains(why), "{told} does not say `{why}`");
+}
+
 struct Made {
     store: Store,
     session: SessionId,
@@ -115,10 +120,57 @@ fn a_bundle_from_which_anything_was_taken_or_to_which_anything_was_added_is_foun
 fn without_an_identity_all_but_the_casts_is_checked_and_that_is_said() {
     let Made { bundle, _dir, .. } = made();
     let (report, _) = check_bundle(&bundle, &by_key(), None);
-    assert_eq!((report.exit_code(), report.casts_compared), (0, false));
+    assert_eq!((report.exit_code(), report.outcome(), report.casts_compared), (6, "CASTS UNCHECKED", false));
     assert!(format!("{:?}", report.notes).contains("--identity"));
+    // Who cannot open it knows nothing of the casts, neither for nor against them.
     let wrong = check(&bundle, &Identity::generate());
-    assert_eq!((wrong.exit_code(), wrong.casts_compared), (5, false), "who cannot open it cannot vouch for the casts");
+    assert_eq!((wrong.exit_code(), wrong.outcome(), wrong.findings.is_empty()), (6, "CASTS UNCHECKED", true));
+    assert!(format!("{:?}", wrong.notes).contains("not sealed for the identity"));
+}
+
+#[test]
+fn a_cast_that_was_forged_does_not_pass_because_nobody_compared_it() {
+    let Made { store, bundle, _dir, .. } = made();
+    let cast = bundle.join("channel-1.cast");
+    let forged = fs::read_to_string(&cast).unwrap().replace("two", "six");
+    fs::write(&cast, forged).unwrap();
+    assert_eq!(check_bundle(&bundle, &by_key(), None).0.exit_code(), 6);
+    assert_eq!(check(&bundle, &store.auditor).exit_code(), 5);
+}
+
+#[test]
+fn a_sealed_bundle_has_no_casts_to_compare() {
+    let (store, session) = Store::with_session(&["one\r\n"]);
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("sealed");
+    doorward::verify::plan(store.path(), &session, &by_key()).unwrap().write(store.path(), &bundle).unwrap();
+    let (report, _) = check_bundle(&bundle, &by_key(), None);
+    assert_eq!((report.exit_code(), report.casts, report.outcome()), (0, false, "OK-UNANCHORED"), "{report:#?}");
+}
+
+#[test]
+fn an_interrupted_recordings_bundle_has_a_cast_of_each_channel_with_a_record() {
+    let store = Store::new();
+    let bastion = store.bastion();
+    let live = bastion.open(&["one\r\n"]);
+    let session = live.id.clone();
+    bastion.log.publish().unwrap();
+    let crashed = store.copy();
+    bastion.close(live);
+    crashed.recover();
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("evidence");
+    write_bundle(crashed.path(), vec![crashed.auditor.clone()], &session, &bundle).unwrap();
+    assert_eq!(check(&bundle, &crashed.auditor).exit_code(), 3);
+    // With a coverage statement that fits what is left.
+    let coverage = bundle.join("coverage.json");
+    let mut left: Value = serde_json::from_slice(&fs::read(&coverage).unwrap()).unwrap();
+    left["channels"].as_array_mut().unwrap().remove(1);
+    fs::write(&coverage, format!("{}\n", serde_json::to_string_pretty(&left).unwrap())).unwrap();
+    fs::remove_file(bundle.join("channel-1.cast")).unwrap();
+    let (report, _) = check_bundle(&bundle, &by_key(), None);
+    assert_eq!(report.exit_code(), 5, "{report:#?}");
+    assert!(format!("{:?}", report.findings).contains("channel-1.cast"), "{report:#?}");
 }
 
 #[test]
@@ -162,19 +214,19 @@ fn there_is_no_evidence_of_what_does_not_verify_or_is_not_over() {
     let bastion = store.bastion();
     let live = bastion.open(&["live\r\n"]);
     bastion.log.publish().unwrap();
-    assert!(export(&live.id, "live").is_err());
+    refused(export(&live.id, "live"), "no checkpoint covers the beginning and the end");
     bastion.close(live);
     bastion.stop();
     export(&session, "good").unwrap();
-    assert!(export(&session, "good").is_err(), "nothing is overwritten");
+    refused(export(&session, "good"), "there is something in");
     let path = store.segment(&session, 1, 0);
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-    assert!(export(&session, "cut").is_err());
+    refused(export(&session, "cut"), "TAMPERED");
     fs::write(&path, &bytes).unwrap();
     fs::remove_file(store.root().envelope(&session)).unwrap();
     store.append("erase", json!({ "session": session }));
-    assert!(export(&session, "shredded").is_err());
+    refused(export(&session, "shredded"), "SHREDDED");
     assert!(!dir.path().join("cut").exists() && !dir.path().join("shredded").exists());
 }
 

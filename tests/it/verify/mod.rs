@@ -1,9 +1,11 @@
 //! `doorward verify` against every attacker that it claims to find.
 
+mod asked;
 mod attacks;
 mod bundles;
 mod bytes;
 mod cli;
+mod excuses;
 mod policies;
 mod removals;
 mod rewraps;

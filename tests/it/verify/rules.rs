@@ -66,15 +66,15 @@ fn a_crash_between_the_leaf_of_an_end_and_its_file_is_no_attack_once_recovered()
 }
 
 #[test]
-fn leaves_that_no_checkpoint_covers_count_and_are_told() {
+fn an_erasure_counts_once_a_checkpoint_covers_it() {
     let store = Store::new();
     let bastion = store.bastion();
     let id = bastion.session(&["one\r\n"]);
     fs::remove_file(store.root().envelope(&id)).unwrap();
     bastion.log.append(leaf("erase", json!({ "session": id }))).unwrap();
     let report = store.verify();
-    assert_eq!((report.log.unsigned, report.sessions[0].verdict), (1, Verdict::Interrupted), "{report:#?}");
-    assert!(format!("{report:?}").contains("no checkpoint covers its last leaf yet"));
+    assert_eq!((report.log.unsigned, report.sessions[0].verdict), (1, Verdict::Missing), "{report:#?}");
+    assert!(format!("{report:?}").contains("no checkpoint covers it"));
     bastion.stop();
     store.assert_verdict(&id, Verdict::Shredded, "");
 }

@@ -90,7 +90,11 @@ pub fn leaf(kind: &str, fields: Value) -> Leaf {
 }
 
 pub fn log_key() -> SigningKey {
-    SigningKey::from_seed(KeyName::parse("example.org/bastion").unwrap(), Algorithm::Note, Secret::new([7; 32]))
+    log_key_of(7)
+}
+
+pub fn log_key_of(seed: u8) -> SigningKey {
+    SigningKey::from_seed(KeyName::parse("example.org/bastion").unwrap(), Algorithm::Note, Secret::new([seed; 32]))
         .unwrap()
 }
 
