@@ -22,6 +22,7 @@ mod hangs;
 mod hostile;
 mod interop;
 mod layers;
+mod powercut;
 mod recordings;
 mod refusals;
 mod retention;

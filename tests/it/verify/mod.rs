@@ -5,4 +5,4 @@ mod bundles;
 mod bytes;
 mod cli;
 mod rules;
-mod store;
+pub mod store;
