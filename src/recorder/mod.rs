@@ -20,6 +20,7 @@ mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -224,8 +225,7 @@ impl Recorder {
         // Nobody is shown anything of channel 0, so its syncs need not be waited for.
         let queue = Queue::new(ChannelNumber(0), Mode::Bounded(self.window), writer, Arc::clone(&shared));
         shared.add(0, &queue)?;
-        self.notary.watch(&shared);
-        Ok(Recording { shared, facts, proof, window: self.window })
+        Ok(Recording { shared, facts, proof, window: self.window, watched: AtomicBool::new(false) })
     }
 }
 
@@ -305,6 +305,8 @@ pub struct Recording {
     facts: SessionFacts,
     proof: OpeningProof,
     window: Duration,
+    /// Whether the log is told how far it is.
+    watched: AtomicBool,
 }
 
 impl Recording {
@@ -340,6 +342,10 @@ impl Recording {
         let writer = self.shared.pool().run(making).await?;
         let queue = Queue::new(number, mode, writer, Arc::clone(&self.shared));
         self.shared.add(number.0, &queue)?;
+        // Only now: before its first channel the log may not know the session yet.
+        if !self.watched.swap(true, Ordering::SeqCst) {
+            self.shared.notary.watch(&self.shared);
+        }
         self.shared.queue(0)?.append(Entry::Marker(opening)).await?;
         Ok(Track { queue })
     }
@@ -365,6 +371,13 @@ impl Recording {
             Some(failure) => failure,
             None => std::future::pending().await, // the sender lives as long as we do
         }
+    }
+
+    /// Gives up a recording of which the log has no start, and of which nobody has seen a byte: it stays as a crash
+    /// would leave it, and the next start puts it on record as interrupted. Closing it would put an end into the log
+    /// that nothing began.
+    pub fn abandon(self) {
+        self.shared.abandon();
     }
 
     /// Ends all channels and closes the recording; durable on return.

@@ -133,12 +133,12 @@ impl ChannelWriter {
         self.first_at.get_or_insert(at);
         self.last_at = at;
         if let Some((direction, len)) = entry.bytes() {
-            let counted = self.counted(direction);
+            let counted = self.direction(direction);
             counted.bytes = counted.bytes.saturating_add(len.try_into().unwrap_or(u64::MAX));
         }
         match entry {
             Entry::Digest(digest) => {
-                let counted = self.counted(digest.direction);
+                let counted = self.direction(digest.direction);
                 // A digest counts from the direction's first byte, so it includes what was recorded in full.
                 counted.bytes = counted.bytes.max(digest.bytes);
                 counted.sha256 = Some(digest.sha256.clone());
@@ -153,7 +153,7 @@ impl ChannelWriter {
         }
     }
 
-    fn counted(&mut self, direction: Direction) -> &mut Counted {
+    fn direction(&mut self, direction: Direction) -> &mut Counted {
         match direction {
             Direction::Stdin => &mut self.closed.stdin,
             Direction::Stdout => &mut self.closed.stdout,
@@ -287,6 +287,11 @@ impl ChannelWriter {
     /// What `closed.json` says of the channel.
     pub fn closed(&self) -> ClosedChannel {
         ClosedChannel { records: self.durable.records, head: self.durable.head.to_string(), ..self.closed.clone() }
+    }
+
+    /// What was counted so far, of what may not be on disk too; without where the chain is.
+    pub fn counted(&self) -> &ClosedChannel {
+        &self.closed
     }
 
     /// The segment that is being written.

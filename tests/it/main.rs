@@ -16,6 +16,7 @@ mod audit;
 mod compliance;
 mod demo;
 mod ending;
+mod faults;
 mod fixture;
 mod fuzz;
 mod hangs;

@@ -75,7 +75,8 @@ fn lost(environment: impl FnOnce(&Bastion) -> Vec<(String, String)>) -> Option<V
     // What is on its way through pipes and sockets was let through before the stop.
     let mut quiet = 0;
     while quiet < 20 {
-        quiet = if live.iter_mut().map(Shown::look).fold(false, |any, one| any || one) { 0 } else { quiet + 1 };
+        let more = live.iter_mut().filter_map(|one| one.look().then_some(())).count();
+        quiet = if more > 0 { 0 } else { quiet + 1 };
         std::thread::sleep(Duration::from_millis(10));
     }
     let image = mounted.cut();
