@@ -24,6 +24,7 @@ mod hostile;
 mod interop;
 mod layers;
 mod powercut;
+mod privacy;
 mod recordings;
 mod refusals;
 mod retention;

@@ -97,10 +97,18 @@ pub fn witness_key(name: &str, seed: u8) -> SigningKey {
 
 impl Store {
     pub fn new() -> Self {
-        let store = Self::own(Identity::generate());
-        std::fs::create_dir(store.path().join("log")).unwrap();
-        std::fs::write(store.path().join("log/key.pub"), format!("{}\n", log_key().public())).unwrap();
-        store
+        Self::own(Identity::generate()).furnished()
+    }
+
+    /// A new one, in an empty directory of somebody else's.
+    pub fn made_at(dir: &Path) -> Self {
+        Self::at(dir, Identity::generate()).furnished()
+    }
+
+    fn furnished(self) -> Self {
+        std::fs::create_dir(self.path().join("log")).unwrap();
+        std::fs::write(self.path().join("log/key.pub"), format!("{}\n", log_key().public())).unwrap();
+        self
     }
 
     fn own(auditor: Identity) -> Self {
