@@ -25,6 +25,7 @@ mod interop;
 mod layers;
 mod powercut;
 mod privacy;
+mod readers;
 mod recordings;
 mod refusals;
 mod retention;
