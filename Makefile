@@ -39,8 +39,8 @@ install-tools: ## install the Debian programs that the demo and the tests drive,
 	@packages=(); \
 	need() { command -v "$$1" >/dev/null || [ -x "/usr/sbin/$$1" ] || packages+=("$$2"); }; \
 	need patch patch; need sshd openssh-server; need ssh openssh-client; need asciinema asciinema; \
-	need tmux tmux; need script bsdutils; need sftp openssh-client; need go golang-go; \
-	need perl perl-base; need setpriv util-linux; \
+	need tmux tmux; need script bsdutils; need sftp openssh-client; need go golang-go; need age age; need cc gcc; \
+	need perl perl-base; need setpriv util-linux; need prlimit util-linux; need mount mount; need mkfs.ext4 e2fsprogs; \
 	[ -d /usr/share/gocode/src/golang.org/x/mod ] || packages+=(golang-golang-x-mod-dev); \
 	[ -d /usr/lib/python3/dist-packages/paramiko ] || packages+=(python3-paramiko); \
 	if [ $${#packages[@]} -gt 0 ]; then \
@@ -52,6 +52,27 @@ install-tools: ## install the Debian programs that the demo and the tests drive,
 	  apt-get update -q; \
 	  apt-get install -q -y --no-install-recommends "$${packages[@]}"; \
 	fi
+
+# What reads our recordings and is no Debian package. Without it `make test` still runs, and says what it leaves out:
+# the registries are out of reach of some machines. Built once, and kept in the target folder.
+ASCIINEMA := 3.2.0
+READERS := $(abspath $(TARGET_DIR))/readers
+PLAYER := tests/interop/player
+
+.PHONY: readers
+readers: $(READERS)/asciinema/.$(ASCIINEMA) $(READERS)/player/.made ## fetch the asciinema and the player that the tests of exports drive
+
+$(READERS)/asciinema/.$(ASCIINEMA):
+	@mkdir -p $(@D)
+	@if CARGO_TARGET_DIR=$(READERS)/build cargo install asciinema --version $(ASCIINEMA) --locked --debug --force \
+	  --quiet --root $(@D); then rm -rf $(READERS)/build; touch $@; \
+	else echo "warning: asciinema $(ASCIINEMA) cannot be had here; the tests that drive it are SKIPPED" >&2; fi
+
+$(READERS)/player/.made: $(PLAYER)/package.json $(PLAYER)/package-lock.json
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@if command -v npm >/dev/null && (cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --silent); then touch $@; \
+	else echo "warning: asciinema-player cannot be had here; the tests that drive it are SKIPPED" >&2; fi
 
 .PHONY: build
 build: deps ## build for development: target/debug/doorward
@@ -77,7 +98,7 @@ check: deps ## format, lint, documentation
 
 # REQUIRE_OPENSSH turns a missing program from a skipped test into a failed one.
 .PHONY: test
-test: install-tools check ## check, and every test against real OpenSSH
+test: install-tools readers check ## check, and every test against real OpenSSH
 	REQUIRE_OPENSSH=1 cargo test --locked --no-fail-fast
 
 .PHONY: fuzz

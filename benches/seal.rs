@@ -1,18 +1,30 @@
-//! What sealing costs: `cargo bench --bench seal`. Prints MB/s of plaintext and CPU time of small records.
+//! What recording costs: `cargo bench --bench seal`. Sealing alone, and the whole way of a record to the disk.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::as_conversions, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::panic, clippy::wildcard_enum_match_arm, reason = "the store is made by the tests' code")]
 #![allow(clippy::disallowed_methods, reason = "this measures time itself")]
 
+#[path = "ssh/machine.rs"]
+mod machine;
+#[path = "../tests/it/verify/store.rs"]
+mod store;
+
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Instant;
 
 use doorward::model::ChannelNumber;
 use doorward::seal::{ContextPool, Dek, EndReason, Item, Opener, Scanner, Sealer, SessionKeys, Source, Stream, scan};
+use machine::{Bound, Figures};
 use ring::digest::{SHA256, digest};
 
 const BATCH: usize = 64 * 1024;
 const BATCHES: usize = 4096;
 
+/// CPU time that one record may take, in microseconds.
+const RECORD: Bound = Bound::AtMost(30.0);
+
 fn main() {
+    let mut figures = Figures::new("seal");
     let lines = log_text(8 * 1024 * 1024);
     let pool = ContextPool::new(1);
     let dek = Dek::random().unwrap();
@@ -28,7 +40,8 @@ fn main() {
     });
     sealer.end(EndReason::Closed, &mut bytes).unwrap();
     let ratio = plain as f64 / bytes.len() as f64;
-    println!("seal, log text, records of 64 KiB   {:7.0} MB/s of plaintext, {ratio:.1} to 1", rate(plain, secs));
+    figures.row("seal, log text, records of 64 KiB", "MB/s", rate(plain, secs), Bound::None);
+    figures.row("that text, to what is stored of it", "x", ratio, Bound::None);
 
     let noise = noise(8 * 1024 * 1024);
     let mut stored = Vec::with_capacity((BATCH + 64) * BATCHES);
@@ -40,7 +53,7 @@ fn main() {
         }
     });
     sealer.end(EndReason::Closed, &mut stored).unwrap();
-    println!("seal, noise, records of 64 KiB      {:7.0} MB/s of plaintext", rate(plain, secs));
+    figures.row("seal, noise, records of 64 KiB", "MB/s", rate(plain, secs), Bound::None);
 
     let mut small = Vec::new();
     let mut sealer = start(&dek, 3, &pool, &mut small);
@@ -52,19 +65,46 @@ fn main() {
         }
     });
     sealer.end(EndReason::Closed, &mut small).unwrap();
-    println!("seal, log text, records of 100 B    {:7.2} us a record", secs * 1e6 / records as f64);
+    figures.row("seal, log text, records of 100 B", "us", secs * 1e6 / records as f64, RECORD);
 
     let secs = timed(|| {
         black_box(digest(&SHA256, &stored));
     });
-    println!("SHA-256 alone                       {:7.0} MB/s", rate(stored.len(), secs));
+    figures.row("SHA-256 alone", "MB/s", rate(stored.len(), secs), Bound::None);
     for (name, bytes) in [("64 KiB of noise", &stored), ("64 KiB of text", &bytes), ("100 B of text", &small)] {
         let secs = timed(|| assert!(scan(bytes).end.is_ok()));
-        println!("scan, records of {name:<18} {:7.0} MB/s of file", rate(bytes.len(), secs));
+        figures.row(&format!("scan, records of {name}"), "MB/s", rate(bytes.len(), secs), Bound::None);
     }
     let mut out = Vec::new();
     let secs = timed(|| open(&dek, &bytes, &mut out));
-    println!("open, log text, records of 64 KiB   {:7.0} MB/s of plaintext", rate(plain, secs));
+    figures.row("open, log text, records of 64 KiB", "MB/s", rate(plain, secs), Bound::None);
+    record_path(&mut figures);
+    figures.write();
+}
+
+/// The whole way of a small record in strict durability: queue, line, seal, write, sync, ticket. CPU time of all
+/// threads, in the kernel too. Where syncs cost nothing it is the path's own; on the disk its syncs are in it.
+fn record_path(figures: &mut Figures) {
+    let places = [("in memory", Some(Path::new("/dev/shm")), RECORD), ("on the disk", None, Bound::None)];
+    for (place, folder, bound) in places {
+        let folder = match folder.map(tempfile::tempdir_in) {
+            Some(Ok(folder)) => folder,
+            Some(Err(_)) | None => tempfile::tempdir().unwrap(),
+        };
+        let store = store::Store::made_at(folder.path());
+        let bastion = store.bastion();
+        let live: Vec<store::Live> = (0..4).map(|_| bastion.open(&[])).collect();
+        let records = 20_000_usize;
+        let line = "Nov 21 09:12:01 db1 sshd[412]: Accepted publickey for alice from 10.0.3.7 port 52144 ssh2\r\n";
+        let before = machine::cpu();
+        std::thread::scope(|scope| {
+            for live in &live {
+                scope.spawn(|| bastion.show(live, 1, &vec![line; records]));
+            }
+        });
+        let each = (machine::cpu() - before) * 1e6 / (records * live.len()) as f64;
+        figures.row(&format!("record path of 90 B, strict, {place}, CPU"), "us", each, bound);
+    }
 }
 
 fn start(dek: &Dek, channel: u32, pool: &std::sync::Arc<ContextPool>, out: &mut Vec<u8>) -> Sealer {

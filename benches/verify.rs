@@ -1,14 +1,17 @@
-//! What verifying costs: `cargo bench --bench verify`. Prints MB/s of stored bytes, beside SHA-256 of the same files.
+//! What verifying costs: `cargo bench --bench verify`. MB/s of stored bytes, beside SHA-256 of the same files.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::as_conversions, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::panic, clippy::wildcard_enum_match_arm, reason = "the store is made by the tests' code")]
 #![allow(clippy::disallowed_methods, reason = "this measures time itself")]
 
+#[path = "ssh/machine.rs"]
+mod machine;
 #[path = "../tests/it/verify/store.rs"]
 mod store;
 
 use std::time::Instant;
 
 use doorward::verify::Settings;
+use machine::{Bound, Figures};
 use ring::digest::{SHA256, digest};
 
 /// About 50 KB of a recording each.
@@ -37,9 +40,12 @@ fn main() {
     let deep = Settings { identities: Some(vec![store.auditor.clone()]), ..Settings::default() };
     let opened = best(|| assert_eq!(store.verify_with(&deep).exit_code(), 0));
     let rate = |secs: f64| bytes as f64 / secs / 1e6;
-    println!("verify, {SESSIONS} sessions, {} MB      {:7.0} MB/s", bytes / 1_000_000, rate(verified));
-    println!("SHA-256 of the same files          {:7.0} MB/s", rate(hashed));
-    println!("verify --deep                      {:7.0} MB/s", rate(opened));
+    let mut figures = Figures::new("verify");
+    let size = bytes / 1_000_000;
+    figures.row(&format!("verify, {SESSIONS} sessions, {size} MB"), "MB/s", rate(verified), Bound::AtLeast(300.0));
+    figures.row("verify --deep", "MB/s", rate(opened), Bound::None);
+    figures.row("SHA-256 of the same files", "MB/s", rate(hashed), Bound::None);
+    figures.write();
 }
 
 fn best(mut run: impl FnMut()) -> f64 {

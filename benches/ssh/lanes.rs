@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fixture::bastion::{ALICE, OPEN};
-use crate::fixture::process::{Running, Stdout, cpu, cpu_of_children};
+use crate::fixture::process::{Running, Stdout, cpu, cpu_of_children, memory};
 use crate::fixture::{Bastion, LIMIT, Route, Sshd, free_port, until};
 
 /// One way, by its place in the table.
@@ -41,6 +41,8 @@ pub struct Lanes {
     target: Sshd,
     jump: Sshd,
     bastion: Option<Bastion>,
+    /// The bastion's memory before its first session, in KiB.
+    fresh_pss: u64,
     /// A port that leads through the jump host to the target, for a client that cannot start `ssh -W` itself.
     forward: u16,
     _forwarder: Running,
@@ -60,7 +62,8 @@ impl Lanes {
             let mut running = Running::start(ssh, Stdout::Gathered);
             crate::fixture::sshd::greeted(&mut running, port).then_some((running, port))
         });
-        Self { chosen, target, jump, bastion, forward, _forwarder: forwarder }
+        let fresh_pss = bastion.as_ref().map_or(0, |bastion| memory(bastion.pid(), "smaps_rollup", "Pss"));
+        Self { chosen, target, jump, bastion, fresh_pss, forward, _forwarder: forwarder }
     }
 
     /// The lanes of this run.
@@ -119,6 +122,11 @@ impl Lanes {
             Lane::Jump => self.jump.pid(),
             Lane::Strict | Lane::Bounded => self.bastion().pid(),
         }
+    }
+
+    /// The bastion's memory before its first session, in KiB.
+    pub fn fresh_pss(&self) -> u64 {
+        self.fresh_pss
     }
 
     /// The bastion. The lanes that need it are only chosen when it runs.

@@ -18,10 +18,12 @@
     reason = "a measurement that stops at the first surprise, with its text, is what these are for"
 )]
 
+mod crowd;
 #[allow(unused_imports, unused_macros, reason = "the tests use the rest")]
 #[path = "../../tests/it/fixture/mod.rs"]
 mod fixture;
 mod lanes;
+mod machine;
 mod measures;
 mod report;
 
@@ -40,6 +42,8 @@ pub struct Scale {
     pub bulk: u64,
     /// Echoes a lane and round.
     pub echoes: usize,
+    /// Keys pressed in each session of a crowd.
+    pub keys: usize,
     /// Idle sessions held at once.
     pub sessions: usize,
     /// Runs of what must never hang.
@@ -61,6 +65,7 @@ fn main() {
             many: 5,
             bulk: 64 << 20,
             echoes: 100,
+            keys: 50,
             sessions: 50,
             repeats: 10,
             stuck: Duration::from_secs(5),
@@ -72,6 +77,7 @@ fn main() {
             many: 25,
             bulk: 256 << 20,
             echoes: 500,
+            keys: 250,
             sessions: 200,
             repeats: 100,
             stuck: Duration::from_secs(60),
@@ -117,9 +123,11 @@ const MEASURES: &[(&str, Measure)] = &[
     ("rekey", measures::rekey),
     ("set-up", measures::set_up),
     ("echo", measures::echo),
+    ("echo of a crowd", crowd::echo),
     ("head", measures::head),
     ("channel beside a stalled one", measures::beside),
     ("stuck peer", measures::stuck),
     ("memory", measures::memory_of_sessions),
+    ("memory while writing", crowd::memory_while_writing),
     ("open and close", measures::open_close),
 ];

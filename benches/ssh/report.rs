@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::lanes::Lane;
+use crate::machine::{beside, load, machine};
 
 /// What column "first" of the goals asks of a row.
 #[derive(Clone, Copy)]
@@ -74,13 +75,8 @@ impl Report {
     /// Writes the JSON beside what cargo builds.
     pub fn write(&self, quick: bool) -> PathBuf {
         let rows: Vec<Value> = self.rows.iter().map(|row| as_json(row, &self.lanes)).collect();
-        let all = json!({ "machine": self.machine, "quick": quick, "rows": rows });
-        let mut file = std::env::current_exe().unwrap();
-        // The bench lies in TARGET/release/deps/.
-        file.pop();
-        file.pop();
-        file.pop();
-        file.push("bench.json");
+        let all = json!({ "machine": self.machine, "after": load(), "quick": quick, "rows": rows });
+        let file = beside("bench.json");
         std::fs::write(&file, serde_json::to_string_pretty(&all).unwrap() + "\n").unwrap();
         file
     }
@@ -172,19 +168,4 @@ pub fn quantile(figures: &[f64], part: f64) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted[((sorted.len() - 1) as f64 * part).round() as usize]
-}
-
-fn machine() -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let field =
-        |name: &str| cpu.lines().find_map(|line| line.strip_prefix(name)?.split_once(": ").map(|(_, text)| text));
-    let flags = field("flags").unwrap_or_default();
-    let has: Vec<&str> = ["aes", "vaes", "sha_ni", "avx2", "avx512f"]
-        .into_iter()
-        .filter(|flag| flags.split(' ').any(|f| f == *flag))
-        .collect();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().unwrap_or_default().to_owned();
-    format!("{}, {cores} cores, load {load}, cpu flags {}", field("model name").unwrap_or("cpu"), has.join(" "))
 }

@@ -21,6 +21,7 @@ mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -249,8 +250,7 @@ impl Recorder {
         let feed = Feed::new(watched, (80, 24));
         let queue = Queue::new(ChannelNumber(0), mode, writer, Arc::clone(&shared), feed);
         shared.add(0, &queue)?;
-        self.notary.watch(&shared);
-        Ok(Recording { shared, facts, proof, window: self.window })
+        Ok(Recording { shared, facts, proof, window: self.window, watched: AtomicBool::new(false) })
     }
 
     /// Watches a channel of a live session: `wanted`, else the first that has a terminal, else the first. `None` if
@@ -356,6 +356,8 @@ pub struct Recording {
     facts: SessionFacts,
     proof: OpeningProof,
     window: Duration,
+    /// Whether the log is told how far it is.
+    watched: AtomicBool,
 }
 
 impl Recording {
@@ -404,6 +406,10 @@ impl Recording {
             };
             return self.shared.pool().run(unmaking).await.and(Err(failure));
         }
+        // Only now: before its first channel the log may not know the session yet.
+        if !self.watched.swap(true, Ordering::SeqCst) {
+            self.shared.notary.watch(&self.shared);
+        }
         self.shared.queue(0)?.append(Entry::Marker(opening)).await?;
         Ok(Track { queue })
     }
@@ -429,6 +435,13 @@ impl Recording {
             Some(failure) => failure,
             None => std::future::pending().await, // the sender lives as long as we do
         }
+    }
+
+    /// Gives up a recording of which the log has no start, and of which nobody has seen a byte: it stays as a crash
+    /// would leave it, and the next start puts it on record as interrupted. Closing it would put an end into the log
+    /// that nothing began.
+    pub fn abandon(self) {
+        self.shared.abandon();
     }
 
     /// Ends all channels and closes the recording; durable on return.

@@ -84,6 +84,8 @@ struct State {
     /// How far the present segment is on disk, and the head that the log was told last.
     durable: Option<Sealed>,
     told: Option<Head>,
+    /// What was counted until then.
+    counted: Option<ClosedChannel>,
 }
 
 /// Why a queue is in the pool's timers; for each reason it is there at most once.
@@ -123,7 +125,8 @@ impl Queue {
         session: Arc<SessionShared>,
         feed: Arc<Feed>,
     ) -> Arc<Self> {
-        let state = State { care_at: writer.care_at(), durable: Some(*writer.durable()), ..State::default() };
+        let (durable, counted) = (Some(*writer.durable()), Some(writer.counted().clone()));
+        let state = State { care_at: writer.care_at(), durable, counted, ..State::default() };
         let queue = Arc::new(Self {
             mode,
             number,
@@ -350,7 +353,7 @@ impl Queue {
         let (appended, bytes, finish) = (batch.appended, batch.appended_bytes, batch.finish);
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let written = self.write(&mut writer, batch, buffers);
-        let (care_at, durable) = (writer.care_at(), *writer.durable());
+        let care_at = writer.care_at();
         if finish {
             writer.close();
         }
@@ -365,7 +368,6 @@ impl Queue {
             // Before the failure, if there is one: what is on disk may be shown.
             let mut state = self.lock();
             state.oldest = state.entries.front().map(|first| first.at);
-            state.durable = Some(durable);
             self.progress.send_modify(|progress| {
                 progress.durable = progress.durable.max(appended);
                 progress.durable_bytes = progress.durable_bytes.max(bytes);
@@ -452,6 +454,11 @@ impl Queue {
         let synced = batch.sync || ends.is_some();
         if synced {
             writer.sync()?;
+            if !self.note_durable(writer) {
+                // It took longer than the limit. The recording has ended where it was before, and what came since was
+                // shown to nobody: the log is not told of it, and nothing follows it.
+                return Ok(Written { synced: false, shown: feed::Written::default(), spoiled });
+            }
         }
         if ends.is_some() {
             self.session.sealed(self.number, *writer.durable());
@@ -461,6 +468,18 @@ impl Queue {
             spoiled = writer.roll(buffers).map_err(RecorderError::from).err();
         }
         Ok(Written { synced, shown, spoiled })
+    }
+
+    /// Notes how far the segment is on disk; `false` if the recording was given up meanwhile.
+    fn note_durable(&self, writer: &ChannelWriter) -> bool {
+        let mut state = self.lock();
+        // Whoever gives it up does that under the same lock, and says then where it ended.
+        if self.progress.borrow().failed.is_some() {
+            return false;
+        }
+        state.durable = Some(*writer.durable());
+        state.counted = Some(writer.counted().clone());
+        true
     }
 
     /// Seals the lines of `buffers` and writes what is sealed there. On a full disk the reserve is given back, and the
@@ -514,6 +533,11 @@ impl Queue {
         self.session.channel_closed(self.number.0, closed);
     }
 
+    /// Writes nothing more, and nothing of an end: as if the bastion had stopped.
+    pub(super) fn abandon(self: &Arc<Self>) {
+        self.close();
+    }
+
     fn close(self: &Arc<Self>) {
         self.progress.send_modify(|progress| progress.closed = true);
         self.room.close();
@@ -521,7 +545,8 @@ impl Queue {
         self.session.channel_closed(self.number.0, self.closed());
     }
 
-    /// What `closed.json` says of the channel. A thread that hangs in the disk has the writer: then, nothing.
+    /// What `closed.json` says of the channel. A thread that hangs in the disk has the writer: then, how far it was on
+    /// disk before.
     fn closed(&self) -> ClosedChannel {
         let writer = match self.writer.try_lock() {
             Ok(writer) => Some(writer),
@@ -533,7 +558,19 @@ impl Queue {
                 writer.close();
                 writer.closed()
             }
-            None => ClosedChannel { segments: 0, ..ClosedChannel::new(self.number, None, false) },
+            None => self.closed_before(),
+        }
+    }
+
+    fn closed_before(&self) -> ClosedChannel {
+        let state = self.lock();
+        let counted = state.counted.clone().unwrap_or_else(|| ClosedChannel::new(self.number, None, false));
+        let Some(durable) = state.durable else { return counted };
+        ClosedChannel {
+            segments: durable.segment.saturating_add(1),
+            records: durable.records,
+            head: durable.head.to_string(),
+            ..counted
         }
     }
 }

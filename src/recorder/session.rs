@@ -158,6 +158,17 @@ impl SessionShared {
         waiting
     }
 
+    /// Leaves the recording as a crash would: nothing more is written, and nobody closes it but the next start.
+    pub(super) fn abandon(&self) {
+        let mut channels = self.lock();
+        if channels.end.is_none() {
+            channels.end = Some(Ending { end: String::new(), done: None });
+        }
+        let open = channels.open();
+        drop(channels);
+        open.into_iter().for_each(|(_, queue)| queue.abandon());
+    }
+
     /// The channels that are still open.
     pub(super) fn open_queues(&self) -> Vec<Arc<Queue>> {
         self.lock().open().into_iter().map(|(_, queue)| queue).collect()

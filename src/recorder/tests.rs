@@ -135,6 +135,7 @@ fn a_disk_that_hangs_fails_the_channel_and_refuses_new_sessions_until_it_works_a
     let recorder = start(&disk, RecorderSettings { stall_limit: Duration::from_millis(80), ..quick() });
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
+        track.append(out("shown")).await.unwrap().durable().await.unwrap();
         disk.hold(true);
         let ticket = track.append(out("never shown")).await.unwrap();
         assert!(matches!(ticket.durable().await, Err(RecorderError::Stalled { .. })));
@@ -147,7 +148,32 @@ fn a_disk_that_hangs_fails_the_channel_and_refuses_new_sessions_until_it_works_a
         }
         recording.finish("the recording failed").await.unwrap();
     });
-    assert!(disk.closed_json().contains("nothing reached the disk"));
+    let closed = disk.closed_json();
+    assert!(closed.contains("nothing reached the disk"));
+    // The thread that hung had the writer: the record of how far it was is not lost with it.
+    let closed: serde_json::Value = serde_json::from_str(&closed).unwrap();
+    let channel = &closed["channels"][1];
+    assert_eq!((&channel["segments"], &channel["stdout"]["bytes"]), (&1.into(), &5.into()), "{closed}");
+    assert!(
+        channel["records"].as_u64().is_some_and(|records| records >= 1) && channel["class"].is_string(),
+        "{closed}"
+    );
+}
+
+#[test]
+fn a_recording_that_is_abandoned_is_left_as_a_crash_would_leave_it() {
+    let disk = SimDisk::new();
+    let recorder = start(&disk, quick());
+    run(async {
+        let id = recorder.new_session_id(Clock::system().now());
+        let recording = recorder.open(&permit("strict"), facts(&id)).await.unwrap();
+        recording.abandon();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    });
+    drop(recorder);
+    let sim = disk.lock();
+    assert!(sim.files.keys().any(|path| path.ends_with("0/000000.seg")));
+    assert!(!sim.files.keys().any(|path| path.ends_with("closed.json")));
 }
 
 #[test]

@@ -406,13 +406,14 @@ impl Visit {
                 envelope,
                 recipients,
             };
+            let Err(failure) = bastion.record(event.clone()).await else { return Ok(recording) };
+            // The session does not start. Its files are there, so the log is told of them, if it can be: a failed
+            // write of the log costs only what it concerned.
             match bastion.record(event).await {
-                Ok(()) => Ok(recording),
-                Err(failure) => {
-                    recording.finish("the audit log failed").await.ok();
-                    Err(Refusal::Audit(failure))
-                }
+                Ok(()) => drop(recording.finish("the audit log failed").await),
+                Err(_) => recording.abandon(),
             }
+            Err(Refusal::Audit(failure))
         };
         let dialing = target::ssh::connect(&target.address, pinned, cut, &bastion.target);
         let (recording, dialed) = tokio::join!(recording, unless_ended(end.clone(), dialing));

@@ -129,7 +129,7 @@ impl ChannelWriter {
 
     /// Counts what went by before known secrets in it were replaced, and how many those were.
     pub fn count(&mut self, direction: Direction, bytes: usize, scrubbed: u64) {
-        let counted = self.counted(direction);
+        let counted = self.direction(direction);
         counted.bytes = counted.bytes.saturating_add(bytes.try_into().unwrap_or(u64::MAX));
         counted.scrubbed = counted.scrubbed.saturating_add(scrubbed);
     }
@@ -141,7 +141,7 @@ impl ChannelWriter {
         self.last_at = at;
         match entry {
             Entry::Digest(digest) => {
-                let counted = self.counted(digest.direction);
+                let counted = self.direction(digest.direction);
                 // A digest counts from the direction's first byte, so it includes what was recorded in full.
                 counted.bytes = counted.bytes.max(digest.bytes);
             }
@@ -155,7 +155,7 @@ impl ChannelWriter {
         }
     }
 
-    fn counted(&mut self, direction: Direction) -> &mut Counted {
+    fn direction(&mut self, direction: Direction) -> &mut Counted {
         match direction {
             Direction::Stdin => &mut self.closed.stdin,
             Direction::Stdout => &mut self.closed.stdout,
@@ -289,6 +289,11 @@ impl ChannelWriter {
     /// What `closed.json` says of the channel.
     pub fn closed(&self) -> ClosedChannel {
         ClosedChannel { records: self.durable.records, head: self.durable.head.to_string(), ..self.closed.clone() }
+    }
+
+    /// What was counted so far, of what may not be on disk too; without where the chain is.
+    pub fn counted(&self) -> &ClosedChannel {
+        &self.closed
     }
 
     /// The segment that is being written.

@@ -8,13 +8,20 @@ use std::time::{Duration, Instant};
 
 use doorward::admin::import;
 use doorward::admin::inventory::Inventory;
-use doorward::auditor::Recipient;
+use doorward::auditor::{Identity, Recipient};
 use doorward::cast::{Entry, Reader, Timed, Writer};
 use doorward::config::Config;
-use doorward::model::{Login, Output};
+use doorward::log::Reader as LogReader;
+use doorward::model::{ChannelNumber, Login, Output};
 use doorward::policy::{PolicyFile, PolicySet, decode_archive, encode_archive};
 use doorward::screen::{Painter, Plain, Screen, Size};
-use doorward::seal::{Dek, Recipients, check_form};
+use doorward::seal::{
+    ContextPool, Dek, EndReason, Item, Opener, Recipients, Scanner, Sealer, SessionKeys, Source, Stream, check_form,
+    scan,
+};
+use doorward::tlog::{AddCheckpoint, Bundle, Checkpoint, EntryProof, Note, Tile, VerifyingKey, decode_tile};
+
+use crate::verify::store::{Store, log_key};
 
 #[test]
 fn no_recording_makes_the_reader_panic() {
@@ -115,6 +122,112 @@ fn no_file_of_an_operator_makes_its_parser_panic() {
         import::authorized_keys(&text, None, &std::collections::BTreeSet::new());
         let _ = Inventory::parse("fuzz.toml", &text);
         let _ = Config::parse(std::path::Path::new("/fuzz/doorward.toml"), &text);
+    });
+}
+
+#[test]
+fn no_segment_makes_the_scanner_or_the_opener_panic() {
+    let dek = Dek::from_bytes(&[7; 32]);
+    let batches: Vec<Vec<u8>> = (0..6).map(|n| format!("[0.1,\"o\",\"batch {n}\"]\n").repeat(n + 1).into()).collect();
+    let (pool, mut segment) = (ContextPool::new(1), Vec::new());
+    let source = Source { stream: Stream::Cast3, session: [1; 16], recipients_digest: [2; 8] };
+    let keys = SessionKeys::new(&dek).unwrap().channel(ChannelNumber(1)).unwrap();
+    let mut sealer = Sealer::start(source, keys, 0, pool, &mut segment).unwrap();
+    for batch in &batches {
+        sealer.record(batch, &mut segment).unwrap();
+    }
+    sealer.end(EndReason::Closed, &mut segment).unwrap();
+    let plain = batches.concat();
+    fuzz(&[&segment], |bytes| {
+        let whole = scan(bytes);
+        assert!(whole.valid_len <= bytes.len() as u64);
+        // However it comes in pieces, the scanner says the same; what opens is a beginning of what was sealed.
+        let (mut scanner, mut opener, mut open, mut out) = (Scanner::new(), Opener::new(dek.clone()), None, Vec::new());
+        let mut good = true;
+        for mut piece in bytes.chunks(37) {
+            while good {
+                match scanner.read(&mut piece) {
+                    Ok(Some(Item::Header(header))) => open = opener.segment(&header).ok(),
+                    Ok(Some(Item::Record(record))) => {
+                        if open.as_mut().is_some_and(|open| open.record(&record, &mut out).is_err()) {
+                            open = None;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(_) => good = false,
+                }
+            }
+        }
+        assert_eq!((scanner.valid_len(), scanner.head()), (whole.valid_len, whole.head));
+        assert!(plain.starts_with(&out), "{}", out.escape_ascii());
+    });
+}
+
+#[test]
+fn no_envelope_makes_its_opener_panic() {
+    let (mine, other) = (Identity::generate(), Identity::generate());
+    let (dek, foreign) = (Dek::from_bytes(&[7; 32]), Dek::from_bytes(&[8; 32]));
+    let wrap = |who: &[&Identity], dek: &Dek| {
+        Recipients::of(who.iter().map(|identity| identity.recipient())).unwrap().wrap(dek).unwrap()
+    };
+    let seeds = [wrap(&[&mine], &dek), wrap(&[&mine, &other], &dek), wrap(&[&other], &foreign)];
+    let seeds: Vec<&[u8]> = seeds.iter().map(Vec::as_slice).collect();
+    fuzz(&seeds, |bytes| {
+        // It is bound as a whole: what opens is what was wrapped.
+        if let Ok(opened) = Dek::from_envelope(bytes, std::slice::from_ref(&mine)) {
+            assert_eq!(opened.expose(), dek.expose());
+        }
+    });
+}
+
+#[test]
+fn no_file_of_a_log_makes_its_parser_panic() {
+    let store = Store::with_session(&["one\r\n"]).0;
+    let log = LogReader::open(&store.path().join("log"));
+    let note = store.note();
+    let size = store.entries().len() as u64;
+    let mut bundle = Vec::new();
+    store.entries().iter().for_each(|entry| Bundle::encode_entry(entry, &mut bundle).unwrap());
+    let (proof, journal) = (log.proof(1, &note).unwrap(), store.path().join("log/leaves.wal"));
+    let request = format!("old 0\n\n{note}");
+    let (note, key) = (note.to_string(), log_key().public().to_string());
+    let tile = Tile::of_tree(0, 0, size).unwrap();
+    let hashes = std::fs::read(store.path().join("log").join(tile.path())).unwrap();
+    let wal = std::fs::read(&journal).unwrap();
+    let seeds =
+        [note.as_bytes(), key.as_bytes(), &bundle, proof.to_string().as_bytes(), request.as_bytes(), &hashes, &wal]
+            .map(<[u8]>::to_vec);
+    let seeds: Vec<&[u8]> = seeds.iter().map(Vec::as_slice).collect();
+    fuzz(&seeds, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        if let Ok(note) = Note::parse(bytes) {
+            assert_eq!(Note::parse(note.to_string().as_bytes()).unwrap().to_string(), note.to_string());
+            let _ = Checkpoint::parse(note.unchecked_text());
+        }
+        if let Ok(key) = VerifyingKey::parse(&text) {
+            assert_eq!(VerifyingKey::parse(&key.to_string()).unwrap(), key);
+        }
+        let _ = EntryProof::parse(bytes);
+        let _ = AddCheckpoint::parse(bytes);
+        let _ = decode_tile(&tile, bytes);
+        if let Ok(bundle) = Bundle::decode(&tile, bytes) {
+            assert_eq!(bundle.entries().len(), usize::from(tile.width()));
+        }
+        std::fs::write(&journal, bytes).unwrap();
+        let _ = log.journal();
+    });
+}
+
+#[test]
+fn no_leaf_makes_the_verifier_panic() {
+    // Whoever has the log's key can sign any leaf.
+    let store = Store::with_session(&["one\r\n", "two\r\n"]).0;
+    let good = store.entries().join(&b'\n');
+    fuzz(&[&good], |bytes| {
+        let entries: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        store.forge_log(&entries);
+        let report = store.verify();
+        assert!(report.exit_code() != 0 || report.log.size == entries.len() as u64);
     });
 }
 

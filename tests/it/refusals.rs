@@ -2,13 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::fixture::bastion::{ALICE, DB1, GRANTED, OPEN, id};
 use crate::fixture::process::{memory, run};
-use crate::fixture::{Bastion, LIMIT, Route, Seen, Sshd, key, until};
+use crate::fixture::{Bastion, LIMIT, Mounted, Route, Seen, Sshd, key, until};
 use crate::recordings::files;
 use crate::require;
 
@@ -375,37 +375,14 @@ fn write_private(file: &Path, bytes: &[u8]) {
     std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
 }
 
-/// A small file system in memory, unmounted when this is dropped. Only root can.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "tmpfs"]).arg(at);
-        (run(mount, b"", LIMIT).code == Some(0)).then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let mut umount = Command::new("umount");
-        umount.arg("--lazy").arg(&self.0);
-        let _ = run(umount, b"", LIMIT);
-    }
-}
-
 #[test]
 fn a_full_disk_ends_sessions_and_loses_nothing_that_was_shown() {
     // Threat T17 and failure class 3.
     require!("sshd", "ssh", "mount");
     let sshd = Sshd::start();
     let mut disk = None;
-    let mut bastion = Bastion::init_on(|folder| disk = SmallDisk::mount(&folder.join("home"), "192m"));
-    let Some(disk) = disk else {
-        println!("skipped: no right to mount a small file system");
-        return;
-    };
+    let mut bastion = Bastion::init_on(|folder| disk = Mounted::memory(&folder.join("home"), "192m"));
+    let Some(disk) = disk else { return };
     bastion.configure("recording", "free_min = \"1MiB\"\nreserve = \"8MiB\"");
     bastion.furnish(&sshd);
     bastion.serve();
@@ -445,11 +422,8 @@ fn strangers_at_a_full_disk_do_not_end_the_audit_log_for_good() {
     require!("sshd", "ssh", "mount");
     let sshd = Sshd::start();
     let mut disk = None;
-    let mut bastion = Bastion::init_on(|folder| disk = SmallDisk::mount(&folder.join("home"), "192m"));
-    let Some(disk) = disk else {
-        println!("skipped: no right to mount a small file system");
-        return;
-    };
+    let mut bastion = Bastion::init_on(|folder| disk = Mounted::memory(&folder.join("home"), "192m"));
+    let Some(disk) = disk else { return };
     bastion.configure("recording", "free_min = \"1MiB\"\nreserve = \"8MiB\"");
     bastion.furnish(&sshd);
     bastion.serve();

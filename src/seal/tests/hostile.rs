@@ -307,6 +307,27 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn nothing_that_was_compressed_by_another_hand_makes_the_opener_panic(
+        plain in prop::collection::vec(any::<u8>(), 0..300),
+        repeats in 1_usize..100,
+        window_log in 10_u32..20,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let text = plain.repeat(repeats);
+        let mut bytes = compressed(window_log, text.get(..3000).unwrap_or(&text));
+        for (at, with) in &changes {
+            let at = at.index(bytes.len().max(1));
+            bytes.get_mut(at).into_iter().for_each(|byte| *byte = *with);
+        }
+        // Opened or refused; its length is bounded either way.
+        let _ = open_forged(Kind::Data, &bytes);
+    }
+}
+
 /// Where the header and each record end.
 fn boundaries(bytes: &[u8]) -> Vec<usize> {
     let ends = records(bytes).map(|record| usize::try_from(record.offset).unwrap() + record.bytes.len());

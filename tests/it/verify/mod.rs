@@ -10,4 +10,4 @@ mod policies;
 mod removals;
 mod rewraps;
 mod rules;
-mod store;
+pub mod store;

@@ -31,7 +31,9 @@ use tempfile::TempDir;
 
 /// A state directory, and who may read what is in it.
 pub struct Store {
-    dir: TempDir,
+    dir: PathBuf,
+    /// Removed with this, if the directory is the store's own.
+    _own: Option<TempDir>,
     pub auditor: Identity,
 }
 
@@ -104,15 +106,33 @@ pub fn witness_key(name: &str, seed: u8) -> SigningKey {
 
 impl Store {
     pub fn new() -> Self {
-        let store = Self { dir: tempfile::tempdir().unwrap(), auditor: Identity::generate() };
-        std::fs::create_dir(store.path().join("log")).unwrap();
-        std::fs::write(store.path().join("log/key.pub"), format!("{}\n", log_key().public())).unwrap();
-        store.root().keep_policy(&policy()).unwrap();
-        store
+        Self::own(Identity::generate()).furnished()
+    }
+
+    /// A new one, in an empty directory of somebody else's.
+    pub fn made_at(dir: &Path) -> Self {
+        Self::at(dir, Identity::generate()).furnished()
+    }
+
+    fn furnished(self) -> Self {
+        std::fs::create_dir(self.path().join("log")).unwrap();
+        std::fs::write(self.path().join("log/key.pub"), format!("{}\n", log_key().public())).unwrap();
+        self.root().keep_policy(&policy()).unwrap();
+        self
+    }
+
+    fn own(auditor: Identity) -> Self {
+        let own = tempfile::tempdir().unwrap();
+        Self { dir: own.path().to_owned(), _own: Some(own), auditor }
+    }
+
+    /// What lies in a directory that somebody else has made.
+    pub fn at(dir: &Path, auditor: Identity) -> Self {
+        Self { dir: dir.to_owned(), _own: None, auditor }
     }
 
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     pub fn root(&self) -> StoreRoot {
@@ -157,9 +177,9 @@ impl Store {
 
     /// The same files elsewhere: a backup, a snapshot, what a crash leaves.
     pub fn copy(&self) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        copy_tree(self.path(), dir.path());
-        Self { dir, auditor: self.auditor.clone() }
+        let copy = Self::own(self.auditor.clone());
+        copy_tree(self.path(), copy.path());
+        copy
     }
 
     pub fn append(&self, kind: &str, fields: Value) {
