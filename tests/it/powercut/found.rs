@@ -93,7 +93,11 @@ fn leaves(store: &Store, acknowledged: &Acknowledged) -> Vec<Lost> {
 
 /// Each checkpoint that was published is still one of this log's beginnings.
 fn checkpoints(store: &Store, acknowledged: &Acknowledged) -> Vec<Lost> {
-    let kept = acknowledged.checkpoints.iter().map(|note| Kept { from: String::from("before"), note: note.clone() });
+    let kept = acknowledged.checkpoints.iter().map(|note| Kept {
+        from: String::from("before"),
+        note: note.clone(),
+        witness: None,
+    });
     let settings = Settings { key: pinned(), kept: kept.collect(), ..Settings::default() };
     let report = store.verify_with(&settings);
     let wrong = report.log.findings.iter();
