@@ -277,11 +277,11 @@ fn a_log_that_hangs_holds_up_no_recording() {
     run(async {
         let (first, ended) = open(&recorder, "strict").await;
         let (_second, track) = open(&recorder, "strict").await;
-        let hanging = journal.hang.lock().unwrap();
+        journal.hang.store(true, std::sync::atomic::Ordering::SeqCst);
         ended.append(out("x")).await.unwrap().durable().await.unwrap();
         ended.finish().await.unwrap();
         // Twice the threads' number of seconds, in which each of them would have come to look at the log.
-        let begun = std::time::Instant::now();
+        let begun = tokio::time::Instant::now();
         while recorder.healthy().is_ok() {
             track.append(out("shown")).await.unwrap().durable().await.unwrap();
             assert!(begun.elapsed() < Duration::from_secs(20), "nobody noticed");
@@ -290,7 +290,7 @@ fn a_log_that_hangs_holds_up_no_recording() {
         // An end that cannot be put on record keeps nobody waiting.
         assert!(first.finish("done").await.is_err());
         track.append(out("still shown")).await.unwrap().durable().await.unwrap();
-        drop(hanging);
+        journal.hang.store(false, std::sync::atomic::Ordering::SeqCst);
         while recorder.healthy().is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -480,12 +480,14 @@ struct SimJournal {
     told: Mutex<Vec<String>>,
     refuse: std::sync::atomic::AtomicBool,
     /// Held, it answers nobody.
-    hang: Mutex<()>,
+    hang: std::sync::atomic::AtomicBool,
 }
 
 impl SimJournal {
     fn tell(&self, text: String) -> Result<(), LogFailure> {
-        drop(self.hang.lock().unwrap());
+        while self.hang.load(std::sync::atomic::Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         if self.refuse.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(Arc::new(broken()));
         }

@@ -1,7 +1,7 @@
 //! A sealed recording with its proofs, as a tar archive.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -45,7 +45,7 @@ pub async fn send(bastion: &Arc<Bastion>, session: &SessionId, sink: &UserSink) 
 }
 
 /// Makes the archive. Blocks.
-fn make(audit: &Audit, store: &PathBuf, session: &SessionId, pieces: mpsc::Sender<Bytes>) -> Result<(), String> {
+fn make(audit: &Audit, store: &Path, session: &SessionId, pieces: mpsc::Sender<Bytes>) -> Result<(), String> {
     // What is on record of the session's end may not be under a checkpoint yet.
     audit.publish().map_err(|error| describe(&error))?;
     let settings = Settings { key: Some(audit.key().clone()), ..Settings::default() };
