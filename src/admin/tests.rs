@@ -504,6 +504,8 @@ impl Office {
         std::fs::create_dir_all(self.admin.parts.catalog.root().envelopes()).unwrap();
         crate::durable::create_new(&directory.join("opened.json"), &opening.to_json(), 0o600).unwrap();
         crate::durable::create_new(&directory.join("closed.json"), &closed.to_json(), 0o600).unwrap();
+        let envelope = self.admin.parts.catalog.root().envelope(&session);
+        crate::durable::create_new(&envelope, b"age", 0o600).unwrap();
         session
     }
 

@@ -45,13 +45,14 @@ const CLEAR: [&str; 24] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 28] = [
+pub const EVENT_TYPES: [&str; 31] = [
     "admin.call",
     "auth.failed",
     "channel.refused",
     "clock.step",
     "config.change",
     "envelope.create",
+    "envelope.drop",
     "erase",
     "gc",
     "grant.add",
@@ -73,6 +74,8 @@ pub const EVENT_TYPES: [&str; 28] = [
     "session.recovered",
     "session.refused",
     "session.start",
+    "state.export",
+    "state.import",
     "target.key-changed",
 ];
 
