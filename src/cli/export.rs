@@ -71,7 +71,7 @@ impl fmt::Display for ExportError {
             }
             Self::NotKept { direction, bytes } => {
                 let name = direction_name(*direction);
-                write!(f, "{bytes} bytes of {name} were hashed, not kept, or were a secret; the rest is exported")
+                write!(f, "{bytes} bytes of {name} were hashed, not kept; the rest is exported")
             }
             Self::RawToTerminal => f.write_str("raw bytes of a recording are not written to a terminal"),
         }

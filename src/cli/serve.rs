@@ -371,6 +371,10 @@ fn close_interrupted(
     if let Some(failure) = refused {
         return Err(ServeError::Audit(failure));
     }
+    if !report.interrupted.is_empty() {
+        // Whoever reads one now finds that the log knows how it ended.
+        audit.publish().map_err(ServeError::Audit)?;
+    }
     for session in &report.interrupted {
         warn!(session = %session, "A recording was interrupted; closed as such");
     }

@@ -84,6 +84,8 @@ struct State {
     /// How far the present segment is on disk, and the head that the log was told last.
     durable: Option<Sealed>,
     told: Option<Head>,
+    /// That segment has ended: its seal says so, and its last head is none of a segment that is written.
+    ended: bool,
     /// What was counted until then.
     counted: Option<ClosedChannel>,
 }
@@ -335,7 +337,7 @@ impl Queue {
     /// How far the present segment is on disk, if the log was not told that yet.
     pub(super) fn untold_head(&self) -> Option<(ChannelNumber, Sealed)> {
         let state = self.lock();
-        let durable = state.durable.filter(|durable| state.told != Some(durable.head))?;
+        let durable = state.durable.filter(|durable| !state.ended && state.told != Some(durable.head))?;
         Some((self.number, durable))
     }
 
@@ -454,7 +456,7 @@ impl Queue {
         let synced = batch.sync || ends.is_some();
         if synced {
             writer.sync()?;
-            if !self.note_durable(writer) {
+            if !self.note_durable(writer, ends.is_some()) {
                 // It took longer than the limit. The recording has ended where it was before, and what came since was
                 // shown to nobody: the log is not told of it, and nothing follows it.
                 return Ok(Written { synced: false, shown: feed::Written::default(), spoiled });
@@ -466,18 +468,22 @@ impl Queue {
         if ends == Some(EndReason::Rolled) && spoiled.is_none() {
             // What was just synced stays good, whatever comes of the new segment.
             spoiled = writer.roll(buffers).map_err(RecorderError::from).err();
+            if spoiled.is_none() && !self.note_durable(writer, false) {
+                return Ok(Written { synced: false, shown: feed::Written::default(), spoiled });
+            }
         }
         Ok(Written { synced, shown, spoiled })
     }
 
-    /// Notes how far the segment is on disk; `false` if the recording was given up meanwhile.
-    fn note_durable(&self, writer: &ChannelWriter) -> bool {
+    /// Notes how far the segment is on disk, and whether it has ended; `false` if the recording was given up meanwhile.
+    fn note_durable(&self, writer: &ChannelWriter, ended: bool) -> bool {
         let mut state = self.lock();
         // Whoever gives it up does that under the same lock, and says then where it ended.
         if self.progress.borrow().failed.is_some() {
             return false;
         }
         state.durable = Some(*writer.durable());
+        state.ended = ended;
         state.counted = Some(writer.counted().clone());
         true
     }

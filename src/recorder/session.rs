@@ -19,6 +19,9 @@ use crate::model::{ChannelNumber, SessionId};
 use crate::seal::Sealed;
 use crate::store::{Closed, ClosedChannel, Disk, describe, sha256_hex};
 
+/// On a full disk `closed.json` is tried again so often.
+const CLOSED_AGAIN: Duration = Duration::from_millis(200);
+
 /// One recording.
 pub(super) struct SessionShared {
     pub(super) id: SessionId,
@@ -221,16 +224,40 @@ impl SessionShared {
         done: oneshot::Sender<Result<(), RecorderError>>,
     ) {
         let write = || closed.write(&self.disk, &self.directory).map_err(RecorderError::from);
-        let mut written = logged.and_then(|()| write());
+        if let Err(failure) = logged {
+            self.failed(&failure);
+            let _ = done.send(Err(failure));
+            return;
+        }
+        let mut written = write();
         if let Err(RecorderError::DiskFull { .. }) = &written {
             self.use_reserve();
             written = write();
         }
         if let Err(failure) = &written {
             self.failed(failure);
+            self.write_closed_later(closed.clone());
         }
         // Whoever asked may be gone.
         let _ = done.send(written);
+    }
+
+    /// Tries again until it is there: the log says that the session ended, so its file must not be missing.
+    fn write_closed_later(&self, closed: Closed) {
+        let (disk, directory) = (Arc::clone(&self.disk), self.directory.clone());
+        let running = Arc::downgrade(&self.running);
+        let trying = move || {
+            while running.strong_count() > 0 {
+                std::thread::sleep(CLOSED_AGAIN);
+                match closed.write(&disk, &directory).map_err(RecorderError::from) {
+                    Err(RecorderError::DiskFull { .. }) => {}
+                    // Written, or beyond what waiting mends: the next start closes it as interrupted.
+                    Ok(()) | Err(_) => return,
+                }
+            }
+        };
+        // Without a thread the next start closes it too.
+        let _ = std::thread::Builder::new().name(String::from("closing")).spawn(trying);
     }
 }
 

@@ -375,7 +375,10 @@ impl Judge<'_> {
             let is_last = segment.checked_add(1) == Some(count);
             if is_last && let Last::Closed(closed) = last {
                 match failed_at(closed, before_records, &before) {
-                    Ok(head) => heads.extend(head),
+                    // One that failed and was sealed all the same ends as its seal says, behind the end record.
+                    Ok(head) => {
+                        heads.extend(head.filter(|(_, head)| seal.as_ref().is_none_or(|seal| seal.head != *head)))
+                    }
                     Err(why) => return self.found("closed.json", None, why),
                 }
             }
@@ -521,10 +524,7 @@ fn last_fault(last: Last<'_>, sealed: bool, scanned: &Scanned) -> Option<Fault> 
     match last {
         // It is good as far as the head that was expected; nobody vouches for what follows, and nobody saw it.
         Last::Closed(channel) if channel.failure.is_some() => None,
-        Last::Closed(channel) => middle_fault(last, sealed, scanned).or_else(|| {
-            let fits = channel.head == scanned.head.to_string() && channel.records == scanned.data_records;
-            (!fits).then(|| (None, String::from("it does not end as `closed.json` says")))
-        }),
+        Last::Closed(channel) => middle_fault(last, sealed, scanned).or_else(|| closed_fault(channel, scanned)),
         Last::Recovered(recovered) => {
             let RecoveredChannel { len, valid_len, records, head, .. } = recovered;
             let fits = (*len, *valid_len, *records) == (scanned.len, scanned.valid_len, scanned.records)
@@ -536,6 +536,11 @@ fn last_fault(last: Last<'_>, sealed: bool, scanned: &Scanned) -> Option<Fault> 
         }
         Last::Open => scanned.end.err().map(|altered| (Some(altered.offset), altered.fault.to_string())),
     }
+}
+
+fn closed_fault(channel: &ClosedChannel, scanned: &Scanned) -> Option<Fault> {
+    let fits = channel.head == scanned.head.to_string() && channel.records == scanned.data_records;
+    (!fits).then(|| (None, String::from("it does not end as `closed.json` says")))
 }
 
 /// Where a channel that failed must have been, in its last segment; `None` if it did not fail, or had failed before

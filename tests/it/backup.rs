@@ -284,5 +284,7 @@ fn plant(bastion: &Bastion, young: &str) -> String {
         }
         std::fs::write(to.join(name), value.to_string()).unwrap();
     }
+    let env = bastion.data().join("env");
+    std::fs::copy(env.join(format!("{young}.age")), env.join(format!("{old}.age"))).unwrap();
     old
 }

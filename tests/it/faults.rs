@@ -11,7 +11,7 @@ use crate::fixture::{Bastion, LIMIT, Mounted, Running, Sshd, Syncs, until};
 use crate::require;
 
 /// Lines that hardly compress, as fast as they can be made.
-const NOISE: &str = "base64 -w 100 /dev/urandom";
+const NOISE: &str = "while head -c 20000 /dev/urandom | base64 -w 100; do sleep 0.01; done";
 /// The same in no hurry, so that it lasts longer than a test.
 const SLOW_NOISE: &str = "while head -c 300 /dev/urandom | base64 -w 100; do sleep 0.01; done";
 
@@ -79,7 +79,8 @@ fn fills_up(mount: impl FnOnce(&Path) -> Option<Mounted>, make_room: impl FnOnce
     bastion.configure("recording", "free_min = \"16KiB\"\nreserve = \"1MiB\"");
     bastion.serve();
     let seen = Reading::start(&bastion, &sshd, NOISE).wait_for_end(LIMIT);
-    assert!(seen.len() > 10_000, "{} bytes", seen.len());
+    let told = || bastion.doorward(&["doctor"]).text();
+    assert!(seen.len() > 10_000, "{} bytes: {}", seen.len(), told());
     takes_none(&bastion, &sshd);
     make_room(&recordings);
     takes_sessions_again(&bastion, &sshd);

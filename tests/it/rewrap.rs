@@ -107,7 +107,7 @@ fn an_auditor_hands_every_recording_over_to_another() {
     bastion.doorward(&["recording", "erase", &ids[0], "--reason", "asked", "--yes"]).ok();
     let told = rewrap(&bastion, &[&ids[0], "--identity", &new_text, "--to", &recipient]);
     assert_eq!(told.code, Some(1), "{told:?}");
-    bastion.doorward(&["recording", "gc", "--older-than", "0s", "--yes"]).ok();
+    bastion.doorward(&["recording", "gc", "--older-than", "0s", "--even-today", "--yes"]).ok();
     assert_eq!(std::fs::read_dir(bastion.data().join("env/rewrapped")).unwrap().count(), 0);
     bastion.stop().ok();
     verifies(&bastion, &new);

@@ -22,9 +22,9 @@ fn due(path: &str, change: Change) -> u8 {
         // What a crash leaves at the end of the journal is no leaf, and was never acknowledged.
         ("log/leaves.wal", Change::Grown) => 0,
         // Gone, not altered.
-        (path, Change::Removed) if path.starts_with("env/") => 4,
+        (path, Change::Removed) if path.starts_with("env/") || path.starts_with("policies/") => 4,
         // Nothing reads files of other names: they are warned of.
-        (path, Change::Copied) if path.starts_with("env/") => 0,
+        (path, Change::Copied) if path.starts_with("env/") || path.starts_with("policies/") => 0,
         ("log/key.pub" | "log/checkpoint" | "log/leaves.wal", Change::Copied) => 0,
         (_, Change::Cut | Change::Grown | Change::Removed | Change::Copied) => 5,
     }

@@ -81,7 +81,13 @@ fn what_stands_in_the_journal_alone_excuses_nothing() {
     }
     let (store, id) = Store::with_session(&["one\r\n"]);
     fs::write(store.root().envelope(&id), b"another").unwrap();
-    append_unsigned(&store, "envelope.create", json!({ "session": id, "envelope": sha256_hex(b"another") }));
+    append_unsigned(
+        &store,
+        "envelope.create",
+        json!({
+            "session": id, "envelope": sha256_hex(b"another"), "recipients": "00".repeat(8), "rewrap": "00".repeat(32),
+        }),
+    );
     store.assert_verdict(&id, Verdict::Tampered, "no checkpoint covers it");
 }
 

@@ -71,7 +71,7 @@ fn a_bundle_has_the_rules_by_which_its_session_was_let_in_and_no_others() {
     write_bundle(store.path(), vec![store.auditor.clone()], &id, &bundle).unwrap();
     let check = || {
         let settings = Settings { key: pinned(), ..Settings::default() };
-        check_bundle(&bundle, &settings, None).0
+        check_bundle(&bundle, &settings, Some(vec![store.auditor.clone()])).0
     };
     let path = bundle.join("policies").join(policy().hash().as_str());
     let carried = doorward::policy::decode_archive(&fs::read(&path).unwrap()).unwrap();
