@@ -27,7 +27,7 @@ use crate::model::SessionId;
 use crate::policy::{Fault, PolicySet};
 use crate::recorder::{Recorder, RecorderError, RecorderSettings, Reserve};
 use crate::seal::Recipients;
-use crate::session::{self, AuditJournal, Bastion, Sessions};
+use crate::session::{self, Bastion, SessionLog, Sessions};
 use crate::store::{Catalog, Disk, LocalDisk, StoreRoot, recover};
 use crate::target;
 use crate::vault::{Vault, VaultError};
@@ -263,9 +263,9 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let removing = finish_removals(&ledger, &audit, &store)?;
     close_interrupted(&store, &audit, &clock, &removing)?;
     let settings = recorder_settings(config, &home);
-    let journal = Arc::new(AuditJournal::new(Arc::clone(&audit)));
+    let log = Arc::new(SessionLog::new(Arc::clone(&audit)));
     let recorder =
-        Recorder::start(store.clone(), settings, auditors, journal, clock.clone()).map_err(ServeError::Recorder)?;
+        Recorder::start(store.clone(), settings, auditors, log, clock.clone()).map_err(ServeError::Recorder)?;
     let sessions = Sessions::new();
     let bastion = Arc::new(Bastion {
         clock: clock.clone(),

@@ -8,10 +8,10 @@
 //! A channel whose record cannot be kept has failed for good: each ticket that waits and each later append is
 //! an error, and a sync is never tried again on the same file. Nothing is ever dropped.
 
+mod announcer;
 mod error;
 mod feed;
 mod health;
-mod notary;
 mod pool;
 mod queue;
 mod scrub;
@@ -43,12 +43,12 @@ use crate::secret::Secret;
 use crate::store::{
     Buffers, ChannelWriter, Disk, LocalDisk, Opening, OpeningProof, Sealing, StoreError, StoreRoot, hex, sha256_hex,
 };
+use announcer::Announcer;
+pub use announcer::{LiveHead, LogFailure, RecorderLog};
 pub use error::RecorderError;
 use feed::Feed;
 pub use feed::{Seen, WatchedChannel, Watching};
 use health::Health;
-use notary::Notary;
-pub use notary::{Journal, LiveHead, LogFailure};
 use pool::{Pool, Running};
 use queue::{Mode, Queue};
 use scrub::Scrubber;
@@ -128,7 +128,7 @@ pub struct Recorder {
     disk: Arc<dyn Disk>,
     clock: Clock,
     health: Arc<Health>,
-    notary: Arc<Notary>,
+    announcer: Arc<Announcer>,
     running: Arc<Running>,
     /// For whom sessions are sealed whose rule does not say.
     auditors: Recipients,
@@ -143,7 +143,7 @@ const IDLE_COMPRESSORS: usize = 32;
 impl Recorder {
     /// Starts the threads, on the file system of `root`, whose directories are made if they are missing. Blocks.
     ///
-    /// Sessions are sealed for `auditors` unless their rule names others; `journal` is told what is on disk.
+    /// Sessions are sealed for `auditors` unless their rule names others; `log` is told what is on disk.
     ///
     /// # Errors
     /// `Store` if a directory or a thread cannot be made.
@@ -151,13 +151,13 @@ impl Recorder {
         root: StoreRoot,
         settings: RecorderSettings,
         auditors: Recipients,
-        journal: Arc<dyn Journal>,
+        log: Arc<dyn RecorderLog>,
         clock: Clock,
     ) -> Result<Self, RecorderError> {
         for directory in [root.directory(), root.envelopes()] {
             durable::create_directories(directory).map_err(|source| create_error(&root, source))?;
         }
-        Self::start_on(Arc::new(LocalDisk), root, settings, auditors, journal, clock)
+        Self::start_on(Arc::new(LocalDisk), root, settings, auditors, log, clock)
     }
 
     /// As `start`, on another disk.
@@ -169,19 +169,19 @@ impl Recorder {
         root: StoreRoot,
         settings: RecorderSettings,
         auditors: Recipients,
-        journal: Arc<dyn Journal>,
+        log: Arc<dyn RecorderLog>,
         clock: Clock,
     ) -> Result<Self, RecorderError> {
         let RecorderSettings { stall_limit, window, free_min, heads_every, threads, reserve } = settings;
         let health = Health::new(Arc::clone(&disk), root.directory().to_owned(), free_min, reserve);
         let health = Arc::new(health);
         health.check();
-        let notary = Notary::start(journal, Arc::clone(&health), clock.clone(), stall_limit, heads_every)
+        let announcer = Announcer::start(log, Arc::clone(&health), clock.clone(), stall_limit, heads_every)
             .map_err(|source| create_error(&root, source))?;
-        let running = Pool::start(threads, clock.clone(), Arc::clone(&health), Arc::clone(&notary), stall_limit)
+        let running = Pool::start(threads, clock.clone(), Arc::clone(&health), Arc::clone(&announcer), stall_limit)
             .map_err(|source| create_error(&root, source))?;
         let (running, contexts) = (Arc::new(running), ContextPool::new(IDLE_COMPRESSORS));
-        Ok(Self { root, disk, clock, health, notary, running, auditors, contexts, stall_limit, window })
+        Ok(Self { root, disk, clock, health, announcer, running, auditors, contexts, stall_limit, window })
     }
 
     /// Whether a new session or channel can be recorded. It is looked at each second.
@@ -234,7 +234,7 @@ impl Recorder {
             clock: self.clock.clone(),
             opened,
             health: Arc::clone(&self.health),
-            notary: Arc::clone(&self.notary),
+            announcer: Arc::clone(&self.announcer),
             sealings,
             scrubber: Scrubber::default(),
             running: Arc::clone(&self.running),
@@ -256,7 +256,7 @@ impl Recorder {
     /// Watches a channel of a live session: `wanted`, else the first that has a terminal, else the first. `None` if
     /// there is none.
     pub fn watch(&self, session: &SessionId, wanted: Option<ChannelNumber>) -> Option<Watching> {
-        let session = self.notary.live().into_iter().find(|live| live.id == *session)?;
+        let session = self.announcer.live().into_iter().find(|live| live.id == *session)?;
         let mut feeds = session.open_queues().into_iter().map(|queue| Arc::clone(&queue.feed));
         let feed = match wanted {
             Some(wanted) => feeds.find(|feed| feed.channel().number == wanted),
@@ -408,7 +408,7 @@ impl Recording {
         }
         // Only now: before its first channel the log may not know the session yet.
         if !self.watched.swap(true, Ordering::SeqCst) {
-            self.shared.notary.watch(&self.shared);
+            self.shared.announcer.watch(&self.shared);
         }
         self.shared.queue(0)?.append(Entry::Marker(opening)).await?;
         Ok(Track { queue })

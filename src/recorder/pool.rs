@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::RecorderError;
+use super::announcer::Announcer;
 use super::health::Health;
-use super::notary::Notary;
 use super::queue::{Alarm, Queue};
 use crate::clock::Clock;
 use crate::store::Buffers;
@@ -39,7 +39,7 @@ pub(super) struct Pool {
     wake: Condvar,
     clock: Clock,
     health: Arc<Health>,
-    notary: Arc<Notary>,
+    announcer: Arc<Announcer>,
     /// An operation that takes longer has failed.
     stall_limit: Duration,
 }
@@ -61,7 +61,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.lock().stop = true;
         self.0.wake.notify_all();
-        self.0.notary.stop();
+        self.0.announcer.stop();
     }
 }
 
@@ -74,7 +74,7 @@ impl Pool {
         threads: usize,
         clock: Clock,
         health: Arc<Health>,
-        notary: Arc<Notary>,
+        announcer: Arc<Announcer>,
         stall_limit: Duration,
     ) -> std::io::Result<Running> {
         let state = State {
@@ -85,7 +85,7 @@ impl Pool {
             stop: false,
         };
         let pool =
-            Arc::new(Self { state: Mutex::new(state), wake: Condvar::new(), clock, health, notary, stall_limit });
+            Arc::new(Self { state: Mutex::new(state), wake: Condvar::new(), clock, health, announcer, stall_limit });
         let running = Running(Arc::clone(&pool));
         for _ in 0..threads.max(1) {
             let pool = Arc::clone(&pool);
@@ -167,7 +167,7 @@ impl Pool {
                 }
                 Job::Check => {
                     self.health.check();
-                    self.notary.look();
+                    self.announcer.look();
                 }
             }
         }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
+use super::announcer::{Announcer, Ended, LiveHead};
 use super::health::Health;
-use super::notary::{Ended, LiveHead, Notary};
 use super::pool::{Pool, Running};
 use super::queue::Queue;
 use super::scrub::Scrubber;
@@ -31,7 +31,7 @@ pub(super) struct SessionShared {
     pub(super) clock: Clock,
     pub(super) opened: Instant,
     pub(super) health: Arc<Health>,
-    pub(super) notary: Arc<Notary>,
+    pub(super) announcer: Arc<Announcer>,
     pub(super) sealings: Sealings,
     pub(super) scrubber: Scrubber,
     /// Keeps the threads as long as there is something to record.
@@ -76,7 +76,7 @@ impl SessionShared {
 
     /// A segment has ended and is on disk: the log is told soon.
     pub(super) fn sealed(&self, channel: ChannelNumber, sealed: Sealed) {
-        self.notary.sealed(&self.id, channel, sealed);
+        self.announcer.sealed(&self.id, channel, sealed);
     }
 
     /// How far its open channels are on disk, where the log was not told that yet.
@@ -108,7 +108,7 @@ impl SessionShared {
     /// A channel is not recorded any more, and the session goes on.
     pub(super) fn gap(&self, channel: ChannelNumber, failure: &RecorderError) {
         self.health.failed(failure);
-        self.notary.gap(&self.id, channel, describe(failure));
+        self.announcer.gap(&self.id, channel, describe(failure));
     }
 
     fn lock(&self) -> MutexGuard<'_, Channels> {
@@ -214,7 +214,7 @@ impl SessionShared {
             let writing = Arc::clone(&session);
             session.pool().spawn(move || writing.write_closed(&closed, logged, done));
         });
-        self.notary.ended(Ended { session: self.id.clone(), end, closed: digest, then });
+        self.announcer.ended(Ended { session: self.id.clone(), end, closed: digest, then });
     }
 
     fn write_closed(

@@ -22,8 +22,8 @@ fn a_recording_holds_what_was_appended_and_is_listed_as_closed() {
     let root = StoreRoot::at(temp.path());
     let auditor = Identity::generate();
     let auditors = Recipients::of([auditor.recipient()]).unwrap();
-    let journal = Arc::new(SimJournal::default());
-    let told: Arc<dyn Journal> = journal.clone();
+    let log = Arc::new(SimLog::default());
+    let told: Arc<dyn RecorderLog> = log.clone();
     let recorder = Recorder::start(root.clone(), quick(), auditors, told, Clock::system()).unwrap();
     let id = recorder.new_session_id(Clock::system().now());
     run(async {
@@ -47,7 +47,7 @@ fn a_recording_holds_what_was_appended_and_is_listed_as_closed() {
     assert_eq!(summary.channels.len(), 1);
     let stored = PlainRecording::open(catalog.root(), catalog.open(&id).unwrap(), &[auditor]).unwrap();
     let [facts, shell] = stored.channels.as_slice() else { panic!("{stored:?}") };
-    let told = journal.told.lock().unwrap().clone();
+    let told = log.told.lock().unwrap().clone();
     let head = &shell.closed.as_ref().unwrap().head;
     assert_eq!((told.len(), told[2].as_str()), (3, "ended: the user left"), "{told:?}");
     assert!(told.iter().any(|one| *one == format!("1/0 {head}")), "{told:?}");
@@ -203,8 +203,8 @@ fn on_a_full_disk_the_reserve_completes_what_has_begun_and_the_session_ends() {
 
 #[test]
 fn a_break_glass_session_goes_on_without_a_disk_and_the_gap_is_on_record() {
-    let (disk, journal) = (SimDisk::new(), Arc::new(SimJournal::default()));
-    let recorder = start_with(&disk, quick(), &journal);
+    let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+    let recorder = start_with(&disk, quick(), &log);
     run(async {
         let (recording, track) = open(&recorder, "best-effort").await;
         track.append(out("recorded ")).await.unwrap().durable().await.unwrap();
@@ -217,7 +217,7 @@ fn a_break_glass_session_goes_on_without_a_disk_and_the_gap_is_on_record() {
         for _ in 0..200 {
             track.append(out(&block)).await.unwrap().durable().await.unwrap();
         }
-        while !journal.told.lock().unwrap().iter().any(|told| told.starts_with("gap in 1: ")) {
+        while !log.told.lock().unwrap().iter().any(|told| told.starts_with("gap in 1: ")) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         // It keeps no other session from being refused.
@@ -384,25 +384,25 @@ fn quick() -> RecorderSettings {
 }
 
 fn start(disk: &SimDisk, settings: RecorderSettings) -> Recorder {
-    start_with(disk, settings, &Arc::new(SimJournal::default()))
+    start_with(disk, settings, &Arc::new(SimLog::default()))
 }
 
-fn start_with(disk: &SimDisk, settings: RecorderSettings, journal: &Arc<SimJournal>) -> Recorder {
+fn start_with(disk: &SimDisk, settings: RecorderSettings, log: &Arc<SimLog>) -> Recorder {
     let auditors = Recipients::of([disk.auditor.recipient()]).unwrap();
-    let (root, journal) = (StoreRoot::at(Path::new("/data")), Arc::clone(journal));
-    Recorder::start_on(Arc::new(disk.clone()), root, settings, auditors, journal, Clock::system()).unwrap()
+    let (root, log) = (StoreRoot::at(Path::new("/data")), Arc::clone(log));
+    Recorder::start_on(Arc::new(disk.clone()), root, settings, auditors, log, Clock::system()).unwrap()
 }
 
 /// A log that remembers what it was told, and refuses while it is told to.
 #[derive(Debug, Default)]
-struct SimJournal {
+struct SimLog {
     told: Mutex<Vec<String>>,
     refuse: std::sync::atomic::AtomicBool,
     /// Held, it answers nobody.
     hang: std::sync::atomic::AtomicBool,
 }
 
-impl SimJournal {
+impl SimLog {
     fn tell(&self, text: String) -> Result<(), LogFailure> {
         while self.hang.load(std::sync::atomic::Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(5));
@@ -415,7 +415,7 @@ impl SimJournal {
     }
 }
 
-impl Journal for SimJournal {
+impl RecorderLog for SimLog {
     fn segment_sealed(&self, _: &SessionId, channel: ChannelNumber, sealed: &Sealed) -> Result<(), LogFailure> {
         self.tell(format!("{channel}/{} {}", sealed.segment, sealed.head))
     }

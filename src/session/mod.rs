@@ -7,7 +7,7 @@
 //! permit, or with its recording. Every later channel asks for a permit of its own.
 
 mod channel;
-mod journal;
+mod log;
 mod refusal;
 mod registry;
 mod stranger;
@@ -36,7 +36,7 @@ use crate::store::{Catalog, OpeningProof};
 use crate::target::{self, Leg};
 use crate::vault::Vault;
 use crate::wire::Cut;
-pub use journal::AuditJournal;
+pub use log::SessionLog;
 pub use refusal::Refusal;
 pub use registry::{EndCause, LiveSession, Registration, Sessions};
 use stranger::Budget;

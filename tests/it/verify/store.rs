@@ -16,7 +16,7 @@ use doorward::model::{
 };
 use doorward::policy::{PolicyFile, PolicySet, Question};
 use doorward::recorder::{
-    ChannelFacts, Journal, LiveHead, LogFailure, Recorder, RecorderSettings, Recording, SessionFacts, Track,
+    ChannelFacts, LiveHead, LogFailure, Recorder, RecorderLog, RecorderSettings, Recording, SessionFacts, Track,
 };
 use doorward::seal::{Recipients, Sealed};
 use doorward::secret::Secret;
@@ -52,15 +52,15 @@ pub struct Bastion {
 }
 
 #[derive(Debug)]
-struct LogJournal(Arc<Log>);
+struct ToldLog(Arc<Log>);
 
-impl LogJournal {
+impl ToldLog {
     fn append(&self, kind: &str, fields: Value) -> Result<(), LogFailure> {
         self.0.append(leaf(kind, fields)).map(|_| ()).map_err(|error| -> LogFailure { Arc::new(error) })
     }
 }
 
-impl Journal for LogJournal {
+impl RecorderLog for ToldLog {
     fn segment_sealed(&self, session: &SessionId, channel: ChannelNumber, sealed: &Sealed) -> Result<(), LogFailure> {
         self.append("segment.seal", seal_fields(session, channel.0, sealed))
     }
@@ -152,7 +152,7 @@ impl Store {
         let log = Arc::new(self.log());
         let settings = RecorderSettings { free_min: 0, threads: 2, ..RecorderSettings::default() };
         let auditors = Recipients::of([self.auditor.recipient()]).unwrap();
-        let journal = Arc::new(LogJournal(Arc::clone(&log)));
+        let journal = Arc::new(ToldLog(Arc::clone(&log)));
         let recorder = Recorder::start(self.root(), settings, auditors, journal, Clock::system()).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Bastion { log, recorder, runtime }

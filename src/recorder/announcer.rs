@@ -23,7 +23,7 @@ use crate::seal::Sealed;
 pub type LogFailure = Arc<dyn Error + Send + Sync>;
 
 /// The log, as the recorder sees it. Calls block until what they say is on disk, and may come from any thread.
-pub trait Journal: fmt::Debug + Send + Sync {
+pub trait RecorderLog: fmt::Debug + Send + Sync {
     /// A segment has ended, and all of it is on disk.
     ///
     /// # Errors
@@ -67,8 +67,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// At most so many segments wait to be told; with more the live sessions end at once.
 const WAITING_MAX: usize = 4096;
 /// Tells the log.
-pub(super) struct Notary {
-    journal: Arc<dyn Journal>,
+pub(super) struct Announcer {
+    log: Arc<dyn RecorderLog>,
     health: Arc<Health>,
     clock: Clock,
     /// A call that takes longer has failed.
@@ -108,23 +108,23 @@ pub(super) struct Ended {
     pub(super) then: Box<dyn FnOnce(Result<(), RecorderError>) + Send>,
 }
 
-impl Notary {
+impl Announcer {
     /// Starts the thread; it ends after `stop`.
     ///
     /// # Errors
     /// What the system says.
     pub(super) fn start(
-        journal: Arc<dyn Journal>,
+        log: Arc<dyn RecorderLog>,
         health: Arc<Health>,
         clock: Clock,
         stall_limit: Duration,
         heads_every: Duration,
     ) -> io::Result<Arc<Self>> {
         let (state, wake, pause) = (Mutex::new(State::default()), Condvar::new(), AGAIN.min(heads_every));
-        let notary = Arc::new(Self { journal, health, clock, stall_limit, heads_every, pause, state, wake });
-        let working = Arc::clone(&notary);
-        std::thread::Builder::new().name(String::from("notary")).spawn(move || working.work())?;
-        Ok(notary)
+        let announcer = Arc::new(Self { log, health, clock, stall_limit, heads_every, pause, state, wake });
+        let working = Arc::clone(&announcer);
+        std::thread::Builder::new().name(String::from("announcer")).spawn(move || working.work())?;
+        Ok(announcer)
     }
 
     /// Lets the thread tell what waits, and end.
@@ -198,19 +198,19 @@ impl Notary {
             let Some(next) = self.lock().waiting.pop_front() else { return Ok(()) };
             match next {
                 Waiting::Sealed(session, channel, sealed) => {
-                    if let Err(failure) = self.ask(|journal| journal.segment_sealed(&session, channel, &sealed)) {
+                    if let Err(failure) = self.ask(|log| log.segment_sealed(&session, channel, &sealed)) {
                         self.lock().waiting.push_front(Waiting::Sealed(session, channel, sealed));
                         return Err(failure);
                     }
                 }
                 Waiting::Gap(session, channel, why) => {
-                    if let Err(failure) = self.ask(|journal| journal.gap(&session, channel, &why)) {
+                    if let Err(failure) = self.ask(|log| log.gap(&session, channel, &why)) {
                         self.lock().waiting.push_front(Waiting::Gap(session, channel, why));
                         return Err(failure);
                     }
                 }
                 Waiting::Ended(Ended { session, end, closed, then }) => {
-                    let told = self.ask(|journal| journal.session_ended(&session, &end, &closed));
+                    let told = self.ask(|log| log.session_ended(&session, &end, &closed));
                     then(told.as_ref().copied().map_err(|failure| RecorderError::Log(Arc::clone(failure))));
                     told?;
                 }
@@ -232,11 +232,11 @@ impl Notary {
         let heads: Vec<_> =
             live.iter().flat_map(|session| session.heads().into_iter().map(move |head| (session, head))).collect();
         if heads.is_empty() && failing {
-            self.ask(|journal| journal.heads(&[]))?;
+            self.ask(|log| log.heads(&[]))?;
         }
         for heads in heads.chunks(SESSION_HEADS_MAX) {
             let told: Vec<LiveHead> = heads.iter().map(|(_, head)| head.clone()).collect();
-            self.ask(|journal| journal.heads(&told))?;
+            self.ask(|log| log.heads(&told))?;
             heads.iter().for_each(|(session, head)| session.told(head));
         }
         self.lock().heads_due = now.checked_add(self.heads_every);
@@ -244,9 +244,9 @@ impl Notary {
     }
 
     /// Asks the log for one thing, and remembers since when.
-    fn ask(&self, asking: impl FnOnce(&dyn Journal) -> Result<(), LogFailure>) -> Result<(), LogFailure> {
+    fn ask(&self, asking: impl FnOnce(&dyn RecorderLog) -> Result<(), LogFailure>) -> Result<(), LogFailure> {
         self.lock().asked = Some(self.clock.instant());
-        let told = asking(self.journal.as_ref());
+        let told = asking(self.log.as_ref());
         let mut state = self.lock();
         state.asked = None;
         if told.is_ok() {
@@ -290,8 +290,8 @@ impl Notary {
     }
 }
 
-impl fmt::Debug for Notary {
+impl fmt::Debug for Announcer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Notary").field("journal", &self.journal).finish_non_exhaustive()
+        f.debug_struct("Announcer").field("log", &self.log).finish_non_exhaustive()
     }
 }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use crate::audit::{Audit, AuditEvent, SessionHead};
 use crate::model::{ChannelNumber, SessionId};
-use crate::recorder::{Journal, LiveHead, LogFailure};
+use crate::recorder::{LiveHead, LogFailure, RecorderLog};
 use crate::seal::Sealed;
 
 /// Puts on record how recordings come along.
 #[derive(Debug)]
-pub struct AuditJournal {
+pub struct SessionLog {
     audit: Arc<Audit>,
 }
 
-impl AuditJournal {
+impl SessionLog {
     /// On that log.
     pub fn new(audit: Arc<Audit>) -> Self {
         Self { audit }
@@ -27,7 +27,7 @@ impl AuditJournal {
     }
 }
 
-impl Journal for AuditJournal {
+impl RecorderLog for SessionLog {
     fn segment_sealed(&self, session: &SessionId, channel: ChannelNumber, sealed: &Sealed) -> Result<(), LogFailure> {
         self.append(&AuditEvent::SegmentSeal {
             session: session.clone(),
