@@ -1,14 +1,12 @@
 //! Many sessions at once: how long an echo takes then, and what each costs while it writes.
 
-use std::time::{Duration, Instant};
-
-use russh::ChannelMsg;
+use std::time::Duration;
 
 use crate::Scale;
 use crate::fixture::LIMIT;
 use crate::fixture::own::{Own, block_on, read_until};
 use crate::lanes::{Lane, Lanes};
-use crate::measures::{Figures, pss};
+use crate::measures::{Figures, echo_once, pss};
 use crate::report::{Goal, Report, median, quantile};
 
 /// As the goal has it.
@@ -49,16 +47,7 @@ async fn crowd(lanes: &Lanes, lane: Lane, keys: usize) -> Vec<f64> {
             let mut next = tokio::time::interval(BETWEEN_KEYS);
             for _ in 0..keys {
                 next.tick().await;
-                let start = Instant::now();
-                channel.data_bytes(&b"x"[..]).await.unwrap();
-                loop {
-                    match tokio::time::timeout(LIMIT, channel.wait()).await.unwrap() {
-                        Some(ChannelMsg::Data { .. }) => break,
-                        Some(_) => {}
-                        None => panic!("the echo ended"),
-                    }
-                }
-                took.push(start.elapsed().as_secs_f64() * 1e6);
+                took.push(echo_once(&mut channel).await);
             }
             drop(client);
             took

@@ -3,10 +3,11 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use russh::ChannelMsg;
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg};
 
 use crate::Scale;
-use crate::fixture::own::{Own, block_on};
+use crate::fixture::own::{Own, block_on, read_until};
 use crate::fixture::process::{Stdout, descendants, memory, run};
 use crate::fixture::route::line;
 use crate::fixture::{LIMIT, Route, Running, until};
@@ -279,27 +280,31 @@ async fn echoes(lanes: &Lanes, scale: &Scale) -> Figures {
     for lane in lanes.names() {
         let client = Own::connect(&lanes.own_route(*lane)).await;
         let mut channel = client.exec_on_pty("stty raw -echo; echo ready; exec cat", 80, 24).await;
-        crate::fixture::own::read_until(&mut channel, "ready").await;
+        read_until(&mut channel, "ready").await;
         channels.push((*lane, client, channel, Vec::new()));
     }
     // Small blocks, in turn: the lanes share the machine's good and bad moments.
     for _ in 0..scale.rounds {
         for (_, _, channel, figures) in &mut channels {
             for _ in 0..scale.echoes / 5 {
-                let start = Instant::now();
-                channel.data_bytes(&b"x"[..]).await.unwrap();
-                loop {
-                    match tokio::time::timeout(LIMIT, channel.wait()).await.unwrap() {
-                        Some(ChannelMsg::Data { .. }) => break,
-                        Some(_) => {}
-                        None => panic!("the echo ended"),
-                    }
-                }
-                figures.push(start.elapsed().as_secs_f64() * 1e6);
+                figures.push(echo_once(channel).await);
             }
         }
     }
     channels.into_iter().map(|(lane, _, _, figures)| (lane, figures)).collect()
+}
+
+/// How long a key takes until its echo is there, in microseconds.
+pub async fn echo_once(channel: &mut Channel<Msg>) -> f64 {
+    let start = Instant::now();
+    channel.data_bytes(&b"x"[..]).await.unwrap();
+    loop {
+        match tokio::time::timeout(LIMIT, channel.wait()).await.unwrap() {
+            Some(ChannelMsg::Data { .. }) => return start.elapsed().as_secs_f64() * 1e6,
+            Some(_) => {}
+            None => panic!("the echo ended"),
+        }
+    }
 }
 
 /// What the disk takes for a small record that must not be lost: the median, in microseconds.
@@ -401,7 +406,7 @@ async fn idle(lanes: &Lanes, lane: Lane, count: usize) -> Vec<(Own, russh::Chann
     for _ in 0..count {
         let client = Own::connect(&lanes.own_route(lane)).await;
         let mut channel = client.exec_on_pty("echo ready; exec sleep 1000", 80, 24).await;
-        crate::fixture::own::read_until(&mut channel, "ready").await;
+        read_until(&mut channel, "ready").await;
         held.push((client, channel));
     }
     held

@@ -31,6 +31,10 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 32;
+/// After an error of `accept`: out of files, most likely, and a try at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a refused caller holds its place for, so that refusals cannot fill the audit log.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 /// Refused callers at once; each waits a moment, so that one cannot fill the audit log.
 const REFUSALS_MAX: usize = 4;
 
@@ -81,9 +85,8 @@ pub async fn serve(listener: UnixListener, admin: Arc<Admin>, shutdown: Cancella
                 calls.spawn(connection(stream, Arc::clone(&admin), Arc::clone(&refusals), place));
             }
             Err(error) => {
-                // Out of files, most likely: the next try at once would only burn the processor.
                 warn!(%error, "Administration socket cannot accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -161,7 +164,7 @@ async fn refuse(mut stream: UnixStream, admin: Arc<Admin>, uid: u32) {
         // A caller who does not wait for the answer knows it.
         let _ = timeout(PEER_TIMEOUT, send(&mut stream, &bytes)).await;
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(REFUSAL_PAUSE).await;
 }
 
 async fn receive(stream: &mut UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {

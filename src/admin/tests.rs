@@ -481,31 +481,7 @@ impl Office {
 
     /// A recording that is over.
     fn keep_recording(&self, session: SessionId) -> SessionId {
-        let started = session.made().unwrap();
-        let directory = self.admin.parts.catalog.root().session_directory(&session).unwrap();
-        let opening = crate::store::Opening {
-            format: crate::store::Opening::FORMAT,
-            session: session.clone(),
-            user: user("alice"),
-            destination: destination("root@db1"),
-            target_address: "10.0.0.5:22".to_owned(),
-            rule: RuleId::parse("dba").unwrap(),
-            policy: "00".to_owned(),
-            grant: None,
-            reason: None,
-            source: "127.0.0.1:1".to_owned(),
-            key_fingerprint: key_fingerprint(),
-            started,
-            auditors: Vec::new(),
-            opener_key: None,
-        };
-        let closed = crate::store::Closed::new(session.clone(), "x".to_owned(), started, 0, Vec::new());
-        std::fs::create_dir_all(&directory).unwrap();
-        std::fs::create_dir_all(self.admin.parts.catalog.root().envelopes()).unwrap();
-        crate::durable::create_new(&directory.join("opened.json"), &opening.to_json(), 0o600).unwrap();
-        crate::durable::create_new(&directory.join("closed.json"), &closed.to_json(), 0o600).unwrap();
-        let envelope = self.admin.parts.catalog.root().envelope(&session);
-        crate::durable::create_new(&envelope, b"age", 0o600).unwrap();
+        crate::store::tests::shelve(self.admin.parts.catalog.root(), &session);
         session
     }
 

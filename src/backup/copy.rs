@@ -20,7 +20,7 @@ use crate::policy::ARCHIVE_BYTES_MAX;
 use crate::seal::ENVELOPE_BYTES_MAX;
 use crate::store::{StoreRoot, sha256_hex};
 use crate::tlog::VerifyingKey;
-use crate::verify::{EndedBy, Standing, standings};
+use crate::verify::{EndedBy, Standing, Step, standings};
 
 /// The form of backups that this version reads and writes.
 const FORMAT: u32 = 1;
@@ -51,25 +51,6 @@ pub struct CopySettings<'a> {
     pub prune: bool,
     /// When.
     pub now: Timestamp,
-}
-
-/// How far the copying is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CopyStep {
-    /// Leaves that were checked.
-    Leaves {
-        /// How many.
-        done: u64,
-        /// Of how many.
-        total: u64,
-    },
-    /// Sessions that were copied.
-    Sessions {
-        /// How many.
-        done: u64,
-        /// Of how many.
-        total: u64,
-    },
 }
 
 /// What `backup.json` says, and what else came of a backup.
@@ -129,7 +110,7 @@ struct Complete {
 pub fn copy_store(
     settings: &CopySettings<'_>,
     to: &Path,
-    progress: &mut dyn FnMut(CopyStep),
+    progress: &mut dyn FnMut(Step),
 ) -> Result<BackupFacts, BackupError> {
     check_apart(settings.data, to)?;
     durable::create_directories(to).map_err(|source| failed("make", to, source))?;
@@ -165,7 +146,7 @@ pub fn copy_store(
     let total = u64::try_from(all.len()).unwrap_or(u64::MAX);
     for (done, (session, standing)) in (1..).zip(&all) {
         copying.session(session, standing)?;
-        progress(CopyStep::Sessions { done, total });
+        progress(Step::Sessions { done, total });
     }
     copying.policies()?;
     let Copying { missing, differing, kept, pruned, .. } = copying;

@@ -1,9 +1,10 @@
 //! A copy of the log as it was at one size. What a backup has of it must be its beginning.
 
+use super::BackupError;
 use super::place::{Compare, Place, read_plain};
-use super::{BackupError, CopyStep};
 use crate::log::Reader;
 use crate::tlog::{Bundle, Checkpoint, NOTE_BYTES_MAX, Note, Tile, TileSource, VerifyingKey, encode_tile};
+use crate::verify::Step;
 use std::path::Path;
 
 /// The log at one size.
@@ -20,7 +21,7 @@ impl<'a> History<'a> {
         log: &'a Path,
         key: &VerifyingKey,
         size: u64,
-        progress: &mut dyn FnMut(CopyStep),
+        progress: &mut dyn FnMut(Step),
     ) -> Result<Self, BackupError> {
         let reader = Reader::open(log);
         let gone = || BackupError::Gone { path: log.join(format!("checkpoints/{size}")) };
@@ -28,9 +29,7 @@ impl<'a> History<'a> {
         // The newest one has the cosignatures.
         let newest = reader.checkpoint(key).map_err(BackupError::Log)?;
         let note = newest.filter(|(_, newest)| *newest == checkpoint).map_or(plain, |(note, _)| note);
-        reader
-            .verify(&checkpoint, |done| progress(CopyStep::Leaves { done, total: size }))
-            .map_err(BackupError::Log)?;
+        reader.verify(&checkpoint, |done| progress(Step::Leaves { done, total: size })).map_err(BackupError::Log)?;
         Ok(Self { log, reader, note, checkpoint })
     }
 

@@ -32,7 +32,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use copy::{BackupFacts, CopySettings, CopyStep, copy_store};
+pub use copy::{BackupFacts, CopySettings, copy_store};
 pub use error::BackupError;
 pub use import::{Import, Imported, Mode, Seen, import};
 pub use place::Copied;

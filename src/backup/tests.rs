@@ -288,7 +288,7 @@ fn a_log_that_was_put_back_is_not_backed_up_over_a_newer_one() {
     };
     let old = folder.path().join("old");
     store.audit.publish().unwrap();
-    copy_all(store.home.directory(), &old);
+    crate::durable::tests::copy_tree(store.home.directory(), &old);
     store.export();
     let first = copy(store.home.directory()).unwrap();
     assert!(first.missing.is_empty() && first.differing.is_empty());
@@ -432,19 +432,6 @@ fn seal(plain: &[u8], identity: &Identity) -> Vec<u8> {
     sealing.write_all(plain).unwrap();
     sealing.finish().unwrap();
     bytes
-}
-
-fn copy_all(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_all(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 fn now() -> Timestamp {

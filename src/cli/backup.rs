@@ -7,7 +7,7 @@ use super::CliError;
 use super::desk::Desk;
 use super::output::{Form, Progress, json, say};
 use super::state::{self, Exported, Recipients};
-use crate::backup::{BackupFacts, CopySettings, CopyStep, copy_store};
+use crate::backup::{BackupFacts, CopySettings, copy_store};
 use crate::clock::Clock;
 use crate::config::{Config, read_policies};
 
@@ -50,10 +50,7 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), CliError> {
             now: Clock::system().now(),
         };
         let mut progress = Progress::new();
-        let copied = copy_store(&settings, &arguments.to, &mut |step| match step {
-            CopyStep::Leaves { done, total } => progress.at("leaves", done, total),
-            CopyStep::Sessions { done, total } => progress.at("sessions", done, total),
-        });
+        let copied = copy_store(&settings, &arguments.to, &mut |step| progress.step(step));
         progress.finish();
         let facts = copied.map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
         if facts.missing.is_empty() || attempt >= ATTEMPTS {

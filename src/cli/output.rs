@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::CliError;
 use crate::clock::Clock;
 use crate::screen::{json_line, line};
+use crate::verify::Step;
 
 /// How a listing is printed.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -121,6 +122,13 @@ impl Progress {
         }
         self.bar.set_length(total);
         self.bar.set_position(done);
+    }
+
+    pub(super) fn step(&mut self, step: Step) {
+        match step {
+            Step::Leaves { done, total } => self.at("leaves", done, total),
+            Step::Sessions { done, total } => self.at("sessions", done, total),
+        }
     }
 
     pub(super) fn finish(self) {

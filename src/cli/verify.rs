@@ -9,7 +9,7 @@ use super::{CliError, desk, evidence, times};
 use crate::clock::Clock;
 use crate::model::{SessionId, Timestamp};
 use crate::tlog::{Algorithm, NOTE_BYTES_MAX, Note, VerifyingKey};
-use crate::verify::{self, BundleReport, Kept, KeyOrigin, LogVerdict, Report, Settings, Step, Verdict};
+use crate::verify::{self, BundleReport, Kept, KeyOrigin, LogVerdict, Report, Settings, Verdict};
 use crate::witness::{Client, WitnessAddress, WitnessUrl};
 
 /// Longest key in text form that is read, in bytes.
@@ -193,10 +193,7 @@ pub(super) fn run(config: Option<&Path>, arguments: &Arguments) -> Result<(), Cl
         settings.identities = Some(read_identities(&arguments.identities)?);
     }
     let mut progress = Progress::new();
-    let report = verify::run(&store, &settings, &mut |step| match step {
-        Step::Leaves { done, total } => progress.at("leaves", done, total),
-        Step::Sessions { done, total } => progress.at("sessions", done, total),
-    });
+    let report = verify::run(&store, &settings, &mut |step| progress.step(step));
     progress.finish();
     if arguments.form.json {
         let (exit, verdict) = (report.exit_code(), report.outcome());

@@ -231,10 +231,11 @@ fn sync_all_below(dir: &Path) -> io::Result<()> {
 /// directory's own lock, so what is waited for is our own past.
 fn open_when_free(config: &Config) -> sled::Result<sled::Db> {
     const TRIES: u32 = 100;
+    const PAUSE: Duration = Duration::from_millis(20);
     for _ in 0..TRIES {
         match config.open() {
             Err(sled::Error::Io(error)) if error.to_string().contains("could not acquire lock") => {
-                std::thread::sleep(Duration::from_millis(20));
+                std::thread::sleep(PAUSE);
             }
             opened => return opened,
         }
@@ -245,6 +246,7 @@ fn open_when_free(config: &Config) -> sled::Result<sled::Db> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::durable::tests::copy_tree;
     use std::os::unix::fs::MetadataExt;
     use std::sync::Arc;
 
@@ -283,7 +285,7 @@ mod tests {
         for n in 1..=40 {
             store.put_if_rev(format!("t\0{n:03}").as_bytes(), None, sample(n, &[7; 9000])).unwrap();
         }
-        copy_all(&state, &copy);
+        copy_tree(&state, &copy);
         let copied = SledStore::open(&copy).unwrap();
         assert_eq!(copied.range(b"t\0").unwrap().len(), 40);
     }
@@ -300,7 +302,7 @@ mod tests {
         let whole = std::fs::read(state.join("db")).unwrap();
         for part in 0..24 {
             let bad = dir.path().join(format!("bad-{part}"));
-            copy_all(&state, &bad);
+            copy_tree(&state, &bad);
             let mut bytes = whole.clone();
             let at = part * bytes.len() / 24;
             for byte in bytes.iter_mut().skip(at).take(64) {
@@ -319,7 +321,7 @@ mod tests {
         let (state, old) = (dir.path().join("state"), dir.path().join("old"));
         let store = SledStore::create(&state).unwrap();
         store.put_if_rev(b"grant", None, sample(1, b"holds")).unwrap();
-        copy_all(&state, &old);
+        copy_tree(&state, &old);
         store.put_if_rev(b"grant", Some(Rev(1)), sample(2, b"revoked")).unwrap();
         drop(store);
         std::fs::copy(old.join("db"), state.join("db")).unwrap();
@@ -343,18 +345,5 @@ mod tests {
         let mut bytes = Record::header(0, Rev(rev));
         bytes.extend_from_slice(body);
         Record(bytes)
-    }
-
-    fn copy_all(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            let to = to.join(entry.file_name());
-            if entry.file_type().unwrap().is_dir() {
-                copy_all(&entry.path(), &to);
-            } else {
-                std::fs::copy(entry.path(), to).unwrap();
-            }
-        }
     }
 }

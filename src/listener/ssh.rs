@@ -132,6 +132,9 @@ pub struct Outlets {
     pub failed: mpsc::Sender<FailedLogin>,
 }
 
+/// After an error of `accept`, out of file descriptors mostly: what is open goes on, and accepting is tried again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// Accepts connections until `stop` is cut, and tells `outlets` what becomes of each.
 pub async fn serve(
     listener: TcpListener,
@@ -151,9 +154,8 @@ pub async fn serve(
         let (stream, source) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, mostly: what is open goes on, and accepting is tried again.
                 warn!(error = %error, "Cannot accept a connection");
-                sleep(Duration::from_millis(100)).await;
+                sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };

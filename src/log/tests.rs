@@ -525,35 +525,6 @@ fn signatures_of_witnesses_stand_in_the_newest_checkpoint_until_the_next() {
     assert!(reader(&disk).note().unwrap().unwrap().check(&[witness.public()]).is_err());
 }
 
-#[test]
-#[ignore = "prints figures; run with --ignored --nocapture"]
-#[expect(clippy::print_stderr, clippy::disallowed_methods, reason = "figures are for people, of real time")]
-fn figures() {
-    let dir = tempfile::tempdir_in(".").unwrap();
-    let Opened { log, .. } = Log::open(settings(dir.path())).unwrap();
-    let count = 100_000;
-    let start = std::time::Instant::now();
-    let tickets: Vec<_> = (0..count).map(|n| log.submit(leaf(n)).unwrap()).collect();
-    tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
-    eprintln!("append, {count} leaves in flight: {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    log.publish().unwrap();
-    eprintln!("publish {count} leaves: {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    (0..200).for_each(|n| assert!(log.append(leaf(n)).is_ok()));
-    eprintln!("append 200 leaves one after the other: {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    for n in 0..20 {
-        assert!(log.append(leaf(n)).is_ok());
-        log.publish().unwrap();
-    }
-    eprintln!("20 times one leaf and its publishing: {:?}", start.elapsed());
-    let checkpoint = log.published().unwrap();
-    let start = std::time::Instant::now();
-    Reader::open(dir.path()).verify(&checkpoint, |_| {}).unwrap();
-    eprintln!("verify {} leaves: {:?}", checkpoint.size, start.elapsed());
-}
-
 /// What a log has promised over all its crashes.
 #[derive(Debug, Default)]
 struct History {

@@ -408,10 +408,13 @@ fn put(writer: &mut ChannelWriter, buffers: &mut Buffers) {
 }
 
 fn opening() -> Opening {
+    opening_of(session())
+}
+
+fn opening_of(session: SessionId) -> Opening {
     let facts = header(true).doorward;
     Opening {
         format: Opening::FORMAT,
-        session: session(),
         user: facts.user,
         destination: Destination { account: facts.account, target: facts.target },
         target_address: String::from("10.0.0.5:22"),
@@ -421,10 +424,22 @@ fn opening() -> Opening {
         reason: facts.reason,
         source: facts.source,
         key_fingerprint: String::from("SHA256:abc"),
-        started: started(&session()).unwrap(),
+        started: started(&session).unwrap(),
+        session,
         auditors: Vec::new(),
         opener_key: None,
     }
+}
+
+/// Makes the files of a recording that is over, without a channel: for those to whom it matters only that it is there.
+pub(crate) fn shelve(root: &StoreRoot, session: &SessionId) {
+    let (opening, directory) = (opening_of(session.clone()), root.session_directory(session).unwrap());
+    let closed = Closed::new(session.clone(), String::from("the user left"), opening.started, 5, Vec::new());
+    fs::create_dir_all(&directory).unwrap();
+    fs::create_dir_all(root.envelopes()).unwrap();
+    write_file(&directory.join("opened.json"), &opening.to_json());
+    write_file(&directory.join("closed.json"), &closed.to_json());
+    write_file(&root.envelope(session), b"age");
 }
 
 fn session() -> SessionId {

@@ -86,7 +86,7 @@ pub struct Kept {
     pub witness: Option<VerifyingKey>,
 }
 
-/// How far a verification is.
+/// How far what takes long is: a verification, a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Leaves that were checked.
@@ -96,7 +96,7 @@ pub enum Step {
         /// Of how many.
         total: u64,
     },
-    /// Sessions that were judged.
+    /// Sessions that are done with.
     Sessions {
         /// How many.
         done: u64,

@@ -97,6 +97,18 @@ fn the_present_asciinema_reads_both_exports_with_their_text_and_the_end_status()
 }
 
 #[test]
+fn the_older_asciinema_plays_the_older_form() {
+    require!("sshd", "ssh", "tmux", "script", "asciinema");
+    let exported = exported();
+    // It wants a terminal of its own.
+    let mut player = Command::new("script");
+    player.args(["-qec", &format!("asciinema cat {}", exported.v2.display()), "/dev/null"]).env("LC_ALL", "C.UTF-8");
+    let played = run(player, b"", LIMIT).ok();
+    assert!(played.out().contains("said-42"), "{played:?}");
+    assert!(played.out().contains("\u{1b}[1mbold\u{1b}[0m café"), "{played:?}");
+}
+
+#[test]
 fn the_players_core_plays_both_exports() {
     require!("sshd", "ssh", "tmux");
     let Some(modules) = reader("player/node_modules") else { return };

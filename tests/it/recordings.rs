@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::fixture::bastion::{OPEN, id, recorded};
-use crate::fixture::process::{Stdout, run};
+use crate::fixture::process::Stdout;
 use crate::fixture::terminal::Terminal;
 use crate::fixture::{Bastion, LIMIT, Running, Sshd, sha256, until};
 use crate::require;
@@ -70,28 +70,6 @@ fn keys_pressed_on_a_terminal_are_not_recorded() {
         let bytes = std::fs::read(&file).unwrap();
         assert!(!contains(&bytes, canary.as_bytes()), "the password is in {}", file.display());
     }
-}
-
-#[test]
-fn the_v2_export_plays_in_asciinema() {
-    require!("sshd", "ssh", "tmux", "script", "asciinema");
-    let sshd = Sshd::start();
-    let bastion = Bastion::serving(&sshd);
-    let terminal = Terminal::start(&bastion.to(&sshd).ssh(&["-tt"], ""), 100, 30);
-    terminal.line("PS1='$ '; printf '\\033[1mbold\\033[0m caf\\303\\251 \\377\\n'; echo said-$((40+2))");
-    terminal.shows("said-42");
-    terminal.resize(120, 40);
-    terminal.line("exit 3");
-    until(LIMIT, "end of the shell", || terminal.ended().then_some(()));
-    let session = bastion.only_recording();
-    let file = bastion.scratch().join("session.cast");
-    std::fs::write(&file, bastion.export(&session, "v2", &[])).unwrap();
-    // asciinema wants a terminal of its own.
-    let mut player = Command::new("script");
-    player.args(["-qec", &format!("asciinema cat {}", file.display()), "/dev/null"]).env("LC_ALL", "C.UTF-8");
-    let played = run(player, b"", LIMIT).ok();
-    assert!(played.out().contains("said-42"), "{played:?}");
-    assert!(played.out().contains("\u{1b}[1mbold\u{1b}[0m café"), "{played:?}");
 }
 
 #[test]

@@ -2,9 +2,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::admin::api::{Request, SessionFilter};
-use crate::admin::tests::{Office, destination, user};
-use crate::model::RuleId;
-use crate::store::{Closed, Opening};
+use crate::admin::tests::Office;
 
 #[test]
 fn a_removal_that_a_crash_interrupted_is_finished_and_one_that_is_not_on_record_is_not() {
@@ -198,29 +196,7 @@ impl Shelf {
     fn recording(&self, n: u8) -> SessionId {
         let started = Timestamp::from_millis(self.office.admin.now().as_millis() - 7 * 86_400_000 + i64::from(n));
         let session = SessionId::from_parts(started, n.into());
-        let directory = self.directory(&session);
-        std::fs::create_dir_all(&directory).unwrap();
-        std::fs::create_dir_all(self.root().envelopes()).unwrap();
-        let opening = Opening {
-            format: Opening::FORMAT,
-            session: session.clone(),
-            user: user("alice"),
-            destination: destination("root@db1"),
-            target_address: "10.0.0.5:22".to_owned(),
-            rule: RuleId::parse("dba").unwrap(),
-            policy: "00".to_owned(),
-            grant: None,
-            reason: None,
-            source: "127.0.0.1:1".to_owned(),
-            key_fingerprint: "SHA256:abc".to_owned(),
-            started,
-            auditors: Vec::new(),
-            opener_key: None,
-        };
-        let closed = Closed::new(session.clone(), "the user left".to_owned(), started, 5, Vec::new());
-        put(directory.join("opened.json"), &opening.to_json());
-        put(directory.join("closed.json"), &closed.to_json());
-        put(self.envelope(&session), b"age");
+        crate::store::tests::shelve(self.root(), &session);
         self.audit().append(&AuditEvent::SessionGap { session: session.clone(), reason: "alice".to_owned() }).unwrap();
         session
     }
@@ -268,8 +244,4 @@ fn event(kind: RemovalKind, session: &SessionId) -> AuditEvent {
         RemovalKind::Erase => AuditEvent::Erase { session: session.clone(), by, reason: "asked".to_owned() },
         RemovalKind::Gc => AuditEvent::Gc { sessions: vec![session.clone()], by, before: Timestamp::from_millis(1) },
     }
-}
-
-fn put(path: PathBuf, bytes: &[u8]) {
-    crate::durable::create_new(&path, bytes, 0o600).unwrap();
 }

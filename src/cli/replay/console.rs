@@ -108,6 +108,9 @@ fn spawn_keys(mut tty: File, sender: SyncSender<Key>, left: Arc<AtomicBool>) -> 
     Ok(())
 }
 
+/// The signals' thread looks so often whether the player has left.
+const LEFT_PERIOD: Duration = Duration::from_millis(200);
+
 /// SIGTERM, SIGHUP and SIGINT leave as `q` does: the default action would leave the terminal raw.
 fn spawn_signals(sender: SyncSender<Key>, left: Arc<AtomicBool>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -121,7 +124,7 @@ fn spawn_signals(sender: SyncSender<Key>, left: Arc<AtomicBool>) -> io::Result<(
                     _ = terminate.recv() => {}
                     _ = hangup.recv() => {}
                     _ = interrupt.recv() => {}
-                    () = tokio::time::sleep(Duration::from_millis(200)) => continue,
+                    () = tokio::time::sleep(LEFT_PERIOD) => continue,
                 }
                 // Never waits: if the queue is full, the loop comes back.
                 sender.try_send(Key::Quit).ok();

@@ -116,9 +116,7 @@ fn a_crashed_recording_that_was_cut_before_its_last_heads_is_found() {
                          "head": seen.head.to_string() }]);
     bastion.log.append(leaf("session.heads", json!({ "heads": heads }))).unwrap();
     bastion.show(&live, 1, &["three\r\n"]);
-    bastion.log.publish().unwrap();
-    let crashed = store.copy();
-    bastion.close(live);
+    let crashed = store.crashed(&bastion, live);
     crashed.assert_verdict(&id, Verdict::Interrupted, "live, or the bastion stopped");
     let path = crashed.segment(&id, 1, 0);
     let bytes = fs::read(&path).unwrap();

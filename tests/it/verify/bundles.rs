@@ -154,9 +154,7 @@ fn an_interrupted_recordings_bundle_has_a_cast_of_each_channel_with_a_record() {
     let bastion = store.bastion();
     let live = bastion.open(&["one\r\n"]);
     let session = live.id.clone();
-    bastion.log.publish().unwrap();
-    let crashed = store.copy();
-    bastion.close(live);
+    let crashed = store.crashed(&bastion, live);
     crashed.recover();
     let dir = tempfile::tempdir().unwrap();
     let bundle = dir.path().join("evidence");
@@ -237,9 +235,7 @@ fn an_interrupted_session_has_evidence_too() {
     let live = bastion.open(&["one\r\n"]);
     let session = live.id.clone();
     bastion.log.append(leaf("node.stop", json!({}))).unwrap();
-    bastion.log.publish().unwrap();
-    let crashed = store.copy();
-    bastion.close(live);
+    let crashed = store.crashed(&bastion, live);
     crashed.recover();
     let dir = tempfile::tempdir().unwrap();
     let bundle = dir.path().join("evidence");

@@ -207,9 +207,7 @@ fn an_endless_segment_keeps_neither_the_verifier_nor_a_start_waiting() {
     let bastion = store.bastion();
     let live = bastion.open(&["one\r\n"]);
     let id = live.id.clone();
-    bastion.log.publish().unwrap();
-    let crashed = store.copy();
-    bastion.close(live);
+    let crashed = store.crashed(&bastion, live);
     endless(&crashed.segment(&id, 1, 0));
     crashed.assert_verdict(&id, Verdict::Tampered, "1/000000.seg");
     crashed.recover();

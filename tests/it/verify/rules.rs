@@ -17,9 +17,7 @@ fn a_recovered_recording_is_interrupted_and_its_torn_tail_is_held_by_the_log() {
     let bastion = store.bastion();
     let live = bastion.open(&["one\r\n", "two\r\n"]);
     let id = live.id.clone();
-    bastion.log.publish().unwrap();
-    let crashed = store.copy();
-    bastion.close(live);
+    let crashed = store.crashed(&bastion, live);
     let path = crashed.segment(&id, 1, 0);
     fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(&[40, 0, 0, 1, 7, 7]).unwrap();
     crashed.recover();
@@ -132,9 +130,7 @@ fn crashed() -> (Store, doorward::model::SessionId) {
     let bastion = store.bastion();
     let live = bastion.open(&["one\r\n", "two\r\n"]);
     let id = live.id.clone();
-    bastion.log.publish().unwrap();
-    let crashed = store.copy();
-    bastion.close(live);
+    let crashed = store.crashed(&bastion, live);
     (crashed, id)
 }
 
@@ -190,9 +186,7 @@ fn a_channel_that_failed_in_the_first_write_of_a_segment_ends_with_the_one_befor
     let bastion = store.bastion();
     let live = large(&bastion);
     let id = live.id.clone();
-    bastion.log.publish().unwrap();
-    let crashed = store.copy();
-    bastion.close(live);
+    let crashed = store.crashed(&bastion, live);
     // Of the second segment nothing was durable, and its file is there; a third could be made and not be named.
     let first = scan(&fs::read(crashed.segment(&id, 1, 0)).unwrap());
     close(&crashed, &id, |closed| {

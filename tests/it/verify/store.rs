@@ -277,6 +277,14 @@ impl Store {
         write(String::from("leaves.wal"), &journal);
     }
 
+    /// A copy of it as it is now, with `live` open; the original closes that.
+    pub fn crashed(&self, bastion: &Bastion, live: Live) -> Self {
+        bastion.log.publish().unwrap();
+        let crashed = self.copy();
+        bastion.close(live);
+        crashed
+    }
+
     /// Every file of the store, by path.
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut found = BTreeMap::new();
