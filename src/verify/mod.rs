@@ -18,6 +18,7 @@ mod coverage;
 mod deep;
 mod files;
 mod history;
+mod judges;
 mod leaf;
 mod pass;
 mod policies;

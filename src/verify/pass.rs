@@ -1,5 +1,5 @@
 //! One pass over the leaves of a log: what they say of each session is gathered until its end, then judged, so that
-//! memory holds the sessions that were live at once, and a line for each other.
+//! memory holds the sessions that were live at once, and a line for each other. Judges sit side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -8,11 +8,11 @@ use std::path::Path;
 
 use super::files::{self, FileError};
 use super::history::History;
+use super::judges::{Case, Judged, Judges};
 use super::leaf::{Event, Leaf, Sha256};
 use super::report::{AnchorReport, Findings, Report, SessionReport, Verdict};
 use super::rewrap::{self, Envelope, Envelopes, Later};
-use super::segment::CHUNK_BYTES;
-use super::session::{Ending, Facts, Listing, Outcome, SegmentFacts, Start, judge, judge_late, place_of};
+use super::session::{Ending, Facts, Listing, Outcome, SegmentFacts, Start, judge_late, place_of};
 use super::{Settings, Step};
 use crate::model::{SessionId, Timestamp};
 use crate::store::StoreRoot;
@@ -128,6 +128,8 @@ impl Found {
 #[derive(Debug, Default)]
 struct State {
     facts: Facts,
+    /// Whether its judge has the facts, or has judged.
+    given: bool,
     outcome: Option<Outcome>,
     began: bool,
     /// When its last ending came.
@@ -174,6 +176,12 @@ enum Weight {
     Unsigned,
 }
 
+/// The judges, and whom to tell how far they are.
+struct Bench<'b> {
+    judges: &'b mut Judges,
+    progress: &'b mut dyn FnMut(Step),
+}
+
 /// One pass.
 pub(super) struct Pass<'a> {
     store: &'a Path,
@@ -182,7 +190,6 @@ pub(super) struct Pass<'a> {
     found: &'a Found,
     only: Option<&'a BTreeSet<SessionId>>,
     states: BTreeMap<SessionId, State>,
-    chunk: Vec<u8>,
     judged: u64,
     newest: Option<Timestamp>,
     /// The last leaf with a time before that of the leaf before it.
@@ -205,12 +212,16 @@ impl<'a> Pass<'a> {
         only: Option<&'a BTreeSet<SessionId>>,
     ) -> Self {
         let states = BTreeMap::new();
-        let (chunk, doubtful, policies) = (vec![0; CHUNK_BYTES], BTreeSet::new(), BTreeMap::new());
+        let (doubtful, policies) = (BTreeSet::new(), BTreeMap::new());
         let (newest, back, at_work) = (None, None, None);
-        Self { store, root, settings, found, only, states, chunk, judged: 0, newest, back, at_work, doubtful, policies }
+        Self { store, root, settings, found, only, states, judged: 0, newest, back, at_work, doubtful, policies }
     }
 
     pub(super) fn run(&mut self, history: &History, report: &mut Report, progress: &mut dyn FnMut(Step)) {
+        Judges::sit(|judges| self.read(history, report, &mut Bench { judges, progress }));
+    }
+
+    fn read(&mut self, history: &History, report: &mut Report, bench: &mut Bench<'_>) {
         let signed = history.reader.entries(0..history.size, history.size);
         let unsigned = (history.size..).zip(history.unsigned.iter().cloned()).map(Ok);
         for entry in signed.chain(unsigned) {
@@ -221,14 +232,14 @@ impl<'a> Pass<'a> {
             match Leaf::parse(&entry) {
                 Ok(leaf) => {
                     let weight = if index < history.size { Weight::Signed } else { Weight::Unsigned };
-                    self.leaf(index, leaf, weight, report, progress);
+                    self.leaf(index, leaf, weight, report, bench);
                 }
                 Err(why) => report.log.findings.add(format!("leaf {index}"), why),
             }
         }
         self.warn_back(report);
         report.log.newest = self.newest;
-        self.finish(history.size, report, progress);
+        self.finish(history.size, report, bench);
     }
 
     fn warn_back(&mut self, report: &mut Report) {
@@ -244,7 +255,7 @@ impl<'a> Pass<'a> {
             && self.settings.since.is_none_or(|since| began_at(session).is_none_or(|at| at >= since))
     }
 
-    fn leaf(&mut self, index: u64, leaf: Leaf, weight: Weight, report: &mut Report, progress: &mut dyn FnMut(Step)) {
+    fn leaf(&mut self, index: u64, leaf: Leaf, weight: Weight, report: &mut Report, bench: &mut Bench<'_>) {
         if leaf.seq != index {
             report.log.findings.add(format!("leaf {index}"), format!("it says that it is leaf {}", leaf.seq));
         }
@@ -259,10 +270,10 @@ impl<'a> Pass<'a> {
         if leaf.event.is_of_work() {
             self.at_work = Some(AtWork { leaf: index, at: leaf.ts, stopped: leaf.event == Event::NodeStop });
         }
-        self.event(index, leaf.event, weight, progress);
+        self.event(index, leaf.event, weight, bench);
     }
 
-    fn event(&mut self, index: u64, event: Event, weight: Weight, progress: &mut dyn FnMut(Step)) {
+    fn event(&mut self, index: u64, event: Event, weight: Weight, bench: &mut Bench<'_>) {
         match event {
             Event::Start { session, opened, envelope, recipients, policy } => {
                 self.policies.entry(policy).or_insert(index);
@@ -295,10 +306,10 @@ impl<'a> Pass<'a> {
                 }
             }
             Event::End { session, closed } => {
-                self.end(&session, index, Ending::Closed(index, closed), weight, progress);
+                self.end(&session, index, Ending::Closed(index, closed), weight, bench);
             }
             Event::Recovered { session, recovered } => {
-                self.end(&session, index, Ending::Recovered(index, recovered), weight, progress);
+                self.end(&session, index, Ending::Recovered(index, recovered), weight, bench);
             }
             Event::Envelope { session, envelope, recipients, record } => {
                 if let Some(state) = self.proven(&session, index, weight, "that it has another envelope") {
@@ -358,7 +369,7 @@ impl<'a> Pass<'a> {
         Some(state)
     }
 
-    fn end(&mut self, session: &SessionId, index: u64, ending: Ending, weight: Weight, progress: &mut dyn FnMut(Step)) {
+    fn end(&mut self, session: &SessionId, index: u64, ending: Ending, weight: Weight, bench: &mut Bench<'_>) {
         let Some(directory) = self.root.session_directory(session) else { return };
         let (newest, at_work) = (self.newest, self.at_work);
         if weight == Weight::Unsigned && self.states.get(session).is_some_and(|state| state.ended.is_some()) {
@@ -366,7 +377,7 @@ impl<'a> Pass<'a> {
             return;
         }
         let Some(state) = self.state(session, index) else { return };
-        if state.outcome.is_some() {
+        if state.given {
             return state.contradictions.add(format!("leaf {index}"), "the session ends a second time");
         }
         match (state.facts.ending, ending) {
@@ -390,24 +401,34 @@ impl<'a> Pass<'a> {
             Ending::Recovered(..) => "recovered.json",
         };
         if state.began && files::open(&directory.join(file)).is_ok() {
-            self.judge(session, progress);
+            self.judge(session, bench);
         }
     }
 
-    fn judge(&mut self, session: &SessionId, progress: &mut dyn FnMut(Step)) {
+    fn judge(&mut self, session: &SessionId, bench: &mut Bench<'_>) {
         let Some(directory) = self.root.session_directory(session) else { return };
         let place = place_of(self.store, &directory);
         if let Some(state) = self.states.get_mut(session) {
             let facts = std::mem::take(&mut state.facts);
-            state.outcome = Some(judge(session, &directory, &place, facts, &mut self.chunk));
-            self.judged = self.judged.saturating_add(1);
-            let total = u64::try_from(self.found.sessions.len()).unwrap_or(u64::MAX).max(self.judged);
-            progress(Step::Sessions { done: self.judged, total });
+            state.given = true;
+            bench.judges.give(Case { session: session.clone(), directory, place, facts });
+        }
+        while let Some(judged) = bench.judges.ready() {
+            self.judged(judged, bench);
         }
     }
 
+    fn judged(&mut self, Judged { session, outcome }: Judged, bench: &mut Bench<'_>) {
+        if let Some(state) = self.states.get_mut(&session) {
+            state.outcome = Some(outcome);
+        }
+        self.judged = self.judged.saturating_add(1);
+        let total = u64::try_from(self.found.sessions.len()).unwrap_or(u64::MAX).max(self.judged);
+        (bench.progress)(Step::Sessions { done: self.judged, total });
+    }
+
     /// Judges what is left, and what is on disk without a leaf.
-    fn finish(&mut self, signed: u64, report: &mut Report, progress: &mut dyn FnMut(Step)) {
+    fn finish(&mut self, signed: u64, report: &mut Report, bench: &mut Bench<'_>) {
         let found = self.found;
         let on_disk: Vec<&SessionId> = found.sessions.iter().filter(|session| self.wanted(session)).collect();
         for session in on_disk {
@@ -430,9 +451,12 @@ impl<'a> Pass<'a> {
             }
         }
         for session in self.states.keys().cloned().collect::<Vec<_>>() {
-            if self.states.get(&session).is_some_and(|state| state.outcome.is_none() && state.began) {
-                self.judge(&session, progress);
+            if self.states.get(&session).is_some_and(|state| !state.given && state.began) {
+                self.judge(&session, bench);
             }
+        }
+        while let Some(judged) = bench.judges.next() {
+            self.judged(judged, bench);
         }
         self.nowhere(report);
         for (session, state) in std::mem::take(&mut self.states) {
@@ -520,7 +544,7 @@ impl<'a> Pass<'a> {
         }
         findings.append(of_envelopes);
         notes.extend(said);
-        findings.append(judge_late(&directory, &place, &state.late, &mut self.chunk));
+        findings.append(judge_late(&directory, &place, &state.late));
         let mut missing = unreadable;
         if let Some(Lost { leaf, was_written }) = state.lost {
             if was_written {
@@ -601,7 +625,7 @@ impl<'a> Pass<'a> {
 
 impl State {
     fn segment(&mut self, channel: u32, segment: u32) -> &mut SegmentFacts {
-        let segments = if self.outcome.is_some() { &mut self.late } else { &mut self.facts.segments };
+        let segments = if self.given { &mut self.late } else { &mut self.facts.segments };
         segments.entry((channel, segment)).or_default()
     }
 }

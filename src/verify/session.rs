@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::files::{self, FileError};
 use super::leaf::{Seal, Sha256, bytes};
 use super::report::{Finding, Findings};
-use super::segment::{Scanned, scan, sha256, tail_sha256};
+use super::segment::{CHUNK_BYTES, Scanned, scan, sha256, tail_sha256};
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::{Head, ScanEnd, Stream};
 use crate::store::{Closed, ClosedChannel, Opening, Recovered, RecoveredChannel, SCANNED_BYTES_MAX};
@@ -562,24 +562,20 @@ fn offset_of(bytes: &[u8], line: usize, column: usize) -> u64 {
 }
 
 /// Checks what the log said of a session after its end against its files.
-pub(super) fn judge_late(
-    directory: &Path,
-    place: &str,
-    late: &BTreeMap<(u32, u32), SegmentFacts>,
-    chunk: &mut [u8],
-) -> Findings {
+pub(super) fn judge_late(directory: &Path, place: &str, late: &BTreeMap<(u32, u32), SegmentFacts>) -> Findings {
     let mut findings = Findings::default();
+    let mut chunk = if late.is_empty() { Vec::new() } else { vec![0; CHUNK_BYTES] };
     for ((channel, segment), facts) in late {
         let name = format!("{channel}/{}", segment_name(*segment));
         let opened = files::open(&directory.join(&name));
         let most = facts.seal.as_ref().map(|seal| seal.bytes);
-        let fault = match opened.and_then(|mut file| scan(&mut file, &facts.heads, most, chunk).map_err(FileError::Io))
-        {
-            Ok(scanned) => {
-                heads_fault(&scanned).or_else(|| facts.seal.as_ref().and_then(|seal| seal_fault(seal, &scanned)))
-            }
-            Err(error) => Some((None, error.to_string())),
-        };
+        let fault =
+            match opened.and_then(|mut file| scan(&mut file, &facts.heads, most, &mut chunk).map_err(FileError::Io)) {
+                Ok(scanned) => {
+                    heads_fault(&scanned).or_else(|| facts.seal.as_ref().and_then(|seal| seal_fault(seal, &scanned)))
+                }
+                Err(error) => Some((None, error.to_string())),
+            };
         if let Some((offset, why)) = fault {
             findings.push(Finding { place: format!("{place}/{name}"), offset, why });
         }
