@@ -5,7 +5,7 @@
 //! business of the transparency log, not of this module.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -26,6 +26,16 @@ pub fn open_plain(path: &Path) -> io::Result<File> {
         opened => opened?,
     };
     if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
+}
+
+/// The content of a plain file, of at most `most` bytes.
+///
+/// # Errors
+/// As [`open_plain`]; `FileTooLarge` if it has more.
+pub fn read_plain(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = open_plain(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(read).is_ok_and(|read| read <= most) { Ok(bytes) } else { Err(io::ErrorKind::FileTooLarge.into()) }
 }
 
 fn is_errno(error: &io::Error, errno: Errno) -> bool {
@@ -60,6 +70,35 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()?;
     std::fs::rename(new, path)?;
     sync_parent(path)
+}
+
+/// Removes a file; tells whether it was there. Durable on return, also where an earlier try was not.
+///
+/// # Errors
+/// What the file system says.
+pub fn remove_file(path: &Path) -> io::Result<bool> {
+    removed(path, std::fs::remove_file(path))
+}
+
+/// Removes a directory and all that is in it; tells whether it was there. Durable on return, also where an earlier try
+/// was not.
+///
+/// # Errors
+/// What the file system says; a part of it may be gone.
+pub fn remove_directory(path: &Path) -> io::Result<bool> {
+    removed(path, std::fs::remove_dir_all(path))
+}
+
+fn removed(path: &Path, outcome: io::Result<()>) -> io::Result<bool> {
+    let was_there = match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        outcome => outcome.map(|()| true)?,
+    };
+    match sync_parent(path) {
+        // Nor is the directory that it would be in.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !was_there => Ok(false),
+        synced => synced.map(|()| was_there),
+    }
 }
 
 /// Creates a directory (mode 0700) and every missing parent; durable on return.
@@ -105,6 +144,28 @@ pub(crate) mod tests {
                 std::fs::copy(entry.path(), to).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn what_is_removed_tells_whether_it_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        create_new(&at("file"), b"x", 0o600).unwrap();
+        create_directories(&at("a/b")).unwrap();
+        assert!(remove_file(&at("file")).unwrap() && !remove_file(&at("file")).unwrap());
+        assert!(!remove_file(&at("none/file")).unwrap() && !remove_directory(&at("none/a")).unwrap());
+        assert!(remove_file(&at("a")).is_err());
+        assert!(remove_directory(&at("a")).unwrap() && !remove_directory(&at("a")).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_is_read_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        create_new(&path, b"1234", 0o600).unwrap();
+        assert_eq!(read_plain(&path, 4).unwrap(), b"1234");
+        assert_eq!(read_plain(&path, 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 
     #[test]

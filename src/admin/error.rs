@@ -55,6 +55,13 @@ pub enum AdminError {
         /// What to write.
         hint: &'static str,
     },
+    /// What the request is about does not allow it.
+    Refused {
+        /// Why.
+        why: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// The policy files are at fault; the old rules stay in force.
     Policy(Vec<Fault>),
     /// The session is not live.
@@ -111,7 +118,7 @@ impl fmt::Display for AdminError {
                 write!(f, "`{user}` may use {destination} without a grant")?;
                 rule.as_ref().map_or(Ok(()), |rule| write!(f, ", by rule `{rule}`"))
             }
-            Self::Invalid { why, .. } => f.write_str(why),
+            Self::Invalid { why, .. } | Self::Refused { why, .. } => f.write_str(why),
             Self::Policy(_) => f.write_str("the policy files are faulty; the old rules stay in force"),
             Self::NoSession { session } => write!(f, "session `{session}` is not live"),
             Self::Scan { target, address, why } => {
@@ -144,6 +151,7 @@ impl std::error::Error for AdminError {
             | Self::NoRule { .. }
             | Self::Needless { .. }
             | Self::Invalid { .. }
+            | Self::Refused { .. }
             | Self::Policy(_)
             | Self::NoSession { .. }
             | Self::Scan { .. }
@@ -181,7 +189,7 @@ impl AdminError {
             Self::Parties(Denial::UnknownUser) => one("`doorward user list` shows who there is"),
             Self::Parties(Denial::UnknownTarget) => one("`doorward target list` shows what there is"),
             Self::NoRule { .. } => one("add a rule in policies/access/, then `doorward policy reload`"),
-            Self::Invalid { hint, .. } => one(hint),
+            Self::Invalid { hint, .. } | Self::Refused { hint, .. } => one(hint),
             Self::Policy(_) => one("`doorward check` tries the files without a server"),
             Self::Vault(error) => error.hint().into_iter().collect(),
             Self::NoSession { .. } => one("`doorward session list` shows the live ones"),

@@ -71,7 +71,7 @@ impl Admin {
             // The hold first: what it forbids must not happen while it is put on record.
             self.parts.ledger.hold(session, Hold { by: by.clone(), reason: reason.clone(), since: self.now() })?;
         } else if self.parts.ledger.held(session).is_none() {
-            return Err(AdminError::Invalid {
+            return Err(AdminError::Refused {
                 why: format!("recording `{session}` is not on hold"),
                 hint: "`doorward recording list` shows which are",
             });
@@ -192,7 +192,7 @@ impl Admin {
         if old.before <= youngest || old.even_today {
             return Ok(());
         }
-        Err(AdminError::Invalid {
+        Err(AdminError::Refused {
             why: String::from("recordings of the last 24 hours would be removed"),
             hint: "give an age of at least 1d; or --even-today, if you mean it",
         })
@@ -202,7 +202,7 @@ impl Admin {
     pub(super) fn check_over(&self, session: &SessionId, end: &End) -> Result<(), AdminError> {
         let live = self.parts.sessions.list().iter().any(|live| live.id == *session);
         if live || *end == End::Open {
-            return Err(AdminError::Invalid {
+            return Err(AdminError::Refused {
                 why: format!("the session `{session}` has not ended"),
                 hint: "end it with `doorward session kill`; after a crash, start the server once",
             });
@@ -213,9 +213,9 @@ impl Admin {
     pub(super) fn check_free(&self, session: &SessionId) -> Result<(), AdminError> {
         match self.parts.ledger.held(session) {
             None => Ok(()),
-            Some(hold) => Err(AdminError::Invalid {
+            Some(hold) => Err(AdminError::Refused {
                 why: format!("recording `{session}` is on hold by {}: {}", hold.by, hold.reason),
-                hint: "`doorward recording hold SESSION --release` ends a hold",
+                hint: "`doorward recording hold SESSION --release --reason TEXT` ends a hold",
             }),
         }
     }
@@ -225,7 +225,7 @@ impl Admin {
         if std::fs::symlink_metadata(self.parts.catalog.root().envelope(session)).is_ok() {
             return Ok(());
         }
-        Err(AdminError::Invalid {
+        Err(AdminError::Refused {
             why: format!("recording `{session}` was erased already: nobody can read it"),
             hint: "`doorward audit list --type erase` tells who did it; if nobody did, `doorward verify` says so",
         })
@@ -277,7 +277,8 @@ fn carry_out(removal: &Removal, ledger: &Ledger, audit: &Audit, root: &StoreRoot
     let mut failed = Vec::new();
     for session in &removal.sessions {
         if let Some(hold) = ledger.held(session) {
-            failed.push((session.clone(), format!("it is on hold since by {}: {}", hold.by, hold.reason)));
+            failed
+                .push((session.clone(), format!("it is on hold since {} by {}: {}", hold.since, hold.by, hold.reason)));
             continue;
         }
         let gone = root.destroy_envelopes(session).and_then(|()| match removal.kind {

@@ -95,7 +95,7 @@ impl Admin {
         let recording = self.parts.catalog.open(session).map_err(AdminError::Store)?;
         self.check_over(session, &recording.summary.end)?;
         if !self.parts.catalog.root().envelope(session).exists() {
-            return Err(AdminError::Invalid {
+            return Err(AdminError::Refused {
                 why: format!("the key of recording `{session}` was destroyed, or is missing"),
                 hint: "`doorward verify` says which",
             });

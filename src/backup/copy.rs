@@ -11,7 +11,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::history::History;
-use super::place::{Compare, Place, failed, read_plain};
+use super::place::{Compare, Place, failed, names, read_plain};
 use super::{BackupError, Copied, SealedState};
 use crate::durable;
 use crate::home;
@@ -174,6 +174,15 @@ pub fn copy_store(
     })
 }
 
+/// Whether a store can be copied to that place, as far as it tells without the state.
+///
+/// # Errors
+/// `Within`, `NotABackup`, or what the file system says.
+pub fn check_place(data: &Path, to: &Path) -> Result<(), BackupError> {
+    check_apart(data, to)?;
+    read_facts(to).map(drop)
+}
+
 /// One of both in the other would grow with each backup, or be destroyed with it.
 fn check_apart(data: &Path, to: &Path) -> Result<(), BackupError> {
     let real = |path: &Path| {
@@ -185,8 +194,7 @@ fn check_apart(data: &Path, to: &Path) -> Result<(), BackupError> {
     };
     let (data, to) = (real(data), real(to));
     if to.starts_with(&data) || data.starts_with(&to) {
-        let why = "it and the state directory lie in each other".to_owned();
-        return Err(BackupError::NotABackup { path: to, why });
+        return Err(BackupError::Within { path: to });
     }
     Ok(())
 }
@@ -222,10 +230,7 @@ fn write_facts(to: &Path, facts: &Facts) -> Result<(), BackupError> {
 /// Puts the configuration there, whole: a rule that was taken away must not be there when it is restored.
 fn write_config(to: &Path, config: &BTreeMap<String, Vec<u8>>) -> Result<(), BackupError> {
     let (new, place) = (to.join("config.new"), to.join("config"));
-    let clear = |path: &Path| match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", path, error)),
-        Ok(()) | Err(_) => Ok(()),
-    };
+    let clear = |path: &Path| durable::remove_directory(path).map_err(|source| failed("remove", path, source));
     clear(&new)?;
     durable::create_directories(&new).map_err(|source| failed("make", &new, source))?;
     for (name, bytes) in config {
@@ -261,12 +266,14 @@ impl Copying<'_> {
         let to = to.display().to_string();
         let envelope = self.to.envelope(session).display().to_string();
         let rewraps = self.to.rewraps_of(session).display().to_string();
-        if standing.erased || standing.expired {
-            self.destroyed(&envelope)?;
-            self.destroyed(&rewraps)?;
-        }
         if standing.expired {
-            return self.destroyed(&to);
+            return self.destroyed(&[envelope, rewraps, to]);
+        }
+        if standing.erased {
+            // How its envelopes came to be stays, as it does in the store: verify asks for it.
+            let earlier = self.place.names(&rewraps)?.into_iter().filter(|name| name.ends_with(".age"));
+            let earlier = earlier.map(|name| format!("{rewraps}/{name}"));
+            self.destroyed(&earlier.chain([envelope.clone()]).collect::<Vec<_>>())?;
         }
         if !standing.began && !from.is_dir() {
             // It never began; nothing of it need be there.
@@ -277,13 +284,15 @@ impl Copying<'_> {
         if standing.began && !standing.erased {
             let outcome = self.envelope(session, &envelope, standing.envelope);
             self.note(outcome)?;
-            self.rewraps(session, &rewraps)?;
+        }
+        if standing.began {
+            self.rewraps(session, &rewraps, standing.erased)?;
         }
         Ok(())
     }
 
-    /// How the envelope came to be, and the envelopes before it; each file is made once.
-    fn rewraps(&mut self, session: &SessionId, to: &str) -> Result<(), BackupError> {
+    /// How the envelope came to be, and, unless they are destroyed, the envelopes before it; each file is made once.
+    fn rewraps(&mut self, session: &SessionId, to: &str, erased: bool) -> Result<(), BackupError> {
         let from = self.from.rewraps_of(session);
         let found = match names(&from) {
             Err(BackupError::Gone { .. }) => Vec::new(),
@@ -291,7 +300,8 @@ impl Copying<'_> {
         };
         let most = u64::try_from(ENVELOPE_BYTES_MAX).unwrap_or(u64::MAX);
         // What is under way is not done yet.
-        self.put_all(&from, to, found.into_iter().filter(|name| !name.starts_with("next")), most)
+        let wanted = |name: &String| !name.starts_with("next") && !(erased && name.ends_with(".age"));
+        self.put_all(&from, to, found.into_iter().filter(wanted), most)
     }
 
     /// The policy sets that were in force, by their hashes.
@@ -323,13 +333,15 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// The log says that this is destroyed.
-    fn destroyed(&mut self, name: &str) -> Result<(), BackupError> {
-        if !self.place.has(name) {
+    /// The log says that these parts of a recording are destroyed.
+    fn destroyed(&mut self, names: &[String]) -> Result<(), BackupError> {
+        if !names.iter().any(|name| self.place.has(name)) {
             return Ok(());
         }
         if self.prune {
-            self.place.remove(name)?;
+            for name in names {
+                self.place.remove(name)?;
+            }
             self.pruned = self.pruned.saturating_add(1);
         } else {
             self.kept = self.kept.saturating_add(1);
@@ -423,20 +435,4 @@ fn channels(directory: &Path) -> Result<Vec<(String, Vec<String>)>, BackupError>
         channels.push((name, segments));
     }
     Ok(channels)
-}
-
-fn names(directory: &Path) -> Result<Vec<String>, BackupError> {
-    let entries = match std::fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(BackupError::Gone { path: directory.to_owned() });
-        }
-        entries => entries.map_err(|source| failed("read", directory, source))?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(|source| failed("read", directory, source))?.file_name();
-        names.push(name.to_string_lossy().into_owned());
-    }
-    names.sort();
-    Ok(names)
 }

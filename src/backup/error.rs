@@ -9,6 +9,7 @@ use crate::db::DbError;
 use crate::home::HomeError;
 use crate::ledger::LedgerError;
 use crate::log::LogError;
+use crate::store::StoreError;
 use crate::vault::VaultError;
 
 /// Why there is no backup, or no state made from one.
@@ -26,6 +27,8 @@ pub enum BackupError {
     Log(LogError),
     /// The state directory cannot be made or used.
     Home(HomeError),
+    /// What the log says is destroyed cannot be removed.
+    Store(StoreError),
     /// The state has a table that this version cannot export.
     UnknownTable {
         /// Its name.
@@ -116,6 +119,11 @@ pub enum BackupError {
         /// What.
         path: PathBuf,
     },
+    /// The backup's directory and the state directory lie one in the other.
+    Within {
+        /// The backup's.
+        path: PathBuf,
+    },
     /// The backup's directory holds something else.
     NotABackup {
         /// Which.
@@ -149,6 +157,7 @@ impl BackupError {
             Self::Audit(error) => return error.hint().map(str::to_owned),
             Self::Log(error) => return error.hint().map(str::to_owned),
             Self::Home(error) => return error.hint(),
+            Self::Store(_) => return None,
             Self::UnknownTable { .. } | Self::Version { .. } => "use the version of Doorward that wrote it".to_owned(),
             Self::NotForYou => "give the identity of one of those for whom it was exported".to_owned(),
             Self::File { .. } | Self::Entry { .. } => {
@@ -177,6 +186,7 @@ impl BackupError {
             Self::OtherStore { .. } | Self::NotABackup { .. } => {
                 "give a directory of its own for each bastion: a new one, or its earlier backup".to_owned()
             }
+            Self::Within { .. } => "give a directory outside of it, best on another disk".to_owned(),
             Self::Gone { .. } => "`doorward verify` says whether something is missing".to_owned(),
             Self::Read(_) | Self::Seal { .. } | Self::Io { .. } => return None,
         })
@@ -192,6 +202,7 @@ impl fmt::Display for BackupError {
             Self::Audit(error) => error.fmt(f),
             Self::Log(error) => error.fmt(f),
             Self::Home(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
             Self::UnknownTable { table } => write!(f, "the state has a table `{table}` that cannot be exported"),
             Self::Seal { why } => write!(f, "the state cannot be sealed: {why}"),
             Self::Read(_) => f.write_str("the exported state cannot be read"),
@@ -227,6 +238,9 @@ impl fmt::Display for BackupError {
             Self::OtherStore { found, expected } => {
                 write!(f, "the backup is of the store {found}, and this is {expected}")
             }
+            Self::Within { path } => {
+                write!(f, "`{}` and the state directory lie one in the other", path.display())
+            }
             Self::Gone { path } => write!(f, "the log speaks of `{}`, and it is not there", path.display()),
             Self::NotABackup { path, why } => write!(f, "`{}` is no backup: {why}", path.display()),
             Self::Io { what, path, .. } => write!(f, "cannot {what} `{}`", path.display()),
@@ -246,6 +260,7 @@ impl std::error::Error for BackupError {
             Self::Audit(error) => error.source(),
             Self::Log(error) => error.source(),
             Self::Home(error) => error.source(),
+            Self::Store(error) => error.source(),
             Self::UnknownTable { .. }
             | Self::Seal { .. }
             | Self::NotForYou
@@ -260,6 +275,7 @@ impl std::error::Error for BackupError {
             | Self::Differs { .. }
             | Self::OtherStore { .. }
             | Self::Gone { .. }
+            | Self::Within { .. }
             | Self::NotABackup { .. } => None,
         }
     }

@@ -1,5 +1,6 @@
 //! A state directory's state, made from an export: whole, or not at all.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -93,7 +94,7 @@ pub struct Imported {
     pub leaves: u64,
     /// How many leaves tell of changes that the state lacks.
     pub lost_changes: u64,
-    /// How many envelopes and recordings were there that the log says are destroyed; they are gone now.
+    /// Of how many recordings something was there that the log says is destroyed; it is gone now.
     pub destroyed: u64,
 }
 
@@ -198,12 +199,7 @@ impl Making {
             let there = ["log", "rec", "env"].into_iter().map(|part| data.join(part)).find(|path| !is_empty(path));
             there.map_or(Ok(()), |path| Err(BackupError::NotEmpty { path }))?;
         }
-        match std::fs::remove_dir_all(unfinished) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed("remove", unfinished.to_owned())(error));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        durable::remove_directory(unfinished).map_err(failed("remove", unfinished.to_owned()))?;
         durable::create_directories(unfinished).map_err(failed("make", unfinished.to_owned()))?;
         let db = Db::create_again(unfinished, home.id(), master, header.rev).map_err(BackupError::Db)?;
         let vault = Vault::open(&db).map_err(BackupError::Vault)?;
@@ -262,9 +258,9 @@ struct Since {
     leaf: u64,
     changes: u64,
     /// Of the whole log: their envelopes are destroyed.
-    erased: Vec<SessionId>,
+    erased: BTreeSet<SessionId>,
     /// Of the whole log: their recordings are removed.
-    expired: Vec<SessionId>,
+    expired: BTreeSet<SessionId>,
 }
 
 impl Since {
@@ -289,28 +285,20 @@ impl Since {
         if found { Ok(since) } else { Err(BackupError::NotVouched { hash: hash.to_owned() }) }
     }
 
-    /// What was destroyed before must not be there again because a copy of it was put back.
+    /// What was destroyed before must not be there again because a copy of it was put back. Says how many recordings
+    /// were.
     fn destroy_again(&self, audit: &Audit, store: &StoreRoot) -> Result<u64, BackupError> {
         let mut destroyed = 0;
-        for session in self.erased.iter().chain(&self.expired) {
-            let envelope = store.envelope(session);
-            destroyed += gone(&envelope, std::fs::remove_file(&envelope))?;
-            audit.forget(&Subject::Session(session.clone())).map_err(BackupError::Audit)?;
-        }
-        for session in &self.expired {
-            if let Some(directory) = store.session_directory(session) {
-                destroyed += gone(&directory, std::fs::remove_dir_all(&directory))?;
+        for session in self.erased.union(&self.expired) {
+            let removed = self.expired.contains(session);
+            let there = store.has_envelope(session) || removed && store.has_session(session);
+            store.destroy_envelopes(session).map_err(BackupError::Store)?;
+            if removed {
+                store.remove_session(session).map_err(BackupError::Store)?;
             }
+            audit.forget(&Subject::Session(session.clone())).map_err(BackupError::Audit)?;
+            destroyed += u64::from(there);
         }
         Ok(destroyed)
-    }
-}
-
-/// Whether something was there to be removed; it is gone durably.
-fn gone(path: &Path, outcome: std::io::Result<()>) -> Result<u64, BackupError> {
-    let failed = |source| BackupError::Io { what: "remove", path: path.to_owned(), source };
-    match outcome {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
-        outcome => outcome.and_then(|()| durable::sync_parent(path)).map(|()| 1).map_err(failed),
     }
 }

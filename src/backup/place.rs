@@ -5,7 +5,6 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use serde::Serialize;
 
 use super::BackupError;
@@ -68,7 +67,7 @@ impl Place {
     /// `Differs` if there is another one.
     pub(super) fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), BackupError> {
         let path = self.directory.join(name);
-        match open_plain(&path) {
+        match durable::open_plain(&path) {
             Ok(found) => {
                 let most = u64::try_from(bytes.len()).unwrap_or(u64::MAX).saturating_add(1);
                 let mut old = Vec::new();
@@ -97,7 +96,7 @@ impl Place {
     /// `Gone` if the store does not have it, `Differs`.
     pub(super) fn append(&mut self, source: &Path, name: &str, grows: bool) -> Result<(), BackupError> {
         let path = self.directory.join(name);
-        let from = match open_plain(source) {
+        let from = match durable::open_plain(source) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(BackupError::Gone { path: source.to_owned() });
             }
@@ -108,7 +107,7 @@ impl Place {
             // What is in memory only may be gone after a power cut, and must not be in the backup then.
             from.sync_data().map_err(|error| failed("sync", source, error))?;
         }
-        match open_plain(&path) {
+        match durable::open_plain(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed("read", &path, error)),
             Ok(old) => {
@@ -127,7 +126,7 @@ impl Place {
                 }
             }
         }
-        let mut from = open_plain(source).map_err(|error| failed("read", source, error))?.take(length);
+        let mut from = durable::open_plain(source).map_err(|error| failed("read", source, error))?.take(length);
         let written = self.write(&path, &mut from)?;
         if written != length {
             return Err(BackupError::Differs { path, why: "the store's became shorter while it was copied" });
@@ -178,39 +177,28 @@ impl Place {
         sync(&self.directory)
     }
 
+    /// What a directory has; nothing if there is none.
+    pub(super) fn names(&self, name: &str) -> Result<Vec<String>, BackupError> {
+        match names(&self.directory.join(name)) {
+            Err(BackupError::Gone { .. }) => Ok(Vec::new()),
+            names => names,
+        }
+    }
+
     /// Removes a file or a directory; says whether it was there.
     pub(super) fn remove(&self, name: &str) -> Result<bool, BackupError> {
         let path = self.directory.join(name);
-        let removed = match path.symlink_metadata() {
-            Ok(found) if found.is_dir() => std::fs::remove_dir_all(&path),
-            Ok(_) => std::fs::remove_file(&path),
-            Err(error) => Err(error),
-        };
-        match removed {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            removed => removed
-                .and_then(|()| durable::sync_parent(&path))
-                .map(|()| true)
-                .map_err(|source| failed("remove", &path, source)),
-        }
+        let is_directory = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+        let removed = if is_directory { durable::remove_directory(&path) } else { durable::remove_file(&path) };
+        removed.map_err(|source| failed("remove", &path, source))
     }
-}
-
-/// Opens a plain file: a link or a pipe in its place must not lead elsewhere, nor keep us waiting.
-pub(super) fn open_plain(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::from(io::ErrorKind::InvalidInput)) }
 }
 
 /// Reads a plain file of at most `most` bytes; `None` if there is none.
 pub(super) fn read_plain(path: &Path, most: u64) -> Result<Option<Vec<u8>>, BackupError> {
-    let mut bytes = Vec::new();
-    match open_plain(path).and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes)) {
+    match durable::read_plain(path, most) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(failed("read", path, source)),
-        Ok(read) if u64::try_from(read).is_ok_and(|read| read <= most) => Ok(Some(bytes)),
-        Ok(_) => Err(failed("read", path, io::Error::from(io::ErrorKind::FileTooLarge))),
+        read => read.map(Some).map_err(|source| failed("read", path, source)),
     }
 }
 
@@ -233,4 +221,21 @@ fn begins_with(mut one: &File, mut other: &File, length: u64) -> io::Result<bool
 
 pub(super) fn failed(what: &'static str, path: &Path, source: io::Error) -> BackupError {
     BackupError::Io { what, path: path.to_owned(), source }
+}
+
+/// What a directory has, in order; `Gone` if there is none.
+pub(super) fn names(directory: &Path) -> Result<Vec<String>, BackupError> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(BackupError::Gone { path: directory.to_owned() });
+        }
+        entries => entries.map_err(|source| failed("read", directory, source))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|source| failed("read", directory, source))?.file_name();
+        names.push(name.to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
 }

@@ -7,7 +7,7 @@ use super::CliError;
 use super::desk::Desk;
 use super::output::{Form, Progress, json, say};
 use super::state::{self, Exported, Recipients};
-use crate::backup::{BackupFacts, CopySettings, copy_store};
+use crate::backup::{BackupFacts, CopySettings, check_place, copy_store};
 use crate::clock::Clock;
 use crate::config::{Config, read_policies};
 
@@ -34,6 +34,8 @@ pub(super) struct Arguments {
 pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), CliError> {
     let recipients = arguments.recipients.read()?;
     let config = config_files(desk.config())?;
+    // An export is on record: it is not made for a place that cannot have it.
+    check_place(desk.store(), &arguments.to).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
     let mut attempt = 0;
     let facts = loop {
         attempt += 1;

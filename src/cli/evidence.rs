@@ -116,8 +116,10 @@ pub(super) fn check_shown(store: &Path, session: &SessionId) -> Result<(), CliEr
     let Some(found) = report.sessions.first() else { return Ok(()) };
     match found.verdict {
         Verdict::Ok | Verdict::OkUnanchored | Verdict::Interrupted => Ok(()),
-        // Whoever opens it says it better.
-        Verdict::Expired | Verdict::Shredded => Ok(()),
+        Verdict::Shredded => Err(CliError::failed(format!("recording `{session}` was erased: nobody can read it"))
+            .hint("`doorward audit list --type erase` tells who did it, and why")),
+        Verdict::Expired => Err(CliError::failed(format!("recording `{session}` was removed when its time was over"))
+            .hint("`doorward audit list --type gc` tells when")),
         verdict @ (Verdict::Missing | Verdict::Tampered) => {
             refused(format!("{verdict}: recording `{session}` is not as the log has it"), &found.findings)
         }
@@ -125,16 +127,12 @@ pub(super) fn check_shown(store: &Path, session: &SessionId) -> Result<(), CliEr
 }
 
 /// Says that a sealed recording is there.
-///
-/// # Errors
-/// None.
-pub(super) fn fetched(session: &SessionId, to: &Path) -> Result<(), CliError> {
+pub(super) fn fetched(session: &SessionId, to: &Path) {
     let place = to.display();
     say(format!("wrote the sealed recording of session {session} to {place}"));
     say(format!(
         "hint: `doorward verify bundle {place} --vkey KEY` checks it; `doorward recording replay {session} --store {place} --identity FILE` plays it"
     ));
-    Ok(())
 }
 
 /// Writes a sealed recording with its proofs.

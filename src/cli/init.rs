@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     /// The address and port to accept SSH on.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:2222")]
     listen: String,
-    /// Who can read the recordings: an age recipient, age1..., or a file of them; may stand several times. Auditors
+    /// Who can read the recordings: an age recipient, age1..., or a file of them; repeat it for more. Auditors
     /// make their identity on their own machine, with `age-keygen`.
     #[arg(long = "auditor", value_name = "AGE1|FILE")]
     auditors: Vec<String>,

@@ -71,7 +71,7 @@ enum Command {
     /// Targets: what is reached through the bastion.
     #[command(subcommand)]
     Target(target::Command),
-    /// Passwords and private keys of accounts on targets.
+    /// Passwords and private keys of accounts on targets; the master key.
     #[command(subcommand)]
     Secret(secret::Command),
     /// Grants: a user's right to a destination for some time and a reason.
@@ -80,10 +80,10 @@ enum Command {
     /// The access rules in policies/access/: put changed files in force.
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Live sessions: list, end.
+    /// Live sessions: list, end. Auditors watch over SSH: `ssh USER@BASTION help`.
     #[command(subcommand)]
     Session(session::Command),
-    /// Recordings: list, replay, export.
+    /// Recordings: list, replay, get, export; hold, erase, gc, rewrap.
     #[command(subcommand)]
     Recording(recording::Command),
     /// The audit log: list, follow; its key, its checkpoint, proofs.

@@ -106,7 +106,7 @@ pub(super) enum Command {
         #[command(flatten)]
         form: Form,
     },
-    /// Seal recordings for other auditors, by one who can open them. Shows the whole way with --help.
+    /// Seal recordings for other auditors, by one who can open them.
     ///
     /// Done where the state directory is:
     ///   recording rewrap SESSION... --identity OLD.key --to age1... --to age1...
@@ -146,7 +146,7 @@ pub(super) enum Command {
 /// Whose recordings can be read.
 #[derive(Debug, clap::Args)]
 pub(super) struct Auditor {
-    /// The file with your age identity; may stand several times.
+    /// The file with your age identity; repeat it for more.
     #[arg(long = "identity", value_name = "FILE", required = true)]
     identities: Vec<PathBuf>,
     /// Read it although it is not what the log has, or no log vouches for it.
@@ -371,7 +371,8 @@ fn get(file: Option<&Path>, session: &SessionId, to: &Path, place: &Place) -> Re
         (Some(store), _) => store.clone(),
         (None, Some(from)) => {
             place.fetch(from, session, to)?;
-            return evidence::fetched(session, to);
+            evidence::fetched(session, to);
+            return Ok(());
         }
         (None, None) => {
             let desk = Desk::open(file)?;
@@ -380,7 +381,8 @@ fn get(file: Option<&Path>, session: &SessionId, to: &Path, place: &Place) -> Re
         }
     };
     evidence::write_sealed(&store, session, to)?;
-    evidence::fetched(session, to)
+    evidence::fetched(session, to);
+    Ok(())
 }
 
 /// Makes a directory, or takes one that is empty.

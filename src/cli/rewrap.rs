@@ -29,10 +29,10 @@ pub(super) struct Arguments {
     /// Every recording that has ended, that these identities open, and that is not sealed for exactly these already.
     #[arg(long, conflicts_with = "sessions")]
     all: bool,
-    /// The file with your age identity; may stand several times.
+    /// The file with your age identity; repeat it for more.
     #[arg(long = "identity", value_name = "FILE", required_unless_present = "apply")]
     identities: Vec<PathBuf>,
-    /// Who can read them from now on: an age recipient, or a file of them; may stand several times. Nobody else can,
+    /// Who can read them from now on: an age recipient, or a file of them; repeat it for more. Nobody else can,
     /// so name those who stay too.
     #[arg(long = "to", value_name = "AGE1|FILE", required_unless_present_any = ["apply", "drop_earlier"])]
     to: Vec<String>,

@@ -38,7 +38,7 @@ pub(super) enum Command {
     Import {
         /// The file of `state export`, or `state.age` of a backup.
         export: PathBuf,
-        /// The file with the age identity that opens it; may stand several times.
+        /// The file with the age identity that opens it; repeat it for more.
         #[arg(long = "identity", value_name = "FILE", required = true)]
         identities: Vec<PathBuf>,
         /// The log's public key that you kept, or a file with it: the export must be of that bastion.
@@ -59,7 +59,7 @@ pub(super) enum Command {
 /// For whom the state is sealed.
 #[derive(Debug, clap::Args)]
 pub(super) struct Recipients {
-    /// Who can open the state: an age recipient, age1..., or a file of them; may stand several times. Whoever opens it
+    /// Who can open the state: an age recipient, age1..., or a file of them; repeat it for more. Whoever opens it
     /// has every secret.
     #[arg(long = "recipient", value_name = "AGE1|FILE", required = true)]
     given: Vec<String>,
@@ -210,9 +210,7 @@ fn tell(config: &Config, imported: &Imported, mode: Mode) {
         ));
     }
     if *destroyed > 0 {
-        say(format!(
-            "{destroyed} envelopes or recordings were there that the log says are destroyed; they are gone now"
-        ));
+        say(format!("of {destroyed} recordings something was there that the log says is destroyed; it is gone now"));
     }
     if mode == Mode::NewLog {
         say(format!("The log is a new one. Verifiers and witnesses need its public key:\n  {log_key}"));
@@ -221,8 +219,10 @@ fn tell(config: &Config, imported: &Imported, mode: Mode) {
     say(format!(
         "Back up the master key {key} elsewhere. Next:\n  doorward --config {file} verify\n  doorward --config {file} serve"
     ));
-    say(
-        "hint: if a checkpoint of this log is kept elsewhere, give it to `verify --from`: only that shows whether this is \
-         the newest backup",
-    );
+    if mode != Mode::NewLog {
+        say(
+            "hint: if a checkpoint of this log is kept elsewhere, give it to `verify --from`: only that shows whether this \
+             is the newest backup",
+        );
+    }
 }

@@ -39,7 +39,7 @@ pub(super) struct Arguments {
     /// Only sessions that began since: a time, a date, or a length of time until now, such as 24h.
     #[arg(long, value_name = "TIME", value_parser = times::parse_since)]
     since: Option<Timestamp>,
-    /// A checkpoint of this log that you kept: the log must go on from it. May stand several times.
+    /// A checkpoint of this log that you kept: the log must go on from it. Repeat it for more.
     #[arg(long, value_name = "FILE")]
     from: Vec<PathBuf>,
     /// The address of a witness, to ask it for the newest checkpoint that it has signed; its key is the --witness-key of
@@ -48,14 +48,14 @@ pub(super) struct Arguments {
     witnesses: Vec<String>,
     /// The newest cosignature may be so old, such as 1h, else the exit status is 6. A bastion on which nothing happens
     /// asks for none.
-    #[arg(long, value_name = "SPAN", value_parser = times::parse_span)]
+    #[arg(long, value_name = "SPAN", value_parser = times::parse_span, requires = "witness_keys")]
     max_age: Option<Duration>,
     #[command(flatten)]
     trust: Trust,
     /// Also open each recording and read every line; takes --identity.
     #[arg(long, requires = "identities")]
     deep: bool,
-    /// The file with your age identity, for --deep; may stand several times.
+    /// The file with your age identity, for --deep; repeat it for more.
     #[arg(long = "identity", value_name = "FILE", requires = "deep")]
     identities: Vec<PathBuf>,
     #[command(flatten)]
@@ -71,7 +71,7 @@ enum Command {
         directory: PathBuf,
         #[command(flatten)]
         trust: Trust,
-        /// The file with your age identity: compares the casts with what is sealed. May stand several times.
+        /// The file with your age identity: compares the casts with what is sealed. Repeat it for more.
         #[arg(long = "identity", value_name = "FILE")]
         identities: Vec<PathBuf>,
         #[command(flatten)]
@@ -85,7 +85,7 @@ struct Trust {
     /// The log's public key, or a file with it; without it the one that lies with the log, which proves less.
     #[arg(long, value_name = "KEY|FILE")]
     vkey: Option<String>,
-    /// A witness's public key, or a file with it. May stand several times.
+    /// A witness's public key, or a file with it. Repeat it for more.
     #[arg(long = "witness-key", value_name = "KEY|FILE")]
     witness_keys: Vec<String>,
     /// So many of these witnesses must have cosigned the log, else the exit status is 6.

@@ -132,8 +132,11 @@ impl LogError {
                  out who can write there; then cut the journal off at that byte (`truncate -s BYTE FILE`), or, if \
                  that is 0, restore the newest copy of the log",
             ),
+            Self::NoSuchEntry { .. } => Some(
+                "`doorward audit list` shows the numbers; an event can be proven about a second after it was written",
+            ),
             Self::OtherLog { .. } => Some("use the key and the origin that the log began with"),
-            Self::Leaf { .. } | Self::TooLong { .. } | Self::Read { .. } | Self::NoSuchEntry { .. } => None,
+            Self::Leaf { .. } | Self::TooLong { .. } | Self::Read { .. } => None,
         }
     }
 }
@@ -164,7 +167,7 @@ impl fmt::Display for LogError {
             Self::Rewritten { size, said_by } => {
                 write!(f, "the first {size} leaves are not those that {said_by} covers")
             }
-            Self::NoSuchEntry { index } => write!(f, "the log has no entry {index}"),
+            Self::NoSuchEntry { index } => write!(f, "the log has no event {index}"),
         }
     }
 }

@@ -115,10 +115,11 @@ pub(super) enum Position {
 /// What is wrong, and where.
 pub(super) fn decode(bytes: &[u8], key: Option<&hmac::Key>) -> Result<Journal, Bad> {
     let bad_header = || Bad::Damaged(String::from("its header is not what was written"));
-    let (header, mut rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or_else(bad_header)?;
-    if header.starts_with(&MAGIC_OF_ALL) && !header.starts_with(&MAGIC) {
+    // Before its length: another version's header may be shorter.
+    if bytes.starts_with(&MAGIC_OF_ALL) && bytes.len() >= MAGIC.len() && !bytes.starts_with(&MAGIC) {
         return Err(Bad::Damaged(String::from("another version of Doorward wrote it: read it with that one")));
     }
+    let (header, mut rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or_else(bad_header)?;
     let number =
         |at: usize| header.get(at..).and_then(<[u8]>::first_chunk::<8>).map(|bytes| u64::from_le_bytes(*bytes));
     let (Some(first), Some(count)) = (number(8), number(16)) else { return Err(bad_header()) };

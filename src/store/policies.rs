@@ -3,8 +3,7 @@
 //! `policies/<hash>` holds the bytes whose SHA-256 is its name (`policy::archive`). Files are added and never changed;
 //! one that is there and differs is somebody else's work, and nothing is put over it.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 
 use super::{StoreError, StoreRoot};
@@ -33,15 +32,9 @@ impl StoreRoot {
         if set.archive().len() > ARCHIVE_BYTES_MAX {
             return Err(damaged(format!("the policy set has more than {most} bytes")));
         }
-        match File::open(&path) {
-            Ok(file) => {
-                let mut kept = Vec::new();
-                file.take(most.saturating_add(1))
-                    .read_to_end(&mut kept)
-                    .map_err(|source| StoreError::Read { path: path.clone(), source })?;
-                if kept == set.archive() {
-                    return Ok(());
-                }
+        match durable::read_plain(&path, most) {
+            Ok(kept) if kept == set.archive() => return Ok(()),
+            Ok(_) => {
                 return Err(damaged(String::from(
                     "it is not the policy set that was kept there; move it away as evidence",
                 )));

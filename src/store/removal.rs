@@ -13,6 +13,17 @@ impl StoreRoot {
         self.directory().join(".gone")
     }
 
+    /// Whether anything is there that would open a session's recording.
+    pub fn has_envelope(&self, session: &SessionId) -> bool {
+        self.envelope(session).symlink_metadata().is_ok() || !self.earlier_envelopes(session).is_empty()
+    }
+
+    /// Whether anything of a session's recording is there, in its place or where removed ones go.
+    pub fn has_session(&self, session: &SessionId) -> bool {
+        let there = |path: PathBuf| path.symlink_metadata().is_ok();
+        self.session_directory(session).is_some_and(there) || there(self.gone().join(session.as_str()))
+    }
+
     /// Removes a session's directory, and how its envelope came to be; durable on return. There need be none.
     ///
     /// It leaves its place in one step, so that whatever is left of it by a crash is not taken for a recording that
@@ -25,17 +36,12 @@ impl StoreRoot {
         let to = self.gone().join(session.as_str());
         remove(&path, &to).map_err(|source| StoreError::Write { path, source })?;
         let rewraps = self.rewraps_of(session);
-        if !rewraps.is_dir() {
-            return Ok(());
-        }
-        absent(std::fs::remove_dir_all(&rewraps))
-            .and_then(|()| durable::sync_parent(&rewraps))
-            .map_err(|source| StoreError::Write { path: rewraps, source })
+        durable::remove_directory(&rewraps).map(drop).map_err(|source| StoreError::Write { path: rewraps, source })
     }
 }
 
 fn remove(path: &Path, to: &Path) -> io::Result<()> {
-    absent(std::fs::remove_dir_all(to))?;
+    durable::remove_directory(to)?;
     if let Some(gone) = to.parent() {
         durable::create_directories(gone)?;
     }
@@ -45,14 +51,5 @@ fn remove(path: &Path, to: &Path) -> io::Result<()> {
     }
     durable::sync_parent(to)?;
     durable::sync_parent(path)?;
-    std::fs::remove_dir_all(to)?;
-    durable::sync_parent(to)
-}
-
-/// What was to go may be gone.
-fn absent(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
+    durable::remove_directory(to).map(drop)
 }

@@ -12,7 +12,6 @@
 //! ```
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -194,9 +193,7 @@ impl StoreRoot {
         let directory = self.rewraps_of(&record.session);
         for name in [NEXT.to_owned(), format!("{}.age", record.envelope)] {
             let path = directory.join(name);
-            gone(std::fs::remove_file(&path))
-                .and_then(|()| durable::sync_parent(&path))
-                .map_err(|error| unwritten(&path, error))?;
+            durable::remove_file(&path).map_err(|error| unwritten(&path, error))?;
         }
         Ok(())
     }
@@ -313,9 +310,7 @@ impl StoreRoot {
     pub fn drop_earlier(&self, session: &SessionId) -> Result<usize, RewrapError> {
         let earlier = self.earlier_envelopes(session);
         for path in &earlier {
-            gone(std::fs::remove_file(path))
-                .and_then(|()| durable::sync_parent(path))
-                .map_err(|error| unwritten(path, error))?;
+            durable::remove_file(path).map_err(|error| unwritten(path, error))?;
         }
         Ok(earlier.len())
     }
@@ -329,8 +324,7 @@ impl StoreRoot {
         // The intent first: the next start must not finish a change of what is destroyed.
         let paths = std::iter::once(staged).chain(self.earlier_envelopes(session)).chain([self.envelope(session)]);
         for path in paths {
-            let removed = gone(std::fs::remove_file(&path)).and_then(|()| synced_if_there(&path));
-            removed.map_err(|source| StoreError::Write { path, source })?;
+            durable::remove_file(&path).map_err(|source| StoreError::Write { path, source })?;
         }
         Ok(())
     }
@@ -359,7 +353,7 @@ fn opened(root: &StoreRoot, session: &SessionId, identities: &[Identity]) -> Res
 /// The header of a segment, if a crash did not keep it from being written.
 fn header_of(path: &Path) -> Option<SegmentHeader> {
     let mut bytes = [0; HEADER_BYTES];
-    File::open(path).ok()?.read_exact(&mut bytes).ok()?;
+    durable::open_plain(path).ok()?.read_exact(&mut bytes).ok()?;
     SegmentHeader::decode(&bytes).ok()
 }
 
@@ -376,11 +370,8 @@ fn id(session: &SessionId) -> Result<[u8; 16], RewrapError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
-    let failed = |source| StoreError::Read { path: path.to_owned(), source };
-    let most = u64::try_from(ENVELOPE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    let mut bytes = Vec::new();
-    File::open(path).map_err(failed)?.take(most).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    let most = u64::try_from(ENVELOPE_BYTES_MAX).unwrap_or(u64::MAX);
+    durable::read_plain(path, most).map_err(|source| StoreError::Read { path: path.to_owned(), source })
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -394,18 +385,6 @@ fn moved(from: &Path, to: &Path) -> Result<(), RewrapError> {
         .and_then(|()| durable::sync_parent(to))
         .and_then(|()| durable::sync_parent(from))
         .map_err(|error| unwritten(to, error))
-}
-
-/// It may have been gone before.
-fn gone(outcome: io::Result<()>) -> io::Result<()> {
-    match outcome {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        outcome => outcome,
-    }
-}
-
-fn synced_if_there(path: &Path) -> io::Result<()> {
-    gone(durable::sync_parent(path))
 }
 
 fn unwritten(path: &Path, source: io::Error) -> RewrapError {

@@ -13,13 +13,12 @@
 //! An attacker who can write here can make the witness forget what it signed and have it sign another history, and one
 //! who can read here has its key. So it should not lie on the machine whose log it watches.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, flock};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{KeeperError, is_origin_id, origin_id};
@@ -168,8 +167,7 @@ impl Directory {
         let failed = |source| KeeperError::Io { what: "read", path: path.clone(), source };
         // With all its room from the start, the text is not copied while it grows.
         let mut bytes = Zeroizing::new(Vec::with_capacity(KEYS_BYTES_MAX));
-        let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(&path).map_err(failed)?;
+        let file = durable::open_plain(&path).map_err(failed)?;
         file.take(1024).read_to_end(&mut bytes).map_err(failed)?;
         let text = Secret::new(String::from_utf8_lossy(&bytes).into_owned());
         let key = SigningKey::parse(&text).map_err(|source| KeeperError::Key { path, source })?;

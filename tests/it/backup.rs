@@ -223,7 +223,7 @@ impl Keys {
         };
         copy("config/doorward.toml", bastion.home());
         copy("config/policies", bastion.home());
-        for part in ["rec", "env", "log"] {
+        for part in ["rec", "env", "log", "policies"] {
             copy(part, bastion.data());
         }
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
