@@ -128,89 +128,115 @@ pub(super) enum Effect {
 }
 
 pub(super) fn describe(request: &Request) -> Entry {
+    let (effect, verb) = verb(request);
+    let (subject, detail) = words(request);
+    Entry { verb, subject, detail, effect, kind: Kind::of(request) }
+}
+
+fn verb(request: &Request) -> (Effect, &'static str) {
     use Effect::{Gives, Reads, Retires, Takes};
-    let entry = |effect, verb, subject: String, detail: String| Entry {
-        verb,
-        subject,
-        detail,
-        effect,
-        kind: Kind::of(request),
-    };
-    let plain = |effect, verb, subject: &dyn ToString| entry(effect, verb, subject.to_string(), String::new());
+    match request {
+        Request::UserAdd { .. } => (Gives, "user add"),
+        Request::UserSet { .. } => (Gives, "user set"),
+        Request::UserList {} => (Reads, "user list"),
+        Request::UserSuspend { .. } => (Takes, "user suspend"),
+        Request::UserResume { .. } => (Gives, "user resume"),
+        Request::UserRemove { .. } => (Takes, "user remove"),
+        Request::UserKeyAdd { .. } => (Gives, "user key add"),
+        Request::UserKeyRemove { .. } => (Takes, "user key remove"),
+        Request::TargetAdd { .. } => (Gives, "target add"),
+        Request::TargetSet { .. } => (Gives, "target set"),
+        Request::TargetList {} => (Reads, "target list"),
+        Request::TargetRemove { .. } => (Takes, "target remove"),
+        Request::TargetScan { .. } => (Reads, "target scan"),
+        Request::SecretSet { .. } => (Gives, "secret set"),
+        Request::SecretList {} => (Reads, "secret list"),
+        Request::SecretRemove { .. } => (Takes, "secret remove"),
+        Request::GrantAdd { .. } => (Gives, "grant add"),
+        Request::GrantList { .. } => (Reads, "grant list"),
+        Request::GrantRevoke { .. } => (Takes, "grant revoke"),
+        Request::PolicyReload {} => (Gives, "policy reload"),
+        Request::SessionList { .. } => (Reads, "session list"),
+        Request::SessionKill { .. } => (Takes, "session kill"),
+        Request::RecordingList { .. } => (Reads, "recording list"),
+        Request::RecordingErase { .. } => (Retires, "recording erase"),
+        Request::RecordingHold { on: true, .. } => (Retires, "recording hold"),
+        Request::RecordingHold { on: false, .. } => (Retires, "recording hold --release"),
+        Request::RecordingGc { dry_run: true, .. } => (Reads, "recording gc --dry-run"),
+        Request::RecordingGc { dry_run: false, .. } => (Retires, "recording gc"),
+        Request::RecordingRewrap { .. } => (Gives, "recording rewrap"),
+        Request::RecordingDropEarlier { .. } => (Gives, "recording rewrap --drop-earlier"),
+        Request::RecordingRead { .. } => (Reads, "recording read"),
+        Request::StateExport { .. } => (Reads, "state export"),
+        Request::InventoryDiff { .. } => (Reads, "inventory diff"),
+        Request::InventoryApply { .. } => (Gives, "inventory apply"),
+        Request::ClientConfig { .. } => (Reads, "client-config"),
+        Request::AuditRead { .. } => (Reads, "audit list"),
+        Request::AuditKey {} => (Reads, "audit key"),
+        Request::AuditCheckpoint {} => (Reads, "audit checkpoint"),
+        Request::AuditProve { .. } => (Reads, "audit prove"),
+        Request::Doctor { .. } => (Reads, "doctor"),
+    }
+}
+
+/// What it is about, and its details.
+fn words(request: &Request) -> (String, String) {
+    let of = |subject: &dyn ToString, detail: String| (subject.to_string(), detail);
+    let only = |subject: &dyn ToString| (subject.to_string(), String::new());
     match request {
         Request::UserAdd { user, groups, keys } => {
             let keys = join(keys.iter().map(|key| key_shown(key)));
-            entry(Gives, "user add", user.to_string(), format!("groups: {}; keys: {keys}", join(groups)))
+            of(user, format!("groups: {}; keys: {keys}", join(groups)))
         }
-        Request::UserSet { user, groups } => {
-            entry(Gives, "user set", user.to_string(), format!("groups: {}", join(groups)))
-        }
-        Request::UserList {} => plain(Reads, "user list", &""),
-        Request::UserSuspend { user } => plain(Takes, "user suspend", user),
-        Request::UserResume { user } => plain(Gives, "user resume", user),
-        Request::UserRemove { user } => plain(Takes, "user remove", user),
-        Request::UserKeyAdd { user, key } => entry(Gives, "user key add", user.to_string(), key_shown(key)),
-        Request::UserKeyRemove { user, fingerprint } => {
-            entry(Takes, "user key remove", user.to_string(), clip(fingerprint))
-        }
-        Request::TargetAdd { target } => entry(Gives, "target add", target.name.to_string(), target_shown(target)),
-        Request::TargetSet { target, change } => entry(Gives, "target set", target.to_string(), change_shown(change)),
-        Request::TargetList {} => plain(Reads, "target list", &""),
-        Request::TargetRemove { target } => plain(Takes, "target remove", target),
-        Request::TargetScan { target } => plain(Reads, "target scan", target),
-        Request::SecretSet { destination, secret } => {
-            let kind = match secret {
-                SecretInput::Password(_) => "password",
-                SecretInput::PrivateKey { .. } => "private key",
-            };
-            entry(Gives, "secret set", destination.to_string(), kind.to_owned())
-        }
-        Request::SecretList {} => plain(Reads, "secret list", &""),
-        Request::SecretRemove { destination } => plain(Takes, "secret remove", destination),
+        Request::UserSet { user, groups } => of(user, format!("groups: {}", join(groups))),
+        Request::UserSuspend { user }
+        | Request::UserResume { user }
+        | Request::UserRemove { user }
+        | Request::ClientConfig { user } => only(user),
+        Request::UserKeyAdd { user, key } => of(user, key_shown(key)),
+        Request::UserKeyRemove { user, fingerprint } => of(user, clip(fingerprint)),
+        Request::TargetAdd { target } => of(&target.name, target_shown(target)),
+        Request::TargetSet { target, change } => of(target, change_shown(change)),
+        Request::TargetRemove { target } | Request::TargetScan { target } => only(target),
+        Request::SecretSet { destination, secret } => of(destination, kind_shown(secret).to_owned()),
+        Request::SecretRemove { destination } => only(destination),
         Request::GrantAdd { user, destination, from, span, reason } => {
             let from = from.as_ref().map_or_else(|| "now".to_owned(), Timestamp::to_string);
-            let detail = format!("{destination} from {from} for {} s: {}", span.as_secs(), clip(reason));
-            entry(Gives, "grant add", user.to_string(), detail)
+            of(user, format!("{destination} from {from} for {} s: {}", span.as_secs(), clip(reason)))
         }
-        Request::GrantList { .. } => plain(Reads, "grant list", &""),
-        Request::GrantRevoke { grant, reason } => {
-            entry(Takes, "grant revoke", grant.to_string(), clip(reason.as_deref().unwrap_or_default()))
+        Request::GrantRevoke { grant, reason } => of(grant, clip(reason.as_deref().unwrap_or_default())),
+        Request::SessionList { filter } | Request::RecordingList { filter } => of(&"", filter_shown(filter)),
+        Request::SessionKill { session } | Request::RecordingDropEarlier { session, .. } => only(session),
+        Request::RecordingErase { session, reason } | Request::RecordingHold { session, reason, .. } => {
+            of(session, reason.clone())
         }
-        Request::PolicyReload {} => plain(Gives, "policy reload", &""),
-        Request::SessionList { filter } => entry(Reads, "session list", String::new(), filter_shown(filter)),
-        Request::SessionKill { session } => plain(Takes, "session kill", session),
-        Request::RecordingList { filter } => entry(Reads, "recording list", String::new(), filter_shown(filter)),
-        Request::RecordingErase { session, reason } => {
-            entry(Retires, "recording erase", session.to_string(), reason.clone())
-        }
-        Request::RecordingHold { session, on, reason } => {
-            let verb = if *on { "recording hold" } else { "recording hold --release" };
-            entry(Retires, verb, session.to_string(), reason.clone())
-        }
-        Request::RecordingGc { before, dry_run, even_today } => {
-            let (effect, verb) = if *dry_run { (Reads, "recording gc --dry-run") } else { (Retires, "recording gc") };
+        Request::RecordingGc { before, even_today, .. } => {
             let detail = if *even_today { "--even-today" } else { "" };
-            entry(effect, verb, format!("before {before}"), detail.to_owned())
+            of(&format!("before {before}"), detail.to_owned())
         }
-        Request::RecordingRewrap { rewrap } => {
-            entry(Gives, "recording rewrap", rewrap.session.to_string(), clip(&join(&rewrap.recipients)))
-        }
-        Request::RecordingDropEarlier { session, .. } => plain(Gives, "recording rewrap --drop-earlier", session),
-        Request::RecordingRead { session, purpose } => {
-            entry(Reads, "recording read", session.to_string(), clip(purpose))
-        }
-        Request::StateExport { recipients } => {
-            // At most 256 of them; the leaf that tells of the file has the digest of all.
-            entry(Reads, "state export", String::new(), format!("for: {}", clip(&join(recipients))))
-        }
-        Request::InventoryDiff { .. } => plain(Reads, "inventory diff", &""),
-        Request::InventoryApply { expected, .. } => entry(Gives, "inventory apply", String::new(), join(expected)),
-        Request::ClientConfig { user } => plain(Reads, "client-config", user),
-        Request::AuditRead { filter, .. } => entry(Reads, "audit list", String::new(), audit_filter_shown(filter)),
-        Request::AuditKey {} => plain(Reads, "audit key", &""),
-        Request::AuditCheckpoint {} => plain(Reads, "audit checkpoint", &""),
-        Request::AuditProve { leaf } => plain(Reads, "audit prove", leaf),
-        Request::Doctor { .. } => plain(Reads, "doctor", &""),
+        Request::RecordingRewrap { rewrap } => of(&rewrap.session, clip(&join(&rewrap.recipients))),
+        Request::RecordingRead { session, purpose } => of(session, clip(purpose)),
+        // At most 256 of them; the leaf that tells of the file has the digest of all.
+        Request::StateExport { recipients } => of(&"", format!("for: {}", clip(&join(recipients)))),
+        Request::InventoryApply { expected, .. } => of(&"", join(expected)),
+        Request::AuditRead { filter, .. } => of(&"", audit_filter_shown(filter)),
+        Request::AuditProve { leaf } => only(leaf),
+        Request::UserList {}
+        | Request::TargetList {}
+        | Request::SecretList {}
+        | Request::GrantList { .. }
+        | Request::PolicyReload {}
+        | Request::InventoryDiff { .. }
+        | Request::AuditKey {}
+        | Request::AuditCheckpoint {}
+        | Request::Doctor { .. } => only(&""),
+    }
+}
+
+fn kind_shown(secret: &SecretInput) -> &'static str {
+    match secret {
+        SecretInput::Password(_) => "password",
+        SecretInput::PrivateKey { .. } => "private key",
     }
 }
 
