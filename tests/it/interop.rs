@@ -33,7 +33,7 @@ fn a_go_program_verifies_the_log_and_finds_what_was_changed() {
     }
     let folder = crate::fixture::scratch();
     let program = build(folder.path());
-    for leaves in [1, 2, 255, 256, 257, 1000, 70_000] {
+    for leaves in [1, 2, 255, 256, 257, 1000, 65_535, 65_536, 65_537, 70_000] {
         let directory = folder.path().join(leaves.to_string());
         write_log(&directory, leaves);
         let verified = run(&program, &directory);

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use asciicast_rs::{Asciicast, V2, V3};
 use doorward::auditor::Identity;
+use doorward::screen::{Screen, Size};
 use doorward::seal::Dek;
 use doorward::secret::Secret;
 use serde_json::Value;
@@ -106,6 +108,61 @@ fn the_older_asciinema_plays_the_older_form() {
     let played = run(player, b"", LIMIT).ok();
     assert!(played.out().contains("said-42"), "{played:?}");
     assert!(played.out().contains("\u{1b}[1mbold\u{1b}[0m café"), "{played:?}");
+}
+
+#[test]
+fn a_library_of_others_reads_both_exports_event_by_event() {
+    require!("sshd", "ssh", "tmux");
+    let exported = exported();
+    let raw = String::from_utf8_lossy(&exported.raw);
+    let v3 = Asciicast::<V3>::from_path(&exported.v3).unwrap();
+    assert_eq!(v3.events.iter().filter_map(|event| event.as_output()).collect::<String>(), raw);
+    assert_eq!(v3.events.iter().find_map(|event| event.as_exit()).map(|exit| exit.code()), Some(3));
+    let size = v3.events.iter().find_map(|event| event.as_resize()).unwrap();
+    assert_eq!((v3.header.term.cols, size.cols, size.rows), (100, 120, 40));
+    let v2 = Asciicast::<V2>::from_path(&exported.v2).unwrap();
+    assert_eq!(v2.events.iter().filter_map(|event| event.as_output()).collect::<String>(), raw);
+    let size = v2.events.iter().find_map(|event| event.as_resize()).unwrap();
+    assert_eq!((v2.header.width, v2.header.height, size.cols, size.rows), (100, 30, 120, 40));
+    // Both tell the same times, one by intervals and one from the start.
+    let last_output = |times: Vec<(f64, bool)>| times.into_iter().rfind(|(_, output)| *output).unwrap().0;
+    let of_v3 = last_output(v3.absolute_times().map(|(at, event)| (at, event.as_output().is_some())).collect());
+    let of_v2 = last_output(v2.absolute_times().map(|(at, event)| (at, event.as_output().is_some())).collect());
+    assert!((of_v3 - of_v2).abs() < 0.002, "{of_v3} and {of_v2}");
+}
+
+#[test]
+fn the_screen_of_a_recording_is_the_screen_that_the_person_had() {
+    require!("sshd", "ssh", "tmux");
+    let sshd = Sshd::start();
+    let bastion = Bastion::serving(&sshd);
+    let terminal = Terminal::start(&bastion.to(&sshd).ssh(&["-tt"], ""), 90, 24);
+    // Wide characters, a cursor that goes back, a region that scrolls, lines put in and taken out, tabs, colours, the
+    // other screen and back; nothing comes after it.
+    let drawn = concat!(
+        "\\033[2J\\033[H\\033[31mred\\033[0m 日本 caf\\303\\251\\n",
+        "\\033[10;20Hhere\\033[1;40Hthere\\b\\b\\bXX\\n",
+        "\\033[5;8r\\033[5;1Hone\\ntwo\\nthree\\nfour\\nfive\\nsix\\033[r",
+        "\\033[12;1Ha\\tb\\tc\\033[13;1H0123456789\\033[13;4H\\033[3P\\033[2@",
+        "\\033[15;1Hlast\\033[15;1H\\033[Lfirst\\033[?1049hother screen\\033[?1049l",
+        "\\033[20;1H",
+    );
+    terminal.line(&format!("clear; printf '{drawn}'; echo done-$((40+2)); exec sleep 1000"));
+    terminal.shows("done-42");
+    let seen = terminal.rows();
+    drop(terminal);
+    bastion.empties(LIMIT);
+    let session = bastion.only_recording();
+    let file = bastion.scratch().join("screen.cast");
+    std::fs::write(&file, bastion.export(&session, "v3", &[])).unwrap();
+    let mut screen = Screen::new(Size::bounded(90, 24));
+    for event in events(&file).iter().filter(|event| event[1] == "o") {
+        screen.feed(event[2].as_str().unwrap().as_bytes());
+    }
+    let mut replayed = screen.text();
+    replayed.truncate(seen.len());
+    assert_eq!(replayed, seen);
+    assert!(seen.iter().any(|row| row == "first") && seen.iter().any(|row| row.contains("日本 café")), "{seen:#?}");
 }
 
 #[test]
