@@ -461,6 +461,7 @@ fn terminal(number: u32) -> ChannelFacts {
         class: ChannelClass::Shell,
         terminal: Some(Terminal { term: String::from("xterm"), size, modes: Vec::new() }),
         command: None,
+        environment: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A bastion cannot see whether the target's terminal echoes. So a character is known not to be a password only once
 //! the target has sent it back. What is not sent back within a second is recorded as `[redacted]`, as one, so that
-//! its length is not told either. Keys that stand for no character - Ctrl-E, Backspace, Tab, arrows, the brackets
+//! its length is not told either; only the bytes of a whole channel are counted. Keys that stand for no character - Ctrl-E, Backspace, Tab, arrows, the brackets
 //! around a paste - are no part of a password, have no echo of their own, and are recorded as they are.
 //!
 //! Pure: bytes and times come in as arguments.
@@ -137,6 +137,13 @@ impl Echo {
     /// The channel is over: what waits will not be echoed.
     pub fn end(&mut self) -> Vec<Heard> {
         self.overdue(Duration::MAX)
+    }
+
+    /// Something else goes on record now: what waits for its echo stands before it, redacted.
+    pub fn overtaken(&mut self) -> Vec<Heard> {
+        let heard = self.end();
+        self.redacted = false;
+        heard
     }
 
     fn pop(&mut self) -> Option<Key> {
@@ -406,6 +413,15 @@ mod tests {
         ] {
             assert_eq!(Echo::default().typed(key, ms(0)), [Heard::Keys(key.to_vec())], "{key:?}");
         }
+    }
+
+    #[test]
+    fn what_overtakes_keystrokes_stands_behind_them() {
+        let mut echo = Echo::default();
+        echo.typed(b"pass", ms(0));
+        assert_eq!(echo.overtaken(), [Heard::Redacted]);
+        echo.typed(b"word", ms(1));
+        assert_eq!(echo.overdue(ms(2000)), [Heard::Redacted], "it is said again");
     }
 
     #[test]

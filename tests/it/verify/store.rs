@@ -377,6 +377,7 @@ impl Bastion {
             class: ChannelClass::Shell,
             terminal: Some(Terminal { term: String::from("xterm"), size, modes: Vec::new() }),
             command: None,
+            environment: Vec::new(),
         };
         let track = self.runtime.block_on(live.recording.channel(&permit(), facts)).unwrap();
         live.tracks.push(track);
