@@ -20,7 +20,8 @@ const DIGEST_EVERY: Duration = Duration::from_secs(1);
 /// ... and at least after so many bytes.
 const DIGEST_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Keystrokes that are kept out are counted on record so often. More often, the count would tell how long a password is.
+/// Keystrokes that are kept out are counted on record so long after the first of them. Sooner, the count would tell how
+/// long a password is.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
 
 /// Gives one direction of a channel to the recorder.
@@ -78,32 +79,33 @@ struct Typed {
     began: Instant,
     /// All of it, recorded or not.
     bytes: u64,
-    /// Bytes and time at the last count written.
-    counted: (u64, Instant),
+    /// Bytes at the last count written, and when the first came after it.
+    counted: u64,
+    uncounted: Option<Instant>,
 }
 
 impl Typed {
     fn new() -> Self {
-        let now = Instant::now();
-        Self { pace: Pace::default(), began: now, bytes: 0, counted: (0, now) }
+        Self { pace: Pace::default(), began: Instant::now(), bytes: 0, counted: 0, uncounted: None }
     }
 
     /// Counts what came; tells whether somebody may have typed it.
     fn take(&mut self, bytes: &Bytes) -> bool {
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.uncounted.get_or_insert_with(Instant::now);
         self.pace.is_typed(bytes.len(), self.began.elapsed())
     }
 
     fn due_at(&self) -> Option<Instant> {
-        (self.bytes != self.counted.0).then(|| self.counted.1 + COUNT_EVERY)
+        self.uncounted.map(|since| since + COUNT_EVERY)
     }
 
     /// The count, if it is not on record. Without a hash: from that of a few keystrokes they can be guessed.
     fn count(&mut self, last: bool) -> Option<Entry> {
-        if self.bytes == self.counted.0 {
+        self.uncounted = None;
+        if std::mem::replace(&mut self.counted, self.bytes) == self.bytes {
             return None;
         }
-        self.counted = (self.bytes, Instant::now());
         Some(Entry::Digest(Digest { direction: Direction::Stdin, bytes: self.bytes, sha256: None, last }))
     }
 }
