@@ -92,7 +92,8 @@ pub struct SshSettings {
     /// targets at once, a high one lets one user keep the others out.
     pub max_connections_per_user: usize,
     /// `env`: names of environment variables that users may set on targets. Default `LANG` and `LC_*`. A
-    /// variable that changes which program runs (`LD_PRELOAD`, `BASH_ENV`) hands the account over.
+    /// variable that changes which program runs (`LD_PRELOAD`, `BASH_ENV`) hands the account over. What passes stands in
+    /// the recording; a channel sets at most 16, with 1024 bytes of names and values.
     pub env: Vec<EnvPattern>,
     /// `max_channels`: open channels of one connection. Default 64. Each may hold some megabytes.
     pub max_channels: u32,

@@ -365,17 +365,14 @@ impl fmt::Display for ChannelNumber {
     }
 }
 
-/// A terminal's size, in characters and in pixels (0: not said).
+/// A terminal's size, in characters. That in pixels is not passed on: a recording has no place for it, and what is not
+/// recorded must not reach a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TerminalSize {
     /// Columns.
     pub cols: u32,
     /// Rows.
     pub rows: u32,
-    /// Width in pixels.
-    pub pixel_width: u32,
-    /// Height in pixels.
-    pub pixel_height: u32,
 }
 
 /// What a channel is to run (RFC 4254 section 6.5).

@@ -7,6 +7,7 @@
 
 mod echo;
 mod tap;
+mod typing;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -8,12 +8,13 @@
 //! |---|---|
 //! | `f` | `"1"` or `"2"`: the output lines that follow are of stdout (the start of a file) or of stderr |
 //! | `b` | base64 of the bytes that the `o` or `i` line just before stands for; it replaces that line's text |
-//! | `d` | a [`Digest`] as JSON text: bytes that were counted and hashed, not kept |
+//! | `d` | a [`Digest`] as JSON text: bytes that were counted, most of them hashed too, and not kept |
 //! | `s` | the signal that ended the program as JSON text; the `x` line that follows has a shell's number for it |
 //!
 //! Every byte of an entry is in the lines of that entry, so it is on disk when they are: a character that is
 //! split over two entries is not held back. The first part has an empty text and its bytes in a `b`; the whole
 //! character is then the text of the entry that completes it, again with that entry's own bytes in a `b`.
+//! Keystrokes that are kept out are an `i` line `[redacted]` whose bytes are none: nobody can type that.
 //!
 //! What the reader does not guard against: text that harms a terminal. `screen` does that.
 
@@ -23,6 +24,7 @@ pub(crate) mod tests;
 mod text;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,6 +49,8 @@ pub enum Entry {
     },
     /// Bytes from the user to the target.
     Input(Bytes),
+    /// Keystrokes that are kept out of the recording, however many.
+    Redacted,
     /// The user's window has a new size.
     Resize {
         /// Columns.
@@ -56,7 +60,7 @@ pub enum Entry {
     },
     /// A fact in words, such as `grant g-7k2m ended`.
     Marker(String),
-    /// Bytes that were counted and hashed, not kept.
+    /// Bytes that were counted, and not kept.
     Digest(Digest),
     /// How the program ended.
     Exit(Exit),
@@ -79,12 +83,25 @@ pub enum Direction {
 pub struct Digest {
     /// Which direction.
     pub direction: Direction,
-    /// How many bytes, from the first of that direction.
+    /// How many bytes, from the first of that direction. On a terminal whose keystrokes are kept out, a digest with a
+    /// SHA-256 counts what was faster than typing, and one without it counts all that went by.
     pub bytes: u64,
-    /// SHA-256 over all of them, in lower-case hex.
-    pub sha256: String,
+    /// SHA-256 over all of them, in lower-case hex; none over keystrokes, for a password can be guessed from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// Whether nothing follows in that direction.
     pub last: bool,
+}
+
+/// Why keystrokes do not stand in a recording: the policy's `input`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Withheld {
+    /// None are recorded.
+    #[serde(rename = "input=off")]
+    Off,
+    /// Those are recorded that the target echoed.
+    #[serde(rename = "input=echoed")]
+    Echoed,
 }
 
 /// An entry and when it happened.
@@ -111,6 +128,8 @@ pub struct Header {
     pub title: Option<String>,
     /// The command line of an exec channel, where it is text.
     pub command: Option<String>,
+    /// The environment variables that the user has set on the target.
+    pub env: BTreeMap<String, String>,
     /// What Doorward knows of the session and the channel.
     pub doorward: Facts,
 }
@@ -150,11 +169,28 @@ pub struct Facts {
     /// Base64 of an exec command line that is not UTF-8; `Header::command` has a readable form of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command_base64: Option<String>,
+    /// The terminal modes that the user asked for, opcode and value (RFC 4254 section 8).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modes: Vec<(u8, u32)>,
+    /// Why keystrokes are kept out of this channel's recording, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<Withheld>,
+    /// How many times a name stands in this header in the place of a secret that the bastion knows.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub scrubbed: u64,
     /// The number of this segment in its channel, from 0.
     pub seg: u32,
     /// Milliseconds from the session's opening to this segment's first interval.
     pub t0: u64,
 }
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+/// The text of an `i` line that stands for keystrokes which are kept out.
+const REDACTED: &str = "[redacted]";
 
 /// Whole milliseconds, half rounded up: times are rounded before intervals are taken, so that they do not drift.
 fn round_millis(at: Duration) -> u64 {

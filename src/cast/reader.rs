@@ -1,6 +1,7 @@
 //! Lines to entries. The input is hostile: lengths are bounded, nothing panics, a bad line costs only itself.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufRead};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{Entry, Facts, Header, Timed, round_millis};
+use super::{Entry, Facts, Header, REDACTED, Timed, round_millis};
 use crate::model::{Exit, Output};
 
 /// A longer line is damaged. Our own are far under 1 MiB.
@@ -95,6 +96,8 @@ struct HeaderLine {
     timestamp: i64,
     title: Option<String>,
     command: Option<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
     doorward: Facts,
 }
 
@@ -141,6 +144,7 @@ impl<R: BufRead> Reader<R> {
             timestamp: parsed.timestamp,
             title: parsed.title,
             command: parsed.command,
+            env: parsed.env,
             doorward: parsed.doorward,
         };
         let at_ms = header.doorward.t0;
@@ -189,6 +193,9 @@ impl<R: BufRead> Reader<R> {
                 return match self.held.take() {
                     Some(Timed { at, entry: Entry::Output { output, .. } }) => {
                         Ok(non_empty(Timed { at, entry: Entry::Output { output, bytes: exact } }))
+                    }
+                    Some(Timed { at, entry: Entry::Input(text) }) if exact.is_empty() && text == REDACTED => {
+                        Ok(Some(Timed { at, entry: Entry::Redacted }))
                     }
                     Some(Timed { at, entry: Entry::Input(_) }) => {
                         Ok(non_empty(Timed { at, entry: Entry::Input(exact) }))

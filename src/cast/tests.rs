@@ -42,6 +42,26 @@ fn stderr_is_told_apart_and_its_split_characters_do_not_mix_with_stdout() {
 }
 
 #[test]
+fn what_is_kept_out_cannot_be_typed() {
+    let typed = Entry::Input(Bytes::from_static(b"[redacted]"));
+    let entries = [(0, typed.clone()), (0, Entry::Redacted), (0, typed), (1, out("x"))];
+    let text = write(true, &entries);
+    assert_eq!(read(text.as_bytes()), timed(&entries));
+    assert_eq!(text.matches(r#","i","[redacted]"]"#).count(), 3);
+}
+
+#[test]
+fn the_environment_is_that_of_asciicast_v3() {
+    let mut header = header(true);
+    header.env.insert(String::from("LC_ALL"), String::from("C"));
+    let mut text = Vec::new();
+    Writer::new(&header, &mut text);
+    let line: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(line["env"], serde_json::json!({ "LC_ALL": "C" }));
+    assert_eq!(Reader::new(text.as_slice()).unwrap().header(), &header);
+}
+
+#[test]
 fn zeros_without_a_terminal_are_base64_only() {
     let zeros = vec![0_u8; 1000];
     assert!(write(false, &[(0, out_bytes(&zeros))]).contains(r#"[0,"o",""]"#));
@@ -169,10 +189,14 @@ fn entry() -> impl Strategy<Value = Entry> {
         4 => bytes.clone().prop_map(|bytes| Entry::Output { output: Output::Stdout, bytes }),
         2 => bytes.clone().prop_map(|bytes| Entry::Output { output: Output::Stderr, bytes }),
         2 => bytes.prop_map(Entry::Input),
+        1 => Just(Entry::Redacted),
         1 => (any::<u32>(), any::<u32>()).prop_map(|(cols, rows)| Entry::Resize { cols, rows }),
         1 => "\\PC{0,20}".prop_map(Entry::Marker),
         1 => any::<u64>().prop_map(|bytes| Entry::Digest(Digest {
-            direction: Direction::Stdin, bytes, sha256: String::from("00ff"), last: bytes % 2 == 0,
+            direction: Direction::Stdin,
+            bytes,
+            sha256: (bytes % 3 == 0).then(|| String::from("00ff")),
+            last: bytes % 2 == 0,
         })),
         1 => any::<u32>().prop_map(|status| Entry::Exit(Exit::Status(status))),
         1 => ("[A-Z]{1,6}", any::<bool>(), "\\PC{0,9}").prop_map(|(name, core_dumped, message)| {
@@ -244,6 +268,7 @@ pub(crate) fn header(pty: bool) -> Header {
         timestamp: 1_795_000_000,
         title: None,
         command: None,
+        env: BTreeMap::new(),
         doorward: Facts {
             session: SessionId::parse("01J9ZK4Y8Q0000000000000001").unwrap(),
             user: UserName::parse("alice").unwrap(),
@@ -258,6 +283,9 @@ pub(crate) fn header(pty: bool) -> Header {
             class: Some(ChannelClass::Shell),
             pty,
             command_base64: None,
+            modes: Vec::new(),
+            withheld: None,
+            scrubbed: 0,
             seg: 0,
             t0: 0,
         },

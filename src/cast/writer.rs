@@ -1,12 +1,13 @@
 //! Entries to lines.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::text::{escaped_len, incomplete_tail, push_base64_string, push_json_string, push_lossy_json_string};
-use super::{Direction, Entry, Facts, Header, round_millis};
+use super::{Direction, Entry, Facts, Header, REDACTED, round_millis};
 use crate::model::{Exit, Output};
 
 /// At most so many bytes of an entry go into one line.
@@ -42,6 +43,8 @@ struct HeaderLine<'a> {
     title: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<&'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    env: &'a BTreeMap<String, String>,
     doorward: &'a Facts,
 }
 
@@ -86,6 +89,7 @@ impl Writer {
             timestamp: header.timestamp,
             title: header.title.as_deref(),
             command: header.command.as_deref(),
+            env: &header.env,
             doorward: &header.doorward,
         };
         push_json(&line, out);
@@ -118,6 +122,10 @@ impl Writer {
                 lines.bytes(b'o', bytes, self.pty, carry);
             }
             Entry::Input(bytes) => lines.bytes(b'i', bytes, self.pty, &mut self.input_carry),
+            Entry::Redacted => {
+                lines.text(b'i', REDACTED);
+                lines.exact(&[]);
+            }
             Entry::Resize { cols, rows } => lines.text(b'r', &format!("{cols}x{rows}")),
             Entry::Marker(text) => lines.text(b'm', text),
             Entry::Digest(digest) => {
@@ -143,7 +151,7 @@ impl Entry {
             Self::Output { output: Output::Stdout, bytes } => Some((Direction::Stdout, bytes.len())),
             Self::Output { output: Output::Stderr, bytes } => Some((Direction::Stderr, bytes.len())),
             Self::Input(bytes) => Some((Direction::Stdin, bytes.len())),
-            Self::Resize { .. } | Self::Marker(_) | Self::Digest(_) | Self::Exit(_) => None,
+            Self::Redacted | Self::Resize { .. } | Self::Marker(_) | Self::Digest(_) | Self::Exit(_) => None,
         }
     }
 
@@ -153,7 +161,7 @@ impl Entry {
             Self::Output { bytes, .. } | Self::Input(bytes) => bytes.len(),
             Self::Marker(text) => text.len(),
             Self::Exit(Exit::Signal { name, message, .. }) => name.len().saturating_add(message.len()),
-            Self::Resize { .. } | Self::Digest(_) | Self::Exit(Exit::Status(_)) => 0,
+            Self::Redacted | Self::Resize { .. } | Self::Digest(_) | Self::Exit(Exit::Status(_)) => 0,
         }
     }
 }

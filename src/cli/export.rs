@@ -50,7 +50,7 @@ pub enum ExportError {
         /// The first of them.
         first: StoreError,
     },
-    /// Bytes of that stream were counted and hashed, not kept; those that were kept have been written.
+    /// Bytes of that stream were counted, not kept; those that were kept have been written.
     NotKept {
         /// The stream.
         direction: Direction,
@@ -71,7 +71,7 @@ impl fmt::Display for ExportError {
             }
             Self::NotKept { direction, bytes } => {
                 let name = direction_name(*direction);
-                write!(f, "{bytes} bytes of {name} were hashed, not kept; the rest is exported")
+                write!(f, "{bytes} bytes of {name} were counted, not kept; the rest is exported")
             }
             Self::RawToTerminal => f.write_str("raw bytes of a recording are not written to a terminal"),
         }
@@ -94,7 +94,7 @@ impl ExportError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::RawToTerminal => Some("send the output to a file or a program, or use `--format txt`"),
-            Self::NotKept { .. } => Some("the policy's `exec`, `stdin` and `exec_cap` say what is kept"),
+            Self::NotKept { .. } => Some("the policy's `exec`, `stdin`, `exec_cap` and `input` say what is kept"),
             Self::Open(_) | Self::Write(_) | Self::Damaged { .. } => None,
         }
     }
@@ -185,6 +185,7 @@ fn v2(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), ExportEr
                 v2.event(at, EventType::Output, text)?;
             }
             Entry::Input(bytes) => v2.event(at, EventType::Input, input.decode(&bytes))?,
+            Entry::Redacted => v2.event(at, EventType::Input, String::from("[redacted]"))?,
             Entry::Resize { cols, rows } => {
                 let size = Size::bounded(cols, rows);
                 v2.own(at, "r", &format!("{}x{}", size.cols, size.rows))?;
@@ -192,7 +193,8 @@ fn v2(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), ExportEr
             Entry::Marker(text) => v2.own(at, "m", &text)?,
             Entry::Digest(digest) => {
                 let name = direction_name(digest.direction);
-                v2.own(at, "m", &format!("{name}: {} bytes, SHA-256 {}", digest.bytes, digest.sha256))?;
+                let hash = digest.sha256.map_or_else(|| String::from("not all kept"), |hash| format!("SHA-256 {hash}"));
+                v2.own(at, "m", &format!("{name}: {} bytes, {hash}", digest.bytes))?;
             }
             Entry::Exit(exit) => v2.own(at, "m", &exit_text(&exit))?,
         }
@@ -228,7 +230,8 @@ impl Partial {
 /// The v2 header, by way of JSON: the type's timestamp is of a crate that we have no other use for.
 fn v2_header(header: &Header, length: Option<Duration>) -> Result<V2Header, ExportError> {
     let start = Duration::from_millis(header.doorward.t0);
-    let mut env = serde_json::Map::new();
+    let mut env: serde_json::Map<_, _> =
+        header.env.iter().map(|(name, value)| (line(name).to_string(), json!(line(value)))).collect();
     if let Some(term) = &header.term {
         env.insert(String::from("TERM"), json!(line(term)));
     }
@@ -297,7 +300,7 @@ pub fn text(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), Ex
             Entry::Output { bytes, .. } if header.doorward.pty => screen.feed_scrolling(&bytes, &mut kept),
             Entry::Output { output, bytes } => plain.push(output, &bytes, &mut kept),
             Entry::Resize { cols, rows } => screen.resize(Size::bounded(cols, rows)),
-            Entry::Input(_) | Entry::Marker(_) | Entry::Exit(_) | Entry::Digest(_) => {}
+            Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Exit(_) | Entry::Digest(_) => {}
         }
         out.write_all(kept.as_bytes()).map_err(ExportError::Write)?;
         kept.clear();
@@ -344,7 +347,7 @@ fn stream(entry: &Entry) -> Option<(Direction, &[u8])> {
         Entry::Output { output: Output::Stdout, bytes } => Some((Direction::Stdout, bytes)),
         Entry::Output { output: Output::Stderr, bytes } => Some((Direction::Stderr, bytes)),
         Entry::Input(bytes) => Some((Direction::Stdin, bytes)),
-        Entry::Resize { .. } | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => None,
+        Entry::Redacted | Entry::Resize { .. } | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => None,
     }
 }
 

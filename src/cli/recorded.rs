@@ -188,7 +188,7 @@ impl Closing {
             (Self::Exit, _) | (_, Entry::Exit(_)) => Self::Exit,
             (_, Entry::Marker(_)) => Self::Marker,
             (said, Entry::Digest(_)) => said,
-            (_, Entry::Output { .. } | Entry::Input(_) | Entry::Resize { .. }) => Self::Unsaid,
+            (_, Entry::Output { .. } | Entry::Input(_) | Entry::Redacted | Entry::Resize { .. }) => Self::Unsaid,
         }
     }
 
@@ -214,6 +214,7 @@ fn describe(channel: &PlainChannel) -> String {
 pub(crate) mod memory {
     //! A recorded channel in memory, for tests.
 
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -245,6 +246,9 @@ pub(crate) mod memory {
                 class: Some(class),
                 pty,
                 command_base64: None,
+                modes: Vec::new(),
+                withheld: None,
+                scrubbed: 0,
                 seg: 0,
                 t0: 0,
             };
@@ -255,6 +259,7 @@ pub(crate) mod memory {
                 timestamp: 1_795_000_000,
                 title: Some(String::from("alice as root@db1")),
                 command: None,
+                env: BTreeMap::new(),
                 doorward,
             };
             Self { header, entries: Vec::new(), end: End::Closed { reason: String::from("client-left") } }

@@ -30,8 +30,44 @@ impl fmt::Display for EnvPattern {
     }
 }
 
+/// The variables of one channel; what more is asked for is refused, as is what is not on the list.
+///
+/// A user can have any program of the target read them, so each stands in the recording: as little as serves.
+#[derive(Debug, Default)]
+pub(super) struct Variables(Vec<(String, String)>);
+
+/// Variables that one channel may set.
+const VARIABLES_MAX: usize = 16;
+/// Bytes of their names and values together.
+const VARIABLES_BYTES_MAX: usize = 1024;
+
+impl Variables {
+    /// Sets a variable, anew if it was set before; `false` if it must not pass.
+    pub fn set(&mut self, allowed: &[EnvPattern], name: &str, value: &str) -> bool {
+        if !variable_allowed(allowed, name, value) {
+            return false;
+        }
+        let others = self.0.iter().filter(|(other, _)| other != name);
+        let (count, bytes) = others.fold((0_usize, 0_usize), |(count, bytes), (name, value)| {
+            (count.saturating_add(1), bytes.saturating_add(name.len()).saturating_add(value.len()))
+        });
+        let bytes = bytes.saturating_add(name.len()).saturating_add(value.len());
+        if count >= VARIABLES_MAX || bytes > VARIABLES_BYTES_MAX {
+            return false;
+        }
+        self.0.retain(|(other, _)| other != name);
+        self.0.push((name.into(), value.into()));
+        true
+    }
+
+    /// Names and values.
+    pub fn into_pairs(self) -> Vec<(String, String)> {
+        self.0
+    }
+}
+
 /// Whether a variable may pass: its name is on the list, its value cannot be more than a locale or a time zone.
-pub(super) fn variable_allowed(allowed: &[EnvPattern], name: &str, value: &str) -> bool {
+fn variable_allowed(allowed: &[EnvPattern], name: &str, value: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '@' | '-');
     let listed = allowed.iter().any(|pattern| pattern.matches(name));
     listed && name.len() <= 64 && name.chars().all(plain) && value.len() <= 64 && value.chars().all(plain)
@@ -51,5 +87,24 @@ mod tests {
         {
             assert!(!variable_allowed(&allowed, name, value), "{name}={value}");
         }
+    }
+
+    #[test]
+    fn a_channel_sets_few_and_short_variables_and_each_once() {
+        let allowed = [EnvPattern::parse("LC_*").unwrap()];
+        let mut variables = Variables::default();
+        for number in 0..VARIABLES_MAX {
+            assert!(variables.set(&allowed, &format!("LC_{number}"), "C"));
+        }
+        assert!(!variables.set(&allowed, "LC_MORE", "C"));
+        assert!(variables.set(&allowed, "LC_0", "D"));
+        let pairs = variables.into_pairs();
+        let zero: Vec<_> = pairs.iter().filter(|(name, _)| name == "LC_0").collect();
+        assert_eq!((pairs.len(), zero), (VARIABLES_MAX, vec![&(String::from("LC_0"), String::from("D"))]));
+        let mut variables = Variables::default();
+        let taken = (0..VARIABLES_MAX)
+            .filter(|number| variables.set(&allowed, &format!("LC_{number:057}"), &"x".repeat(64)))
+            .count();
+        assert_eq!(taken * (60 + 64), 992, "the most that 1024 bytes hold");
     }
 }

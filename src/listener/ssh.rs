@@ -14,12 +14,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::environment::{EnvPattern, variable_allowed};
+use super::environment::{EnvPattern, Variables};
 use super::limits::{IDLE_MAX, Limits, Place, Progress, idle};
 use crate::authn::{self, Authenticated, AuthnError};
 use crate::ledger::Ledger;
 use crate::model::{InvalidName, Login, Program, Terminal, TerminalSize, UserName};
-use crate::wire::channel::{ChannelSink, ChannelSource, split};
+use crate::wire::channel::{ChannelSink, ChannelSource, Extended, split};
 use crate::wire::{
     CHANNEL_MESSAGES_MAX, Cut, CutStream, IDENTIFICATION, PACKET_BYTES_MAX, WINDOW_BYTES, algorithms, rekey_limits,
 };
@@ -178,6 +178,7 @@ pub async fn serve(
             pending: HashMap::new(),
             channels: Arc::new(Semaphore::new(settings.channels_max)),
             requests: None,
+            extended_refused: false,
         };
         tokio::spawn(connection(stream, Arc::clone(&config), handler));
     }
@@ -268,7 +269,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 struct Pending {
     channel: Channel<Msg>,
     terminal: Option<Terminal>,
-    environment: Vec<(String, String)>,
+    environment: Variables,
     place: OwnedSemaphorePermit,
 }
 
@@ -289,6 +290,8 @@ struct Handler {
     pending: HashMap<ChannelId, Pending>,
     channels: Arc<Semaphore>,
     requests: Option<mpsc::Sender<Request>>,
+    /// Whether it was said that extended data is refused.
+    extended_refused: bool,
 }
 
 /// What a connection has tried to log in with.
@@ -333,8 +336,6 @@ const HARMLESS: &[&str] = &[
 ];
 /// Requests of one connection that may wait for the session.
 const REQUESTS_MAX: usize = 16;
-/// Environment variables that one channel may set.
-const ENVIRONMENT_MAX: usize = 64;
 
 impl Handler {
     async fn refused(&mut self, what: String) {
@@ -362,8 +363,9 @@ impl Handler {
             return session.channel_failure(id);
         };
         let Pending { channel, terminal, environment, place } = pending;
-        let (source, sink) = split(channel);
+        let (source, sink) = split(channel, Extended::Dropped);
         let (started, waiting) = oneshot::channel();
+        let environment = environment.into_pairs();
         let start = ChannelStart { wanted, terminal, environment, source, sink, started, place };
         self.progress.send_if_modified(|progress| advance(progress, Progress::Starting));
         let sent = requests.send(Request::Start(start)).await.is_ok();
@@ -455,7 +457,8 @@ impl server::Handler for Handler {
             self.refused("a channel beyond the limit for one connection".into()).await;
             return Ok(());
         };
-        self.pending.insert(channel.id(), Pending { channel, terminal: None, environment: Vec::new(), place });
+        self.pending
+            .insert(channel.id(), Pending { channel, terminal: None, environment: Variables::default(), place });
         reply.accept().await;
         Ok(())
     }
@@ -474,8 +477,8 @@ impl server::Handler for Handler {
         term: &str,
         cols: u32,
         rows: u32,
-        pixel_width: u32,
-        pixel_height: u32,
+        _pixel_width: u32,
+        _pixel_height: u32,
         modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), russh::Error> {
@@ -483,11 +486,8 @@ impl server::Handler for Handler {
         #[expect(clippy::as_conversions, reason = "the opcode is the discriminant (RFC 4254 section 8)")]
         let modes =
             modes.iter().filter(|(code, _)| *code != Pty::TTY_OP_END).map(|(code, value)| (*code as u8, *value));
-        pending.terminal = Some(Terminal {
-            term: safe_term(term),
-            size: TerminalSize { cols, rows, pixel_width, pixel_height },
-            modes: modes.collect(),
-        });
+        pending.terminal =
+            Some(Terminal { term: safe_term(term), size: TerminalSize { cols, rows }, modes: modes.collect() });
         session.channel_success(channel)
     }
 
@@ -499,9 +499,7 @@ impl server::Handler for Handler {
         session: &mut Session,
     ) -> Result<(), russh::Error> {
         let Some(pending) = self.pending.get_mut(&channel) else { return session.channel_failure(channel) };
-        let room = pending.environment.len() < ENVIRONMENT_MAX;
-        if room && variable_allowed(&self.settings.environment, name, value) {
-            pending.environment.push((name.into(), value.into()));
+        if pending.environment.set(&self.settings.environment, name, value) {
             session.channel_success(channel)
         } else {
             debug!(source = %self.source, "Environment variable dropped");
@@ -514,13 +512,27 @@ impl server::Handler for Handler {
         channel: ChannelId,
         cols: u32,
         rows: u32,
-        pixel_width: u32,
-        pixel_height: u32,
+        _pixel_width: u32,
+        _pixel_height: u32,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         // Once started, the relay hears of it from the channel itself.
         if let Some(terminal) = self.pending.get_mut(&channel).and_then(|pending| pending.terminal.as_mut()) {
-            terminal.size = TerminalSize { cols, rows, pixel_width, pixel_height };
+            terminal.size = TerminalSize { cols, rows };
+        }
+        Ok(())
+    }
+
+    async fn extended_data(
+        &mut self,
+        _channel: ChannelId,
+        _code: u32,
+        _data: &[u8],
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        // The channel drops it; a user's program has no second input (RFC 4254 section 5.2).
+        if !std::mem::replace(&mut self.extended_refused, true) {
+            self.refused("extended data from the user".into()).await;
         }
         Ok(())
     }

@@ -261,7 +261,7 @@ pub enum Durability {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InputMode {
-    /// Never; the screen's echo shows what is not a password.
+    /// Never, but what comes faster than anybody types; the screen's echo shows what is not a password.
     Off,
     /// What the target has echoed within a second; the rest as `[redacted]`.
     Echoed,

@@ -188,7 +188,7 @@ impl State {
                 self.tail.extend(new);
             }
             Entry::Resize { cols, rows } => self.size = (*cols, *rows),
-            Entry::Input(_) | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => {}
+            Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => {}
         }
     }
 }

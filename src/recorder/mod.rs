@@ -19,6 +19,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,12 +33,12 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::cast::{Entry, Facts, Header};
+use crate::cast::{Entry, Facts, Header, Withheld};
 use crate::clock::Clock;
 use crate::durable;
 use crate::grant::Permit;
 use crate::model::{ChannelClass, ChannelNumber, SessionId, Terminal, Timestamp};
-use crate::policy::Durability;
+use crate::policy::{Durability, InputMode};
 use crate::seal::{ContextPool, Dek, Recipients, SealError, SessionKeys, Source, Stream};
 use crate::secret::Secret;
 use crate::store::{
@@ -119,6 +120,8 @@ pub struct ChannelFacts {
     pub terminal: Option<Terminal>,
     /// The command line of an exec channel, as it came.
     pub command: Option<Vec<u8>>,
+    /// The environment variables that the user sets on the target.
+    pub environment: Vec<(String, String)>,
 }
 
 /// Opens recordings. Clones are the same recorder.
@@ -375,7 +378,7 @@ impl Recording {
     ///
     /// # Errors
     /// Why it cannot be recorded; the channel does not start then.
-    pub async fn channel(&self, permit: &Permit, facts: ChannelFacts) -> Result<Track, RecorderError> {
+    pub async fn channel(&self, permit: &Permit, mut facts: ChannelFacts) -> Result<Track, RecorderError> {
         let mode = match permit.recording().durability {
             Durability::Strict => Mode::Strict,
             Durability::Bounded => Mode::Bounded(self.window),
@@ -384,7 +387,9 @@ impl Recording {
         let opening = format!("channel {} opened: {}", facts.number, facts.class);
         let number = facts.number;
         let watched = WatchedChannel { number, class: Some(facts.class), pty: facts.terminal.is_some() };
-        let header = channel_header(permit, &self.facts, facts, self.shared.elapsed());
+        let scrubbed = self.shared.scrubber.scrub_channel(&mut facts);
+        let mut header = channel_header(permit, &self.facts, facts, self.shared.elapsed());
+        header.doorward.scrubbed = scrubbed;
         let feed = Feed::new(watched, (header.cols, header.rows));
         let (disk, directory) = (Arc::clone(&self.shared.disk), self.shared.directory.clone());
         let sealing = self.shared.sealings.channel(number);
@@ -414,8 +419,8 @@ impl Recording {
         Ok(Track { queue })
     }
 
-    /// Keeps a secret that the bastion knows out of what is recorded from now on, where it stands in one piece and has
-    /// at least 8 bytes; `[vault:NAME]` stands in its place.
+    /// Keeps a secret that the bastion knows out of what is recorded from now on - output, input, command lines,
+    /// environments, markers -, where it stands in one piece and has at least 8 bytes; `[vault:NAME]` stands in its place.
     pub fn scrub(&self, secret: Secret<String>, name: &str) {
         self.shared.scrubber.add(secret, name);
     }
@@ -545,6 +550,7 @@ fn session_header(permit: &Permit, facts: &SessionFacts) -> Header {
         timestamp: facts.started.as_millis().div_euclid(1000),
         title: Some(format!("{} as {}", permit.user(), permit.destination())),
         command: None,
+        env: BTreeMap::new(),
         doorward: Facts {
             session: facts.id.clone(),
             user: permit.user().clone(),
@@ -559,6 +565,9 @@ fn session_header(permit: &Permit, facts: &SessionFacts) -> Header {
             class: None,
             pty: false,
             command_base64: None,
+            modes: Vec::new(),
+            withheld: None,
+            scrubbed: 0,
             seg: 0,
             t0: 0,
         },
@@ -576,7 +585,14 @@ fn channel_header(permit: &Permit, session: &SessionFacts, facts: ChannelFacts, 
         header.cols = if terminal.size.cols == 0 { header.cols } else { terminal.size.cols };
         header.rows = if terminal.size.rows == 0 { header.rows } else { terminal.size.rows };
         header.term = Some(terminal.term);
+        header.doorward.modes = terminal.modes;
+        header.doorward.withheld = match permit.recording().input {
+            InputMode::Off => Some(Withheld::Off),
+            InputMode::Echoed => Some(Withheld::Echoed),
+            InputMode::Full => None,
+        };
     }
+    header.env = facts.environment.into_iter().collect();
     if let Some(command) = facts.command {
         if std::str::from_utf8(&command).is_err() {
             header.doorward.command_base64 = Some(STANDARD.encode(&command));

@@ -430,9 +430,7 @@ impl Queue {
             freed = freed.saturating_add(usize::try_from(cost(&timed.entry)).unwrap_or(0));
             let passed = timed.entry.bytes();
             let (entry, scrubbed) = self.session.scrubber.scrubbed(timed.entry);
-            if let Some((direction, bytes)) = passed {
-                writer.count(direction, bytes, scrubbed);
-            }
+            writer.count(passed, scrubbed);
             writer.encode(timed.at, &entry, &mut buffers.lines);
             if wanted {
                 shown.add(Timed { at: timed.at, entry });

@@ -1,7 +1,8 @@
 //! Secrets that the bastion itself knows do not stay in a recording, should the target print one or a user type it.
 //!
 //! Known are the password that logs the session in, and the lines of the file of its private key that hold a part of
-//! the secret. What is recorded is searched entry by entry, and in the record alone: the user's own stream is neither
+//! the secret. What is recorded is searched entry by entry, channels' headers and markers too, for a command line and
+//! what was refused carry a user's words. It is searched in the record alone: the user's own stream is neither
 //! changed nor held back, for a delay would tell that a secret began there. So a secret that comes in two pieces is not
 //! found, nor one in another form, such as base64 of a password. Sessions do not know each other's secrets.
 
@@ -10,7 +11,9 @@ use std::sync::{PoisonError, RwLock};
 use bytes::Bytes;
 use memchr::memmem;
 
+use super::ChannelFacts;
 use crate::cast::Entry;
+use crate::model::Exit;
 use crate::secret::Secret;
 
 /// A shorter secret would be found where there is none.
@@ -48,9 +51,45 @@ impl Scrubber {
                 let (bytes, count) = replaced(bytes, &all);
                 (Entry::Input(bytes), count)
             }
-            other @ (Entry::Resize { .. } | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_)) => (other, 0),
+            Entry::Marker(mut text) => {
+                let count = scrub_text(&mut text, &all);
+                (Entry::Marker(text), count)
+            }
+            Entry::Exit(Exit::Signal { mut name, core_dumped, mut message }) => {
+                let count = scrub_text(&mut name, &all).saturating_add(scrub_text(&mut message, &all));
+                (Entry::Exit(Exit::Signal { name, core_dumped, message }), count)
+            }
+            other @ (Entry::Redacted | Entry::Resize { .. } | Entry::Digest(_) | Entry::Exit(Exit::Status(_))) => {
+                (other, 0)
+            }
         }
     }
+
+    /// Takes what must not stay out of what a channel's header will say; tells how many times something was replaced.
+    pub(super) fn scrub_channel(&self, facts: &mut ChannelFacts) -> u64 {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut count = 0_u64;
+        if let Some(command) = &mut facts.command {
+            let (without, found) = replaced(Bytes::copy_from_slice(command), &all);
+            if found > 0 {
+                *command = without.to_vec();
+            }
+            count = count.saturating_add(found);
+        }
+        let variables = facts.environment.iter_mut().flat_map(|(name, value)| [name, value]);
+        for text in variables.chain(facts.terminal.as_mut().map(|terminal| &mut terminal.term)) {
+            count = count.saturating_add(scrub_text(text, &all));
+        }
+        count
+    }
+}
+
+fn scrub_text(text: &mut String, all: &[Known]) -> u64 {
+    let (without, count) = replaced(Bytes::copy_from_slice(text.as_bytes()), all);
+    if count > 0 {
+        *text = String::from_utf8_lossy(&without).into_owned();
+    }
+    count
 }
 
 fn replaced(mut bytes: Bytes, all: &[Known]) -> (Bytes, u64) {
@@ -82,7 +121,7 @@ fn replaced(mut bytes: Bytes, all: &[Known]) -> (Bytes, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Output;
+    use crate::model::{ChannelClass, ChannelNumber, Output};
 
     fn scrubbed(secrets: &[&str], text: &str) -> String {
         let scrubber = Scrubber::default();
@@ -102,6 +141,28 @@ mod tests {
         let text = "s3cret-word\nx s3cret-words3cret-word s3cret";
         assert_eq!(scrubbed(&["s3cret-word"], text), "[vault:root@db1]\nx [vault:root@db1][vault:root@db1] s3cret");
         assert_eq!(scrubbed(&["another-one", "s3cret-word"], "s3cret-word"), "[vault:root@db1]");
+    }
+
+    #[test]
+    fn a_secret_is_replaced_in_a_channels_header_and_in_markers_too() {
+        let scrubber = Scrubber::default();
+        scrubber.add(Secret::new(String::from("s3cret-word")), "root@db1");
+        let mut facts = ChannelFacts {
+            number: ChannelNumber(1),
+            class: ChannelClass::Exec,
+            terminal: None,
+            command: Some(b"echo s3cret-word \xff s3cret-word".to_vec()),
+            environment: vec![(String::from("LC_A"), String::from("s3cret-word"))],
+        };
+        assert_eq!(scrubber.scrub_channel(&mut facts), 3);
+        assert_eq!(facts.command.unwrap(), b"echo [vault:root@db1] \xff [vault:root@db1]");
+        assert_eq!(facts.environment, [(String::from("LC_A"), String::from("[vault:root@db1]"))]);
+        let (marker, count) = scrubber.scrubbed(Entry::Marker(String::from("refused: a forward to s3cret-word:1")));
+        assert_eq!((marker, count), (Entry::Marker(String::from("refused: a forward to [vault:root@db1]:1")), 1));
+        let message = String::from("s3cret-word");
+        let exit = Exit::Signal { name: String::from("HUP"), core_dumped: false, message };
+        let (Entry::Exit(Exit::Signal { message, .. }), 1) = scrubber.scrubbed(Entry::Exit(exit)) else { panic!() };
+        assert_eq!(message, "[vault:root@db1]");
     }
 
     #[test]

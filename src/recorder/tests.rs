@@ -455,12 +455,13 @@ fn facts(id: &SessionId) -> SessionFacts {
 }
 
 fn terminal(number: u32) -> ChannelFacts {
-    let size = TerminalSize { cols: 100, rows: 30, pixel_width: 0, pixel_height: 0 };
+    let size = TerminalSize { cols: 100, rows: 30 };
     ChannelFacts {
         number: ChannelNumber(number),
         class: ChannelClass::Shell,
         terminal: Some(Terminal { term: String::from("xterm"), size, modes: Vec::new() }),
         command: None,
+        environment: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A bastion cannot see whether the target's terminal echoes. So a character is known not to be a password only once
 //! the target has sent it back. What is not sent back within a second is recorded as `[redacted]`, as one, so that
-//! its length is not told either. Keys that stand for no character - Ctrl-E, Backspace, Tab, arrows, the brackets
+//! its length is not told either; only the bytes of a whole channel are counted. Keys that stand for no character - Ctrl-E, Backspace, Tab, arrows, the brackets
 //! around a paste - are no part of a password, have no echo of their own, and are recorded as they are.
 //!
 //! Pure: bytes and times come in as arguments.
@@ -17,10 +17,10 @@ use std::time::Duration;
 
 /// An echo comes within so long.
 const ECHO_WITHIN: Duration = Duration::from_secs(1);
-/// So much waits to be echoed; what is typed beyond it is redacted at once.
+/// So many bytes wait to be echoed; what is typed beyond them is redacted at once.
 const WAITING_MAX: usize = 64 * 1024;
 
-/// A longer sequence is none that a key sends.
+/// What follows ESC `[` in a longer sequence, in bytes, is none that a key sends.
 const KEY_BYTES_MAX: usize = 16;
 
 /// Keystrokes that wait to be echoed.
@@ -139,6 +139,13 @@ impl Echo {
         self.overdue(Duration::MAX)
     }
 
+    /// Something else goes on record now: what waits for its echo stands before it, redacted.
+    pub fn overtaken(&mut self) -> Vec<Heard> {
+        let heard = self.end();
+        self.redacted = false;
+        heard
+    }
+
     fn pop(&mut self) -> Option<Key> {
         let (_, key) = self.waiting.pop_front()?;
         self.bytes = self.bytes.saturating_sub(key.len());
@@ -203,24 +210,75 @@ impl Echo {
     }
 }
 
-/// The first key of what a terminal has sent, and the rest. A sequence that does not come in one piece is taken for
-/// characters, and so is one that carries text of the terminal's, such as its clipboard.
+/// The first key of what a terminal has sent, and the rest. A sequence that is not known to stand for no character is
+/// taken for characters: it may be a letter in another form, or carry text of the terminal's, such as its clipboard.
 fn next_key(bytes: &[u8]) -> (Key, &[u8]) {
     let len = match bytes {
-        [0x1b, b'[', rest @ ..] => rest
-            .iter()
-            .take(KEY_BYTES_MAX)
-            .position(|byte| (b'@'..=b'~').contains(byte))
-            .map_or(1, |end| end.saturating_add(3)),
+        [0x1b, b'[', rest @ ..] => {
+            let end = rest.iter().take(KEY_BYTES_MAX).position(|byte| (b'@'..=b'~').contains(byte));
+            let key = end.and_then(|end| rest.get(..=end)).filter(|key| is_function(key));
+            key.map_or(0, |key| key.len().saturating_add(2))
+        }
         // Arrows, Home, End and F1 to F4 in application mode.
         [0x1b, b'O', b'A'..=b'D' | b'F' | b'H' | b'P'..=b'S', ..] => 3,
+        // A string of the terminal's, or of another form of its keys.
+        [0x1b, b'O' | b']' | b'P' | b'X' | b'^' | b'_', ..] => 0,
         _ => 1,
     };
-    let (key, rest) = bytes.split_at(len.min(bytes.len()));
+    let (key, rest) = bytes.split_at(len.clamp(1, bytes.len()));
     match key {
         [byte @ (b' '..=b'~' | 0x80.. | b'\r' | b'\n')] => (Key::Character(*byte), rest),
+        // Each ESC on record would tell one letter.
+        [byte] if len == 0 => (Key::Character(*byte), rest),
         _ => (Key::Function(key.to_vec()), rest),
     }
+}
+
+/// Whether a control sequence, without its ESC `[`, stands for no character (xterm's control sequences, "PC-Style
+/// Function Keys", "Mouse Tracking" and the reports). Not among them are the forms in which a terminal sends
+/// characters: `u` (kitty, and xterm's `formatOtherKeys`), `~` with 27 (xterm's `modifyOtherKeys`) and `_` (Windows).
+fn is_function(key: &[u8]) -> bool {
+    let Some((last, parameters)) = key.split_last() else { return false };
+    let mut numbers = parameters.split(|byte| *byte == b';');
+    match last {
+        // Arrows, Home, End, F1 to F4, Shift-Tab; with modifiers `1;MODIFIERS`. `R` is the cursor's place as well.
+        b'A'..=b'D' | b'F' | b'H' | b'P' | b'Q' | b'S' | b'Z' => {
+            matches!(numbers.next(), Some(b"" | b"1"))
+                && numbers.next().is_none_or(is_modifiers)
+                && numbers.next().is_none()
+        }
+        // Home to F12, and the brackets around a paste.
+        b'~' => {
+            let known = numbers.next().and_then(number).is_some_and(|key| matches!(key, 1..=24 | 200 | 201));
+            known && numbers.next().is_none_or(is_modifiers) && numbers.next().is_none()
+        }
+        // The window has got or lost the focus.
+        b'I' | b'O' => parameters.is_empty(),
+        // What the terminal is, how it is, and where its cursor is.
+        b'R' | b'c' | b'n' => {
+            let digits = parameters.strip_prefix(b"?").or(parameters.strip_prefix(b">")).unwrap_or(parameters);
+            digits.split(|byte| *byte == b';').all(|part| part.is_empty() || number(part).is_some())
+        }
+        // The mouse: button, column, row.
+        b'M' | b'm' => parameters.strip_prefix(b"<").is_some_and(|place| {
+            place
+                .split(|byte| *byte == b';')
+                .map(number)
+                .collect::<Option<Vec<_>>>()
+                .is_some_and(|place| place.len() == 3)
+        }),
+        _ => false,
+    }
+}
+
+/// Modifiers, and whether the key was pressed or released.
+fn is_modifiers(text: &[u8]) -> bool {
+    let mut parts = text.splitn(2, |byte| *byte == b':');
+    parts.next().and_then(number).is_some() && parts.next().is_none_or(|event| matches!(event, b"1" | b"2" | b"3"))
+}
+
+fn number(digits: &[u8]) -> Option<u16> {
+    std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
 }
 
 /// Return is echoed as a line end.
@@ -317,6 +375,53 @@ mod tests {
         assert_eq!(echo.typed(b"\x1b[200~cat f\x1b[201~", ms(30)), [Heard::Keys(b"\x1b[200~".to_vec())]);
         assert_eq!(echo.printed(b"\x1b[7mcat f\x1b[27m", ms(33)), [Heard::Keys(b"cat f\x1b[201~".to_vec())]);
         assert_eq!(echo.end(), []);
+    }
+
+    #[test]
+    fn characters_in_another_form_wait_for_their_echo() {
+        // The same letters as kitty, xterm (in two ways) and Windows send them, and what looks like a key and is none.
+        for letters in [
+            &["\x1b[104u", "\x1b[117u", "\x1b[110u"][..],
+            &["\x1b[27;2;72~", "\x1b[27;2;85~"],
+            &["\x1b[72;35;104;1;0;1_"],
+            &["\x1b[1;1;104A", "\x1b[104A", "\x1b[104;2~", "\x1b[3;1;104~", "\x1b[1;104:9A"],
+            &["\x1b[<0;1;2;104M", "\x1b[<0;1;2;hM", "\x1b[0;h2c", "\x1b[104I", "\x1b[+5A"],
+        ] {
+            let mut echo = Echo::default();
+            for letter in letters {
+                assert_eq!(echo.typed(letter.as_bytes(), ms(0)), [], "{letter:?}");
+            }
+            assert_eq!(echo.overdue(ms(2000)), [Heard::Redacted], "{letters:?}");
+        }
+        for key in [
+            &b"\x1b[A"[..],
+            b"\x1b[1;5D",
+            b"\x1b[H",
+            b"\x1b[Z",
+            b"\x1b[1;2P",
+            b"\x1b[3~",
+            b"\x1b[24;5~",
+            b"\x1b[1;1:3B",
+            b"\x1b[I",
+            b"\x1b[24;80R",
+            b"\x1b[?62;22c",
+            b"\x1b[>41;390;0c",
+            b"\x1b[0n",
+            b"\x1b[<35;100;24M",
+            b"\x1b[<0;1;1m",
+            b"\x1bOA",
+        ] {
+            assert_eq!(Echo::default().typed(key, ms(0)), [Heard::Keys(key.to_vec())], "{key:?}");
+        }
+    }
+
+    #[test]
+    fn what_overtakes_keystrokes_stands_behind_them() {
+        let mut echo = Echo::default();
+        echo.typed(b"pass", ms(0));
+        assert_eq!(echo.overtaken(), [Heard::Redacted]);
+        echo.typed(b"word", ms(1));
+        assert_eq!(echo.overdue(ms(2000)), [Heard::Redacted], "it is said again");
     }
 
     #[test]

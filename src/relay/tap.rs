@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Facts;
 use super::echo::{Echo, Heard};
+use super::typing::Pace;
 use crate::cast::{Digest, Direction, Entry};
 use crate::model::{ChannelClass, ChannelEvent, Output};
 use crate::policy::{Capture, InputMode};
@@ -19,16 +20,19 @@ const DIGEST_EVERY: Duration = Duration::from_secs(1);
 /// ... and at least after so many bytes.
 const DIGEST_BYTES: u64 = 16 * 1024 * 1024;
 
-/// What stands for keystrokes that were not echoed, however many.
-const REDACTED: &[u8] = b"[redacted]";
+/// Keystrokes that are kept out are counted on record so long after the first of them. Sooner, the count would tell how
+/// long a password is.
+const COUNT_EVERY: Duration = Duration::from_secs(60);
 
 /// Gives one direction of a channel to the recorder.
 pub struct Tap {
     track: Arc<Track>,
-    /// Standard output or standard input.
+    /// Standard output or standard input; of a terminal whose keystrokes are kept out, what nobody has typed.
     data: Lane,
-    /// Standard error; unused for input.
+    /// Standard error. The listener takes none from a user; if it did, this would have it.
     stderr: Lane,
+    /// Keystrokes that are kept out.
+    typed: Option<Typed>,
     /// Keystrokes that wait to be echoed, under `input = "echoed"`; both directions know them.
     keys: Option<Keys>,
 }
@@ -69,6 +73,43 @@ impl Keys {
     }
 }
 
+/// The input of a terminal whose keystrokes are kept out of the recording.
+struct Typed {
+    pace: Pace,
+    began: Instant,
+    /// All of it, recorded or not.
+    bytes: u64,
+    /// Bytes at the last count written, and when the first came after it.
+    counted: u64,
+    uncounted: Option<Instant>,
+}
+
+impl Typed {
+    fn new() -> Self {
+        Self { pace: Pace::default(), began: Instant::now(), bytes: 0, counted: 0, uncounted: None }
+    }
+
+    /// Counts what came; tells whether somebody may have typed it.
+    fn take(&mut self, bytes: &Bytes) -> bool {
+        self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.uncounted.get_or_insert_with(Instant::now);
+        self.pace.is_typed(bytes.len(), self.began.elapsed())
+    }
+
+    fn due_at(&self) -> Option<Instant> {
+        self.uncounted.map(|since| since + COUNT_EVERY)
+    }
+
+    /// The count, if it is not on record. Without a hash: from that of a few keystrokes they can be guessed.
+    fn count(&mut self, last: bool) -> Option<Entry> {
+        self.uncounted = None;
+        if std::mem::replace(&mut self.counted, self.bytes) == self.bytes {
+            return None;
+        }
+        Some(Entry::Digest(Digest { direction: Direction::Stdin, bytes: self.bytes, sha256: None, last }))
+    }
+}
+
 /// One flow of bytes.
 struct Lane {
     direction: Direction,
@@ -82,8 +123,6 @@ struct Lane {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// Keystrokes under `input = "off"`.
-    Off,
     /// Every byte, up to so many.
     Full(u64),
     /// Count and SHA-256; `said` once the record of the switch is queued.
@@ -93,7 +132,7 @@ enum Mode {
 impl Lane {
     fn new(direction: Direction, mode: Mode) -> Self {
         let hash = match mode {
-            Mode::Off | Mode::Full(u64::MAX) => None,
+            Mode::Full(u64::MAX) => None,
             Mode::Full(_) | Mode::Digest { .. } => Some(Context::new(&SHA256)),
         };
         Self { direction, mode, hash, bytes: 0, digested: (0, Instant::now()) }
@@ -110,7 +149,7 @@ impl Lane {
     fn digest(&mut self, last: bool) -> Option<Entry> {
         let hash = self.hash.clone()?.finish();
         self.digested = (self.bytes, Instant::now());
-        let sha256 = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = Some(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect());
         Some(Entry::Digest(Digest { direction: self.direction, bytes: self.bytes, sha256, last }))
     }
 
@@ -138,23 +177,20 @@ impl Tap {
             (false, ChannelClass::Exec, Capture::Full) => Mode::Full(facts.policy.exec_cap),
             (false, ChannelClass::Exec, Capture::Digest) => Mode::Digest { said: false },
         };
-        Self { track, data: Lane::new(Direction::Stdout, mode), stderr: Lane::new(Direction::Stderr, mode), keys: None }
+        let (data, stderr) = (Lane::new(Direction::Stdout, mode), Lane::new(Direction::Stderr, mode));
+        Self { track, data, stderr, typed: None, keys: None }
     }
 
     /// For what the user sends.
     fn of_input(facts: &Facts, track: Arc<Track>) -> Self {
-        let mode = match (facts.pty, facts.policy.stdin) {
-            (true, _) if facts.policy.input == InputMode::Full => Mode::Full(u64::MAX),
-            (true, _) => Mode::Off,
+        let typed = facts.pty && facts.policy.input != InputMode::Full;
+        let mode = match (facts.pty && !typed, facts.policy.stdin) {
+            (true, _) => Mode::Full(u64::MAX),
             (false, Capture::Full) => Mode::Full(facts.policy.exec_cap),
             (false, Capture::Digest) => Mode::Digest { said: false },
         };
-        Self {
-            track,
-            data: Lane::new(Direction::Stdin, mode),
-            stderr: Lane::new(Direction::Stderr, Mode::Off),
-            keys: None,
-        }
+        let (data, stderr) = (Lane::new(Direction::Stdin, mode), Lane::new(Direction::Stdin, mode));
+        Self { track, data, stderr, typed: typed.then(Typed::new), keys: None }
     }
 
     /// Records an event; the ticket says when it may go on.
@@ -162,8 +198,8 @@ impl Tap {
     /// # Errors
     /// What the recorder says; the event must not go on.
     pub async fn record(&mut self, event: &ChannelEvent) -> Result<Option<Ticket>, RecorderError> {
-        self.hear(event).await?;
         match event {
+            ChannelEvent::Data(bytes) if self.hear(bytes).await? => Ok(None),
             ChannelEvent::Data(bytes) => Self::flow(&self.track, &mut self.data, bytes).await,
             ChannelEvent::Stderr(bytes) => Self::flow(&self.track, &mut self.stderr, bytes).await,
             ChannelEvent::Resize(size) => {
@@ -179,22 +215,29 @@ impl Tap {
         }
     }
 
-    /// Records the keystrokes that the event shows to be no secret.
-    async fn hear(&mut self, event: &ChannelEvent) -> Result<(), RecorderError> {
-        let (Some(keys), ChannelEvent::Data(bytes)) = (&self.keys, event) else { return Ok(()) };
+    /// Records the keystrokes that these bytes show to be no secret; tells whether the bytes themselves may be
+    /// keystrokes, which are recorded in no other way.
+    async fn hear(&mut self, bytes: &Bytes) -> Result<bool, RecorderError> {
+        let may_be_typed = self.typed.as_mut().is_some_and(|typed| typed.take(bytes));
+        let Some(keys) = &self.keys else { return Ok(may_be_typed) };
         let now = keys.began.elapsed();
-        let heard = if keys.typing { keys.lock().typed(bytes, now) } else { keys.lock().printed(bytes, now) };
-        self.record_heard(heard).await
+        let heard = match (keys.typing, may_be_typed) {
+            (true, true) => keys.lock().typed(bytes, now),
+            (true, false) => keys.lock().overtaken(),
+            (false, _) => keys.lock().printed(bytes, now),
+        };
+        self.record_heard(heard).await?;
+        Ok(may_be_typed)
     }
 
     async fn record_heard(&self, heard: impl IntoIterator<Item = Heard>) -> Result<(), RecorderError> {
         for heard in heard {
-            let bytes = match heard {
-                Heard::Keys(keys) => Bytes::from(keys),
-                Heard::Redacted => Bytes::from_static(REDACTED),
+            let entry = match heard {
+                Heard::Keys(keys) => Entry::Input(Bytes::from(keys)),
+                Heard::Redacted => Entry::Redacted,
             };
             // The next ticket of this channel covers it.
-            let _ = self.track.append(Entry::Input(bytes)).await?;
+            let _ = self.track.append(entry).await?;
         }
         Ok(())
     }
@@ -219,7 +262,6 @@ impl Tap {
         }
         lane.bytes = lane.bytes.saturating_add(len);
         match (lane.mode, lane.direction) {
-            (Mode::Off, _) => {}
             (Mode::Full(_), Direction::Stdin) => ticket = Some(track.append(Entry::Input(bytes.clone())).await?),
             (Mode::Full(_), direction) => {
                 let output = if direction == Direction::Stderr { Output::Stderr } else { Output::Stdout };
@@ -240,7 +282,8 @@ impl Tap {
     /// Ready when something must be written although no more bytes come.
     pub async fn due(&self) {
         let keys = self.keys.as_ref().and_then(Keys::due_at);
-        match self.data.due_at().into_iter().chain(self.stderr.due_at()).chain(keys).min() {
+        let typed = self.typed.as_ref().and_then(Typed::due_at);
+        match self.data.due_at().into_iter().chain(self.stderr.due_at()).chain(keys).chain(typed).min() {
             Some(at) => tokio::time::sleep_until(at).await,
             None => std::future::pending().await,
         }
@@ -254,6 +297,12 @@ impl Tap {
         if let Some(keys) = self.keys.as_ref().filter(|keys| keys.typing) {
             let overdue = keys.lock().overdue(keys.began.elapsed());
             self.record_heard(overdue).await?;
+        }
+        if let Some(typed) = self.typed.as_mut().filter(|typed| typed.due_at().is_some_and(|at| at <= Instant::now()))
+            && let Some(entry) = typed.count(false)
+        {
+            // The next ticket of this channel covers it.
+            let _ = self.track.append(entry).await?;
         }
         for lane in [&mut self.data, &mut self.stderr] {
             if lane.uncovered()
@@ -287,6 +336,10 @@ impl Tap {
         if let Some(keys) = self.keys.as_ref().filter(|keys| keys.typing) {
             let rest = keys.lock().end();
             self.record_heard(rest).await?;
+        }
+        if let Some(entry) = self.typed.as_mut().and_then(|typed| typed.count(true)) {
+            // The end of the channel's record covers it.
+            let _ = self.track.append(entry).await?;
         }
         for lane in [&mut self.data, &mut self.stderr] {
             if lane.bytes != lane.digested.0

@@ -50,6 +50,7 @@ pub async fn open(
             Program::Shell => None,
             Program::Exec(command) => Some(command.clone()),
         },
+        environment: start.environment.clone(),
     };
     let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);
     match live.leg.open(program, start.terminal.as_ref(), &start.environment).await {

@@ -47,7 +47,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::auditor::Recipient;
-use crate::cast::ReadError;
+use crate::cast::{ReadError, Withheld};
 use crate::durable;
 use crate::model::{ChannelClass, ChannelNumber, Destination, Exit, GrantId, RuleId, SessionId, Timestamp, UserName};
 use crate::seal::{Altered, EnvelopeError, OpenError, OpenerKey, SealError};
@@ -200,8 +200,14 @@ pub fn hex(bytes: &[u8]) -> String {
 /// guessed from a hash. Those stand in the sealed recording.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
-    /// How many bytes.
+    /// How many bytes went by.
     pub bytes: u64,
+    /// How many of them stand in the recording, as they were or with a name in the place of a known secret.
+    #[serde(default)]
+    pub recorded: u64,
+    /// Why the others do not, if there may be keystrokes among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<Withheld>,
     /// How many times a name stands in the recording in the place of a known secret.
     #[serde(default, skip_serializing_if = "is_none")]
     pub scrubbed: u64,
@@ -231,12 +237,15 @@ pub struct ClosedChannel {
     pub records: u64,
     /// The chain's last head, in hex.
     pub head: String,
-    /// Input that was recorded.
+    /// What the user sent.
     pub stdin: Counted,
     /// Standard output.
     pub stdout: Counted,
     /// Standard error.
     pub stderr: Counted,
+    /// How many times a name stands in the place of a known secret in its command line, environment and markers.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub scrubbed: u64,
     /// How the program ended, where the target said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
@@ -259,6 +268,7 @@ impl ClosedChannel {
             stdin: Counted::default(),
             stdout: Counted::default(),
             stderr: Counted::default(),
+            scrubbed: 0,
             exit: None,
             failure: None,
         }

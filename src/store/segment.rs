@@ -95,7 +95,8 @@ impl ChannelWriter {
         buffers.lines.clear();
         let lines = Writer::new(&header, &mut buffers.lines);
         let durable = *sealer.sealed();
-        let closed = ClosedChannel::new(number, header.doorward.class, header.doorward.pty);
+        let mut closed = ClosedChannel::new(number, header.doorward.class, header.doorward.pty);
+        closed.scrubbed = header.doorward.scrubbed;
         let mut writer = Self {
             last_at: Duration::from_millis(header.doorward.t0),
             disk,
@@ -127,10 +128,15 @@ impl ChannelWriter {
         Ok(writer)
     }
 
-    /// Counts what went by before known secrets in it were replaced, and how many those were.
-    pub fn count(&mut self, direction: Direction, bytes: usize, scrubbed: u64) {
+    /// Counts what an entry holds, before known secrets in it were replaced, and how many those were.
+    pub fn count(&mut self, passed: Option<(Direction, usize)>, scrubbed: u64) {
+        let Some((direction, bytes)) = passed else {
+            self.closed.scrubbed = self.closed.scrubbed.saturating_add(scrubbed);
+            return;
+        };
         let counted = self.direction(direction);
-        counted.bytes = counted.bytes.saturating_add(bytes.try_into().unwrap_or(u64::MAX));
+        counted.recorded = counted.recorded.saturating_add(bytes.try_into().unwrap_or(u64::MAX));
+        counted.bytes = counted.bytes.max(counted.recorded);
         counted.scrubbed = counted.scrubbed.saturating_add(scrubbed);
     }
 
@@ -144,6 +150,8 @@ impl ChannelWriter {
                 let counted = self.direction(digest.direction);
                 // A digest counts from the direction's first byte, so it includes what was recorded in full.
                 counted.bytes = counted.bytes.max(digest.bytes);
+                let stdin = &mut self.closed.stdin;
+                stdin.withheld = self.header.doorward.withheld.filter(|_| stdin.bytes > stdin.recorded);
             }
             Entry::Exit(exit) => self.closed.exit = Some(exit.clone()),
             Entry::Resize { cols, rows } => {
@@ -151,7 +159,7 @@ impl ChannelWriter {
                 self.header.cols = *cols;
                 self.header.rows = *rows;
             }
-            Entry::Output { .. } | Entry::Input(_) | Entry::Marker(_) => {}
+            Entry::Output { .. } | Entry::Input(_) | Entry::Redacted | Entry::Marker(_) => {}
         }
     }
 

@@ -377,9 +377,7 @@ impl Store {
 /// Writes an entry and makes it durable.
 pub(crate) fn keep(writer: &mut ChannelWriter, timed: &Timed) {
     let mut buffers = Buffers::default();
-    if let Some((direction, bytes)) = timed.entry.bytes() {
-        writer.count(direction, bytes, 0);
-    }
+    writer.count(timed.entry.bytes(), 0);
     writer.encode(timed.at, &timed.entry, &mut buffers.lines);
     writer.seal(&mut buffers).unwrap();
     put(writer, &mut buffers);

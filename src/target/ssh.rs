@@ -20,7 +20,7 @@ use crate::ledger::fingerprint;
 use crate::model::{AccountName, Program, Terminal};
 use crate::secret::Secret;
 use crate::vault::{Credential, CredentialKind};
-use crate::wire::channel::{ChannelSink, ChannelSource, split};
+use crate::wire::channel::{ChannelSink, ChannelSource, Extended, split};
 use crate::wire::{
     CHANNEL_MESSAGES_MAX, Cut, CutStream, IDENTIFICATION, PACKET_BYTES_MAX, WINDOW_BYTES, algorithms, rekey_limits,
 };
@@ -293,10 +293,7 @@ impl Leg {
             let modes: Vec<(Pty, u32)> =
                 terminal.modes.iter().filter_map(|(code, value)| Some((Pty::from_u8(*code)?, *value))).collect();
             let size = &terminal.size;
-            channel
-                .request_pty(true, &terminal.term, size.cols, size.rows, size.pixel_width, size.pixel_height, &modes)
-                .await
-                .map_err(broken)?;
+            channel.request_pty(true, &terminal.term, size.cols, size.rows, 0, 0, &modes).await.map_err(broken)?;
             accepted(&mut channel, "a terminal").await?;
         }
         for (name, value) in environment {
@@ -308,7 +305,7 @@ impl Leg {
             Program::Exec(command) => channel.exec(true, command.clone()).await.map_err(broken)?,
         }
         accepted(&mut channel, "the program").await?;
-        Ok(split(channel))
+        Ok(split(channel, Extended::Stderr))
     }
 
     /// Whether the connection is gone.

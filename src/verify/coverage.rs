@@ -4,7 +4,7 @@ use std::io::{BufReader, Read};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cast::{Direction, Entry, ReadError, Reader};
+use crate::cast::{Digest, Direction, Entry, ReadError, Reader, Withheld};
 use crate::model::{
     ChannelClass, ChannelNumber, Destination, Exit, GrantId, Output, RuleId, SessionId, Timestamp, UserName,
 };
@@ -52,12 +52,16 @@ pub struct ChannelCoverage {
     pub class: Option<ChannelClass>,
     /// Whether it had a terminal.
     pub pty: bool,
-    /// What the user sent, as far as the policy has it recorded.
+    /// What the user sent.
     pub stdin: DirectionCoverage,
     /// Standard output.
     pub stdout: DirectionCoverage,
     /// Standard error.
     pub stderr: DirectionCoverage,
+    /// How many times a name stands in the place of a secret that the bastion knows in its command line, its
+    /// environment and its markers; of a session that was interrupted, in the first two.
+    #[serde(default)]
+    pub scrubbed: u64,
     /// How the program ended, where the target said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
@@ -71,8 +75,11 @@ pub struct ChannelCoverage {
 pub struct DirectionCoverage {
     /// How many bytes the recording holds.
     pub recorded: u64,
-    /// How many went by.
+    /// How many went by; of a session that was interrupted, at least so many.
     pub bytes: u64,
+    /// Why keystrokes are not in it: the rule's `input`. Absent if nothing is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<Withheld>,
     /// SHA-256 over all that went by, where the recording does not hold it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
@@ -134,7 +141,7 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
             Entry::Input(bytes) => (Direction::Stdin, bytes.len()),
             Entry::Digest(digest) => {
                 if let Some(counted) = said.get_mut(place(digest.direction)) {
-                    *counted = Said { bytes: digest.bytes, sha256: Some(digest.sha256) };
+                    counted.add(digest);
                 }
                 continue;
             }
@@ -142,7 +149,7 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
                 exit = Some(found);
                 continue;
             }
-            Entry::Resize { .. } | Entry::Marker(_) => continue,
+            Entry::Redacted | Entry::Resize { .. } | Entry::Marker(_) => continue,
         };
         if let Some(sum) = recorded.get_mut(place(direction)) {
             *sum = sum.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
@@ -152,15 +159,19 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
     let direction = |direction: Direction| {
         let recorded = recorded.get(place(direction)).copied().unwrap_or_default();
         let said = said.get(place(direction)).cloned().unwrap_or_default();
-        let counted = closed.map(|closed| counted(closed, direction).clone());
-        let Counted { bytes, scrubbed } =
-            counted.unwrap_or_else(|| Counted { bytes: said.bytes.max(recorded), scrubbed: 0 });
+        let counted = closed.map(|closed| counted(closed, direction));
+        let bytes = counted.map_or_else(|| said.bytes.max(recorded), |counted| counted.bytes);
+        let scrubbed = counted.map_or(0, |counted| counted.scrubbed);
+        // What was typed last in a session that was interrupted has no count.
+        let withheld =
+            facts.withheld.filter(|_| direction == Direction::Stdin && (counted.is_none() || recorded < bytes));
         DirectionCoverage {
             recorded,
             bytes,
-            sha256: said.sha256,
+            withheld,
+            sha256: said.sha256.filter(|(of, _)| *of == bytes).map(|(_, sha256)| sha256),
             scrubbed,
-            in_full: recorded == bytes && scrubbed == 0,
+            in_full: recorded == bytes && scrubbed == 0 && withheld.is_none(),
         }
     };
     Ok(ChannelCoverage {
@@ -170,6 +181,7 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
         stdin: direction(Direction::Stdin),
         stdout: direction(Direction::Stdout),
         stderr: direction(Direction::Stderr),
+        scrubbed: closed.map_or(facts.scrubbed, |closed| closed.scrubbed),
         exit: closed.map_or(exit, |closed| closed.exit.clone()),
         failure: closed.and_then(|closed| closed.failure.clone()),
     })
@@ -179,7 +191,17 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
 #[derive(Debug, Clone, Default)]
 struct Said {
     bytes: u64,
-    sha256: Option<String>,
+    /// The last digest, and of how many bytes it is.
+    sha256: Option<(u64, String)>,
+}
+
+impl Said {
+    fn add(&mut self, digest: Digest) {
+        self.bytes = self.bytes.max(digest.bytes);
+        if let Some(sha256) = digest.sha256 {
+            self.sha256 = Some((digest.bytes, sha256));
+        }
+    }
 }
 
 fn counted(closed: &ClosedChannel, direction: Direction) -> &Counted {
@@ -195,5 +217,68 @@ fn place(direction: Direction) -> usize {
         Direction::Stdin => 0,
         Direction::Stdout => 1,
         Direction::Stderr => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::cast::Writer;
+    use crate::cast::tests::header;
+
+    fn input(withheld: Option<Withheld>, entries: &[Entry], closed: Option<Counted>) -> DirectionCoverage {
+        let mut header = header(true);
+        header.doorward.withheld = withheld;
+        let mut cast = Vec::new();
+        let mut writer = Writer::new(&header, &mut cast);
+        for entry in entries {
+            writer.write(std::time::Duration::ZERO, entry, &mut cast);
+        }
+        let closed = closed.map(|stdin| {
+            let channel = ClosedChannel { stdin, ..ClosedChannel::new(header.doorward.channel, None, true) };
+            Closed::new(header.doorward.session.clone(), String::from("x"), Timestamp::from_millis(9), 9, vec![channel])
+        });
+        channel(cast.as_slice(), closed.as_ref()).unwrap().stdin
+    }
+
+    fn typed(text: &'static str) -> Entry {
+        Entry::Input(Bytes::from_static(text.as_bytes()))
+    }
+
+    fn count(bytes: u64, sha256: Option<&str>) -> Entry {
+        let sha256 = sha256.map(str::to_owned);
+        Entry::Digest(Digest { direction: Direction::Stdin, bytes, sha256, last: true })
+    }
+
+    #[test]
+    fn what_was_redacted_is_not_recorded_and_not_in_full() {
+        let entries = [typed("ls\r"), Entry::Redacted, count(11, None)];
+        let closed = Counted { bytes: 11, recorded: 3, withheld: Some(Withheld::Echoed), scrubbed: 0 };
+        for closed in [Some(closed), None] {
+            let found = input(Some(Withheld::Echoed), &entries, closed);
+            assert_eq!((found.recorded, found.bytes, found.in_full), (3, 11, false));
+            assert_eq!(found.withheld, Some(Withheld::Echoed));
+        }
+    }
+
+    #[test]
+    fn an_interrupted_session_never_claims_that_nothing_was_typed() {
+        let found = input(Some(Withheld::Off), &[], None);
+        assert_eq!((found.withheld, found.in_full), (Some(Withheld::Off), false));
+        // Of one that was closed it is known.
+        let found = input(Some(Withheld::Off), &[], Some(Counted::default()));
+        assert_eq!((found.withheld, found.in_full), (None, true));
+    }
+
+    #[test]
+    fn a_digest_of_a_part_is_not_given_for_the_whole() {
+        let closed = Counted { bytes: 500, recorded: 0, withheld: Some(Withheld::Off), scrubbed: 0 };
+        let found = input(Some(Withheld::Off), &[count(400, Some("aa")), count(500, None)], Some(closed));
+        assert_eq!((found.bytes, found.sha256), (500, None));
+        let closed = Counted { bytes: 400, ..Counted::default() };
+        let found = input(None, &[count(400, Some("aa"))], Some(closed));
+        assert_eq!((found.withheld, found.sha256.as_deref(), found.in_full), (None, Some("aa"), false));
     }
 }

@@ -40,6 +40,16 @@ pub trait Sink: Send + Sync {
 pub struct ChannelSource<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> {
     read: ChannelReadHalf,
     write: Arc<ChannelWriteHalf<M>>,
+    extended: Extended,
+}
+
+/// What extended data of a peer is (RFC 4254 section 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extended {
+    /// A program's standard error.
+    Stderr,
+    /// Nothing that a program could read: dropped, as OpenSSH's server does.
+    Dropped,
 }
 
 /// Writes a channel of the SSH library.
@@ -50,10 +60,11 @@ pub struct ChannelSink<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static>
 /// Both ends of a channel.
 pub fn split<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static>(
     channel: russh::Channel<M>,
+    extended: Extended,
 ) -> (ChannelSource<M>, ChannelSink<M>) {
     let (read, write) = channel.split();
     let write = Arc::new(write);
-    (ChannelSource { read, write: Arc::clone(&write) }, ChannelSink { write })
+    (ChannelSource { read, write: Arc::clone(&write), extended }, ChannelSink { write })
 }
 
 /// Extended data of this type is standard error (RFC 4254 section 5.2); no other is defined.
@@ -91,20 +102,17 @@ impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> ChannelSource<M> 
     fn event(&self, message: ChannelMsg) -> Option<ChannelEvent> {
         match message {
             ChannelMsg::Data { data } => Some(ChannelEvent::Data(data)),
-            ChannelMsg::ExtendedData { data, ext: STDERR } => Some(ChannelEvent::Stderr(data)),
+            ChannelMsg::ExtendedData { data, ext: STDERR } if self.extended == Extended::Stderr => {
+                Some(ChannelEvent::Stderr(data))
+            }
             ChannelMsg::ExtendedData { data, ext: _ } => {
                 self.write.consumed(data.len());
                 None
             }
             ChannelMsg::Eof => Some(ChannelEvent::Eof),
             ChannelMsg::Close => Some(ChannelEvent::Close),
-            ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => {
-                Some(ChannelEvent::Resize(TerminalSize {
-                    cols: col_width,
-                    rows: row_height,
-                    pixel_width: pix_width,
-                    pixel_height: pix_height,
-                }))
+            ChannelMsg::WindowChange { col_width, row_height, .. } => {
+                Some(ChannelEvent::Resize(TerminalSize { cols: col_width, rows: row_height }))
             }
             ChannelMsg::Signal { signal } => Some(ChannelEvent::Signal(signal_name(&signal))),
             ChannelMsg::ExitStatus { exit_status } => Some(ChannelEvent::Exit(Exit::Status(exit_status))),
@@ -152,9 +160,7 @@ impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Sink for ChannelS
             ChannelEvent::Stderr(data) => write.extended_data_bytes(STDERR, data).await,
             ChannelEvent::Eof => write.eof().await,
             ChannelEvent::Close => write.close().await,
-            ChannelEvent::Resize(size) => {
-                write.window_change(size.cols, size.rows, size.pixel_width, size.pixel_height).await
-            }
+            ChannelEvent::Resize(size) => write.window_change(size.cols, size.rows, 0, 0).await,
             ChannelEvent::Signal(name) => write.raw_request("signal".into(), text(&name).freeze()).await,
             ChannelEvent::Break(ms) => {
                 write.raw_request("break".into(), Bytes::copy_from_slice(&ms.to_be_bytes())).await

@@ -114,14 +114,7 @@ fn a_target_cannot_open_channels() {
     require!("sshd", "ssh", "python3-paramiko");
     let sshd = Sshd::start();
     let bastion = Bastion::serving(&sshd);
-    let mut command = Command::new("/usr/bin/python3");
-    command.arg(TARGET).arg(sshd.host_key().with_extension(""));
-    let mut target = Running::start(command, Stdout::Unread);
-    let mut port = String::new();
-    BufReader::new(target.stdout()).read_line(&mut port).unwrap();
-    bastion.add_target_at("hostile", port.trim().parse().unwrap(), &sshd.host_key());
-    bastion.set_key(&format!("{}@hostile", sshd.account), &sshd.key);
-    let route = bastion.login(&format!("{}@hostile", sshd.account));
+    let (_target, route) = hostile_target(&bastion, &sshd);
     assert_eq!(route.run("few").out(), "refused refused refused refused refused\n");
     let log = bastion.audit();
     for kind in ["forwarded-tcpip", "x11", "session", "auth-agent@openssh.com", "tun@openssh.com"] {
@@ -131,4 +124,42 @@ fn a_target_cannot_open_channels() {
     let seen = route.run("many");
     assert_eq!(seen.code, Some(255), "{seen:?}");
     assert_eq!(bastion.to(&sshd).run("echo in").out(), "in\n");
+}
+
+/// A target that does what no stock one does, and the way to it.
+fn hostile_target(bastion: &Bastion, sshd: &Sshd) -> (Running, Route) {
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(TARGET).arg(sshd.host_key().with_extension(""));
+    let mut target = Running::start(command, Stdout::Unread);
+    let mut port = String::new();
+    BufReader::new(target.stdout()).read_line(&mut port).unwrap();
+    bastion.add_target_at("hostile", port.trim().parse().unwrap(), &sshd.host_key());
+    bastion.set_key(&format!("{}@hostile", sshd.account), &sshd.key);
+    (target, bastion.login(&format!("{}@hostile", sshd.account)))
+}
+
+#[test]
+fn extended_data_of_a_user_reaches_no_target() {
+    require!("sshd", "ssh", "python3-paramiko");
+    let sshd = Sshd::start();
+    let bastion = Bastion::serving(&sshd);
+    let (_target, route) = hostile_target(&bastion, &sshd);
+    own::block_on(async {
+        let client = own::Own::connect(&route).await;
+        let mut channel = client.exec("extended").await;
+        // More than a window: what is dropped is given back. The second type is one that nobody has defined.
+        let sending = async {
+            for kind in [1, 7] {
+                for _ in 0..96 {
+                    channel.extended_data_bytes(kind, vec![b'x'; 32 * 1024]).await.unwrap();
+                }
+            }
+            channel.data_bytes(&b"end"[..]).await.unwrap();
+        };
+        tokio::time::timeout(LIMIT, sending).await.expect("credit for what is dropped");
+        assert_eq!(own::finish(&mut channel, LIMIT).await.stdout, b"0 bytes\n");
+    });
+    let log = bastion.audit();
+    let told = log.lines().filter(|line| line.contains("extended data from the user")).count();
+    assert_eq!(told, 1, "{log}");
 }

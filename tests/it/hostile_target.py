@@ -1,6 +1,7 @@
 """A target that opens channels towards its client. Prints its port; after the first program is asked for, tries.
 
-Argument: the host key file. Accepts any login. Answers `exec` with the outcome of its own channels.
+Argument: the host key file. Accepts any login. Answers `exec` with the outcome of its own channels; `extended` with how
+much extended data came before the three bytes of input that it reads.
 """
 import socket
 import sys
@@ -22,7 +23,7 @@ class Target(paramiko.ServerInterface):
         return paramiko.OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel, command):
-        self.channel, self.many = channel, command == b"many"
+        self.channel, self.many, self.command = channel, command == b"many", command
         self.asked.set()
         return True
 
@@ -53,6 +54,15 @@ while True:
     except (EOFError, paramiko.SSHException):
         continue
     if not target.asked.wait(20):
+        continue
+    if target.command == b"extended":
+        target.channel.recv(3)
+        came = 0
+        while target.channel.recv_stderr_ready():
+            came += len(target.channel.recv_stderr(65536))
+        target.channel.sendall(b"%d bytes\n" % came)
+        target.channel.send_exit_status(0)
+        target.channel.close()
         continue
     kinds = ["session"] * 100 if target.many else ["forwarded-tcpip", "x11", "session", "auth-agent@openssh.com", "tun@openssh.com"]
     told = " ".join(outcome(transport, kind) for kind in kinds)

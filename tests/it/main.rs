@@ -23,6 +23,7 @@ mod fixture;
 mod fuzz;
 mod hangs;
 mod hostile;
+mod input;
 mod interop;
 mod layers;
 mod powercut;

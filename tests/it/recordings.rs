@@ -176,7 +176,9 @@ fn keystrokes_are_recorded_as_the_policy_says() {
         terminal.line("exit");
         until(LIMIT, "end of the shell", || terminal.ended().then_some(()));
         let session = bastion.only_recording();
-        let input = String::from_utf8(bastion.export(&session, "raw", &["--stream", "stdin"])).unwrap();
+        let all = String::from_utf8(bastion.export(&session, "v3", &[])).unwrap();
+        let lines = all.lines().skip(1).map(|line| serde_json::from_str::<(f64, String, String)>(line).unwrap());
+        let input: String = lines.filter(|(_, code, _)| code == "i").map(|(_, _, text)| text).collect();
         assert_eq!(input.contains("read -rs secret"), typed, "{mode}: {input:?}");
         assert_eq!(input.contains("typed-in-the-dark"), hidden, "{mode}: {input:?}");
         assert_eq!(input.matches("[redacted]").count(), usize::from(mode == "echoed"), "{mode}: {input:?}");

@@ -112,7 +112,7 @@ fn an_interrupted_recording_says_so_at_its_end() {
 
 #[test]
 fn bytes_that_were_not_kept_are_an_error_after_those_that_were() {
-    let digest = Digest { direction: Direction::Stdout, bytes: 100, sha256: "00".repeat(32), last: true };
+    let digest = Digest { direction: Direction::Stdout, bytes: 100, sha256: Some("00".repeat(32)), last: true };
     let channel = Memory::new(ChannelClass::Exec, false).out(0, b"kept\n").at(1, Entry::Digest(digest));
     let mut out = Vec::new();
     let error = write(&channel, Format::Raw(Direction::Stdout), &mut out).unwrap_err();

@@ -383,6 +383,7 @@ impl<'a> Player<'a> {
                 }
             }
             Entry::Input(bytes) => self.event = format!("{} bytes of input", bytes.len()),
+            Entry::Redacted => self.event = String::from("input that is not shown"),
             Entry::Marker(text) => self.event = text,
             Entry::Digest(digest) => {
                 let name = direction_name(digest.direction);

@@ -209,7 +209,7 @@ impl Display {
                     match entry {
                         Entry::Output { bytes, .. } => feed(screen, &bytes, None).await,
                         Entry::Resize { cols, rows } => screen.resize(Size::bounded(cols, rows)),
-                        Entry::Input(_) | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => {}
+                        Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => {}
                     }
                 }
                 Form::Lines { plain, screen, end, .. } => {
@@ -228,8 +228,11 @@ impl Display {
                         (Entry::Exit(Exit::Signal { name, .. }), None) => {
                             plain.note(&format!("[ended by SIG{name}]"), &mut text);
                         }
-                        (Entry::Input(_) | Entry::Resize { .. }, None)
-                        | (Entry::Input(_) | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_), Some(_)) => {}
+                        (Entry::Input(_) | Entry::Redacted | Entry::Resize { .. }, None)
+                        | (
+                            Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_),
+                            Some(_),
+                        ) => {}
                     }
                     out.push_str(&text.replace('\n', end));
                 }

@@ -148,6 +148,7 @@ fn channel(store: &Store, id: &doorward::model::SessionId, number: u32, failure:
         stdin: Counted::default(),
         stdout: Counted::default(),
         stderr: Counted::default(),
+        scrubbed: 0,
         exit: None,
         failure: failure.map(str::to_owned),
     }

@@ -371,12 +371,13 @@ impl Bastion {
     /// Opens the next channel and shows lines in it.
     pub fn channel(&self, live: &mut Live, lines: &[&str], exit: Option<u32>) {
         let number = u32::try_from(live.tracks.len()).unwrap() + 1;
-        let size = TerminalSize { cols: 100, rows: 30, pixel_width: 0, pixel_height: 0 };
+        let size = TerminalSize { cols: 100, rows: 30 };
         let facts = ChannelFacts {
             number: ChannelNumber(number),
             class: ChannelClass::Shell,
             terminal: Some(Terminal { term: String::from("xterm"), size, modes: Vec::new() }),
             command: None,
+            environment: Vec::new(),
         };
         let track = self.runtime.block_on(live.recording.channel(&permit(), facts)).unwrap();
         live.tracks.push(track);
