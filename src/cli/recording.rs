@@ -426,7 +426,7 @@ fn list(desk: &Desk, filter: SessionFilter, form: Form) -> Result<(), CliError> 
     ]);
     for row in &recordings {
         table.row([
-            row.id.to_string(),
+            row.session.to_string(),
             row.user.to_string(),
             row.destination.to_string(),
             times::shown(row.started),
