@@ -24,7 +24,7 @@ shown() { printf '\033[36m$'; printf ' %s' "${@@Q}" | sed "s/ '\([A-Za-z0-9_@:.\
 run()   { shown "$@"; "$@" 2>&1 | tee "$HERE/said" || fail "$* ended with status $?"; }
 refused() { shown "$@"; if "$@" >"$HERE/said" 2>&1; then fail "$* was not refused"; fi; cat "$HERE/said"; }
 said()  { grep -q -- "$1" "$HERE/said" || fail "expected to read: $1"; }
-newest() { "$@" --json | grep -o '"id": *"[^"]*"' | tail -n 1 | cut -d '"' -f 4; } # the id in a listing's last row
+newest() { "$@" --json | grep -oE '"(id|session)": *"[^"]*"' | tail -n 1 | cut -d '"' -f 4; } # the id in a listing's last row
 
 free_port() {
   local port

@@ -474,8 +474,8 @@ pub struct GrantRow {
 /// A row of `session list`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionRow {
-    /// The session.
-    pub id: SessionId,
+    /// Its id.
+    pub session: SessionId,
     /// The user.
     pub user: UserName,
     /// Where to.
@@ -530,8 +530,8 @@ pub struct AuditFilter {
 /// A row of `recording list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingRow {
-    /// The session.
-    pub id: SessionId,
+    /// Its session's id.
+    pub session: SessionId,
     /// The user.
     pub user: UserName,
     /// Where to.

@@ -81,7 +81,7 @@ impl Admin {
 
 fn live_row(session: LiveSession, now: Timestamp) -> SessionRow {
     SessionRow {
-        id: session.id,
+        session: session.id,
         user: session.user,
         destination: session.destination,
         started: session.started,
@@ -109,7 +109,7 @@ fn row(summary: Summary, held: Option<Hold>) -> RecordingRow {
         End::Open => "open".to_owned(),
     };
     RecordingRow {
-        id: summary.session,
+        session: summary.session,
         user: summary.user,
         destination: summary.destination,
         started: summary.started,

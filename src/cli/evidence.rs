@@ -50,11 +50,20 @@ fn check_written(identities: Vec<Identity>, session: &SessionId, to: &Path) -> R
     Ok(())
 }
 
-/// Checks the proofs of a sealed recording that somebody sent.
+/// Checks the proofs of a sealed recording that a bastion sent.
 ///
 /// # Errors
-/// If it is another session's, or is not what the log has.
+/// If it is another session's, is not what the log has, or holds more than what is sealed: nothing vouches for that.
 pub(super) fn check_fetched(directory: &Path, session: &SessionId, key: Option<VerifyingKey>) -> Result<(), CliError> {
+    if check_proofs(directory, session, key)?.casts {
+        return Err(CliError::failed(format!("what was sent holds more than recording `{session}` as it was sealed"))
+            .hint("casts are for those to make who can open it: a bastion hands out none, and these may be forged"));
+    }
+    Ok(())
+}
+
+/// Checks the proofs of a sealed recording; says what is known of it.
+fn check_proofs(directory: &Path, session: &SessionId, key: Option<VerifyingKey>) -> Result<BundleReport, CliError> {
     let pinned = key.is_some();
     let (report, _) = verify::verify_bundle(directory, &Settings { key, ..Settings::default() });
     if let Some(finding) = report.findings.iter().next() {
@@ -70,7 +79,7 @@ pub(super) fn check_fetched(directory: &Path, session: &SessionId, key: Option<V
     if !pinned {
         say("warning: UNPINNED: the log's key came with the recording, so the bastion vouches for itself; give --vkey");
     }
-    Ok(())
+    Ok(report)
 }
 
 /// Refuses to show a recording that is not what the log beside it has, or that no log vouches for.
@@ -94,7 +103,7 @@ pub(super) fn check_shown(store: &Path, session: &SessionId) -> Result<(), CliEr
     }
     if !store.join("log").is_dir() {
         if store.join("proofs").is_dir() {
-            return check_fetched(store, session, None).map_err(|error| error.hint(anyway));
+            return check_proofs(store, session, None).map(drop).map_err(|error| error.hint(anyway));
         }
         return Err(CliError::failed(format!("nothing in `{}` shows that this is a recording", store.display()))
             .hint("a state directory has its log in log/, a fetched recording its proofs in proofs/")

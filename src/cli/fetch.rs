@@ -3,19 +3,39 @@
 
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use super::CliError;
+use super::output::say_line;
 use crate::model::{SessionId, UserName};
+use crate::policy::size_of;
 
 /// An archive with more files is not a recording.
 const FILES_MAX: usize = 2_000_000;
-/// An archive with more bytes is not taken: a hostile bastion must not fill the auditor's disk.
-const BYTES_MAX: u64 = 256 << 30;
+/// A file takes so much of an archive beside its bytes, and at least so much of a disk.
+const FILE_BYTES: u64 = 512;
+/// The auditor's `ssh` carries this one command: no agent, no display, no forward and no local command of the
+/// auditor's configuration is within a hostile bastion's reach.
+const BARE: &[&str] = &["-T", "-a", "-x", "-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no"];
+/// Of what `ssh` says, and through it the bastion, so many bytes are shown, in lines of so many at most.
+const WORDS_BYTES_MAX: usize = 16 * 1024;
+const LINE_BYTES_MAX: u64 = 1024;
+/// What `ssh` has said last is waited for so long after its end: a process that it left behind may hold the pipe.
+const WORDS_WAIT: Duration = Duration::from_secs(2);
+
+/// Reads the bound on what is fetched, such as `64GiB`.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    size_of(text).ok_or_else(|| format!("`{text}` is not a size: write 512MiB, 64GiB or a number of bytes"))
+}
 
 /// Where a recording is fetched from: `ssh://[USER@]HOST[:PORT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,13 +88,13 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    /// Fetches a recording into `to`, an empty directory; nothing of it is checked yet.
+    /// Fetches a recording of at most `bytes_max` bytes into `to`, an empty directory; nothing of it is checked yet.
     ///
     /// # Errors
-    /// If `ssh` cannot be run, the bastion refuses, or what it sends is no archive of a recording.
-    pub fn fetch(&self, session: &SessionId, to: &Path) -> Result<(), CliError> {
+    /// If `ssh` cannot be run, the bastion refuses, or what it sends is no archive of a recording, or a larger one.
+    pub fn fetch(&self, session: &SessionId, to: &Path, bytes_max: u64) -> Result<(), CliError> {
         let mut ssh = Command::new("ssh");
-        ssh.arg("-T");
+        ssh.args(BARE);
         if let Some(port) = self.port {
             ssh.args(["-p", &port.to_string()]);
         }
@@ -82,16 +102,27 @@ impl Source {
             ssh.args(["-l", user.as_str()]);
         }
         ssh.args(["--", &self.host, "recording", "get", &session.to_string()]);
-        ssh.stdin(Stdio::null()).stdout(Stdio::piped());
+        // `ssh` asks for passphrases and host keys on the terminal itself; what comes here may be the bastion's words.
+        ssh.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut running = ssh
             .spawn()
             .map_err(|error| CliError::failed("cannot run `ssh`").because(&error).hint("install OpenSSH's client"))?;
-        let unpacked = running.stdout.take().map_or(Ok(()), |stdout| unpack(stdout, to));
+        let said = running.stderr.take().map(|stderr| {
+            let (ended, said) = mpsc::channel::<()>();
+            std::thread::spawn(move || {
+                let _ended = ended;
+                tell(stderr, |words| say_line(format!("ssh: {words}")));
+            });
+            said
+        });
+        let unpacked = running.stdout.take().map_or(Ok(()), |stdout| unpack(stdout, to, bytes_max));
         if unpacked.is_err() {
             // It would wait for us to read on.
             let _ = running.kill();
         }
         let status = running.wait().map_err(|error| CliError::failed("cannot run `ssh`").because(&error))?;
+        // What it said stands above what we say of it.
+        let _ = said.map(|said| said.recv_timeout(WORDS_WAIT));
         unpacked.map_err(|error| CliError::failed(format!("what `{self}` sent is not a recording")).because(&error))?;
         if status.success() {
             return Ok(());
@@ -110,20 +141,47 @@ impl Source {
     }
 }
 
+/// Hands on words that came from elsewhere, line by line and not without end; reads all of them, so that nobody waits.
+fn tell(words: impl Read, mut say: impl FnMut(&str)) {
+    let mut words = BufReader::new(words);
+    let (mut left, mut one) = (WORDS_BYTES_MAX, Vec::new());
+    loop {
+        one.clear();
+        match words.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut one) {
+            Ok(0) | Err(_) => return,
+            Ok(len) if len <= left => {
+                left = left.saturating_sub(len);
+                say(String::from_utf8_lossy(&one).trim_end());
+            }
+            Ok(_) if left > 0 => {
+                left = 0;
+                say("[more than this is not shown]");
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
 /// Unpacks an archive of plain files with plain names; whatever else is in it is refused.
-fn unpack(archive: impl Read, to: &Path) -> io::Result<()> {
+fn unpack(archive: impl Read, to: &Path, bytes_max: u64) -> io::Result<()> {
     let refused = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
     let mut archive = tar::Archive::new(archive);
     let (mut files, mut bytes) = (0_usize, 0_u64);
-    for entry in archive.entries()? {
+    // Raw: the library would read a long name or other extension whole into memory before it is asked what it is.
+    for entry in archive.entries()?.raw(true) {
         let mut entry = entry?;
         files = files.saturating_add(1);
-        bytes = bytes.saturating_add(entry.size());
-        if files > FILES_MAX || bytes > BYTES_MAX {
-            return Err(refused("it is too large"));
-        }
+        bytes = bytes.saturating_add(entry.size()).saturating_add(FILE_BYTES);
         if !entry.header().entry_type().is_file() {
             return Err(refused("it holds something that is not a plain file"));
+        }
+        if files > FILES_MAX {
+            return Err(refused("it holds too many files"));
+        }
+        if bytes > bytes_max {
+            return Err(refused(&format!(
+                "it is larger than {bytes_max} bytes; give a higher --max-size if you want it"
+            )));
         }
         let name = entry.path()?.into_owned();
         let plain = name.components().all(|part| matches!(part, Component::Normal(_)));
@@ -200,16 +258,67 @@ mod tests {
             ("pipe", tar::EntryType::Fifo, None),
             ("dir", tar::EntryType::Directory, None),
         ] {
-            assert!(unpack(archive(name, kind, link).as_slice(), &inside).is_err(), "{name}");
+            assert!(unpack(archive(name, kind, link).as_slice(), &inside, 1 << 20).is_err(), "{name}");
         }
         assert!(!outside.exists());
         assert_eq!(std::fs::read_dir(&inside).unwrap().count(), 0);
-        unpack(archive("rec/1/a", tar::EntryType::Regular, None).as_slice(), &inside).unwrap();
+        unpack(archive("rec/1/a", tar::EntryType::Regular, None).as_slice(), &inside, 1 << 20).unwrap();
         assert_eq!(std::fs::read(inside.join("rec/1/a")).unwrap(), b"abc");
         // Nothing is overwritten, not even by the same archive.
-        assert!(unpack(archive("rec/1/a", tar::EntryType::Regular, None).as_slice(), &inside).is_err());
-        assert!(unpack(&b"this is no archive"[..], &inside).is_err());
+        assert!(unpack(archive("rec/1/a", tar::EntryType::Regular, None).as_slice(), &inside, 1 << 20).is_err());
+        assert!(unpack(&b"this is no archive"[..], &inside, 1 << 20).is_err());
         let whole = archive("cut", tar::EntryType::Regular, None);
-        assert!(unpack(whole.get(..513).unwrap(), &inside).is_err());
+        assert!(unpack(whole.get(..513).unwrap(), &inside, 1 << 20).is_err());
+        let bound = unpack(archive("large", tar::EntryType::Regular, None).as_slice(), &inside, 514).unwrap_err();
+        assert!(bound.to_string().contains("--max-size"), "{bound}");
+    }
+
+    /// Bytes without end, and how many were taken.
+    struct Endless(u64);
+
+    impl Read for &mut Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            buffer.fill(b'x');
+            self.0 += u64::try_from(buffer.len()).unwrap();
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn an_archive_does_not_fill_the_memory_with_what_only_describes_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        for kind in [b'L', b'K', b'x', b'g', b'S', b'7'].map(tar::EntryType::new) {
+            let mut header = tar::Header::new_gnu();
+            header.set_path("././@LongLink").unwrap();
+            header.set_size(8 << 30);
+            header.set_entry_type(kind);
+            header.set_cksum();
+            let mut endless = Endless(0);
+            let sent = io::Read::chain(&header.as_bytes()[..], &mut endless).take(64 << 20);
+            let refused = unpack(sent, dir.path(), u64::MAX).unwrap_err();
+            assert!(refused.to_string().contains("plain file"), "{kind:?}: {refused}");
+            assert!(endless.0 < 1 << 20, "{kind:?}: {} bytes were read", endless.0);
+        }
+    }
+
+    #[test]
+    fn a_bastion_cannot_talk_without_end() {
+        let mut said = Vec::new();
+        tell(&b"one\r\n\x1b]52;c;aGVsbG8=\x07two"[..], |words| said.push(words.to_owned()));
+        assert_eq!(said, ["one", "\x1b]52;c;aGVsbG8=\x07two"]);
+        let (mut count, mut bytes) = (0, 0);
+        let mut endless = Endless(0);
+        tell((&mut endless).take(1 << 20), |words| {
+            count += 1;
+            bytes += words.len();
+        });
+        assert!(count <= 17 && bytes <= WORDS_BYTES_MAX + 100, "{count} lines, {bytes} bytes");
+        assert_eq!(endless.0, 1 << 20, "somebody would wait for us to read on");
+    }
+
+    #[test]
+    fn sizes_have_a_unit_that_means_one_thing() {
+        assert_eq!(parse_size("64GiB"), Ok(64 << 30));
+        assert!(parse_size("64GB").is_err());
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::desk::{Desk, unexpected};
-use super::fetch::Source;
+use super::fetch::{Source, parse_size};
 use super::filter::FilterArguments;
 use super::output::{Form, Table, clipped, json, listing, say, span_shown};
 use super::recorded::Archive;
@@ -168,13 +168,16 @@ pub(super) struct Place {
     /// The log's public key, or a file with it, to check what was fetched; without it the bastion vouches for itself.
     #[arg(long, value_name = "KEY|FILE", requires = "from")]
     vkey: Option<String>,
+    /// What is fetched is not larger than this: a hostile bastion does not fill your disk.
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = parse_size)]
+    max_size: u64,
 }
 
 impl Place {
     /// Fetches a recording into an empty directory, and checks its proofs.
     fn fetch(&self, from: &Source, session: &SessionId, to: &Path) -> Result<(), CliError> {
         let key = self.vkey.as_deref().map(verify::log_key).transpose()?;
-        from.fetch(session, to)?;
+        from.fetch(session, to, self.max_size)?;
         evidence::check_fetched(to, session, key)
     }
 }
@@ -423,7 +426,7 @@ fn list(desk: &Desk, filter: SessionFilter, form: Form) -> Result<(), CliError> 
     ]);
     for row in &recordings {
         table.row([
-            row.id.to_string(),
+            row.session.to_string(),
             row.user.to_string(),
             row.destination.to_string(),
             times::shown(row.started),

@@ -277,7 +277,8 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         target: target_settings(config),
         store: home.directory().to_owned(),
         catalog: Catalog::new(store.clone()),
-        handouts: tokio::sync::Semaphore::new(session::HANDOUTS_MAX),
+        limits: session::VerbLimits::default(),
+        refusals: session::RefusalLog::start(Arc::clone(&audit), clock.clone()),
     });
     let admin = Arc::new(Admin::new(config, clock, ledger, vault, audit, sessions, store));
     for (session, failure) in admin.begin().map_err(ServeError::Begin)? {

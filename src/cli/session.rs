@@ -61,7 +61,7 @@ fn kill_filtered(desk: &Desk, filter: SessionFilter, yes: bool) -> Result<(), Cl
         prompt::confirm(&format!("End {these}?"), "look at `doorward session list`, then give --yes")?;
     }
     // What was shown is ended, and nothing that began since.
-    kill(desk, sessions.into_iter().map(|session| session.id).collect())
+    kill(desk, sessions.into_iter().map(|session| session.session).collect())
 }
 
 /// Ends each of them, whatever becomes of the others.
@@ -74,7 +74,7 @@ fn table(sessions: &[SessionRow]) -> Table {
     let mut table = Table::new(&["SESSION", "USER", "DESTINATION", "SOURCE", "STARTED", "LEFT", "CHANNELS", "REASON"]);
     for session in sessions {
         table.row([
-            session.id.to_string(),
+            session.session.to_string(),
             session.user.to_string(),
             session.destination.to_string(),
             session.source.clone(),

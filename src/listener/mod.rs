@@ -5,5 +5,5 @@ mod limits;
 pub mod ssh;
 
 pub use environment::EnvPattern;
-pub use limits::Limits;
+pub use limits::{Limits, Place};
 pub use ssh::{ChannelStart, Connection, FailedLogin, Outlets, Request, Settings, UserSink, UserSource, Wanted, serve};

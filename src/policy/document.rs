@@ -360,7 +360,7 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 /// Bytes from text such as `64MiB`; powers of 1024 only, since `64MB` means two things.
-fn size_of(text: &str) -> Option<u64> {
+pub(crate) fn size_of(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits)?;
     let factor: u64 = match unit.trim_start() {

@@ -27,6 +27,7 @@ pub use archive::{ARCHIVE_BYTES_MAX, MalformedArchive, decode as decode_archive,
 pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_somewhere, decide_audit};
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use document::Fault;
+pub(crate) use document::size_of;
 pub(crate) use parse::read_auditors;
 
 /// A policy file as it was read.

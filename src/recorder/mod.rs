@@ -426,19 +426,26 @@ impl Recording {
     }
 
     /// Notes a fact of the session, such as what was refused. One that cannot be kept fails the recording.
-    pub async fn note(&self, text: String) {
-        if let Ok(queue) = self.shared.queue(0) {
-            // Its failure is the session's, see `failed`.
-            let _ = queue.append(Entry::Marker(text)).await;
+    ///
+    /// What is returned waits for the disk, and may be waited for elsewhere.
+    pub fn note(&self, text: String) -> impl Future<Output = ()> + Send + 'static {
+        let queue = self.shared.queue(0);
+        async move {
+            if let Ok(queue) = queue {
+                // Its failure is the session's, see `failed`.
+                let _ = queue.append(Entry::Marker(text)).await;
+            }
         }
     }
 
     /// Ready once a channel has failed: the session must end, also if nothing moves in it.
-    pub async fn failed(&self) -> RecorderError {
+    pub fn failed(&self) -> impl Future<Output = RecorderError> + Send + 'static {
         let mut failure = self.shared.failure.subscribe();
-        match failure.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone()) {
-            Some(failure) => failure,
-            None => std::future::pending().await, // the sender lives as long as we do
+        async move {
+            match failure.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone()) {
+                Some(failure) => failure,
+                None => std::future::pending().await, // the recording is over
+            }
         }
     }
 

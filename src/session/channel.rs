@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::refusal::No;
 use super::registry::OpenChannel;
 use super::{Bastion, Live, Refusal};
 use crate::grant::Permit;
@@ -16,7 +17,7 @@ use crate::policy::InputMode;
 use crate::recorder::{ChannelFacts, RecorderError, Track};
 use crate::relay::{self, End, Facts, Notice};
 use crate::target::ssh::{TargetSink, TargetSource};
-use crate::wire::channel::Sink;
+use crate::wire::channel::{PeerGone, Sink};
 
 /// A channel that runs at the target and is recorded.
 pub struct Opened {
@@ -113,23 +114,36 @@ pub async fn carry(
 
 /// A refused user has so long to take the reason.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A refusal is on record before the user reads it, unless the log takes longer.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Says why a channel does not start, with an exit status, and closes it.
-pub async fn refuse(start: ChannelStart, terminal: bool, text: String, status: u32, over: CancellationToken) {
-    let ChannelStart { sink, started, place: _place, source: _source, .. } = start;
+/// Says why a channel does not start, with an exit status, and closes it. `written` is ready once that is on record.
+pub async fn refuse(start: ChannelStart, no: No, written: Option<oneshot::Receiver<()>>, over: CancellationToken) {
+    let ChannelStart { sink, started, terminal, place: _place, source: _source, .. } = start;
     let _ = started.send(());
     tokio::select! {
-        _ = timeout(REFUSAL_TIMEOUT, say_no(&sink, terminal, &text, status)) => {}
+        () = say_no(&sink, terminal.is_some(), no, written) => {}
         () = over.cancelled() => {}
     }
 }
 
-async fn say_no(sink: &UserSink, terminal: bool, text: &str, status: u32) {
-    let end = if terminal { "\r\n" } else { "\n" };
-    let line = ChannelEvent::Stderr(format!("doorward: {text}{end}").into());
-    for event in [line, ChannelEvent::Exit(Exit::Status(status)), ChannelEvent::Eof, ChannelEvent::Close] {
-        if sink.send(event).await.is_err() {
-            return;
-        }
+/// Says why nothing, or nothing more, comes on a channel that has started, and closes it.
+pub async fn say_no(sink: &UserSink, terminal: bool, no: No, written: Option<oneshot::Receiver<()>>) {
+    if let Some(written) = written {
+        let _ = timeout(RECORD_TIMEOUT, written).await;
     }
+    let end = if terminal { "\r\n" } else { "\n" };
+    let line = ChannelEvent::Stderr(format!("doorward: {}{end}", no.text).into());
+    let saying = async {
+        for event in [line, ChannelEvent::Exit(Exit::Status(no.status)), ChannelEvent::Eof] {
+            sink.send(event).await?;
+        }
+        Ok::<(), PeerGone>(())
+    };
+    let _ = timeout(REFUSAL_TIMEOUT, saying).await;
+    // Whoever did not take that takes no window to be told that it is over.
+    let _ = timeout(CLOSE_TIMEOUT, sink.send(ChannelEvent::Close)).await;
 }
+
+/// The library takes a message without waiting, unless the whole connection stands still.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

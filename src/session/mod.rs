@@ -9,6 +9,7 @@
 mod channel;
 mod log;
 mod refusal;
+mod refusal_log;
 mod registry;
 mod stranger;
 mod timekeeper;
@@ -18,13 +19,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::audit::{Audit, AuditError, AuditEvent};
+use crate::authn::Authenticated;
 use crate::clock::Clock;
 use crate::grant::{Denial, Permit};
 use crate::ledger::Ledger;
@@ -38,11 +40,12 @@ use crate::vault::Vault;
 use crate::wire::Cut;
 pub use log::SessionLog;
 pub use refusal::Refusal;
+pub use refusal_log::RefusalLog;
 pub use registry::{EndCause, LiveSession, Registration, Sessions};
-use stranger::Budget;
 pub use stranger::note_strangers;
 use timekeeper::{Timekeeper, wait_end};
 use verb::Verb;
+pub use verb::VerbLimits;
 
 /// What every session uses.
 pub struct Bastion {
@@ -64,12 +67,11 @@ pub struct Bastion {
     pub store: PathBuf,
     /// Recordings that are over, for auditors.
     pub catalog: Catalog,
-    /// How many recordings are handed out at once; [`HANDOUTS_MAX`].
-    pub handouts: Semaphore,
+    /// How much auditors may ask for at once.
+    pub limits: VerbLimits,
+    /// What users were refused, on its way to the log.
+    pub refusals: RefusalLog,
 }
-
-/// Recordings that are handed out at once; each reads the log and keeps a blocking thread.
-pub const HANDOUTS_MAX: usize = 4;
 
 impl Bastion {
     /// Puts an event on record; on disk on return.
@@ -77,11 +79,7 @@ impl Bastion {
     /// # Errors
     /// `AuditError`: what rests on the event must be refused.
     async fn record(&self, event: AuditEvent) -> Result<(), AuditError> {
-        let audit = Arc::clone(&self.audit);
-        match tokio::task::spawn_blocking(move || audit.append(&event)).await {
-            Ok(written) => written.map(|_| ()),
-            Err(failure) => Err(AuditError::Panicked(failure.to_string())),
-        }
+        record(&self.audit, event).await
     }
 
     /// Puts an event on record that takes effect whether or not it can be written.
@@ -92,10 +90,46 @@ impl Bastion {
     }
 }
 
+async fn record(audit: &Arc<Audit>, event: AuditEvent) -> Result<(), AuditError> {
+    let audit = Arc::clone(audit);
+    match tokio::task::spawn_blocking(move || audit.append(&event)).await {
+        Ok(written) => written.map(|_| ()),
+        Err(failure) => Err(AuditError::Panicked(failure.to_string())),
+    }
+}
+
+/// Who is on a connection.
+struct Visitor {
+    user: Authenticated,
+    /// The login name, if it is one.
+    login: String,
+    source: String,
+}
+
+impl Visitor {
+    /// Puts on record why something was not started, without waiting for it; gives what says that it stands there.
+    fn refused(&self, bastion: &Bastion, refusal: &Refusal) -> Option<oneshot::Receiver<()>> {
+        let user = self.user.user();
+        let noted = bastion.refusals.note(user, &refusal.to_string(), |reason| AuditEvent::SessionRefused {
+            user: user.clone(),
+            login: self.login.clone(),
+            source: self.source.clone(),
+            reason,
+        })?;
+        info!(user = %user, source = %self.source, login = %self.login, error = %refusal, "Refused");
+        Some(noted.written)
+    }
+}
+
 /// Carries everything that one bastion user asks for on one connection.
 pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
+    let visitor = Visitor {
+        user: connection.user.clone(),
+        login: connection.login.as_ref().map(Login::to_string).unwrap_or_default(),
+        source: connection.source.to_string(),
+    };
     let mut visit = Visit {
-        refusals: Budget::new(bastion.clock.instant()),
+        visitor: Arc::new(visitor),
         connection,
         bastion,
         live: None,
@@ -111,15 +145,14 @@ pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
 /// A connection, and the session on it once there is one.
 struct Visit {
     connection: Connection,
+    visitor: Arc<Visitor>,
     bastion: Arc<Bastion>,
     live: Option<Live>,
-    /// Channels that are being relayed or refused.
+    /// Channels that are being relayed, answered or refused, and what the recording is told of what was refused.
     channels: JoinSet<Result<(), RecorderError>>,
     /// Where each relayed channel takes lines of ours.
     notices: Vec<mpsc::Sender<Notice>>,
     next: u32,
-    /// What this connection may still put on record of what it was refused.
-    refusals: Budget,
     /// Ends every relay.
     over: CancellationToken,
 }
@@ -142,6 +175,8 @@ const FAREWELL: Duration = Duration::from_millis(250);
 const LEG_CHECK: Duration = Duration::from_millis(500);
 
 impl Visit {
+    // INVARIANT: nothing here waits for the log or the disk but what opens a channel, and that waits for the session's
+    // end and for its recording's failure too: both must be heard, whatever a user or a target asks for meanwhile.
     async fn serve(&mut self) -> EndCause {
         let mut leg_check = tokio::time::interval(LEG_CHECK);
         leg_check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -149,7 +184,7 @@ impl Visit {
             tokio::select! {
                 request = self.connection.requests.recv() => match request {
                     None => return EndCause::UserLeft,
-                    Some(Request::Refused { what }) => self.note_refused(&what).await,
+                    Some(Request::Refused { what }) => self.note_refused(&what),
                     Some(Request::Start(start)) => self.start(start).await,
                 },
                 Some(done) = self.channels.join_next(), if !self.channels.is_empty() => {
@@ -167,7 +202,7 @@ impl Visit {
                     Due::End(cause) => return cause,
                     Due::Failed(failure) => return self.recorder_failed(&failure),
                     Due::Warn(left) => self.warn(left),
-                    Due::Refused(what) => self.note_refused(&what).await,
+                    Due::Refused(what) => self.note_refused(&what),
                 },
                 _ = leg_check.tick() => {
                     if self.live.as_ref().is_some_and(|live| live.leg.is_closed()) {
@@ -196,52 +231,35 @@ impl Visit {
         }
     }
 
-    /// The text for the record, unless this connection has filled its share of it.
-    fn budgeted(&mut self, text: &str) -> Option<String> {
-        match self.refusals.take(self.bastion.clock.instant())? {
-            0 => Some(text.to_owned()),
-            left_out => Some(format!("{text} ({left_out} refusals before it are not listed)")),
-        }
-    }
-
     /// Something was asked for that this version refuses always.
-    async fn note_refused(&mut self, what: &str) {
-        let Some(what) = self.budgeted(what) else { return };
-        let what = what.as_str();
-        let user = self.connection.user.user().clone();
-        info!(user = %user, what, "Refused");
-        let session = self.live.as_ref().map(|live| live.id.clone());
-        let event =
-            AuditEvent::ChannelRefused { session, user, source: self.connection.source.to_string(), what: what.into() };
-        self.bastion.note(event).await;
+    fn note_refused(&mut self, what: &str) {
+        let user = self.visitor.user.user();
+        let noted = self.bastion.refusals.note(user, what, |what| AuditEvent::ChannelRefused {
+            session: self.live.as_ref().map(|live| live.id.clone()),
+            user: user.clone(),
+            source: self.visitor.source.clone(),
+            what,
+        });
+        let Some(noted) = noted else { return };
+        info!(user = %user, what = noted.text, "Refused");
         if let Some(live) = &self.live {
-            live.recording.note(format!("refused: {what}")).await;
+            let noting = live.recording.note(format!("refused: {}", noted.text));
+            self.channels.spawn(async move {
+                noting.await;
+                Ok(())
+            });
         }
     }
 
     /// Starts what a channel asks for, or says why not.
     async fn start(&mut self, start: ChannelStart) {
-        let terminal = start.terminal.is_some();
         match self.carry(start).await {
             Ok(()) => {}
             Err((start, refusal)) => {
-                let text = refusal.public_text(self.bastion.clock.now());
-                let login = self.connection.login.as_ref().map(Login::to_string).unwrap_or_default();
-                info!(
-                    user = %self.connection.user.user(), source = %self.connection.source, login = %login,
-                    error = %refusal, "Refused"
-                );
-                self.bastion
-                    .note(AuditEvent::SessionRefused {
-                        user: self.connection.user.user().clone(),
-                        login,
-                        source: self.connection.source.to_string(),
-                        reason: refusal.to_string(),
-                    })
-                    .await;
-                let (status, over) = (refusal.status(), self.over.clone());
+                let written = self.visitor.refused(&self.bastion, &refusal);
+                let (no, over) = (refusal.told(self.bastion.clock.now()), self.over.clone());
                 self.channels.spawn(async move {
-                    channel::refuse(*start, terminal, text, status, over).await;
+                    channel::refuse(*start, no, written, over).await;
                     Ok(())
                 });
             }
@@ -251,7 +269,15 @@ impl Visit {
     async fn carry(&mut self, start: ChannelStart) -> Result<(), (Box<ChannelStart>, Refusal)> {
         let (destination, program) = match self.wanted(&start) {
             Ok(Errand::Program(destination, program)) => (destination, program),
-            Ok(Errand::Verb(verb)) => return self.answer(start, &verb).await,
+            Ok(Errand::Verb(verb)) => {
+                let (visitor, bastion) = (Arc::clone(&self.visitor), Arc::clone(&self.bastion));
+                let over = self.over.child_token();
+                self.channels.spawn(async move {
+                    verb::run(start, verb, visitor, bastion, over).await;
+                    Ok(())
+                });
+                return Ok(());
+            }
             Err(refusal) => return Err((Box::new(start), refusal)),
         };
         let class = program.class();
@@ -267,11 +293,12 @@ impl Visit {
         // Spent whatever comes of it: the recording of a channel that the target refuses has its directory.
         let number = ChannelNumber(self.next);
         self.next = self.next.saturating_add(1);
-        let mut end = live.registration.end.clone();
+        let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
         let opening = channel::open(live, &self.bastion, &destination, &start, &program, number);
         let opened = tokio::select! {
             opened = opening => opened,
             cause = wait_end(&mut end) => Err(Refusal::Ended(cause)),
+            failure = failed => Err(Refusal::Recorder(failure)),
         };
         match opened {
             Ok(opened) => {
@@ -279,23 +306,6 @@ impl Visit {
                 self.notices.push(notices);
                 let over = self.over.child_token();
                 self.channels.spawn(channel::carry(start, opened, lines, over, place));
-                Ok(())
-            }
-            Err(refusal) => Err((Box::new(start), refusal)),
-        }
-    }
-
-    /// Answers what is asked of the bastion itself.
-    async fn answer(&mut self, start: ChannelStart, verb: &Verb) -> Result<(), (Box<ChannelStart>, Refusal)> {
-        let user = self.connection.user.user();
-        match verb::judge(&self.bastion, user, verb).await {
-            Ok(answer) => {
-                info!(user = %user, verb = %verb, "Answered");
-                let (bastion, over) = (Arc::clone(&self.bastion), self.over.child_token());
-                self.channels.spawn(async move {
-                    verb::run(start, answer, bastion, over).await;
-                    Ok(())
-                });
                 Ok(())
             }
             Err(refusal) => Err((Box::new(start), refusal)),
@@ -346,9 +356,10 @@ impl Visit {
         let permit = bastion.ledger.permit(user, destination, class, bastion.clock.now()).map_err(Refusal::Denied)?;
         let cut = Cut::new();
         let legs = [self.connection.cut.clone(), cut.clone()];
-        let time = Timekeeper::start(&registration, bastion.clock.clone(), legs);
+        let mut time = Timekeeper::start(&registration, bastion.clock.clone(), legs);
         let opened = self.open_both(&id, &permit, destination, &cut, now, &registration.end).await;
         let (recording, leg) = opened.inspect_err(|_| cut.cut())?;
+        time.watch(recording.failed());
         info!(session = %id, user = %user, target = %destination.target, account = %destination.account, "Session opened");
         Ok(Live { id, permit, registration, recording, leg: Arc::new(leg), cut, started: now, time })
     }

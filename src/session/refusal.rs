@@ -27,6 +27,15 @@ pub enum Refusal {
         /// Why not, for the operator.
         why: String,
     },
+    /// As much is under way as may be at once.
+    Busy {
+        /// What was asked for.
+        verb: Verb,
+        /// What there is too much of.
+        why: Busy,
+    },
+    /// What it rested on is gone: the user's key, their place among the users, or the rule.
+    Withdrawn(Verb),
     /// No rule or grant allows it.
     Denied(Denial),
     /// It is not carried in this version.
@@ -45,6 +54,39 @@ pub enum Refusal {
     Ended(EndCause),
 }
 
+/// What there is too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Busy {
+    /// Of what this user, or everybody, has asked for and does not have yet.
+    Requests,
+    /// Of what others are having looked up.
+    Waiting,
+    /// Of sessions that this user, or everybody, watches.
+    Watches,
+    /// Of what this user was shown in the last minute.
+    Views,
+}
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Requests => "too many requests are under way",
+            Self::Waiting => "others are served first",
+            Self::Watches => "too many sessions are watched",
+            Self::Views => "too much was asked for in one minute",
+        })
+    }
+}
+
+/// What a refused user is told, and the exit status.
+#[derive(Debug)]
+pub struct No {
+    /// One line or more.
+    pub text: String,
+    /// See [`Refusal::status`].
+    pub status: u32,
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -52,6 +94,8 @@ impl fmt::Display for Refusal {
             Self::NoDestination(_) => f.write_str("the login names no destination"),
             Self::UnknownVerb => f.write_str("the bastion itself runs no such command"),
             Self::NothingToAudit { verb, why } => write!(f, "{verb}: {why}"),
+            Self::Busy { verb, why } => write!(f, "{verb}: {why}"),
+            Self::Withdrawn(verb) => write!(f, "{verb}: the right to it was taken away meanwhile"),
             Self::Denied(denial) => denial.fmt(f),
             Self::NotCarried(what) => write!(f, "{what} is not carried"),
             Self::Command(why) => f.write_str(why),
@@ -82,6 +126,8 @@ impl Refusal {
             ),
             // Whether it exists is not told to those who may not have it.
             Self::NothingToAudit { verb, .. } => format!("{verb}: there is no such session that you may audit"),
+            Self::Busy { verb, why } => format!("{verb}: busy: {why}; try again in a moment"),
+            Self::Withdrawn(verb) => format!("{verb}: you may no longer do this"),
             Self::Denied(denial) => denial.public_text().to_string(),
             Self::NotCarried(what) => {
                 format!("{what} is not allowed here. This version carries shells and commands (scp -O works)")
@@ -96,6 +142,11 @@ impl Refusal {
         }
     }
 
+    /// What the bastion user is told at `now`.
+    pub fn told(&self, now: Timestamp) -> No {
+        No { text: self.public_text(now), status: self.status() }
+    }
+
     /// The exit status: 126 where policy says no, 255 where the bastion or the target failed.
     pub fn status(&self) -> u32 {
         match self {
@@ -103,10 +154,16 @@ impl Refusal {
             | Self::NoDestination(_)
             | Self::UnknownVerb
             | Self::NothingToAudit { .. }
+            | Self::Withdrawn(_)
             | Self::Denied(_)
             | Self::NotCarried(_)
             | Self::Command(_) => 126,
-            Self::Recorder(_) | Self::Audit(_) | Self::Vault(_) | Self::Dial(_) | Self::Ended(_) => 255,
+            Self::Busy { .. }
+            | Self::Recorder(_)
+            | Self::Audit(_)
+            | Self::Vault(_)
+            | Self::Dial(_)
+            | Self::Ended(_) => 255,
         }
     }
 }

@@ -1,13 +1,16 @@
-//! Keeps a session's time: warns before its grant ends, ends it, and sees to it that the end is kept.
+//! Keeps a session's time: warns before its grant ends, ends it, and sees to it that the end is kept. A session that
+//! can no longer be recorded is over too.
 
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::registry::{EndCause, Registration};
 use crate::clock::Clock;
 use crate::model::Timestamp;
+use crate::recorder::RecorderError;
 use crate::wire::Cut;
 
 /// Before the end of a grant, the user is told so long ahead.
@@ -17,18 +20,13 @@ const CLOCK_CHECK: Duration = Duration::from_secs(1);
 /// A session that has not ended by itself so long after it must is cut (promise P3).
 const ENFORCED_AFTER: Duration = Duration::from_secs(2);
 
-/// The task that keeps a session's time; it ends with its owner.
+/// The tasks that keep a session's time; they end with their owner.
 #[derive(Debug)]
 pub struct Timekeeper {
-    task: tokio::task::JoinHandle<()>,
+    tasks: JoinSet<()>,
+    legs: [Cut; 2],
     /// How much time is left, when the user should be told.
     pub warnings: mpsc::Receiver<Duration>,
-}
-
-impl Drop for Timekeeper {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl Timekeeper {
@@ -38,16 +36,31 @@ impl Timekeeper {
     pub fn start(registration: &Registration, clock: Clock, legs: [Cut; 2]) -> Self {
         let (warn, warnings) = mpsc::channel(WARNINGS.len());
         let (mut end, until, ender) = (registration.end.clone(), registration.until.clone(), registration.ender());
-        let task = tokio::spawn(async move {
+        let (mut tasks, cut) = (JoinSet::new(), legs.clone());
+        tasks.spawn(async move {
             tokio::select! {
                 _ = wait_end(&mut end) => {}
                 () = run_clock(until, clock, warn) => ender.end(EndCause::Time),
             }
-            sleep(ENFORCED_AFTER).await;
-            legs.iter().for_each(Cut::cut);
+            enforce(&cut).await;
         });
-        Self { task, warnings }
+        Self { tasks, legs, warnings }
     }
+
+    /// Sees to it that the session does not outlive its recording: `failed` is ready once that has failed.
+    pub fn watch(&mut self, failed: impl Future<Output = RecorderError> + Send + 'static) {
+        let cut = self.legs.clone();
+        self.tasks.spawn(async move {
+            let _ = failed.await;
+            enforce(&cut).await;
+        });
+    }
+}
+
+/// Cuts the sockets of a session that must have ended by then.
+async fn enforce(legs: &[Cut]) {
+    sleep(ENFORCED_AFTER).await;
+    legs.iter().for_each(Cut::cut);
 }
 
 /// Ready with the cause once the session must end.

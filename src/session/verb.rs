@@ -2,27 +2,38 @@
 //!
 //! Nothing is opened here: a recording is handed out as it lies in the store, sealed, with its proofs. What is watched
 //! live is what the recorder has written, drawn by an emulator. Either is on record before the first byte goes out.
+//!
+//! Whoever has no right gets no further than that being looked up: they take no place that an auditor could want. An
+//! answer is given for as long as the user has the key, their place among the users and the right, and is there.
 
 mod handout;
+mod limits;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
-use super::{Bastion, Refusal};
+use super::channel::{CLOSE_TIMEOUT, say_no};
+use super::refusal::Busy;
+use super::{Bastion, Refusal, Visitor};
 use crate::audit::AuditEvent;
-use crate::listener::{ChannelStart, UserSink};
-use crate::model::{ChannelEvent, ChannelNumber, Exit, SessionId, TargetName, UserName};
+use crate::listener::{ChannelStart, Place, UserSink, UserSource};
+use crate::model::{ChannelEvent, ChannelNumber, Exit, SessionId, TargetName, Terminal, UserName};
 use crate::policy::AuditRight;
 use crate::recorder::Watching;
 use crate::screen::line;
 use crate::store::{End, Filter, Listed, StoreError};
-use crate::wire::channel::{PeerGone, Sink};
+use crate::wire::channel::{Credit, PeerGone, Sink, Source};
+pub use limits::VerbLimits;
 
 /// A longer command line is no verb.
 const COMMAND_BYTES_MAX: usize = 1024;
@@ -97,52 +108,73 @@ impl fmt::Display for Verb {
 }
 
 /// A verb that may be answered, and is on record where it must be.
-pub enum Answer {
-    Text(String),
-    Handout(SessionId),
+enum Answer {
+    Text(String, Option<Place<UserName>>),
+    Handout(Handout),
     Watch(Box<Watched>),
 }
 
+/// A recording that is about to be handed out.
+struct Handout {
+    session: SessionId,
+    target: TargetName,
+    /// Held until all is sent.
+    place: Place<UserName>,
+    /// Held while the log is read.
+    reader: OwnedSemaphorePermit,
+}
+
 /// A live session that is about to be watched.
-pub struct Watched {
-    pub by: UserName,
-    pub session: SessionId,
-    pub target: TargetName,
-    pub title: String,
-    pub watching: Watching,
+struct Watched {
+    session: SessionId,
+    target: TargetName,
+    title: String,
+    watching: Watching,
+    _place: Place<UserName>,
 }
 
 /// Judges a verb. What shows something of a session is on record when this returns.
 ///
 /// # Errors
-/// `NothingToAudit` if there is no such session or no rule lets the user; `Audit` if it cannot be put on record.
-pub async fn judge(bastion: &Arc<Bastion>, user: &UserName, verb: &Verb) -> Result<Answer, Refusal> {
+/// `NothingToAudit` if there is no such session or no rule lets the user; `Busy`; `Audit` if it cannot be put on record.
+async fn judge(bastion: &Arc<Bastion>, user: &UserName, verb: &Verb) -> Result<Answer, Refusal> {
     match verb {
-        Verb::Help => Ok(Answer::Text(HELP.to_owned())),
-        Verb::Recordings(form) => Ok(Answer::Text(recordings(bastion, user, *form).await)),
-        Verb::Sessions(form) => Ok(Answer::Text(sessions(bastion, user, *form))),
+        Verb::Help => Ok(Answer::Text(HELP.to_owned(), None)),
+        Verb::Recordings(form) => recordings(bastion, user, verb, *form).await,
+        Verb::Sessions(form) => Ok(Answer::Text(sessions(bastion, user, *form), None)),
         Verb::Get(session) => {
+            if !bastion.ledger.audits_somewhere(user, AuditRight::Get) {
+                return Err(refused(verb, &format!("no audit rule lets {user} get anything")));
+            }
+            let place = bastion.limits.request(user).ok_or_else(|| busy(verb, Busy::Requests))?;
             let target = recorded_target(bastion, session).await.map_err(|error| refused(verb, &error.to_string()))?;
             check(bastion, user, &target, AuditRight::Get, verb)?;
-            put_on_record(bastion, user, session, "get").await?;
-            Ok(Answer::Handout(session.clone()))
+            let reader = bastion.limits.reader().await.ok_or_else(|| busy(verb, Busy::Waiting))?;
+            put_on_record(bastion, user, session, verb, "get").await?;
+            Ok(Answer::Handout(Handout { session: session.clone(), target, place, reader }))
         }
         Verb::Watch(session, channel) => {
             let live = bastion.sessions.list().into_iter().find(|live| live.id == *session);
             let live = live.ok_or_else(|| refused(verb, "the session is not live"))?;
             let target = live.destination.target.clone();
             check(bastion, user, &target, AuditRight::Watch, verb)?;
+            let place = bastion.limits.watch(user).ok_or_else(|| busy(verb, Busy::Watches))?;
             let watching = bastion.recorder.watch(session, *channel);
             let watching = watching.ok_or_else(|| refused(verb, "the session has no such channel"))?;
-            put_on_record(bastion, user, session, "watch").await?;
+            put_on_record(bastion, user, session, verb, "watch").await?;
             let title = format!("{} as {}, channel {}", live.user, live.destination, watching.channel().number);
-            Ok(Answer::Watch(Box::new(Watched { by: user.clone(), session: session.clone(), target, title, watching })))
+            let session = session.clone();
+            Ok(Answer::Watch(Box::new(Watched { session, target, title, watching, _place: place })))
         }
     }
 }
 
 fn refused(verb: &Verb, why: &str) -> Refusal {
     Refusal::NothingToAudit { verb: verb.clone(), why: why.to_owned() }
+}
+
+fn busy(verb: &Verb, why: Busy) -> Refusal {
+    Refusal::Busy { verb: verb.clone(), why }
 }
 
 fn check(
@@ -158,7 +190,16 @@ fn check(
     }
 }
 
-async fn put_on_record(bastion: &Bastion, user: &UserName, session: &SessionId, purpose: &str) -> Result<(), Refusal> {
+async fn put_on_record(
+    bastion: &Bastion,
+    user: &UserName,
+    session: &SessionId,
+    verb: &Verb,
+    purpose: &str,
+) -> Result<(), Refusal> {
+    if !bastion.refusals.view(user) {
+        return Err(busy(verb, Busy::Views));
+    }
     let event = AuditEvent::ReplayView { session: session.clone(), by: user.to_string(), purpose: purpose.to_owned() };
     bastion.record(event).await.map_err(Refusal::Audit)
 }
@@ -182,15 +223,21 @@ struct Row {
     end: Option<String>,
 }
 
-async fn recordings(bastion: &Arc<Bastion>, user: &UserName, form: Form) -> String {
+async fn recordings(bastion: &Arc<Bastion>, user: &UserName, verb: &Verb, form: Form) -> Result<Answer, Refusal> {
     let none = "no recordings that you may fetch\n";
     // A list reads the facts of every recording: not for those who are shown none, and a few at a time.
-    let place = bastion.handouts.acquire().await;
-    if place.is_err() || !bastion.ledger.audits_somewhere(user, AuditRight::Get) {
-        return written(&[], form, none);
+    if !bastion.ledger.audits_somewhere(user, AuditRight::Get) {
+        return Ok(Answer::Text(written(&[], form, none), None));
     }
+    let place = bastion.limits.request(user).ok_or_else(|| busy(verb, Busy::Requests))?;
+    let reader = bastion.limits.reader().await.ok_or_else(|| busy(verb, Busy::Waiting))?;
     let catalog = bastion.catalog.clone();
-    let listed = tokio::task::spawn_blocking(move || catalog.list(&Filter::default())).await.unwrap_or_default();
+    let listing = move || {
+        // Held until it is read, also if the user leaves before.
+        let _reader = reader;
+        catalog.list(&Filter::default())
+    };
+    let listed = tokio::task::spawn_blocking(listing).await.unwrap_or_default();
     let mut allowed: BTreeMap<TargetName, bool> = BTreeMap::new();
     let mut rows = Vec::new();
     for one in listed {
@@ -215,7 +262,7 @@ async fn recordings(bastion: &Arc<Bastion>, user: &UserName, form: Form) -> Stri
             });
         }
     }
-    written(&rows, form, none)
+    Ok(Answer::Text(written(&rows, form, none), Some(place)))
 }
 
 fn sessions(bastion: &Bastion, user: &UserName, form: Form) -> String {
@@ -248,29 +295,176 @@ fn written(rows: &[Row], form: Form, none: &str) -> String {
     }
 }
 
-/// Answers on the channel, and closes it.
-pub async fn run(start: ChannelStart, answer: Answer, bastion: Arc<Bastion>, over: CancellationToken) {
+/// Judges and answers on the channel, and closes it.
+pub async fn run(
+    start: ChannelStart,
+    verb: Verb,
+    visitor: Arc<Visitor>,
+    bastion: Arc<Bastion>,
+    over: CancellationToken,
+) {
     let ChannelStart { source, sink, started, place: _place, terminal, .. } = start;
+    // The reply comes before the judgement: while the listener waits for it, it does not hear that the user leaves.
     let _ = started.send(());
-    let answering = async {
-        let status = match answer {
-            Answer::Text(text) => {
-                let text = if terminal.is_some() { text.replace('\n', "\r\n") } else { text };
-                sink.send(ChannelEvent::Data(text.into())).await?;
-                0
-            }
-            Answer::Handout(session) => handout::send(&bastion, &session, &sink).await?,
-            Answer::Watch(watched) => watch::show(*watched, &bastion, source, &sink, terminal).await?,
-        };
-        for event in [ChannelEvent::Exit(Exit::Status(status)), ChannelEvent::Eof, ChannelEvent::Close] {
-            sink.send(event).await?;
-        }
-        Ok::<(), PeerGone>(())
-    };
+    let mut answering = Answering { source, sink, terminal, verb, visitor, bastion };
     tokio::select! {
-        _ = answering => {}
+        () = answering.answer() => {}
         () = over.cancelled() => {}
     }
+}
+
+/// A verb on its channel.
+struct Answering {
+    source: UserSource,
+    sink: UserSink,
+    terminal: Option<Terminal>,
+    verb: Verb,
+    visitor: Arc<Visitor>,
+    bastion: Arc<Bastion>,
+}
+
+/// Why no answer was given, or not all of it.
+enum Stopped {
+    /// The user left, or takes nothing.
+    Gone,
+    /// The user may not have it, or no longer.
+    Refused(Refusal),
+}
+
+impl From<PeerGone> for Stopped {
+    fn from(PeerGone: PeerGone) -> Self {
+        Self::Gone
+    }
+}
+
+impl Answering {
+    async fn answer(&mut self) {
+        match self.judge_and_give().await {
+            Ok(status) => {
+                let ending = async {
+                    for event in [ChannelEvent::Exit(Exit::Status(status)), ChannelEvent::Eof, ChannelEvent::Close] {
+                        self.sink.send(event).await?;
+                    }
+                    Ok::<(), PeerGone>(())
+                };
+                let _ = timeout(CLOSE_TIMEOUT, ending).await;
+            }
+            Err(Stopped::Gone) => {
+                let _ = timeout(CLOSE_TIMEOUT, self.sink.send(ChannelEvent::Close)).await;
+            }
+            Err(Stopped::Refused(refusal)) => {
+                let written = self.visitor.refused(&self.bastion, &refusal);
+                let no = refusal.told(self.bastion.clock.now());
+                say_no(&self.sink, self.terminal.is_some(), no, written).await;
+            }
+        }
+    }
+
+    async fn judge_and_give(&mut self) -> Result<u32, Stopped> {
+        let Self { source, sink, terminal, verb, visitor, bastion } = self;
+        let user = visitor.user.user();
+        let answer = tokio::select! {
+            judged = judge(bastion, user, verb) => judged.map_err(Stopped::Refused)?,
+            () = gone(source) => return Err(Stopped::Gone),
+        };
+        info!(user = %user, verb = %verb, "Answered");
+        let standing = |right| Standing { bastion, visitor, verb, right };
+        match answer {
+            Answer::Text(text, _place) => {
+                let text = if terminal.is_some() { text.replace('\n', "\r\n") } else { text };
+                let pouring = async { pour(sink, text.into(), PROGRESS_MAX).await.map(|()| 0) };
+                standing(None).while_there(source, pouring).await
+            }
+            Answer::Handout(handout) => {
+                let standing = standing(Some((handout.target.clone(), AuditRight::Get)));
+                standing.while_there(source, handout::send(bastion, handout, sink)).await
+            }
+            Answer::Watch(watched) => {
+                let standing = standing(Some((watched.target.clone(), AuditRight::Watch)));
+                watch::show(*watched, standing, source, sink, terminal.as_ref()).await
+            }
+        }
+    }
+}
+
+/// How often it is looked at again whether the user may have what they are given.
+const CHECK: Duration = Duration::from_secs(1);
+
+/// What an answer rests on.
+struct Standing<'a> {
+    bastion: &'a Bastion,
+    visitor: &'a Visitor,
+    verb: &'a Verb,
+    /// A rule for this; none if it shows nothing of a session, or only what the rules were asked for one by one.
+    right: Option<(TargetName, AuditRight)>,
+}
+
+impl Standing<'_> {
+    fn holds(&self) -> bool {
+        let (ledger, user) = (&self.bastion.ledger, self.visitor.user.user());
+        let suspended = ledger.user(user).is_none_or(|user| user.suspended_at.is_some());
+        let ruled = |(target, right): &(TargetName, AuditRight)| ledger.audit_rule(user, target, *right).is_some();
+        !suspended && ledger.has_key(user, self.visitor.user.fingerprint()) && self.right.as_ref().is_none_or(ruled)
+    }
+
+    /// Ready, with the refusal, once it holds no more.
+    async fn lost(&self) -> Stopped {
+        loop {
+            sleep(CHECK).await;
+            if !self.holds() {
+                return Stopped::Refused(Refusal::Withdrawn(self.verb.clone()));
+            }
+        }
+    }
+
+    /// Gives an answer for as long as this holds and the user is there.
+    async fn while_there(
+        &self,
+        source: &mut UserSource,
+        giving: impl Future<Output = Result<u32, PeerGone>>,
+    ) -> Result<u32, Stopped> {
+        tokio::select! {
+            given = giving => Ok(given?),
+            () = gone(source) => Err(Stopped::Gone),
+            stopped = self.lost() => Err(stopped),
+        }
+    }
+}
+
+/// Ready once the user has left; drops what they send.
+async fn gone(source: &mut UserSource) {
+    let credit = source.credit();
+    loop {
+        match source.next().await {
+            None | Some(ChannelEvent::Close) => return,
+            Some(ChannelEvent::Data(data) | ChannelEvent::Stderr(data)) => credit.consumed(data.len()),
+            Some(
+                ChannelEvent::Eof
+                | ChannelEvent::Resize(_)
+                | ChannelEvent::Signal(_)
+                | ChannelEvent::Break(_)
+                | ChannelEvent::EndOfWrite
+                | ChannelEvent::Exit(_),
+            ) => {}
+        }
+    }
+}
+
+/// What is sent at once.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Whoever takes no such piece for so long is given no more.
+const PROGRESS_MAX: Duration = Duration::from_secs(60);
+
+/// Sends bytes to a user who takes them, a piece at least in each `progress_max`.
+///
+/// # Errors
+/// `PeerGone`, also if they do not.
+async fn pour(sink: &impl Sink, mut bytes: Bytes, progress_max: Duration) -> Result<(), PeerGone> {
+    while !bytes.is_empty() {
+        let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+        timeout(progress_max, sink.send(ChannelEvent::Data(piece))).await.unwrap_or(Err(PeerGone))?;
+    }
+    Ok(())
 }
 
 /// Says why nothing, or nothing more, comes.
@@ -307,9 +501,38 @@ mod tests {
             assert_eq!(parse(none), None, "{none}");
         }
         assert_eq!(Verb::parse(b"recording list\xff"), None);
-        for verb in HELP.lines() {
-            let word = verb.split_whitespace().next().unwrap();
-            assert!(["recording", "session", "help"].contains(&word));
+    }
+
+    #[test]
+    fn each_line_of_the_help_is_a_verb() {
+        for line in HELP.lines() {
+            let synopsis = line.split("  ").next().unwrap();
+            let said = |optional: bool| {
+                let words = synopsis.split(' ').filter(|word| optional || !word.starts_with('['));
+                let words = words.map(|word| word.trim_matches(['[', ']']));
+                words
+                    .collect::<Vec<_>>()
+                    .join(" ")
+                    .replace("SESSION", "01J9ZZZZZZZZZZZZZZZZZZZZZZ")
+                    .replace("CHANNEL", "2")
+            };
+            for command in [said(false), said(true)] {
+                assert!(Verb::parse(command.as_bytes()).is_some(), "{line}: {command}");
+            }
         }
+    }
+
+    struct Unread;
+
+    impl Sink for Unread {
+        async fn send(&self, _: ChannelEvent) -> Result<(), PeerGone> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_given_up() {
+        let poured = pour(&Unread, Bytes::from_static(b"a list"), Duration::from_millis(20));
+        assert_eq!(timeout(Duration::from_secs(10), poured).await, Ok(Err(PeerGone)));
     }
 }

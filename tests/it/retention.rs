@@ -43,7 +43,7 @@ fn what_is_erased_or_removed_is_gone_and_on_record_and_the_rest_still_verifies()
 
     let rows = bastion.rows(&["recording", "list"]);
     let holds: Vec<_> = rows.iter().filter(|row| !row["held"].is_null()).collect();
-    assert!(holds.len() == 1 && holds[0]["id"] == **held && holds[0]["held"]["reason"] == "CASE-7", "{holds:?}");
+    assert!(holds.len() == 1 && holds[0]["session"] == **held && holds[0]["held"]["reason"] == "CASE-7", "{holds:?}");
     let table = bastion.doorward(&["recording", "list"]).ok().out();
     assert!(table.contains("HELD") && table.contains("CASE-7"), "{table}");
 
@@ -89,7 +89,7 @@ fn a_session_that_is_live_is_neither_erased_nor_removed() {
     let running = bastion.to(&sshd).start(&["-n"], "sleep 600");
     let session = until(LIMIT, "a session with a channel", || {
         let row = bastion.rows(&["session", "list"]).pop()?;
-        (row["open_channels"].as_u64() > Some(0)).then(|| row["id"].as_str().unwrap().to_owned())
+        (row["open_channels"].as_u64() > Some(0)).then(|| row["session"].as_str().unwrap().to_owned())
     });
     let told = bastion.doorward(&["recording", "erase", &session, "--reason", "x", "--yes"]);
     assert!(told.code == Some(2) && told.err().contains("not ended"), "{told:?}");

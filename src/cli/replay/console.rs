@@ -2,14 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::screen::{ENTER, LEAVE, Size};
 
@@ -20,7 +19,8 @@ pub struct Console {
     tty: File,
     before: Termios,
     keys: Receiver<Key>,
-    left: Arc<AtomicBool>,
+    /// Ends the threads.
+    left: CancellationToken,
 }
 
 impl Console {
@@ -36,15 +36,15 @@ impl Console {
         // Reads return after a tenth of a second, so that the thread that waits for keys can end.
         raw.special_codes[SpecialCodeIndex::VMIN] = 0;
         raw.special_codes[SpecialCodeIndex::VTIME] = 1;
-        let left = Arc::new(AtomicBool::new(false));
+        let left = CancellationToken::new();
         let (sender, keys) = sync_channel(64);
-        spawn_signals(sender.clone(), Arc::clone(&left))?;
+        spawn_signals(sender.clone(), left.clone())?;
         tcsetattr(&tty, OptionalActions::Now, &raw)?;
         // From here on the drop puts the modes back.
         let reader = tty.try_clone();
         tty.write_all(ENTER.as_bytes()).and_then(|()| tty.flush()).ok();
         let console = Self { tty, before, keys, left };
-        spawn_keys(reader?, sender, Arc::clone(&console.left))?;
+        spawn_keys(reader?, sender, console.left.clone())?;
         Ok(console)
     }
 
@@ -79,16 +79,16 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        self.left.store(true, Ordering::SeqCst);
+        self.left.cancel();
         self.tty.write_all(LEAVE.as_bytes()).ok();
         tcsetattr(&self.tty, OptionalActions::Drain, &self.before).ok();
     }
 }
 
-fn spawn_keys(mut tty: File, sender: SyncSender<Key>, left: Arc<AtomicBool>) -> io::Result<()> {
+fn spawn_keys(mut tty: File, sender: SyncSender<Key>, left: CancellationToken) -> io::Result<()> {
     thread::Builder::new().name(String::from("keys")).spawn(move || {
         let mut buffer = [0; 64];
-        while !left.load(Ordering::SeqCst) {
+        while !left.is_cancelled() {
             match tty.read(&mut buffer) {
                 Ok(count) => {
                     for key in keys(buffer.get(..count).unwrap_or_default()) {
@@ -108,23 +108,20 @@ fn spawn_keys(mut tty: File, sender: SyncSender<Key>, left: Arc<AtomicBool>) -> 
     Ok(())
 }
 
-/// The signals' thread looks so often whether the player has left.
-const LEFT_PERIOD: Duration = Duration::from_millis(200);
-
 /// SIGTERM, SIGHUP and SIGINT leave as `q` does: the default action would leave the terminal raw.
-fn spawn_signals(sender: SyncSender<Key>, left: Arc<AtomicBool>) -> io::Result<()> {
+fn spawn_signals(sender: SyncSender<Key>, left: CancellationToken) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name(String::from("signals")).spawn(move || {
         runtime.block_on(async {
             let kinds =
                 (signal(SignalKind::terminate()), signal(SignalKind::hangup()), signal(SignalKind::interrupt()));
             let (Ok(mut terminate), Ok(mut hangup), Ok(mut interrupt)) = kinds else { return };
-            while !left.load(Ordering::SeqCst) {
+            loop {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = hangup.recv() => {}
                     _ = interrupt.recv() => {}
-                    () = tokio::time::sleep(LEFT_PERIOD) => continue,
+                    () = left.cancelled() => return,
                 }
                 // Never waits: if the queue is full, the loop comes back.
                 sender.try_send(Key::Quit).ok();

@@ -5,34 +5,32 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tracing::warn;
 
 use super::super::Bastion;
-use super::complain;
+use super::{Handout, PIECE_BYTES, PROGRESS_MAX, complain, pour};
 use crate::audit::Audit;
 use crate::listener::UserSink;
-use crate::model::{ChannelEvent, SessionId};
+use crate::model::SessionId;
 use crate::store::describe;
 use crate::verify::{self, Content, Part, Settings};
-use crate::wire::channel::{PeerGone, Sink};
+use crate::wire::channel::PeerGone;
 
-/// What is read ahead of the user, in pieces of this size; four of them at most.
-const PIECE_BYTES: usize = 64 * 1024;
+/// What is read ahead of the user, in pieces; four of them at most.
 const PIECES_MAX: usize = 4;
 
 /// Sends the archive; returns the exit status: 1 if it is not whole, and then the user reads why.
 ///
 /// # Errors
 /// `PeerGone`.
-pub async fn send(bastion: &Arc<Bastion>, session: &SessionId, sink: &UserSink) -> Result<u32, PeerGone> {
-    // Each reads the whole log once: a few at a time.
-    let Ok(_place) = bastion.handouts.acquire().await else { return Err(PeerGone) };
+pub async fn send(bastion: &Arc<Bastion>, handout: Handout, sink: &UserSink) -> Result<u32, PeerGone> {
+    let Handout { session, place: _place, reader, .. } = handout;
     let (pieces, mut made) = mpsc::channel(PIECES_MAX);
     let (audit, store, of) = (Arc::clone(&bastion.audit), bastion.store.clone(), session.clone());
-    let making = tokio::task::spawn_blocking(move || make(&audit, &store, &of, pieces));
+    let making = tokio::task::spawn_blocking(move || make(&audit, &store, &of, reader, pieces));
     while let Some(piece) = made.recv().await {
-        sink.send(ChannelEvent::Data(piece)).await?;
+        pour(sink, piece, PROGRESS_MAX).await?;
     }
     let why = match making.await {
         Ok(Ok(())) => return Ok(0),
@@ -44,13 +42,20 @@ pub async fn send(bastion: &Arc<Bastion>, session: &SessionId, sink: &UserSink) 
     Ok(1)
 }
 
-/// Makes the archive. Blocks.
-fn make(audit: &Audit, store: &Path, session: &SessionId, pieces: mpsc::Sender<Bytes>) -> Result<(), String> {
+/// Makes the archive. Blocks; gives `reader` back once it has read the log, before it waits for the user.
+fn make(
+    audit: &Audit,
+    store: &Path,
+    session: &SessionId,
+    reader: OwnedSemaphorePermit,
+    pieces: mpsc::Sender<Bytes>,
+) -> Result<(), String> {
     // What is on record of the session's end may not be under a checkpoint yet.
     audit.publish().map_err(|error| describe(&error))?;
     let settings = Settings { key: Some(audit.key().clone()), ..Settings::default() };
     let plan = verify::plan(store, session, &settings).map_err(|error| describe(&error))?;
     let parts = plan.parts(store).map_err(|error| describe(&error))?;
+    drop(reader);
     let mut archive = tar::Builder::new(Pieces { pieces, piece: BytesMut::new() });
     for Part { name, content } in parts {
         let written = match content {

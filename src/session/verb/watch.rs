@@ -1,109 +1,153 @@
 //! A live session in a watcher's terminal: drawn by an emulator, so that no byte of the target's gets there.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::super::Bastion;
-use super::{Watched, complain};
+use super::{Standing, Stopped, Watched, complain};
 use crate::cast::{Entry, Timed};
 use crate::listener::{UserSink, UserSource};
 use crate::model::{ChannelEvent, Exit, Terminal, TerminalSize};
-use crate::policy::AuditRight;
 use crate::recorder::Seen;
 use crate::screen::{ENTER, LEAVE, Painter, Plain, Screen, Size, line};
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
 
 /// A frame at most so often.
 const FRAME: Duration = Duration::from_millis(50);
-/// How often the watcher's right is looked at again.
-const CHECK: Duration = Duration::from_secs(1);
 /// Output is fed to the emulator in pieces, so that a flood does not keep a thread.
-const PIECE_BYTES: usize = 16 * 1024;
+const FEED_BYTES: usize = 16 * 1024;
+/// What is left to say at the end must be taken within this time.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why watching ended.
+/// Why watching ended by itself.
 enum Over {
     /// The watcher left.
     Left,
     /// The channel was closed.
     Ended,
-    /// The watcher may no longer watch.
-    Forbidden,
 }
 
 /// Shows the session until it ends, the watcher leaves, or may no longer watch; returns the exit status.
 ///
 /// # Errors
-/// `PeerGone`.
+/// Why not to the end.
 pub async fn show(
-    mut watched: Watched,
-    bastion: &Arc<Bastion>,
-    mut source: UserSource,
+    watched: Watched,
+    standing: Standing<'_>,
+    source: &mut UserSource,
     sink: &UserSink,
-    terminal: Option<Terminal>,
-) -> Result<u32, PeerGone> {
+    terminal: Option<&Terminal>,
+) -> Result<u32, Stopped> {
     let view = terminal.map(|terminal| view_of(terminal.size));
     let mut display = Display::new(view, &watched);
+    let mut watcher = Watcher { source, has_keys: view.is_some() };
+    let number = watched.watching.channel().number;
     let mut out = String::new();
-    display.begin(&mut out);
-    let mut check = tokio::time::interval(CHECK);
+    // Raced with everything, sending too: who does not read is looked at as well.
+    let over = tokio::select! {
+        over = draw(&mut display, watched, &mut watcher, sink, &mut out) => over,
+        stopped = standing.lost() => {
+            let mut out = String::new();
+            display.leave(&mut out);
+            let _ = timeout(END_TIMEOUT, sink.send(ChannelEvent::Data(out.into()))).await;
+            return Err(stopped);
+        }
+    };
+    display.draw(&mut out);
+    display.end(&mut out);
+    let ending = async {
+        sink.send(ChannelEvent::Data(Bytes::from(out))).await?;
+        match over? {
+            Over::Left => Ok(()),
+            Over::Ended => complain(sink, &format!("channel {number} is closed")).await,
+        }
+    };
+    timeout(END_TIMEOUT, ending).await.unwrap_or(Err(PeerGone))?;
+    Ok(0)
+}
+
+/// Draws what is recorded, as it comes; what is not sent yet is in `out`.
+async fn draw(
+    display: &mut Display,
+    mut watched: Watched,
+    watcher: &mut Watcher<'_>,
+    sink: &UserSink,
+    out: &mut String,
+) -> Result<Over, PeerGone> {
+    display.begin(out);
     let mut frame = Instant::now();
-    let credit = source.credit();
-    let over = loop {
-        display.draw(&mut out);
+    loop {
+        display.draw(out);
         if !out.is_empty() {
-            sink.send(ChannelEvent::Data(Bytes::from(std::mem::take(&mut out)))).await?;
+            let sending = sink.send(ChannelEvent::Data(Bytes::from(std::mem::take(out))));
+            tokio::pin!(sending);
+            // Who does not read can leave all the same.
+            loop {
+                tokio::select! {
+                    sent = &mut sending => break sent?,
+                    act = watcher.acts() => match act {
+                        Act::Leaves => return Ok(Over::Left),
+                        Act::Resizes(size) => display.resize(size),
+                    },
+                }
+            }
             frame = Instant::now();
         }
         tokio::select! {
-            event = source.next() => match event {
-                None | Some(ChannelEvent::Close) => break Over::Left,
-                Some(ChannelEvent::Data(data)) => {
-                    credit.consumed(data.len());
-                    if data.iter().any(|byte| matches!(byte, b'q' | 0x03 | 0x04)) && view.is_some() {
-                        break Over::Left;
-                    }
-                }
-                Some(ChannelEvent::Resize(size)) => display.resize(view_of(size)),
-                Some(
-                    ChannelEvent::Stderr(_)
-                    | ChannelEvent::Eof
-                    | ChannelEvent::Signal(_)
-                    | ChannelEvent::Break(_)
-                    | ChannelEvent::EndOfWrite
-                    | ChannelEvent::Exit(_),
-                ) => {}
+            act = watcher.acts() => match act {
+                Act::Leaves => return Ok(Over::Left),
+                Act::Resizes(size) => display.resize(size),
             },
             seen = async {
                 // What comes within a frame is drawn at once.
                 sleep_until(frame + FRAME).await;
                 watched.watching.next().await
             } => match seen {
-                Seen::Ended => break Over::Ended,
-                Seen::Tail { size, bytes } => display.restart(size, &bytes).await,
-                Seen::Entries(entries) => display.entries(entries, &mut out).await,
+                Seen::Ended => return Ok(Over::Ended),
+                Seen::Tail { size, bytes } => display.restart(size, &bytes, out).await,
+                Seen::Entries(entries) => display.entries(entries, out).await,
             },
-            _ = check.tick() => {
-                if bastion.ledger.audit_rule(&watched.by, &watched.target, AuditRight::Watch).is_none() {
-                    break Over::Forbidden;
+        }
+    }
+}
+
+/// Who watches.
+struct Watcher<'a> {
+    source: &'a mut UserSource,
+    /// Whether what they send are keys.
+    has_keys: bool,
+}
+
+/// What a watcher does that matters.
+enum Act {
+    Leaves,
+    Resizes(Size),
+}
+
+impl Watcher<'_> {
+    /// What they do next. May be dropped while it waits: nothing is lost.
+    async fn acts(&mut self) -> Act {
+        let credit = self.source.credit();
+        loop {
+            match self.source.next().await {
+                None | Some(ChannelEvent::Close) => return Act::Leaves,
+                Some(ChannelEvent::Data(data)) => {
+                    credit.consumed(data.len());
+                    if data.iter().any(|byte| matches!(byte, b'q' | 0x03 | 0x04)) && self.has_keys {
+                        return Act::Leaves;
+                    }
                 }
+                Some(ChannelEvent::Resize(size)) => return Act::Resizes(view_of(size)),
+                Some(ChannelEvent::Stderr(data)) => credit.consumed(data.len()),
+                Some(
+                    ChannelEvent::Eof
+                    | ChannelEvent::Signal(_)
+                    | ChannelEvent::Break(_)
+                    | ChannelEvent::EndOfWrite
+                    | ChannelEvent::Exit(_),
+                ) => {}
             }
-        }
-    };
-    display.draw(&mut out);
-    display.end(&mut out);
-    sink.send(ChannelEvent::Data(Bytes::from(out))).await?;
-    match over {
-        Over::Left => Ok(0),
-        Over::Ended => {
-            complain(sink, &format!("channel {} is closed", watched.watching.channel().number)).await?;
-            Ok(0)
-        }
-        Over::Forbidden => {
-            complain(sink, "you may no longer watch this session").await?;
-            Ok(126)
         }
     }
 }
@@ -171,6 +215,14 @@ impl Display {
         }
     }
 
+    /// Gives the terminal back, and shows nothing more.
+    fn leave(&self, out: &mut String) {
+        match &self.form {
+            Form::Frames { .. } => out.push_str(LEAVE),
+            Form::Lines { .. } => {}
+        }
+    }
+
     fn resize(&mut self, view: Size) {
         if let Form::Frames { painter, dirty, .. } = &mut self.form {
             *painter = Painter::new(view);
@@ -178,8 +230,8 @@ impl Display {
         }
     }
 
-    /// Begins anew with the end of what the terminal was sent.
-    async fn restart(&mut self, size: (u32, u32), bytes: &[u8]) {
+    /// Begins anew with the end of what the terminal was sent. What is shown as lines says that lines are missing.
+    async fn restart(&mut self, size: (u32, u32), bytes: &[u8], out: &mut String) {
         let size = Size::bounded(size.0, size.1);
         match &mut self.form {
             Form::Frames { screen, dirty, .. } => {
@@ -187,16 +239,19 @@ impl Display {
                 *dirty = true;
                 feed(screen, bytes, None).await;
             }
-            Form::Lines { plain, screen, begun, .. } => {
-                let (mut again, mut skipped) = (std::mem::replace(begun, true), String::new());
+            Form::Lines { plain, screen, begun, end } => {
+                let (again, mut text) = (std::mem::replace(begun, true), String::new());
                 if let Some(screen) = screen {
+                    if again {
+                        screen.finish_scrolling(&mut text);
+                    }
                     *screen = Screen::new(size);
                     feed(screen, bytes, None).await;
-                    again = false;
                 }
                 if again {
-                    plain.note("[doorward: too fast for you; some output is not shown]", &mut skipped);
+                    plain.note("[doorward: too fast for you; some output is not shown]", &mut text);
                 }
+                out.push_str(&text.replace('\n', end));
             }
         }
     }
@@ -208,7 +263,7 @@ impl Display {
                     *dirty = true;
                     match entry {
                         Entry::Output { bytes, .. } => feed(screen, &bytes, None).await,
-                        Entry::Resize { cols, rows } => screen.resize(Size::bounded(cols, rows)),
+                        Entry::Resize { cols, rows } => resize(screen, cols, rows).await,
                         Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => {}
                     }
                 }
@@ -216,7 +271,7 @@ impl Display {
                     let mut text = String::new();
                     match (entry, screen) {
                         (Entry::Output { bytes, .. }, Some(screen)) => feed(screen, &bytes, Some(&mut text)).await,
-                        (Entry::Resize { cols, rows }, Some(screen)) => screen.resize(Size::bounded(cols, rows)),
+                        (Entry::Resize { cols, rows }, Some(screen)) => resize(screen, cols, rows).await,
                         (Entry::Output { output, bytes }, None) => plain.push(output, &bytes, &mut text),
                         (Entry::Marker(marker), None) => plain.note(&format!("[{marker}]"), &mut text),
                         (Entry::Digest(digest), None) => {
@@ -250,9 +305,15 @@ impl Display {
     }
 }
 
+/// Resizes the emulator, which may lay out every line anew, and lets others run after it.
+async fn resize(screen: &mut Screen, cols: u32, rows: u32) {
+    screen.resize(Size::bounded(cols, rows));
+    tokio::task::yield_now().await;
+}
+
 /// Feeds the emulator, and lets others run in between.
 async fn feed(screen: &mut Screen, bytes: &[u8], mut scrolled: Option<&mut String>) {
-    for piece in bytes.chunks(PIECE_BYTES) {
+    for piece in bytes.chunks(FEED_BYTES) {
         match &mut scrolled {
             Some(out) => screen.feed_scrolling(piece, out),
             None => screen.feed(piece),
