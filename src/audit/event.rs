@@ -45,7 +45,7 @@ const CLEAR: [&str; 24] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 31] = [
+pub const EVENT_TYPES: [&str; 32] = [
     "admin.call",
     "auth.failed",
     "channel.refused",
@@ -68,6 +68,7 @@ pub const EVENT_TYPES: [&str; 31] = [
     "secret.remove",
     "secret.set",
     "segment.seal",
+    "segment.suspect",
     "session.end",
     "session.gap",
     "session.heads",
@@ -172,6 +173,28 @@ pub enum AuditEvent {
         prev_head: String,
         /// Its last head, in hexadecimal.
         head: String,
+    },
+    /// A segment is given up after an I/O error: it is a part of the recording as far as this says, and the next one goes
+    /// on from there. On record before that one is made.
+    #[serde(rename = "segment.suspect")]
+    SegmentSuspect {
+        /// The session.
+        session: SessionId,
+        /// The channel's number.
+        channel: u32,
+        /// The segment's number, from 0.
+        segment: u32,
+        /// How many bytes of the file are good; 0 if nothing of it counts.
+        bytes: u64,
+        /// How many records they have.
+        records: u64,
+        /// The head of the segment before it, in hexadecimal.
+        prev_head: String,
+        /// The head after the last good record, in hexadecimal: what the next segment follows.
+        head: String,
+        /// Why.
+        #[serde(serialize_with = "bounded_text")]
+        reason: String,
     },
     /// How far the recordings of live sessions have come.
     #[serde(rename = "session.heads")]
@@ -486,6 +509,7 @@ impl AuditEvent {
             | Self::SessionEnd { session, .. }
             | Self::SessionRecovered { session, .. }
             | Self::SegmentSeal { session, .. }
+            | Self::SegmentSuspect { session, .. }
             | Self::SessionGap { session, .. }
             | Self::EnvelopeCreate { session, .. }
             | Self::EnvelopeDrop { session, .. }

@@ -30,6 +30,19 @@ pub trait RecorderLog: fmt::Debug + Send + Sync {
     /// Why that is not on record.
     fn segment_sealed(&self, session: &SessionId, channel: ChannelNumber, sealed: &Sealed) -> Result<(), LogFailure>;
 
+    /// A segment is given up after an I/O error: it is a part of the recording as far as `good` says, and the next one
+    /// will go on from there.
+    ///
+    /// # Errors
+    /// Why that is not on record.
+    fn segment_suspect(
+        &self,
+        session: &SessionId,
+        channel: ChannelNumber,
+        good: &Sealed,
+        why: &str,
+    ) -> Result<(), LogFailure>;
+
     /// How far segments that have not ended are on disk; none to see whether the log works again.
     ///
     /// # Errors
@@ -95,8 +108,19 @@ struct State {
 /// What the log must be told, in this order.
 enum Waiting {
     Sealed(SessionId, ChannelNumber, Sealed),
+    GivenUp(GivenUp),
     Gap(SessionId, ChannelNumber, String),
     Ended(Ended),
+}
+
+/// A segment that is given up, and what is done once that is on record.
+pub(super) struct GivenUp {
+    pub(super) session: SessionId,
+    pub(super) channel: ChannelNumber,
+    /// How far it is good.
+    pub(super) good: Sealed,
+    pub(super) why: String,
+    pub(super) then: Box<dyn FnOnce() + Send>,
 }
 
 /// The end of a session, and what is done once it is on record or cannot be.
@@ -154,6 +178,11 @@ impl Announcer {
         self.push(Waiting::Sealed(session.clone(), channel, sealed));
     }
 
+    /// A segment is given up; to be told soon. Its `then` is called on our thread, so it must not block.
+    pub(super) fn given_up(&self, given_up: GivenUp) {
+        self.push(Waiting::GivenUp(given_up));
+    }
+
     /// A channel is not recorded any more; to be told soon.
     pub(super) fn gap(&self, session: &SessionId, channel: ChannelNumber, why: String) {
         self.push(Waiting::Gap(session.clone(), channel, why));
@@ -202,6 +231,14 @@ impl Announcer {
                         self.lock().waiting.push_front(Waiting::Sealed(session, channel, sealed));
                         return Err(failure);
                     }
+                }
+                Waiting::GivenUp(lost) => {
+                    let GivenUp { session, channel, good, why, .. } = &lost;
+                    if let Err(failure) = self.ask(|log| log.segment_suspect(session, *channel, good, why)) {
+                        self.lock().waiting.push_front(Waiting::GivenUp(lost));
+                        return Err(failure);
+                    }
+                    (lost.then)();
                 }
                 Waiting::Gap(session, channel, why) => {
                     if let Err(failure) = self.ask(|log| log.gap(&session, channel, &why)) {

@@ -40,6 +40,25 @@ impl RecorderLog for SessionLog {
         })
     }
 
+    fn segment_suspect(
+        &self,
+        session: &SessionId,
+        channel: ChannelNumber,
+        good: &Sealed,
+        why: &str,
+    ) -> Result<(), LogFailure> {
+        self.append(&AuditEvent::SegmentSuspect {
+            session: session.clone(),
+            channel: channel.0,
+            segment: good.segment,
+            bytes: good.bytes,
+            records: good.records,
+            prev_head: good.prev_head.to_string(),
+            head: good.head.to_string(),
+            reason: why.to_owned(),
+        })
+    }
+
     fn heads(&self, heads: &[LiveHead]) -> Result<(), LogFailure> {
         let heads = heads.iter().map(|LiveHead { session, channel, sealed }| SessionHead {
             session: session.clone(),

@@ -22,6 +22,11 @@
 //! A record is on disk when the sync that covers it has returned; until then its bytes may be missing or torn. So
 //! what is on disk is complete records and at most one torn record at the end of a channel's last segment.
 //!
+//! After a write or a sync that failed, that much is not known of the segment: the kernel may have dropped any part of
+//! what was not synced yet. It is given up where it was last synced, and the next segment follows from there and holds
+//! what was written since once more. Whoever reads goes from segment to segment by the head that the next one's header
+//! names, and does not look at what stands behind it; which segments may be left like this is on record in the log.
+//!
 //! An attacker who can write here can delete or change recordings, and can make new ones; the log tells. He gets
 //! nothing run and nothing beyond this directory: ids, channel and segment numbers are parsed, never pasted into a
 //! path.
@@ -243,6 +248,18 @@ pub struct ClosedChannel {
     /// Why the recording of this channel stopped, if it failed. What was shown until then is in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Segments that the disk failed to keep. Nothing is missing: what was lost with them was recorded again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUp>,
+}
+
+/// A segment that was given up after an I/O error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// Its number.
+    pub segment: u32,
+    /// How many bytes of it, from the start, are a part of the recording; the next segment goes on from there.
+    pub bytes: u64,
 }
 
 impl ClosedChannel {
@@ -261,6 +278,7 @@ impl ClosedChannel {
             stderr: Counted::default(),
             exit: None,
             failure: None,
+            given_up: Vec::new(),
         }
     }
 }

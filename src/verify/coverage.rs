@@ -8,7 +8,7 @@ use crate::cast::{Direction, Entry, ReadError, Reader};
 use crate::model::{
     ChannelClass, ChannelNumber, Destination, Exit, GrantId, Output, RuleId, SessionId, Timestamp, UserName,
 };
-use crate::store::{Closed, ClosedChannel, Counted, Opening};
+use crate::store::{Closed, ClosedChannel, Counted, GivenUp, Opening};
 
 /// The version of the statement.
 const FORMAT: u32 = 1;
@@ -64,6 +64,10 @@ pub struct ChannelCoverage {
     /// Why the recording stopped, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Segments that the disk failed to keep; what was lost with them was recorded again. Not known of a session that was
+    /// interrupted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUp>,
 }
 
 /// What of one direction was captured.
@@ -172,6 +176,7 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
         stderr: direction(Direction::Stderr),
         exit: closed.map_or(exit, |closed| closed.exit.clone()),
         failure: closed.and_then(|closed| closed.failure.clone()),
+        given_up: closed.map(|closed| closed.given_up.clone()).unwrap_or_default(),
     })
 }
 

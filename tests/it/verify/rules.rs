@@ -154,6 +154,7 @@ fn channel(store: &Store, id: &doorward::model::SessionId, number: u32, failure:
         stderr: Counted::default(),
         exit: None,
         failure: failure.map(str::to_owned),
+        given_up: Vec::new(),
     }
 }
 
