@@ -14,7 +14,7 @@ const DETAIL_CHARS_MAX: usize = 4096;
 
 /// Fields that stand in a leaf for everybody to read, where an event has them: what verifiers and monitors need. All
 /// others are sealed.
-const CLEAR: [&str; 24] = [
+const CLEAR: [&str; 25] = [
     "session",
     "sessions",
     "grant",
@@ -39,13 +39,14 @@ const CLEAR: [&str; 24] = [
     "public",
     "previous",
     "step_ms",
+    "gap_ms",
 ];
 
 /// The heads of so many sessions fit a leaf.
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 32] = [
+pub const EVENT_TYPES: [&str; 33] = [
     "admin.call",
     "auth.failed",
     "channel.refused",
@@ -74,6 +75,7 @@ pub const EVENT_TYPES: [&str; 32] = [
     "session.heads",
     "session.recovered",
     "session.refused",
+    "session.resumed",
     "session.start",
     "state.export",
     "state.import",
@@ -210,6 +212,16 @@ pub enum AuditEvent {
         /// Why.
         #[serde(serialize_with = "bounded_text")]
         reason: String,
+    },
+    /// A channel of which a part is not recorded is recorded again from here on.
+    #[serde(rename = "session.resumed")]
+    SessionResumed {
+        /// The session.
+        session: SessionId,
+        /// The channel's number.
+        channel: u32,
+        /// For how long it was not, in milliseconds.
+        gap_ms: u64,
     },
     /// The file that wraps a session's key is made anew for other recipients.
     #[serde(rename = "envelope.create")]
@@ -511,6 +523,7 @@ impl AuditEvent {
             | Self::SegmentSeal { session, .. }
             | Self::SegmentSuspect { session, .. }
             | Self::SessionGap { session, .. }
+            | Self::SessionResumed { session, .. }
             | Self::EnvelopeCreate { session, .. }
             | Self::EnvelopeDrop { session, .. }
             | Self::ChannelRefused { session: Some(session), .. } => Subject::Session(session.clone()),

@@ -55,6 +55,12 @@ pub trait RecorderLog: fmt::Debug + Send + Sync {
     /// Why that is not on record.
     fn gap(&self, session: &SessionId, channel: ChannelNumber, why: &str) -> Result<(), LogFailure>;
 
+    /// A channel is recorded again, `lasted` after it was not.
+    ///
+    /// # Errors
+    /// Why that is not on record.
+    fn resumed(&self, session: &SessionId, channel: ChannelNumber, lasted: Duration) -> Result<(), LogFailure>;
+
     /// A session has ended; `closed.json`, which will be written next, has this SHA-256, in hex.
     ///
     /// # Errors
@@ -110,6 +116,7 @@ enum Waiting {
     Sealed(SessionId, ChannelNumber, Sealed),
     GivenUp(GivenUp),
     Gap(SessionId, ChannelNumber, String),
+    Resumed(SessionId, ChannelNumber, Duration),
     Ended(Ended),
 }
 
@@ -188,6 +195,11 @@ impl Announcer {
         self.push(Waiting::Gap(session.clone(), channel, why));
     }
 
+    /// A channel is recorded again; to be told soon.
+    pub(super) fn resumed(&self, session: &SessionId, channel: ChannelNumber, lasted: Duration) {
+        self.push(Waiting::Resumed(session.clone(), channel, lasted));
+    }
+
     /// A session has ended; to be told after all that was told of it before. Its `then` is called on our thread, so it
     /// must not block.
     pub(super) fn ended(&self, ended: Ended) {
@@ -243,6 +255,12 @@ impl Announcer {
                 Waiting::Gap(session, channel, why) => {
                     if let Err(failure) = self.ask(|log| log.gap(&session, channel, &why)) {
                         self.lock().waiting.push_front(Waiting::Gap(session, channel, why));
+                        return Err(failure);
+                    }
+                }
+                Waiting::Resumed(session, channel, lasted) => {
+                    if let Err(failure) = self.ask(|log| log.resumed(&session, channel, lasted)) {
+                        self.lock().waiting.push_front(Waiting::Resumed(session, channel, lasted));
                         return Err(failure);
                     }
                 }

@@ -4,6 +4,7 @@
 //! a write or a sync.
 
 mod commit;
+mod gap;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -21,6 +22,7 @@ use crate::model::ChannelNumber;
 use crate::seal::{Head, Sealed};
 use crate::store::{ChannelWriter, ClosedChannel};
 use commit::Writing;
+use gap::{Missed, NOTHING_MISSED, Pause};
 
 /// What is queued of one channel or was written and not synced yet, in bytes; whoever appends more waits.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
@@ -91,6 +93,8 @@ struct State {
     asking: Option<Asking>,
     /// How many times the log was asked so.
     asked: u64,
+    /// The channel is not recorded now, and its session goes on.
+    pause: Option<Pause>,
 }
 
 /// A segment was given up, and nothing is written until the log has that on record.
@@ -109,6 +113,8 @@ pub(super) enum Alarm {
     Care,
     /// The log has had its time for the question of this number.
     Answer(u64),
+    /// A channel that is not recorded may be again.
+    Resume,
 }
 
 /// What is on disk, for those who wait.
@@ -116,7 +122,8 @@ pub(super) enum Alarm {
 struct Progress {
     durable: u64,
     durable_bytes: u64,
-    /// INVARIANT: once set it stays, and nothing is written after it.
+    /// INVARIANT: once set it stays, and nothing is written after it; but for a channel whose session goes on without,
+    /// until it is recorded again.
     failed: Option<RecorderError>,
     closed: bool,
 }
@@ -161,8 +168,12 @@ impl Queue {
 
     /// Takes an entry, once there is room for it; returns its number.
     pub(super) async fn append(self: &Arc<Self>, entry: Entry) -> Result<u64, RecorderError> {
+        let passed = entry.bytes();
         match self.append_if_recorded(entry).await {
-            Err(failure) if self.goes_on_without(&failure) => Ok(0),
+            Err(failure) if self.goes_on_without(&failure) => {
+                self.miss(passed);
+                Ok(0)
+            }
             appended => appended,
         }
     }
@@ -184,6 +195,8 @@ impl Queue {
     }
 
     async fn append_if_recorded(self: &Arc<Self>, entry: Entry) -> Result<u64, RecorderError> {
+        // Nothing waits for room that may not come.
+        self.state()?;
         let cost = cost(&entry);
         if self.room.try_acquire_many(cost).map(tokio::sync::SemaphorePermit::forget).is_err() {
             let acquiring = self.room.acquire_many(cost);
@@ -197,7 +210,8 @@ impl Queue {
                 }
             }
         }
-        self.push(entry)
+        let room = usize::try_from(cost).unwrap_or(0);
+        self.push(entry).inspect_err(|_| self.room.add_permits(room))
     }
 
     /// Takes a last entry, whether there is room or not, and no more after it.
@@ -286,6 +300,11 @@ impl Queue {
     pub(super) fn request_finish(self: &Arc<Self>) {
         let mut state = self.lock();
         state.finish = true;
+        if let Some(pause) = state.pause.take() {
+            self.progress.send_modify(|progress| progress.closed = true);
+            drop(state);
+            return self.close_failed(&pause.failure, pause.missed());
+        }
         if !self.progress.borrow().closed {
             self.schedule(&mut state);
         }
@@ -331,8 +350,12 @@ impl Queue {
                 }
                 return;
             }
+            Alarm::Resume => {
+                drop(state);
+                return self.try_to_resume();
+            }
         }
-        if !self.progress.borrow().closed {
+        if self.state().is_ok() {
             self.schedule(&mut state);
         }
     }
@@ -356,35 +379,55 @@ impl Queue {
         self.lock().told = Some(head);
     }
 
-    /// Ends the recording of the channel. Everybody who waits is told, and nothing is written after it.
+    /// Ends the recording of the channel, or begins a gap of it. Everybody who waits is told, and nothing is written
+    /// after it.
     pub(super) fn fail(self: &Arc<Self>, failure: &RecorderError) {
-        {
+        let goes_on = self.goes_on_without(failure);
+        let missed = {
             let mut state = self.lock();
-            state.entries = VecDeque::new();
+            let pauses = goes_on && !state.finish;
             let first = self.progress.send_if_modified(|progress| {
-                let first = !progress.closed;
+                let first = !progress.closed && !(goes_on && progress.failed.is_some());
                 if first {
                     progress.failed = Some(failure.clone());
-                    progress.closed = true;
+                    progress.closed = !pauses;
                 }
                 first
             });
             if !first {
                 return;
             }
-        }
-        self.room.close();
-        self.feed.end();
+            let entries = std::mem::take(&mut state.entries);
+            if pauses {
+                self.pause(&mut state, &entries, failure);
+                None
+            } else {
+                Some(state.pause.take().map_or(NOTHING_MISSED, |pause| pause.missed()))
+            }
+        };
         error!(
             session = %self.session.id, channel = %self.number, error = %failure,
             "Recording failed"
         );
-        if self.goes_on_without(failure) {
+        if goes_on {
             self.session.gap(self.number, failure);
         } else {
             self.session.failed(failure);
         }
+        if let Some(missed) = missed {
+            self.close_failed(failure, missed);
+        }
+    }
+
+    /// Says of a channel that was closed just now that its recording failed.
+    fn close_failed(self: &Arc<Self>, failure: &RecorderError, missed: Missed) {
+        self.room.close();
+        self.feed.end();
         let mut closed = self.closed();
+        for (direction, bytes) in missed {
+            let counted = closed.counted(direction);
+            counted.bytes = counted.bytes.saturating_add(bytes);
+        }
         closed.failure = Some(failure.to_string());
         self.session.channel_closed(self.number.0, closed);
     }
@@ -416,7 +459,8 @@ impl Queue {
         let counted = state.counted.clone().unwrap_or_else(|| ClosedChannel::new(self.number, None, false));
         let Some(durable) = state.durable else { return counted };
         ClosedChannel {
-            segments: durable.segment.saturating_add(1),
+            // Segments that were given up since then are among those that were counted.
+            segments: durable.segment.saturating_add(1).max(counted.segments),
             records: durable.records,
             head: durable.head.to_string(),
             ..counted

@@ -92,6 +92,11 @@ impl SessionShared {
         }
     }
 
+    /// A channel is recorded again, so long after it was not.
+    pub(super) fn resumed(&self, channel: ChannelNumber, lasted: Duration) {
+        self.announcer.resumed(&self.id, channel, lasted);
+    }
+
     /// A segment is given up after an I/O error, and good as far as `good` says. `then` is called once the log has that
     /// on record; it must not block.
     pub(super) fn given_up(
@@ -101,7 +106,6 @@ impl SessionShared {
         failure: &RecorderError,
         then: Box<dyn FnOnce() + Send>,
     ) {
-        self.health.failed(failure);
         let (session, why) = (self.id.clone(), describe(failure));
         self.announcer.given_up(GivenUp { session, channel, good, why, then });
     }

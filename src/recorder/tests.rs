@@ -14,6 +14,7 @@ use crate::policy::{PolicyFile, PolicySet, Question};
 use crate::seal::{EndReason, HEADER_BYTES, Head, Item, Opened, Opener, ScanEnd, Scanner, Sealed, SegmentHeader};
 use crate::store::{Catalog, End, Filter, Listed, PlainRecording, SegmentFile};
 
+mod gaps;
 mod log;
 mod suspect;
 
@@ -439,6 +440,10 @@ impl RecorderLog for SimLog {
 
     fn gap(&self, _: &SessionId, channel: ChannelNumber, why: &str) -> Result<(), LogFailure> {
         self.tell(format!("gap in {channel}: {why}"))
+    }
+
+    fn resumed(&self, _: &SessionId, channel: ChannelNumber, _: Duration) -> Result<(), LogFailure> {
+        self.tell(format!("{channel} is recorded again"))
     }
 
     fn session_ended(&self, _: &SessionId, end: &str, _: &str) -> Result<(), LogFailure> {

@@ -52,7 +52,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::auditor::Recipient;
-use crate::cast::ReadError;
+use crate::cast::{Direction, ReadError};
 use crate::durable;
 use crate::model::{ChannelClass, ChannelNumber, Destination, Exit, GrantId, RuleId, SessionId, Timestamp, UserName};
 use crate::seal::{Altered, EnvelopeError, OpenError, OpenerKey, SealError};
@@ -251,6 +251,21 @@ pub struct ClosedChannel {
     /// Segments that the disk failed to keep. Nothing is missing: what was lost with them was recorded again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<GivenUp>,
+    /// Times in which the channel was not recorded and its session went on, as a rule may say; not the last, if that
+    /// lasted to the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
+}
+
+/// A time in which a channel was not recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// When it began, in milliseconds since the session opened.
+    pub from_ms: u64,
+    /// How long it lasted, in milliseconds.
+    pub lasted_ms: u64,
+    /// Why there is one.
+    pub why: String,
 }
 
 /// A segment that was given up after an I/O error.
@@ -279,6 +294,16 @@ impl ClosedChannel {
             exit: None,
             failure: None,
             given_up: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+
+    /// What was counted of one direction.
+    pub(crate) fn counted(&mut self, direction: Direction) -> &mut Counted {
+        match direction {
+            Direction::Stdin => &mut self.stdin,
+            Direction::Stdout => &mut self.stdout,
+            Direction::Stderr => &mut self.stderr,
         }
     }
 }

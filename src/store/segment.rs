@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ClosedChannel, Counted, Disk, GivenUp, SegmentFile, StoreError};
+use super::{ClosedChannel, Disk, Gap, GivenUp, SegmentFile, StoreError};
 use crate::cast::{Direction, Entry, Header, Writer};
 use crate::seal::{ContextPool, EndReason, Ratchet, SealError, Sealed, Sealer, Source};
 
@@ -48,6 +48,9 @@ pub struct Sealing {
 /// A channel that gave up so many segments is recorded no more: its disk keeps nothing.
 const GIVEN_UP_MAX: usize = 64;
 
+/// A channel that went on after so many gaps does not after another.
+const GAPS_MAX: usize = 64;
+
 /// Writes the segments of one channel. Calls block; after an error only [`branch`](Self::branch) goes on, and else only
 /// what tells how far it came may be called.
 ///
@@ -74,6 +77,8 @@ pub struct ChannelWriter {
     kept: Kept,
     /// Whether the segment took the place of one that failed, and holds nothing on disk yet.
     on_trial: bool,
+    /// Whether its end was sealed.
+    ended: bool,
     closed: ClosedChannel,
 }
 
@@ -127,6 +132,7 @@ impl ChannelWriter {
             durable,
             kept,
             on_trial: false,
+            ended: false,
             closed,
         };
         if let Some((at, entry)) = first {
@@ -148,7 +154,7 @@ impl ChannelWriter {
 
     /// Counts what went by before known secrets in it were replaced, and how many those were.
     pub fn count(&mut self, direction: Direction, bytes: usize, scrubbed: u64) {
-        let counted = self.direction(direction);
+        let counted = self.closed.counted(direction);
         counted.bytes = counted.bytes.saturating_add(bytes.try_into().unwrap_or(u64::MAX));
         counted.scrubbed = counted.scrubbed.saturating_add(scrubbed);
     }
@@ -160,7 +166,7 @@ impl ChannelWriter {
         self.last_at = at;
         match entry {
             Entry::Digest(digest) => {
-                let counted = self.direction(digest.direction);
+                let counted = self.closed.counted(digest.direction);
                 // A digest counts from the direction's first byte, so it includes what was recorded in full.
                 counted.bytes = counted.bytes.max(digest.bytes);
             }
@@ -171,14 +177,6 @@ impl ChannelWriter {
                 self.header.rows = *rows;
             }
             Entry::Output { .. } | Entry::Input(_) | Entry::Marker(_) => {}
-        }
-    }
-
-    fn direction(&mut self, direction: Direction) -> &mut Counted {
-        match direction {
-            Direction::Stdin => &mut self.closed.stdin,
-            Direction::Stdout => &mut self.closed.stdout,
-            Direction::Stderr => &mut self.closed.stderr,
         }
     }
 
@@ -275,7 +273,9 @@ impl ChannelWriter {
     /// # Errors
     /// `Seal`.
     pub fn end(&mut self, reason: EndReason, buffers: &mut Buffers) -> Result<(), StoreError> {
-        self.sealer.end(reason, &mut buffers.sealed).map(|_| ()).map_err(|source| self.seal_error(source))
+        self.sealer.end(reason, &mut buffers.sealed).map_err(|source| self.seal_error(source))?;
+        self.ended = true;
+        Ok(())
     }
 
     /// Starts the next segment. The caller has ended this one as rolled and synced it. The new one is durable with
@@ -293,6 +293,25 @@ impl ChannelWriter {
         !self.on_trial && self.closed.given_up.len() < GIVEN_UP_MAX
     }
 
+    /// Whether the recording may go on after a gap: not if there were many, or many segments failed.
+    pub fn may_go_on(&self) -> bool {
+        self.closed.given_up.len() < GIVEN_UP_MAX && self.closed.gaps.len() < GAPS_MAX
+    }
+
+    /// Whether the present segment has ended and all of it is on disk, so that nothing of it is given up.
+    pub fn is_whole(&self) -> bool {
+        self.ended && !self.dirty && self.durable == *self.sealer.sealed()
+    }
+
+    /// Notes that the channel was not recorded for a time, and what went by then.
+    pub fn add_gap(&mut self, gap: Gap, missed: &[(Direction, u64)]) {
+        self.closed.gaps.push(gap);
+        for (direction, bytes) in missed {
+            let counted = self.closed.counted(*direction);
+            counted.bytes = counted.bytes.saturating_add(*bytes);
+        }
+    }
+
     /// How far the present segment, which has failed, is good: what the log must have on record before
     /// [`branch`](Self::branch). Of one that was never synced that is nothing: 0 bytes after the segment before it.
     pub fn good_part(&self) -> Sealed {
@@ -304,8 +323,8 @@ impl ChannelWriter {
         Sealed { segment, prev_head: head, head, bytes: 0, records: 0, plain_bytes: 0 }
     }
 
-    /// Gives the present segment up where it is on disk, and starts the next one from there. Its file is neither written
-    /// nor synced again: after a sync that failed, Linux reports success for pages that it has dropped.
+    /// Gives the present segment up where it is on disk, unless it is whole, and starts the next one from there. Its file
+    /// is neither written nor synced again: after a sync that failed, Linux reports success for pages that it has dropped.
     ///
     /// What was encoded since the last sync that succeeded must be encoded again; it is not counted again. The new
     /// segment is durable with the next `sync`, its directory entry on return.
@@ -314,8 +333,10 @@ impl ChannelWriter {
     /// `Create`, `Write` or `Seal`.
     pub fn branch(&mut self, buffers: &mut Buffers) -> Result<(), StoreError> {
         self.file = None;
-        let Sealed { segment, bytes, .. } = self.good_part();
-        self.closed.given_up.push(GivenUp { segment, bytes });
+        if !self.is_whole() {
+            let Sealed { segment, bytes, .. } = self.good_part();
+            self.closed.given_up.push(GivenUp { segment, bytes });
+        }
         self.lines = self.kept.lines.clone();
         (self.header.cols, self.header.rows) = self.kept.size;
         self.closed.bytes = self.kept.bytes;
@@ -340,6 +361,7 @@ impl ChannelWriter {
         self.path = path;
         self.closed.segments = number.saturating_add(1);
         self.first_at = None;
+        self.ended = false;
         self.header.doorward.seg = number;
         self.header.doorward.t0 = self.lines.last_ms();
         begin(&mut self.sealer, self.header.doorward.t0, &mut buffers.sealed)

@@ -8,7 +8,7 @@ use crate::cast::{Direction, Entry, ReadError, Reader};
 use crate::model::{
     ChannelClass, ChannelNumber, Destination, Exit, GrantId, Output, RuleId, SessionId, Timestamp, UserName,
 };
-use crate::store::{Closed, ClosedChannel, Counted, GivenUp, Opening};
+use crate::store::{Closed, ClosedChannel, Counted, Gap, GivenUp, Opening};
 
 /// The version of the statement.
 const FORMAT: u32 = 1;
@@ -68,6 +68,10 @@ pub struct ChannelCoverage {
     /// interrupted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<GivenUp>,
+    /// Times in which it was not recorded and its session went on, but for one that lasted to the end: see `failure`. Not
+    /// known of a session that was interrupted, but each ends with a marker in the cast.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
 }
 
 /// What of one direction was captured.
@@ -177,6 +181,7 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
         exit: closed.map_or(exit, |closed| closed.exit.clone()),
         failure: closed.and_then(|closed| closed.failure.clone()),
         given_up: closed.map(|closed| closed.given_up.clone()).unwrap_or_default(),
+        gaps: closed.map(|closed| closed.gaps.clone()).unwrap_or_default(),
     })
 }
 

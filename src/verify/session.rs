@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
@@ -11,7 +12,7 @@ use super::report::{Finding, Findings};
 use super::segment::{Scanned, scan, sha256, tail_sha256};
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::{Head, ScanEnd, Stream};
-use crate::store::{Closed, ClosedChannel, Opening, Recovered, RecoveredChannel, SCANNED_BYTES_MAX};
+use crate::store::{Closed, ClosedChannel, Gap, Opening, Recovered, RecoveredChannel, SCANNED_BYTES_MAX};
 
 /// `opened.json`, `closed.json` and `recovered.json` are far smaller.
 pub(super) const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -333,6 +334,15 @@ impl Judge<'_> {
         for channel in &closed.channels {
             if let Some(failure) = &channel.failure {
                 self.outcome.interrupted.push(format!("the recording of channel {} failed: {failure}", channel.number));
+            }
+            for Gap { from_ms, lasted_ms, why } in &channel.gaps {
+                let words = format!(
+                    "channel {} was not recorded for {:.1} s from {:.1} s on: {why}",
+                    channel.number,
+                    Duration::from_millis(*lasted_ms).as_secs_f64(),
+                    Duration::from_millis(*from_ms).as_secs_f64()
+                );
+                self.outcome.interrupted.push(words);
             }
             let mut present = listing.channels.get(&channel.number.0).cloned().unwrap_or_default();
             if channel.failure.is_some() && present.remove(&channel.segments) {

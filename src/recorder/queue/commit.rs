@@ -16,7 +16,7 @@ use super::super::error::full_path;
 use super::super::feed;
 use super::{Alarm, Asking, BOUNDED_SYNC_BYTES, Mode, Queue, cost};
 use crate::cast::Timed;
-use crate::seal::{EndReason, Sealed};
+use crate::seal::EndReason;
 use crate::store::{Buffers, ChannelWriter, ClosedChannel, StoreError};
 
 /// Lines are written in pieces of about this size, which bounds the buffer of a thread.
@@ -24,41 +24,54 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 /// What one thread of the pool at a time has of a queue.
 pub(super) struct Writing {
-    writer: ChannelWriter,
+    pub(super) writer: ChannelWriter,
     /// INVARIANT: all that was taken from the queue and that no sync has covered, in order, as it is recorded. It keeps
     /// its room in the queue.
-    unsynced: VecDeque<Timed>,
+    pub(super) unsynced: VecDeque<Timed>,
     /// That room.
     room: usize,
     /// What watchers have not been shown of it.
-    unseen: feed::Written,
+    pub(super) unseen: feed::Written,
     /// What was asked of the commit that failed, while the log is told that its segment is given up.
-    failed: Option<Asked>,
+    pub(super) failed: Option<Asked>,
+    /// The last segment of which the log was told that it has ended.
+    sealed: Option<u32>,
 }
 
 /// What a commit is to do.
 #[derive(Clone, Copy)]
-struct Asked {
+pub(super) struct Asked {
     /// Entries and bytes of the channel that are on disk when it is done.
-    appended: u64,
-    appended_bytes: u64,
+    pub(super) appended: u64,
+    pub(super) appended_bytes: u64,
     /// Whether it ends the channel.
-    finish: bool,
+    pub(super) finish: bool,
     /// Whether it must be on disk when the commit is done.
-    sync: bool,
+    pub(super) sync: bool,
+    /// Whether a gap is over with it.
+    pub(super) resumes: bool,
 }
 
 /// What came of a commit.
-struct Written {
+pub(super) struct Written {
     /// Whether all of it is on disk.
-    synced: bool,
+    pub(super) synced: bool,
     /// Why the segment, or the recording, ends nevertheless.
-    spoiled: Option<RecorderError>,
+    pub(super) spoiled: Option<RecorderError>,
 }
 
 impl Writing {
     pub(super) fn new(writer: ChannelWriter) -> Self {
-        Self { writer, unsynced: VecDeque::new(), room: 0, unseen: feed::Written::default(), failed: None }
+        let (unsynced, unseen) = (VecDeque::new(), feed::Written::default());
+        Self { writer, unsynced, room: 0, unseen, failed: None, sealed: None }
+    }
+
+    /// What was written was not in time. It is not shown, and the keys are wiped if nothing will follow.
+    fn stop(&mut self, closed: bool) {
+        self.unseen = feed::Written::default();
+        if closed {
+            self.writer.close();
+        }
     }
 
     /// Writes nothing more; gives what `closed.json` says of the channel.
@@ -76,49 +89,64 @@ impl Queue {
             return;
         }
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_paused() {
+            return self.resume(writing, buffers);
+        }
         let (asked, written) = match writing.failed.take() {
             Some(asked) => (asked, self.write_again(&mut writing, asked, buffers)),
             None => self.write_queued(&mut writing, buffers),
         };
-        let care_at = writing.writer.care_at();
-        let (synced, seen, failure) = match written {
-            Ok(Written { synced, spoiled }) => (synced, std::mem::take(&mut writing.unseen), spoiled),
-            Err(error) => (false, feed::Written::default(), Some(error)),
+        if self.state().is_err() {
+            // It took longer than the limit. The recording has ended where it was before, or goes on from here some time:
+            // what came since was shown to nobody, the log is not told of it, and nothing follows it.
+            return writing.stop(self.progress.borrow().closed);
+        }
+        let (synced, failure) = match written {
+            Ok(Written { synced, spoiled }) => {
+                // In bounded mode the user has been shown it already, or may be at once.
+                self.feed.publish(std::mem::take(&mut writing.unseen));
+                (synced, spoiled)
+            }
+            Err(error) => (false, Some(error)),
         };
-        let lost = failure.as_ref().filter(|failure| is_of_the_file(failure) && writing.writer.may_branch());
-        let lost = lost.map(|_| writing.writer.good_part());
-        if lost.is_some() {
-            writing.failed = Some(asked);
-        } else if asked.finish {
+        if synced {
+            // Before the failure, if there is one: what is on disk may be shown.
+            self.advance(asked);
+        }
+        let care_at = writing.writer.care_at();
+        let given_up = failure.as_ref().is_some_and(|failure| self.give_up(&mut writing, asked, failure));
+        if asked.finish && !given_up {
             writing.writer.close();
         }
         drop(writing);
-        // In bounded mode the user has been shown it already, or may be at once.
-        self.feed.publish(seen);
-        if synced {
-            // Before the failure, if there is one: what is on disk may be shown.
-            let mut state = self.lock();
-            state.oldest = state.entries.front().map(|first| first.at);
-            self.progress.send_modify(|progress| {
-                progress.durable = progress.durable.max(asked.appended);
-                progress.durable_bytes = progress.durable_bytes.max(asked.appended_bytes);
-            });
-        }
-        match (failure, lost) {
-            (Some(failure), Some(good)) => self.give_up(good, failure),
-            (Some(failure), None) => self.fail(&failure),
-            (None, _) if asked.finish => self.close(),
-            (None, _) => self.settle(care_at),
+        match failure {
+            Some(_) if given_up => {}
+            Some(failure) => self.fail(&failure),
+            None if asked.finish => self.close(),
+            None => self.settle(care_at),
         }
     }
 
-    /// Tells the log where the present segment is good to. Nothing is written until it has that on record: then the
-    /// commit that failed is done again.
-    fn give_up(self: &Arc<Self>, good: Sealed, failure: RecorderError) {
+    /// Tells those who wait how far the recording is on disk.
+    pub(super) fn advance(&self, asked: Asked) {
+        let mut state = self.lock();
+        state.oldest = state.entries.front().map(|first| first.at);
+        self.progress.send_modify(|progress| {
+            progress.durable = progress.durable.max(asked.appended);
+            progress.durable_bytes = progress.durable_bytes.max(asked.appended_bytes);
+        });
+    }
+
+    /// Gives the present segment up, if another may do better: the log is told where this one is good to, and nothing is
+    /// written until it has that on record. Then the commit that failed is done again.
+    fn give_up(self: &Arc<Self>, writing: &mut Writing, asked: Asked, failure: &RecorderError) -> bool {
+        if !is_of_the_file(failure) || !writing.writer.may_branch() {
+            return false;
+        }
         let number = {
             let mut state = self.lock();
-            if self.progress.borrow().failed.is_some() {
-                return;
+            if self.state().is_err() {
+                return false;
             }
             // The log is told no more heads of it.
             state.ended = true;
@@ -126,16 +154,25 @@ impl Queue {
             state.asking = Some(Asking { number: state.asked, failure: failure.clone() });
             state.asked
         };
-        warn!(
-            session = %self.session.id, channel = %self.number, segment = good.segment, bytes = good.bytes,
-            error = %failure, "Segment given up, the recording goes on in a new one"
-        );
-        // Before it is told: the answer may come at once.
+        writing.failed = Some(asked);
         let until = self.session.elapsed().saturating_add(self.session.stall_limit);
         self.session.pool().alarm_at(self.session.instant_of(until), Arc::clone(self), Alarm::Answer(number));
+        self.session.health.failed(failure);
+        self.tell_given_up(&writing.writer, failure);
+        true
+    }
+
+    /// Tells the log where the present segment is good to; another commit follows once that is on record.
+    pub(super) fn tell_given_up(self: &Arc<Self>, writer: &ChannelWriter, failure: &RecorderError) {
+        let good = writer.good_part();
+        self.lock().counted = Some(writer.counted().clone());
+        warn!(
+            session = %self.session.id, channel = %self.number, segment = good.segment, bytes = good.bytes,
+            error = %failure, "Segment given up"
+        );
         let queue = Arc::clone(self);
         let then = Box::new(move || queue.session.pool().commit(Arc::clone(&queue)));
-        self.session.given_up(self.number, good, &failure, then);
+        self.session.given_up(self.number, good, failure, then);
     }
 
     /// Records in a new segment what the one that failed did not keep.
@@ -171,7 +208,7 @@ impl Queue {
             }
         };
         let (appended, appended_bytes, finish) = (state.appended, state.appended_bytes, state.finish);
-        (Asked { appended, appended_bytes, finish, sync }, std::mem::take(&mut state.entries))
+        (Asked { appended, appended_bytes, finish, sync, resumes: false }, std::mem::take(&mut state.entries))
     }
 
     /// Counts what was taken from the queue, without the secrets that must not stay in it.
@@ -192,7 +229,7 @@ impl Queue {
     }
 
     /// Goes on with what has come meanwhile.
-    fn settle(self: &Arc<Self>, care_at: Option<Duration>) {
+    pub(super) fn settle(self: &Arc<Self>, care_at: Option<Duration>) {
         let mut state = self.lock();
         state.scheduled = false;
         state.care_at = care_at;
@@ -209,7 +246,7 @@ impl Queue {
     }
 
     /// Writes what is not synced, from entry `from` on.
-    fn write(
+    pub(super) fn write(
         &self,
         writing: &mut Writing,
         from: usize,
@@ -238,18 +275,16 @@ impl Queue {
         let synced = asked.sync || ends.is_some();
         if synced {
             writer.sync()?;
-            if !self.note_durable(writer, ends.is_some()) {
-                // It took longer than the limit. The recording has ended where it was before, and what came since was
-                // shown to nobody: the log is not told of it, and nothing follows it.
-                writing.unseen = feed::Written::default();
-                return Ok(Written { synced: false, spoiled });
-            }
             *unsynced = VecDeque::new();
             self.room.add_permits(std::mem::take(&mut writing.room));
+            if !self.note_durable(writer, ends.is_some(), asked.resumes) {
+                return Ok(Written { synced: false, spoiled });
+            }
         }
         if ends.is_some() {
-            self.session.sealed(self.number, *writer.durable());
+            self.tell_sealed(writing);
         }
+        let writer = &mut writing.writer;
         if ends == Some(EndReason::Rolled) && spoiled.is_none() {
             // What was just synced stays good, whatever comes of the new segment. How far that is on disk the log is told
             // after its first sync: until then it has the seal of the one before.
@@ -258,11 +293,20 @@ impl Queue {
         Ok(Written { synced, spoiled })
     }
 
+    /// Tells the log once that the present segment, all of which is on disk, has ended.
+    pub(super) fn tell_sealed(&self, writing: &mut Writing) {
+        let durable = *writing.writer.durable();
+        if writing.sealed.replace(durable.segment) != Some(durable.segment) {
+            self.session.sealed(self.number, durable);
+        }
+    }
+
     /// Notes how far the segment is on disk, and whether it has ended; `false` if the recording was given up meanwhile.
-    fn note_durable(&self, writer: &ChannelWriter, ended: bool) -> bool {
+    fn note_durable(&self, writer: &ChannelWriter, ended: bool, resumes: bool) -> bool {
         let mut state = self.lock();
         // Whoever gives it up does that under the same lock, and says then where it ended.
-        if self.progress.borrow().failed.is_some() {
+        let given_up = if resumes { self.progress.borrow().closed } else { self.progress.borrow().failed.is_some() };
+        if given_up {
             return false;
         }
         state.durable = Some(*writer.durable());

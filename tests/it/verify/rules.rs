@@ -155,6 +155,7 @@ fn channel(store: &Store, id: &doorward::model::SessionId, number: u32, failure:
         exit: None,
         failure: failure.map(str::to_owned),
         given_up: Vec::new(),
+        gaps: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use doorward::auditor::Identity;
@@ -81,6 +82,10 @@ impl RecorderLog for ToldLog {
     }
 
     fn gap(&self, _: &SessionId, _: ChannelNumber, _: &str) -> Result<(), LogFailure> {
+        Ok(())
+    }
+
+    fn resumed(&self, _: &SessionId, _: ChannelNumber, _: Duration) -> Result<(), LogFailure> {
         Ok(())
     }
 
