@@ -14,7 +14,7 @@ const DETAIL_CHARS_MAX: usize = 4096;
 
 /// Fields that stand in a leaf for everybody to read, where an event has them: what verifiers and monitors need. All
 /// others are sealed.
-const CLEAR: [&str; 24] = [
+const CLEAR: [&str; 25] = [
     "session",
     "sessions",
     "grant",
@@ -39,13 +39,14 @@ const CLEAR: [&str; 24] = [
     "public",
     "previous",
     "step_ms",
+    "gap_ms",
 ];
 
 /// The heads of so many sessions fit a leaf.
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 31] = [
+pub const EVENT_TYPES: [&str; 33] = [
     "admin.call",
     "auth.failed",
     "channel.refused",
@@ -68,11 +69,13 @@ pub const EVENT_TYPES: [&str; 31] = [
     "secret.remove",
     "secret.set",
     "segment.seal",
+    "segment.suspect",
     "session.end",
     "session.gap",
     "session.heads",
     "session.recovered",
     "session.refused",
+    "session.resumed",
     "session.start",
     "state.export",
     "state.import",
@@ -173,6 +176,28 @@ pub enum AuditEvent {
         /// Its last head, in hexadecimal.
         head: String,
     },
+    /// A segment is given up after an I/O error: it is a part of the recording as far as this says, and the next one goes
+    /// on from there. On record before that one is made.
+    #[serde(rename = "segment.suspect")]
+    SegmentSuspect {
+        /// The session.
+        session: SessionId,
+        /// The channel's number.
+        channel: u32,
+        /// The segment's number, from 0.
+        segment: u32,
+        /// How many bytes of the file are good; 0 if nothing of it counts.
+        bytes: u64,
+        /// How many records they have.
+        records: u64,
+        /// The head of the segment before it, in hexadecimal.
+        prev_head: String,
+        /// The head after the last good record, in hexadecimal: what the next segment follows.
+        head: String,
+        /// Why.
+        #[serde(serialize_with = "bounded_text")]
+        reason: String,
+    },
     /// How far the recordings of live sessions have come.
     #[serde(rename = "session.heads")]
     SessionHeads {
@@ -187,6 +212,16 @@ pub enum AuditEvent {
         /// Why.
         #[serde(serialize_with = "bounded_text")]
         reason: String,
+    },
+    /// A channel of which a part is not recorded is recorded again from here on.
+    #[serde(rename = "session.resumed")]
+    SessionResumed {
+        /// The session.
+        session: SessionId,
+        /// The channel's number.
+        channel: u32,
+        /// For how long it was not, in milliseconds.
+        gap_ms: u64,
     },
     /// The file that wraps a session's key is made anew for other recipients.
     #[serde(rename = "envelope.create")]
@@ -486,7 +521,9 @@ impl AuditEvent {
             | Self::SessionEnd { session, .. }
             | Self::SessionRecovered { session, .. }
             | Self::SegmentSeal { session, .. }
+            | Self::SegmentSuspect { session, .. }
             | Self::SessionGap { session, .. }
+            | Self::SessionResumed { session, .. }
             | Self::EnvelopeCreate { session, .. }
             | Self::EnvelopeDrop { session, .. }
             | Self::ChannelRefused { session: Some(session), .. } => Subject::Session(session.clone()),

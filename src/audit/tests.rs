@@ -83,8 +83,23 @@ fn each_type_has_its_fields_where_they_belong() {
             "bytes channel head prev_head records segment session",
             "",
         ),
+        (
+            AuditEvent::SegmentSuspect {
+                session: session.clone(),
+                channel: 1,
+                segment: 2,
+                bytes: 3,
+                records: 4,
+                prev_head: hex(),
+                head: hex(),
+                reason: hex(),
+            },
+            "bytes channel head prev_head records segment session",
+            "reason",
+        ),
         (AuditEvent::SessionHeads { heads: Vec::new() }, "heads", ""),
         (AuditEvent::SessionGap { session: session.clone(), reason: hex() }, "session", "reason"),
+        (AuditEvent::SessionResumed { session: session.clone(), channel: 1, gap_ms: 2 }, "channel gap_ms session", ""),
         (
             AuditEvent::EnvelopeCreate {
                 session: session.clone(),

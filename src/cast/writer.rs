@@ -16,7 +16,7 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Turns the entries of one channel into asciicast v3 lines.
 ///
 /// It owns no buffer, so that an idle channel costs little: lines are appended to what the caller lends.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Writer {
     pty: bool,
     last_ms: u64,

@@ -30,6 +30,19 @@ pub trait RecorderLog: fmt::Debug + Send + Sync {
     /// Why that is not on record.
     fn segment_sealed(&self, session: &SessionId, channel: ChannelNumber, sealed: &Sealed) -> Result<(), LogFailure>;
 
+    /// A segment is given up after an I/O error: it is a part of the recording as far as `good` says, and the next one
+    /// will go on from there.
+    ///
+    /// # Errors
+    /// Why that is not on record.
+    fn segment_suspect(
+        &self,
+        session: &SessionId,
+        channel: ChannelNumber,
+        good: &Sealed,
+        why: &str,
+    ) -> Result<(), LogFailure>;
+
     /// How far segments that have not ended are on disk; none to see whether the log works again.
     ///
     /// # Errors
@@ -41,6 +54,12 @@ pub trait RecorderLog: fmt::Debug + Send + Sync {
     /// # Errors
     /// Why that is not on record.
     fn gap(&self, session: &SessionId, channel: ChannelNumber, why: &str) -> Result<(), LogFailure>;
+
+    /// A channel is recorded again, `lasted` after it was not.
+    ///
+    /// # Errors
+    /// Why that is not on record.
+    fn resumed(&self, session: &SessionId, channel: ChannelNumber, lasted: Duration) -> Result<(), LogFailure>;
 
     /// A session has ended; `closed.json`, which will be written next, has this SHA-256, in hex.
     ///
@@ -95,8 +114,20 @@ struct State {
 /// What the log must be told, in this order.
 enum Waiting {
     Sealed(SessionId, ChannelNumber, Sealed),
+    GivenUp(GivenUp),
     Gap(SessionId, ChannelNumber, String),
+    Resumed(SessionId, ChannelNumber, Duration),
     Ended(Ended),
+}
+
+/// A segment that is given up, and what is done once that is on record.
+pub(super) struct GivenUp {
+    pub(super) session: SessionId,
+    pub(super) channel: ChannelNumber,
+    /// How far it is good.
+    pub(super) good: Sealed,
+    pub(super) why: String,
+    pub(super) then: Box<dyn FnOnce() + Send>,
 }
 
 /// The end of a session, and what is done once it is on record or cannot be.
@@ -154,9 +185,19 @@ impl Announcer {
         self.push(Waiting::Sealed(session.clone(), channel, sealed));
     }
 
+    /// A segment is given up; to be told soon. Its `then` is called on our thread, so it must not block.
+    pub(super) fn given_up(&self, given_up: GivenUp) {
+        self.push(Waiting::GivenUp(given_up));
+    }
+
     /// A channel is not recorded any more; to be told soon.
     pub(super) fn gap(&self, session: &SessionId, channel: ChannelNumber, why: String) {
         self.push(Waiting::Gap(session.clone(), channel, why));
+    }
+
+    /// A channel is recorded again; to be told soon.
+    pub(super) fn resumed(&self, session: &SessionId, channel: ChannelNumber, lasted: Duration) {
+        self.push(Waiting::Resumed(session.clone(), channel, lasted));
     }
 
     /// A session has ended; to be told after all that was told of it before. Its `then` is called on our thread, so it
@@ -203,9 +244,23 @@ impl Announcer {
                         return Err(failure);
                     }
                 }
+                Waiting::GivenUp(lost) => {
+                    let GivenUp { session, channel, good, why, .. } = &lost;
+                    if let Err(failure) = self.ask(|log| log.segment_suspect(session, *channel, good, why)) {
+                        self.lock().waiting.push_front(Waiting::GivenUp(lost));
+                        return Err(failure);
+                    }
+                    (lost.then)();
+                }
                 Waiting::Gap(session, channel, why) => {
                     if let Err(failure) = self.ask(|log| log.gap(&session, channel, &why)) {
                         self.lock().waiting.push_front(Waiting::Gap(session, channel, why));
+                        return Err(failure);
+                    }
+                }
+                Waiting::Resumed(session, channel, lasted) => {
+                    if let Err(failure) = self.ask(|log| log.resumed(&session, channel, lasted)) {
+                        self.lock().waiting.push_front(Waiting::Resumed(session, channel, lasted));
                         return Err(failure);
                     }
                 }

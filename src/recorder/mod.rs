@@ -5,8 +5,11 @@
 //! commit is on its way joins the next one: no timer delays a byte. In bounded durability the ticket is good at
 //! once, as long as little and only the newest is missing on disk.
 //!
-//! A channel whose record cannot be kept has failed for good: each ticket that waits and each later append is
-//! an error, and a sync is never tried again on the same file. Nothing is ever dropped.
+//! A sync is never tried again on the same file. A write or a sync that fails costs the segment: once the log has on
+//! record where that one is good to, all that was not on disk is recorded once more in a new one, and the session goes
+//! on. A channel whose record cannot be kept like this, or for want of space or an answer from the disk, has failed
+//! for good: each ticket that waits and each later append is an error. Nothing is ever dropped, but in the sessions that
+//! a rule lets go on unrecorded (best effort): their gaps are on record, and they are recorded again once that is possible.
 
 mod announcer;
 mod error;

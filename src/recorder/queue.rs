@@ -3,6 +3,9 @@
 //! Whoever appends never waits for the disk, unless the queue is full: no lock that it takes is held during
 //! a write or a sync.
 
+mod commit;
+mod gap;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -12,22 +15,20 @@ use tokio::time::timeout;
 use tracing::error;
 
 use super::RecorderError;
-use super::error::full_path;
-use super::feed::{self, Feed};
+use super::feed::Feed;
 use super::session::SessionShared;
 use crate::cast::{Entry, Timed};
 use crate::model::ChannelNumber;
-use crate::seal::{EndReason, Head, Sealed};
-use crate::store::{Buffers, ChannelWriter, ClosedChannel};
+use crate::seal::{Head, Sealed};
+use crate::store::{ChannelWriter, ClosedChannel};
+use commit::Writing;
+use gap::{Missed, NOTHING_MISSED, Pause};
 
-/// What is queued of one channel, in bytes; whoever appends more waits.
+/// What is queued of one channel or was written and not synced yet, in bytes; whoever appends more waits.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 
 /// What an entry counts beside its bytes, so that empty ones are bounded too.
 const ENTRY_BYTES: usize = 256;
-
-/// Lines are written in pieces of about this size, which bounds the buffer of a thread.
-const PIECE_BYTES: usize = 256 * 1024;
 
 /// In bounded mode, so many bytes are synced without waiting for the window.
 const BOUNDED_SYNC_BYTES: u64 = 512 * 1024;
@@ -61,7 +62,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     progress: watch::Sender<Progress>,
     /// Held during writes and syncs; only threads of the pool wait for it.
-    writer: Mutex<ChannelWriter>,
+    writing: Mutex<Writing>,
 }
 
 #[derive(Default)]
@@ -88,6 +89,19 @@ struct State {
     ended: bool,
     /// What was counted until then.
     counted: Option<ClosedChannel>,
+    /// A segment was given up, and the log is to take that first.
+    asking: Option<Asking>,
+    /// How many times the log was asked so.
+    asked: u64,
+    /// The channel is not recorded now, and its session goes on.
+    pause: Option<Pause>,
+}
+
+/// A segment was given up, and nothing is written until the log has that on record.
+struct Asking {
+    number: u64,
+    /// Why the recording of the channel ends if the log does not take it in time.
+    failure: RecorderError,
 }
 
 /// Why a queue is in the pool's timers; for each reason it is there at most once.
@@ -97,6 +111,10 @@ pub(super) enum Alarm {
     Window,
     /// The writer's care.
     Care,
+    /// The log has had its time for the question of this number.
+    Answer(u64),
+    /// A channel that is not recorded may be again.
+    Resume,
 }
 
 /// What is on disk, for those who wait.
@@ -104,19 +122,10 @@ pub(super) enum Alarm {
 struct Progress {
     durable: u64,
     durable_bytes: u64,
-    /// INVARIANT: once set it stays, and nothing is written after it.
+    /// INVARIANT: once set it stays, and nothing is written after it; but for a channel whose session goes on without,
+    /// until it is recorded again.
     failed: Option<RecorderError>,
     closed: bool,
-}
-
-/// What one commit writes.
-struct Batch {
-    entries: VecDeque<Timed>,
-    appended: u64,
-    appended_bytes: u64,
-    finish: bool,
-    /// Whether it must be on disk when the commit is done.
-    sync: bool,
 }
 
 impl Queue {
@@ -137,7 +146,7 @@ impl Queue {
             room: Semaphore::new(QUEUE_BYTES),
             state: Mutex::new(state),
             progress: watch::Sender::new(Progress::default()),
-            writer: Mutex::new(writer),
+            writing: Mutex::new(Writing::new(writer)),
         });
         queue.set_care(&mut queue.lock());
         queue
@@ -159,8 +168,12 @@ impl Queue {
 
     /// Takes an entry, once there is room for it; returns its number.
     pub(super) async fn append(self: &Arc<Self>, entry: Entry) -> Result<u64, RecorderError> {
+        let passed = entry.bytes();
         match self.append_if_recorded(entry).await {
-            Err(failure) if self.goes_on_without(&failure) => Ok(0),
+            Err(failure) if self.goes_on_without(&failure) => {
+                self.miss(passed);
+                Ok(0)
+            }
             appended => appended,
         }
     }
@@ -182,6 +195,8 @@ impl Queue {
     }
 
     async fn append_if_recorded(self: &Arc<Self>, entry: Entry) -> Result<u64, RecorderError> {
+        // Nothing waits for room that may not come.
+        self.state()?;
         let cost = cost(&entry);
         if self.room.try_acquire_many(cost).map(tokio::sync::SemaphorePermit::forget).is_err() {
             let acquiring = self.room.acquire_many(cost);
@@ -195,7 +210,8 @@ impl Queue {
                 }
             }
         }
-        self.push(entry)
+        let room = usize::try_from(cost).unwrap_or(0);
+        self.push(entry).inspect_err(|_| self.room.add_permits(room))
     }
 
     /// Takes a last entry, whether there is room or not, and no more after it.
@@ -284,6 +300,11 @@ impl Queue {
     pub(super) fn request_finish(self: &Arc<Self>) {
         let mut state = self.lock();
         state.finish = true;
+        if let Some(pause) = state.pause.take() {
+            self.progress.send_modify(|progress| progress.closed = true);
+            drop(state);
+            return self.close_failed(&pause.failure, pause.missed());
+        }
         if !self.progress.borrow().closed {
             self.schedule(&mut state);
         }
@@ -321,8 +342,20 @@ impl Queue {
                     return self.set_care(&mut state);
                 }
             }
+            Alarm::Answer(number) => {
+                let asking = state.asking.take_if(|asking| asking.number == number);
+                drop(state);
+                if let Some(Asking { failure, .. }) = asking {
+                    self.fail(&failure);
+                }
+                return;
+            }
+            Alarm::Resume => {
+                drop(state);
+                return self.try_to_resume();
+            }
         }
-        if !self.progress.borrow().closed {
+        if self.state().is_ok() {
             self.schedule(&mut state);
         }
     }
@@ -346,193 +379,54 @@ impl Queue {
         self.lock().told = Some(head);
     }
 
-    /// Writes what is queued. Blocks; called by the pool.
-    pub(super) fn commit(self: &Arc<Self>, buffers: &mut Buffers) {
-        if self.progress.borrow().closed {
-            return;
-        }
-        let batch = self.take();
-        let (appended, bytes, finish) = (batch.appended, batch.appended_bytes, batch.finish);
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = self.write(&mut writer, batch, buffers);
-        let care_at = writer.care_at();
-        if finish {
-            writer.close();
-        }
-        drop(writer);
-        let (synced, shown, failure) = match written {
-            Ok(Written { synced, shown, spoiled }) => (synced, shown, spoiled),
-            Err(error) => (false, feed::Written::default(), Some(error)),
-        };
-        // In bounded mode the user has been shown it already, or may be at once.
-        self.feed.publish(shown);
-        if synced {
-            // Before the failure, if there is one: what is on disk may be shown.
-            let mut state = self.lock();
-            state.oldest = state.entries.front().map(|first| first.at);
-            self.progress.send_modify(|progress| {
-                progress.durable = progress.durable.max(appended);
-                progress.durable_bytes = progress.durable_bytes.max(bytes);
-            });
-        }
-        match failure {
-            Some(failure) => self.fail(&failure),
-            None if finish => self.close(),
-            None => self.settle(care_at),
-        }
-    }
-
-    fn take(&self) -> Batch {
-        let mut state = self.lock();
-        let missing = state.appended_bytes.saturating_sub(self.progress.borrow().durable_bytes);
-        let sync = match self.mode {
-            Mode::Strict => true,
-            Mode::Bounded(window) | Mode::BestEffort(window) => {
-                let due = self.session.elapsed().saturating_sub(window);
-                state.finish || missing >= BOUNDED_SYNC_BYTES || state.oldest.is_some_and(|oldest| oldest <= due)
-            }
-        };
-        Batch {
-            entries: std::mem::take(&mut state.entries),
-            appended: state.appended,
-            appended_bytes: state.appended_bytes,
-            finish: state.finish,
-            sync,
-        }
-    }
-
-    /// Goes on with what has come meanwhile.
-    fn settle(self: &Arc<Self>, care_at: Option<Duration>) {
-        let mut state = self.lock();
-        state.scheduled = false;
-        state.care_at = care_at;
-        self.set_care(&mut state);
-        if !state.entries.is_empty() || state.finish {
-            self.schedule(&mut state);
-        } else if let (Mode::Bounded(window) | Mode::BestEffort(window), Some(oldest), false) =
-            (self.mode, state.oldest, state.timed)
-        {
-            state.timed = true;
-            let at = self.session.instant_of(oldest.saturating_add(window));
-            self.session.pool().alarm_at(at, Arc::clone(self), Alarm::Window);
-        }
-    }
-
-    fn write(&self, writer: &mut ChannelWriter, batch: Batch, buffers: &mut Buffers) -> Result<Written, RecorderError> {
-        let now = self.session.elapsed();
-        let mut spoiled = None;
-        let mut freed = 0_usize;
-        let (mut shown, wanted) = (feed::Written::default(), self.feed.is_wanted());
-        buffers.lines.clear();
-        buffers.sealed.clear();
-        writer.idle(now, buffers)?;
-        for timed in batch.entries {
-            freed = freed.saturating_add(usize::try_from(cost(&timed.entry)).unwrap_or(0));
-            let passed = timed.entry.bytes();
-            let (entry, scrubbed) = self.session.scrubber.scrubbed(timed.entry);
-            writer.count(passed, scrubbed);
-            writer.encode(timed.at, &entry, &mut buffers.lines);
-            if wanted {
-                shown.add(Timed { at: timed.at, entry });
-            }
-            if buffers.lines.len() >= PIECE_BYTES {
-                spoiled = spoiled.or(self.put(writer, buffers)?);
-                self.room.add_permits(std::mem::take(&mut freed));
-            }
-        }
-        spoiled = spoiled.or(self.put(writer, buffers)?);
-        self.room.add_permits(freed);
-        let ends = match (&spoiled, batch.finish) {
-            (Some(_), _) => Some(EndReason::Failed),
-            (None, true) => Some(EndReason::Closed),
-            (None, false) => writer.is_full(now).then_some(EndReason::Rolled),
-        };
-        if let Some(reason) = ends {
-            writer.end(reason, buffers)?;
-            spoiled = spoiled.or(self.put(writer, buffers)?);
-        }
-        let synced = batch.sync || ends.is_some();
-        if synced {
-            writer.sync()?;
-            if !self.note_durable(writer, ends.is_some()) {
-                // It took longer than the limit. The recording has ended where it was before, and what came since was
-                // shown to nobody: the log is not told of it, and nothing follows it.
-                return Ok(Written { synced: false, shown: feed::Written::default(), spoiled });
-            }
-        }
-        if ends.is_some() {
-            self.session.sealed(self.number, *writer.durable());
-        }
-        if ends == Some(EndReason::Rolled) && spoiled.is_none() {
-            // What was just synced stays good, whatever comes of the new segment.
-            spoiled = writer.roll(buffers).map_err(RecorderError::from).err();
-            if spoiled.is_none() && !self.note_durable(writer, false) {
-                return Ok(Written { synced: false, shown: feed::Written::default(), spoiled });
-            }
-        }
-        Ok(Written { synced, shown, spoiled })
-    }
-
-    /// Notes how far the segment is on disk, and whether it has ended; `false` if the recording was given up meanwhile.
-    fn note_durable(&self, writer: &ChannelWriter, ended: bool) -> bool {
-        let mut state = self.lock();
-        // Whoever gives it up does that under the same lock, and says then where it ended.
-        if self.progress.borrow().failed.is_some() {
-            return false;
-        }
-        state.durable = Some(*writer.durable());
-        state.ended = ended;
-        state.counted = Some(writer.counted().clone());
-        true
-    }
-
-    /// Seals the lines of `buffers` and writes what is sealed there. On a full disk the reserve is given back, and the
-    /// same bytes are completed from where the write stopped; then this is returned as what ends the recording.
-    fn put(&self, writer: &mut ChannelWriter, buffers: &mut Buffers) -> Result<Option<RecorderError>, RecorderError> {
-        writer.seal(buffers)?;
-        let mut left = buffers.sealed.as_slice();
-        let failure = match writer.append(&mut left) {
-            Ok(()) => None,
-            Err(error) if full_path(&error).is_some() => {
-                self.session.use_reserve();
-                writer.append(&mut left)?;
-                Some(error.into())
-            }
-            Err(error) => return Err(error.into()),
-        };
-        buffers.sealed.clear();
-        Ok(failure)
-    }
-
-    /// Ends the recording of the channel. Everybody who waits is told, and nothing is written after it.
+    /// Ends the recording of the channel, or begins a gap of it. Everybody who waits is told, and nothing is written
+    /// after it.
     pub(super) fn fail(self: &Arc<Self>, failure: &RecorderError) {
-        {
+        let goes_on = self.goes_on_without(failure);
+        let missed = {
             let mut state = self.lock();
-            state.entries = VecDeque::new();
+            let pauses = goes_on && !state.finish;
             let first = self.progress.send_if_modified(|progress| {
-                let first = !progress.closed;
+                let first = !progress.closed && !(goes_on && progress.failed.is_some());
                 if first {
                     progress.failed = Some(failure.clone());
-                    progress.closed = true;
+                    progress.closed = !pauses;
                 }
                 first
             });
             if !first {
                 return;
             }
-        }
-        self.room.close();
-        self.feed.end();
+            let entries = std::mem::take(&mut state.entries);
+            if pauses {
+                self.pause(&mut state, &entries, failure);
+                None
+            } else {
+                Some(state.pause.take().map_or(NOTHING_MISSED, |pause| pause.missed()))
+            }
+        };
         error!(
             session = %self.session.id, channel = %self.number, error = %failure,
             "Recording failed"
         );
-        if self.goes_on_without(failure) {
+        if goes_on {
             self.session.gap(self.number, failure);
         } else {
             self.session.failed(failure);
         }
+        if let Some(missed) = missed {
+            self.close_failed(failure, missed);
+        }
+    }
+
+    /// Says of a channel that was closed just now that its recording failed.
+    fn close_failed(self: &Arc<Self>, failure: &RecorderError, missed: Missed) {
+        self.room.close();
+        self.feed.end();
         let mut closed = self.closed();
+        for (direction, bytes) in missed {
+            closed.counted(direction).miss(bytes);
+        }
         closed.failure = Some(failure.to_string());
         self.session.channel_closed(self.number.0, closed);
     }
@@ -552,17 +446,10 @@ impl Queue {
     /// What `closed.json` says of the channel. A thread that hangs in the disk has the writer: then, how far it was on
     /// disk before.
     fn closed(&self) -> ClosedChannel {
-        let writer = match self.writer.try_lock() {
-            Ok(writer) => Some(writer),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        };
-        match writer {
-            Some(mut writer) => {
-                writer.close();
-                writer.closed()
-            }
-            None => self.closed_before(),
+        match self.writing.try_lock() {
+            Ok(mut writing) => writing.close(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().close(),
+            Err(TryLockError::WouldBlock) => self.closed_before(),
         }
     }
 
@@ -571,22 +458,13 @@ impl Queue {
         let counted = state.counted.clone().unwrap_or_else(|| ClosedChannel::new(self.number, None, false));
         let Some(durable) = state.durable else { return counted };
         ClosedChannel {
-            segments: durable.segment.saturating_add(1),
+            // Segments that were given up since then are among those that were counted.
+            segments: durable.segment.saturating_add(1).max(counted.segments),
             records: durable.records,
             head: durable.head.to_string(),
             ..counted
         }
     }
-}
-
-/// What came of a commit.
-struct Written {
-    /// Whether all of it is on disk.
-    synced: bool,
-    /// What watchers may be shown.
-    shown: feed::Written,
-    /// Why the recording ends nevertheless.
-    spoiled: Option<RecorderError>,
 }
 
 fn cost(entry: &Entry) -> u32 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
-use super::announcer::{Announcer, Ended, LiveHead};
+use super::announcer::{Announcer, Ended, GivenUp, LiveHead};
 use super::health::Health;
 use super::pool::{Pool, Running};
 use super::queue::Queue;
@@ -90,6 +90,24 @@ impl SessionShared {
         if let Ok(queue) = self.queue(told.channel.0) {
             queue.told(told.sealed.head);
         }
+    }
+
+    /// A channel is recorded again, so long after it was not.
+    pub(super) fn resumed(&self, channel: ChannelNumber, lasted: Duration) {
+        self.announcer.resumed(&self.id, channel, lasted);
+    }
+
+    /// A segment is given up after an I/O error, and good as far as `good` says. `then` is called once the log has that
+    /// on record; it must not block.
+    pub(super) fn given_up(
+        &self,
+        channel: ChannelNumber,
+        good: Sealed,
+        failure: &RecorderError,
+        then: Box<dyn FnOnce() + Send>,
+    ) {
+        let (session, why) = (self.id.clone(), describe(failure));
+        self.announcer.given_up(GivenUp { session, channel, good, why, then });
     }
 
     pub(super) fn use_reserve(&self) {

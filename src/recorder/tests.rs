@@ -11,10 +11,12 @@ use crate::auditor::Identity;
 use crate::cast::Reader;
 use crate::model::{AccountName, Exit, Output, TargetName, TerminalSize, UserName};
 use crate::policy::{PolicyFile, PolicySet, Question};
-use crate::seal::{EndReason, Item, Opened, Opener, ScanEnd, Scanner, Sealed};
+use crate::seal::{EndReason, HEADER_BYTES, Head, Item, Opened, Opener, ScanEnd, Scanner, Sealed, SegmentHeader};
 use crate::store::{Catalog, End, Filter, Listed, PlainRecording, SegmentFile};
 
+mod gaps;
 mod log;
+mod suspect;
 
 #[test]
 fn a_recording_holds_what_was_appended_and_is_listed_as_closed() {
@@ -68,6 +70,7 @@ fn a_recording_holds_what_was_appended_and_is_listed_as_closed() {
 /// Wherever the disk fails, in whatever way: what was shown is on disk, and what is there reads as a prefix.
 #[test]
 fn no_ticket_is_good_unless_its_bytes_are_on_disk() {
+    let mut survived = 0;
     for durability in ["strict", "bounded"] {
         for when in [When::Before, When::Halfway, When::After] {
             for operation in 0..14 {
@@ -76,11 +79,15 @@ fn no_ticket_is_good_unless_its_bytes_are_on_disk() {
                 let outcome = record_lines(&disk, durability);
                 disk.assert_sound(&outcome.shown, durability == "strict");
                 if outcome.opened && disk.lock().fault.is_none() {
-                    assert!(outcome.failed, "{durability} {when:?} {operation}: the failure was not told");
+                    // A segment that is lost costs nothing but itself.
+                    let whole = disk.output("1") == (0..10).map(line).collect::<String>().as_bytes();
+                    assert!(outcome.failed || whole, "{durability} {when:?} {operation}: the failure was not told");
+                    survived += usize::from(!outcome.failed);
                 }
             }
         }
     }
+    assert!(survived > 10, "{survived} survived");
 }
 
 #[test]
@@ -366,7 +373,7 @@ fn record_lines(disk: &SimDisk, durability: &str) -> Outcome {
         outcome.failed |= track.finish().await.is_err();
         outcome.failed |= recording.finish("done").await.is_err();
         // Channel 0 may have been the one that failed.
-        outcome.failed |= recorder.healthy().is_err() || disk.closed_json().contains("failure");
+        outcome.failed |= disk.closed_json().contains("failure");
     });
     outcome
 }
@@ -420,6 +427,10 @@ impl RecorderLog for SimLog {
         self.tell(format!("{channel}/{} {}", sealed.segment, sealed.head))
     }
 
+    fn segment_suspect(&self, _: &SessionId, channel: ChannelNumber, good: &Sealed, _: &str) -> Result<(), LogFailure> {
+        self.tell(format!("{channel}/{} given up at {} of {} bytes", good.segment, good.head, good.bytes))
+    }
+
     fn heads(&self, heads: &[LiveHead]) -> Result<(), LogFailure> {
         if heads.is_empty() {
             return self.tell(String::from("nothing"));
@@ -429,6 +440,10 @@ impl RecorderLog for SimLog {
 
     fn gap(&self, _: &SessionId, channel: ChannelNumber, why: &str) -> Result<(), LogFailure> {
         self.tell(format!("gap in {channel}: {why}"))
+    }
+
+    fn resumed(&self, _: &SessionId, channel: ChannelNumber, _: Duration) -> Result<(), LogFailure> {
+        self.tell(format!("{channel} is recorded again"))
     }
 
     fn session_ended(&self, _: &SessionId, end: &str, _: &str) -> Result<(), LogFailure> {
@@ -495,6 +510,12 @@ enum When {
     After,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Op {
+    Append,
+    Sync,
+}
+
 /// A disk in memory that fails as it is told, and remembers what a power cut would leave.
 #[derive(Debug, Clone)]
 struct SimDisk {
@@ -508,6 +529,8 @@ struct Sim {
     /// The operation, counted from now, that fails, and how.
     fault: Option<(usize, When)>,
     fail_next: bool,
+    /// Of these files the next operation of that kind fails; each once.
+    broken: Vec<(&'static str, Op, When)>,
     space: usize,
     reserved: bool,
     syncs: usize,
@@ -530,6 +553,7 @@ impl SimDisk {
             files: BTreeMap::new(),
             fault: None,
             fail_next: false,
+            broken: Vec::new(),
             space: 1 << 30,
             reserved: true,
             syncs: 0,
@@ -559,9 +583,16 @@ impl SimDisk {
     fn output(&self, channel: &str) -> Vec<u8> {
         let sim = self.lock();
         let mut output = Vec::new();
-        for (path, file) in &sim.files {
-            if path.parent().and_then(Path::file_name).is_some_and(|name| name == channel) {
-                let lines = self.lines(&sim, &file.bytes[..file.synced]);
+        let of = |path: &Path| path.parent().and_then(Path::file_name).is_some_and(|name| name == channel);
+        let synced: Vec<_> =
+            sim.files.iter().filter(|(path, _)| of(path)).map(|(_, file)| &file.bytes[..file.synced]).collect();
+        let mut before = Head::NONE;
+        for (at, segment) in synced.iter().enumerate() {
+            let next = synced[at + 1..].iter().find_map(|next| next.first_chunk::<HEADER_BYTES>());
+            let upto = next.map(|header| SegmentHeader::decode(header).unwrap().prev_head);
+            if upto != Some(before) {
+                let (lines, head) = self.lines(&sim, segment, upto);
+                before = head;
                 let Ok(reader) = Reader::new(lines.as_slice()) else { continue };
                 for timed in reader {
                     if let Entry::Output { bytes, .. } = timed.unwrap().entry {
@@ -573,22 +604,24 @@ impl SimDisk {
         output
     }
 
-    /// The lines in a segment, as far as it is good.
-    fn lines(&self, sim: &Sim, segment: &[u8]) -> Vec<u8> {
+    /// The lines in a segment, as far as it is good or up to a head; and the head there.
+    fn lines(&self, sim: &Sim, segment: &[u8], upto: Option<Head>) -> (Vec<u8>, Head) {
         let envelope = sim.files.iter().find(|(path, _)| path.starts_with("/data/env")).unwrap().1;
         let mut opener = Opener::new(Dek::from_envelope(&envelope.bytes, std::slice::from_ref(&self.auditor)).unwrap());
         let (mut scanner, mut input, mut lines, mut open) = (Scanner::new(), segment, Vec::new(), None);
-        while let Some(item) = scanner.read(&mut input).unwrap() {
+        while upto != Some(scanner.head()) {
+            let Some(item) = scanner.read(&mut input).unwrap() else { break };
             match item {
                 Item::Header(header) => open = Some(opener.segment(&header).unwrap()),
                 Item::Record(record) => match open.as_mut().unwrap().record(&record, &mut lines).unwrap() {
                     Opened::Data => {}
-                    Opened::End(end) => assert_ne!(end.reason, EndReason::Rolled),
+                    Opened::End(end) => assert_eq!(end.reason == EndReason::Rolled, upto.is_some()),
                 },
             }
         }
+        assert!(upto.is_none_or(|upto| upto == scanner.head()), "the next segment follows something else");
         assert!(matches!(scanner.finish(), Ok(ScanEnd::Complete | ScanEnd::Open | ScanEnd::Torn { .. })));
-        lines
+        (lines, scanner.head())
     }
 
     fn closed_json(&self) -> String {
@@ -608,7 +641,7 @@ impl SimDisk {
         }
         let sim = self.lock();
         for (path, file) in sim.files.iter().filter(|(path, _)| path.extension().is_some_and(|name| name == "seg")) {
-            let lines = self.lines(&sim, &file.bytes);
+            let (lines, _) = self.lines(&sim, &file.bytes, None);
             let Ok(mut reader) = Reader::new(lines.as_slice()) else { continue };
             assert!(reader.by_ref().all(|event| event.is_ok()), "{} has a damaged line", path.display());
             assert_eq!(usize::try_from(reader.valid_len()).unwrap(), lines.len(), "half a line was sealed");
@@ -618,6 +651,11 @@ impl SimDisk {
 
 impl Sim {
     /// How the operation that begins now fails, if it does.
+    fn next_of(&mut self, path: &Path, op: Op) -> Option<When> {
+        let told = self.broken.iter().position(|(end, of, _)| *of == op && path.ends_with(end));
+        told.map(|at| self.broken.remove(at).2).or_else(|| self.next())
+    }
+
     fn next(&mut self) -> Option<When> {
         if std::mem::take(&mut self.fail_next) {
             return Some(When::Before);
@@ -689,7 +727,7 @@ impl SegmentFile for OpenSegment {
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut sim = self.disk.lock();
         let (mut taken, mut error) = (bytes.len(), None);
-        match sim.next() {
+        match sim.next_of(&self.path, Op::Append) {
             Some(When::Before) => return Err(broken()),
             Some(When::Halfway) => {
                 taken /= 2;
@@ -716,7 +754,7 @@ impl SegmentFile for OpenSegment {
         }
         sim.held -= 1;
         sim.syncs += 1;
-        let fault = sim.next();
+        let fault = sim.next_of(&self.path, Op::Sync);
         let file = sim.files.get_mut(&self.path).unwrap();
         let dirty = file.bytes.len() - file.synced;
         file.synced += match fault {

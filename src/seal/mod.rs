@@ -21,7 +21,11 @@
 //! - **Compression.** Zstandard (RFC 8878) at level 1 with a window of 128 KiB. Each record ends on a block, and the
 //!   window stays over records. All data of a segment together are whole frames, one or several.
 //! - **End.** The last record of a segment that was ended says why and how much it holds. There is one in every
-//!   segment but, after a crash, the last.
+//!   segment but, after a crash, the last; and but those that were given up.
+//! - **Giving up.** A segment that the disk failed to keep is good up to the head that the next one's header names as
+//!   its `prev_head`, and what stands behind that is not a part of the recording, be it whole records and an end: it is
+//!   recorded again in the next one. If even its header was not kept, the next one names the head before it, and
+//!   nothing of it counts.
 //! - **Keys.** See [`SessionKeys`]: one-way per segment and per channel. GCM does not commit to its key, so the
 //!   header does.
 //!

@@ -47,8 +47,8 @@ pub struct Sealer {
 enum Phase {
     /// Records can be sealed.
     Open(Box<Segment>),
-    /// The segment has ended and this is the next one's key.
-    Rolled(Ratchet),
+    /// The segment has ended like this, and this is the key of one that may follow.
+    Ended(EndReason, Ratchet),
     /// There are no keys any more.
     Over,
 }
@@ -136,7 +136,7 @@ impl Sealer {
         if !self.has_frame() {
             return match self.phase {
                 Phase::Open(_) => Ok(()),
-                Phase::Rolled(_) | Phase::Over => Err(SealError::Over),
+                Phase::Ended(..) | Phase::Over => Err(SealError::Over),
             };
         }
         self.attempt(out, |_, segment, _, out| {
@@ -147,8 +147,8 @@ impl Sealer {
         })
     }
 
-    /// Ends the segment: closes the frame, seals the end record, wipes the keys. After `Rolled` the next segment can
-    /// be started; after the others nothing.
+    /// Ends the segment: closes the frame, seals the end record, wipes the key. After `Rolled` the next segment can
+    /// be started; after the others nothing but a [`branch`](Self::branch), should the end not reach the disk.
     ///
     /// # Errors
     /// As [`record`](Self::record); `TooManySegments` if there can be no next one, and then this one goes on.
@@ -163,11 +163,9 @@ impl Sealer {
             Ok(Kind::End)
         })?;
         if let Phase::Open(segment) = mem::replace(&mut self.phase, Phase::Over)
-            && reason == EndReason::Rolled
+            && self.sealed.segment < SEGMENT_MAX
         {
-            let mut ratchet = segment.ratchet;
-            ratchet.advance().map_err(|Unspecified| SealError::Crypto)?;
-            self.phase = Phase::Rolled(ratchet);
+            self.phase = Phase::Ended(reason, next_key(segment.ratchet)?);
         }
         Ok(self.sealed)
     }
@@ -178,12 +176,38 @@ impl Sealer {
     /// `NotRolled`; `Crypto`.
     pub fn next_segment(&mut self, t0_ms: u64, out: &mut Vec<u8>) -> Result<(), SealError> {
         match mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Rolled(ratchet) => self.open(ratchet, t0_ms, out),
-            other @ (Phase::Open(_) | Phase::Over) => {
+            Phase::Ended(EndReason::Rolled, ratchet) => self.open(ratchet, t0_ms, out),
+            other @ (Phase::Open(_) | Phase::Ended(EndReason::Closed | EndReason::Failed, _) | Phase::Over) => {
                 self.phase = other;
                 Err(SealError::NotRolled)
             }
         }
+    }
+
+    /// Gives the present segment up and starts the next one; appends its header to `out`.
+    ///
+    /// For a segment of which not all could be made durable: the next one follows `durable`, which this sealer has said
+    /// of this segment or of the one before it. What was handed out since then is not a part of the chain any more and
+    /// can be sealed again, for the new segment has a key of its own; the old one is wiped.
+    ///
+    /// # Errors
+    /// `TooManySegments`; `Over` if the sealer has failed or was closed; `Crypto`.
+    pub fn branch(&mut self, durable: &Sealed, t0_ms: u64, out: &mut Vec<u8>) -> Result<(), SealError> {
+        if self.sealed.segment >= SEGMENT_MAX {
+            return Err(SealError::TooManySegments);
+        }
+        let ratchet = match mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Open(segment) => next_key(segment.ratchet)?,
+            Phase::Ended(_, ratchet) => ratchet,
+            Phase::Over => return Err(SealError::Over),
+        };
+        self.sealed.head = durable.head;
+        self.open(ratchet, t0_ms, out)
+    }
+
+    /// Wipes the keys: nothing is sealed after it.
+    pub fn close(&mut self) {
+        self.phase = Phase::Over;
     }
 
     /// How far the segment has come.
@@ -239,6 +263,11 @@ impl Sealer {
         }
         done
     }
+}
+
+fn next_key(mut ratchet: Ratchet) -> Result<Ratchet, SealError> {
+    ratchet.advance().map_err(|Unspecified| SealError::Crypto)?;
+    Ok(ratchet)
 }
 
 impl Segment {
@@ -301,11 +330,47 @@ mod tests {
         let Phase::Open(segment) = &sealer.phase else { panic!("not open") };
         let first = commitment(&segment.ratchet);
         sealer.end(EndReason::Rolled, &mut out).unwrap();
-        let Phase::Rolled(next) = &sealer.phase else { panic!("not rolled") };
+        let Phase::Ended(EndReason::Rolled, next) = &sealer.phase else { panic!("not rolled") };
         assert_ne!(commitment(next), first);
         sealer.next_segment(0, &mut out).unwrap();
         sealer.end(EndReason::Closed, &mut out).unwrap();
+        assert_eq!(sealer.next_segment(0, &mut out), Err(SealError::NotRolled));
+        sealer.close();
         assert!(matches!(sealer.phase, Phase::Over));
+        let durable = *sealer.sealed();
+        assert_eq!(sealer.branch(&durable, 0, &mut out), Err(SealError::Over));
+    }
+
+    #[test]
+    fn a_branch_follows_what_was_durable_under_a_key_of_its_own() {
+        for ended in [None, Some(EndReason::Rolled), Some(EndReason::Closed)] {
+            let (mut first, mut second) = (Vec::new(), Vec::new());
+            let mut sealer = start(&mut first);
+            sealer.record(b"kept", &mut first).unwrap();
+            let durable = *sealer.sealed();
+            let Phase::Open(segment) = &sealer.phase else { panic!("not open") };
+            let key = segment.ratchet.commitment().unwrap();
+            sealer.record(b"lost", &mut first).unwrap();
+            if let Some(reason) = ended {
+                sealer.end(reason, &mut first).unwrap();
+            }
+            sealer.branch(&durable, 7, &mut second).unwrap();
+            let header = SegmentHeader::decode(second.first_chunk().unwrap()).unwrap();
+            assert_eq!((header.segment, header.prev_head, header.t0_ms), (1, durable.head, 7));
+            assert_ne!(header.key_commitment, key);
+            assert_eq!((sealer.sealed().prev_head, sealer.sealed().records), (durable.head, 0));
+            sealer.record(b"lost", &mut second).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_last_segment_has_no_branch() {
+        let mut out = Vec::new();
+        let mut sealer = start(&mut out);
+        sealer.sealed.segment = SEGMENT_MAX;
+        let durable = *sealer.sealed();
+        assert_eq!(sealer.branch(&durable, 0, &mut out), Err(SealError::TooManySegments));
+        sealer.record(b"more", &mut out).unwrap();
     }
 
     #[test]

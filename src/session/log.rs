@@ -1,6 +1,7 @@
 //! The audit log, as the recorder sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::audit::{Audit, AuditEvent, SessionHead};
 use crate::model::{ChannelNumber, SessionId};
@@ -40,6 +41,25 @@ impl RecorderLog for SessionLog {
         })
     }
 
+    fn segment_suspect(
+        &self,
+        session: &SessionId,
+        channel: ChannelNumber,
+        good: &Sealed,
+        why: &str,
+    ) -> Result<(), LogFailure> {
+        self.append(&AuditEvent::SegmentSuspect {
+            session: session.clone(),
+            channel: channel.0,
+            segment: good.segment,
+            bytes: good.bytes,
+            records: good.records,
+            prev_head: good.prev_head.to_string(),
+            head: good.head.to_string(),
+            reason: why.to_owned(),
+        })
+    }
+
     fn heads(&self, heads: &[LiveHead]) -> Result<(), LogFailure> {
         let heads = heads.iter().map(|LiveHead { session, channel, sealed }| SessionHead {
             session: session.clone(),
@@ -54,6 +74,11 @@ impl RecorderLog for SessionLog {
     fn gap(&self, session: &SessionId, channel: ChannelNumber, why: &str) -> Result<(), LogFailure> {
         let reason = format!("channel {channel} is not recorded from here on: {why}");
         self.append(&AuditEvent::SessionGap { session: session.clone(), reason })
+    }
+
+    fn resumed(&self, session: &SessionId, channel: ChannelNumber, lasted: Duration) -> Result<(), LogFailure> {
+        let gap_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
+        self.append(&AuditEvent::SessionResumed { session: session.clone(), channel: channel.0, gap_ms })
     }
 
     fn session_ended(&self, session: &SessionId, end: &str, closed: &str) -> Result<(), LogFailure> {

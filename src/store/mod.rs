@@ -22,6 +22,11 @@
 //! A record is on disk when the sync that covers it has returned; until then its bytes may be missing or torn. So
 //! what is on disk is complete records and at most one torn record at the end of a channel's last segment.
 //!
+//! After a write or a sync that failed, that much is not known of the segment: the kernel may have dropped any part of
+//! what was not synced yet. It is given up where it was last synced, and the next segment follows from there and holds
+//! what was written since once more. Whoever reads goes from segment to segment by the head that the next one's header
+//! names, and does not look at what stands behind it; which segments may be left like this is on record in the log.
+//!
 //! An attacker who can write here can delete or change recordings, and can make new ones; the log tells. He gets
 //! nothing run and nothing beyond this directory: ids, channel and segment numbers are parsed, never pasted into a
 //! path.
@@ -47,7 +52,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::auditor::Recipient;
-use crate::cast::{ReadError, Withheld};
+use crate::cast::{Direction, ReadError, Withheld};
 use crate::durable;
 use crate::model::{ChannelClass, ChannelNumber, Destination, Exit, GrantId, RuleId, SessionId, Timestamp, UserName};
 use crate::seal::{Altered, EnvelopeError, OpenError, OpenerKey, SealError};
@@ -211,6 +216,28 @@ pub struct Counted {
     /// How many times a name stands in the recording in the place of a known secret.
     #[serde(default, skip_serializing_if = "is_none")]
     pub scrubbed: u64,
+    /// How many of them went by while the channel was not recorded.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub missed: u64,
+}
+
+impl Counted {
+    /// Counts bytes that stand in the recording.
+    pub(crate) fn record(&mut self, bytes: u64) {
+        self.recorded = self.recorded.saturating_add(bytes);
+        self.at_least_these();
+    }
+
+    /// Counts bytes that do not, because of a gap.
+    pub(crate) fn miss(&mut self, bytes: u64) {
+        self.missed = self.missed.saturating_add(bytes);
+        self.at_least_these();
+    }
+
+    fn at_least_these(&mut self) {
+        // A digest may have counted some of them already.
+        self.bytes = self.bytes.max(self.recorded.saturating_add(self.missed));
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
@@ -252,6 +279,33 @@ pub struct ClosedChannel {
     /// Why the recording of this channel stopped, if it failed. What was shown until then is in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Segments that the disk failed to keep. Nothing is missing: what was lost with them was recorded again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUp>,
+    /// Times in which the channel was not recorded and its session went on, as a rule may say; not the last, if that
+    /// lasted to the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
+}
+
+/// A time in which a channel was not recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// When it began, in milliseconds since the session opened.
+    pub from_ms: u64,
+    /// How long it lasted, in milliseconds.
+    pub lasted_ms: u64,
+    /// Why there is one.
+    pub why: String,
+}
+
+/// A segment that was given up after an I/O error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenUp {
+    /// Its number.
+    pub segment: u32,
+    /// How many bytes of it, from the start, are a part of the recording; the next segment goes on from there.
+    pub bytes: u64,
 }
 
 impl ClosedChannel {
@@ -271,6 +325,17 @@ impl ClosedChannel {
             scrubbed: 0,
             exit: None,
             failure: None,
+            given_up: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+
+    /// What was counted of one direction.
+    pub(crate) fn counted(&mut self, direction: Direction) -> &mut Counted {
+        match direction {
+            Direction::Stdin => &mut self.stdin,
+            Direction::Stdout => &mut self.stdout,
+            Direction::Stderr => &mut self.stderr,
         }
     }
 }

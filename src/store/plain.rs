@@ -14,8 +14,8 @@ use crate::cast::{Header, ReadError, Reader, Timed};
 use crate::durable;
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::{
-    Altered, Dek, ENVELOPE_BYTES_MAX, Head, Item, OpenError, OpenSegment, Opener, ScanEnd, Scanner, SegmentHeader,
-    Stream,
+    Altered, Dek, ENVELOPE_BYTES_MAX, HEADER_BYTES, Head, Item, OpenError, OpenSegment, Opener, ScanEnd, Scanner,
+    SegmentHeader, Stream,
 };
 
 /// So much of a segment is read at once.
@@ -78,6 +78,13 @@ impl PlainRecording {
     }
 }
 
+/// The header of a segment; `None` if there is none that is whole.
+fn header_of(path: &Path) -> Option<SegmentHeader> {
+    let mut bytes = [0; HEADER_BYTES];
+    durable::open_plain(path).ok()?.read_exact(&mut bytes).ok()?;
+    SegmentHeader::decode(&bytes).ok()
+}
+
 fn session_secret(path: &Path, identities: &[Identity]) -> Result<Dek, StoreError> {
     let failed = |source| StoreError::Read { path: path.to_owned(), source };
     let mut envelope = Vec::new();
@@ -111,6 +118,9 @@ impl PlainChannel {
 
 /// The entries of a channel, read as they are asked for. An error is about one line or one segment, and reading
 /// goes on after it.
+///
+/// Each segment is read up to where the next one goes on from it: what stands behind that, in one that was given up
+/// after an I/O error, was recorded again there.
 ///
 /// It checks that the segments are those of the channel, each in its place and following the one before it, and that
 /// a channel that was closed ends as it did then. What the log says of them is the business of `verify`.
@@ -172,8 +182,28 @@ impl Events {
     }
 
     fn open(&mut self, path: &Path) -> Result<Reader<BufReader<Plain>>, StoreError> {
-        let plain = Plain::open(path, &self.place, &mut self.opener)?;
+        let upto = self.goes_on_from();
+        let plain = Plain::open(path, &self.place, upto, &mut self.opener)?;
         Reader::new(BufReader::with_capacity(CHUNK_BYTES, plain)).map_err(|error| explained(path, error))
+    }
+
+    /// The head that the next segment follows, whether this one ends there or was given up there.
+    ///
+    /// Of a next one without a header nothing counts, so it is the one after it that says it. Nobody can make a header
+    /// that says else without the key: its records would not open.
+    fn goes_on_from(&self) -> Option<Head> {
+        let header = self.segments.as_slice().iter().find_map(|path| header_of(path))?;
+        let own = header.session == self.place.session && header.channel == self.place.channel;
+        (own && header.segment > self.place.segment).then_some(header.prev_head)
+    }
+
+    /// Goes past a segment of which nothing counts: the next one follows the one before it.
+    fn pass_empty(&mut self) -> bool {
+        let empty = self.place.after.is_some() && self.place.after == self.goes_on_from();
+        if empty {
+            self.place.segment = self.place.segment.saturating_add(1);
+        }
+        empty
     }
 
     /// Looks at how a segment ended, once it is read.
@@ -182,6 +212,9 @@ impl Events {
         let last = self.segments.as_slice().is_empty();
         self.place.segment = self.place.segment.saturating_add(1);
         self.place.after = Some(plain.scanner.head());
+        if plain.is_given_up() {
+            return Ok(());
+        }
         match plain.scanner.finish() {
             Err(source) => return Err(StoreError::Altered { path: path.to_owned(), source }),
             Ok(ScanEnd::Complete | ScanEnd::Open) => {}
@@ -230,6 +263,9 @@ impl Iterator for Events {
                 continue;
             }
             let path = self.segments.next()?;
+            if self.pass_empty() {
+                continue;
+            }
             match self.open(&path) {
                 Ok(reader) => self.reading = Some((path, reader)),
                 Err(error) => {
@@ -247,6 +283,8 @@ struct Plain {
     file: File,
     scanner: Scanner,
     open: OpenSegment,
+    /// The head from which the next segment goes on.
+    upto: Option<Head>,
     /// What was read and not scanned yet: `chunk[used..len]`.
     chunk: Vec<u8>,
     used: usize,
@@ -259,7 +297,7 @@ struct Plain {
 
 impl Plain {
     /// Opens the segment at `path` up to its header, which must be the one of `place`.
-    fn open(path: &Path, place: &Place, opener: &mut Opener) -> Result<Self, StoreError> {
+    fn open(path: &Path, place: &Place, upto: Option<Head>, opener: &mut Opener) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Read { path: path.to_owned(), source };
         let mut file = durable::open_plain(path).map_err(failed)?;
         let (mut scanner, mut chunk, mut used, mut len) = (Scanner::new(), vec![0; CHUNK_BYTES], 0, 0);
@@ -284,7 +322,12 @@ impl Plain {
         place.check(&header).map_err(|why| StoreError::Damaged { path: path.to_owned(), why: why.to_owned() })?;
         let open = opener.segment(&header).map_err(|source| StoreError::Sealed { path: path.to_owned(), source })?;
         let lines = Zeroizing::new(Vec::new());
-        Ok(Self { file, scanner, open, chunk, used, len, lines, given: 0, broken: false })
+        Ok(Self { file, scanner, open, upto, chunk, used, len, lines, given: 0, broken: false })
+    }
+
+    /// Whether it is read up to where it was given up.
+    fn is_given_up(&self) -> bool {
+        self.upto == Some(self.scanner.head()) && self.scanner.finish() == Ok(ScanEnd::Open)
     }
 
     /// Opens records until there are lines; `false` at the end of the file.
@@ -292,6 +335,9 @@ impl Plain {
         self.lines.clear();
         self.given = 0;
         while self.lines.is_empty() {
+            if self.is_given_up() {
+                return Ok(false);
+            }
             let Self { file, scanner, open, chunk, used, len, lines, .. } = self;
             let mut input = chunk.get(*used..*len).unwrap_or_default();
             match scanner.read(&mut input) {

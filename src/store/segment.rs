@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ClosedChannel, Counted, Disk, SegmentFile, StoreError};
+use super::{ClosedChannel, Disk, Gap, GivenUp, SegmentFile, StoreError};
 use crate::cast::{Direction, Entry, Header, Writer};
-use crate::seal::{ContextPool, EndReason, Ratchet, Sealed, Sealer, Source};
+use crate::seal::{ContextPool, EndReason, Ratchet, SealError, Sealed, Sealer, Source};
 
 /// A segment of so many bytes is followed by a new one.
 const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
@@ -45,7 +45,14 @@ pub struct Sealing {
     pub contexts: Arc<ContextPool>,
 }
 
-/// Writes the segments of one channel. Calls block; after an error only `closed` and `durable` may be called.
+/// A channel that gave up so many segments is recorded no more: its disk keeps nothing.
+const GIVEN_UP_MAX: usize = 64;
+
+/// A channel that went on after so many gaps does not after another.
+const GAPS_MAX: usize = 64;
+
+/// Writes the segments of one channel. Calls block; after an error only [`branch`](Self::branch) goes on, and else only
+/// what tells how far it came may be called.
 ///
 /// Bytes that were sealed are written as they are or not at all: whoever has them after a write that was cut short
 /// completes the same ones.
@@ -64,9 +71,23 @@ pub struct ChannelWriter {
     first_at: Option<Duration>,
     /// When the last line came, of whichever segment.
     last_at: Duration,
-    /// How far the segment is on disk.
+    /// How far the segment is on disk; before its first sync, how far the one before it is.
     durable: Sealed,
+    /// What the lines were at then: a segment that takes the place of this one goes on from there.
+    kept: Kept,
+    /// Whether the segment took the place of one that failed, and holds nothing on disk yet.
+    on_trial: bool,
+    /// Whether its end was sealed.
+    ended: bool,
     closed: ClosedChannel,
+}
+
+/// Where the lines are.
+#[derive(Debug)]
+struct Kept {
+    lines: Writer,
+    size: (u32, u32),
+    bytes: u64,
 }
 
 impl ChannelWriter {
@@ -95,6 +116,7 @@ impl ChannelWriter {
         buffers.lines.clear();
         let lines = Writer::new(&header, &mut buffers.lines);
         let durable = *sealer.sealed();
+        let kept = Kept { lines: lines.clone(), size: (header.cols, header.rows), bytes: 0 };
         let mut closed = ClosedChannel::new(number, header.doorward.class, header.doorward.pty);
         closed.scrubbed = header.doorward.scrubbed;
         let mut writer = Self {
@@ -109,6 +131,9 @@ impl ChannelWriter {
             dirty: false,
             first_at: None,
             durable,
+            kept,
+            on_trial: false,
+            ended: false,
             closed,
         };
         if let Some((at, entry)) = first {
@@ -134,9 +159,8 @@ impl ChannelWriter {
             self.closed.scrubbed = self.closed.scrubbed.saturating_add(scrubbed);
             return;
         };
-        let counted = self.direction(direction);
-        counted.recorded = counted.recorded.saturating_add(bytes.try_into().unwrap_or(u64::MAX));
-        counted.bytes = counted.bytes.max(counted.recorded);
+        let counted = self.closed.counted(direction);
+        counted.record(bytes.try_into().unwrap_or(u64::MAX));
         counted.scrubbed = counted.scrubbed.saturating_add(scrubbed);
     }
 
@@ -147,7 +171,7 @@ impl ChannelWriter {
         self.last_at = at;
         match entry {
             Entry::Digest(digest) => {
-                let counted = self.direction(digest.direction);
+                let counted = self.closed.counted(digest.direction);
                 // A digest counts from the direction's first byte, so it includes what was recorded in full.
                 counted.bytes = counted.bytes.max(digest.bytes);
                 let stdin = &mut self.closed.stdin;
@@ -163,14 +187,6 @@ impl ChannelWriter {
         }
     }
 
-    fn direction(&mut self, direction: Direction) -> &mut Counted {
-        match direction {
-            Direction::Stdin => &mut self.closed.stdin,
-            Direction::Stdout => &mut self.closed.stdout,
-            Direction::Stderr => &mut self.closed.stderr,
-        }
-    }
-
     /// Moves the lines of `buffers` into records, appended to what is sealed there.
     ///
     /// # Errors
@@ -181,7 +197,7 @@ impl ChannelWriter {
         sealed.map_err(|source| self.seal_error(source))
     }
 
-    fn seal_error(&self, source: crate::seal::SealError) -> StoreError {
+    fn seal_error(&self, source: SealError) -> StoreError {
         StoreError::Seal { path: self.path.clone(), source }
     }
 
@@ -219,10 +235,14 @@ impl ChannelWriter {
             })?;
         }
         self.durable = *self.sealer.sealed();
+        let size = (self.header.cols, self.header.rows);
+        self.kept = Kept { lines: self.lines.clone(), size, bytes: self.closed.bytes };
+        // The first record is the header line.
+        self.on_trial &= self.durable.records < 2;
         Ok(())
     }
 
-    /// How far the present segment is on disk.
+    /// How far the present segment is on disk; before its first sync, how far the one before it is.
     pub fn durable(&self) -> &Sealed {
         &self.durable
     }
@@ -260,7 +280,9 @@ impl ChannelWriter {
     /// # Errors
     /// `Seal`.
     pub fn end(&mut self, reason: EndReason, buffers: &mut Buffers) -> Result<(), StoreError> {
-        self.sealer.end(reason, &mut buffers.sealed).map(|_| ()).map_err(|source| self.seal_error(source))
+        self.sealer.end(reason, &mut buffers.sealed).map_err(|source| self.seal_error(source))?;
+        self.ended = true;
+        Ok(())
     }
 
     /// Starts the next segment. The caller has ended this one as rolled and synced it. The new one is durable with
@@ -269,6 +291,74 @@ impl ChannelWriter {
     /// # Errors
     /// `Create`, `Write` or `Seal`.
     pub fn roll(&mut self, buffers: &mut Buffers) -> Result<(), StoreError> {
+        self.start_segment(buffers, |sealer, t0_ms, sealed| sealer.next_segment(t0_ms, sealed))
+    }
+
+    /// Whether a segment that failed may be followed by another: not if it took the place of one that failed itself and
+    /// has kept nothing, nor if there were many.
+    pub fn may_branch(&self) -> bool {
+        !self.on_trial && self.closed.given_up.len() < GIVEN_UP_MAX
+    }
+
+    /// Whether the recording may go on after a gap: not if there were many, or many segments failed.
+    pub fn may_go_on(&self) -> bool {
+        self.closed.given_up.len() < GIVEN_UP_MAX && self.closed.gaps.len() < GAPS_MAX
+    }
+
+    /// Whether the present segment has ended and all of it is on disk, so that nothing of it is given up.
+    pub fn is_whole(&self) -> bool {
+        self.ended && !self.dirty && self.durable == *self.sealer.sealed()
+    }
+
+    /// Notes that the channel was not recorded for a time, and what went by then.
+    pub fn add_gap(&mut self, gap: Gap, missed: &[(Direction, u64)]) {
+        self.closed.gaps.push(gap);
+        for (direction, bytes) in missed {
+            self.closed.counted(*direction).miss(*bytes);
+        }
+    }
+
+    /// How far the present segment, which has failed, is good: what the log must have on record before
+    /// [`branch`](Self::branch). Of one that was never synced that is nothing: 0 bytes after the segment before it.
+    pub fn good_part(&self) -> Sealed {
+        let segment = self.sealer.sealed().segment;
+        if self.durable.segment == segment {
+            return self.durable;
+        }
+        let head = self.durable.head;
+        Sealed { segment, prev_head: head, head, bytes: 0, records: 0, plain_bytes: 0 }
+    }
+
+    /// Gives the present segment up where it is on disk, unless it is whole, and starts the next one from there. Its file
+    /// is neither written nor synced again: after a sync that failed, Linux reports success for pages that it has dropped.
+    ///
+    /// What was encoded since the last sync that succeeded must be encoded again; it is not counted again. The new
+    /// segment is durable with the next `sync`, its directory entry on return.
+    ///
+    /// # Errors
+    /// `Create`, `Write` or `Seal`.
+    pub fn branch(&mut self, buffers: &mut Buffers) -> Result<(), StoreError> {
+        self.file = None;
+        if !self.is_whole() {
+            let Sealed { segment, bytes, .. } = self.good_part();
+            self.closed.given_up.push(GivenUp { segment, bytes });
+        }
+        self.lines = self.kept.lines.clone();
+        (self.header.cols, self.header.rows) = self.kept.size;
+        self.closed.bytes = self.kept.bytes;
+        self.on_trial = true;
+        buffers.lines.clear();
+        buffers.sealed.clear();
+        let durable = self.durable;
+        self.start_segment(buffers, |sealer, t0_ms, sealed| sealer.branch(&durable, t0_ms, sealed))
+    }
+
+    /// Makes the next segment's file and writes its header, as `begin` seals it.
+    fn start_segment(
+        &mut self,
+        buffers: &mut Buffers,
+        begin: impl FnOnce(&mut Sealer, u64, &mut Vec<u8>) -> Result<(), SealError>,
+    ) -> Result<(), StoreError> {
         let number = self.closed.segments;
         let path = segment_path(&self.directory, number);
         let failed = |source| StoreError::Create { path: path.clone(), source };
@@ -277,10 +367,10 @@ impl ChannelWriter {
         self.path = path;
         self.closed.segments = number.saturating_add(1);
         self.first_at = None;
+        self.ended = false;
         self.header.doorward.seg = number;
         self.header.doorward.t0 = self.lines.last_ms();
-        self.sealer
-            .next_segment(self.header.doorward.t0, &mut buffers.sealed)
+        begin(&mut self.sealer, self.header.doorward.t0, &mut buffers.sealed)
             .map_err(|source| self.seal_error(source))?;
         self.lines.start_segment(&self.header, &mut buffers.lines);
         self.seal(buffers)?;
@@ -289,9 +379,10 @@ impl ChannelWriter {
         Ok(())
     }
 
-    /// Gives the file back; what was appended stays as durable as it is.
+    /// Gives the file back and wipes the keys; what was appended stays as durable as it is.
     pub fn close(&mut self) {
         self.file = None;
+        self.sealer.close();
     }
 
     /// What `closed.json` says of the channel.

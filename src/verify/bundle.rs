@@ -18,7 +18,8 @@
 //! A bastion hands out no more than what is sealed: then there are no casts, and no coverage.json.
 //!
 //! Each byte of it is bound: files to leaves by their hashes, leaves to the checkpoint, casts to the segments by who
-//! has an identity, the rest by being made again.
+//! has an identity, the rest by being made again. But for what stands in a segment that was given up behind where a
+//! `segment.suspect` leaf says that it is good: that is a part of the file and not of the recording.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -155,7 +156,7 @@ pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Pl
                 }
                 of
             }
-            Event::Seal { session: of, .. } => of,
+            Event::Seal { session: of, .. } | Event::Suspect { session: of, .. } => of,
             // Heads speak of other people's sessions too; what is sealed needs none.
             Event::Heads(_)
             | Event::Erase { .. }
@@ -615,11 +616,10 @@ impl Reading<'_> {
                 self.envelopes.first = Some(envelope);
             }
             Event::Seal { session: of, channel, segment, seal } if of == *session => {
-                let facts = self.facts.segments.entry((channel, segment)).or_default();
-                if facts.seal.is_some_and(|before| before != seal) {
-                    return failed("it ends the segment another way than a leaf before");
-                }
-                facts.seal = Some(seal);
+                return self.facts.sealed(channel, segment, seal).or_else(|why| failed(&why));
+            }
+            Event::Suspect { session: of, channel, segment, good } if of == *session => {
+                return self.facts.given_up(channel, segment, good).or_else(|why| failed(&why));
             }
             Event::End { session: of, closed } if of == *session => {
                 self.facts.ending = Some(Ending::Closed(index, closed));
@@ -632,6 +632,7 @@ impl Reading<'_> {
             }
             Event::Start { .. }
             | Event::Seal { .. }
+            | Event::Suspect { .. }
             | Event::End { .. }
             | Event::Recovered { .. }
             | Event::Envelope { .. }

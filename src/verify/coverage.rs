@@ -8,7 +8,7 @@ use crate::cast::{Digest, Direction, Entry, ReadError, Reader, Withheld};
 use crate::model::{
     ChannelClass, ChannelNumber, Destination, Exit, GrantId, Output, RuleId, SessionId, Timestamp, UserName,
 };
-use crate::store::{Closed, ClosedChannel, Counted, Opening};
+use crate::store::{Closed, ClosedChannel, Counted, Gap, GivenUp, Opening};
 
 /// The version of the statement.
 const FORMAT: u32 = 1;
@@ -68,6 +68,14 @@ pub struct ChannelCoverage {
     /// Why the recording stopped, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Segments that the disk failed to keep; what was lost with them was recorded again. Not known of a session that was
+    /// interrupted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUp>,
+    /// Times in which it was not recorded and its session went on, but for one that lasted to the end: see `failure`. Not
+    /// known of a session that was interrupted, but each ends with a marker in the cast.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
 }
 
 /// What of one direction was captured.
@@ -184,6 +192,8 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
         scrubbed: closed.map_or(facts.scrubbed, |closed| closed.scrubbed),
         exit: closed.map_or(exit, |closed| closed.exit.clone()),
         failure: closed.and_then(|closed| closed.failure.clone()),
+        given_up: closed.map(|closed| closed.given_up.clone()).unwrap_or_default(),
+        gaps: closed.map(|closed| closed.gaps.clone()).unwrap_or_default(),
     })
 }
 
@@ -255,7 +265,7 @@ mod tests {
     #[test]
     fn what_was_redacted_is_not_recorded_and_not_in_full() {
         let entries = [typed("ls\r"), Entry::Redacted, count(11, None)];
-        let closed = Counted { bytes: 11, recorded: 3, withheld: Some(Withheld::Echoed), scrubbed: 0 };
+        let closed = Counted { bytes: 11, recorded: 3, withheld: Some(Withheld::Echoed), scrubbed: 0, missed: 0 };
         for closed in [Some(closed), None] {
             let found = input(Some(Withheld::Echoed), &entries, closed);
             assert_eq!((found.recorded, found.bytes, found.in_full), (3, 11, false));
@@ -274,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_digest_of_a_part_is_not_given_for_the_whole() {
-        let closed = Counted { bytes: 500, recorded: 0, withheld: Some(Withheld::Off), scrubbed: 0 };
+        let closed = Counted { bytes: 500, recorded: 0, withheld: Some(Withheld::Off), scrubbed: 0, missed: 0 };
         let found = input(Some(Withheld::Off), &[count(400, Some("aa")), count(500, None)], Some(closed));
         assert_eq!((found.bytes, found.sha256), (500, None));
         let closed = Counted { bytes: 400, ..Counted::default() };

@@ -36,6 +36,13 @@ pub(super) enum Event {
         segment: u32,
         seal: Seal,
     },
+    /// A segment is given up: it is good as far as `good` says.
+    Suspect {
+        session: SessionId,
+        channel: u32,
+        segment: u32,
+        good: Seal,
+    },
     Heads(Vec<(SessionId, u32, u32, u64, Head)>),
     End {
         session: SessionId,
@@ -66,7 +73,7 @@ pub(super) enum Event {
     Other,
 }
 
-/// A segment that ended.
+/// A segment that ended, or the good part of one that was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seal {
     pub(super) bytes: u64,
@@ -108,6 +115,14 @@ struct SealFields {
     records: u64,
     prev_head: String,
     head: String,
+}
+
+impl SealFields {
+    fn parse(self) -> Result<(SessionId, u32, u32, Seal), String> {
+        let Self { session, channel, segment, bytes, records, prev_head, head } = self;
+        let [prev_head, head] = [Head(digest(&prev_head)?), Head(digest(&head)?)];
+        Ok((own(session)?, channel, segment, Seal { bytes, records, prev_head, head }))
+    }
 }
 
 #[derive(Deserialize)]
@@ -158,7 +173,12 @@ impl Event {
     /// Whether only a bastion writes it that carries sessions, or that stops as it should.
     pub(super) fn is_of_work(&self) -> bool {
         match self {
-            Self::Start { .. } | Self::Seal { .. } | Self::Heads(_) | Self::End { .. } | Self::NodeStop => true,
+            Self::Start { .. }
+            | Self::Seal { .. }
+            | Self::Suspect { .. }
+            | Self::Heads(_)
+            | Self::End { .. }
+            | Self::NodeStop => true,
             Self::Recovered { .. }
             | Self::Envelope { .. }
             | Self::Erase { .. }
@@ -187,10 +207,12 @@ impl Leaf {
                 Event::Start { session: own(session)?, opened, envelope, recipients: bytes(&recipients)?, policy }
             }
             "segment.seal" => {
-                let SealFields { session, channel, segment, bytes, records, prev_head, head } = fields(entry)?;
-                let [prev_head, head] = [Head(digest(&prev_head)?), Head(digest(&head)?)];
-                let seal = Seal { bytes, records, prev_head, head };
-                Event::Seal { session: own(session)?, channel, segment, seal }
+                let (session, channel, segment, seal) = fields::<SealFields>(entry)?.parse()?;
+                Event::Seal { session, channel, segment, seal }
+            }
+            "segment.suspect" => {
+                let (session, channel, segment, good) = fields::<SealFields>(entry)?.parse()?;
+                Event::Suspect { session, channel, segment, good }
             }
             "session.heads" => {
                 let heads = fields::<HeadsFields>(entry)?.heads.into_iter().map(|one| {

@@ -9,6 +9,10 @@
 //! so, and the best verdict is `OK-UNANCHORED`. What was forged *before* it came into the log, by who held the machine
 //! while a session ran, nothing shows.
 //!
+//! A segment that was given up after an I/O error is good as far as its `segment.suspect` leaf says, and the next one
+//! goes on from there. What stands behind that place is not a part of the recording: it is not looked at, and nothing
+//! that is done to it changes a verdict.
+//!
 //! Everything that is read may come from an attacker: it is bounded, links and pipes are not followed, nothing is
 //! written, no lock is taken. A bastion may be running meanwhile; what looks wrong in a session that has just begun or
 //! ended is looked at again.

@@ -12,7 +12,7 @@ use super::judges::{Case, Judged, Judges};
 use super::leaf::{Event, Leaf, Sha256};
 use super::report::{AnchorReport, Findings, Report, SessionReport, Verdict};
 use super::rewrap::{self, Envelope, Envelopes, Later};
-use super::session::{Ending, Facts, Listing, Outcome, SegmentFacts, Start, judge_late, place_of};
+use super::session::{Ending, Facts, Listing, Outcome, Start, judge_late, place_of};
 use super::{Settings, Step};
 use crate::model::{SessionId, Timestamp};
 use crate::store::StoreRoot;
@@ -143,7 +143,7 @@ struct State {
     /// What the leaves say against each other.
     contradictions: Findings,
     /// What was said of it after it was judged.
-    late: BTreeMap<(u32, u32), SegmentFacts>,
+    late: Facts,
     /// What leaves say that no checkpoint covers, and that counts for nothing.
     unproven: Vec<String>,
     /// Its last leaf's number.
@@ -287,21 +287,23 @@ impl<'a> Pass<'a> {
                 }
             }
             Event::Seal { session, channel, segment, seal } => {
-                if let Some(state) = self.state(&session, index) {
-                    let facts = state.segment(channel, segment);
-                    if facts.seal.is_some_and(|before| before != seal) {
-                        let why =
-                            format!("it ends segment {segment} of channel {channel} another way than a leaf before");
-                        state.contradictions.add(format!("leaf {index}"), why);
-                    } else {
-                        facts.seal = Some(seal);
-                    }
+                if let Some(state) = self.state(&session, index)
+                    && let Err(why) = state.facts().sealed(channel, segment, seal)
+                {
+                    state.contradictions.add(format!("leaf {index}"), why);
+                }
+            }
+            Event::Suspect { session, channel, segment, good } => {
+                if let Some(state) = self.suspected(&session, index, weight)
+                    && let Err(why) = state.facts().given_up(channel, segment, good)
+                {
+                    state.contradictions.add(format!("leaf {index}"), why);
                 }
             }
             Event::Heads(heads) => {
                 for (session, channel, segment, records, head) in heads {
                     if let Some(state) = self.state(&session, index) {
-                        state.segment(channel, segment).heads.push((records, head));
+                        state.facts().segment(channel, segment).heads.push((records, head));
                     }
                 }
             }
@@ -358,6 +360,18 @@ impl<'a> Pass<'a> {
             return None;
         }
         Some(state)
+    }
+
+    /// A session of which a leaf says that a segment was given up. While it runs that must only be on record; of one that
+    /// has ended it would excuse what was cut off since.
+    fn suspected(&mut self, session: &SessionId, index: u64, weight: Weight) -> Option<&mut State> {
+        if self.states.get(session).is_none_or(|state| state.ended.is_none()) {
+            return self.state(session, index);
+        }
+        let state = self.proven(session, index, weight, "that a segment was given up")?;
+        let why = "it gives a segment up, and a leaf before it says that the session ended";
+        state.contradictions.add(format!("leaf {index}"), why);
+        None
     }
 
     fn state(&mut self, session: &SessionId, index: u64) -> Option<&mut State> {
@@ -544,7 +558,7 @@ impl<'a> Pass<'a> {
         }
         findings.append(of_envelopes);
         notes.extend(said);
-        findings.append(judge_late(&directory, &place, &state.late));
+        findings.append(judge_late(&directory, &place, &state.late.segments));
         let mut missing = unreadable;
         if let Some(Lost { leaf, was_written }) = state.lost {
             if was_written {
@@ -624,9 +638,9 @@ impl<'a> Pass<'a> {
 }
 
 impl State {
-    fn segment(&mut self, channel: u32, segment: u32) -> &mut SegmentFacts {
-        let segments = if self.given { &mut self.late } else { &mut self.facts.segments };
-        segments.entry((channel, segment)).or_default()
+    /// What the leaves say of it, or did since it was judged.
+    fn facts(&mut self) -> &mut Facts {
+        if self.given { &mut self.late } else { &mut self.facts }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
@@ -11,7 +12,7 @@ use super::report::{Finding, Findings};
 use super::segment::{CHUNK_BYTES, Scanned, scan, sha256, tail_sha256};
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::{Head, ScanEnd, Stream};
-use crate::store::{Closed, ClosedChannel, Opening, Recovered, RecoveredChannel, SCANNED_BYTES_MAX};
+use crate::store::{Closed, ClosedChannel, Gap, Opening, Recovered, RecoveredChannel, SCANNED_BYTES_MAX};
 
 /// `opened.json`, `closed.json` and `recovered.json` are far smaller.
 pub(super) const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -47,8 +48,49 @@ pub(super) enum Ending {
 #[derive(Debug, Default)]
 pub(super) struct SegmentFacts {
     pub(super) seal: Option<Seal>,
+    /// What of it is good, if it was given up.
+    pub(super) good: Option<Seal>,
     /// Its heads after so many data records.
     pub(super) heads: Vec<(u64, Head)>,
+}
+
+impl Facts {
+    pub(super) fn segment(&mut self, channel: u32, segment: u32) -> &mut SegmentFacts {
+        self.segments.entry((channel, segment)).or_default()
+    }
+
+    /// A leaf says that a segment ended.
+    ///
+    /// # Errors
+    /// What another leaf says against it.
+    pub(super) fn sealed(&mut self, channel: u32, segment: u32, seal: Seal) -> Result<(), String> {
+        let facts = self.segment(channel, segment);
+        if facts.good.is_some() || facts.seal.is_some_and(|before| before != seal) {
+            return Err(format!("it ends segment {segment} of channel {channel} another way than a leaf before"));
+        }
+        facts.seal = Some(seal);
+        Ok(())
+    }
+
+    /// A leaf says that a segment was given up. That is on record before there is a next one: later it would excuse what
+    /// somebody cut off.
+    ///
+    /// # Errors
+    /// What another leaf says against it.
+    pub(super) fn given_up(&mut self, channel: u32, segment: u32, good: Seal) -> Result<(), String> {
+        let next = (channel, segment.saturating_add(1));
+        if self.segments.range(next..=(channel, u32::MAX)).next().is_some_and(|((_, of), _)| *of != segment) {
+            return Err(format!("it gives up segment {segment} of channel {channel}, which others followed by then"));
+        }
+        let facts = self.segment(channel, segment);
+        if facts.seal.is_some() || facts.good.is_some_and(|before| before != good) {
+            return Err(format!(
+                "it gives up segment {segment} of channel {channel}, of which a leaf before it says else"
+            ));
+        }
+        facts.good = Some(good);
+        Ok(())
+    }
 }
 
 /// What came of judging a session's files.
@@ -293,6 +335,15 @@ impl Judge<'_> {
             if let Some(failure) = &channel.failure {
                 self.outcome.interrupted.push(format!("the recording of channel {} failed: {failure}", channel.number));
             }
+            for Gap { from_ms, lasted_ms, why } in &channel.gaps {
+                let words = format!(
+                    "channel {} was not recorded for {:.1} s from {:.1} s on: {why}",
+                    channel.number,
+                    Duration::from_millis(*lasted_ms).as_secs_f64(),
+                    Duration::from_millis(*from_ms).as_secs_f64()
+                );
+                self.outcome.interrupted.push(words);
+            }
             let mut present = listing.channels.get(&channel.number.0).cloned().unwrap_or_default();
             if channel.failure.is_some() && present.remove(&channel.segments) {
                 let name = format!("{}/{}", channel.number, segment_name(channel.segments));
@@ -371,8 +422,18 @@ impl Judge<'_> {
         for segment in 0..count {
             let name = format!("{channel}/{}", segment_name(segment));
             let facts = self.facts.segments.remove(&(channel, segment)).unwrap_or_default();
-            let SegmentFacts { seal, mut heads } = facts;
+            let SegmentFacts { seal, good, mut heads } = facts;
             let is_last = segment.checked_add(1) == Some(count);
+            if let Some(good) = good {
+                if !is_last {
+                    if !self.given_up(channel, segment, &good, heads, &before) {
+                        return;
+                    }
+                    (before, before_records) = (good.head, if good.bytes > 0 { good.records } else { before_records });
+                    continue;
+                }
+                heads.extend((good.bytes > 0).then_some((good.records, good.head)));
+            }
             if is_last && let Last::Closed(closed) = last {
                 match failed_at(closed, before_records, &before) {
                     // One that failed and was sealed all the same ends as its seal says, behind the end record.
@@ -407,6 +468,45 @@ impl Judge<'_> {
             }
         }
         self.no_segment(channel, count, last);
+    }
+
+    /// Judges a segment that was given up and that another follows: it is good as far as the log says, and what stands
+    /// behind that is not a part of the recording and not looked at. `false` if it is not.
+    fn given_up(
+        &mut self,
+        channel: u32,
+        segment: u32,
+        good: &Seal,
+        mut heads: Vec<(u64, Head)>,
+        before: &Head,
+    ) -> bool {
+        let name = format!("{channel}/{}", segment_name(segment));
+        let fault = if good.bytes == 0 {
+            let fits = (good.records, good.prev_head, good.head) == (0, *before, *before) && heads.is_empty();
+            (!fits).then(|| (None, String::from("nothing of it counts, and the log has more of it")))
+        } else {
+            heads.push((good.records, good.head));
+            heads.sort_unstable_by_key(|(records, _)| *records);
+            let Some(scanned) = self.scanned(channel, segment, &heads, Some(good.bytes)) else { return false };
+            let faults = [
+                self.header_fault(channel, segment, &scanned),
+                chain_fault(&scanned, before),
+                heads_fault(&scanned),
+                good_fault(good, &scanned),
+            ];
+            faults.into_iter().flatten().next()
+        };
+        if let Some((offset, why)) = fault {
+            self.found(&name, offset, why);
+            return false;
+        }
+        self.outcome.notes.push(format!(
+            "`{name}` was given up at byte {} after an I/O error, and what follows it there is not looked at: the \
+             recording goes on in `{channel}/{}`",
+            good.bytes,
+            segment_name(segment.saturating_add(1))
+        ));
+        true
     }
 
     /// A channel may have no segment, if the bastion stopped while it was made.
@@ -499,6 +599,21 @@ fn seal_fault(seal: &Seal, scanned: &Scanned) -> Option<Fault> {
     let found = (scanned.len, scanned.data_records, prev_head, scanned.head);
     let fits = found == (seal.bytes, seal.records, Some(seal.prev_head), seal.head);
     (!fits).then(|| (None, String::from("it is not the segment that the log has")))
+}
+
+/// What is wrong with the good part of a segment that was given up.
+fn good_fault(good: &Seal, scanned: &Scanned) -> Option<Fault> {
+    if let Err(altered) = scanned.end {
+        return Some((Some(altered.offset), altered.fault.to_string()));
+    }
+    if scanned.valid_len < good.bytes {
+        let why = format!("it was cut: the log saw {} bytes", good.bytes);
+        return Some((Some(scanned.valid_len), why));
+    }
+    let prev_head = scanned.header.as_ref().map(|header| header.prev_head);
+    let found = (scanned.end, scanned.valid_len, scanned.data_records, prev_head, scanned.head);
+    let fits = found == (Ok(ScanEnd::Open), good.bytes, good.records, Some(good.prev_head), good.head);
+    (!fits).then(|| (None, String::from("it is not the segment that the log gives up")))
 }
 
 /// What is wrong with a segment that another follows, or that was closed.

@@ -61,6 +61,7 @@ pub fn standings(
                 }
             }
             Event::Seal { .. }
+            | Event::Suspect { .. }
             | Event::Heads(_)
             | Event::ClockStep
             | Event::Policy(_)

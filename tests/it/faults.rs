@@ -12,8 +12,6 @@ use crate::require;
 
 /// Lines that hardly compress, as fast as they can be made.
 const NOISE: &str = "while head -c 20000 /dev/urandom | base64 -w 100; do sleep 0.01; done";
-/// The same in no hurry, so that it lasts longer than a test.
-const SLOW_NOISE: &str = "while head -c 300 /dev/urandom | base64 -w 100; do sleep 0.01; done";
 
 /// A session whose user reads all that comes.
 struct Reading {
@@ -113,7 +111,7 @@ fn recordings_that_fill_a_disk_with_delayed_allocation_end_with_all_that_was_sho
 }
 
 #[test]
-fn a_sync_that_fails_ends_its_session_and_is_never_tried_again() {
+fn a_sync_that_fails_costs_a_segment_is_never_tried_again_and_the_session_goes_on() {
     // Linux tells a lost write once: the next sync of the same file succeeds, and what was lost is lost.
     require!("sshd", "ssh", "cc");
     let sshd = Sshd::start();
@@ -121,11 +119,17 @@ fn a_sync_that_fails_ends_its_session_and_is_never_tried_again() {
     let syncs = Syncs::build(bastion.scratch());
     bastion.environment = syncs.environment("fail", "/1/000000.seg");
     bastion.serve();
-    let reading = Reading::start(&bastion, &sshd, SLOW_NOISE);
+    let reading = Reading::start(&bastion, &sshd, "for n in $(seq 1 400); do echo line $n; sleep 0.01; done; exit 3");
     syncs.begin();
-    let seen = reading.wait_for_end(Duration::from_secs(20));
+    let told = reading.running.wait_with_open_stdin(LIMIT);
+    assert_eq!(told.code, Some(3), "{told:?}");
+    let seen = reading.reader.join().unwrap();
     assert!(syncs.has_failed());
+    let first = bastion.recordings().iter().map(id).min().unwrap();
+    assert!(bastion.export(&first, "raw", &["--stream", "stdout"]) == seen, "not exactly what was seen");
     takes_sessions_again(&bastion, &sshd);
+    let verified = bastion.doorward(&["verify"]).ok();
+    assert!(verified.text().contains("was given up at byte"), "{verified:?}");
     is_kept(&mut bastion, &seen);
     let answers = syncs.answers();
     let at = answers.iter().position(|(answer, _)| answer == "failed").expect("a sync that failed");

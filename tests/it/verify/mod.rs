@@ -11,3 +11,4 @@ mod removals;
 mod rewraps;
 mod rules;
 pub mod store;
+mod suspects;

@@ -151,6 +151,8 @@ fn channel(store: &Store, id: &doorward::model::SessionId, number: u32, failure:
         scrubbed: 0,
         exit: None,
         failure: failure.map(str::to_owned),
+        given_up: Vec::new(),
+        gaps: Vec::new(),
     }
 }
 

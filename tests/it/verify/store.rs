@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use doorward::auditor::Identity;
@@ -20,7 +21,7 @@ use doorward::recorder::{
 };
 use doorward::seal::{Recipients, Sealed};
 use doorward::secret::Secret;
-use doorward::store::{LocalDisk, StoreRoot, recover};
+use doorward::store::{Disk, LocalDisk, StoreRoot, recover};
 use doorward::tlog::{
     Algorithm, Bundle, Checkpoint, Edge, KeyName, Note, SigningKey, VerifyingKey, encode_tile, leaf_hash,
 };
@@ -65,12 +66,26 @@ impl RecorderLog for ToldLog {
         self.append("segment.seal", seal_fields(session, channel.0, sealed))
     }
 
+    fn segment_suspect(
+        &self,
+        session: &SessionId,
+        channel: ChannelNumber,
+        good: &Sealed,
+        _: &str,
+    ) -> Result<(), LogFailure> {
+        self.append("segment.suspect", seal_fields(session, channel.0, good))
+    }
+
     fn heads(&self, _: &[LiveHead]) -> Result<(), LogFailure> {
         // The tests say when.
         Ok(())
     }
 
     fn gap(&self, _: &SessionId, _: ChannelNumber, _: &str) -> Result<(), LogFailure> {
+        Ok(())
+    }
+
+    fn resumed(&self, _: &SessionId, _: ChannelNumber, _: Duration) -> Result<(), LogFailure> {
         Ok(())
     }
 
@@ -149,11 +164,19 @@ impl Store {
     }
 
     pub fn bastion(&self) -> Bastion {
+        self.bastion_on(Arc::new(LocalDisk))
+    }
+
+    /// One that records on another disk.
+    pub fn bastion_on(&self, disk: Arc<dyn Disk>) -> Bastion {
+        for directory in [self.root().directory(), self.root().envelopes()] {
+            disk.create_directories(directory).unwrap();
+        }
         let log = Arc::new(self.log());
         let settings = RecorderSettings { free_min: 0, threads: 2, ..RecorderSettings::default() };
         let auditors = Recipients::of([self.auditor.recipient()]).unwrap();
         let journal = Arc::new(ToldLog(Arc::clone(&log)));
-        let recorder = Recorder::start(self.root(), settings, auditors, journal, Clock::system()).unwrap();
+        let recorder = Recorder::start_on(disk, self.root(), settings, auditors, journal, Clock::system()).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Bastion { log, recorder, runtime }
     }
@@ -191,7 +214,7 @@ impl Store {
     /// What the next start does with what a crash left open.
     pub fn recover(&self) {
         let log = self.log();
-        let disk: Arc<dyn doorward::store::Disk> = Arc::new(LocalDisk);
+        let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
         let report = recover(&self.root(), &disk, Clock::system().now(), |recovery| {
             let fields = json!({ "session": recovery.session, "recovered": recovery.recovered });
             log.append(leaf("session.recovered", fields)).is_ok()
