@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::db::{Db, DbError, Rev, Table};
 use crate::durable;
 use crate::log::{Leaf, Log, LogError, LogSettings, Opened, Reader};
+use crate::model::Timestamp;
 use crate::tlog::{Checkpoint, EMPTY_ROOT, EntryProof, Hash, KeyName, Note, Signature, SigningKey, VerifyingKey};
 pub use body::Subject;
 use body::Subjects;
@@ -50,6 +51,10 @@ pub struct Audit {
     floors: Table<StoredFloor>,
     /// Which checkpoint the state database has, and the revision that wrote it.
     floor: Mutex<(Rev, Checkpoint)>,
+    /// When the newest leaf was written that was there before the log was opened.
+    before: Option<Timestamp>,
+    /// The newest time at which a witness has signed since then, by its clock.
+    cosigned_at: Mutex<Option<Timestamp>>,
 }
 
 /// A checkpoint as the state database keeps it.
@@ -111,9 +116,10 @@ impl Audit {
         let settings = LogSettings { directory, node, key, clock: clock.clone(), floor: Some(floor.clone()) };
         let Opened { log, torn_bytes } = Log::open(settings).map_err(AuditError::of_open)?;
         let reader = Reader::open(dir);
-        let floor = Mutex::new((rev, floor));
-        let audit =
-            Self { log, reader, key: public, subjects: Subjects::new(db), clock, db: db.clone(), floors, floor };
+        let before = newest(&log, &reader)?;
+        let (floor, cosigned_at) = (Mutex::new((rev, floor)), Mutex::new(None));
+        let (key, subjects, db) = (public, Subjects::new(db), db.clone());
+        let audit = Self { log, reader, key, subjects, clock, db, floors, floor, before, cosigned_at };
         match audit.keep_floor() {
             // A full disk must not keep the server from starting: it refuses sessions, and says why.
             Ok(()) | Err(AuditError::Db(DbError::NoRoom)) => {}
@@ -204,7 +210,22 @@ impl Audit {
     /// # Errors
     /// `Log`.
     pub fn cosigned(&self, size: u64, signature: Signature) -> Result<bool, AuditError> {
+        let seconds = signature.cosigned_at().and_then(|seconds| i64::try_from(seconds).ok());
+        let at = seconds.map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000)));
+        let mut newest = self.cosigned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = at.max(*newest);
+        drop(newest);
         self.log.add_signatures(size, vec![signature]).map_err(AuditError::Log)
+    }
+
+    /// When the newest leaf was written that was there before this log was opened; `None` if there was none.
+    pub fn before(&self) -> Option<Timestamp> {
+        self.before
+    }
+
+    /// When a witness has signed last, by its own clock, since this log was opened.
+    pub fn cosigned_at(&self) -> Option<Timestamp> {
+        *self.cosigned_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest checkpoint with all its signatures; `None` if nothing was published yet.
@@ -247,6 +268,21 @@ impl Drop for Audit {
             tracing::error!(error = %failure, "The end of the audit log is not published; the next start does it");
         }
     }
+}
+
+/// When the newest leaf was written.
+fn newest(log: &Log, reader: &Reader) -> Result<Option<Timestamp>, AuditError> {
+    let size = log.published().map_or(0, |checkpoint| checkpoint.size);
+    let Some(seq) = size.checked_sub(1) else { return Ok(None) };
+    let leaf = reader.entry(seq, size).map_err(AuditError::Log)?;
+    let written = serde_json::from_slice::<Written>(&leaf);
+    written.map(|leaf| Some(leaf.ts)).map_err(|error| AuditError::Damaged { seq, why: error.to_string() })
+}
+
+/// The part of a leaf that says when it was written.
+#[derive(Deserialize)]
+struct Written {
+    ts: Timestamp,
 }
 
 fn floors(db: &Db) -> Table<StoredFloor> {
