@@ -6,8 +6,6 @@
 //! Trust: an attacker who can write the database's files without the master key can take entries away, but cannot
 //! make or change one (its values are sealed and bound to their keys).
 
-mod leap;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -20,8 +18,6 @@ use crate::model::{
     AccountName, ChannelClass, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, Timestamp, UserName,
 };
 use crate::policy::{AuditQuestion, AuditRight, Decision, PolicySet, Question, audits_somewhere, decide, decide_audit};
-
-pub use leap::Leap;
 
 /// Keys of one user, and host keys of one target: more are a mistake, and make a value too large for the store.
 const KEYS_MAX: usize = 16;
@@ -270,7 +266,6 @@ struct Tables {
     grants: Table<Grant>,
     holds: Table<Hold>,
     removals: Table<Removal>,
-    leaps: Table<Leap>,
 }
 
 /// Why a recording must be kept, whatever its age.
@@ -329,7 +324,6 @@ impl Ledger {
             grants: db.table("grants"),
             holds: db.table("holds"),
             removals: db.table("removals"),
-            leaps: db.table("clock"),
         };
         let mut state = State { policy: Some(Arc::new(policy)), ..State::default() };
         for (_, rev, user) in tables.users.list("")? {
