@@ -14,6 +14,7 @@
 mod body;
 mod error;
 mod event;
+mod leap;
 mod publishing;
 mod record;
 mod rotation;
@@ -27,12 +28,13 @@ use crate::clock::Clock;
 use crate::db::{Db, DbError, Rev, Table};
 use crate::durable;
 use crate::log::{Leaf, Log, LogError, LogSettings, Opened, Reader};
-use crate::model::Timestamp;
+use crate::model::{SessionId, Timestamp};
 use crate::tlog::{Checkpoint, EMPTY_ROOT, EntryProof, Hash, KeyName, Note, Signature, SigningKey, VerifyingKey};
 pub use body::Subject;
 use body::Subjects;
 pub use error::AuditError;
 pub use event::{AuditEvent, Call, EVENT_TYPES, SESSION_HEADS_MAX, SessionHead, VaultChange};
+pub use leap::{Leap, QUIET_MAX};
 pub use publishing::Publishing;
 pub use record::{AuditRecord, Records};
 
@@ -125,6 +127,7 @@ impl Audit {
             Ok(()) | Err(AuditError::Db(DbError::NoRoom)) => {}
             Err(error) => return Err(error),
         }
+        audit.note_leap()?;
         if torn_bytes > 0 {
             audit.append(&AuditEvent::LogTorn { bytes: u64::try_from(torn_bytes).unwrap_or(u64::MAX) })?;
         }
@@ -174,6 +177,23 @@ impl Audit {
     /// `Db`.
     pub fn forget(&self, subject: &Subject) -> Result<bool, AuditError> {
         self.subjects.forget(subject).map_err(AuditError::Db)
+    }
+
+    /// Whether the key with this id is there, by which bodies of leaves are read.
+    ///
+    /// # Errors
+    /// `Db`.
+    pub fn has_key(&self, id: &str) -> Result<bool, AuditError> {
+        self.subjects.has_key(id).map_err(AuditError::Db)
+    }
+
+    /// Notes that the key with this id is lost, of this session if it is of one: its bodies read as `<key lost>`, until
+    /// the session is forgotten.
+    ///
+    /// # Errors
+    /// `Db`.
+    pub fn lose_key(&self, id: &str, session: Option<&SessionId>) -> Result<(), AuditError> {
+        self.subjects.lose(id, session).map_err(AuditError::Db)
     }
 
     /// The events from number `from` on that are published, oldest first; ends after the first error.

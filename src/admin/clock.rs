@@ -15,13 +15,10 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::Admin;
-use crate::audit::{Audit, AuditEvent};
+use crate::audit::{Audit, AuditEvent, Leap, QUIET_MAX};
 use crate::clock::Clock;
-use crate::ledger::Leap;
 use crate::model::Timestamp;
 
-/// A bastion may be off, or have nothing to put on record, for so long.
-const AHEAD_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A clock that goes on for so long as the monotonic one does has had its time to be noticed.
 const STEADY: Duration = Duration::from_secs(24 * 3600);
 /// Both clocks may move so much against each other: one that NTP steers moves by seconds in a day.
@@ -73,7 +70,7 @@ pub enum ClockDoubt {
 
 impl fmt::Display for ClockDoubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let days = AHEAD_MAX.as_secs() / 86_400;
+        let days = QUIET_MAX.as_secs() / 86_400;
         match self {
             Self::Leapt { now, known } => {
                 write!(
@@ -102,27 +99,18 @@ impl ClockDoubt {
             Self::Unwitnessed { signed, .. } => *signed,
         }
     }
-
-    /// Both tell of one thing that was found, whatever the clock shows by now.
-    fn is_of(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Leapt { known: one, .. }, Self::Leapt { known: other, .. }) => one == other,
-            (Self::Unwitnessed { .. }, Self::Unwitnessed { .. }) => true,
-            (Self::Leapt { .. }, Self::Unwitnessed { .. }) | (Self::Unwitnessed { .. }, Self::Leapt { .. }) => false,
-        }
-    }
 }
 
 /// Whether the wall clock is in doubt.
 fn doubt(look: &Look) -> Option<ClockDoubt> {
     let Look { now, known, passed, steady, witness } = *look;
-    let leapt = known.filter(|known| now > known.plus(passed).plus(AHEAD_MAX) && steady < STEADY);
+    let leapt = known.filter(|known| now > known.plus(passed).plus(QUIET_MAX) && steady < STEADY);
     if let Some(known) = leapt {
         return Some(ClockDoubt::Leapt { now, known });
     }
     match witness {
         Witness::Silent => Some(ClockDoubt::Unwitnessed { now, signed: None }),
-        Witness::At(signed) if now > signed.plus(AHEAD_MAX) => {
+        Witness::At(signed) if now > signed.plus(QUIET_MAX) => {
             Some(ClockDoubt::Unwitnessed { now, signed: Some(signed) })
         }
         Witness::NotAsked | Witness::At(_) => None,
@@ -172,26 +160,29 @@ impl Admin {
     pub(super) fn look_at_clock(&self, witness: Witness) -> Option<ClockDoubt> {
         let (now, instant) = (self.now(), self.parts.clock.instant());
         let mut watch = self.watch();
-        let leap = self.parts.ledger.leap().unwrap_or_else(|error| {
+        let leap = self.parts.audit.leap().unwrap_or_else(|error| {
             warn!(error = %error, "What was found of the clock cannot be read");
             None
         });
         let found = doubt(&watch.look(now, instant, leap, witness));
-        let is_new = found.is_some_and(|found| watch.found.is_none_or(|before| !before.is_of(&found)));
-        match found {
-            Some(ClockDoubt::Leapt { known, .. }) => self.keep_leap(Some(Leap { known })),
-            Some(ClockDoubt::Unwitnessed { .. }) | None if leap.is_some() => {
-                self.keep_leap(None);
-                watch.believe(now, instant);
-            }
-            Some(ClockDoubt::Unwitnessed { .. }) | None => {}
+        let told = match (found, leap) {
+            (Some(ClockDoubt::Leapt { known, .. }), leap) => leap == Some(Leap { known, told: true }),
+            (Some(ClockDoubt::Unwitnessed { .. }), _) => matches!(watch.found, Some(ClockDoubt::Unwitnessed { .. })),
+            (None, _) => true,
+        };
+        if let (Some(ClockDoubt::Unwitnessed { .. }) | None, Some(_)) = (found, leap) {
+            self.keep_leap(None);
+            watch.believe(now, instant);
         }
         watch.found = found;
         drop(watch);
-        let told_before = matches!(found, Some(ClockDoubt::Leapt { .. })) && leap.is_some();
-        if let Some(found) = found.filter(|_| is_new && !told_before) {
+        if let Some(found) = found.filter(|_| !told) {
             let event = AuditEvent::ClockDoubt { known: found.known(), why: found.to_string() };
-            if let Err(error) = self.append(&event) {
+            let told = self.append(&event);
+            if let ClockDoubt::Leapt { known, .. } = found {
+                self.keep_leap(Some(Leap { known, told: told.is_ok() }));
+            }
+            if let Err(error) = told {
                 warn!(error = %error, "That the clock is in doubt is not on record");
             }
         }
@@ -219,7 +210,7 @@ impl Admin {
 
     /// A full disk keeps a start from writing it: then this process alone knows.
     fn keep_leap(&self, leap: Option<Leap>) {
-        if let Err(error) = self.parts.ledger.set_leap(leap) {
+        if let Err(error) = self.parts.audit.set_leap(leap) {
             warn!(error = %error, "What was found of the clock cannot be kept");
         }
     }
@@ -324,7 +315,7 @@ mod tests {
         office.admin.parts.clock.set(begun.plus(DAY * 500));
         assert!(office.admin.check_clock().is_some());
         office.admin.parts.clock.set(begun.plus(HOUR));
-        assert_eq!((office.admin.check_clock(), office.admin.parts.ledger.leap().unwrap()), (None, None));
+        assert_eq!((office.admin.check_clock(), office.admin.parts.audit.leap().unwrap()), (None, None));
         office.admin.parts.config.recording.retention = Some(DAY);
         assert_eq!(office.admin.retire().unwrap(), Retired::Removed(0));
     }
