@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::api::{Finding, Health};
-use super::{Admin, Caller, ClockDoubt, Via, plural};
+use super::{Admin, Caller, ClockDoubt, Via};
 use crate::config::read_policies;
 use crate::grant::GrantState;
 use crate::model::Timestamp;
 use crate::policy::PolicySet;
+use crate::screen::plural;
 
 /// What one sync writes: about a line of a recording.
 const SYNC_BYTES: [u8; 4096] = [b'.'; 4096];

@@ -37,6 +37,7 @@ use crate::grant::Revoked;
 use crate::ledger::Ledger;
 use crate::model::Timestamp;
 use crate::policy::{Names, PolicySet};
+use crate::screen::plural;
 use crate::session::Sessions;
 use crate::store::{Catalog, StoreRoot};
 use crate::vault::Vault;
@@ -272,8 +273,4 @@ fn done(line: impl Into<String>, more: Vec<String>) -> Reply {
     let mut lines = vec![line.into()];
     lines.extend(more);
     Reply::Done { lines }
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    if count == 1 { noun.to_owned() } else { format!("{noun}s") }
 }

@@ -86,7 +86,7 @@ fn a_hold_wins_over_a_removal_that_is_not_finished() {
 fn what_is_erased_is_neither_erased_again_nor_held_and_nothing_of_it_is_put_on_record() {
     let shelf = Shelf::new();
     let session = shelf.recording(1);
-    assert!(matches!(shelf.hold(&session, false), Err(AdminError::Invalid { .. })));
+    assert!(matches!(shelf.hold(&session, false), Err(AdminError::Refused { .. })));
     assert_eq!(shelf.leaves("hold"), 0);
     shelf.erase(&session).unwrap();
     for refused in [shelf.erase(&session), shelf.hold(&session, true)] {
@@ -126,7 +126,7 @@ fn what_is_not_a_day_old_is_removed_only_by_who_insists() {
     let hours = |hours: i64| Timestamp::from_millis(now.as_millis() - hours * 3_600_000);
     for young in [hours(23), now, hours(-1000)] {
         let error = gc(young, false).unwrap_err();
-        assert!(matches!(error, AdminError::Invalid { hint, .. } if hint.contains("--even-today")), "{error:?}");
+        assert!(matches!(error, AdminError::Refused { hint, .. } if hint.contains("--even-today")), "{error:?}");
     }
     assert!(shelf.directory(&session).exists());
     gc(hours(24 * 30), false).unwrap();
