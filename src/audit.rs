@@ -14,6 +14,7 @@
 mod body;
 mod error;
 mod event;
+mod leap;
 mod publishing;
 mod record;
 mod rotation;
@@ -27,11 +28,13 @@ use crate::clock::Clock;
 use crate::db::{Db, DbError, Rev, Table};
 use crate::durable;
 use crate::log::{Leaf, Log, LogError, LogSettings, Opened, Reader};
+use crate::model::{SessionId, Timestamp};
 use crate::tlog::{Checkpoint, EMPTY_ROOT, EntryProof, Hash, KeyName, Note, Signature, SigningKey, VerifyingKey};
 pub use body::Subject;
 use body::Subjects;
 pub use error::AuditError;
 pub use event::{AuditEvent, Call, EVENT_TYPES, SESSION_HEADS_MAX, SessionHead, VaultChange};
+pub use leap::{Leap, QUIET_MAX};
 pub use publishing::Publishing;
 pub use record::{AuditRecord, Records};
 
@@ -50,6 +53,10 @@ pub struct Audit {
     floors: Table<StoredFloor>,
     /// Which checkpoint the state database has, and the revision that wrote it.
     floor: Mutex<(Rev, Checkpoint)>,
+    /// When the newest leaf was written that was there before the log was opened.
+    before: Option<Timestamp>,
+    /// The newest time at which a witness has signed since then, by its clock.
+    cosigned_at: Mutex<Option<Timestamp>>,
 }
 
 /// A checkpoint as the state database keeps it.
@@ -111,14 +118,16 @@ impl Audit {
         let settings = LogSettings { directory, node, key, clock: clock.clone(), floor: Some(floor.clone()) };
         let Opened { log, torn_bytes } = Log::open(settings).map_err(AuditError::of_open)?;
         let reader = Reader::open(dir);
-        let floor = Mutex::new((rev, floor));
-        let audit =
-            Self { log, reader, key: public, subjects: Subjects::new(db), clock, db: db.clone(), floors, floor };
+        let before = newest(&log, &reader)?;
+        let (floor, cosigned_at) = (Mutex::new((rev, floor)), Mutex::new(None));
+        let (key, subjects, db) = (public, Subjects::new(db), db.clone());
+        let audit = Self { log, reader, key, subjects, clock, db, floors, floor, before, cosigned_at };
         match audit.keep_floor() {
             // A full disk must not keep the server from starting: it refuses sessions, and says why.
             Ok(()) | Err(AuditError::Db(DbError::NoRoom)) => {}
             Err(error) => return Err(error),
         }
+        audit.note_leap()?;
         if torn_bytes > 0 {
             audit.append(&AuditEvent::LogTorn { bytes: u64::try_from(torn_bytes).unwrap_or(u64::MAX) })?;
         }
@@ -170,6 +179,23 @@ impl Audit {
         self.subjects.forget(subject).map_err(AuditError::Db)
     }
 
+    /// Whether the key with this id is there, by which bodies of leaves are read.
+    ///
+    /// # Errors
+    /// `Db`.
+    pub fn has_key(&self, id: &str) -> Result<bool, AuditError> {
+        self.subjects.has_key(id).map_err(AuditError::Db)
+    }
+
+    /// Notes that the key with this id is lost, of this session if it is of one: its bodies read as `<key lost>`, until
+    /// the session is forgotten.
+    ///
+    /// # Errors
+    /// `Db`.
+    pub fn lose_key(&self, id: &str, session: Option<&SessionId>) -> Result<(), AuditError> {
+        self.subjects.lose(id, session).map_err(AuditError::Db)
+    }
+
     /// The events from number `from` on that are published, oldest first; ends after the first error.
     pub fn records(&self, from: u64) -> Records<'_> {
         let size = self.size();
@@ -204,7 +230,22 @@ impl Audit {
     /// # Errors
     /// `Log`.
     pub fn cosigned(&self, size: u64, signature: Signature) -> Result<bool, AuditError> {
+        let seconds = signature.cosigned_at().and_then(|seconds| i64::try_from(seconds).ok());
+        let at = seconds.map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000)));
+        let mut newest = self.cosigned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = at.max(*newest);
+        drop(newest);
         self.log.add_signatures(size, vec![signature]).map_err(AuditError::Log)
+    }
+
+    /// When the newest leaf was written that was there before this log was opened; `None` if there was none.
+    pub fn before(&self) -> Option<Timestamp> {
+        self.before
+    }
+
+    /// When a witness has signed last, by its own clock, since this log was opened.
+    pub fn cosigned_at(&self) -> Option<Timestamp> {
+        *self.cosigned_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest checkpoint with all its signatures; `None` if nothing was published yet.
@@ -247,6 +288,21 @@ impl Drop for Audit {
             tracing::error!(error = %failure, "The end of the audit log is not published; the next start does it");
         }
     }
+}
+
+/// When the newest leaf was written.
+fn newest(log: &Log, reader: &Reader) -> Result<Option<Timestamp>, AuditError> {
+    let size = log.published().map_or(0, |checkpoint| checkpoint.size);
+    let Some(seq) = size.checked_sub(1) else { return Ok(None) };
+    let leaf = reader.entry(seq, size).map_err(AuditError::Log)?;
+    let written = serde_json::from_slice::<Written>(&leaf);
+    written.map(|leaf| Some(leaf.ts)).map_err(|error| AuditError::Damaged { seq, why: error.to_string() })
+}
+
+/// The part of a leaf that says when it was written.
+#[derive(Deserialize)]
+struct Written {
+    ts: Timestamp,
 }
 
 fn floors(db: &Db) -> Table<StoredFloor> {

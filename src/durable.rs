@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -26,6 +26,34 @@ pub fn open_plain(path: &Path) -> io::Result<File> {
         opened => opened?,
     };
     if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
+}
+
+/// Opens a plain file of our own to read and write, or makes it. No link is followed, and what another user has made, or
+/// has given a second name, is not ours.
+///
+/// # Errors
+/// What the file system says; `InvalidInput` if it is no such file: nothing of it is changed then.
+pub fn open_own(path: &Path, mode: u32) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
+    let refused = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(mode).custom_flags(flags);
+    let file = match options.open(path) {
+        // What a link, a socket and a directory say.
+        Err(error) if [Errno::LOOP, Errno::NXIO, Errno::ISDIR].iter().any(|errno| is_errno(&error, *errno)) => {
+            return Err(refused("it is no plain file"));
+        }
+        opened => opened?,
+    };
+    let found = file.metadata()?;
+    let ours = rustix::process::geteuid().as_raw();
+    if !found.is_file() {
+        return Err(refused("it is no plain file"));
+    }
+    if found.nlink() != 1 || (found.uid() != ours && found.uid() != 0) {
+        return Err(refused("it is another user's file, or has another name elsewhere"));
+    }
+    Ok(file)
 }
 
 /// The content of a plain file, of at most `most` bytes.
@@ -182,5 +210,31 @@ pub(crate) mod tests {
             assert_eq!(open_plain(&at(name)).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
         }
         assert_eq!(open_plain(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_file_of_our_own_is_no_link_no_second_name_and_no_other_users_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        create_new(&at("victim"), b"victim", 0o600).unwrap();
+        std::os::unix::fs::symlink(at("victim"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("none"), at("dangling")).unwrap();
+        std::fs::hard_link(at("victim"), at("name")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RWXU).unwrap();
+        create_directories(&at("directory")).unwrap();
+        let mut bad = vec!["link", "dangling", "name", "pipe", "directory"];
+        if rustix::process::geteuid().is_root() {
+            create_new(&at("nobodys"), b"", 0o666).unwrap();
+            std::os::unix::fs::chown(at("nobodys"), Some(65_534), None).unwrap();
+            bad.push("nobodys");
+        }
+        for name in bad {
+            assert_eq!(open_own(&at(name), 0o600).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
+        }
+        assert!(!at("none").exists());
+        for _ in 0..2 {
+            open_own(&at("own"), 0o600).unwrap().write_all(b"x").unwrap();
+        }
+        assert_eq!(std::fs::read(at("own")).unwrap(), b"x");
     }
 }

@@ -229,12 +229,12 @@ pub(crate) fn check_owner(dir: &Path) -> Result<(), HomeError> {
 }
 
 /// Takes the lock and writes our pid in it; never waits.
+///
+/// What lies in the lock's place may be somebody's who wants another file of ours to be written.
 pub(crate) fn take_lock(dir: &Path) -> Result<File, HomeError> {
     let path = dir.join("LOCK");
     let failed = |source: io::Error| HomeError::Io { what: "take the lock", path: path.clone(), source };
-    let mut options = OpenOptions::new();
-    let mut file =
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+    let mut file = durable::open_own(&path, 0o600).map_err(failed)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {

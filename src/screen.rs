@@ -13,6 +13,7 @@
 mod chars;
 mod painter;
 mod plain;
+mod words;
 
 use avt::observer::{Observation, Observer};
 use avt::parser::Function;
@@ -21,6 +22,7 @@ use avt::{Cell, Line, Operation, Parser, Terminal};
 pub use chars::{Decoder, json_line, line, shown};
 pub use painter::{ENTER, LEAVE, Painter};
 pub use plain::{Plain, STDERR_MARK};
+pub use words::{counted, plural};
 
 const COLS_MAX: usize = 500;
 const ROWS_MAX: usize = 200;

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::api::{Finding, Health};
-use super::{Admin, Caller, Via, plural};
+use super::{Admin, Caller, ClockDoubt, Via};
 use crate::config::read_policies;
 use crate::grant::GrantState;
 use crate::model::Timestamp;
 use crate::policy::PolicySet;
+use crate::screen::plural;
 
 /// What one sync writes: about a line of a recording.
 const SYNC_BYTES: [u8; 4096] = [b'.'; 4096];
@@ -124,9 +125,12 @@ impl Admin {
         if now < Timestamp::from_millis(MADE) {
             return bad("clock", format!("{now} is before this version was made"), hint);
         }
-        match latest.filter(|latest| *latest > now) {
-            Some(latest) => bad("clock", format!("{now}, but something was stored at {latest}"), hint),
-            None => good("clock", now.to_string()),
+        match (latest.filter(|latest| *latest > now), self.clock_doubt()) {
+            (Some(latest), _) => bad("clock", format!("{now}, but something was stored at {latest}"), hint),
+            (None, Some(doubt)) => {
+                warn("clock", format!("{doubt}; `retention` removes nothing by it"), ClockDoubt::HINT)
+            }
+            (None, None) => good("clock", now.to_string()),
         }
     }
 

@@ -10,6 +10,7 @@ pub mod inventory;
 pub mod socket;
 
 mod apply;
+mod clock;
 mod describe;
 mod doctor;
 mod error;
@@ -36,14 +37,16 @@ use crate::grant::Revoked;
 use crate::ledger::Ledger;
 use crate::model::Timestamp;
 use crate::policy::{Names, PolicySet};
+use crate::screen::plural;
 use crate::session::Sessions;
 use crate::store::{Catalog, StoreRoot};
 use crate::vault::Vault;
 
 use api::{Reply, Request};
+pub use clock::ClockDoubt;
 use describe::{Effect, describe};
 pub use error::{AdminError, fault_lines};
-pub use retention::finish_removals;
+pub use retention::{Retired, finish_removals};
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +80,7 @@ pub struct Admin {
     /// INVARIANT: held while a recording is held, released, erased or removed.
     retiring: Mutex<()>,
     passes: records::Passes,
+    watch: Mutex<clock::Watch>,
 }
 
 /// What the administration works on.
@@ -102,8 +106,9 @@ impl Admin {
         store: StoreRoot,
     ) -> Self {
         let catalog = Catalog::new(store);
+        let watch = clock::Watch::new(&audit, &clock);
         let parts = Parts { config: config.clone(), clock, ledger, vault, audit, sessions, catalog };
-        Self { parts, changing: Mutex::new(()), retiring: Mutex::new(()), passes: records::Passes::default() }
+        Self { parts, changing: Mutex::new(()), retiring: Mutex::new(()), passes: records::Passes::default(), watch }
     }
 
     /// Does what is asked, and records who asked. Blocks: call it where that is allowed.
@@ -180,6 +185,9 @@ impl Admin {
                 self.recording_drop_earlier(caller, &session, &envelope, &proof)
             }
             Request::RecordingGc { before, dry_run, even_today } => {
+                if !dry_run {
+                    self.believe_clock();
+                }
                 self.recording_gc(&caller.to_string(), retention::Old { before, even_today }, dry_run)
             }
             Request::InventoryDiff { inventory } => self.inventory_diff(&inventory),
@@ -265,8 +273,4 @@ fn done(line: impl Into<String>, more: Vec<String>) -> Reply {
     let mut lines = vec![line.into()];
     lines.extend(more);
     Reply::Done { lines }
-}
-
-fn plural(count: usize, noun: &str) -> String {
-    if count == 1 { noun.to_owned() } else { format!("{noun}s") }
 }

@@ -9,7 +9,7 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::api::{HeldRow, Reply};
-use super::{Admin, AdminError, Caller, done};
+use super::{Admin, AdminError, Caller, ClockDoubt, done};
 use crate::audit::{Audit, AuditEvent, Subject};
 use crate::ledger::{Hold, Ledger, Removal, RemovalKind};
 use crate::model::{SessionId, Timestamp};
@@ -27,6 +27,15 @@ pub(super) struct Old {
     pub(super) before: Timestamp,
     /// Even if they are not a day old.
     pub(super) even_today: bool,
+}
+
+/// What came of looking for recordings whose time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retired {
+    /// So many are removed.
+    Removed(usize),
+    /// None is, for the clock may be wrong.
+    Waits(ClockDoubt),
 }
 
 impl Admin {
@@ -166,18 +175,21 @@ impl Admin {
         self.finish()
     }
 
-    /// Removes the recordings whose time is over by the configuration's `retention`; returns how many. If there are
-    /// none, nothing is on record.
+    /// Removes the recordings whose time is over by the configuration's `retention`. If there are none, nothing is on
+    /// record; and nothing is removed by a clock that is in doubt.
     ///
     /// # Errors
     /// As a call of an operator. The next try goes on where this one ended.
-    pub fn retire(&self) -> Result<usize, AdminError> {
-        let Some(retention) = self.parts.config.recording.retention else { return Ok(0) };
+    pub fn retire(&self) -> Result<Retired, AdminError> {
+        let Some(retention) = self.parts.config.recording.retention else { return Ok(Retired::Removed(0)) };
+        if let Some(doubt) = self.look_at_clock(self.witnessed()) {
+            return Ok(Retired::Waits(doubt));
+        }
         let age = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
         let before = Timestamp::from_millis(self.now().as_millis().saturating_sub(age));
         let reply = self.recording_gc("the bastion", Old { before, even_today: false }, false)?;
-        let Reply::Removed { removed, .. } = reply else { return Ok(0) };
-        Ok(removed.len())
+        let Reply::Removed { removed, .. } = reply else { return Ok(Retired::Removed(0)) };
+        Ok(Retired::Removed(removed.len()))
     }
 
     /// Puts an event on record and has a checkpoint cover it.

@@ -55,7 +55,7 @@ impl Admin {
         let event = AuditEvent::EnvelopeDrop { session: session.clone(), envelope: envelope.to_owned(), by };
         self.append(&event)?;
         let count = root.drop_earlier(&session).map_err(AdminError::Rewrap)?;
-        let many = super::plural(count, "envelope");
+        let many = crate::screen::plural(count, "envelope");
         Ok(done(format!("recording `{session}`: {count} earlier {many} destroyed"), Vec::new()))
     }
 

@@ -10,12 +10,13 @@ use crate::seal::Recipients;
 use crate::store::hex;
 
 impl Admin {
-    /// Before a server takes sessions: puts on record by which rules, and for whom they are sealed, and finishes what a
-    /// crash interrupted. Gives the changes of envelopes that cannot be finished.
+    /// Before a server takes sessions: puts on record by which rules, for whom they are sealed, and whether the clock is
+    /// in doubt, and finishes what a crash interrupted. Gives the changes of envelopes that cannot be finished.
     ///
     /// # Errors
     /// What is not on record; no session may begin then.
     pub fn begin(&self) -> Result<Vec<(SessionId, AdminError)>, AdminError> {
+        self.check_clock();
         self.note_policy(&self.parts.ledger.policy(), String::from("in force at the start"))?;
         Ok(self.finish_rewraps())
     }

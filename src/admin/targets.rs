@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::api::{HostKey, Reply, SecretInput, SecretRow, TargetChange, TargetRow};
-use super::{Admin, AdminError, Caller, done, plural};
+use super::{Admin, AdminError, Caller, done};
 use crate::audit::{AuditEvent, VaultChange};
 use crate::ledger::{LedgerError, Target, fingerprint, plain, public_key};
 use crate::model::{Destination, TargetName};
+use crate::screen::plural;
 use crate::vault::{SecretInfo, SecretValue};
 
 /// How long a target may take to show its host keys.

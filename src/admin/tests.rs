@@ -399,18 +399,18 @@ fn recordings_go_by_themselves_once_their_time_is_over_and_those_on_hold_stay() 
         sessions.collect()
     };
     at(&office, 9000, 0);
-    assert_eq!(office.admin.retire().unwrap(), 0, "nothing is removed unless it is configured");
+    assert_eq!(office.admin.retire().unwrap(), Retired::Removed(0), "nothing is removed unless it is configured");
     office.admin.parts.config.recording.retention = Some(Duration::from_secs(400 * 86_400));
     at(&office, 400, 0);
     let before = office.log().len();
-    assert_eq!(office.admin.retire().unwrap(), 0);
+    assert_eq!(office.admin.retire().unwrap(), Retired::Removed(0));
     assert_eq!((left(&office).len(), office.log().len()), (2, before), "a day without removals is no event");
     at(&office, 400, 1);
-    assert_eq!(office.admin.retire().unwrap(), 1);
+    assert_eq!(office.admin.retire().unwrap(), Retired::Removed(1));
     assert_eq!(left(&office), [held]);
     let removal = |event| matches!(event, Some(AuditEvent::Gc { sessions, by, .. }) if sessions == [old.clone()] && by == "the bastion");
     assert!(office.log().iter().any(|record| removal(record.event())));
-    assert_eq!(office.admin.retire().unwrap(), 0);
+    assert_eq!(office.admin.retire().unwrap(), Retired::Removed(0));
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::api::Reply;
-use super::{Admin, AdminError, Caller, done, plural};
+use super::{Admin, AdminError, Caller, done};
 use crate::ledger::{LedgerError, User, UserKey};
 use crate::model::{GroupName, UserName};
+use crate::screen::plural;
 
 impl Admin {
     fn known_user(&self, name: &UserName) -> Result<User, AdminError> {

@@ -77,6 +77,8 @@ pub(super) enum Body {
     Open(Map<String, Value>),
     /// Its key is destroyed.
     Erased,
+    /// Its key was not in the state that an import took; nobody destroyed it.
+    Lost,
     /// Its key is there, and it is not what was sealed.
     Altered,
 }
@@ -110,6 +112,11 @@ fn bound(kind: &str, subject: &str) -> Vec<u8> {
     format!("doorward audit body 1\0{kind}\0{subject}").into_bytes()
 }
 
+/// Under this name stands the id that a subject had whose key is lost.
+fn lost(subject: &Subject) -> String {
+    format!("lost/{subject}")
+}
+
 /// A subject's key, with the id by which leaves name the subject.
 struct Key {
     id: String,
@@ -123,7 +130,7 @@ struct StoredId {
     id: String,
 }
 
-/// In the table of keys, under the subject's id: base64.
+/// In the table of keys, under the subject's id: base64; empty if the key is lost.
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(deny_unknown_fields)]
 struct StoredKey {
@@ -173,8 +180,34 @@ impl Subjects {
     /// What the database says.
     pub(super) fn unseal(&self, kind: &str, sealed: &SealedBody) -> Result<Body, DbError> {
         let Some((_, stored)) = self.keys.get(&sealed.subject)? else { return Ok(Body::Erased) };
+        if stored.key.is_empty() {
+            return Ok(Body::Lost);
+        }
         let key = read_key(&stored, &sealed.subject)?;
         Ok(unseal(&key, kind, sealed).map_or(Body::Altered, Body::Open))
+    }
+
+    /// Whether the key with this id is there.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub(super) fn has_key(&self, id: &str) -> Result<bool, DbError> {
+        Ok(self.keys.get(id)?.is_some())
+    }
+
+    /// Notes that the key with this id is lost, and the session that it is of.
+    ///
+    /// # Errors
+    /// What the database says; `Conflict` if the key is there.
+    pub(super) fn lose(&self, id: &str, session: Option<&SessionId>) -> Result<(), DbError> {
+        let mut batch = self.db.batch();
+        batch.put(&self.keys, id, None, &StoredKey { key: String::new() })?;
+        if let Some(session) = session {
+            let name = lost(&Subject::Session(session.clone()));
+            let rev = self.ids.get(&name)?.map(|(rev, _)| rev);
+            batch.put(&self.ids, &name, rev, &StoredId { id: id.to_owned() })?;
+        }
+        batch.commit().map(drop)
     }
 
     /// Destroys the key of a subject; says whether there was one. Durable on return.
@@ -184,15 +217,19 @@ impl Subjects {
     pub(super) fn forget(&self, subject: &Subject) -> Result<bool, DbError> {
         let mut recent = self.lock();
         recent.remove(subject);
-        let name = subject.to_string();
-        let Some((rev, StoredId { id })) = self.ids.get(&name)? else { return Ok(false) };
         let mut batch = self.db.batch();
-        batch.delete(&self.ids, &name, rev);
-        if let Some((rev, _)) = self.keys.get(&id)? {
-            batch.delete(&self.keys, &id, rev);
+        let mut had_key = false;
+        // What is forgotten was lost no more, but destroyed.
+        for name in [subject.to_string(), lost(subject)] {
+            let Some((rev, StoredId { id })) = self.ids.get(&name)? else { continue };
+            batch.delete(&self.ids, &name, rev);
+            if let Some((rev, stored)) = self.keys.get(&id)? {
+                had_key |= !stored.key.is_empty();
+                batch.delete(&self.keys, &id, rev);
+            }
         }
         batch.commit()?;
-        Ok(true)
+        Ok(had_key)
     }
 
     fn key_of(&self, subject: &Subject) -> Result<Arc<Key>, DbError> {

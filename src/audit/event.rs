@@ -14,7 +14,7 @@ const DETAIL_CHARS_MAX: usize = 4096;
 
 /// Fields that stand in a leaf for everybody to read, where an event has them: what verifiers and monitors need. All
 /// others are sealed.
-const CLEAR: [&str; 25] = [
+const CLEAR: [&str; 26] = [
     "session",
     "sessions",
     "grant",
@@ -40,16 +40,18 @@ const CLEAR: [&str; 25] = [
     "previous",
     "step_ms",
     "gap_ms",
+    "known",
 ];
 
 /// The heads of so many sessions fit a leaf.
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 33] = [
+pub const EVENT_TYPES: [&str; 34] = [
     "admin.call",
     "auth.failed",
     "channel.refused",
+    "clock.doubt",
     "clock.step",
     "config.change",
     "envelope.create",
@@ -440,6 +442,15 @@ pub enum AuditEvent {
         /// By how many milliseconds; negative if it went back.
         step_ms: i64,
     },
+    /// The wall clock shows a time that nothing else bears out: `retention` removes nothing by it until something does.
+    #[serde(rename = "clock.doubt")]
+    ClockDoubt {
+        /// The newest time that is known otherwise; none if nothing tells.
+        known: Option<Timestamp>,
+        /// What is wrong.
+        #[serde(serialize_with = "bounded_text")]
+        why: String,
+    },
 }
 
 /// An operator's call.
@@ -549,7 +560,8 @@ impl AuditEvent {
             | Self::KeyRotate { .. }
             | Self::StateExport { .. }
             | Self::StateImport { .. }
-            | Self::ClockStep { .. } => Subject::Node,
+            | Self::ClockStep { .. }
+            | Self::ClockDoubt { .. } => Subject::Node,
         }
     }
 }

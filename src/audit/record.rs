@@ -10,6 +10,8 @@ use crate::model::Timestamp;
 
 /// What stands for a body whose key is destroyed.
 const ERASED: &str = "<erased>";
+/// What stands for a body whose key an import did not bring.
+const LOST: &str = "<key lost>";
 /// The version of the form of leaves that this program reads.
 const VERSION: u64 = 1;
 
@@ -23,7 +25,8 @@ pub struct AuditRecord {
     /// Its type, such as `session.start`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The clear fields and those of the body; `body` is `<erased>` if its key is destroyed.
+    /// The clear fields and those of the body; `body` is `<erased>` if its key is destroyed,
+    /// `<key lost>` if an import did not bring it.
     #[serde(flatten)]
     pub fields: Map<String, Value>,
 }
@@ -72,6 +75,7 @@ impl<'a> Records<'a> {
             match self.subjects.unseal(&kind, &sealed).map_err(AuditError::Db)? {
                 Body::Open(hidden) => fields.extend(hidden),
                 Body::Erased => drop(fields.insert("body".to_owned(), ERASED.into())),
+                Body::Lost => drop(fields.insert("body".to_owned(), LOST.into())),
                 Body::Altered => return Err(damaged("its body is not what was sealed")),
             }
         }

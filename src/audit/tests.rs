@@ -133,6 +133,7 @@ fn each_type_has_its_fields_where_they_belong() {
         (AuditEvent::KeyRotate { rotated: hex(), public: hex(), previous: Some(hex()) }, "previous public rotated", ""),
         (AuditEvent::KeyRotate { rotated: hex(), public: hex(), previous: None }, "public rotated", ""),
         (AuditEvent::ClockStep { step_ms: -6000 }, "step_ms", ""),
+        (AuditEvent::ClockDoubt { known: Some(Timestamp::from_millis(1)), why: "far ahead".into() }, "known", "why"),
         (AuditEvent::StateExport { hash: hex(), recipients: hex(), by: hex() }, "hash recipients", "by"),
         (AuditEvent::StateImport { hash: hex(), by: hex(), detail: hex() }, "hash", "by detail"),
         (AuditEvent::GrantRevoke { grant: grant(), by: hex(), reason: None }, "grant", "by"),

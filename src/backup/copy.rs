@@ -5,6 +5,7 @@
 //! that differs from the store's is left as it is, and told.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use ring::digest::{SHA256, digest};
@@ -114,6 +115,7 @@ pub fn copy_store(
 ) -> Result<BackupFacts, BackupError> {
     check_apart(settings.data, to)?;
     durable::create_directories(to).map_err(|source| failed("make", to, source))?;
+    check_owner(to)?;
     let known = read_facts(to)?;
     let _lock = home::take_lock(to).map_err(BackupError::Home)?;
     if let Some(known) = &known
@@ -131,6 +133,7 @@ pub fn copy_store(
     }
     let all = standings(history.reader(), settings.size, |_| {}).map_err(BackupError::Log)?;
     for part in ["rec", "env"] {
+        place.at(&format!("{part}/x"))?;
         durable::create_directories(&to.join(part)).map_err(|source| failed("make", to, source))?;
     }
     let mut copying = Copying {
@@ -180,7 +183,25 @@ pub fn copy_store(
 /// `Within`, `NotABackup`, or what the file system says.
 pub fn check_place(data: &Path, to: &Path) -> Result<(), BackupError> {
     check_apart(data, to)?;
+    check_owner(to)?;
     read_facts(to).map(drop)
+}
+
+/// Whoever owns the directory could have a file of ours written, or secrets land elsewhere, by what he puts in it.
+fn check_owner(to: &Path) -> Result<(), BackupError> {
+    let found = match std::fs::metadata(to) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(|source| failed("read", to, source))?,
+    };
+    let refused = |why| Err(BackupError::NotOurs { path: to.to_owned(), why });
+    let (owner, ours) = (found.uid(), rustix::process::geteuid().as_raw());
+    if owner != ours && owner != 0 {
+        return refused(format!("it belongs to uid {owner}, and this is uid {ours}"));
+    }
+    if found.mode() & 0o002 != 0 {
+        return refused("everybody may write in it".to_owned());
+    }
+    Ok(())
 }
 
 /// One of both in the other would grow with each backup, or be destroyed with it.
@@ -199,9 +220,13 @@ fn check_apart(data: &Path, to: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
+/// `None` if no backup was made there yet, and nothing else is there.
 fn read_facts(to: &Path) -> Result<Option<Facts>, BackupError> {
     let path = to.join(FACTS);
     let wrong = |why: String| BackupError::NotABackup { path: to.to_owned(), why };
+    if !to.exists() {
+        return Ok(None);
+    }
     if let Some(bytes) = read_plain(&path, JSON_BYTES_MAX)? {
         let facts: Facts = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("`{FACTS}`: {error}")))?;
         if facts.format != FORMAT {
@@ -335,7 +360,11 @@ impl Copying<'_> {
 
     /// The log says that these parts of a recording are destroyed.
     fn destroyed(&mut self, names: &[String]) -> Result<(), BackupError> {
-        if !names.iter().any(|name| self.place.has(name)) {
+        let mut there = false;
+        for name in names {
+            there |= self.place.has(name)?;
+        }
+        if !there {
             return Ok(());
         }
         if self.prune {
@@ -400,7 +429,7 @@ impl Copying<'_> {
             let why = "the store's has not the hash that the log has";
             return Err(BackupError::Differs { path, why });
         }
-        match read_plain(&self.place.directory().join(name), most)? {
+        match read_plain(&self.place.at(name)?, most)? {
             Some(old) if old != bytes => self.place.replace(name, &bytes),
             Some(_) | None => self.place.put(name, &bytes),
         }

@@ -83,6 +83,8 @@ pub enum BackupError {
         leaf: u64,
         /// How many leaves after it change the state.
         changes: u64,
+        /// How many leaves after it have names and reasons whose keys are not in the export.
+        unreadable: u64,
     },
     /// A witness has signed more of the log than is here, or another history.
     Ahead {
@@ -99,6 +101,11 @@ pub enum BackupError {
         witness: String,
         /// Why.
         why: String,
+    },
+    /// A witness that is to say what it has signed last says that it has signed nothing.
+    Unseen {
+        /// Who.
+        witness: String,
     },
     /// A file of the backup is not what it must be by what is in the store now.
     Differs {
@@ -126,6 +133,13 @@ pub enum BackupError {
     },
     /// The backup's directory holds something else.
     NotABackup {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Others could have what is written to the backup's directory go elsewhere.
+    NotOurs {
         /// Which.
         path: PathBuf,
         /// What is wrong with it.
@@ -171,7 +185,8 @@ impl BackupError {
             }
             Self::OtherKey { .. } => "nothing was made; the file is not of the bastion whose key was given".to_owned(),
             Self::Older { .. } => "take a newer export; if there is none, --older takes this one: rights that were taken \
-                 back since are there again, so look at what changed (`doorward audit list`), and do it anew"
+                 back since are there again, so look at what changed (`doorward audit list`), and do it anew; who the \
+                 sessions since then were, only their recordings tell"
                 .to_owned(),
             Self::Ahead { .. } => "nothing was made; take a newer backup. If there is none, what came after it is lost: \
                  going on with this log would sign another history of that time. Make a new bastion of the state with \
@@ -180,12 +195,19 @@ impl BackupError {
             Self::NotAsked { .. } => "nothing was made; bring the witness back, or take it out of the configuration if \
                  it is gone: only it can say whether this backup is the newest"
                 .to_owned(),
+            Self::Unseen { .. } => "nothing was made; check its `url` in the configuration, for whoever answers there knows \
+                 nothing of this log. If that is so because it has never signed any of it, or does not tell what it has \
+                 signed, as witnesses do that are not Doorward's: --never-witnessed"
+                .to_owned(),
             Self::Differs { .. } => "nothing was overwritten: find out which of both was changed; `doorward verify` on the \
                  store and on the backup tells, and another --to begins anew"
                 .to_owned(),
             Self::OtherStore { .. } | Self::NotABackup { .. } => {
                 "give a directory of its own for each bastion: a new one, or its earlier backup".to_owned()
             }
+            Self::NotOurs { .. } => "give a directory that belongs to you or to root, in which not everybody may write, with \
+                 no links in it"
+                .to_owned(),
             Self::Within { .. } => "give a directory outside of it, best on another disk".to_owned(),
             Self::Gone { .. } => "`doorward verify` says whether something is missing".to_owned(),
             Self::Read(_) | Self::Seal { .. } | Self::Io { .. } => return None,
@@ -218,9 +240,10 @@ impl fmt::Display for BackupError {
                 write!(f, "the log names no export with the hash of this file, {hash}: nobody vouches for it")
             }
             Self::OtherKey { found } => write!(f, "the log's key in the exported state is another one: {found}"),
-            Self::Older { leaf, changes } => write!(
+            Self::Older { leaf, changes, unreadable } => write!(
                 f,
-                "the export is older than the log: after its leaf {leaf}, {changes} leaves tell of changes that it lacks"
+                "the export is older than the log: after its leaf {leaf}, {changes} leaves tell of changes that it lacks, \
+                 and the names and reasons in {unreadable} leaves could never be read again"
             ),
             Self::Ahead { witness, theirs, ours } if theirs > ours => write!(
                 f,
@@ -233,6 +256,7 @@ impl fmt::Display for BackupError {
                     "the witness {witness} has signed {theirs} leaves, and they are not the first ones of this log"
                 )
             }
+            Self::Unseen { witness } => write!(f, "the witness {witness} says that it has signed nothing of this log"),
             Self::NotAsked { witness, why } => write!(f, "the witness {witness} cannot be asked: {why}"),
             Self::Differs { path, why } => write!(f, "`{}` in the backup differs: {why}", path.display()),
             Self::OtherStore { found, expected } => {
@@ -243,6 +267,7 @@ impl fmt::Display for BackupError {
             }
             Self::Gone { path } => write!(f, "the log speaks of `{}`, and it is not there", path.display()),
             Self::NotABackup { path, why } => write!(f, "`{}` is no backup: {why}", path.display()),
+            Self::NotOurs { path, why } => write!(f, "nothing is written to `{}`: {why}", path.display()),
             Self::Io { what, path, .. } => write!(f, "cannot {what} `{}`", path.display()),
         }
     }
@@ -272,10 +297,12 @@ impl std::error::Error for BackupError {
             | Self::Older { .. }
             | Self::Ahead { .. }
             | Self::NotAsked { .. }
+            | Self::Unseen { .. }
             | Self::Differs { .. }
             | Self::OtherStore { .. }
             | Self::Gone { .. }
             | Self::Within { .. }
+            | Self::NotOurs { .. }
             | Self::NotABackup { .. } => None,
         }
     }

@@ -39,7 +39,8 @@ impl<'a> History<'a> {
 
     /// Refuses a log that does not go on from the one that was backed up: it was put back or rewritten meanwhile.
     pub(super) fn check_goes_on(&self, place: &Place, key: &VerifyingKey) -> Result<(), BackupError> {
-        let before = Reader::open(&place.directory().join("log")).checkpoint(key).map_err(BackupError::Log)?;
+        place.at("log/checkpoint")?;
+        let before = Reader::open(&place.at("log")?).checkpoint(key).map_err(BackupError::Log)?;
         let Some((_, before)) = before else { return Ok(()) };
         let size = self.checkpoint.size;
         let why = if before.size > size {
@@ -84,7 +85,7 @@ impl<'a> History<'a> {
             while let Some(tile) = Tile::of_tree(level, index, size) {
                 index = index.saturating_add(1);
                 let path = tile.path();
-                let there = tile.is_full() && place.has(&format!("log/{path}"));
+                let there = tile.is_full() && place.has(&format!("log/{path}"))?;
                 if tile.is_full() && !there {
                     became_full.push(path.clone());
                 }
@@ -102,7 +103,7 @@ impl<'a> History<'a> {
 
     fn bundle(&self, tile: Tile, place: &mut Place, became_full: &mut Vec<String>) -> Result<(), BackupError> {
         let path = tile.bundle_path();
-        let there = tile.is_full() && place.has(&format!("log/{path}"));
+        let there = tile.is_full() && place.has(&format!("log/{path}"))?;
         if there && place.compare() == Compare::Lengths {
             return Ok(());
         }
@@ -126,7 +127,7 @@ impl<'a> History<'a> {
             // Others are what an interrupted write leaves, and those that came since.
             let wanted = name.parse::<u64>().is_ok_and(|size| size <= self.checkpoint.size && size.to_string() == name);
             let to = format!("log/checkpoints/{name}");
-            if !wanted || (place.compare() == Compare::Lengths && place.has(&to)) {
+            if !wanted || (place.compare() == Compare::Lengths && place.has(&to)?) {
                 continue;
             }
             let most = u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX);

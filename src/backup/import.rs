@@ -1,9 +1,10 @@
 //! A state directory's state, made from an export: whole, or not at all.
 
-use std::collections::BTreeSet;
-use std::io::Read;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
 use super::{BackupError, state};
@@ -14,11 +15,13 @@ use crate::db::{Db, MasterKey, Stored};
 use crate::durable;
 use crate::home::Home;
 use crate::ledger::Ledger;
+use crate::log::Reader;
 use crate::model::{SessionId, Timestamp};
 use crate::policy::PolicySet;
-use crate::store::StoreRoot;
+use crate::store::{StoreRoot, hex};
 use crate::tlog::{Checkpoint, VerifyingKey};
 use crate::vault::{PORTABLE_TABLES, Vault};
+use crate::verify::Step;
 
 /// The database is made under this name; a crash leaves it, and the next import removes it.
 const UNFINISHED: &str = "state.import";
@@ -73,6 +76,8 @@ pub struct Import<'a> {
     pub key: Option<VerifyingKey>,
     /// Asks the witnesses what they have signed of the log with this key.
     pub witnesses: &'a dyn Fn(&VerifyingKey) -> Result<Vec<Seen>, BackupError>,
+    /// Told how far it is in reading the log.
+    pub progress: &'a mut dyn FnMut(Step),
     /// Who does it.
     pub by: String,
     /// The time.
@@ -94,8 +99,12 @@ pub struct Imported {
     pub leaves: u64,
     /// How many leaves tell of changes that the state lacks.
     pub lost_changes: u64,
+    /// How many leaves have names and reasons that nobody can read any more, for the state lacks their keys.
+    pub unreadable: u64,
     /// Of how many recordings something was there that the log says is destroyed; it is gone now.
     pub destroyed: u64,
+    /// Of how many of them something is there still, because they are on hold.
+    pub held: u64,
 }
 
 /// The parts of a leaf that matter here; they stand in clear.
@@ -109,6 +118,11 @@ struct Leaf {
     session: Option<SessionId>,
     #[serde(default)]
     sessions: Vec<SessionId>,
+    #[serde(default)]
+    on: bool,
+    /// The id of the key that its body is sealed with.
+    #[serde(default)]
+    subject: Option<String>,
 }
 
 /// Makes the state of `wanted.data` from an export.
@@ -118,8 +132,11 @@ struct Leaf {
 ///
 /// # Errors
 /// `BackupError` says what is wrong; the directory has no state then, and the same can be tried again.
-pub fn import(file: impl Read, wanted: Import<'_>) -> Result<Imported, BackupError> {
-    let Import { data, master, identities, mode, key: pinned, witnesses, by, clock } = wanted;
+pub fn import(mut file: impl Read + Seek, wanted: Import<'_>) -> Result<Imported, BackupError> {
+    let Import { data, master, identities, mode, key: pinned, witnesses, progress, by, clock } = wanted;
+    if mode != Mode::NewLog {
+        check_named(&mut file, &data.join("log"), progress)?;
+    }
     let now = clock.now();
     let unfinished = data.join(UNFINISHED);
     let begin = |header: state::Header| Making::begin(data, &unfinished, header, master, mode, now);
@@ -127,7 +144,7 @@ pub fn import(file: impl Read, wanted: Import<'_>) -> Result<Imported, BackupErr
     making.commit()?;
     let Making { home, db, vault, exported, .. } = making;
     // Read as the server reads it: what it would stumble over is found now.
-    Ledger::open(&db, PolicySet::empty()).map_err(BackupError::Ledger)?;
+    let ledger = Ledger::open(&db, PolicySet::empty()).map_err(BackupError::Ledger)?;
     vault.list().map_err(BackupError::Vault)?;
     vault.host_key().map_err(BackupError::Vault)?;
     vault.host_ca().map_err(BackupError::Vault)?;
@@ -145,14 +162,16 @@ pub fn import(file: impl Read, wanted: Import<'_>) -> Result<Imported, BackupErr
         Mode::NewLog => Since::default(),
         Mode::Continue | Mode::ContinueFromOlder => {
             check_witnesses(&audit, &witnesses(&public)?)?;
-            Since::read(&audit, &hash)?
+            Since::read(&audit, &hash, progress)?
         }
     };
-    if since.changes > 0 && mode == Mode::Continue {
-        return Err(BackupError::Older { leaf: since.leaf, changes: since.changes });
+    if (since.changes > 0 || since.unreadable > 0) && mode == Mode::Continue {
+        let Since { leaf, changes, unreadable, .. } = since;
+        return Err(BackupError::Older { leaf, changes, unreadable });
     }
+    since.lose_keys(&audit)?;
     let store = StoreRoot::at(data);
-    let destroyed = since.destroy_again(&audit, &store)?;
+    let Again { destroyed, held } = since.destroy_again(&audit, &ledger, &store)?;
     let detail = match mode {
         Mode::NewLog => format!("exported at {exported}; this log begins with it"),
         Mode::Continue | Mode::ContinueFromOlder => {
@@ -163,10 +182,40 @@ pub fn import(file: impl Read, wanted: Import<'_>) -> Result<Imported, BackupErr
     audit.close().map_err(BackupError::Audit)?;
     let (log_key, leaves) = (public.to_string(), audit.size());
     // The database has its files open as long as one of these is there.
-    drop((audit, vault, db));
+    drop((audit, vault, ledger, db));
     home.settle(&unfinished).map_err(BackupError::Home)?;
-    let (store, lost_changes) = (home.id().to_owned(), since.changes);
-    Ok(Imported { store, exported, entries, log_key, leaves, lost_changes, destroyed })
+    let (store, lost_changes, unreadable) = (home.id().to_owned(), since.changes, since.unreadable);
+    Ok(Imported { store, exported, entries, log_key, leaves, lost_changes, unreadable, destroyed, held })
+}
+
+/// Refuses a file that the log does not name before anything is made of it. The log is not checked yet, and where it
+/// cannot be read that is told later: this spares the work that anybody's file would make.
+fn check_named(file: &mut (impl Read + Seek), log: &Path, progress: &mut dyn FnMut(Step)) -> Result<(), BackupError> {
+    let mut hash = Context::new(&SHA256);
+    let mut chunk = vec![0; 64 * 1024];
+    loop {
+        let read = file.read(&mut chunk).map_err(BackupError::Read)?;
+        if read == 0 {
+            break;
+        }
+        hash.update(chunk.get(..read).unwrap_or_default());
+    }
+    file.rewind().map_err(BackupError::Read)?;
+    let hash = hex(hash.finish().as_ref());
+    let reader = Reader::open(log);
+    let Ok(Some(note)) = reader.note() else { return Ok(()) };
+    let Ok(Checkpoint { size, .. }) = Checkpoint::parse(note.unchecked_text()) else { return Ok(()) };
+    for entry in reader.entries(0..size, size) {
+        let Ok((index, entry)) = entry else { return Ok(()) };
+        if index % 256 == 0 {
+            progress(Step::Leaves { done: index, total: size });
+        }
+        let leaf = serde_json::from_slice::<Leaf>(&entry);
+        if leaf.is_ok_and(|leaf| leaf.kind == "state.export" && leaf.hash.as_deref() == Some(&hash)) {
+            return Ok(());
+        }
+    }
+    Err(BackupError::NotVouched { hash })
 }
 
 /// A state that is being made.
@@ -261,44 +310,84 @@ struct Since {
     erased: BTreeSet<SessionId>,
     /// Of the whole log: their recordings are removed.
     expired: BTreeSet<SessionId>,
+    /// What the log says of holds after the export: the state does not know of it.
+    holds: BTreeMap<SessionId, bool>,
+    /// How many leaves after the export have a body that the state has no key for.
+    unreadable: u64,
+    /// The keys of these, by their ids: the sessions that they are of, and how many leaves.
+    lost: BTreeMap<String, (Option<SessionId>, u64)>,
+}
+
+/// What of the destroyed was there.
+struct Again {
+    destroyed: u64,
+    held: u64,
 }
 
 impl Since {
-    fn read(audit: &Audit, hash: &str) -> Result<Self, BackupError> {
+    fn read(audit: &Audit, hash: &str, progress: &mut dyn FnMut(Step)) -> Result<Self, BackupError> {
         let size = audit.size();
         let mut since = Self::default();
         let mut found = false;
         for entry in audit.reader().entries(0..size, size) {
             let (index, entry) = entry.map_err(BackupError::Log)?;
+            if index % 256 == 0 {
+                progress(Step::Leaves { done: index, total: size });
+            }
             let Ok(leaf) = serde_json::from_slice::<Leaf>(&entry) else { continue };
             if leaf.kind == "state.export" && leaf.hash.as_deref() == Some(hash) {
                 (found, since.leaf, since.changes) = (true, index, 0);
+                since.holds.clear();
+                since.lost.clear();
             } else if CHANGES.contains(&leaf.kind.as_str()) {
                 since.changes = since.changes.saturating_add(1);
+            }
+            if let Some(id) = leaf.subject.filter(|_| found)
+                && !audit.has_key(&id).map_err(BackupError::Audit)?
+            {
+                since.lost.entry(id).or_insert((leaf.session.clone(), 0)).1 += 1;
             }
             match leaf.kind.as_str() {
                 "erase" => since.erased.extend(leaf.session),
                 "gc" => since.expired.extend(leaf.sessions),
+                "hold" => since.holds.extend(leaf.session.map(|session| (session, leaf.on))),
                 _ => {}
             }
         }
+        // What was destroyed is not lost.
+        let destroyed = |session: &SessionId| since.erased.contains(session) || since.expired.contains(session);
+        since.lost.retain(|_, (session, _)| !session.as_ref().is_some_and(destroyed));
+        since.unreadable = since.lost.values().map(|(_, leaves)| leaves).sum();
         if found { Ok(since) } else { Err(BackupError::NotVouched { hash: hash.to_owned() }) }
     }
 
-    /// What was destroyed before must not be there again because a copy of it was put back. Says how many recordings
-    /// were.
-    fn destroy_again(&self, audit: &Audit, store: &StoreRoot) -> Result<u64, BackupError> {
-        let mut destroyed = 0;
+    /// Who reads the log later must not take for erased what nobody erased.
+    fn lose_keys(&self, audit: &Audit) -> Result<(), BackupError> {
+        for (id, (session, _)) in &self.lost {
+            audit.lose_key(id, session.as_ref()).map_err(BackupError::Audit)?;
+        }
+        Ok(())
+    }
+
+    /// What was destroyed before must not be there again because a copy of it was put back. Says of how many recordings
+    /// something was. A hold wins over a removal that was not finished, as it does where the bastion runs.
+    fn destroy_again(&self, audit: &Audit, ledger: &Ledger, store: &StoreRoot) -> Result<Again, BackupError> {
+        let mut again = Again { destroyed: 0, held: 0 };
         for session in self.erased.union(&self.expired) {
             let removed = self.expired.contains(session);
             let there = store.has_envelope(session) || removed && store.has_session(session);
+            let held = self.holds.get(session).copied().unwrap_or_else(|| ledger.held(session).is_some());
+            if held {
+                again.held += u64::from(there);
+                continue;
+            }
             store.destroy_envelopes(session).map_err(BackupError::Store)?;
             if removed {
                 store.remove_session(session).map_err(BackupError::Store)?;
             }
             audit.forget(&Subject::Session(session.clone())).map_err(BackupError::Audit)?;
-            destroyed += u64::from(there);
+            again.destroyed += u64::from(there);
         }
-        Ok(destroyed)
+        Ok(again)
     }
 }

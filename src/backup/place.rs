@@ -56,9 +56,33 @@ impl Place {
         self.compare
     }
 
+    /// Where this name lies. The directories on the way to it are directories of the backup, if they are there: what is
+    /// put or removed behind a link would be somewhere else.
+    ///
+    /// # Errors
+    /// `NotOurs`.
+    pub(super) fn at(&self, name: &str) -> Result<PathBuf, BackupError> {
+        let mut path = self.directory.clone();
+        for part in Path::new(name).components() {
+            if path != self.directory {
+                match path.symlink_metadata() {
+                    Ok(found) if found.is_dir() => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Ok(_) => {
+                        let why = format!("`{}` is no directory of it", path.display());
+                        return Err(BackupError::NotOurs { path: self.directory.clone(), why });
+                    }
+                    Err(source) => return Err(failed("read", &path, source)),
+                }
+            }
+            path.push(part);
+        }
+        Ok(path)
+    }
+
     /// Whether there is something under this name.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.directory.join(name).symlink_metadata().is_ok()
+    pub(super) fn has(&self, name: &str) -> Result<bool, BackupError> {
+        Ok(self.at(name)?.symlink_metadata().is_ok())
     }
 
     /// Puts a file there that never changes.
@@ -66,7 +90,7 @@ impl Place {
     /// # Errors
     /// `Differs` if there is another one.
     pub(super) fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), BackupError> {
-        let path = self.directory.join(name);
+        let path = self.at(name)?;
         match durable::open_plain(&path) {
             Ok(found) => {
                 let most = u64::try_from(bytes.len()).unwrap_or(u64::MAX).saturating_add(1);
@@ -85,7 +109,7 @@ impl Place {
 
     /// Puts a file there in place of any other.
     pub(super) fn replace(&mut self, name: &str, bytes: &[u8]) -> Result<(), BackupError> {
-        let path = self.directory.join(name);
+        let path = self.at(name)?;
         self.write(&path, &mut &*bytes).map(drop)
     }
 
@@ -95,7 +119,7 @@ impl Place {
     /// # Errors
     /// `Gone` if the store does not have it, `Differs`.
     pub(super) fn append(&mut self, source: &Path, name: &str, grows: bool) -> Result<(), BackupError> {
-        let path = self.directory.join(name);
+        let path = self.at(name)?;
         let from = match durable::open_plain(source) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(BackupError::Gone { path: source.to_owned() });
@@ -179,7 +203,7 @@ impl Place {
 
     /// What a directory has; nothing if there is none.
     pub(super) fn names(&self, name: &str) -> Result<Vec<String>, BackupError> {
-        match names(&self.directory.join(name)) {
+        match names(&self.at(name)?) {
             Err(BackupError::Gone { .. }) => Ok(Vec::new()),
             names => names,
         }
@@ -187,7 +211,7 @@ impl Place {
 
     /// Removes a file or a directory; says whether it was there.
     pub(super) fn remove(&self, name: &str) -> Result<bool, BackupError> {
-        let path = self.directory.join(name);
+        let path = self.at(name)?;
         let is_directory = path.symlink_metadata().is_ok_and(|found| found.is_dir());
         let removed = if is_directory { durable::remove_directory(&path) } else { durable::remove_file(&path) };
         removed.map_err(|source| failed("remove", &path, source))

@@ -19,19 +19,20 @@ use super::BackupError;
 use crate::auditor::Identity;
 use crate::db::{Rev, Stored};
 use crate::model::Timestamp;
-use crate::seal::Recipients;
+use crate::seal::{AGE_HEADER_BYTES_MAX, Recipients, age_header_ends};
 use crate::store::hex;
 use crate::vault::{PORTABLE_TABLES, Vault};
 
 /// The form that this version reads and writes.
 const VERSION: u32 = 1;
 /// The tables of the state. An export that left one out would lose it without a word.
-pub(super) const TABLES: [&str; 11] = [
+pub(super) const TABLES: [&str; 12] = [
     "audit-keys",
     "audit-log",
     "audit-subjects",
     "auditors",
     "bastion-keys",
+    "clock",
     "grants",
     "holds",
     "removals",
@@ -167,13 +168,20 @@ impl<R: Read> Read for Hashing<R> {
 /// # Errors
 /// `NotForYou` and the faults of the file, each with its line, and what `begin` and `take` say.
 pub(super) fn read<T>(
-    file: impl Read,
+    mut file: impl Read,
     identities: &[Identity],
     begin: impl FnOnce(Header) -> Result<T, BackupError>,
     mut take: impl FnMut(&mut T, Stored) -> Result<(), BackupError>,
 ) -> Result<(T, String, u64), BackupError> {
-    let mut hashing = Hashing { from: BufReader::new(file), hash: Context::new(&SHA256) };
     let damaged = |why: String| BackupError::File { line: None, why };
+    let mut beginning = Vec::new();
+    let most = u64::try_from(AGE_HEADER_BYTES_MAX).unwrap_or(u64::MAX);
+    (&mut file).take(most).read_to_end(&mut beginning).map_err(BackupError::Read)?;
+    if !age_header_ends(&beginning) {
+        return Err(damaged("it has no header of an age file, or one that is too long".to_owned()));
+    }
+    let from = io::Cursor::new(beginning).chain(BufReader::new(file));
+    let mut hashing = Hashing { from, hash: Context::new(&SHA256) };
     let decryptor = age::Decryptor::new(&mut hashing).map_err(|error| damaged(error.to_string()))?;
     let keys = identities.iter().map(|identity| -> &dyn age::Identity { identity.key() });
     let opened = match decryptor.decrypt(keys) {

@@ -69,12 +69,29 @@ fn a_file_that_was_cut_or_changed_makes_no_state() {
         changed[at] ^= 1;
         for bad in [&changed[..], &export[..at]] {
             assert!(data.import(bad, |_| {}).is_err(), "byte {at}");
+            // Nor would it, if the log named it.
+            let identity = std::slice::from_ref(&data.identity);
+            assert!(state::read(bad, identity, |_| Ok(()), |(), _| Ok(())).is_err(), "byte {at}");
             assert!(!data.dir.join("state").exists(), "byte {at}");
         }
     }
     let more = [&export[..], b"x"].concat();
     assert!(data.import(&more, |_| {}).is_err());
     data.import(&export, |_| {}).unwrap();
+}
+
+#[test]
+fn a_header_that_does_not_end_is_refused_before_it_is_read() {
+    let identity = Identity::generate();
+    let good = seal(b"x", &identity);
+    let line = good.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let stanzas = "-> x-grease\nAAAAAAAA\n".repeat(100_000);
+    let long = [&good[..line], stanzas.as_bytes(), &good[line..]].concat();
+    let clock = Clock::system();
+    let begun = clock.instant();
+    let read = state::read(&long[..], &[identity], |_| Ok(()), |(), _| Ok(()));
+    assert!(read.map(drop).unwrap_err().to_string().contains("too long"));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
 }
 
 #[test]
@@ -116,18 +133,20 @@ fn every_fault_of_the_lines_is_told_with_its_line() {
 #[test]
 fn entries_that_no_bastion_has_are_refused_with_their_line() {
     let store = Store::new();
-    store.export();
-    let id = store.home.id().to_owned();
-    let data = store.lose_state();
-    let head =
-        format!(r#"{{"doorward":"state","version":1,"store":"{id}","rev":7,"exported":"2026-11-23T09:00:00Z"}}"#);
-    for line in [
+    let head = format!(
+        r#"{{"doorward":"state","version":1,"store":"{}","rev":7,"exported":"2026-11-23T09:00:00Z"}}"#,
+        store.home.id()
+    );
+    let files = [
         r#"{"table":"bastion-keys","key":"backdoor","value":"AAAA"}"#,
         r#"{"table":"bastion-keys","key":"log-key","value":"AAAA"}"#,
         r#"{"table":"secrets","key":"no destination","value":{"version":1,"at":"2026-11-23T09:00:00Z","secret":null}}"#,
         r#"{"table":"secrets","key":"root@db1","value":{"hunter2":1}}"#,
-    ] {
-        let file = seal(format!("{head}\n{line}\n{{\"entries\":1}}\n").as_bytes(), &data.identity);
+    ]
+    .map(|line| seal(format!("{head}\n{line}\n{{\"entries\":1}}\n").as_bytes(), &store.identity));
+    files.iter().for_each(|file| store.vouch(crate::store::sha256_hex(file)));
+    let data = store.lose_state();
+    for file in files {
         let refused = data.import(&file, |_| {}).unwrap_err();
         assert!(matches!(refused, BackupError::Entry { line: 2, .. }), "{refused:?}");
         assert!(!format!("{refused:?}").contains("hunter2") && !data.dir.join("state").exists(), "{refused:?}");
@@ -143,7 +162,7 @@ fn an_export_that_the_log_does_not_name_is_refused() {
     let data = store.lose_state();
     let refused = data.import(&forged, |_| {}).unwrap_err();
     assert!(matches!(refused, BackupError::NotVouched { .. }), "{refused}");
-    assert!(!data.dir.join("state").exists());
+    assert!(!data.dir.join("state").exists() && !data.dir.join("state.import").exists(), "nothing was made of it");
     data.import(&named, |_| {}).unwrap();
 }
 
@@ -152,6 +171,10 @@ fn an_export_of_another_bastion_or_without_its_log_is_refused() {
     let (one, other) = (Store::new(), Store::new());
     let (export, key) = (one.export(), one.audit.key().clone());
     let foreign = Data { identity: one.identity.clone(), ..other.lose_state() };
+    let refused = foreign.import(&export, |_| {}).unwrap_err();
+    assert!(matches!(refused, BackupError::NotVouched { .. }), "{refused}");
+    let checkpoint = foreign.dir.join("log/checkpoint");
+    std::fs::rename(&checkpoint, foreign.dir.join("away")).unwrap();
     let refused = foreign.import(&export, |_| {}).unwrap_err();
     assert!(matches!(refused, BackupError::Home(_)), "{refused}");
     // Without its identity, the log shows it.
@@ -186,13 +209,46 @@ fn a_state_that_lacks_later_changes_is_taken_only_if_that_is_said() {
 }
 
 #[test]
+fn names_whose_keys_an_import_does_not_bring_are_told_and_never_shown_as_erased() {
+    let store = Store::new();
+    let export = store.export();
+    let [later, erased] = [8, 9].map(|n| SessionId::from_parts(now(), n));
+    for session in [&later, &erased] {
+        let gap = AuditEvent::SessionGap { session: session.clone(), reason: "who it was".into() };
+        store.audit.append(&gap).unwrap();
+    }
+    let data = store.lose_state();
+    let refused = data.import(&export, |_| {}).unwrap_err();
+    assert!(matches!(refused, BackupError::Older { changes: 0, unreadable: 2, .. }), "{refused}");
+    let imported = data.import(&export, |wanted| wanted.mode = Mode::ContinueFromOlder).unwrap();
+    assert_eq!((imported.unreadable, imported.destroyed), (2, 0));
+    let again = data.open();
+    let bodies = |store: &Store| -> Vec<Option<String>> {
+        let records = store.audit.records(0).map(Result::unwrap).filter(|record| record.kind == "session.gap");
+        records.map(|record| record.text("body").map(str::to_owned)).collect()
+    };
+    let told = |text: &str| Some(text.to_owned());
+    assert_eq!(bodies(&again), [told("<key lost>"), told("<key lost>")]);
+    // Its next events can be read, and an erasure is one.
+    let gap = AuditEvent::SessionGap { session: erased.clone(), reason: "again".into() };
+    again.audit.append(&gap).unwrap();
+    again.audit.publish().unwrap();
+    assert_eq!(bodies(&again)[2], None);
+    assert!(again.audit.forget(&crate::audit::Subject::Session(erased)).unwrap());
+    assert_eq!(bodies(&again), [told("<key lost>"), told("<erased>"), told("<erased>")]);
+    let exported = again.export();
+    again.lose_state().import(&exported, |_| {}).unwrap();
+}
+
+#[test]
 fn what_was_erased_after_the_export_is_erased_again() {
     let store = Store::new();
     let envelope = store.home.directory().join(format!("env/{}.age", session()));
     let end = AuditEvent::SessionEnd { session: session(), closed: "00".into(), cause: "secret cause".into() };
     store.audit.append(&end).unwrap();
     let export = store.export();
-    store.audit.append(&AuditEvent::Erase { session: session(), by: "x".into(), reason: "y".into() }).unwrap();
+    store.hold(false);
+    store.erase();
     crate::durable::create_new(&envelope, b"put back", 0o600).unwrap();
     let data = store.lose_state();
     let imported = data.import(&export, |wanted| wanted.mode = Mode::ContinueFromOlder).unwrap();
@@ -201,6 +257,42 @@ fn what_was_erased_after_the_export_is_erased_again() {
     let again = data.open();
     let end = again.audit.records(0).map(Result::unwrap).find(|record| record.kind == "session.end").unwrap();
     assert_eq!(end.text("body"), Some("<erased>"));
+}
+
+#[test]
+fn no_earlier_envelope_of_what_was_erased_comes_back_with_an_import() {
+    let store = Store::new();
+    let root = crate::store::StoreRoot::at(store.home.directory());
+    store.hold(false);
+    store.erase();
+    let export = store.export();
+    let earlier = root.rewraps_of(&session()).join(format!("{}.age", "0".repeat(64)));
+    crate::durable::create_directories(earlier.parent().unwrap()).unwrap();
+    for path in [root.envelope(&session()), earlier.clone()] {
+        crate::durable::create_new(&path, b"put back", 0o600).unwrap();
+    }
+    let data = store.lose_state();
+    let imported = data.import(&export, |wanted| wanted.mode = Mode::ContinueFromOlder).unwrap();
+    assert_eq!(imported.destroyed, 1, "one recording, whatever there was of it");
+    assert!(!root.envelope(&session()).exists() && !earlier.exists());
+}
+
+#[test]
+fn an_import_does_not_finish_a_removal_of_what_is_on_hold_by_the_state_or_by_the_log_after_it() {
+    for (before, after) in [(None, None), (Some(false), Some(true)), (Some(true), Some(false))] {
+        let store = Store::new();
+        let envelope = store.home.directory().join(format!("env/{}.age", session()));
+        crate::durable::create_new(&envelope, b"not destroyed yet", 0o600).unwrap();
+        store.erase();
+        before.into_iter().for_each(|on| store.hold(on));
+        let export = store.export();
+        after.into_iter().for_each(|on| store.hold(on));
+        let data = store.lose_state();
+        let imported = data.import(&export, |wanted| wanted.mode = Mode::ContinueFromOlder).unwrap();
+        let held = after != Some(false);
+        assert_eq!((imported.held, imported.destroyed), (u64::from(held), u64::from(!held)), "{before:?} {after:?}");
+        assert_eq!(envelope.exists(), held);
+    }
 }
 
 #[test]
@@ -308,6 +400,66 @@ fn a_log_that_was_put_back_is_not_backed_up_over_a_newer_one() {
     assert_eq!(std::fs::read(&tile).unwrap(), bytes, "it was overwritten");
 }
 
+#[test]
+fn a_backup_is_written_to_its_own_directory_and_nowhere_else() {
+    let store = Store::new();
+    store.export();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    crate::durable::create_new(&at("victim"), b"victim", 0o600).unwrap();
+    std::fs::create_dir(at("backup")).unwrap();
+    std::os::unix::fs::symlink(at("victim"), at("backup/LOCK")).unwrap();
+    let refused = store.backup(&at("backup"), false).unwrap_err();
+    assert!(matches!(refused, BackupError::Home(_)), "{refused:?}");
+    assert_eq!(std::fs::read(at("victim")).unwrap(), b"victim");
+    std::fs::remove_file(at("backup/LOCK")).unwrap();
+    store.backup(&at("backup"), false).unwrap();
+    for name in ["log", "log/tile", "log/tile/entries", "log/checkpoints", "rec", "env"] {
+        let place = at("backup").join(name);
+        std::fs::rename(&place, at("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(at("elsewhere"), &place).unwrap();
+        let before = names_below(&at("elsewhere"));
+        store.export();
+        let refused = store.backup(&at("backup"), true).unwrap_err();
+        assert!(matches!(&refused, BackupError::NotOurs { why, .. } if why.contains(name)), "{name}: {refused:?}");
+        assert_eq!(names_below(&at("elsewhere")), before, "{name}");
+        std::fs::remove_file(&place).unwrap();
+        std::fs::rename(at("elsewhere"), &place).unwrap();
+        store.backup(&at("backup"), false).unwrap();
+    }
+    let refused = |why: &str| {
+        for refused in
+            [store.backup(&at("backup"), false).map(drop), check_place(store.home.directory(), &at("backup"))]
+        {
+            let refused = refused.unwrap_err();
+            assert!(refused.to_string().contains(why), "{refused}");
+        }
+    };
+    let mode =
+        |mode| std::fs::set_permissions(at("backup"), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o777);
+    refused("everybody may write");
+    mode(0o755);
+    store.backup(&at("backup"), false).unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(at("backup"), Some(65_534), None).unwrap();
+        refused("belongs to uid 65534");
+    }
+}
+
+/// All that lies below a directory.
+fn names_below(folder: &std::path::Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            folders.extend(path.is_dir().then(|| path.clone()));
+            found.insert(path);
+        }
+    }
+    found
+}
+
 /// A store with one of each.
 struct Store {
     folder: tempfile::TempDir,
@@ -350,9 +502,41 @@ impl Store {
     fn export(&self) -> Vec<u8> {
         self.audit.publish().unwrap();
         let SealedState { bytes, hash, .. } = export(&self.vault, &self.recipients(), now()).unwrap();
+        self.vouch(hash);
+        bytes
+    }
+
+    fn vouch(&self, hash: String) {
         self.audit.append(&AuditEvent::StateExport { hash, recipients: "00".into(), by: "uid 0".into() }).unwrap();
         self.audit.publish().unwrap();
-        bytes
+    }
+
+    fn hold(&self, on: bool) {
+        let event = AuditEvent::Hold { session: session(), on, by: "x".into(), reason: "y".into() };
+        self.audit.append(&event).unwrap();
+        let ledger = Ledger::open(&self.db, PolicySet::empty()).unwrap();
+        let hold = Hold { by: "uid 0".into(), reason: "CASE-8".into(), since: now() };
+        if on { ledger.hold(&session(), hold).unwrap() } else { ledger.release(&session()).unwrap() }
+    }
+
+    fn erase(&self) {
+        self.audit.append(&AuditEvent::Erase { session: session(), by: "x".into(), reason: "y".into() }).unwrap();
+    }
+
+    fn backup(&self, to: &std::path::Path, prune: bool) -> Result<BackupFacts, BackupError> {
+        let size = self.newest().size;
+        let settings = CopySettings {
+            data: self.home.directory(),
+            key: self.audit.key().clone(),
+            size,
+            journal: self.audit.journal_at(size).unwrap(),
+            state: export(&self.vault, &self.recipients(), now()).unwrap(),
+            config: std::collections::BTreeMap::new(),
+            quick: false,
+            prune,
+            now: now(),
+        };
+        copy_store(&settings, to, &mut |_| {})
     }
 
     fn newest(&self) -> Checkpoint {
@@ -403,10 +587,11 @@ impl Data {
             mode,
             key,
             witnesses: &witnesses,
+            progress: &mut |_| {},
             by: "uid 0".to_owned(),
             clock: Clock::fixed(now()),
         };
-        import(export, wanted)
+        import(std::io::Cursor::new(export), wanted)
     }
 
     fn master(&self) -> MasterKey {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use super::CliError;
 use super::desk::Desk;
-use super::output::{Form, Progress, json, say};
+use super::output::{Form, Progress, json, say, show_line};
 use super::state::{self, Exported, Recipients};
 use crate::backup::{BackupFacts, CopySettings, check_place, copy_store};
 use crate::clock::Clock;
 use crate::config::{Config, read_policies};
+use crate::screen::counted;
 
 /// A recording that is erased or removed while it is copied is missing; the next try knows it.
 const ATTEMPTS: u32 = 3;
@@ -83,24 +84,28 @@ fn tell(facts: &BackupFacts, arguments: &Arguments) {
     let BackupFacts { leaves, sessions, copied, destroyed_kept, destroyed_pruned, .. } = facts;
     let to = arguments.to.display();
     say(format!(
-        "backed up to {to}: {sessions} sessions, {leaves} leaves, the state; {} files with {} KiB written, {} as before",
-        copied.files,
+        "backed up to {to}: {}, {}, the state; {} with {} KiB written, {} as before",
+        counted(*sessions, "session"),
+        counted(*leaves, "leaf"),
+        counted(copied.files, "file"),
         copied.bytes.div_ceil(1024),
         copied.same
     ));
     if *destroyed_kept > 0 {
         say(format!(
-            "{destroyed_kept} erased or removed recordings are still in the backup; --prune removes them there too"
+            "still in the backup: {} that was erased or removed; --prune removes such there too",
+            counted(*destroyed_kept, "recording")
         ));
     }
     if *destroyed_pruned > 0 {
-        say(format!("{destroyed_pruned} erased or removed recordings were removed from the backup too"));
+        let recordings = counted(*destroyed_pruned, "recording");
+        say(format!("removed from the backup too: {recordings} that the log says is erased or removed"));
     }
     for one in &facts.missing {
-        say(format!("MISSING: {one}"));
+        show_line(format!("MISSING: {one}"));
     }
     for one in &facts.differing {
-        say(format!("DIFFERS: {one}"));
+        show_line(format!("DIFFERS: {one}"));
     }
 }
 

@@ -66,6 +66,11 @@ impl CliError {
         self
     }
 
+    /// With this hint and no other.
+    pub(super) fn only_hint(self, hint: impl Into<String>) -> Self {
+        Self { hints: vec![hint.into()], ..self }
+    }
+
     /// The same with what to do, if something can be done.
     pub(super) fn maybe_hint(self, hint: Option<impl Into<String>>) -> Self {
         match hint {

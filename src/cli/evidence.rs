@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::output::say;
+use super::output::{Progress, say};
 use super::recorded::{self, Archive, RecordedError};
 use super::{CliError, export};
 use crate::auditor::Identity;
@@ -111,7 +111,9 @@ pub(super) fn check_shown(store: &Path, session: &SessionId) -> Result<(), CliEr
     }
     let now = Some(Clock::system().now());
     let only = Settings { session: Some(session.clone()), now, quick: true, ..Settings::default() };
-    let report = verify::run(store, &only, &mut |_| {});
+    let mut bar = Progress::new();
+    let report = verify::run(store, &only, &mut |step| bar.step(step));
+    bar.finish();
     let refused = |what: String, findings: &verify::Findings| {
         let error = CliError::failed(what).maybe_hint(findings.iter().next().map(ToString::to_string));
         Err(error.hint("`doorward verify` says more").hint(anyway).with_verdict(report.exit_code()))
@@ -159,7 +161,9 @@ pub(super) fn write_sealed(store: &Path, session: &SessionId, to: &Path) -> Resu
 /// As `export`.
 pub fn write_bundle(store: &Path, identities: Vec<Identity>, session: &SessionId, to: &Path) -> Result<(), CliError> {
     let only = Settings { session: Some(session.clone()), ..Settings::default() };
-    let report = verify::run(store, &only, &mut |_| {});
+    let mut bar = Progress::new();
+    let report = verify::run(store, &only, &mut |step| bar.step(step));
+    bar.finish();
     let verdict = report.sessions.first().map(|found| found.verdict);
     match verdict.filter(|_| report.log.findings.is_empty()) {
         Some(Verdict::Ok | Verdict::OkUnanchored | Verdict::Interrupted) => {}

@@ -11,6 +11,7 @@ use crate::config::{Config, STARTER_POLICIES, Starter};
 use crate::db::{Db, MasterKey};
 use crate::durable;
 use crate::home::Home;
+use crate::screen::counted;
 use crate::vault::Vault;
 
 #[derive(Debug, clap::Args)]
@@ -191,6 +192,8 @@ Nobody can read what is recorded yet, so `serve` refuses to start. Put the audit
   {}  ([recording] auditors; `age-keygen -o auditor.key`, on the auditor's machine, prints one)",
             config.file.display()
         ),
-        (None, auditors) => format!("\nRecordings are sealed for {auditors} auditors; this machine cannot read them."),
+        (None, auditors) => {
+            format!("\nRecordings are sealed for {}; this machine cannot read them.", counted(auditors, "auditor"))
+        }
     }
 }

@@ -9,13 +9,14 @@ use clap::ValueEnum;
 use super::desk::{Desk, unexpected};
 use super::fetch::{Source, parse_size};
 use super::filter::FilterArguments;
-use super::output::{Form, Table, clipped, json, listing, say, span_shown};
+use super::output::{Form, Table, clipped, json, listing, say, show_line, span_shown};
 use super::recorded::Archive;
 use super::{CliError, evidence, export, prompt, replay, rewrap, times, verify};
 use crate::admin::api::{HeldRow, Reply, Request, SessionFilter};
 use crate::auditor::Identity;
 use crate::cast::Direction;
 use crate::model::{ChannelNumber, SessionId, Timestamp};
+use crate::screen::counted;
 use crate::store::{Catalog, StoreRoot};
 
 #[derive(Debug, clap::Subcommand)]
@@ -356,14 +357,13 @@ fn gc(desk: &Desk, request: Request, form: Form) -> Result<(), CliError> {
     if form.json {
         return json(&serde_json::json!({ "dry_run": dry_run, "removed": removed, "kept": kept }));
     }
-    if dry_run {
-        removed.iter().for_each(|session| say(format!("would remove {session}")));
-    }
+    let done = if dry_run { "would remove" } else { "removed" };
+    removed.iter().for_each(|session| show_line(format!("{done} {session}")));
     for HeldRow { session, hold } in &kept {
-        say(format!("kept {session}: on hold by {} ({})", hold.by, hold.reason));
+        show_line(format!("kept {session}: on hold by {} ({})", hold.by, hold.reason));
     }
-    let recordings = if removed.len() == 1 { "recording" } else { "recordings" };
-    say(format!("{} {recordings} {}", removed.len(), if dry_run { "would be removed" } else { "removed" }));
+    let recordings = counted(removed.len(), "recording");
+    say(format!("{recordings} {}", if dry_run { "would be removed" } else { "removed" }));
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use super::{CliError, prompt};
 use crate::admin::api::{Reply, Request};
 use crate::auditor::{Identity, Recipient};
 use crate::model::{SessionId, join};
+use crate::screen::counted;
 use crate::seal::Recipients;
 use crate::store::{Catalog, End, Filter, Listed, Rewrap, RewrapError, StoreRoot};
 
@@ -270,7 +271,7 @@ fn drop_earlier(desk: &Desk, arguments: &Arguments, identities: &[Identity]) -> 
         sessions.retain(with_earlier);
     }
     if !arguments.yes && !sessions.is_empty() {
-        let question = format!("Destroy the earlier envelopes of {} recordings?", sessions.len());
+        let question = format!("Destroy the earlier envelopes of {}?", counted(sessions.len(), "recording"));
         prompt::confirm(&question, "give --yes if you are sure")?;
     }
     let rows = each(sessions, arguments.all, |session| {
@@ -296,6 +297,7 @@ fn report(rows: &[Row], form: Form) -> Result<(), CliError> {
     if failed.is_empty() {
         return Ok(());
     }
-    Err(CliError::failed(format!("{} of {} recordings are as they were: {}", failed.len(), rows.len(), join(failed)))
+    let of = counted(rows.len(), "recording");
+    Err(CliError::failed(format!("unchanged, {} of {of}: {}", failed.len(), join(failed)))
         .hint("what was done stays done; the same command goes on with the others"))
 }

@@ -14,7 +14,8 @@ pub(super) fn run(config: &Config) -> Result<(), CliError> {
     serve::harden();
     let home = Home::open(&config.data).map_err(|error| {
         let locked = matches!(error, HomeError::Locked { .. });
-        CliError::of_home(&error).maybe_hint(locked.then_some("the master key is replaced while no server runs"))
+        let told = CliError::of_home(&error);
+        if locked { told.only_hint("stop the server first: the master key is replaced while none runs") } else { told }
     })?;
     let files = KeyFiles::of(&config.master_key).map_err(|error| of_key(&error))?;
     let from = files.present().map_err(|error| of_key(&error))?;

@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::admin::{self, Admin, AdminError, socket};
+use crate::admin::{self, Admin, AdminError, Retired, socket};
 use crate::audit::{Audit, AuditError, AuditEvent, Publishing};
 use crate::clock::Clock;
 use crate::config::{Config, read_policies};
@@ -199,11 +199,13 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let admin_socket =
         socket::bind(&config.admin.socket).map_err(|error| ServeError::Socket(config.admin.socket.clone(), error))?;
     let admin_stop = tokio_util::sync::CancellationToken::new();
-    let retiring = tokio::spawn(retire(Arc::clone(&admin), config.recording.retention.is_some()));
+    let retired = Arc::clone(&admin);
     let serving_admin = tokio::spawn(socket::serve(admin_socket, admin, admin_stop.clone()));
     let started = AuditEvent::NodeStart { version: env!("CARGO_PKG_VERSION").into() };
     bastion.audit.append(&started).map_err(ServeError::Audit)?;
     let witnesses = Arc::new(ask_witnesses(&config, &bastion.audit)?);
+    // Behind the leaf of the start, which tells a verifier why time may have leapt.
+    let retiring = config.recording.retention.map(|_| tokio::spawn(retire(retired, !config.witnesses.is_empty())));
     let asked = Arc::clone(&witnesses);
     let publishing =
         Publishing::start(Arc::clone(&bastion.audit), move |_| asked.published()).map_err(ServeError::System)?;
@@ -224,7 +226,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     stop.cut();
     end_sessions(&bastion.sessions).await;
     carrying.abort();
-    retiring.abort();
+    retiring.iter().for_each(tokio::task::JoinHandle::abort);
     admin_stop.cancel();
     let _ = serving_admin.await;
     drop(publishing);
@@ -325,22 +327,33 @@ async fn carry(mut connections: mpsc::Receiver<Connection>, bastion: Arc<Bastion
 
 /// Recordings whose time is over are looked for so often.
 const RETIRE_PERIOD: Duration = Duration::from_secs(24 * 3600);
+/// And so often while the clock is in doubt.
+const DOUBT_PERIOD: Duration = Duration::from_secs(3600);
+/// Witnesses have so long to sign what tells of the start, and with that the time.
+const WITNESS_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Removes recordings whose time is over: now, and then each day.
-async fn retire(admin: Arc<Admin>, wanted: bool) {
-    if !wanted {
-        return;
+async fn retire(admin: Arc<Admin>, witnessed: bool) {
+    if witnessed {
+        tokio::time::sleep(WITNESS_PATIENCE).await;
     }
     loop {
         let admin = Arc::clone(&admin);
+        let mut pause = RETIRE_PERIOD;
         match tokio::task::spawn_blocking(move || admin.retire()).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(recordings)) => info!(recordings, "Recordings removed, for their time was over"),
+            Ok(Ok(Retired::Removed(0))) => {}
+            Ok(Ok(Retired::Removed(recordings))) => {
+                info!(recordings, "Recordings removed, for their time was over");
+            }
+            Ok(Ok(Retired::Waits(doubt))) => {
+                warn!(error = %doubt, "Old recordings are not removed: the clock may be wrong; see `doorward doctor`");
+                pause = DOUBT_PERIOD;
+            }
             Ok(Err(error)) => warn!(error = %error, "Old recordings cannot be removed; the next try is tomorrow"),
             // A panic has shown itself; the server is about to stop otherwise.
             Err(_) => {}
         }
-        tokio::time::sleep(RETIRE_PERIOD).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

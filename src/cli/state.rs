@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::desk::{Desk, load, unexpected};
-use super::output::{Form, json, say};
+use super::output::{Form, Progress, json, say};
 use super::recording::read_identities;
 use super::{CliError, init, times, verify};
 use crate::admin::api::{Reply, Request};
@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{MasterKey, MasterKeyError};
 use crate::durable;
+use crate::screen::counted;
 use crate::tlog::{Checkpoint, VerifyingKey};
 use crate::witness::{Client, WitnessAddress};
 
@@ -51,6 +52,10 @@ pub(super) enum Command {
         /// you have. Nothing vouches for the export then.
         #[arg(long, conflicts_with = "vkey")]
         new_log: bool,
+        /// Take it though a witness says that it has signed nothing of the log. Then nothing but you says that there was
+        /// no more of it.
+        #[arg(long, conflicts_with = "new_log")]
+        never_witnessed: bool,
         #[command(flatten)]
         form: Form,
     },
@@ -76,13 +81,14 @@ impl Recipients {
 pub(super) fn run(file: Option<&Path>, command: &Command) -> Result<(), CliError> {
     match command {
         Command::Export { recipients, out, form } => export(&Desk::open(file)?, recipients, out, *form),
-        Command::Import { export, identities, vkey, older, new_log, form } => {
+        Command::Import { export, identities, vkey, older, new_log, never_witnessed, form } => {
             let mode = match (older, new_log) {
                 (_, true) => Mode::NewLog,
                 (true, false) => Mode::ContinueFromOlder,
                 (false, false) => Mode::Continue,
             };
-            import(&load(file)?, export, identities, vkey.as_deref(), mode, *form)
+            let silence = if *never_witnessed { Silence::Taken } else { Silence::Refused };
+            import(&load(file)?, export, identities, vkey.as_deref(), (mode, silence), *form)
         }
     }
 }
@@ -130,7 +136,7 @@ fn export(desk: &Desk, recipients: &Recipients, out: &Path, form: Form) -> Resul
     if form.json {
         return json(&row);
     }
-    say(format!("exported {} entries to {}", row.entries, out.display()));
+    say(format!("exported {} to {}", counted(row.entries, "entry"), out.display()));
     say(
         "hint: it is good together with the log only: keep a copy of `log/` that is not older, as `doorward backup` does",
     );
@@ -142,7 +148,7 @@ fn import(
     export: &Path,
     identities: &[PathBuf],
     vkey: Option<&str>,
-    mode: Mode,
+    (mode, silence): (Mode, Silence),
     form: Form,
 ) -> Result<(), CliError> {
     let identities = read_identities(identities)?;
@@ -150,12 +156,16 @@ fn import(
     let file = File::open(export)
         .map_err(|error| CliError::usage(format!("cannot read `{}`", export.display())).because(&error))?;
     let master = master_key(config)?;
-    let witnesses = |log: &VerifyingKey| seen(&config.witnesses, log);
+    let witnesses = |log: &VerifyingKey| seen(&config.witnesses, log, silence);
     let by = format!("uid {}", rustix::process::getuid().as_raw());
     let data = config.data.as_path();
     let (clock, identities) = (Clock::system(), identities.as_slice());
-    let wanted = Import { data, master, identities, mode, key, witnesses: &witnesses, by, clock };
-    let imported = backup::import(file, wanted).map_err(|error| {
+    let mut bar = Progress::new();
+    let progress = &mut |step| bar.step(step);
+    let wanted = Import { data, master, identities, mode, key, witnesses: &witnesses, progress, by, clock };
+    let imported = backup::import(file, wanted);
+    bar.finish();
+    let imported = imported.map_err(|error| {
         if let BackupError::Home(home) = &error {
             return CliError::of_home(home);
         }
@@ -183,14 +193,28 @@ fn master_key(config: &Config) -> Result<MasterKey, CliError> {
     Ok(made)
 }
 
+/// What it means that a witness says that it has signed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    /// Whoever answers may be another, or have lost what it knew.
+    Refused,
+    /// The operator says that it is so.
+    Taken,
+}
+
 /// What the witnesses have signed of this log.
-fn seen(witnesses: &[WitnessAddress], log: &VerifyingKey) -> Result<Vec<Seen>, BackupError> {
+fn seen(witnesses: &[WitnessAddress], log: &VerifyingKey, silence: Silence) -> Result<Vec<Seen>, BackupError> {
     let mut all = Vec::new();
     for address in witnesses {
         let witness = address.key().name().to_string();
         let failed = |why: String| BackupError::NotAsked { witness: witness.clone(), why };
         let newest = Client::new().newest(address, log).map_err(|error| failed(error.to_string()))?;
-        let Some(newest) = newest else { continue };
+        let Some(newest) = newest else {
+            match silence {
+                Silence::Refused => return Err(BackupError::Unseen { witness }),
+                Silence::Taken => continue,
+            }
+        };
         let checkpoint =
             Checkpoint::parse(newest.note.unchecked_text()).map_err(|error| failed(error.why.to_owned()))?;
         all.push(Seen { witness, checkpoint });
@@ -199,18 +223,30 @@ fn seen(witnesses: &[WitnessAddress], log: &VerifyingKey) -> Result<Vec<Seen>, B
 }
 
 fn tell(config: &Config, imported: &Imported, mode: Mode) {
-    let Imported { exported, entries, leaves, lost_changes, destroyed, log_key, .. } = imported;
+    let Imported { exported, entries, leaves, lost_changes, unreadable, destroyed, held, log_key, .. } = imported;
     say(format!(
-        "imported {entries} entries of {}; the log has {leaves} leaves",
-        times::shown_to_the_second(*exported)
+        "imported {} of {}; the log has {}",
+        counted(*entries, "entry"),
+        times::shown_to_the_second(*exported),
+        counted(*leaves, "leaf")
     ));
     if *lost_changes > 0 {
         say(format!(
-            "warning: the log tells of {lost_changes} later changes that are lost; look at `doorward audit list`"
+            "warning: lost is what the log tells later: {}; look at `doorward audit list`",
+            counted(*lost_changes, "change")
         ));
     }
+    if *unreadable > 0 {
+        let leaves = counted(*unreadable, "later leaf");
+        say(format!("warning: nobody can read the names and reasons of {leaves}: `<key lost>`"));
+    }
     if *destroyed > 0 {
-        say(format!("of {destroyed} recordings something was there that the log says is destroyed; it is gone now"));
+        let recordings = counted(*destroyed, "recording");
+        say(format!("of {recordings} something was there that the log says is destroyed; it is gone now"));
+    }
+    if *held > 0 {
+        let recordings = counted(*held, "recording");
+        say(format!("of {recordings} it stays, being on hold; `recording hold --release` lets it go"));
     }
     if mode == Mode::NewLog {
         say(format!("The log is a new one. Verifiers and witnesses need its public key:\n  {log_key}"));

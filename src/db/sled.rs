@@ -228,7 +228,7 @@ fn sync_all_below(dir: &Path) -> io::Result<()> {
 }
 
 /// sled's threads let go of a database a moment after it was dropped. Other processes are kept out by the state
-/// directory's own lock, so what is waited for is our own past.
+/// directory's own lock, so what is waited for is our own past, for 2 seconds at most.
 fn open_when_free(config: &Config) -> sled::Result<sled::Db> {
     const TRIES: u32 = 100;
     const PAUSE: Duration = Duration::from_millis(20);

@@ -21,6 +21,18 @@ const CHECK: Duration = Duration::from_secs(1);
 /// Something that blocks; it is lent the thread's buffers.
 type Work = Box<dyn FnOnce(&mut Buffers) + Send>;
 
+/// What a full disk did not let be done.
+type PutOff = Box<dyn FnMut() -> Retried + Send>;
+
+/// What came of trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retried {
+    /// It is done, or need not be tried again.
+    Over,
+    /// The disk is still full.
+    InVain,
+}
+
 /// What a thread does next.
 enum Job {
     /// Write what a queue holds.
@@ -42,6 +54,8 @@ pub(super) struct Pool {
     announcer: Arc<Announcer>,
     /// An operation that takes longer has failed.
     stall_limit: Duration,
+    /// Tried again with each check. Bounded: each recording that ends is in it at most once.
+    put_off: Mutex<VecDeque<PutOff>>,
 }
 
 struct State {
@@ -84,8 +98,15 @@ impl Pool {
             next_check: clock.instant(),
             stop: false,
         };
-        let pool =
-            Arc::new(Self { state: Mutex::new(state), wake: Condvar::new(), clock, health, announcer, stall_limit });
+        let pool = Arc::new(Self {
+            state: Mutex::new(state),
+            wake: Condvar::new(),
+            clock,
+            health,
+            announcer,
+            stall_limit,
+            put_off: Mutex::default(),
+        });
         let running = Running(Arc::clone(&pool));
         for _ in 0..threads.max(1) {
             let pool = Arc::clone(&pool);
@@ -120,6 +141,26 @@ impl Pool {
     fn push(&self, job: Job) {
         self.lock().ready.push_back(job);
         self.wake.notify_one();
+    }
+
+    /// Has `work`, which blocks, tried again with each check until it is over. What is not done when the pool stops is
+    /// left.
+    pub(super) fn put_off(&self, work: impl FnMut() -> Retried + Send + 'static) {
+        self.put_off.lock().unwrap_or_else(PoisonError::into_inner).push_back(Box::new(work));
+    }
+
+    fn try_again(&self) {
+        let mut waiting = std::mem::take(&mut *self.put_off.lock().unwrap_or_else(PoisonError::into_inner));
+        while let Some(mut work) = waiting.pop_front() {
+            if catch_unwind(AssertUnwindSafe(&mut work)).is_ok_and(|retried| retried == Retried::InVain) {
+                // A disk that is full for one is full for all.
+                waiting.push_front(work);
+                break;
+            }
+        }
+        let mut put_off = self.put_off.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.append(&mut put_off);
+        *put_off = waiting;
     }
 
     /// Runs `work`, which blocks, on a thread of the pool.
@@ -168,6 +209,7 @@ impl Pool {
                 Job::Check => {
                     self.health.check();
                     self.announcer.look();
+                    self.try_again();
                 }
             }
         }

@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::announcer::{Announcer, Ended, GivenUp, LiveHead};
 use super::health::Health;
-use super::pool::{Pool, Running};
+use super::pool::{Pool, Retried, Running};
 use super::queue::Queue;
 use super::scrub::Scrubber;
 use super::{RecorderError, Sealings};
@@ -18,9 +18,6 @@ use crate::clock::Clock;
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::Sealed;
 use crate::store::{Closed, ClosedChannel, Disk, describe, sha256_hex};
-
-/// On a full disk `closed.json` is tried again so often.
-const CLOSED_AGAIN: Duration = Duration::from_millis(200);
 
 /// One recording.
 pub(super) struct SessionShared {
@@ -263,19 +260,11 @@ impl SessionShared {
     /// Tries again until it is there: the log says that the session ended, so its file must not be missing.
     fn write_closed_later(&self, closed: Closed) {
         let (disk, directory) = (Arc::clone(&self.disk), self.directory.clone());
-        let running = Arc::downgrade(&self.running);
-        let trying = move || {
-            while running.strong_count() > 0 {
-                std::thread::sleep(CLOSED_AGAIN);
-                match closed.write(&disk, &directory).map_err(RecorderError::from) {
-                    Err(RecorderError::DiskFull { .. }) => {}
-                    // Written, or beyond what waiting mends: the next start closes it as interrupted.
-                    Ok(()) | Err(_) => return,
-                }
-            }
-        };
-        // Without a thread the next start closes it too.
-        let _ = std::thread::Builder::new().name(String::from("closing")).spawn(trying);
+        self.pool().put_off(move || match closed.write(&disk, &directory).map_err(RecorderError::from) {
+            Err(RecorderError::DiskFull { .. }) => Retried::InVain,
+            // Written, or beyond what waiting mends: the next start closes it as interrupted.
+            Ok(()) | Err(_) => Retried::Over,
+        });
     }
 }
 

@@ -209,6 +209,36 @@ fn on_a_full_disk_the_reserve_completes_what_has_begun_and_the_session_ends() {
 }
 
 #[test]
+fn recordings_that_a_full_disk_kept_open_are_closed_once_there_is_room_and_take_no_thread_each() {
+    let disk = SimDisk::new();
+    let recorder = start(&disk, quick());
+    let closed = || disk.lock().files.keys().filter(|path| path.ends_with("closed.json")).count();
+    run(async {
+        let mut ended = Vec::new();
+        for _ in 0..3 {
+            let (recording, track) = open(&recorder, "strict").await;
+            track.append(out("x")).await.unwrap().durable().await.unwrap();
+            track.finish().await.unwrap();
+            ended.push(recording);
+        }
+        disk.lock().space = 0;
+        for recording in ended {
+            assert!(matches!(recording.finish("the user left").await, Err(RecorderError::DiskFull { .. })));
+        }
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).ok());
+        assert!(names.into_iter().all(|name| name.trim() != "closing"));
+        // A check finds the disk full still.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        assert_eq!(closed(), 0);
+        disk.lock().space = 1 << 30;
+        while closed() < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+}
+
+#[test]
 fn a_break_glass_session_goes_on_without_a_disk_and_the_gap_is_on_record() {
     let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
     let recorder = start_with(&disk, quick(), &log);

@@ -14,8 +14,14 @@ use crate::auditor::{Identity, Recipient};
 
 /// An envelope has at most so many bytes: each of the recipients needs about 100.
 pub const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
-/// Most auditors of one session.
-pub const RECIPIENTS_MAX: usize = 256;
+/// Most auditors of one session: their stanzas, of 98 bytes each, fit a header.
+pub const RECIPIENTS_MAX: usize = 128;
+/// The header of an age file has at most so many bytes: reading one takes time that grows faster than its length.
+pub const AGE_HEADER_BYTES_MAX: usize = 16 * 1024;
+/// What a header has beside the stanzas: its first and last line, and what age programs add so that others do not choke
+/// on what they do not know.
+const HEADER_BYTES_BESIDE: usize = 1024;
+const STANZA_BYTES: usize = 98;
 
 /// For whom a session is sealed: at least one auditor, each once, in the order of their texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +76,9 @@ impl Dek {
         if envelope.len() > ENVELOPE_BYTES_MAX {
             return Err(malformed("it is too long"));
         }
+        if !age_header_ends(envelope) {
+            return Err(malformed("its header is too long, or does not end"));
+        }
         let decryptor = age::Decryptor::new(envelope).map_err(|error| malformed(&error.to_string()))?;
         let keys = identities.iter().map(|identity| -> &dyn age::Identity { identity.key() });
         let mut reader = match decryptor.decrypt(keys) {
@@ -83,6 +92,14 @@ impl Dek {
             secret.as_slice().try_into().map_err(|_| malformed("it does not hold a session's secret"))?;
         Ok(Self::from_bytes(secret))
     }
+}
+
+/// Whether the header of an age file, of which this is the beginning, ends within [`AGE_HEADER_BYTES_MAX`].
+///
+/// Source: <https://c2sp.org/age>, "Header": its last line begins with `---`.
+pub fn age_header_ends(beginning: &[u8]) -> bool {
+    let within = beginning.get(..AGE_HEADER_BYTES_MAX).unwrap_or(beginning);
+    within.windows(5).any(|window| window == b"\n--- ")
 }
 
 /// What follows the header of an envelope: a nonce, the secret, a tag.
@@ -104,6 +121,10 @@ pub fn check_form(envelope: &[u8], recipients: usize) -> Result<(), EnvelopeErro
         return malformed(String::from("it is too short"));
     };
     debug_assert!(payload.len() <= PAYLOAD_BYTES);
+    let most = recipients.saturating_mul(STANZA_BYTES).saturating_add(HEADER_BYTES_BESIDE);
+    if header.len() > most.min(AGE_HEADER_BYTES_MAX) {
+        return malformed(format!("its header is longer than {recipients} recipients need"));
+    }
     let Some(text) = std::str::from_utf8(header).ok().and_then(|text| text.strip_suffix('\n')) else {
         return malformed(String::from("it does not hold a session's secret"));
     };
@@ -219,6 +240,29 @@ mod tests {
         for garbage in [&b""[..], b"age-encryption.org/v1\n", &[0; 300], &[b'\n'; 300]] {
             assert!(check_form(garbage, 0).is_err() && check_form(garbage, 1).is_err());
         }
+    }
+
+    #[test]
+    fn as_many_auditors_as_there_may_be_have_room_and_more_than_they_need_is_refused_before_it_is_read() {
+        let auditors: Vec<Identity> = (0..RECIPIENTS_MAX).map(|_| Identity::generate()).collect();
+        let recipients = Recipients::of(auditors.iter().map(Identity::recipient)).unwrap();
+        let dek = Dek::random().unwrap();
+        let envelope = recipients.wrap(&dek).unwrap();
+        assert_eq!(check_form(&envelope, RECIPIENTS_MAX), Ok(()));
+        assert_eq!(Dek::from_envelope(&envelope, &auditors[..1]).unwrap().expose(), dek.expose());
+        let one = Recipients::of([auditors[0].recipient()]).unwrap().wrap(&dek).unwrap();
+        let line = one.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let grease = |count: usize| {
+            let stanza = format!("-> x-grease\n{}\n", "A".repeat(8));
+            [&one[..line], stanza.repeat(count).as_bytes(), &one[line..]].concat()
+        };
+        assert_eq!(check_form(&grease(1), 1), Ok(()));
+        assert!(check_form(&grease(60), 1).is_err());
+        // Not by what age says of it, which would take its time.
+        let long = grease(AGE_HEADER_BYTES_MAX / 20);
+        assert!(long.len() < ENVELOPE_BYTES_MAX && !age_header_ends(&long));
+        let told = Dek::from_envelope(&long, &auditors[..1]).unwrap_err().to_string();
+        assert!(told.contains("too long"), "{told}");
     }
 
     #[test]

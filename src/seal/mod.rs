@@ -51,7 +51,9 @@ mod sealer;
 mod tests;
 
 pub use context::ContextPool;
-pub use envelope::{ENVELOPE_BYTES_MAX, EnvelopeError, RECIPIENTS_MAX, Recipients, check_form};
+pub use envelope::{
+    AGE_HEADER_BYTES_MAX, ENVELOPE_BYTES_MAX, EnvelopeError, RECIPIENTS_MAX, Recipients, age_header_ends, check_form,
+};
 pub use error::{Altered, Fault, HeaderFault, OpenError, OpenFault, SealError};
 pub use header::{HEADER_BYTES, SegmentHeader, Stream};
 pub use keys::{CHANNEL_MAX, Dek, Ratchet, SEGMENT_MAX, SessionKeys};

@@ -47,6 +47,12 @@ impl Signature {
         self.key_id
     }
 
+    /// The time that a witness's signature begins with (`cosignature/v1`), in seconds since 1970. It says nothing in one
+    /// that was not checked, and in a log's.
+    pub fn cosigned_at(&self) -> Option<u64> {
+        self.bytes.first_chunk::<8>().map(|time| u64::from_be_bytes(*time))
+    }
+
     /// What follows the key id.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -17,6 +17,8 @@ pub(super) type Sha256 = [u8; 32];
 pub(super) struct Leaf {
     pub(super) seq: u64,
     pub(super) ts: Timestamp,
+    /// Whether it tells that a clock was set or is in doubt, or that the bastion begins: time may have leapt.
+    pub(super) leaps: bool,
     pub(super) event: Event,
 }
 
@@ -200,6 +202,7 @@ impl Leaf {
         if v != VERSION {
             return Err(format!("version {v} is not known"));
         }
+        let leaps = matches!(kind.as_str(), "clock.doubt" | "clock.step" | "node.start");
         let event = match kind.as_str() {
             "session.start" => {
                 let StartFields { session, opened, envelope, recipients, policy } = fields(entry)?;
@@ -244,7 +247,7 @@ impl Leaf {
             "node.stop" => Event::NodeStop,
             _ => Event::Other,
         };
-        Ok(Self { seq, ts, event })
+        Ok(Self { seq, ts, leaps, event })
     }
 }
 

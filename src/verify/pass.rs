@@ -23,6 +23,11 @@ const OPENING_MS: i64 = 60_000;
 /// A bastion that goes on for so much longer has written the file that says how a session ended, in milliseconds.
 const CLOSING_MS: i64 = 10_000;
 
+/// A leaf that is so much newer than the one before it may be dated by a clock that leapt, in milliseconds: a week.
+const LEAP_MS: i64 = 7 * 24 * 3_600_000;
+/// What is removed within that time after a leap may be removed because of it, in milliseconds: a day.
+const LEAPT_MS: i64 = 24 * 3_600_000;
+
 /// In the place of a depth: what lies where recordings go that are being removed.
 const GONE: usize = usize::MAX;
 
@@ -168,6 +173,16 @@ struct AtWork {
     stopped: bool,
 }
 
+/// A leaf that is far newer than the one before it.
+#[derive(Debug, Clone, Copy)]
+struct Leap {
+    leaf: u64,
+    at: Timestamp,
+    /// Whether what came with it tells that a clock was set, or that the bastion had not run: one that runs may have had
+    /// nothing to put on record.
+    began: bool,
+}
+
 /// Whether a checkpoint covers a leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weight {
@@ -194,6 +209,8 @@ pub(super) struct Pass<'a> {
     newest: Option<Timestamp>,
     /// The last leaf with a time before that of the leaf before it.
     back: Option<u64>,
+    /// The last leap of the clock.
+    leap: Option<Leap>,
     /// What a bastion that carries sessions wrote last.
     at_work: Option<AtWork>,
     /// Sessions that look wrong and may only have been in the middle of something.
@@ -213,8 +230,8 @@ impl<'a> Pass<'a> {
     ) -> Self {
         let states = BTreeMap::new();
         let (doubtful, policies) = (BTreeSet::new(), BTreeMap::new());
-        let (newest, back, at_work) = (None, None, None);
-        Self { store, root, settings, found, only, states, judged: 0, newest, back, at_work, doubtful, policies }
+        let (newest, back, leap, at_work) = (None, None, None, None);
+        Self { store, root, settings, found, only, states, judged: 0, newest, back, leap, at_work, doubtful, policies }
     }
 
     pub(super) fn run(&mut self, history: &History, report: &mut Report, progress: &mut dyn FnMut(Step)) {
@@ -249,6 +266,24 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// By a clock that is ahead, recordings are old before their time.
+    fn warn_leap(&mut self, index: u64, leaf: &Leaf, report: &mut Report) {
+        if self.newest.is_some_and(|newest| leaf.ts.as_millis().saturating_sub(newest.as_millis()) > LEAP_MS) {
+            self.leap = Some(Leap { leaf: index, at: leaf.ts, began: false });
+        }
+        let Some(leap) = &mut self.leap else { return };
+        leap.began |= leaf.leaps;
+        let soon = leaf.ts.as_millis().saturating_sub(leap.at.as_millis()) < LEAPT_MS;
+        if leap.began && soon && matches!(leaf.event, Event::Expire { .. }) {
+            let place = format!("leaf {}", leap.leaf);
+            let why = format!(
+                "its time is over a week after that of the leaf before it, and leaf {index} removes recordings by it"
+            );
+            report.log.warnings.add(place, why);
+            self.leap = None;
+        }
+    }
+
     fn wanted(&self, session: &SessionId) -> bool {
         self.settings.session.as_ref().is_none_or(|only| only == session)
             && self.only.is_none_or(|only| only.contains(session))
@@ -266,6 +301,7 @@ impl<'a> Pass<'a> {
             self.warn_back(report);
             self.back = Some(index);
         }
+        self.warn_leap(index, &leaf, report);
         self.newest = Some(leaf.ts);
         if leaf.event.is_of_work() {
             self.at_work = Some(AtWork { leaf: index, at: leaf.ts, stopped: leaf.event == Event::NodeStop });

@@ -356,6 +356,28 @@ fn a_clock_that_went_back_without_a_leaf_is_told_and_proves_nothing() {
     assert_eq!(report.exit_code(), 0);
 }
 
+// "host clock set ahead"
+#[test]
+fn what_is_removed_by_a_clock_that_leapt_is_told_and_what_is_removed_after_a_quiet_week_is_not() {
+    let removed_after = |gap_days: i64, between: &str, wait_hours: i64| {
+        let (store, id) = Store::with_session(&["one\r\n"]);
+        let newest = store.verify().log.newest.unwrap();
+        let at = |hours: i64| Timestamp::from_millis(newest.as_millis() + (gap_days * 24 + hours) * 3_600_000);
+        let clock = Clock::fixed(at(0));
+        let log = store.log_at(clock.clone());
+        log.append(leaf(between, json!({}))).unwrap();
+        clock.set(at(wait_hours));
+        log.append(leaf("gc", json!({ "sessions": [id] }))).unwrap();
+        log.publish().unwrap();
+        let told = format!("{:?}", store.verify().log.warnings);
+        told.contains("removes recordings by it")
+    };
+    assert!(removed_after(500, "node.start", 0) && removed_after(8, "clock.doubt", 23));
+    assert!(!removed_after(500, "node.start", 25), "a day is time enough to notice it");
+    assert!(!removed_after(6, "node.start", 0));
+    assert!(!removed_after(500, "admin.call", 0), "a bastion that runs may have had nothing to put on record");
+}
+
 #[test]
 fn a_store_whose_key_was_replaced_with_its_history_is_found_by_who_has_the_key() {
     let (store, _) = Store::with_session(&["one\r\n"]);

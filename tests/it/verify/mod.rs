@@ -2,6 +2,7 @@
 
 mod asked;
 mod attacks;
+mod backups;
 mod bundles;
 mod bytes;
 mod cli;

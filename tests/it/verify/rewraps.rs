@@ -28,7 +28,7 @@ fn log(store: &Store, record: &Rewrapped) {
 }
 
 /// Seals a session's secret for others, from one who can open it.
-fn rewrap(store: &Store, id: &SessionId, by: &Identity, to: &[&Identity]) -> Rewrapped {
+pub fn rewrap(store: &Store, id: &SessionId, by: &Identity, to: &[&Identity]) -> Rewrapped {
     let root = store.root();
     let made = Rewrap::make(&root, id, std::slice::from_ref(by), &recipients(to)).unwrap();
     let record = made.check(&root).unwrap();
