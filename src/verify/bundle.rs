@@ -31,9 +31,9 @@ use super::coverage::coverage;
 use super::files;
 use super::history;
 use super::leaf::{Event, Leaf, Sha256};
-use super::pass::Found;
+use super::pass::{Found, began_at};
 use super::policies;
-use super::report::{Findings, KeyOrigin, Verdict};
+use super::report::{Findings, KeyOrigin, Verdict, WitnessAnchor};
 use super::rewrap::{self, Envelope, Envelopes, Later};
 use super::segment::CHUNK_BYTES;
 use super::session::{Ending, Facts, Outcome, Start, judge, place_of};
@@ -51,6 +51,14 @@ pub const KEY_FILE: &str = "vkey";
 pub const COVERAGE: &str = "coverage.json";
 /// A small file of a bundle has at most so many bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// A session is put on record at most so long after its id was made, in milliseconds; the clock may be set in between.
+const APART_MS_MAX: i64 = 10 * 60 * 1000;
+/// A cast may have so many bytes whatever the recording holds.
+const CAST_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// So much longer than what went by in a channel can its cast be: a byte may be an event of its own.
+const CAST_BYTES_PER_BYTE: u64 = 64;
+/// So much longer than a channel's segments can be what they hold, if all that went by was counted, and if not.
+const CAST_BYTES_PER_SEALED: [u64; 2] = [4096, 65_536];
 /// More leaves of one session are not read.
 const LEAVES_MAX: usize = 1_000_000;
 
@@ -79,8 +87,8 @@ pub struct BundleReport {
     pub origin: Option<String>,
     /// How many leaves its checkpoint covers.
     pub size: u64,
-    /// Witnesses that cosigned, with the time in seconds since 1970.
-    pub witnesses: Vec<(String, u64)>,
+    /// Witnesses that cosigned.
+    pub witnesses: Vec<WitnessAnchor>,
     /// How many were demanded.
     pub required_witnesses: usize,
     /// Whether it holds casts: what each channel showed, as whoever made the bundle says.
@@ -109,7 +117,7 @@ impl BundleReport {
     pub fn outcome(&self) -> &'static str {
         match self.exit_code() {
             5 => Verdict::Tampered.name(),
-            6 if self.key_from == KeyOrigin::Store => "UNPINNED",
+            6 if self.key_from == KeyOrigin::Beside => "UNPINNED",
             6 if self.casts_unchecked() => "CASTS UNCHECKED",
             6 => "UNANCHORED",
             _ => self.verdict.name(),
@@ -121,7 +129,7 @@ impl BundleReport {
     pub fn exit_code(&self) -> u8 {
         if !self.findings.is_empty() {
             5
-        } else if self.key_from == KeyOrigin::Store
+        } else if self.key_from == KeyOrigin::Beside
             || self.casts_unchecked()
             || self.witnesses.len() < self.required_witnesses
         {
@@ -141,7 +149,7 @@ pub fn verify_bundle(directory: &Path, settings: &Settings) -> (BundleReport, Op
     let report = BundleReport {
         session: None,
         verdict: Verdict::OkUnanchored,
-        key_from: if settings.key.is_some() { KeyOrigin::Pinned } else { KeyOrigin::Store },
+        key_from: if settings.key.is_some() { KeyOrigin::Pinned } else { KeyOrigin::Beside },
         origin: None,
         size: 0,
         witnesses: Vec::new(),
@@ -277,7 +285,8 @@ impl Reading<'_> {
         match note.check(&known) {
             Ok(checked) => {
                 let signers = checked.signers().iter();
-                self.report.witnesses = signers.filter_map(|(name, time)| Some((name.to_string(), (*time)?))).collect();
+                let cosigned = signers.filter_map(|(name, time)| Some(WitnessAnchor::new(name.to_string(), (*time)?)));
+                self.report.witnesses = cosigned.collect();
             }
             Err(error) => self.report.found("checkpoint", explain(&error)),
         }
@@ -342,6 +351,11 @@ impl Reading<'_> {
                 if self.facts.start.is_some() {
                     return failed("the session begins a second time");
                 }
+                // Who has the log's key can begin a session once more, and show only that.
+                let apart = began_at(session).map_or(i64::MAX, |at| at.as_millis().saturating_sub(leaf.ts.as_millis()));
+                if apart.saturating_abs() > APART_MS_MAX {
+                    return failed("it is not of the time when the session's id was made");
+                }
                 self.facts.start = Some(Start { opened, recipients, policy });
                 self.policy = Some(policy);
                 self.envelopes.first = Some(envelope);
@@ -361,6 +375,11 @@ impl Reading<'_> {
             }
             Event::Envelope { session: of, envelope, recipients, record } if of == *session => {
                 self.envelopes.add(Later { leaf: index, envelope, recipients, record });
+            }
+            Event::Heads(heads) if heads.iter().any(|(of, ..)| of == session) => {
+                for (_, channel, segment, records, head) in heads.into_iter().filter(|(of, ..)| of == session) {
+                    self.facts.segments.entry((channel, segment)).or_default().heads.push((records, head));
+                }
             }
             Event::Start { .. }
             | Event::Seal { .. }
@@ -413,7 +432,8 @@ impl Reading<'_> {
     }
 
     fn envelope(&mut self, root: &StoreRoot, session: &SessionId) {
-        let rewrap::Found { present, findings, notes } = rewrap::judge(self.directory, root, session, &self.envelopes);
+        let rewrap::Found { present, kept: _, findings, notes } =
+            rewrap::judge(self.directory, root, session, &self.envelopes);
         for finding in findings.iter() {
             self.report.found(finding.place.clone(), finding.why.clone());
         }
@@ -488,16 +508,48 @@ impl Reading<'_> {
     fn coverage(&mut self, opening: &Opening, closed: Option<&Closed>) {
         let mut casts = Vec::new();
         for (name, _) in files::list(self.directory).unwrap_or_default() {
-            if name.to_str().is_some_and(|name| name.ends_with(".cast"))
-                && let Ok(file) = files::open(&self.directory.join(&name))
-            {
-                casts.push(file);
+            let Some(name) = name.to_str().filter(|name| name.ends_with(".cast")) else { continue };
+            let Ok(file) = files::open(&self.directory.join(name)) else { continue };
+            // A hole takes no room, and as long to read as what is in its place.
+            let most = self.cast_bytes_max(opening, closed, name);
+            match file.metadata().map(|found| found.len()) {
+                Ok(len) if len <= most => casts.push(file),
+                Ok(len) => {
+                    let why = format!("it has {len} bytes, more than the recording can hold");
+                    return self.report.found(name, why);
+                }
+                Err(error) => return self.report.found(name, format!("it cannot be read: {error}")),
             }
         }
         match coverage(opening, closed, casts) {
             Ok(coverage) => self.exactly(COVERAGE, &coverage.to_json()),
             Err(error) => self.report.found(COVERAGE, format!("a cast cannot be read: {}", explain(&error))),
         }
+    }
+}
+
+impl Reading<'_> {
+    /// So long can the cast of that name be at most.
+    fn cast_bytes_max(&self, opening: &Opening, closed: Option<&Closed>, name: &str) -> u64 {
+        let number = name.strip_prefix("channel-").and_then(|rest| rest.strip_suffix(".cast"));
+        let number = number.and_then(|number| number.parse().ok()).map(ChannelNumber);
+        let directory = StoreRoot::at(self.directory).session_directory(&opening.session).unwrap_or_default();
+        let directory = number.map(|number| directory.join(number.to_string()));
+        let names = directory.as_deref().map(|directory| files::list(directory).unwrap_or_default());
+        let lens = directory.iter().zip(names).flat_map(|(directory, names)| {
+            names.into_iter().filter_map(|(name, _)| Some(directory.join(name).symlink_metadata().ok()?.len()))
+        });
+        let sealed = lens.fold(0_u64, u64::saturating_add);
+        let [if_counted, if_not] = CAST_BYTES_PER_SEALED;
+        let counted = closed.and_then(|closed| closed.channels.iter().find(|channel| Some(channel.number) == number));
+        let held = match counted {
+            Some(channel) => [&channel.stdin, &channel.stdout, &channel.stderr]
+                .into_iter()
+                .map(|counted| counted.bytes.saturating_mul(CAST_BYTES_PER_BYTE))
+                .fold(sealed.saturating_mul(if_counted), u64::saturating_add),
+            None => sealed.saturating_mul(if_not),
+        };
+        held.saturating_add(CAST_BYTES_MIN)
     }
 }
 

@@ -12,7 +12,7 @@ use super::super::Bastion;
 use super::complain;
 use crate::audit::Audit;
 use crate::listener::UserSink;
-use crate::model::{ChannelEvent, SessionId};
+use crate::model::{ChannelEvent, SessionId, Timestamp};
 use crate::store::describe;
 use crate::verify::{self, Content, Part, Settings};
 use crate::wire::channel::{PeerGone, Sink};
@@ -30,7 +30,8 @@ pub async fn send(bastion: &Arc<Bastion>, session: &SessionId, sink: &UserSink) 
     let Ok(_place) = bastion.handouts.acquire().await else { return Err(PeerGone) };
     let (pieces, mut made) = mpsc::channel(PIECES_MAX);
     let (audit, store, of) = (Arc::clone(&bastion.audit), bastion.store.clone(), session.clone());
-    let making = tokio::task::spawn_blocking(move || make(&audit, &store, &of, pieces));
+    let now = bastion.clock.now();
+    let making = tokio::task::spawn_blocking(move || make(&audit, now, &store, &of, pieces));
     while let Some(piece) = made.recv().await {
         sink.send(ChannelEvent::Data(piece)).await?;
     }
@@ -45,10 +46,17 @@ pub async fn send(bastion: &Arc<Bastion>, session: &SessionId, sink: &UserSink) 
 }
 
 /// Makes the archive. Blocks.
-fn make(audit: &Audit, store: &Path, session: &SessionId, pieces: mpsc::Sender<Bytes>) -> Result<(), String> {
+fn make(
+    audit: &Audit,
+    now: Timestamp,
+    store: &Path,
+    session: &SessionId,
+    pieces: mpsc::Sender<Bytes>,
+) -> Result<(), String> {
     // What is on record of the session's end may not be under a checkpoint yet.
     audit.publish().map_err(|error| describe(&error))?;
-    let settings = Settings { key: Some(audit.key().clone()), ..Settings::default() };
+    // It is judged there: what is not as the log has it is not handed out.
+    let settings = Settings { key: Some(audit.key().clone()), now: Some(now), ..Settings::default() };
     let plan = verify::plan(store, session, &settings).map_err(|error| describe(&error))?;
     let parts = plan.parts(store).map_err(|error| describe(&error))?;
     let mut archive = tar::Builder::new(Pieces { pieces, piece: BytesMut::new() });

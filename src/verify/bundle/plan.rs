@@ -1,24 +1,28 @@
 //! What a bundle is made from: a session's leaves, the proofs of each, and its files.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::super::Settings;
 use super::super::files::{self, FileError};
-use super::super::history;
+use super::super::history::History;
 use super::super::leaf::{Event, Leaf};
-use super::super::report::LogReport;
+use super::super::report::{Finding, LogReport, Report, SessionReport, Verdict};
 use super::super::session::place_of;
+use super::super::{Settings, judged};
 use super::{FILE_BYTES_MAX, KEY_FILE};
 use crate::durable;
 use crate::log::LogError;
 use crate::model::SessionId;
 use crate::store::{Opening, StoreRoot, hex, record_name};
-use crate::tlog::{EntryProof, Note, VerifyingKey};
+use crate::tlog::{Checkpoint, EntryProof, Note, VerifyingKey};
+
+/// So many checkpoints are looked at, the newest first, for the one that most witnesses have cosigned.
+const NOTES_MAX: usize = 1000;
 
 /// A session's leaves with their proofs: all that a bundle needs of a log.
 #[derive(Debug)]
@@ -40,6 +44,15 @@ pub enum BundleError {
     Log(Box<LogReport>),
     /// The log cannot be read.
     Read(LogError),
+    /// The recording is not as the log has it, or no more.
+    Refused {
+        /// Which.
+        session: SessionId,
+        /// What is said of it.
+        verdict: Verdict,
+        /// What is wrong with it first, if anything is.
+        why: Option<Finding>,
+    },
     /// The log does not say yet, under a signature, how the session began and ended.
     NotEnded(SessionId),
     /// A file of the recording cannot be read.
@@ -65,6 +78,10 @@ impl fmt::Display for BundleError {
         match self {
             Self::Log(_) => f.write_str("the log does not verify, so it proves nothing"),
             Self::Read(_) => f.write_str("the log cannot be read"),
+            Self::Refused { session, verdict, why } => {
+                write!(f, "there is no evidence of session `{session}`: it is {verdict}")?;
+                why.as_ref().map_or(Ok(()), |why| write!(f, " ({why})"))
+            }
             Self::NotEnded(session) => {
                 write!(f, "no checkpoint covers the beginning and the end of session `{session}`")
             }
@@ -80,50 +97,85 @@ impl std::error::Error for BundleError {
         match self {
             Self::Read(error) => Some(error),
             Self::Write { source, .. } => Some(source),
-            Self::Log(_) | Self::NotEnded(_) | Self::Recording { .. } | Self::NotEmpty(_) => None,
+            Self::Log(_) | Self::Refused { .. } | Self::NotEnded(_) | Self::Recording { .. } | Self::NotEmpty(_) => {
+                None
+            }
         }
     }
 }
 
-/// Looks up what a bundle of `session` needs.
+/// Judges a recording, and looks up what a bundle of it needs: what is not as the log has it is no evidence of what was
+/// recorded.
+///
+/// Of the settings, `key` and `now` count.
 ///
 /// # Errors
-/// `Log`, `Read`, `NotEnded`.
+/// `Log`, `Read`, `Refused`, `NotEnded`.
 pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Plan, BundleError> {
-    let (history, report, _) = history::inquire(store, settings, &mut |_| {});
-    let history = history.filter(|_| report.findings.is_empty());
-    let (Some(history), Some(Ok(key))) = (history, report.key.as_deref().map(VerifyingKey::parse)) else {
-        return Err(BundleError::Log(Box::new(report)));
+    let (session_only, key) = (Some(session.clone()), settings.key.clone());
+    let only = Settings { session: session_only, key, now: settings.now, quick: true, ..Settings::default() };
+    let (Report { log, sessions, .. }, history) = judged(store, &only, &mut |_| {});
+    let history = history.filter(|_| log.findings.is_empty() && log.size > 0);
+    let (Some(history), Some(Ok(key))) = (history, log.key.as_deref().map(VerifyingKey::parse)) else {
+        return Err(BundleError::Log(Box::new(log)));
     };
+    refuse(&sessions)?;
     let not_ended = || BundleError::NotEnded(session.clone());
-    let (note, checkpoint) = history.reader.checkpoint(&key).map_err(BundleError::Read)?.ok_or_else(not_ended)?;
-    let (mut leaves, mut rewrapped) = (Vec::new(), BTreeSet::new());
-    let (mut begun, mut ended, mut policy) = (false, false, String::new());
-    for entry in history.reader.entries(0..checkpoint.size, checkpoint.size) {
-        let (index, entry) = entry.map_err(BundleError::Read)?;
+    let Told { leaves, begun, ended, policy, rewrapped } = told(&history, session).map_err(BundleError::Read)?;
+    let last = leaves.keys().next_back().copied().filter(|_| begun && ended).ok_or_else(not_ended)?;
+    let note = best_note(&history, &key, last).map_err(BundleError::Read)?.ok_or_else(not_ended)?;
+    let proven = leaves.into_iter().map(|(index, entry)| Ok((index, entry, history.reader.proof(index, &note)?)));
+    let leaves = proven.collect::<Result<_, _>>().map_err(BundleError::Read)?;
+    Ok(Plan { session: session.clone(), key, note, leaves, rewrapped, policy })
+}
+
+/// What a log says of a session.
+#[derive(Default)]
+struct Told {
+    /// The leaves that a bundle has, by number.
+    leaves: BTreeMap<u64, Vec<u8>>,
+    begun: bool,
+    ended: bool,
+    policy: String,
+    rewrapped: BTreeSet<String>,
+}
+
+fn told(history: &History, session: &SessionId) -> Result<Told, LogError> {
+    let mut told = Told::default();
+    let (mut seen, mut sealed) = (BTreeMap::new(), BTreeSet::new());
+    for entry in history.reader.entries(0..history.size, history.size) {
+        let (index, entry) = entry?;
         let Ok(leaf) = Leaf::parse(&entry) else { continue };
         let wanted = match &leaf.event {
-            Event::Start { session: of, policy: by, .. } => {
+            Event::Start { session: of, policy, .. } => {
                 if of == session {
-                    begun = true;
-                    policy = hex(by);
+                    told.begun = true;
+                    told.policy = hex(policy);
                 }
                 of
             }
             Event::End { session: of, .. } | Event::Recovered { session: of, .. } => {
-                ended |= of == session;
+                told.ended |= of == session;
                 of
             }
             Event::Envelope { session: of, envelope, .. } => {
                 if of == session {
-                    rewrapped.insert(hex(envelope));
+                    told.rewrapped.insert(hex(envelope));
                 }
                 of
             }
-            Event::Seal { session: of, .. } => of,
-            // Heads speak of other people's sessions too; what is sealed needs none.
-            Event::Heads(_)
-            | Event::Erase { .. }
+            Event::Seal { session: of, channel, segment, .. } => {
+                if of == session {
+                    sealed.insert((*channel, *segment));
+                }
+                of
+            }
+            Event::Heads(heads) => {
+                let own = heads.iter().filter(|(of, ..)| of == session);
+                seen.extend(own.map(|(_, channel, segment, ..)| ((*channel, *segment), index)));
+                continue;
+            }
+            Event::Erase { .. }
             | Event::Expire { .. }
             | Event::ClockStep
             | Event::Policy(_)
@@ -131,15 +183,52 @@ pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Pl
             | Event::Other => continue,
         };
         if wanted == session {
-            let proof = history.reader.proof(index, &note).map_err(BundleError::Read)?;
-            leaves.push((index, entry, proof));
+            told.leaves.insert(index, entry);
         }
     }
-    if begun && ended {
-        Ok(Plan { session: session.clone(), key, note, leaves, rewrapped, policy })
-    } else {
-        Err(not_ended())
+    // Heads speak of other people's sessions too, by their ids: what is sealed needs none, and else the last is enough.
+    for (_, index) in seen.into_iter().filter(|(segment, _)| !sealed.contains(segment)) {
+        told.leaves.insert(index, history.reader.entry(index, history.size)?);
     }
+    Ok(told)
+}
+
+/// The checkpoint that most witnesses have cosigned, of those the newest, among those that cover leaf `last`: the newest
+/// of all was published a moment ago, and no witness has had the time. Who checks the bundle has the witnesses' keys.
+fn best_note(history: &History, key: &VerifyingKey, last: u64) -> Result<Option<Note>, LogError> {
+    let mut best: Option<(usize, u64, Note)> = None;
+    let mut consider = |found: Option<(Note, Checkpoint)>| {
+        let Some((note, checkpoint)) = found.filter(|(_, checkpoint)| checkpoint.size > last) else { return Ok(()) };
+        let signatures = note.signatures().len();
+        let better = best.as_ref().is_none_or(|(most, size, _)| (signatures, checkpoint.size) > (*most, *size));
+        if better && history.reader.root_within(checkpoint.size, history.size.max(checkpoint.size))? == checkpoint.root
+        {
+            best = Some((signatures, checkpoint.size, note));
+        }
+        Ok(())
+    };
+    consider(history.reader.checkpoint(key)?)?;
+    let mut sizes = history.reader.sizes()?;
+    sizes.retain(|size| *size > last && *size <= history.size);
+    sizes.sort_unstable_by_key(|size| Reverse(*size));
+    for size in sizes.into_iter().take(NOTES_MAX) {
+        consider(history.reader.checkpoint_at(size, key)?)?;
+    }
+    Ok(best.map(|(_, _, note)| note))
+}
+
+/// Nothing is handed out that is not as the log has it, or of which the log says that it is no more.
+fn refuse(sessions: &[SessionReport]) -> Result<(), BundleError> {
+    for found in sessions {
+        match found.verdict_for_viewers() {
+            Verdict::Ok | Verdict::OkUnanchored | Verdict::Interrupted => {}
+            verdict @ (Verdict::Expired | Verdict::Shredded | Verdict::Missing | Verdict::Tampered) => {
+                let why = found.findings.iter().next().cloned();
+                return Err(BundleError::Refused { session: found.session.clone(), verdict, why });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A file of a bundle.
@@ -279,7 +368,10 @@ pub(super) fn readme(opening: &Opening) -> String {
          are what the sealed segments hold.\n\n\
          What it proves: that what is in rec/ is, byte by byte, what the bastion put on record in its log. What it\n\
          does not: that the bastion was honest while it recorded, nor that the log shows everybody the same history;\n\
-         cosignatures of witnesses in `checkpoint` show the latter.\n",
+         cosignatures of witnesses in `checkpoint` show the latter. Nor that the log has no other leaf about this\n\
+         session: whoever made this directory chose which are here, and only the whole log shows that there are no more.\n\
+         A session that was interrupted ends where the next start of the bastion found its end. The log vouches for it as\n\
+         far as recovered.json says that it had seen; what was cut off behind that in between, nothing shows.\n",
         session = opening.session,
         user = opening.user,
         destination = opening.destination,

@@ -85,7 +85,7 @@ fn what_vouches_for_nothing_is_said_with_its_reason() {
     let verify = |more: &[&str]| text(&doorward(&[&["verify", "--store", path(store.path())], more].concat()));
     let witness = super::store::witness_key("w1.example", 1).public().to_string();
     let (code, said) = verify(&["--witness-key", &witness, "--require-witness", "1"]);
-    assert!(code == 6 && said.contains("UNANCHORED: 1 witnesses are required"), "{said}");
+    assert!(code == 6 && said.contains("UNANCHORED: 1 witness is required"), "{said}");
     assert!(said.contains("VERDICT: UNANCHORED") && !said.contains("give --witness-key"), "{said}");
     // A log that contradicts what was kept: nobody shall read its sessions as good.
     let (other, _) = Store::with_session(&["other\r\n"]);
@@ -96,7 +96,7 @@ fn what_vouches_for_nothing_is_said_with_its_reason() {
     let output = doorward(&["verify", "--store", path(store.path()), "--from", path(&kept), "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
-        (&report["verdict"], &report["log_verdict"], &report["log_is_believed"]),
+        (&report["verdict"], &report["log"]["verdict"], &report["log"]["is_believed"]),
         (&"TAMPERED".into(), &"TAMPERED".into(), &false.into()),
         "{report:#}"
     );
