@@ -13,7 +13,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin::{self, Admin, AdminError, socket};
 use crate::audit::{Audit, AuditError, AuditEvent, Publishing};
@@ -384,6 +384,9 @@ fn close_interrupted(
     }
     for session in &report.interrupted {
         warn!(session = %session, "A recording was interrupted; closed as such");
+    }
+    for session in &report.cut {
+        error!(session = %session, "An interrupted recording is shorter than the log had seen it: it was cut, or the disk lost it");
     }
     for (path, failure) in &report.failed {
         warn!(path = %path.display(), error = %failure, "A recording cannot be closed");

@@ -59,6 +59,17 @@ pub struct RecoveredChannel {
     pub seen: Option<Seen>,
 }
 
+impl RecoveredChannel {
+    /// Whether less is there than the log had seen: of the records, only how many there are is compared here.
+    fn is_cut(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| {
+            let ends_at = (self.segments, self.records);
+            // The end record of a sealed one counts here, and in the log it does not.
+            ends_at < (seen.segment.saturating_add(1), seen.records.saturating_add(u64::from(seen.sealed.is_some())))
+        })
+    }
+}
+
 /// How far the log had seen a channel when the bastion stopped.
 ///
 /// It stands in `recovered.json`, which the log has the hash of, so that who has the recording and that one leaf knows
@@ -106,6 +117,8 @@ pub struct Recovery<'a> {
 pub struct RecoveryReport {
     /// The sessions that it closed as interrupted.
     pub interrupted: Vec<SessionId>,
+    /// Those of them of which less is there than the log had seen.
+    pub cut: Vec<SessionId>,
     /// What it could not read or write, and why. The next start tries again.
     pub failed: Vec<(PathBuf, StoreError)>,
 }
@@ -143,8 +156,13 @@ pub fn recover(
     for (session, path) in open {
         let seen = seen.remove(&session).unwrap_or_default();
         match recover_session(disk, &session, &path, now, seen, &mut log) {
-            Ok(true) => report.interrupted.push(session),
-            Ok(false) => {}
+            Ok(Some(recovered)) => {
+                if recovered.channels.iter().any(RecoveredChannel::is_cut) {
+                    report.cut.push(session.clone());
+                }
+                report.interrupted.push(session);
+            }
+            Ok(None) => {}
             Err(error) => report.failed.push((path, error)),
         }
     }
@@ -166,7 +184,7 @@ fn recover_session(
     now: Timestamp,
     mut seen: BTreeMap<ChannelNumber, Seen>,
     log: &mut impl FnMut(Recovery<'_>) -> bool,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Recovered>, StoreError> {
     let file = path.join("recovered.json");
     let mut recovered = Recovered {
         format: FORMAT,
@@ -192,12 +210,12 @@ fn recover_session(
     recovered.duration_ms = u64::try_from(opened.until(last_write).as_millis()).unwrap_or(u64::MAX);
     let bytes = json(&recovered);
     if !log(Recovery { session, recovered: sha256_hex(&bytes) }) {
-        return Ok(false);
+        return Ok(None);
     }
     disk.create_whole(&file, &bytes).map_err(|source| StoreError::Write { path: file.clone(), source })?;
     // The crash may have come between making the directory and syncing its parent.
     durable::sync_parent(path).map_err(|source| StoreError::Write { path: path.to_owned(), source })?;
-    Ok(true)
+    Ok(Some(recovered))
 }
 
 /// When a file was written last.

@@ -23,6 +23,9 @@ const OPENING_MS: i64 = 60_000;
 /// A bastion that goes on for so much longer has written the file that says how a session ended, in milliseconds.
 const CLOSING_MS: i64 = 10_000;
 
+/// More of what leaves say of one session that count for nothing is not told.
+const UNPROVEN_MAX: usize = 8;
+
 /// In the place of a depth: what lies where recordings go that are being removed.
 const GONE: usize = usize::MAX;
 
@@ -371,8 +374,10 @@ impl<'a> Pass<'a> {
         if weight == Weight::Unsigned {
             if self.wanted(session) && !self.counted_stray(session, index) {
                 let state = self.states.entry(session.clone()).or_default();
-                let words = format!("leaf {index} says {said}: no checkpoint covers it, so that counts for nothing");
-                state.unproven.push(words);
+                if state.unproven.len() < UNPROVEN_MAX {
+                    let words = "no checkpoint covers it, so that counts for nothing";
+                    state.unproven.push(format!("leaf {index} says {said}: {words}"));
+                }
             }
             return None;
         }
@@ -509,10 +514,13 @@ impl<'a> Pass<'a> {
         self.nowhere(report);
         for (session, state) in std::mem::take(&mut self.states) {
             let moving = self.may_be_moving(&session, &state);
+            let half_gone = self.settings.now.is_some() && (state.erased.is_some() || state.expired.is_some());
             let anchored = state.last < report.anchor.size;
             let (erased, removed) = (state.erased, state.expired);
             let (verdict, findings, notes) = self.verdict(&session, state, signed, &report.anchor);
-            if moving && matches!(verdict, Verdict::Missing | Verdict::Tampered) {
+            let in_between = moving && matches!(verdict, Verdict::Missing | Verdict::Tampered)
+                || half_gone && verdict == Verdict::Interrupted;
+            if in_between {
                 self.doubtful.insert(session.clone());
             }
             report.sessions.push(SessionReport { session, verdict, anchored, erased, removed, findings, notes });

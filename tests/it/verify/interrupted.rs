@@ -49,7 +49,8 @@ fn forget(store: &Store, kind: &str) {
 fn a_recording_that_was_cut_before_the_next_start_found_it_is_not_handed_out() {
     let (store, id, at) = crashed();
     cut(&store, &id, at);
-    store.recover();
+    let told = store.recover();
+    assert_eq!((told.interrupted, told.cut), (vec![id.clone()], vec![id.clone()]));
     store.assert_verdict(&id, Verdict::Tampered, "the log saw");
     let to = store.path().join("evidence");
     let refused = plan(store.path(), &id, &Settings { key: pinned(), ..Settings::default() }).unwrap_err();
@@ -68,7 +69,7 @@ fn a_recording_that_was_cut_before_the_next_start_found_it_is_not_handed_out() {
 fn a_start_writes_down_what_the_log_had_seen_so_that_no_leaf_that_is_left_out_hides_a_cut() {
     let (store, id, at) = crashed();
     let whole = store.copy();
-    whole.recover();
+    assert_eq!(whole.recover().cut, []);
     let seen = recovered(&whole, &id).channels[1].seen.clone().unwrap();
     assert_eq!((seen.segment, seen.records, seen.sealed), (0, 3, None));
     forget(&whole, "session.heads");
@@ -80,7 +81,7 @@ fn a_start_writes_down_what_the_log_had_seen_so_that_no_leaf_that_is_left_out_hi
     store.assert_verdict(&id, Verdict::Tampered, "it was cut: the log saw 3 records");
     // Neither does a channel that was taken away whole.
     fs::remove_dir_all(gone.session(&id).join("1")).unwrap();
-    gone.recover();
+    assert_eq!(gone.recover().cut, [id.clone()]);
     forget(&gone, "session.heads");
     gone.assert_verdict(&id, Verdict::Tampered, "the channel's directory is missing");
 }
@@ -90,13 +91,13 @@ fn a_segment_that_was_sealed_before_the_crash_is_demanded_as_it_was_sealed() {
     let (store, id) = Store::with_session(&["one\r\n"]);
     fs::remove_file(store.session(&id).join("closed.json")).unwrap();
     let whole = store.copy();
-    whole.recover();
+    assert_eq!(whole.recover().cut, []);
     assert!(recovered(&whole, &id).channels[1].seen.as_ref().unwrap().sealed.is_some());
     forget(&whole, "segment.seal");
     whole.assert_verdict(&id, Verdict::Interrupted, "which is whole");
     let len = fs::metadata(store.segment(&id, 1, 0)).unwrap().len();
     cut(&store, &id, usize::try_from(len).unwrap() - 1);
-    store.recover();
+    assert_eq!(store.recover().cut, [id.clone()]);
     forget(&store, "segment.seal");
     store.assert_verdict(&id, Verdict::Tampered, "it was cut: its end is missing");
 }
@@ -128,7 +129,8 @@ fn a_bundle_carries_the_heads_of_what_has_no_seal_and_demands_them() {
     let made = plan(store.path(), &id, &Settings::default()).unwrap();
     let sealed = store.path().join("sealed");
     made.write(store.path(), &sealed).unwrap();
-    assert_eq!(kinds(&sealed), ["segment.seal", "segment.seal", "session.end", "session.start"]);
+    let sealed = kinds(&sealed);
+    assert!(sealed.contains(&String::from("segment.seal")) && !sealed.contains(&String::from("session.heads")));
 }
 
 /// What kinds of leaves a bundle has.

@@ -20,7 +20,7 @@ use doorward::recorder::{
 };
 use doorward::seal::{Recipients, Sealed};
 use doorward::secret::Secret;
-use doorward::store::{LocalDisk, SeenByLog, StoreRoot, recover};
+use doorward::store::{LocalDisk, RecoveryReport, SeenByLog, StoreRoot, recover};
 use doorward::tlog::{
     Algorithm, Bundle, Checkpoint, Edge, KeyName, Note, SigningKey, VerifyingKey, encode_tile, leaf_hash,
 };
@@ -189,8 +189,8 @@ impl Store {
     }
 
     /// What the next start does with what a crash left open.
-    pub fn recover(&self) {
-        self.recover_by(|reader, size, sessions| doorward::verify::seen(reader, size, sessions).unwrap());
+    pub fn recover(&self) -> RecoveryReport {
+        self.recover_by(|reader, size, sessions| doorward::verify::seen(reader, size, sessions).unwrap())
     }
 
     /// The same by a start that does not ask the log how far it has seen what was left open.
@@ -198,7 +198,7 @@ impl Store {
         self.recover_by(|_, _, _| SeenByLog::new());
     }
 
-    fn recover_by(&self, seen: impl FnOnce(&Reader, u64, &BTreeSet<SessionId>) -> SeenByLog) {
+    fn recover_by(&self, seen: impl FnOnce(&Reader, u64, &BTreeSet<SessionId>) -> SeenByLog) -> RecoveryReport {
         let log = self.log();
         let disk: Arc<dyn doorward::store::Disk> = Arc::new(LocalDisk);
         log.publish().unwrap();
@@ -211,6 +211,7 @@ impl Store {
         });
         assert!(report.failed.is_empty(), "{report:?}");
         log.publish().unwrap();
+        report
     }
 
     pub fn note(&self) -> Note {
