@@ -225,7 +225,7 @@ impl Audit {
         self.log.journal_at(size).map_err(AuditError::Log)
     }
 
-    /// Keeps a witness's signature, which was checked, beside the checkpoint of `size`, if that is still the newest.
+    /// Keeps a witness's signature, which was checked, beside the checkpoint of `size`; says whether that is the newest.
     ///
     /// # Errors
     /// `Log`.

@@ -123,16 +123,25 @@ impl<'a> History<'a> {
         let directory = self.log.join("checkpoints");
         let failed = |source| super::place::failed("read", &directory, source);
         for entry in std::fs::read_dir(&directory).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
             // Others are what an interrupted write leaves, and those that came since.
             let wanted = name.parse::<u64>().is_ok_and(|size| size <= self.checkpoint.size && size.to_string() == name);
             let to = format!("log/checkpoints/{name}");
-            if !wanted || (place.compare() == Compare::Lengths && place.has(&to)?) {
+            let there = place.directory().join(&to);
+            let same_len = || Some(there.symlink_metadata().ok()?.len() == entry.metadata().ok()?.len());
+            if !wanted || (place.compare() == Compare::Lengths && place.has(&to)? && same_len() == Some(true)) {
                 continue;
             }
             let most = u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX);
-            if let Some(bytes) = read_plain(&directory.join(&name), most)? {
-                place.put(&to, &bytes)?;
+            let Some(bytes) = read_plain(&directory.join(&name), most)? else { continue };
+            // Cosignatures may have come for one that was copied before.
+            let text = |bytes: &[u8]| Note::parse(bytes).map(|note| note.unchecked_text().to_owned()).ok();
+            match read_plain(&there, most)? {
+                Some(old) if old != bytes && text(&old).is_some_and(|old| Some(old) == text(&bytes)) => {
+                    place.replace(&to, &bytes)?;
+                }
+                Some(_) | None => place.put(&to, &bytes)?,
             }
         }
         Ok(())

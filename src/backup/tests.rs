@@ -13,7 +13,7 @@ use crate::model::{Destination, SessionId, Timestamp, UserName};
 use crate::policy::PolicySet;
 use crate::seal::Recipients;
 use crate::secret::Secret;
-use crate::tlog::{Checkpoint, EMPTY_ROOT, Hash, VerifyingKey};
+use crate::tlog::{Algorithm, Checkpoint, EMPTY_ROOT, Hash, KeyName, SigningKey, VerifyingKey};
 use crate::vault::{SecretValue, Vault};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice@laptop";
@@ -391,6 +391,14 @@ fn a_log_that_was_put_back_is_not_backed_up_over_a_newer_one() {
     assert!(again.copied.files < first.copied.files && again.copied.same > 0, "{again:?}");
     let report = crate::verify::run(&to, &crate::verify::Settings::default(), &mut |_| {});
     assert_eq!(report.exit_code(), 0, "{report:?}");
+    // A witness may answer after the copy was made.
+    let name = KeyName::parse("witness.example").unwrap();
+    let witness = SigningKey::from_seed(name, Algorithm::Cosignature, Secret::new([9; 32])).unwrap();
+    let note = store.audit.checkpoint().unwrap().unwrap();
+    assert!(store.audit.cosigned(first.leaves, witness.cosign(note.unchecked_text(), 5).unwrap()).unwrap());
+    copy(store.home.directory()).unwrap();
+    let kept = std::fs::read_to_string(to.join(format!("log/checkpoints/{}", first.leaves))).unwrap();
+    assert!(kept.contains("witness.example"), "{kept}");
     // A file that never changes, and did.
     let tile = to.join("log/tile/entries/000.p").join(first.leaves.to_string());
     let mut bytes = std::fs::read(&tile).unwrap();

@@ -125,7 +125,7 @@ pub(super) fn check_shown(store: &Path, session: &SessionId) -> Result<(), CliEr
         );
     }
     let Some(found) = report.sessions.first() else { return Ok(()) };
-    match found.verdict {
+    match found.verdict_for_viewers() {
         Verdict::Ok | Verdict::OkUnanchored | Verdict::Interrupted => Ok(()),
         Verdict::Shredded => Err(CliError::failed(format!("recording `{session}` was erased: nobody can read it"))
             .hint("`doorward audit list --type erase` tells who did it, and why")),
@@ -149,9 +149,11 @@ pub(super) fn fetched(session: &SessionId, to: &Path) {
 /// Writes a sealed recording with its proofs.
 ///
 /// # Errors
-/// If the session is not over or the log does not verify; or it cannot be written.
+/// If the session does not verify or is not over, or the log does not verify; or it cannot be written.
 pub(super) fn write_sealed(store: &Path, session: &SessionId, to: &Path) -> Result<(), CliError> {
-    let plan = verify::plan(store, session, &Settings::default()).map_err(|error| bundle_error(&error))?;
+    let now = Some(Clock::system().now());
+    let plan =
+        verify::plan(store, session, &Settings { now, ..Settings::default() }).map_err(|error| bundle_error(&error))?;
     plan.write(store, to).map_err(|error| bundle_error(&error))
 }
 
@@ -160,22 +162,6 @@ pub(super) fn write_sealed(store: &Path, session: &SessionId, to: &Path) -> Resu
 /// # Errors
 /// As `export`.
 pub fn write_bundle(store: &Path, identities: Vec<Identity>, session: &SessionId, to: &Path) -> Result<(), CliError> {
-    let only = Settings { session: Some(session.clone()), ..Settings::default() };
-    let mut bar = Progress::new();
-    let report = verify::run(store, &only, &mut |step| bar.step(step));
-    bar.finish();
-    let verdict = report.sessions.first().map(|found| found.verdict);
-    match verdict.filter(|_| report.log.findings.is_empty()) {
-        Some(Verdict::Ok | Verdict::OkUnanchored | Verdict::Interrupted) => {}
-        Some(verdict @ (Verdict::Expired | Verdict::Shredded | Verdict::Missing | Verdict::Tampered)) => {
-            return Err(CliError::failed(format!("there is no evidence of session `{session}`: it is {verdict}"))
-                .hint(format!("`doorward verify --session {session}` says why")));
-        }
-        None => {
-            return Err(CliError::failed(format!("the log has no session `{session}`, or does not verify"))
-                .hint("`doorward verify` says what is wrong"));
-        }
-    }
     write_sealed(store, session, to)?;
     write_opened(identities, session, to)
 }
@@ -315,6 +301,7 @@ impl<R: Read> Write for Comparing<R> {
 fn bundle_error(error: &BundleError) -> CliError {
     let hint = match error {
         BundleError::Log(_) => Some("`doorward verify` says what is wrong"),
+        BundleError::Refused { .. } => Some("`doorward verify --session` with its id says why"),
         BundleError::NotEnded(_) => Some("a session has proofs once it has ended and the log is published: try again"),
         BundleError::NotEmpty(_) => Some("name a directory that does not exist"),
         BundleError::Read(_) | BundleError::Recording { .. } | BundleError::Write { .. } => None,

@@ -41,7 +41,11 @@ impl Table {
         let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
         let mut text = String::new();
         for row in &self.rows {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            // The last one is not filled up: one long cell would make all rows as long.
+            let last = row.len().saturating_sub(1);
+            let width = |(at, width): (usize, usize)| if at == last { 0 } else { width };
+            let widths = widths.iter().copied().enumerate().map(width);
+            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
             text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
             text.push('\n');
         }

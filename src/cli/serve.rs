@@ -13,7 +13,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin::{self, Admin, AdminError, Retired, socket};
 use crate::audit::{Audit, AuditError, AuditEvent, Publishing};
@@ -31,6 +31,7 @@ use crate::session::{self, Bastion, SessionLog, Sessions};
 use crate::store::{Catalog, Disk, LocalDisk, StoreRoot, recover};
 use crate::target;
 use crate::vault::{Vault, VaultError};
+use crate::verify;
 use crate::wire::Cut;
 use crate::witness::Submitter;
 
@@ -374,15 +375,21 @@ fn close_interrupted(
     removing: &BTreeSet<SessionId>,
 ) -> Result<(), ServeError> {
     let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
-    let mut refused = None;
-    let report = recover(store, &disk, clock.now(), |recovery| {
+    let (mut unseen, mut refused) = (None, None);
+    let seen = |sessions: &BTreeSet<SessionId>| {
+        // All that is on record counts, also what no checkpoint covered when the bastion stopped.
+        let seen =
+            audit.publish().and_then(|_| verify::seen(audit.reader(), audit.size(), sessions).map_err(AuditError::Log));
+        seen.map_err(|failure| unseen = Some(failure)).ok()
+    };
+    let report = recover(store, &disk, clock.now(), seen, |recovery| {
         if removing.contains(recovery.session) {
             return false;
         }
         let event = AuditEvent::SessionRecovered { session: recovery.session.clone(), recovered: recovery.recovered };
         audit.append(&event).map_err(|failure| refused.get_or_insert(failure).hint()).is_ok()
     });
-    if let Some(failure) = refused {
+    if let Some(failure) = unseen.or(refused) {
         return Err(ServeError::Audit(failure));
     }
     if !report.interrupted.is_empty() {
@@ -391,6 +398,9 @@ fn close_interrupted(
     }
     for session in &report.interrupted {
         warn!(session = %session, "A recording was interrupted; closed as such");
+    }
+    for session in &report.cut {
+        error!(session = %session, "An interrupted recording is shorter than the log had seen it: it was cut, or the disk lost it");
     }
     for (path, failure) in &report.failed {
         warn!(path = %path.display(), error = %failure, "A recording cannot be closed");

@@ -1,16 +1,19 @@
 //! `doorward verify`: needs no server, no lock and no configuration if it is told where the store is.
 
+mod told;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::output::{Form, Progress, Table, json, print, say, say_line, show, show_line, span_shown};
+use super::output::{Form, Progress, json, say_line, show, show_line};
 use super::recording::read_identities;
 use super::{CliError, desk, evidence, times};
 use crate::clock::Clock;
 use crate::model::{SessionId, Timestamp};
 use crate::tlog::{Algorithm, NOTE_BYTES_MAX, Note, VerifyingKey};
-use crate::verify::{self, BundleReport, Kept, KeyOrigin, LogVerdict, Report, Settings, Verdict};
+use crate::verify::{self, Kept, Settings};
 use crate::witness::{Client, WitnessAddress, WitnessUrl};
+use told::{tell, tell_bundle};
 
 /// Longest key in text form that is read, in bytes.
 const KEY_BYTES_MAX: u64 = 4096;
@@ -196,9 +199,7 @@ pub(super) fn run(config: Option<&Path>, arguments: &Arguments) -> Result<(), Cl
     let report = verify::run(&store, &settings, &mut |step| progress.step(step));
     progress.finish();
     if arguments.form.json {
-        let (exit, verdict) = (report.exit_code(), report.outcome());
-        let (log, believed) = (Some(report.log.verdict()), Some(report.is_log_believed()));
-        json(&Machine { verdict, exit, log_verdict: log, log_is_believed: believed, report: &report })?;
+        json(&Machine { verdict: report.outcome(), exit: report.exit_code(), report: &report })?;
     } else {
         tell(&report, arguments)?;
     }
@@ -284,178 +285,12 @@ fn check_store(store: &Path) -> Result<(), CliError> {
 struct Machine<'a, R: serde::Serialize> {
     verdict: &'static str,
     exit: u8,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    log_verdict: Option<LogVerdict>,
-    /// Whether the log that the sessions were judged by can be believed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    log_is_believed: Option<bool>,
     #[serde(flatten)]
     report: &'a R,
 }
 
 fn outcome(code: u8) -> Result<(), CliError> {
     if code == 0 { Ok(()) } else { Err(CliError::verdict(code)) }
-}
-
-fn tell(report: &Report, arguments: &Arguments) -> Result<(), CliError> {
-    let shown = |verdict: Verdict| !matches!(verdict, Verdict::Ok | Verdict::OkUnanchored);
-    let mut table = Table::new(&["SESSION", "VERDICT", "WHERE", "WHAT"]);
-    let mut rows = 0;
-    for session in &report.sessions {
-        let named = arguments.session.is_some();
-        if !shown(session.verdict) && session.notes.is_empty() && !named {
-            continue;
-        }
-        rows += 1;
-        let id = session.session.to_string();
-        let verdict = session.verdict.to_string();
-        let mut lines = session.findings.iter().map(|one| (place(one), one.why.clone())).collect::<Vec<_>>();
-        lines.extend(session.notes.iter().map(|note| (String::new(), note.clone())));
-        if lines.is_empty() {
-            lines.push((String::new(), String::new()));
-        }
-        if session.findings.more() > 0 {
-            lines.push((String::new(), format!("and {} more", session.findings.more())));
-        }
-        for (at, why) in lines {
-            table.row([id.clone(), verdict.clone(), at, why]);
-        }
-    }
-    if rows > 0 {
-        print(&table.text())?;
-    }
-    for finding in report.log.findings.iter() {
-        show_line(format!("LOG TAMPERED: {finding}"));
-    }
-    for finding in report.directories.iter() {
-        show_line(format!("STORE TAMPERED: {finding}"));
-    }
-    for finding in report.policies.findings.iter() {
-        show(format!("POLICY TAMPERED: {finding}"));
-    }
-    for finding in report.policies.missing.iter() {
-        show(format!("POLICY MISSING: {finding}"));
-    }
-    for warning in report.log.warnings.iter().chain(report.unexpected.iter()) {
-        say_line(format!("warning: {warning}"));
-    }
-    for (words, more) in [
-        ("findings about the log", report.log.findings.more()),
-        ("findings about the store", report.directories.more()),
-        ("warnings", report.log.warnings.more()),
-        ("unexpected files", report.unexpected.more()),
-    ] {
-        if more > 0 {
-            say(format!("warning: and {more} more {words}"));
-        }
-    }
-    show_line(counts(report));
-    show_line(log_line(report));
-    anchor_lines(report, arguments).iter().for_each(show_line);
-    if let Some(opened) = report.opened {
-        show(format!("OPENED: {} read in full, {} sealed for others", opened.read, opened.sealed_for_others));
-    }
-    show(format!("VERDICT: {}", report.outcome()));
-    if !report.is_log_believed() {
-        say("hint: keep log and recordings as evidence; restore the newest copy elsewhere and compare");
-    }
-    Ok(())
-}
-
-fn place(finding: &verify::Finding) -> String {
-    match finding.offset {
-        Some(offset) => format!("{} at byte {offset}", finding.place),
-        None => finding.place.clone(),
-    }
-}
-
-fn counts(report: &Report) -> String {
-    let all = [
-        Verdict::Ok,
-        Verdict::OkUnanchored,
-        Verdict::Interrupted,
-        Verdict::Shredded,
-        Verdict::Expired,
-        Verdict::Missing,
-        Verdict::Tampered,
-    ];
-    let counted = all.into_iter().map(|verdict| (verdict, report.count(verdict))).filter(|(_, count)| *count > 0);
-    let words: Vec<String> = counted.map(|(verdict, count)| format!("{count} {verdict}")).collect();
-    match (report.sessions.len(), report.is_log_believed()) {
-        (0, false) => String::from("SESSIONS: none was judged, for the log cannot be believed"),
-        (0, true) => String::from("SESSIONS: none"),
-        (number, false) => {
-            format!("SESSIONS: {number}, judged by a log that cannot be believed: {}", words.join(", "))
-        }
-        (number, true) => format!("SESSIONS: {number}: {}", words.join(", ")),
-    }
-}
-
-fn log_line(report: &Report) -> String {
-    let log = &report.log;
-    let key = match log.key_from {
-        KeyOrigin::Pinned => "key: pinned",
-        KeyOrigin::Store => "key: from the store itself, not pinned",
-    };
-    let origin = log.origin.as_deref().unwrap_or("unknown");
-    let newest = log.newest.map_or_else(String::new, |at| format!(", the newest of {}", times::shown(at)));
-    let unsigned = if log.unsigned > 0 { format!(", {} more not signed yet", log.unsigned) } else { String::new() };
-    let verdict = match log.verdict() {
-        LogVerdict::Ok => "OK",
-        LogVerdict::Tampered => "TAMPERED",
-        LogVerdict::Unsigned => {
-            return format!("LOG: UNSIGNED: no checkpoint, so nothing vouches for any leaf{unsigned}; {key}");
-        }
-    };
-    format!("LOG: {verdict}: {origin}, {} leaves{newest}{unsigned}; {key}", log.size)
-}
-
-/// What vouches for the log, and what should and does not.
-fn anchor_lines(report: &Report, arguments: &Arguments) -> Vec<String> {
-    let anchor = &report.anchor;
-    let given = arguments.from.len().saturating_add(arguments.witnesses.len());
-    let mut lines: Vec<String> =
-        anchor.contradicted.iter().map(|(from, why)| format!("ANCHOR: contradicted by {from}: {why}")).collect();
-    if !anchor.kept.is_empty() || !anchor.witnesses.is_empty() {
-        let mut words: Vec<String> =
-            anchor.kept.iter().map(|(from, size)| format!("{size} leaves by {from}")).collect();
-        words.extend(anchor.witnesses.iter().map(|(name, at)| format!("witness {name} at {}", signed_at(*at))));
-        lines.push(format!("ANCHOR: {}; {} leaves beyond the anchor", words.join(", "), anchor.beyond));
-    } else if !report.is_log_believed() && lines.is_empty() && given > 0 {
-        lines.push(String::from("ANCHOR: not compared: the log is not what its own checkpoint signs"));
-    } else if lines.is_empty() && arguments.trust.witness_keys.is_empty() {
-        lines.push(format!(
-            "ANCHOR: none, {} leaves beyond it: that nobody made log and recordings anew, with the log's key, cannot be \
-             told from them alone (give --from with a checkpoint that you kept, or --witness-key)",
-            anchor.beyond
-        ));
-    } else if lines.is_empty() {
-        lines.push(format!(
-            "ANCHOR: none, {} leaves beyond it: no witness whose key was given has cosigned the newest checkpoint",
-            anchor.beyond
-        ));
-    }
-    lines.extend(anchor.lacking.iter().map(|words| format!("UNANCHORED: {words}")));
-    if report.required_witnesses > 0 {
-        let required = report.required_witnesses;
-        let beyond = report.sessions.iter().filter(|session| !session.anchored).count();
-        if anchor.cosigned == 0 {
-            lines.push(format!("UNANCHORED: {required} witnesses are required, and so many have not cosigned"));
-        } else if beyond > 0 {
-            lines.push(format!(
-                "UNANCHORED: {beyond} sessions rest on leaves beyond the {} that {required} witnesses cosigned",
-                anchor.cosigned
-            ));
-        }
-    }
-    lines
-}
-
-/// A time in seconds since 1970, and how long ago that is.
-fn signed_at(seconds: u64) -> String {
-    let at = Timestamp::from_millis(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000));
-    let ago = span_shown(at.until(Clock::system().now()));
-    format!("{} ({ago} ago)", times::shown(at))
 }
 
 fn bundle(directory: &Path, trust: &Trust, identities: &[PathBuf], form: Form) -> Result<(), CliError> {
@@ -470,8 +305,7 @@ fn bundle(directory: &Path, trust: &Trust, identities: &[PathBuf], form: Form) -
     let identities = if identities.is_empty() { None } else { Some(read_identities(identities)?) };
     let (report, bundle) = evidence::check_bundle(directory, &settings, identities);
     if form.json {
-        let (exit, verdict) = (report.exit_code(), report.outcome());
-        json(&Machine { verdict, exit, log_verdict: None, log_is_believed: None, report: &report })?;
+        json(&Machine { verdict: report.outcome(), exit: report.exit_code(), report: &report })?;
         return outcome(report.exit_code());
     }
     if let Some(bundle) = &bundle {
@@ -488,27 +322,4 @@ fn bundle(directory: &Path, trust: &Trust, identities: &[PathBuf], form: Form) -
     }
     tell_bundle(&report);
     outcome(report.exit_code())
-}
-
-fn tell_bundle(report: &BundleReport) {
-    let origin = report.origin.as_deref().unwrap_or("unknown");
-    let key = match report.key_from {
-        KeyOrigin::Pinned => "key: pinned",
-        KeyOrigin::Store => "UNPINNED: the key is from the bundle itself, which proves nothing; give --vkey",
-    };
-    show_line(format!("LOG: {origin}, {} leaves; {key}", report.size));
-    let witnesses: Vec<String> =
-        report.witnesses.iter().map(|(name, at)| format!("witness {name} at {}", signed_at(*at))).collect();
-    let anchor = if witnesses.is_empty() { String::from("none") } else { witnesses.join(", ") };
-    show_line(format!("ANCHOR: {anchor}"));
-    if report.witnesses.len() < report.required_witnesses {
-        let required = report.required_witnesses;
-        show(format!("UNANCHORED: {required} witnesses are required, and so many have not cosigned"));
-    }
-    show(match (report.casts, report.casts_compared) {
-        (false, _) => "CASTS: none",
-        (true, true) => "CASTS: they are what the segments hold",
-        (true, false) => "CASTS UNCHECKED: they may show anything; give --identity",
-    });
-    show(format!("VERDICT: {}", report.outcome()));
 }

@@ -5,8 +5,9 @@
 //!     leaves.wal                     the journal: a leaf is acknowledged once it is durable here
 //!     tile/<L>/<N>[.p/<W>]           hashes, and
 //!     tile/entries/<N>[.p/<W>]       leaves, in the form of <https://c2sp.org/tlog-tiles>
-//!     checkpoints/<size>             checkpoints that were published, never changed: the newest 20 000, and of the
-//!                                    older ones the first in each span of 4096 leaves
+//!     checkpoints/<size>             checkpoints that were published, with the cosignatures that came for them, else
+//!                                    never changed: the newest 20 000, and of the older ones the first in each span
+//!                                    of 4096 leaves
 //!     checkpoint                     the latest, with the cosignatures that came for it
 //! ```
 //!

@@ -54,20 +54,25 @@ impl Log {
 
     /// Adds signatures of witnesses to the published checkpoint of `size`; says whether it is still the newest.
     ///
-    /// They are not checked here. Those of an overtaken checkpoint are dropped.
+    /// They are not checked here. They stand in `checkpoints/<size>` as long as that is kept: a busy log has published
+    /// the next before a witness has answered, and what is proven to a cosigned one is proven to more people.
     ///
     /// # Errors
     /// As `publish`.
     pub fn add_signatures(&self, size: u64, signatures: Vec<Signature>) -> Result<bool, LogError> {
         let core = &self.core;
         let publisher = core.publisher.lock().unwrap_or_else(PoisonError::into_inner);
-        if publisher.signed.as_ref().is_none_or(|signed| signed.size != size) {
-            return Ok(false);
-        }
-        let Some(mut note) = core.reader().note()? else { return Ok(false) };
+        let kept = core.reader().checkpoint_at(size, core.key.public())?;
+        // Under this lock none is removed meanwhile.
+        let Some((mut note, _)) = kept else { return Ok(false) };
         signatures.into_iter().for_each(|signature| note.add(signature));
-        core.write_files(&[(String::from("checkpoint"), note.to_string().into_bytes())])?;
-        Ok(true)
+        let bytes = note.to_string().into_bytes();
+        core.write_files(&[(format!("checkpoints/{size}"), bytes.clone())])?;
+        let newest = publisher.is_latest && publisher.signed.as_ref().is_some_and(|signed| signed.size == size);
+        if newest {
+            core.write_files(&[(String::from("checkpoint"), bytes)])?;
+        }
+        Ok(newest)
     }
 }
 

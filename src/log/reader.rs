@@ -74,7 +74,10 @@ impl Reader {
     }
 
     /// The sizes at which checkpoints were published that are kept, in no order.
-    pub(super) fn sizes(&self) -> Result<Vec<u64>, LogError> {
+    ///
+    /// # Errors
+    /// `Read`.
+    pub fn sizes(&self) -> Result<Vec<u64>, LogError> {
         let path = self.directory.join("checkpoints");
         self.disk.numbers(&path).map_err(|source| LogError::Read { path, source })
     }

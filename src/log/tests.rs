@@ -523,6 +523,20 @@ fn signatures_of_witnesses_stand_in_the_newest_checkpoint_until_the_next() {
     log.publish().unwrap().unwrap();
     assert!(!log.add_signatures(1, cosign(&note)).unwrap());
     assert!(reader(&disk).note().unwrap().unwrap().check(&[witness.public()]).is_err());
+    // Beside what was published at that size they stay, also those that come late.
+    let cosigned = |size| {
+        let (note, _) = reader(&disk).checkpoint_at(size, log.core.key.public()).unwrap().unwrap();
+        note.check(&[witness.public()]).is_ok()
+    };
+    assert!(cosigned(1) && !cosigned(2));
+    let late = log.publish().unwrap().is_none().then(|| reader(&disk).note().unwrap().unwrap()).unwrap();
+    log.append(leaf(2)).unwrap();
+    log.publish().unwrap().unwrap();
+    assert!(!log.add_signatures(2, cosign(&late)).unwrap());
+    assert!(cosigned(2) && !cosigned(3));
+    // What is not kept is not made anew.
+    assert!(!log.add_signatures(7, cosign(&late)).unwrap());
+    assert!(reader(&disk).sizes().unwrap().iter().all(|size| *size <= 3));
 }
 
 /// What a log has promised over all its crashes.

@@ -60,7 +60,10 @@ use crate::seal::{Altered, EnvelopeError, OpenError, OpenerKey, SealError};
 pub use catalog::chain as describe;
 pub use catalog::{Catalog, ChannelSummary, End, Filter, Listed, StoredRecording, Summary};
 pub use plain::{Events, PlainChannel, PlainRecording};
-pub use recovery::{Recovered, RecoveredChannel, Recovery, RecoveryReport, SCANNED_BYTES_MAX, recover, tail_sha256};
+pub use recovery::{
+    Recovered, RecoveredChannel, Recovery, RecoveryReport, SCANNED_BYTES_MAX, Seen, SeenByLog, SeenSeal, recover,
+    tail_sha256,
+};
 pub use rewrap::{REWRAPS_MAX, Rewrap, RewrapError, Rewrapped, record_name};
 pub use segment::{Buffers, ChannelWriter, Sealing};
 

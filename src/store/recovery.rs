@@ -3,6 +3,7 @@
 //! Segments are not touched: a torn record stays where it is, and `recovered.json` says how much before it is good
 //! and what stands after it. Nothing secret is needed. A second run finds `recovered.json` and does nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,7 +54,50 @@ pub struct RecoveredChannel {
     /// What is wrong with the rest, where it is more than a torn record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
+    /// How far the log had seen it before: what is there must go at least so far. None if the log had seen nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
 }
+
+impl RecoveredChannel {
+    /// Whether less is there than the log had seen: of the records, only how many there are is compared here.
+    fn is_cut(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| {
+            let ends_at = (self.segments, self.records);
+            // The end record of a sealed one counts here, and in the log it does not.
+            ends_at < (seen.segment.saturating_add(1), seen.records.saturating_add(u64::from(seen.sealed.is_some())))
+        })
+    }
+}
+
+/// How far the log had seen a channel when the bastion stopped.
+///
+/// It stands in `recovered.json`, which the log has the hash of, so that who has the recording and that one leaf knows
+/// what the log demands of the recording: nobody can leave it out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The last segment of which the log had a head or a seal.
+    pub segment: u32,
+    /// How many records of data it had.
+    pub records: u64,
+    /// The chain's head after them, in hex; of a sealed segment its last.
+    pub head: String,
+    /// How the segment was sealed, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<SeenSeal>,
+}
+
+/// What else the log had of a segment that was sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenSeal {
+    /// The file's length.
+    pub bytes: u64,
+    /// The head of the segment before it, in hex.
+    pub prev_head: String,
+}
+
+/// How far the log has seen the channels of sessions.
+pub type SeenByLog = BTreeMap<SessionId, BTreeMap<ChannelNumber, Seen>>;
 
 /// More of a segment that has no end is not read, and more of what stands behind its last good record is not hashed: the
 /// recorder's are far shorter, and a file that somebody made endless must not keep the bastion from its start.
@@ -73,13 +117,16 @@ pub struct Recovery<'a> {
 pub struct RecoveryReport {
     /// The sessions that it closed as interrupted.
     pub interrupted: Vec<SessionId>,
+    /// Those of them of which less is there than the log had seen.
+    pub cut: Vec<SessionId>,
     /// What it could not read or write, and why. The next start tries again.
     pub failed: Vec<(PathBuf, StoreError)>,
 }
 
 /// Closes each recording that is neither closed nor recovered as interrupted. `now` is noted.
 ///
-/// `log` is told of each before its file is written, so that no recording is closed without a trace in the log; if
+/// `seen` is asked once, if any is open, how far the log has seen them; if it gives nothing, all stay open for the next
+/// start. `log` is told of each before its file is written, so that no recording is closed without a trace in the log; if
 /// it says `false`, the recording stays open for the next start.
 ///
 /// The caller holds the state directory's lock, and no session is live.
@@ -87,20 +134,47 @@ pub fn recover(
     root: &StoreRoot,
     disk: &Arc<dyn Disk>,
     now: Timestamp,
+    seen: impl FnOnce(&BTreeSet<SessionId>) -> Option<SeenByLog>,
     mut log: impl FnMut(Recovery<'_>) -> bool,
 ) -> RecoveryReport {
     let mut report = RecoveryReport::default();
+    let mut open = Vec::new();
     for found in sessions(root, None) {
-        let outcome = found.and_then(|(session, path)| match recover_session(disk, &session, &path, now, &mut log) {
-            Ok(recovered) => Ok(recovered.then_some(session)),
+        let outcome = found.and_then(|(session, path)| match is_open(&path) {
+            Ok(is_open) => Ok(is_open.then_some((session, path))),
             Err(error) => Err((path, error)),
         });
         match outcome {
-            Ok(session) => report.interrupted.extend(session),
+            Ok(session) => open.extend(session),
             Err(failed) => report.failed.push(failed),
         }
     }
+    if open.is_empty() {
+        return report;
+    }
+    let Some(mut seen) = seen(&open.iter().map(|(session, _)| session.clone()).collect()) else { return report };
+    for (session, path) in open {
+        let seen = seen.remove(&session).unwrap_or_default();
+        match recover_session(disk, &session, &path, now, seen, &mut log) {
+            Ok(Some(recovered)) => {
+                if recovered.channels.iter().any(RecoveredChannel::is_cut) {
+                    report.cut.push(session.clone());
+                }
+                report.interrupted.push(session);
+            }
+            Ok(None) => {}
+            Err(error) => report.failed.push((path, error)),
+        }
+    }
     report
+}
+
+/// Whether nothing says how a recording ended.
+fn is_open(path: &Path) -> Result<bool, StoreError> {
+    // Both files appear whole or not at all. One that does not parse was damaged later: it is left as evidence,
+    // and closing the recording anew over it would hide that.
+    Ok(read_json::<Closed>(&path.join("closed.json"))?.is_none()
+        && read_json::<Recovered>(&path.join("recovered.json"))?.is_none())
 }
 
 fn recover_session(
@@ -108,17 +182,10 @@ fn recover_session(
     session: &SessionId,
     path: &Path,
     now: Timestamp,
+    mut seen: BTreeMap<ChannelNumber, Seen>,
     log: &mut impl FnMut(Recovery<'_>) -> bool,
-) -> Result<bool, StoreError> {
-    // Both files appear whole or not at all. One that does not parse was damaged later: it is left as evidence,
-    // and closing the recording anew over it would hide that.
-    if read_json::<Closed>(&path.join("closed.json"))?.is_some() {
-        return Ok(false);
-    }
+) -> Result<Option<Recovered>, StoreError> {
     let file = path.join("recovered.json");
-    if read_json::<Recovered>(&file)?.is_some() {
-        return Ok(false);
-    }
     let mut recovered = Recovered {
         format: FORMAT,
         session: session.clone(),
@@ -130,18 +197,25 @@ fn recover_session(
     let mut last_write = started(session).unwrap_or(now);
     for (number, segments) in channels(path)? {
         last_write = segments.last().and_then(|last| written(last)).map_or(last_write, |at| at.max(last_write));
-        recovered.channels.push(recovered_channel(number, &segments));
+        recovered
+            .channels
+            .push(RecoveredChannel { seen: seen.remove(&number), ..recovered_channel(number, &segments) });
     }
+    for (number, seen) in seen {
+        let damage = Some(String::from("the log has seen it, and it is not there"));
+        recovered.channels.push(RecoveredChannel { seen: Some(seen), damage, ..recovered_channel(number, &[]) });
+    }
+    recovered.channels.sort_by_key(|channel| channel.number);
     let opened = started(session).unwrap_or(now);
     recovered.duration_ms = u64::try_from(opened.until(last_write).as_millis()).unwrap_or(u64::MAX);
     let bytes = json(&recovered);
     if !log(Recovery { session, recovered: sha256_hex(&bytes) }) {
-        return Ok(false);
+        return Ok(None);
     }
     disk.create_whole(&file, &bytes).map_err(|source| StoreError::Write { path: file.clone(), source })?;
     // The crash may have come between making the directory and syncing its parent.
     durable::sync_parent(path).map_err(|source| StoreError::Write { path: path.to_owned(), source })?;
-    Ok(true)
+    Ok(Some(recovered))
 }
 
 /// When a file was written last.
@@ -162,6 +236,7 @@ fn recovered_channel(number: ChannelNumber, segments: &[PathBuf]) -> RecoveredCh
         head: Head::NONE.to_string(),
         tail_sha256: sha256_hex(&[]),
         damage: None,
+        seen: None,
     };
     if let Some(last) = segments.last()
         && let Err(error) = scan(last, &mut channel)

@@ -354,7 +354,7 @@ impl Store {
     }
 
     fn recover(&self) -> RecoveryReport {
-        recover(&self.root, &self.disk, Timestamp::from_millis(1_800_000_000_000), |_| true)
+        recover(&self.root, &self.disk, Timestamp::from_millis(1_800_000_000_000), |_| Some(SeenByLog::new()), |_| true)
     }
 
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {

@@ -21,31 +21,30 @@
 //! has an identity, the rest by being made again. But for what stands in a segment that was given up behind where a
 //! `segment.suspect` leaf says that it is good: that is a part of the file and not of the recording.
 
+mod plan;
+
 use std::collections::BTreeSet;
-use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
 use super::coverage::coverage;
-use super::files::{self, FileError};
+use super::files;
 use super::history;
 use super::leaf::{Event, Leaf, Sha256};
-use super::pass::Found;
+use super::pass::{Found, began_at};
 use super::policies;
-use super::report::{Findings, KeyOrigin, LogReport, Verdict};
+use super::report::{Findings, KeyOrigin, Verdict, WitnessAnchor};
 use super::rewrap::{self, Envelope, Envelopes, Later};
 use super::segment::CHUNK_BYTES;
 use super::session::{Ending, Facts, Outcome, Start, judge, place_of};
 use super::{Settings, explain};
-use crate::durable;
-use crate::log::LogError;
 use crate::model::{ChannelNumber, SessionId};
-use crate::store::{Closed, Opening, Recovered, StoreRoot, hex, record_name};
+use crate::store::{Closed, Opening, Recovered, StoreRoot, hex};
 use crate::tlog::{Algorithm, EntryProof, NOTE_BYTES_MAX, Note, VerifyingKey};
+
+use plan::readme;
+pub use plan::{BundleError, Content, Part, Plan, open_part, plan};
 
 /// The name of the file with the log's key.
 pub const KEY_FILE: &str = "vkey";
@@ -53,275 +52,16 @@ pub const KEY_FILE: &str = "vkey";
 pub const COVERAGE: &str = "coverage.json";
 /// A small file of a bundle has at most so many bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// A session is put on record at most so long after its id was made, in milliseconds; the clock may be set in between.
+const APART_MS_MAX: i64 = 10 * 60 * 1000;
+/// A cast may have so many bytes whatever the recording holds.
+const CAST_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// So much longer than what went by in a channel can its cast be: a byte may be an event of its own.
+const CAST_BYTES_PER_BYTE: u64 = 64;
+/// So much longer than a channel's segments can be what they hold, if all that went by was counted, and if not.
+const CAST_BYTES_PER_SEALED: [u64; 2] = [4096, 65_536];
 /// More leaves of one session are not read.
 const LEAVES_MAX: usize = 1_000_000;
-
-/// A session's leaves with their proofs: all that a bundle needs of a log.
-#[derive(Debug)]
-pub struct Plan {
-    session: SessionId,
-    key: VerifyingKey,
-    note: Note,
-    leaves: Vec<(u64, Vec<u8>, EntryProof)>,
-    /// The hashes of the envelopes that were made anew.
-    rewrapped: BTreeSet<String>,
-    /// The hash of the policy set by which it was let in.
-    policy: String,
-}
-
-/// Why there is no bundle.
-#[derive(Debug)]
-pub enum BundleError {
-    /// The log cannot be believed.
-    Log(Box<LogReport>),
-    /// The log cannot be read.
-    Read(LogError),
-    /// The log does not say yet, under a signature, how the session began and ended.
-    NotEnded(SessionId),
-    /// A file of the recording cannot be read.
-    Recording {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// The bundle cannot be written.
-    Write {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// There is something in its place.
-    NotEmpty(PathBuf),
-}
-
-impl fmt::Display for BundleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Log(_) => f.write_str("the log does not verify, so it proves nothing"),
-            Self::Read(_) => f.write_str("the log cannot be read"),
-            Self::NotEnded(session) => {
-                write!(f, "no checkpoint covers the beginning and the end of session `{session}`")
-            }
-            Self::Recording { path, why } => write!(f, "cannot copy `{}`: {why}", path.display()),
-            Self::Write { path, .. } => write!(f, "cannot write `{}`", path.display()),
-            Self::NotEmpty(path) => write!(f, "there is something in `{}`", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for BundleError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Read(error) => Some(error),
-            Self::Write { source, .. } => Some(source),
-            Self::Log(_) | Self::NotEnded(_) | Self::Recording { .. } | Self::NotEmpty(_) => None,
-        }
-    }
-}
-
-/// Looks up what a bundle of `session` needs.
-///
-/// # Errors
-/// `Log`, `Read`, `NotEnded`.
-pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Plan, BundleError> {
-    let (history, report, _) = history::inquire(store, settings, &mut |_| {});
-    let history = history.filter(|_| report.findings.is_empty());
-    let (Some(history), Some(Ok(key))) = (history, report.key.as_deref().map(VerifyingKey::parse)) else {
-        return Err(BundleError::Log(Box::new(report)));
-    };
-    let not_ended = || BundleError::NotEnded(session.clone());
-    let (note, checkpoint) = history.reader.checkpoint(&key).map_err(BundleError::Read)?.ok_or_else(not_ended)?;
-    let (mut leaves, mut rewrapped) = (Vec::new(), BTreeSet::new());
-    let (mut begun, mut ended, mut policy) = (false, false, String::new());
-    for entry in history.reader.entries(0..checkpoint.size, checkpoint.size) {
-        let (index, entry) = entry.map_err(BundleError::Read)?;
-        let Ok(leaf) = Leaf::parse(&entry) else { continue };
-        let wanted = match &leaf.event {
-            Event::Start { session: of, policy: by, .. } => {
-                if of == session {
-                    begun = true;
-                    policy = hex(by);
-                }
-                of
-            }
-            Event::End { session: of, .. } | Event::Recovered { session: of, .. } => {
-                ended |= of == session;
-                of
-            }
-            Event::Envelope { session: of, envelope, .. } => {
-                if of == session {
-                    rewrapped.insert(hex(envelope));
-                }
-                of
-            }
-            Event::Seal { session: of, .. } | Event::Suspect { session: of, .. } => of,
-            // Heads speak of other people's sessions too; what is sealed needs none.
-            Event::Heads(_)
-            | Event::Erase { .. }
-            | Event::Expire { .. }
-            | Event::ClockStep
-            | Event::Policy(_)
-            | Event::NodeStop
-            | Event::Other => continue,
-        };
-        if wanted == session {
-            let proof = history.reader.proof(index, &note).map_err(BundleError::Read)?;
-            leaves.push((index, entry, proof));
-        }
-    }
-    if begun && ended {
-        Ok(Plan { session: session.clone(), key, note, leaves, rewrapped, policy })
-    } else {
-        Err(not_ended())
-    }
-}
-
-/// A file of a bundle.
-#[derive(Debug)]
-pub struct Part {
-    /// Its name below the bundle's directory, with `/` between names.
-    pub name: String,
-    /// What it holds.
-    pub content: Content,
-}
-
-/// What a file of a bundle holds.
-#[derive(Debug)]
-pub enum Content {
-    /// These bytes.
-    Bytes(Vec<u8>),
-    /// What this file of the store holds.
-    File(PathBuf),
-}
-
-impl Plan {
-    /// All files of a bundle but casts and coverage, which take an identity: what may be handed out sealed.
-    ///
-    /// # Errors
-    /// `NotEnded`, `Recording`.
-    pub fn parts(&self, store: &Path) -> Result<Vec<Part>, BundleError> {
-        let root = StoreRoot::at(store);
-        let not_ended = || BundleError::NotEnded(self.session.clone());
-        let directory = root.session_directory(&self.session).ok_or_else(not_ended)?;
-        let mut files = recorded_files(&directory)?;
-        files.push(root.envelope(&self.session));
-        // How the envelope came to be, but not the envelopes before it.
-        let rewraps = root.rewraps_of(&self.session);
-        files.extend(self.rewrapped.iter().map(|envelope| rewraps.join(record_name(envelope))));
-        files.push(root.policy(&self.policy));
-        let copied = files.into_iter().map(|path| Part { name: place_of(store, &path), content: Content::File(path) });
-        let opened = directory.join("opened.json");
-        let opening = files::read(&opened, FILE_BYTES_MAX).map_err(|error| unread(&opened, &error))?;
-        let opening: Opening = serde_json::from_slice(&opening)
-            .map_err(|error| BundleError::Recording { path: opened, why: error.to_string() })?;
-        let text = |name: &str, bytes: Vec<u8>| Part { name: name.to_owned(), content: Content::Bytes(bytes) };
-        let mut parts = vec![
-            text("README.txt", readme(&opening).into_bytes()),
-            text(KEY_FILE, format!("{}\n", self.key).into_bytes()),
-            text("checkpoint", self.note.to_string().into_bytes()),
-        ];
-        for (index, entry, proof) in &self.leaves {
-            parts.push(text(&format!("proofs/{index}.json"), entry.clone()));
-            parts.push(text(&format!("proofs/{index}.tlog-proof"), proof.to_string().into_bytes()));
-        }
-        parts.extend(copied);
-        Ok(parts)
-    }
-
-    /// Writes the parts into `to`, which is made or empty. What is copied is verified there, not here.
-    ///
-    /// # Errors
-    /// `NotEmpty`, `NotEnded`, `Recording`, `Write`.
-    pub fn write(&self, store: &Path, to: &Path) -> Result<(), BundleError> {
-        let written = |path: &Path| {
-            let path = path.to_owned();
-            move |source| BundleError::Write { path, source }
-        };
-        durable::create_directories(to).map_err(written(to))?;
-        if std::fs::read_dir(to).map_err(written(to))?.next().is_some() {
-            return Err(BundleError::NotEmpty(to.to_owned()));
-        }
-        for Part { name, content } in self.parts(store)? {
-            let path = to.join(name);
-            if let Some(parent) = path.parent() {
-                durable::create_directories(parent).map_err(written(parent))?;
-            }
-            match content {
-                Content::Bytes(bytes) => durable::create_new(&path, &bytes, 0o600).map_err(written(&path))?,
-                Content::File(from) => copy(&from, &path)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-fn unread(path: &Path, error: &FileError) -> BundleError {
-    BundleError::Recording { path: path.to_owned(), why: error.to_string() }
-}
-
-/// The files of a session's directory, which has files and directories of files.
-fn recorded_files(session: &Path) -> Result<Vec<PathBuf>, BundleError> {
-    let mut found = Vec::new();
-    let mut folders = vec![(session.to_owned(), 0)];
-    while let Some((folder, depth)) = folders.pop() {
-        for (name, kind) in files::list(&folder).map_err(|error| unread(&folder, &error))? {
-            let path = folder.join(&name);
-            if kind.is_dir() && depth == 0 {
-                folders.push((path, 1));
-            } else if !name.to_string_lossy().ends_with(".new") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), BundleError> {
-    let failed = |source| BundleError::Write { path: to.to_owned(), source };
-    let mut source = open_part(from)?;
-    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(failed)?;
-    io::copy(&mut source, &mut target).map_err(failed)?;
-    target.sync_all().map_err(failed)
-}
-
-/// Opens a file of the store that is a part of a bundle.
-///
-/// # Errors
-/// `Recording`.
-pub fn open_part(path: &Path) -> Result<File, BundleError> {
-    files::open(path).map_err(|error| unread(path, &error))
-}
-
-/// The text that explains a bundle.
-fn readme(opening: &Opening) -> String {
-    format!(
-        "Evidence of one recorded session\n\
-         ================================\n\n\
-         Session {session}: {user} as {destination}, begun {started}.\n\n\
-         This directory holds the recording as the bastion sealed it (rec/), the key of the recording, sealed for its\n\
-         auditors (env/), the rules by which the session was let in (policies/), and the proofs that the bastion's\n\
-         public log had all of it at the time (proofs/, checkpoint).\n\
-         The .cast files, where there are any, are the recording opened, to be played with asciinema or read as text:\n\
-         one for each channel, 0 being the bastion's own notes; then coverage.json says what the recording holds and\n\
-         what it does not.\n\n\
-         To check it, on any machine:\n\n\
-         \x20   doorward verify bundle DIRECTORY --vkey 'KEY' --identity FILE\n\n\
-         KEY is the public key of the bastion's log. Get it from the bastion's operator or your own files, not from\n\
-         here: the file `vkey` is a hint, and whoever could forge this directory could put another key into it. The\n\
-         identity is an age key that the session was sealed for; without one all is checked but that the .cast files\n\
-         are what the sealed segments hold.\n\n\
-         What it proves: that what is in rec/ is, byte by byte, what the bastion put on record in its log. What it\n\
-         does not: that the bastion was honest while it recorded, nor that the log shows everybody the same history;\n\
-         cosignatures of witnesses in `checkpoint` show the latter.\n",
-        session = opening.session,
-        user = opening.user,
-        destination = opening.destination,
-        started = String::from(opening.started),
-    )
-}
 
 /// A bundle that was read.
 #[derive(Debug)]
@@ -348,8 +88,8 @@ pub struct BundleReport {
     pub origin: Option<String>,
     /// How many leaves its checkpoint covers.
     pub size: u64,
-    /// Witnesses that cosigned, with the time in seconds since 1970.
-    pub witnesses: Vec<(String, u64)>,
+    /// Witnesses that cosigned.
+    pub witnesses: Vec<WitnessAnchor>,
     /// How many were demanded.
     pub required_witnesses: usize,
     /// Whether it holds casts: what each channel showed, as whoever made the bundle says.
@@ -378,7 +118,7 @@ impl BundleReport {
     pub fn outcome(&self) -> &'static str {
         match self.exit_code() {
             5 => Verdict::Tampered.name(),
-            6 if self.key_from == KeyOrigin::Store => "UNPINNED",
+            6 if self.key_from == KeyOrigin::Beside => "UNPINNED",
             6 if self.casts_unchecked() => "CASTS UNCHECKED",
             6 => "UNANCHORED",
             _ => self.verdict.name(),
@@ -390,7 +130,7 @@ impl BundleReport {
     pub fn exit_code(&self) -> u8 {
         if !self.findings.is_empty() {
             5
-        } else if self.key_from == KeyOrigin::Store
+        } else if self.key_from == KeyOrigin::Beside
             || self.casts_unchecked()
             || self.witnesses.len() < self.required_witnesses
         {
@@ -410,7 +150,7 @@ pub fn verify_bundle(directory: &Path, settings: &Settings) -> (BundleReport, Op
     let report = BundleReport {
         session: None,
         verdict: Verdict::OkUnanchored,
-        key_from: if settings.key.is_some() { KeyOrigin::Pinned } else { KeyOrigin::Store },
+        key_from: if settings.key.is_some() { KeyOrigin::Pinned } else { KeyOrigin::Beside },
         origin: None,
         size: 0,
         witnesses: Vec::new(),
@@ -546,7 +286,8 @@ impl Reading<'_> {
         match note.check(&known) {
             Ok(checked) => {
                 let signers = checked.signers().iter();
-                self.report.witnesses = signers.filter_map(|(name, time)| Some((name.to_string(), (*time)?))).collect();
+                let cosigned = signers.filter_map(|(name, time)| Some(WitnessAnchor::new(name.to_string(), (*time)?)));
+                self.report.witnesses = cosigned.collect();
             }
             Err(error) => self.report.found("checkpoint", explain(&error)),
         }
@@ -611,6 +352,11 @@ impl Reading<'_> {
                 if self.facts.start.is_some() {
                     return failed("the session begins a second time");
                 }
+                // Who has the log's key can begin a session once more, and show only that.
+                let apart = began_at(session).map_or(i64::MAX, |at| at.as_millis().saturating_sub(leaf.ts.as_millis()));
+                if apart.saturating_abs() > APART_MS_MAX {
+                    return failed("it is not of the time when the session's id was made");
+                }
                 self.facts.start = Some(Start { opened, recipients, policy });
                 self.policy = Some(policy);
                 self.envelopes.first = Some(envelope);
@@ -629,6 +375,11 @@ impl Reading<'_> {
             }
             Event::Envelope { session: of, envelope, recipients, record } if of == *session => {
                 self.envelopes.add(Later { leaf: index, envelope, recipients, record });
+            }
+            Event::Heads(heads) if heads.iter().any(|(of, ..)| of == session) => {
+                for (_, channel, segment, records, head) in heads.into_iter().filter(|(of, ..)| of == session) {
+                    self.facts.segments.entry((channel, segment)).or_default().heads.push((records, head));
+                }
             }
             Event::Start { .. }
             | Event::Seal { .. }
@@ -682,7 +433,8 @@ impl Reading<'_> {
     }
 
     fn envelope(&mut self, root: &StoreRoot, session: &SessionId) {
-        let rewrap::Found { present, findings, notes } = rewrap::judge(self.directory, root, session, &self.envelopes);
+        let rewrap::Found { present, kept: _, findings, notes } =
+            rewrap::judge(self.directory, root, session, &self.envelopes);
         for finding in findings.iter() {
             self.report.found(finding.place.clone(), finding.why.clone());
         }
@@ -757,16 +509,48 @@ impl Reading<'_> {
     fn coverage(&mut self, opening: &Opening, closed: Option<&Closed>) {
         let mut casts = Vec::new();
         for (name, _) in files::list(self.directory).unwrap_or_default() {
-            if name.to_str().is_some_and(|name| name.ends_with(".cast"))
-                && let Ok(file) = files::open(&self.directory.join(&name))
-            {
-                casts.push(file);
+            let Some(name) = name.to_str().filter(|name| name.ends_with(".cast")) else { continue };
+            let Ok(file) = files::open(&self.directory.join(name)) else { continue };
+            // A hole takes no room, and as long to read as what is in its place.
+            let most = self.cast_bytes_max(opening, closed, name);
+            match file.metadata().map(|found| found.len()) {
+                Ok(len) if len <= most => casts.push(file),
+                Ok(len) => {
+                    let why = format!("it has {len} bytes, more than the recording can hold");
+                    return self.report.found(name, why);
+                }
+                Err(error) => return self.report.found(name, format!("it cannot be read: {error}")),
             }
         }
         match coverage(opening, closed, casts) {
             Ok(coverage) => self.exactly(COVERAGE, &coverage.to_json()),
             Err(error) => self.report.found(COVERAGE, format!("a cast cannot be read: {}", explain(&error))),
         }
+    }
+}
+
+impl Reading<'_> {
+    /// So long can the cast of that name be at most.
+    fn cast_bytes_max(&self, opening: &Opening, closed: Option<&Closed>, name: &str) -> u64 {
+        let number = name.strip_prefix("channel-").and_then(|rest| rest.strip_suffix(".cast"));
+        let number = number.and_then(|number| number.parse().ok()).map(ChannelNumber);
+        let directory = StoreRoot::at(self.directory).session_directory(&opening.session).unwrap_or_default();
+        let directory = number.map(|number| directory.join(number.to_string()));
+        let names = directory.as_deref().map(|directory| files::list(directory).unwrap_or_default());
+        let lens = directory.iter().zip(names).flat_map(|(directory, names)| {
+            names.into_iter().filter_map(|(name, _)| Some(directory.join(name).symlink_metadata().ok()?.len()))
+        });
+        let sealed = lens.fold(0_u64, u64::saturating_add);
+        let [if_counted, if_not] = CAST_BYTES_PER_SEALED;
+        let counted = closed.and_then(|closed| closed.channels.iter().find(|channel| Some(channel.number) == number));
+        let held = match counted {
+            Some(channel) => [&channel.stdin, &channel.stdout, &channel.stderr]
+                .into_iter()
+                .map(|counted| counted.bytes.saturating_mul(CAST_BYTES_PER_BYTE))
+                .fold(sealed.saturating_mul(if_counted), u64::saturating_add),
+            None => sealed.saturating_mul(if_not),
+        };
+        held.saturating_add(CAST_BYTES_MIN)
     }
 }
 

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::files;
-use super::report::{AnchorReport, Findings, KeyOrigin, LogReport};
+use super::report::{
+    AnchorReport, Contradiction, Findings, KeptAnchor, KeyOrigin, LogReport, WitnessAnchor, at_second,
+};
 use super::{Settings, Step, explain};
 use crate::log::{LogError, Reader};
 use crate::model::Timestamp;
@@ -24,8 +26,13 @@ const DEPTH_MAX: usize = 10;
 
 /// More old checkpoints are not compared: whoever wrote them chose how many there are.
 const CHECKPOINTS_MAX: usize = 16_000_000;
+/// A bastion takes no leaf while 64 MiB of them are not published; some more may have been on the way.
+const UNSIGNED_BYTES_MAX: usize = 80 * 1024 * 1024;
 /// Clocks of witnesses may be so far ahead of the verifier's.
 const AHEAD_MAX: Duration = Duration::from_secs(300);
+
+/// So many old checkpoints are looked at for cosignatures, the newest first.
+const COSIGNED_MAX: usize = 1000;
 
 /// How often a log that grows while it is read is read anew.
 const ATTEMPTS_MAX: u32 = 4;
@@ -61,7 +68,7 @@ pub(super) fn inquire(
         let report = LogReport {
             origin: None,
             key: None,
-            key_from: if settings.key.is_some() { KeyOrigin::Pinned } else { KeyOrigin::Store },
+            key_from: if settings.key.is_some() { KeyOrigin::Pinned } else { KeyOrigin::Beside },
             size: 0,
             root: None,
             newest: None,
@@ -105,6 +112,9 @@ impl Inquiry<'_> {
         if let Some(note) = &note {
             self.foreign_signatures(note, &key);
             self.cosignatures(note, &key, "log/checkpoint", &mut cosigned);
+        }
+        if let Some(newest) = &newest {
+            self.cosigned_before(newest, &sizes, &key, &mut cosigned);
         }
         self.unheard(&cosigned);
         self.anchored(&cosigned);
@@ -415,7 +425,14 @@ impl Inquiry<'_> {
                 }
             }
         }
-        Some(leaves.collect())
+        let unsigned: Vec<Vec<u8>> = leaves.collect();
+        let bytes: usize = unsigned.iter().map(Vec::len).sum();
+        if bytes > UNSIGNED_BYTES_MAX {
+            let why = format!("{bytes} bytes behind the newest checkpoint are more than a bastion leaves unsigned");
+            self.report.findings.add(place, why);
+            return Some(Vec::new());
+        }
+        Some(unsigned)
     }
 
     /// Checkpoints that were kept elsewhere: the log must go on from each.
@@ -427,14 +444,14 @@ impl Inquiry<'_> {
             match signed_checkpoint(&kept.note, key) {
                 Ok(checkpoint) if self.covers(&checkpoint, size, root, &place) => {
                     self.cosignatures(&kept.note, key, &place, cosigned);
-                    self.anchor.kept.push((place, checkpoint.size));
+                    self.anchor.kept.push(KeptAnchor { from: place, leaves: checkpoint.size });
                     continue;
                 }
                 Ok(_) => {}
                 Err(why) => self.report.findings.add(&place, why),
             }
             let said = self.report.findings.iter().nth(before).map(|finding| finding.why.clone());
-            self.anchor.contradicted.push((place, said.unwrap_or_default()));
+            self.anchor.contradicted.push(Contradiction { from: place, why: said.unwrap_or_default() });
         }
     }
 
@@ -470,6 +487,27 @@ impl Inquiry<'_> {
         }
     }
 
+    /// Witnesses that have not cosigned the newest checkpoint, which may have been published a moment ago, may have
+    /// cosigned one before it.
+    fn cosigned_before(&mut self, newest: &Checkpoint, sizes: &[u64], key: &VerifyingKey, cosigned: &mut Cosigned) {
+        let sizes = sizes.iter().rev().filter(|size| **size <= newest.size).take(COSIGNED_MAX);
+        for size in sizes {
+            if self.settings.witnesses.iter().all(|witness| cosigned.0.contains_key(witness.name().as_str())) {
+                return;
+            }
+            let place = format!("log/checkpoints/{size}");
+            match self.reader.checkpoint_at(*size, key) {
+                Ok(Some((note, checkpoint))) if note.signatures().len() > 1 => {
+                    if self.covers(&checkpoint, newest.size, newest.root, &place) {
+                        self.cosignatures(&note, key, &place, cosigned);
+                    }
+                }
+                // Without a cosignature it says nothing here; whether it is sound is looked at elsewhere.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
     /// Witnesses that were asked and know less than what they signed.
     fn unheard(&mut self, cosigned: &Cosigned) {
         for witness in &self.settings.unknown_to {
@@ -495,8 +533,9 @@ impl Inquiry<'_> {
     fn anchored(&mut self, cosigned: &Cosigned) {
         let required = self.settings.require_witnesses;
         self.anchor.cosigned = cosigned.by(required.max(1), |(size, _)| *size).unwrap_or_default();
-        self.anchor.newest = cosigned.by(1, |(_, time)| *time);
-        self.anchor.witnesses = cosigned.0.iter().map(|(name, (_, time))| (name.clone(), *time)).collect();
+        self.anchor.newest = cosigned.by(1, |(_, time)| *time).map(at_second);
+        self.anchor.witnesses =
+            cosigned.0.iter().map(|(name, (_, time))| WitnessAnchor::new(name.clone(), *time)).collect();
         if let (Some(age), Some(now)) = (self.settings.max_age, self.settings.now) {
             let newest = cosigned.by(required.max(1), |(_, time)| *time);
             let words = match newest.map(|newest| (newest, seconds(now).saturating_sub(newest))) {
@@ -509,7 +548,7 @@ impl Inquiry<'_> {
             };
             self.anchor.lacking.extend(words);
         }
-        let kept = self.anchor.kept.iter().map(|(_, size)| *size).max().unwrap_or_default();
+        let kept = self.anchor.kept.iter().map(|kept| kept.leaves).max().unwrap_or_default();
         // What a verifier kept does not stand in for witnesses that were demanded.
         self.anchor.size = if required > 0 { self.anchor.cosigned } else { self.anchor.cosigned.max(kept) };
         let all = self.report.size.saturating_add(self.report.unsigned);

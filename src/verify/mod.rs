@@ -28,6 +28,7 @@ mod pass;
 mod policies;
 mod report;
 mod rewrap;
+mod seen;
 mod segment;
 mod session;
 mod standing;
@@ -45,11 +46,13 @@ pub use bundle::{
     Bundle, BundleError, BundleReport, COVERAGE, Content, Part, Plan, cast_name, open_part, plan, verify_bundle,
 };
 pub use coverage::{ChannelCoverage, Coverage, DirectionCoverage, coverage};
+use history::History;
 use pass::Pass;
 pub use report::{
-    AnchorReport, Finding, Findings, KeyOrigin, LogReport, LogVerdict, Opened, PolicyReport, Report, SessionReport,
-    Verdict,
+    AnchorReport, Contradiction, Finding, Findings, KeptAnchor, KeyOrigin, LogReport, LogVerdict, Opened, PolicyReport,
+    Report, SessionReport, Verdict, WitnessAnchor,
 };
+pub use seen::seen;
 pub use standing::{EndedBy, Standing, standings};
 
 /// What to verify, and by what.
@@ -115,6 +118,11 @@ const SECOND_LOOK: Duration = Duration::from_millis(300);
 
 /// Verifies a state directory. Writes nothing and takes no lock; blocks.
 pub fn run(store: &Path, settings: &Settings, progress: &mut dyn FnMut(Step)) -> Report {
+    judged(store, settings, progress).0
+}
+
+/// As `run`; also gives the log, if its leaves are what its newest checkpoint signs.
+fn judged(store: &Path, settings: &Settings, progress: &mut dyn FnMut(Step)) -> (Report, Option<History>) {
     let root = StoreRoot::at(store);
     // What is on disk is listed before the log is read: a recording is on record before its first byte flows, so
     // that what was listed has leaves by then.
@@ -133,7 +141,7 @@ pub fn run(store: &Path, settings: &Settings, progress: &mut dyn FnMut(Step)) ->
         unexpected: found.unexpected.clone(),
         opened: settings.identities.is_some().then(Opened::default),
     };
-    let Some(history) = history else { return report };
+    let Some(history) = history else { return (report, None) };
     let mut pass = Pass::new(store, &root, settings, &found, None);
     pass.run(&history, &mut report, progress);
     let doubtful = std::mem::take(&mut pass.doubtful);
@@ -145,7 +153,7 @@ pub fn run(store: &Path, settings: &Settings, progress: &mut dyn FnMut(Step)) ->
     if let Some(identities) = &settings.identities {
         deep::read_all(&root, identities, &mut report, progress);
     }
-    report
+    (report, Some(history))
 }
 
 /// Judges those sessions anew, on a log that may have grown.

@@ -27,6 +27,8 @@ const CLOSING_MS: i64 = 10_000;
 const LEAP_MS: i64 = 7 * 24 * 3_600_000;
 /// What is removed within that time after a leap may be removed because of it, in milliseconds: a day.
 const LEAPT_MS: i64 = 24 * 3_600_000;
+/// More of what leaves say of one session that count for nothing is not told.
+const UNPROVEN_MAX: usize = 8;
 
 /// In the place of a depth: what lies where recordings go that are being removed.
 const GONE: usize = usize::MAX;
@@ -215,6 +217,10 @@ pub(super) struct Pass<'a> {
     at_work: Option<AtWork>,
     /// Sessions that look wrong and may only have been in the middle of something.
     pub(super) doubtful: BTreeSet<SessionId>,
+    /// How many leaves a checkpoint covers.
+    signed: u64,
+    /// How often leaves that none covers speak of sessions of which there is nothing else.
+    strays: u64,
     /// The policy sets that leaves name, each with the first that does.
     pub(super) policies: BTreeMap<Sha256, u64>,
 }
@@ -231,7 +237,24 @@ impl<'a> Pass<'a> {
         let states = BTreeMap::new();
         let (doubtful, policies) = (BTreeSet::new(), BTreeMap::new());
         let (newest, back, leap, at_work) = (None, None, None, None);
-        Self { store, root, settings, found, only, states, judged: 0, newest, back, leap, at_work, doubtful, policies }
+        let (judged, signed, strays) = (0, 0, 0);
+        Self {
+            store,
+            root,
+            settings,
+            found,
+            only,
+            states,
+            judged,
+            newest,
+            back,
+            leap,
+            at_work,
+            doubtful,
+            signed,
+            strays,
+            policies,
+        }
     }
 
     pub(super) fn run(&mut self, history: &History, report: &mut Report, progress: &mut dyn FnMut(Step)) {
@@ -239,6 +262,7 @@ impl<'a> Pass<'a> {
     }
 
     fn read(&mut self, history: &History, report: &mut Report, bench: &mut Bench<'_>) {
+        self.signed = history.size;
         let signed = history.reader.entries(0..history.size, history.size);
         let unsigned = (history.size..).zip(history.unsigned.iter().cloned()).map(Ok);
         for entry in signed.chain(unsigned) {
@@ -255,6 +279,14 @@ impl<'a> Pass<'a> {
             }
         }
         self.warn_back(report);
+        if self.strays > 0 {
+            let why = format!(
+                "behind the newest checkpoint it speaks {} times of sessions of which there is nothing else: that was \
+                 added, or their recordings were taken away",
+                self.strays
+            );
+            report.log.findings.add("log/leaves.wal", why);
+        }
         report.log.newest = self.newest;
         self.finish(history.size, report, bench);
     }
@@ -312,7 +344,9 @@ impl<'a> Pass<'a> {
     fn event(&mut self, index: u64, event: Event, weight: Weight, bench: &mut Bench<'_>) {
         match event {
             Event::Start { session, opened, envelope, recipients, policy } => {
-                self.policies.entry(policy).or_insert(index);
+                if !self.is_stray(&session, index) {
+                    self.policies.entry(policy).or_insert(index);
+                }
                 if let Some(state) = self.state(&session, index) {
                     if state.began {
                         state.contradictions.add(format!("leaf {index}"), "the session begins a second time");
@@ -376,10 +410,12 @@ impl<'a> Pass<'a> {
     /// A session of which a leaf says something that counts only if it is signed.
     fn proven(&mut self, session: &SessionId, index: u64, weight: Weight, said: &str) -> Option<&mut State> {
         if weight == Weight::Unsigned {
-            if self.wanted(session) {
+            if self.wanted(session) && !self.counted_stray(session, index) {
                 let state = self.states.entry(session.clone()).or_default();
-                let words = format!("leaf {index} says {said}: no checkpoint covers it, so that counts for nothing");
-                state.unproven.push(words);
+                if state.unproven.len() < UNPROVEN_MAX {
+                    let words = "no checkpoint covers it, so that counts for nothing";
+                    state.unproven.push(format!("leaf {index} says {said}: {words}"));
+                }
             }
             return None;
         }
@@ -411,12 +447,29 @@ impl<'a> Pass<'a> {
     }
 
     fn state(&mut self, session: &SessionId, index: u64) -> Option<&mut State> {
-        if !self.wanted(session) {
+        if !self.wanted(session) || self.counted_stray(session, index) {
             return None;
         }
         let state = self.states.entry(session.clone()).or_default();
         state.last = index;
         Some(state)
+    }
+
+    /// Whether a leaf that no checkpoint covers speaks of a session of which there is nothing else. Anyone who can write
+    /// files can write as many of them as there is room for: they are counted, and nothing is kept of them. A bastion
+    /// makes a session's directory before it puts the session on record.
+    fn is_stray(&self, session: &SessionId, index: u64) -> bool {
+        let there = || {
+            let directory = self.root.session_directory(session);
+            directory.is_some_and(|path| path.symlink_metadata().is_ok())
+        };
+        index >= self.signed && !self.states.contains_key(session) && !self.found.sessions.contains(session) && !there()
+    }
+
+    fn counted_stray(&mut self, session: &SessionId, index: u64) -> bool {
+        let stray = self.is_stray(session, index);
+        self.strays = self.strays.saturating_add(u64::from(stray));
+        stray
     }
 
     fn end(&mut self, session: &SessionId, index: u64, ending: Ending, weight: Weight, bench: &mut Bench<'_>) {
@@ -511,12 +564,16 @@ impl<'a> Pass<'a> {
         self.nowhere(report);
         for (session, state) in std::mem::take(&mut self.states) {
             let moving = self.may_be_moving(&session, &state);
+            let half_gone = self.settings.now.is_some() && (state.erased.is_some() || state.expired.is_some());
             let anchored = state.last < report.anchor.size;
+            let (erased, removed) = (state.erased, state.expired);
             let (verdict, findings, notes) = self.verdict(&session, state, signed, &report.anchor);
-            if moving && matches!(verdict, Verdict::Missing | Verdict::Tampered) {
+            let in_between = moving && matches!(verdict, Verdict::Missing | Verdict::Tampered)
+                || half_gone && verdict == Verdict::Interrupted;
+            if in_between {
                 self.doubtful.insert(session.clone());
             }
-            report.sessions.push(SessionReport { session, verdict, anchored, findings, notes });
+            report.sessions.push(SessionReport { session, verdict, anchored, erased, removed, findings, notes });
         }
     }
 
@@ -531,7 +588,8 @@ impl<'a> Pass<'a> {
         let mut findings = Findings::default();
         findings.add(session.to_string(), "neither the log nor the store has such a session");
         let (session, verdict, anchored, notes) = (session.clone(), Verdict::Missing, false, Vec::new());
-        report.sessions.push(SessionReport { session, verdict, anchored, findings, notes });
+        let (erased, removed) = (None, None);
+        report.sessions.push(SessionReport { session, verdict, anchored, erased, removed, findings, notes });
     }
 
     /// What is said of a session, all in all.
@@ -569,22 +627,30 @@ impl<'a> Pass<'a> {
         let directory = self.root.session_directory(session).unwrap_or_default();
         let place = place_of(self.store, &directory);
         let Outcome { mut findings, absent, unreadable, interrupted, mut notes } = state.outcome.unwrap_or_default();
-        let rewrap::Found { present, findings: of_envelopes, notes: said } =
+        let rewrap::Found { present, mut kept, findings: of_envelopes, notes: said } =
             rewrap::judge(self.store, self.root, session, &state.envelopes);
-        // What is left of a removal that was interrupted may be any part of it.
+        // What is left of a removal that was interrupted may be any part of it: what is there must be what was recorded.
         if let Some(leaf) = state.expired {
+            let mut altered = state.contradictions;
+            // Of what belongs to an envelope any part may be gone, and nothing else is left to hold the rest against.
+            if let Envelope::Changed(why) = &present {
+                findings.add(format!("env/{session}.age"), why.clone());
+            }
+            altered.append(findings.without_absences());
             let mut left = Vec::new();
             left.extend((!absent).then_some(place));
             left.extend((!matches!(present, Envelope::Absent)).then(|| format!("env/{session}.age")));
+            left.append(&mut kept);
             let gone = self.root.gone().join(session.as_str());
             left.extend(self.found.gone.contains(session).then(|| place_of(self.store, &gone)));
+            let mut verdict = if altered.is_empty() { Verdict::Expired } else { Verdict::Tampered };
             if !left.is_empty() {
+                verdict = verdict.max(Verdict::Interrupted);
                 let left = left.iter().map(|left| format!("`{left}`")).collect::<Vec<_>>().join(", ");
                 notes.push(format!("its removal is not complete: {left} is still there"));
             }
             notes.push(format!("removed when its time was over: leaf {leaf}"));
-            let verdict = if state.contradictions.is_empty() { Verdict::Expired } else { Verdict::Tampered };
-            return (verdict, state.contradictions, notes);
+            return (verdict, altered, notes);
         }
         findings.append(state.contradictions);
         if absent {
@@ -611,9 +677,7 @@ impl<'a> Pass<'a> {
         notes.extend(interrupted);
         match (present, state.erased) {
             (Envelope::Good, None) => {}
-            (Envelope::Good, Some(leaf)) => {
-                notes.push(format!("leaf {leaf} says that its key was destroyed, and `env/{session}.age` is there"));
-            }
+            (Envelope::Good, Some(_)) => kept.push(format!("env/{session}.age")),
             (Envelope::Absent, Some(leaf)) => {
                 notes.push(format!("its key was destroyed: leaf {leaf}"));
                 verdict = Verdict::Shredded;
@@ -621,6 +685,14 @@ impl<'a> Pass<'a> {
             (Envelope::Absent, None) => missing.add(format!("env/{session}.age"), "it is missing"),
             (Envelope::Changed(why), _) => findings.add(format!("env/{session}.age"), why),
             (Envelope::Unreadable(why), _) => missing.add(format!("env/{session}.age"), why),
+        }
+        if let (Some(leaf), false) = (state.erased, kept.is_empty()) {
+            let kept = kept.iter().map(|kept| format!("`{kept}`")).collect::<Vec<_>>().join(", ");
+            notes.push(format!(
+                "KEY NOT DESTROYED: leaf {leaf} says that it was, and {kept} is there: whoever it was sealed for can \
+                 read the recording"
+            ));
+            verdict = Verdict::Interrupted;
         }
         if !findings.is_empty() {
             verdict = Verdict::Tampered;
@@ -681,7 +753,7 @@ impl State {
 }
 
 /// When a session's id was made.
-fn began_at(session: &SessionId) -> Option<Timestamp> {
+pub(super) fn began_at(session: &SessionId) -> Option<Timestamp> {
     let bytes = session.to_bytes()?;
     // The first 48 bits of a ULID are milliseconds since 1970.
     let [a, b, c, d, e, f, ..] = bytes;

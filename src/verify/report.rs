@@ -23,7 +23,8 @@ pub enum Verdict {
     Expired,
     /// All of it is what was recorded, and nobody can read it any more: an `erase` leaf says so.
     Shredded,
-    /// It did not end as a session ends, or has not ended. What is there is what was recorded, up to where it stops.
+    /// It did not end as a session ends, or has not ended. What is there is what was recorded, up to where it stops. Or
+    /// its removal, or the destruction of its key, is on record and was not completed.
     Interrupted,
     /// The log says that it was there, and it is not, or cannot be read.
     Missing,
@@ -71,6 +72,9 @@ pub struct Finding {
     pub offset: Option<u64>,
     /// What is wrong.
     pub why: String,
+    /// Whether nothing is wrong but that something is not there, or cannot be judged without it.
+    #[serde(skip)]
+    pub(super) absence: bool,
 }
 
 impl fmt::Display for Finding {
@@ -92,8 +96,8 @@ pub struct Findings {
 impl Findings {
     /// A name may be an attacker's, and must not make lines of its own in a report.
     pub(super) fn push(&mut self, finding: Finding) {
-        let Finding { place, offset, why } = finding;
-        let finding = Finding { place: line(&place), offset, why: line(&why) };
+        let Finding { place, offset, why, absence } = finding;
+        let finding = Finding { place: line(&place), offset, why: line(&why), absence };
         if self.kept.len() < FINDINGS_MAX {
             self.kept.push(finding);
         } else {
@@ -102,7 +106,18 @@ impl Findings {
     }
 
     pub(super) fn add(&mut self, place: impl Into<String>, why: impl Into<String>) {
-        self.push(Finding { place: place.into(), offset: None, why: why.into() });
+        self.push(Finding { place: place.into(), offset: None, why: why.into(), absence: false });
+    }
+
+    /// That something is not there.
+    pub(super) fn add_absence(&mut self, place: impl Into<String>, why: impl Into<String>) {
+        self.push(Finding { place: place.into(), offset: None, why: why.into(), absence: true });
+    }
+
+    /// Those that say more than that something is not there; all of those that were not kept count as such.
+    pub(super) fn without_absences(self) -> Self {
+        let Self { kept, more } = self;
+        Self { kept: kept.into_iter().filter(|finding| !finding.absence).collect(), more }
     }
 
     pub(super) fn append(&mut self, others: Self) {
@@ -138,6 +153,7 @@ impl Serialize for Findings {
             place: String::from("and more"),
             offset: None,
             why: format!("{} further findings are not listed", self.more),
+            absence: false,
         });
         to.collect_seq(self.kept.iter().chain(more.as_ref()))
     }
@@ -152,12 +168,26 @@ pub struct SessionReport {
     pub verdict: Verdict,
     /// Whether all that the verdict rests on in the log is vouched for by somebody else than the bastion.
     pub anchored: bool,
+    /// The leaf that says that its key was destroyed.
+    pub erased: Option<u64>,
+    /// The leaf that says that it was removed.
+    pub removed: Option<u64>,
     /// What is wrong.
-    #[serde(skip_serializing_if = "Findings::is_empty")]
     pub findings: Findings,
     /// What else is to be known, such as why it is interrupted.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+impl SessionReport {
+    /// The verdict for one who wants to see the recording: what is gone by the log is gone, also where it was not
+    /// removed, or its key not destroyed, completely.
+    pub fn verdict_for_viewers(&self) -> Verdict {
+        match self.verdict {
+            Verdict::Interrupted if self.removed.is_some() => Verdict::Expired,
+            Verdict::Interrupted if self.erased.is_some() => Verdict::Shredded,
+            verdict => verdict,
+        }
+    }
 }
 
 /// Where the key came from that the log was checked with.
@@ -166,8 +196,9 @@ pub struct SessionReport {
 pub enum KeyOrigin {
     /// From the verifier.
     Pinned,
-    /// From what is verified: whoever could write there could also have put another key.
-    Store,
+    /// From beside what is verified, in the store or the bundle: whoever could write there could also have put another
+    /// key.
+    Beside,
 }
 
 /// What is said of the log, in one word.
@@ -219,29 +250,77 @@ impl LogReport {
     }
 }
 
+/// Writes what is said of the log with its verdict, and whether the sessions were judged by a log that can be believed.
+fn with_verdict<S: Serializer>(log: &LogReport, to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Judged<'a> {
+        verdict: LogVerdict,
+        is_believed: bool,
+        #[serde(flatten)]
+        log: &'a LogReport,
+    }
+    Judged { verdict: log.verdict(), is_believed: log.findings.is_empty(), log }.serialize(to)
+}
+
 /// Who outside of this store vouches for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct AnchorReport {
-    /// Checkpoints that were kept elsewhere and that the log goes on from: where from, and how many leaves they cover.
-    pub kept: Vec<(String, u64)>,
-    /// Witnesses that cosigned, with the time in seconds since 1970.
-    pub witnesses: Vec<(String, u64)>,
+    /// Checkpoints that were kept elsewhere and that the log goes on from.
+    pub kept: Vec<KeptAnchor>,
+    /// Witnesses that cosigned.
+    pub witnesses: Vec<WitnessAnchor>,
     /// How many leaves witnesses cosigned, if enough of them did.
     pub cosigned: u64,
     /// How many leaves are vouched for as was demanded: by witnesses where they are, else in either way.
     pub size: u64,
     /// How many more the log has: only the bastion says so.
     pub beyond: u64,
-    /// The time of the newest cosignature that holds, in seconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub newest: Option<u64>,
-    /// What was kept or asked elsewhere and speaks against this log: where from, and what it says.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub contradicted: Vec<(String, String)>,
+    /// The time of the newest cosignature that holds.
+    pub newest: Option<Timestamp>,
+    /// What was kept or asked elsewhere and speaks against this log.
+    pub contradicted: Vec<Contradiction>,
     /// What should have vouched for the log and does not: a witness that was asked and does not know it, a cosignature
     /// that is too old or from the future.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lacking: Vec<String>,
+}
+
+/// A checkpoint that was kept elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeptAnchor {
+    /// Where it comes from: a file's name, a witness's.
+    pub from: String,
+    /// How many leaves it covers.
+    pub leaves: u64,
+}
+
+/// A witness that cosigned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WitnessAnchor {
+    /// Its name.
+    pub name: String,
+    /// When, by its clock.
+    pub at: Timestamp,
+}
+
+impl WitnessAnchor {
+    /// Of a cosignature, whose time is in seconds since 1970.
+    pub(super) fn new(name: impl Into<String>, seconds: u64) -> Self {
+        Self { name: name.into(), at: at_second(seconds) }
+    }
+}
+
+/// The time so many seconds after the beginning of 1970.
+pub(super) fn at_second(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000))
+}
+
+/// What speaks against a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Contradiction {
+    /// Where it comes from.
+    pub from: String,
+    /// What it says.
+    pub why: String,
 }
 
 /// What is said of the policy sets that were in force.
@@ -259,6 +338,7 @@ pub struct PolicyReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The log.
+    #[serde(serialize_with = "with_verdict")]
     pub log: LogReport,
     /// What vouches for the log.
     pub anchor: AnchorReport,
@@ -269,7 +349,6 @@ pub struct Report {
     /// Each session, by id.
     pub sessions: Vec<SessionReport>,
     /// What is wrong with the directories that hold recordings.
-    #[serde(skip_serializing_if = "Findings::is_empty")]
     pub directories: Findings,
     /// Files that nothing in the log or in a recording speaks of, and that were not looked at.
     pub unexpected: Findings,

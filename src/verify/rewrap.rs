@@ -64,6 +64,8 @@ impl Envelopes {
 /// What was found of a session's envelopes.
 pub(super) struct Found {
     pub(super) present: Envelope,
+    /// Where envelopes lie beside the present one that the log knows, from the state directory on.
+    pub(super) kept: Vec<String>,
     pub(super) findings: Findings,
     pub(super) notes: Vec<String>,
 }
@@ -79,7 +81,7 @@ pub(super) fn judge(store: &Path, root: &StoreRoot, session: &SessionId, envelop
         pending: None,
         records: BTreeMap::new(),
         kept: Vec::new(),
-        found: Found { present: Envelope::Absent, findings: Findings::default(), notes: Vec::new() },
+        found: Found { present: Envelope::Absent, kept: Vec::new(), findings: Findings::default(), notes: Vec::new() },
     };
     judge.present = judge.read_present();
     judge.list();
@@ -225,6 +227,10 @@ impl Judge<'_> {
             ));
         }
         for hash in std::mem::take(&mut self.kept) {
+            if self.envelopes.knows(&hash) {
+                let path = self.root.rewraps_of(self.session).join(format!("{}.age", hex(&hash)));
+                self.found.kept.push(place_of(self.store, &path));
+            }
             if !self.envelopes.knows(&hash) && pending.is_none() {
                 self.found.notes.push(format!("the envelope `{}.age` was never put on record", hex(&hash)));
             } else if Some(hash) == expected && on_record && self.before_last() {

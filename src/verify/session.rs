@@ -12,7 +12,9 @@ use super::report::{Finding, Findings};
 use super::segment::{CHUNK_BYTES, Scanned, scan, sha256, tail_sha256};
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::{Head, ScanEnd, Stream};
-use crate::store::{Closed, ClosedChannel, Gap, Opening, Recovered, RecoveredChannel, SCANNED_BYTES_MAX};
+use crate::store::{
+    Closed, ClosedChannel, Gap, Opening, Recovered, RecoveredChannel, SCANNED_BYTES_MAX, Seen, SeenSeal,
+};
 
 /// `opened.json`, `closed.json` and `recovered.json` are far smaller.
 pub(super) const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -230,15 +232,30 @@ impl Judge<'_> {
                 self.open(listing);
             }
         }
-        for (channel, segment) in std::mem::take(&mut self.facts.segments).into_keys() {
-            let why = "it is missing, or the segments before it are not what was recorded";
-            self.found(&format!("{channel}/{}", segment_name(segment)), None, why);
+        for ((channel, segment), facts) in std::mem::take(&mut self.facts.segments) {
+            let place = self.place_of(&format!("{channel}/{}", segment_name(segment)));
+            // What is there is told from what is not: something may be gone rightly, nothing may be another.
+            match late_fault(self.directory, channel, segment, &facts, self.chunk) {
+                Ok(Some((offset, why))) => self.outcome.findings.push(Finding { place, offset, why, absence: false }),
+                Err(error @ (FileError::NotAFile | FileError::NotADirectory | FileError::TooLong { .. })) => {
+                    self.outcome.findings.add(place, error.to_string());
+                }
+                Ok(None) | Err(FileError::Absent | FileError::Io(_)) => {
+                    let why = "it is missing, or the segments before it are not what was recorded";
+                    self.outcome.findings.add_absence(place, why);
+                }
+            }
         }
     }
 
     fn found(&mut self, name: &str, offset: Option<u64>, why: impl Into<String>) {
         let place = self.place_of(name);
-        self.outcome.findings.push(Finding { place, offset, why: why.into() });
+        self.outcome.findings.push(Finding { place, offset, why: why.into(), absence: false });
+    }
+
+    fn absent(&mut self, name: &str, why: impl Into<String>) {
+        let place = self.place_of(name);
+        self.outcome.findings.add_absence(place, why);
     }
 
     fn place_of(&self, name: &str) -> String {
@@ -249,6 +266,8 @@ impl Judge<'_> {
         if error.is_unreadable() {
             let place = self.place_of(name);
             self.outcome.unreadable.add(place, error.to_string());
+        } else if let FileError::Absent = error {
+            self.absent(name, error.to_string());
         } else {
             self.found(name, None, error.to_string());
         }
@@ -316,7 +335,7 @@ impl Judge<'_> {
                 "it is missing, and leaf {leaf} says that it was written (if the bastion stopped in that very moment, \
                  its next start writes it)"
             );
-            self.found(name, None, why);
+            self.absent(name, why);
             return None;
         }
         let bytes = self.hashed(name, hash)?;
@@ -373,8 +392,11 @@ impl Judge<'_> {
         }
         for channel in &recovered.channels {
             let number = channel.number.0;
+            if let Some(Err(why)) = channel.seen.as_ref().map(|seen| self.demand(number, seen)) {
+                self.found("recovered.json", None, why);
+            }
             let Some(present) = listing.channels.get(&number) else {
-                self.found(&number.to_string(), None, "the channel's directory is missing");
+                self.absent(&number.to_string(), "the channel's directory is missing");
                 continue;
             };
             if let Some(damage) = &channel.damage {
@@ -383,9 +405,29 @@ impl Judge<'_> {
             self.extra(number, present, channel.segments);
             self.channel(number, channel.segments, Last::Recovered(channel));
         }
+        self.outcome.notes.push(vouched(recovered));
         for channel in listing.channels.keys().filter(|channel| !numbers.contains(*channel)) {
             self.found(&channel.to_string(), None, "the channel is not a part of the recording");
         }
+    }
+
+    /// Adds to what the log says what it said by the word of `recovered.json`: whoever shows us the log's leaves may
+    /// have left some out.
+    fn demand(&mut self, channel: u32, seen: &Seen) -> Result<(), String> {
+        let head = Head(bytes(&seen.head)?);
+        let facts = self.facts.segments.entry((channel, seen.segment)).or_default();
+        match &seen.sealed {
+            None => facts.heads.push((seen.records, head)),
+            Some(SeenSeal { bytes: len, prev_head }) => {
+                let prev_head = Head(bytes(prev_head)?);
+                let seal = Seal { bytes: *len, records: seen.records, prev_head, head };
+                if facts.seal.is_some_and(|leaf| leaf != seal) {
+                    return Err(format!("it says otherwise than the log how segment {} was sealed", seen.segment));
+                }
+                facts.seal = Some(seal);
+            }
+        }
+        Ok(())
     }
 
     fn open(&mut self, listing: &Listing) {
@@ -517,7 +559,7 @@ impl Judge<'_> {
             Last::Open => true,
         };
         if count == 0 && !fits {
-            self.found(&channel.to_string(), None, "the channel has no segment");
+            self.absent(&channel.to_string(), "the channel has no segment");
         }
     }
 
@@ -669,6 +711,20 @@ fn failed_at(channel: &ClosedChannel, before_records: u64, before: &Head) -> Res
     Ok((!was_before).then_some((channel.records, head)))
 }
 
+/// What of an interrupted recording the log had seen before the crash, in words: nothing shows whether more was there.
+fn vouched(recovered: &Recovered) -> String {
+    let seen = recovered.channels.iter().filter_map(|channel| {
+        let Seen { segment, records, sealed, .. } = channel.seen.as_ref()?;
+        let whole = if sealed.is_some() { ", which is whole," } else { "" };
+        Some(format!("of channel {} to record {records} of segment {segment}{whole}", channel.number))
+    });
+    let seen: Vec<String> = seen.collect();
+    let seen = if seen.is_empty() { String::from("nothing") } else { seen.join(", ") };
+    format!(
+        "the log saw {seen} before the bastion stopped; what was cut off behind that before the next start, nothing shows"
+    )
+}
+
 /// Where a line and column are, which are counted from 1.
 fn offset_of(bytes: &[u8], line: usize, column: usize) -> u64 {
     let before: usize =
@@ -681,21 +737,29 @@ pub(super) fn judge_late(directory: &Path, place: &str, late: &BTreeMap<(u32, u3
     let mut findings = Findings::default();
     let mut chunk = if late.is_empty() { Vec::new() } else { vec![0; CHUNK_BYTES] };
     for ((channel, segment), facts) in late {
-        let name = format!("{channel}/{}", segment_name(*segment));
-        let opened = files::open(&directory.join(&name));
-        let most = facts.seal.as_ref().map(|seal| seal.bytes);
-        let fault =
-            match opened.and_then(|mut file| scan(&mut file, &facts.heads, most, &mut chunk).map_err(FileError::Io)) {
-                Ok(scanned) => {
-                    heads_fault(&scanned).or_else(|| facts.seal.as_ref().and_then(|seal| seal_fault(seal, &scanned)))
-                }
-                Err(error) => Some((None, error.to_string())),
-            };
-        if let Some((offset, why)) = fault {
-            findings.push(Finding { place: format!("{place}/{name}"), offset, why });
+        let fault = late_fault(directory, *channel, *segment, facts, &mut chunk);
+        if let Some((offset, why)) = fault.unwrap_or_else(|error| Some((None, error.to_string()))) {
+            let place = format!("{place}/{channel}/{}", segment_name(*segment));
+            findings.push(Finding { place, offset, why, absence: false });
         }
     }
     findings
+}
+
+/// What is wrong with a segment by itself, whatever the segments before it are.
+fn late_fault(
+    directory: &Path,
+    channel: u32,
+    segment: u32,
+    facts: &SegmentFacts,
+    chunk: &mut [u8],
+) -> Result<Option<Fault>, FileError> {
+    let mut file = files::open(&directory.join(format!("{channel}/{}", segment_name(segment))))?;
+    let mut heads = facts.heads.clone();
+    heads.sort_unstable_by_key(|(records, _)| *records);
+    let most = facts.seal.as_ref().map(|seal| seal.bytes);
+    let scanned = scan(&mut file, &heads, most, chunk).map_err(FileError::Io)?;
+    Ok(heads_fault(&scanned).or_else(|| facts.seal.as_ref().and_then(|seal| seal_fault(seal, &scanned))))
 }
 
 /// The directory of a session as reports name it: from the state directory on.

@@ -181,6 +181,23 @@ fn what_a_bastion_hands_out_changed_is_not_played() {
     assert!(told.code == Some(1) && told.err().contains("plain file"), "{told:?}");
 }
 
+#[test]
+fn what_is_not_as_the_log_has_it_is_not_handed_out() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let (bastion, eve, _) = audited(&sshd);
+    bastion.to(&sshd).run("echo the evidence");
+    let session = bastion.only_recording();
+    let get = format!("recording get {session}");
+    let whole = eve.run(&get);
+    assert!(whole.code == Some(0) && whole.stdout.len() > 1024, "{whole:?}");
+    let segment = bastion.closed_json(&session).with_file_name("1").join("000000.seg");
+    let bytes = std::fs::read(&segment).unwrap();
+    std::fs::write(&segment, &bytes[..bytes.len() - 1]).unwrap();
+    let told = eve.run(&get);
+    assert!(told.code == Some(1) && told.stdout.is_empty() && told.err().contains("operator"), "{told:?}");
+}
+
 /// The plain files below a directory, each ended by a NUL.
 fn list(folder: &Path) -> Vec<u8> {
     let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);

@@ -12,7 +12,7 @@ use super::super::Bastion;
 use super::{Handout, PIECE_BYTES, PROGRESS_MAX, complain, pour};
 use crate::audit::Audit;
 use crate::listener::UserSink;
-use crate::model::SessionId;
+use crate::model::{SessionId, Timestamp};
 use crate::store::describe;
 use crate::verify::{self, Content, Part, Settings};
 use crate::wire::channel::PeerGone;
@@ -28,7 +28,8 @@ pub async fn send(bastion: &Arc<Bastion>, handout: Handout, sink: &UserSink) -> 
     let Handout { session, place: _place, reader, .. } = handout;
     let (pieces, mut made) = mpsc::channel(PIECES_MAX);
     let (audit, store, of) = (Arc::clone(&bastion.audit), bastion.store.clone(), session.clone());
-    let making = tokio::task::spawn_blocking(move || make(&audit, &store, &of, reader, pieces));
+    let now = bastion.clock.now();
+    let making = tokio::task::spawn_blocking(move || make(&audit, now, &store, &of, reader, pieces));
     while let Some(piece) = made.recv().await {
         pour(sink, piece, PROGRESS_MAX).await?;
     }
@@ -45,6 +46,7 @@ pub async fn send(bastion: &Arc<Bastion>, handout: Handout, sink: &UserSink) -> 
 /// Makes the archive. Blocks; gives `reader` back once it has read the log, before it waits for the user.
 fn make(
     audit: &Audit,
+    now: Timestamp,
     store: &Path,
     session: &SessionId,
     reader: OwnedSemaphorePermit,
@@ -52,7 +54,8 @@ fn make(
 ) -> Result<(), String> {
     // What is on record of the session's end may not be under a checkpoint yet.
     audit.publish().map_err(|error| describe(&error))?;
-    let settings = Settings { key: Some(audit.key().clone()), ..Settings::default() };
+    // It is judged there: what is not as the log has it is not handed out.
+    let settings = Settings { key: Some(audit.key().clone()), now: Some(now), ..Settings::default() };
     let plan = verify::plan(store, session, &settings).map_err(|error| describe(&error))?;
     let parts = plan.parts(store).map_err(|error| describe(&error))?;
     drop(reader);

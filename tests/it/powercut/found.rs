@@ -1,6 +1,6 @@
 //! What is there after the power was cut, held against what was acknowledged before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use doorward::cast::Entry;
 use doorward::clock::Clock;
 use doorward::db::{Db, MasterKey};
-use doorward::log::{Log, LogSettings};
+use doorward::log::{Log, LogSettings, Reader};
 use doorward::model::SessionId;
 use doorward::store::{Catalog, Disk, LocalDisk, PlainRecording, recover};
 use doorward::verify::{Kept, Settings, Verdict};
@@ -107,7 +107,10 @@ fn checkpoints(store: &Store, acknowledged: &Acknowledged) -> Vec<Lost> {
 /// Recovers, then looks for each session, verifies it and reads it.
 fn recordings(store: &Store, log: &Log, acknowledged: &Acknowledged) -> Vec<Lost> {
     let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
-    let report = recover(&store.root(), &disk, Clock::system().now(), |recovery| {
+    let size = log.published().map_or(0, |checkpoint| checkpoint.size);
+    let reader = Reader::open(&store.path().join("log"));
+    let seen = |sessions: &BTreeSet<SessionId>| Some(doorward::verify::seen(&reader, size, sessions).unwrap());
+    let report = recover(&store.root(), &disk, Clock::system().now(), seen, |recovery| {
         let fields = json!({ "session": recovery.session, "recovered": recovery.recovered });
         log.append(leaf("session.recovered", fields)).is_ok()
     });

@@ -5,12 +5,12 @@ use std::os::unix::fs::symlink;
 
 use doorward::clock::Clock;
 use doorward::model::{SessionId, Timestamp};
-use doorward::seal::{Item, Kind, Scanner, scan};
+use doorward::seal::{HEADER_BYTES, Item, Kind, Scan, Scanner, scan};
 use doorward::tlog::{Checkpoint, Note};
 use doorward::verify::{Kept, Settings, Verdict};
 use serde_json::json;
 
-use super::store::{Store, leaf, log_key, pinned, witness_key};
+use super::store::{Bastion, Store, leaf, log_key, pinned, witness_key};
 
 fn kept(note: Note) -> Settings {
     Settings {
@@ -274,13 +274,105 @@ fn records_that_were_sealed_anew_do_not_meet_the_heads_that_are_on_record() {
     let bastion = store.bastion();
     let live = bastion.open(&["rm -rf /\r\n"]);
     let id = live.id.clone();
-    let head = scan(&fs::read(store.segment(&id, 1, 0)).unwrap());
-    let heads = json!([{ "session": id, "channel": 1, "segment": 0, "records": head.records,
-                         "head": doorward::seal::Head([9; 32]).to_string() }]);
-    bastion.log.append(leaf("session.heads", json!({ "heads": heads }))).unwrap();
+    log_heads(&store, &bastion, &id);
     bastion.close(live);
     bastion.stop();
-    store.assert_verdict(&id, Verdict::Tampered, "not those that the log saw");
+    let is_heads = |entry: &Vec<u8>| String::from_utf8_lossy(entry).contains("session.heads");
+    let heads = store.entries().into_iter().find(is_heads).unwrap();
+    let anew = Store::new();
+    let bastion = anew.bastion();
+    let mut live = bastion.open_quietly(&id);
+    bastion.log_start(&live, &Bastion::recipients(&live));
+    bastion.channel(&mut live, &["all ok!!\r\n"], None);
+    bastion.close(live);
+    bastion.stop();
+    let mut entries = anew.entries();
+    anew.forge_log(&numbered(entries.clone().into_iter()));
+    anew.assert_verdict(&id, Verdict::OkUnanchored, "");
+    // What somebody has seen of the log cannot be left out of it.
+    entries.insert(1, heads);
+    anew.forge_log(&numbered(entries.into_iter()));
+    anew.assert_verdict(&id, Verdict::Tampered, "not those that the log saw");
+}
+
+/// Puts on record how far channel 1 of a session has come, and gives what it was.
+fn log_heads(store: &Store, bastion: &Bastion, id: &SessionId) -> Scan {
+    let seen = scan(&fs::read(store.segment(id, 1, 0)).unwrap());
+    let heads = json!([{ "session": id, "channel": 1, "segment": 0, "records": seen.records,
+                         "head": seen.head.to_string() }]);
+    bastion.log.append(leaf("session.heads", json!({ "heads": heads }))).unwrap();
+    seen
+}
+
+// "root during a session forges the current segment before it is anchored": nothing can show it
+#[test]
+fn what_root_forges_before_a_head_of_it_is_on_record_shows_nowhere_and_after_that_it_does() {
+    let store = Store::new();
+    let bastion = store.bastion();
+    let live = bastion.open(&["rm -rf /\r\n"]);
+    let id = live.id.clone();
+    let anchored = {
+        bastion.log.publish().unwrap();
+        let before = store.copy();
+        log_heads(&store, &bastion, &id);
+        bastion.log.publish().unwrap();
+        let after = store.copy();
+        [(before, Verdict::Interrupted), (after, Verdict::Tampered)]
+    };
+    bastion.close(live);
+    for (store, verdict) in anchored {
+        let path = store.segment(&id, 1, 0);
+        let bytes = fs::read(&path).unwrap();
+        let forged = last_record_forged(&bytes);
+        assert!(forged != bytes && forged.len() == bytes.len());
+        fs::write(&path, forged).unwrap();
+        store.assert_verdict(&id, verdict, "");
+        store.recover();
+        store.assert_verdict(&id, verdict, "the bastion stopped while it ran");
+    }
+}
+
+/// The segment with another last record that fits the chain: who has the key of the segment can also make it open.
+fn last_record_forged(bytes: &[u8]) -> Vec<u8> {
+    let hash = |parts: &[&[u8]]| ring::digest::digest(&ring::digest::SHA256, &parts.concat()).as_ref().to_vec();
+    let (mut scanner, mut input, mut heads) = (Scanner::new(), bytes, vec![]);
+    while let Ok(Some(item)) = scanner.read(&mut input) {
+        match item {
+            Item::Header(header) => heads.push((0, hash(&[&[0], &header.prev_head.0, &bytes[..HEADER_BYTES]]))),
+            Item::Record(record) => heads.push((record.offset() as usize, record.head().0.to_vec())),
+        }
+    }
+    let [.., (_, before), (at, _)] = heads.as_slice() else { panic!("{heads:?}") };
+    let mut forged = bytes[..bytes.len() - 4].to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    let sum = crc32c::crc32c_append(crc32c::crc32c(before), &forged[*at..]).to_le_bytes();
+    forged.extend_from_slice(&sum);
+    forged
+}
+
+// "cuts the tail of a live or crashed one"
+#[test]
+fn a_live_recording_that_was_cut_before_its_last_heads_is_found_while_it_runs() {
+    let store = Store::new();
+    let bastion = store.bastion();
+    let live = bastion.open(&["one\r\n", "two\r\n"]);
+    let id = live.id.clone();
+    let seen = log_heads(&store, &bastion, &id);
+    bastion.log.publish().unwrap();
+    let at_work = Settings { now: Some(Clock::system().now()), ..Settings::default() };
+    let verdict = || store.verify_with(&at_work).sessions[0].verdict;
+    assert_eq!(verdict(), Verdict::Interrupted);
+    let path = store.segment(&id, 1, 0);
+    let anchored = usize::try_from(seen.valid_len).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(u64::try_from(anchored - 1).unwrap()).unwrap();
+    assert_eq!(verdict(), Verdict::Tampered);
+    // What is recorded after that does not hide it.
+    bastion.show(&live, 1, &["three\r\n"]);
+    assert_eq!(verdict(), Verdict::Tampered);
+    bastion.close(live);
+    bastion.stop();
+    assert_eq!(verdict(), Verdict::Tampered);
 }
 
 #[test]

@@ -203,6 +203,80 @@ fn cosignatures_travel_with_a_bundle() {
 }
 
 #[test]
+fn a_bundle_goes_to_the_newest_checkpoint_that_witnesses_cosigned() {
+    let (store, session) = Store::with_session(&["one\r\n"]);
+    let witness = witness_key("w1.example", 1);
+    let text = store.note().unchecked_text().to_owned();
+    let size = Checkpoint::parse(&text).unwrap().size;
+    // More is published before the witness answers, as of the very act of taking the bundle.
+    store.append("node.start", json!({}));
+    let log = store.log();
+    assert!(!log.add_signatures(size, vec![witness.cosign(&text, 1_800_000_000).unwrap()]).unwrap());
+    drop(log);
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("evidence");
+    write_bundle(store.path(), vec![store.auditor.clone()], &session, &bundle).unwrap();
+    let settings = Settings { witnesses: vec![witness.public().clone()], require_witnesses: 1, ..by_key() };
+    let (report, _) = check_bundle(&bundle, &settings, Some(vec![store.auditor.clone()]));
+    assert_eq!((report.exit_code(), report.size), (0, size), "{report:#?}");
+    let report = store.verify_with(&settings);
+    assert_eq!((report.exit_code(), report.anchor.cosigned), (0, size), "{report:#?}");
+    assert_eq!((report.sessions[0].verdict, report.anchor.beyond), (Verdict::Ok, 1));
+    // One that does not cover the session's end is no checkpoint for it.
+    let bastion = store.bastion();
+    let later = bastion.session(&["two\r\n"]);
+    bastion.stop();
+    let bundle = dir.path().join("later");
+    write_bundle(store.path(), vec![store.auditor.clone()], &later, &bundle).unwrap();
+    let (report, _) = check_bundle(&bundle, &settings, Some(vec![store.auditor.clone()]));
+    assert!(report.exit_code() == 6 && report.size > size, "{report:#?}");
+    let report = store.verify_with(&settings);
+    assert_eq!((report.exit_code(), report.anchor.cosigned), (6, size), "{report:#?}");
+    // One that does not hold counts against the log.
+    let path = store.path().join(format!("log/checkpoints/{size}"));
+    let note = fs::read_to_string(&path).unwrap();
+    let [.., last] = note.lines().collect::<Vec<_>>()[..] else { panic!("{note}") };
+    let other = witness.cosign(&text.replacen("bastion", "bastian", 1), 1_800_000_000).unwrap();
+    let other = {
+        let mut forged = store.note();
+        forged.add(other);
+        forged.to_string()
+    };
+    fs::write(&path, note.replace(last, other.lines().last().unwrap())).unwrap();
+    assert_eq!(store.verify_with(&settings).exit_code(), 5);
+}
+
+#[test]
+fn a_start_that_was_put_on_record_again_later_is_not_the_sessions_start() {
+    let (store, session) = Store::with_session(&["one\r\n"]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut entries = store.entries();
+    let mut start: Value = serde_json::from_slice(&entries[0]).unwrap();
+    assert_eq!(start["type"], "session.start");
+    let later = doorward::clock::Clock::system().now();
+    for (minutes, code) in [(5, 0), (20, 5)] {
+        start["ts"] = String::from(later.plus(std::time::Duration::from_secs(minutes * 60))).into();
+        entries[0] = start.to_string().into_bytes();
+        store.forge_log(&entries);
+        let bundle = dir.path().join(minutes.to_string());
+        doorward::verify::plan(store.path(), &session, &by_key()).unwrap().write(store.path(), &bundle).unwrap();
+        let (report, _) = check_bundle(&bundle, &by_key(), None);
+        assert_eq!(report.exit_code(), code, "{report:#?}");
+        let told = format!("{report:?}").contains("not of the time when the session's id was made");
+        assert_eq!(told, code == 5, "{report:#?}");
+    }
+}
+
+#[test]
+fn a_cast_with_a_hole_in_it_holds_nobody_up() {
+    let Made { store, bundle, _dir, .. } = made();
+    let cast = fs::OpenOptions::new().write(true).open(bundle.join("channel-1.cast")).unwrap();
+    cast.set_len(8 << 40).unwrap();
+    let report = check(&bundle, &store.auditor);
+    assert!(format!("{report:?}").contains("more than the recording can hold"), "{report:#?}");
+}
+
+#[test]
 fn there_is_no_evidence_of_what_does_not_verify_or_is_not_over() {
     let (store, session) = Store::with_session(&["one\r\n"]);
     let dir = tempfile::tempdir().unwrap();

@@ -85,7 +85,7 @@ fn what_vouches_for_nothing_is_said_with_its_reason() {
     let verify = |more: &[&str]| text(&doorward(&[&["verify", "--store", path(store.path())], more].concat()));
     let witness = super::store::witness_key("w1.example", 1).public().to_string();
     let (code, said) = verify(&["--witness-key", &witness, "--require-witness", "1"]);
-    assert!(code == 6 && said.contains("UNANCHORED: 1 witnesses are required"), "{said}");
+    assert!(code == 6 && said.contains("UNANCHORED: 1 witness is required"), "{said}");
     assert!(said.contains("VERDICT: UNANCHORED") && !said.contains("give --witness-key"), "{said}");
     // A log that contradicts what was kept: nobody shall read its sessions as good.
     let (other, _) = Store::with_session(&["other\r\n"]);
@@ -96,11 +96,60 @@ fn what_vouches_for_nothing_is_said_with_its_reason() {
     let output = doorward(&["verify", "--store", path(store.path()), "--from", path(&kept), "--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
-        (&report["verdict"], &report["log_verdict"], &report["log_is_believed"]),
+        (&report["verdict"], &report["log"]["verdict"], &report["log"]["is_believed"]),
         (&"TAMPERED".into(), &"TAMPERED".into(), &false.into()),
         "{report:#}"
     );
     assert!(report["sessions"][0]["session"] == id.as_str());
+}
+
+#[test]
+fn json_names_all_that_it_tells_and_leaves_no_list_out() {
+    let (store, id) = Store::with_session(&["one\r\n"]);
+    let kept = store.path().join("log/checkpoint");
+    let output = doorward(&["verify", "--store", path(store.path()), "--from", path(&kept), "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let anchor = &report["anchor"];
+    assert_eq!(
+        anchor["kept"],
+        serde_json::json!([{ "from": path(&kept), "leaves": report["log"]["size"] }]),
+        "{report:#}"
+    );
+    assert_eq!((&report["log"]["key_from"], &report["log"]["verdict"]), (&"beside".into(), &"OK".into()));
+    let none = Value::Array(Vec::new());
+    let session = &report["sessions"][0];
+    for list in ["witnesses", "contradicted", "lacking"].map(|name| &anchor[name]) {
+        assert_eq!(*list, none, "{report:#}");
+    }
+    for list in [&session["findings"], &session["notes"], &report["directories"], &report["unexpected"]] {
+        assert_eq!(*list, none, "{report:#}");
+    }
+    assert_eq!(session["session"], id.as_str());
+    let witness = super::store::witness_key("w1.example", 1);
+    let text = store.note().unchecked_text().to_owned();
+    let size = report["log"]["size"].as_u64().unwrap();
+    store.log().add_signatures(size, vec![witness.cosign(&text, 1_700_000_000).unwrap()]).unwrap();
+    let key = witness.public().to_string();
+    let output = doorward(&["verify", "--store", path(store.path()), "--witness-key", &key, "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let at = "2023-11-14T22:13:20.000Z";
+    assert_eq!(report["anchor"]["witnesses"], serde_json::json!([{ "name": "w1.example", "at": at }]), "{report:#}");
+    assert_eq!(report["anchor"]["newest"], at);
+}
+
+#[test]
+fn a_note_does_not_look_like_another_fault() {
+    let (store, id) = Store::with_session(&["one\r\n"]);
+    store.append("gc", serde_json::json!({ "sessions": [id] }));
+    let segment = store.segment(&id, 1, 0);
+    fs::write(&segment, b"").unwrap();
+    let output = doorward(&["verify", "--store", path(store.path())]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with(id.as_str())).collect();
+    let places: Vec<&str> = rows.iter().map(|row| row.split_whitespace().nth(2).unwrap()).collect();
+    let [fault, notes @ ..] = places.as_slice() else { panic!("{table}") };
+    assert!(fault.ends_with("1/000000.seg"), "{table}");
+    assert!(!notes.is_empty() && notes.iter().all(|place| *place == "note"), "{table}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod bundles;
 mod bytes;
 mod cli;
 mod excuses;
+mod interrupted;
 mod policies;
 mod removals;
 mod rewraps;

@@ -57,6 +57,26 @@ fn beside(store: &Store, id: &SessionId, name: &str) -> PathBuf {
 }
 
 #[test]
+fn a_key_that_was_erased_and_is_kept_is_told_wherever_it_lies() {
+    let (store, id) = Store::with_session(&["one\r\n"]);
+    let one = Identity::generate();
+    rewrap(&store, &id, &store.auditor, &[&one]);
+    store.append("erase", json!({ "session": id }));
+    let kept = store.root().earlier_envelopes(&id);
+    for _ in 0..2 {
+        store.assert_verdict(&id, Verdict::Interrupted, "KEY NOT DESTROYED");
+        assert!(format!("{:?}", store.verdict(&id).notes).contains("env/rewrapped/"));
+        let refused = doorward::verify::plan(store.path(), &id, &Settings::default()).unwrap_err();
+        assert!(refused.to_string().contains("it is SHREDDED"), "{refused}");
+        drop(fs::remove_file(store.root().envelope(&id)));
+    }
+    assert_eq!(kept.len(), 1);
+    kept.iter().for_each(|path| fs::remove_file(path).unwrap());
+    store.assert_verdict(&id, Verdict::Shredded, "its key was destroyed");
+    assert!(!format!("{:?}", store.verdict(&id)).contains("NOT DESTROYED"));
+}
+
+#[test]
 fn a_rewrapped_envelope_is_good_and_opens_for_the_new_auditors_alone() {
     let (store, id) = Store::with_session(&["one\r\n"]);
     let path = store.root().envelope(&id);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 
-use doorward::model::{ChannelNumber, Timestamp};
+use doorward::model::{ChannelNumber, SessionId, Timestamp};
 use doorward::seal::{Head, scan};
 use doorward::store::{Closed, ClosedChannel, Counted, sha256_hex};
 use doorward::verify::{Settings, Verdict};
@@ -283,7 +283,12 @@ fn a_session_that_is_sealed_for_others_than_the_log_says_is_found() {
 
 #[test]
 fn a_session_that_begins_or_ends_twice_is_found() {
-    for kind in ["session.start", "session.end", "segment.seal"] {
+    for (kind, why) in [
+        ("session.start", "the session begins a second time"),
+        ("session.end", "the session ends a second time"),
+        // What comes after the end is held against the file.
+        ("segment.seal", "it is not the segment that the log has"),
+    ] {
         let (store, id) = Store::with_session(&["one\r\n"]);
         let find = |entry: &Vec<u8>| serde_json::from_slice::<Value>(entry).unwrap()["type"] == kind;
         let leaf = store.entries().into_iter().find(find).unwrap();
@@ -295,7 +300,10 @@ fn a_session_that_begins_or_ends_twice_is_found() {
             fields["records"] = 7.into();
         }
         store.append(kind, fields);
-        store.assert_verdict(&id, Verdict::Tampered, "");
+        store.assert_verdict(&id, Verdict::Tampered, why);
+        let found = store.verdict(&id);
+        let whys: Vec<&str> = found.findings.iter().map(|finding| finding.why.as_str()).collect();
+        assert_eq!(whys[0], why, "{found:#?}");
     }
 }
 
@@ -325,6 +333,35 @@ fn chained_to(bytes: &[u8], before: Head) -> Vec<u8> {
         }
     }
     out
+}
+
+#[test]
+fn leaves_that_anyone_can_write_make_no_sessions() {
+    let store = Store::new();
+    let bastion = store.bastion();
+    let id = bastion.session(&["one\r\n"]);
+    let live = bastion.open(&["two\r\n"]);
+    let strangers = |from: u64| {
+        let stranger = |n: u64| SessionId::from_parts(Timestamp::from_millis(1_800_000_000_000), u128::from(n));
+        let head =
+            |n| json!({ "session": stranger(n), "channel": 1, "segment": 0, "records": 1, "head": "9".repeat(64) });
+        json!({ "heads": (from..from + 100).map(head).collect::<Vec<_>>() })
+    };
+    // Of one that is there also what is not signed yet counts.
+    assert_eq!(store.verify().sessions.len(), 2);
+    for round in 0..3 {
+        bastion.log.append(leaf("session.heads", strangers(round * 100))).unwrap();
+    }
+    bastion.log.append(leaf("erase", json!({ "session": "01J9ZK4Y8Q0000000000000001" }))).unwrap();
+    let report = store.verify();
+    let sessions: Vec<_> = report.sessions.iter().map(|session| session.session.clone()).collect();
+    assert_eq!(sessions, [id, live.id.clone()], "{report:#?}");
+    let found: Vec<String> = report.log.findings.iter().map(ToString::to_string).collect();
+    assert!(found.len() == 1 && found[0].contains("speaks 301 times of sessions"), "{found:?}");
+    // Once a checkpoint covers them, the bastion has said it.
+    bastion.log.publish().unwrap();
+    assert_eq!(store.verify().sessions.len(), 303);
+    bastion.close(live);
 }
 
 #[test]

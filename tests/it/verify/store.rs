@@ -21,7 +21,7 @@ use doorward::recorder::{
 };
 use doorward::seal::{Recipients, Sealed};
 use doorward::secret::Secret;
-use doorward::store::{Disk, LocalDisk, StoreRoot, recover};
+use doorward::store::{Disk, LocalDisk, RecoveryReport, SeenByLog, StoreRoot, recover};
 use doorward::tlog::{
     Algorithm, Bundle, Checkpoint, Edge, KeyName, Note, SigningKey, VerifyingKey, encode_tile, leaf_hash,
 };
@@ -212,15 +212,29 @@ impl Store {
     }
 
     /// What the next start does with what a crash left open.
-    pub fn recover(&self) {
+    pub fn recover(&self) -> RecoveryReport {
+        self.recover_by(|reader, size, sessions| doorward::verify::seen(reader, size, sessions).unwrap())
+    }
+
+    /// The same by a start that does not ask the log how far it has seen what was left open.
+    pub fn recover_blindly(&self) {
+        self.recover_by(|_, _, _| SeenByLog::new());
+    }
+
+    fn recover_by(&self, seen: impl FnOnce(&Reader, u64, &BTreeSet<SessionId>) -> SeenByLog) -> RecoveryReport {
         let log = self.log();
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
-        let report = recover(&self.root(), &disk, Clock::system().now(), |recovery| {
+        log.publish().unwrap();
+        let size = log.published().map_or(0, |checkpoint| checkpoint.size);
+        let reader = Reader::open(&self.path().join("log"));
+        let seen = |sessions: &BTreeSet<SessionId>| Some(seen(&reader, size, sessions));
+        let report = recover(&self.root(), &disk, Clock::system().now(), seen, |recovery| {
             let fields = json!({ "session": recovery.session, "recovered": recovery.recovered });
             log.append(leaf("session.recovered", fields)).is_ok()
         });
         assert!(report.failed.is_empty(), "{report:?}");
         log.publish().unwrap();
+        report
     }
 
     pub fn note(&self) -> Note {
