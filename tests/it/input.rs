@@ -26,7 +26,10 @@ fn coverage(bastion: &Bastion, session: &str) -> Value {
     let bundle = bastion.scratch().join("bundle");
     let identity = bastion.identity();
     let (to, identity) = (bundle.to_str().unwrap(), identity.to_str().unwrap());
-    bastion.doorward(&["recording", "export", session, "--proof", to, "--identity", identity]).ok();
+    until(LIMIT, "a checkpoint over the session", || {
+        let told = bastion.doorward(&["recording", "export", session, "--proof", to, "--identity", identity]);
+        (told.code == Some(0)).then_some(())
+    });
     let text = std::fs::read(bundle.join("coverage.json")).unwrap();
     let coverage: Value = serde_json::from_slice(&text).unwrap();
     coverage["channels"][1].clone()
