@@ -387,7 +387,8 @@ impl Queue {
             let mut state = self.lock();
             let pauses = goes_on && !state.finish;
             let first = self.progress.send_if_modified(|progress| {
-                let first = !progress.closed && !(goes_on && progress.failed.is_some());
+                let again = goes_on && progress.failed.is_some();
+                let first = !(progress.closed || again);
                 if first {
                     progress.failed = Some(failure.clone());
                     progress.closed = !pauses;

@@ -183,7 +183,12 @@ impl Events {
 
     fn open(&mut self, path: &Path) -> Result<Reader<BufReader<Plain>>, StoreError> {
         let upto = self.goes_on_from();
-        let plain = Plain::open(path, &self.place, upto, &mut self.opener)?;
+        let mut plain = Plain::open(path, &self.place, upto, &mut self.opener)?;
+        // A crash may have come between the header and the first record.
+        if !plain.fill().map_err(|error| explained(path, ReadError::Io(error)))? {
+            let why = String::from("it ends before its first record does");
+            return Err(StoreError::Damaged { path: path.to_owned(), why });
+        }
         Reader::new(BufReader::with_capacity(CHUNK_BYTES, plain)).map_err(|error| explained(path, error))
     }
 

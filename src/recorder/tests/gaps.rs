@@ -155,10 +155,15 @@ async fn told(log: &SimLog, what: &str) {
 
 /// What a channel holds, as replay reads it, with its gaps.
 fn text(disk: &SimDisk, channel: &str) -> String {
-    let parts = disk.entries(channel).into_iter().map(|entry| match entry {
-        Entry::Output { bytes, .. } => String::from_utf8(bytes.to_vec()).unwrap(),
-        Entry::Marker(text) if text.starts_with("gap ") && text.ends_with('s') => String::from("<gap>"),
-        other => panic!("{other:?}"),
-    });
-    parts.collect()
+    let mut text = String::new();
+    for entry in disk.entries(channel) {
+        if let Entry::Output { bytes, .. } = &entry {
+            text.push_str(std::str::from_utf8(bytes).unwrap());
+        } else {
+            let is_gap = matches!(&entry, Entry::Marker(text) if text.starts_with("gap ") && text.ends_with('s'));
+            assert!(is_gap, "{entry:?}");
+            text.push_str("<gap>");
+        }
+    }
+    text
 }

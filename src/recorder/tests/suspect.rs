@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::cast::Timed;
 
 const FIRST: &str = "1/000000.seg";
 const SECOND: &str = "1/000001.seg";
@@ -75,6 +76,9 @@ fn what_was_shown_before_it_was_on_disk_is_in_the_next_segment() {
     let whole = b"kept shown 0 shown 1 shown 2 shown 3 shown 4 and on";
     assert_eq!((disk.read("1").as_slice(), disk.left()), (whole.as_slice(), 0));
     assert_eq!(disk.segments("1"), 2);
+    // Each when it came, not when it was recorded again.
+    let times: BTreeSet<Duration> = disk.timed("1").into_iter().map(|timed| timed.at).collect();
+    assert!(times.len() > 3, "{times:?}");
 }
 
 #[test]
@@ -233,6 +237,33 @@ fn a_log_that_does_not_take_it_in_time_ends_the_session() {
 }
 
 #[test]
+fn what_closed_json_says_counts_each_segment_that_was_given_up_though_a_call_hangs() {
+    let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+    let settings = RecorderSettings { stall_limit: Duration::from_secs(1), ..quick() };
+    let recorder = start_with(&disk, settings, &log);
+    let block: String = (0..1_500_000_u32).map(noise).collect();
+    run(async {
+        let (recording, track) = open(&recorder, "strict").await;
+        while disk.segments("1") < 2 {
+            track.append(out(&block)).await.unwrap().durable().await.unwrap();
+        }
+        log.hang.store(true, Ordering::SeqCst);
+        disk.lock().broken.push((SECOND, Op::Sync, When::Before));
+        let ticket = track.append(out("never shown")).await.unwrap();
+        while disk.left() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        disk.hold(true);
+        log.hang.store(false, Ordering::SeqCst);
+        assert!(matches!(ticket.durable().await, Err(RecorderError::Stalled { .. })));
+        disk.hold(false);
+        recording.finish("the recording failed").await.unwrap();
+    });
+    let closed: serde_json::Value = serde_json::from_str(&disk.closed_json()).unwrap();
+    assert_eq!((&closed["channels"][1]["segments"], disk.segments("1")), (&2.into(), 3), "{closed}");
+}
+
+#[test]
 fn a_segment_that_was_rolled_has_no_head_but_its_seal() {
     let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
     let settings = RecorderSettings { heads_every: Duration::from_millis(1), ..quick() };
@@ -298,11 +329,15 @@ impl SimDisk {
     }
 
     pub(super) fn entries(&self, channel: &str) -> Vec<Entry> {
+        self.timed(channel).into_iter().map(|timed| timed.entry).collect()
+    }
+
+    fn timed(&self, channel: &str) -> Vec<Timed> {
         let temp = tempfile::tempdir().unwrap();
         for (path, file) in &self.lock().files {
             let path = temp.path().join(path.strip_prefix("/data").unwrap());
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, &file.bytes).unwrap();
+            durable::create_new(&path, &file.bytes, 0o600).unwrap();
         }
         let catalog = Catalog::new(StoreRoot::at(temp.path()));
         let listed = catalog.list(&Filter::default());
@@ -310,6 +345,6 @@ impl SimDisk {
         let stored = catalog.open(&summary.session).unwrap();
         let plain = PlainRecording::open(catalog.root(), stored, std::slice::from_ref(&self.auditor)).unwrap();
         let channel = plain.channels.iter().find(|one| one.number.to_string() == channel).unwrap();
-        channel.events().map(|timed| timed.unwrap().entry).collect()
+        channel.events().map(Result::unwrap).collect()
     }
 }
