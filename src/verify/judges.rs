@@ -112,9 +112,9 @@ mod tests {
         let case = |n: u128| {
             let session = SessionId::from_parts(Timestamp::from_millis(1), n);
             let directory = dir.path().join(session.as_str());
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 std::fs::create_dir(&directory).unwrap();
-                std::fs::write(directory.join("other"), b"x").unwrap();
+                crate::durable::create_new(&directory.join("other"), b"x", 0o600).unwrap();
             }
             Case { session, directory, place: String::from("rec"), facts: Facts::default() }
         };

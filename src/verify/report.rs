@@ -182,10 +182,10 @@ impl SessionReport {
     /// The verdict for one who wants to see the recording: what is gone by the log is gone, also where it was not
     /// removed, or its key not destroyed, completely.
     pub fn verdict_for_viewers(&self) -> Verdict {
-        match self.verdict {
-            Verdict::Interrupted if self.removed.is_some() => Verdict::Expired,
-            Verdict::Interrupted if self.erased.is_some() => Verdict::Shredded,
-            verdict => verdict,
+        match (self.verdict, self.removed, self.erased) {
+            (Verdict::Interrupted, Some(_), _) => Verdict::Expired,
+            (Verdict::Interrupted, None, Some(_)) => Verdict::Shredded,
+            (verdict, ..) => verdict,
         }
     }
 }

@@ -81,7 +81,7 @@ fn a_start_writes_down_what_the_log_had_seen_so_that_no_leaf_that_is_left_out_hi
     store.assert_verdict(&id, Verdict::Tampered, "it was cut: the log saw 3 records");
     // Neither does a channel that was taken away whole.
     fs::remove_dir_all(gone.session(&id).join("1")).unwrap();
-    assert_eq!(gone.recover().cut, [id.clone()]);
+    assert_eq!(gone.recover().cut, std::slice::from_ref(&id));
     forget(&gone, "session.heads");
     gone.assert_verdict(&id, Verdict::Tampered, "the channel's directory is missing");
 }
@@ -97,7 +97,7 @@ fn a_segment_that_was_sealed_before_the_crash_is_demanded_as_it_was_sealed() {
     whole.assert_verdict(&id, Verdict::Interrupted, "which is whole");
     let len = fs::metadata(store.segment(&id, 1, 0)).unwrap().len();
     cut(&store, &id, usize::try_from(len).unwrap() - 1);
-    assert_eq!(store.recover().cut, [id.clone()]);
+    assert_eq!(store.recover().cut, std::slice::from_ref(&id));
     forget(&store, "segment.seal");
     store.assert_verdict(&id, Verdict::Tampered, "it was cut: its end is missing");
 }

@@ -74,6 +74,10 @@ fn a_key_that_was_erased_and_is_kept_is_told_wherever_it_lies() {
     kept.iter().for_each(|path| fs::remove_file(path).unwrap());
     store.assert_verdict(&id, Verdict::Shredded, "its key was destroyed");
     assert!(!format!("{:?}", store.verdict(&id)).contains("NOT DESTROYED"));
+    // The one in its place is one too.
+    let (store, id) = Store::with_session(&["one\r\n"]);
+    store.append("erase", json!({ "session": id }));
+    store.assert_verdict(&id, Verdict::Interrupted, &format!("`env/{id}.age` is there"));
 }
 
 #[test]
