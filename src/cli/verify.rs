@@ -8,6 +8,7 @@ use super::recording::read_identities;
 use super::{CliError, desk, evidence, times};
 use crate::clock::Clock;
 use crate::model::{SessionId, Timestamp};
+use crate::screen::counted;
 use crate::tlog::{Algorithm, NOTE_BYTES_MAX, Note, VerifyingKey};
 use crate::verify::{self, BundleReport, Kept, KeyOrigin, LogVerdict, Report, Settings, Verdict};
 use crate::witness::{Client, WitnessAddress, WitnessUrl};
@@ -407,7 +408,7 @@ fn log_line(report: &Report) -> String {
             return format!("LOG: UNSIGNED: no checkpoint, so nothing vouches for any leaf{unsigned}; {key}");
         }
     };
-    format!("LOG: {verdict}: {origin}, {} leaves{newest}{unsigned}; {key}", log.size)
+    format!("LOG: {verdict}: {origin}, {}{newest}{unsigned}; {key}", counted(log.size, "leaf"))
 }
 
 /// What vouches for the log, and what should and does not.
@@ -418,21 +419,21 @@ fn anchor_lines(report: &Report, arguments: &Arguments) -> Vec<String> {
         anchor.contradicted.iter().map(|(from, why)| format!("ANCHOR: contradicted by {from}: {why}")).collect();
     if !anchor.kept.is_empty() || !anchor.witnesses.is_empty() {
         let mut words: Vec<String> =
-            anchor.kept.iter().map(|(from, size)| format!("{size} leaves by {from}")).collect();
+            anchor.kept.iter().map(|(from, size)| format!("{} by {from}", counted(*size, "leaf"))).collect();
         words.extend(anchor.witnesses.iter().map(|(name, at)| format!("witness {name} at {}", signed_at(*at))));
-        lines.push(format!("ANCHOR: {}; {} leaves beyond the anchor", words.join(", "), anchor.beyond));
+        lines.push(format!("ANCHOR: {}; {} beyond the anchor", words.join(", "), counted(anchor.beyond, "leaf")));
     } else if !report.is_log_believed() && lines.is_empty() && given > 0 {
         lines.push(String::from("ANCHOR: not compared: the log is not what its own checkpoint signs"));
     } else if lines.is_empty() && arguments.trust.witness_keys.is_empty() {
         lines.push(format!(
-            "ANCHOR: none, {} leaves beyond it: that nobody made log and recordings anew, with the log's key, cannot be \
+            "ANCHOR: none, {} beyond it: that nobody made log and recordings anew, with the log's key, cannot be \
              told from them alone (give --from with a checkpoint that you kept, or --witness-key)",
-            anchor.beyond
+            counted(anchor.beyond, "leaf")
         ));
     } else if lines.is_empty() {
         lines.push(format!(
-            "ANCHOR: none, {} leaves beyond it: no witness whose key was given has cosigned the newest checkpoint",
-            anchor.beyond
+            "ANCHOR: none, {} beyond it: no witness whose key was given has cosigned the newest checkpoint",
+            counted(anchor.beyond, "leaf")
         ));
     }
     lines.extend(anchor.lacking.iter().map(|words| format!("UNANCHORED: {words}")));
@@ -496,7 +497,7 @@ fn tell_bundle(report: &BundleReport) {
         KeyOrigin::Pinned => "key: pinned",
         KeyOrigin::Store => "UNPINNED: the key is from the bundle itself, which proves nothing; give --vkey",
     };
-    show_line(format!("LOG: {origin}, {} leaves; {key}", report.size));
+    show_line(format!("LOG: {origin}, {}; {key}", counted(report.size, "leaf")));
     let witnesses: Vec<String> =
         report.witnesses.iter().map(|(name, at)| format!("witness {name} at {}", signed_at(*at))).collect();
     let anchor = if witnesses.is_empty() { String::from("none") } else { witnesses.join(", ") };
