@@ -313,7 +313,8 @@ mod tests {
         let begun = office.admin.now();
         office.admin.watch().known = Some(begun);
         office.admin.parts.clock.set(begun.plus(DAY * 500));
-        assert!(office.admin.check_clock().is_some());
+        assert_eq!(office.admin.retire().unwrap(), Retired::Removed(0), "nothing is configured");
+        assert!(office.admin.parts.audit.leap().unwrap().is_some(), "and it is noticed all the same");
         office.admin.parts.clock.set(begun.plus(HOUR));
         assert_eq!((office.admin.check_clock(), office.admin.parts.audit.leap().unwrap()), (None, None));
         office.admin.parts.config.recording.retention = Some(DAY);

@@ -325,8 +325,8 @@ impl Copying<'_> {
         };
         let most = u64::try_from(ENVELOPE_BYTES_MAX).unwrap_or(u64::MAX);
         // What is under way is not done yet.
-        let wanted = |name: &String| !name.starts_with("next") && !(erased && name.ends_with(".age"));
-        self.put_all(&from, to, found.into_iter().filter(wanted), most)
+        let left_out = |name: &String| name.starts_with("next") || erased && name.ends_with(".age");
+        self.put_all(&from, to, found.into_iter().filter(|name| !left_out(name)), most)
     }
 
     /// The policy sets that were in force, by their hashes.

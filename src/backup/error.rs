@@ -9,6 +9,7 @@ use crate::db::DbError;
 use crate::home::HomeError;
 use crate::ledger::LedgerError;
 use crate::log::LogError;
+use crate::screen::counted;
 use crate::store::StoreError;
 use crate::vault::VaultError;
 
@@ -242,8 +243,10 @@ impl fmt::Display for BackupError {
             Self::OtherKey { found } => write!(f, "the log's key in the exported state is another one: {found}"),
             Self::Older { leaf, changes, unreadable } => write!(
                 f,
-                "the export is older than the log: after its leaf {leaf}, {changes} leaves tell of changes that it lacks, \
-                 and the names and reasons in {unreadable} leaves could never be read again"
+                "the export is older than the log: after its leaf {leaf}, it lacks {}, and the names and reasons in {} could \
+                 never be read again",
+                counted(*changes, "change"),
+                counted(*unreadable, "leaf")
             ),
             Self::Ahead { witness, theirs, ours } if theirs > ours => write!(
                 f,

@@ -298,6 +298,7 @@ fn report(rows: &[Row], form: Form) -> Result<(), CliError> {
         return Ok(());
     }
     let of = counted(rows.len(), "recording");
-    Err(CliError::failed(format!("unchanged, {} of {of}: {}", failed.len(), join(failed)))
+    let are = if failed.len() == 1 { "is as it was" } else { "are as they were" };
+    Err(CliError::failed(format!("{} of {of} {are}: {}", failed.len(), join(failed)))
         .hint("what was done stays done; the same command goes on with the others"))
 }

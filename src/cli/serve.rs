@@ -206,7 +206,8 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     bastion.audit.append(&started).map_err(ServeError::Audit)?;
     let witnesses = Arc::new(ask_witnesses(&config, &bastion.audit)?);
     // Behind the leaf of the start, which tells a verifier why time may have leapt.
-    let retiring = config.recording.retention.map(|_| tokio::spawn(retire(retired, !config.witnesses.is_empty())));
+    let witnessed = config.recording.retention.is_some() && !config.witnesses.is_empty();
+    let retiring = tokio::spawn(retire(retired, witnessed));
     let asked = Arc::clone(&witnesses);
     let publishing =
         Publishing::start(Arc::clone(&bastion.audit), move |_| asked.published()).map_err(ServeError::System)?;
@@ -227,7 +228,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     stop.cut();
     end_sessions(&bastion.sessions).await;
     carrying.abort();
-    retiring.iter().for_each(tokio::task::JoinHandle::abort);
+    retiring.abort();
     admin_stop.cancel();
     let _ = serving_admin.await;
     drop(publishing);

@@ -262,3 +262,40 @@ fn tell(config: &Config, imported: &Imported, mode: Mode) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::secret::Secret;
+    use crate::tlog::{Algorithm, KeyName, SigningKey};
+    use crate::witness::WitnessUrl;
+
+    #[test]
+    fn a_witness_that_says_that_it_has_signed_nothing_forbids_an_import_unless_the_operator_says_so_too() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = WitnessUrl::parse(&format!("http://{}", server.local_addr().unwrap())).unwrap();
+        // What any web server says of what it does not know.
+        let answering = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let mut stream = server.accept().unwrap().0;
+                let mut asked = [0; 4096];
+                assert!(stream.read(&mut asked).unwrap() > 0);
+                stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+            }
+        });
+        let key = |name: &str, algorithm| {
+            let key = SigningKey::from_seed(KeyName::parse(name).unwrap(), algorithm, Secret::new([7; 32])).unwrap();
+            key.public().clone()
+        };
+        let witness = WitnessAddress::new(url, key("example.org/w", Algorithm::Cosignature)).unwrap();
+        let log = key("example.org/bastion", Algorithm::Note);
+        let refused = seen(std::slice::from_ref(&witness), &log, Silence::Refused).unwrap_err();
+        assert!(matches!(&refused, BackupError::Unseen { witness } if witness == "example.org/w"), "{refused:?}");
+        assert!(refused.hint().unwrap().contains("--never-witnessed"));
+        assert!(seen(&[witness], &log, Silence::Taken).unwrap().is_empty());
+        answering.join().unwrap();
+    }
+}

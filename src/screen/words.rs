@@ -1,6 +1,6 @@
 //! Numbers of things, as people read them.
 
-/// The noun for so many: `1 leaf`, `2 leaves`, `2 entries`.
+/// The noun for so many: `1 leaf`, `2 leaves`, `2 entries`, `2 witnesses`.
 pub fn plural<N: PartialEq + From<u8>>(count: N, noun: &str) -> String {
     if count == N::from(1) {
         return noun.to_owned();
@@ -8,6 +8,7 @@ pub fn plural<N: PartialEq + From<u8>>(count: N, noun: &str) -> String {
     match (noun.strip_suffix('f'), noun.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o']))) {
         (Some(stem), _) => format!("{stem}ves"),
         (None, Some(stem)) => format!("{stem}ies"),
+        (None, None) if noun.ends_with('s') => format!("{noun}es"),
         (None, None) => format!("{noun}s"),
     }
 }
@@ -23,8 +24,8 @@ mod tests {
 
     #[test]
     fn one_is_one_and_the_others_are_many() {
-        let shown = |count: u64| ["leaf", "entry", "key", "recording"].map(|noun| counted(count, noun));
-        assert_eq!(shown(1), ["1 leaf", "1 entry", "1 key", "1 recording"]);
-        assert_eq!(shown(0), ["0 leaves", "0 entries", "0 keys", "0 recordings"]);
+        let shown = |count: u64| ["leaf", "entry", "key", "witness"].map(|noun| counted(count, noun));
+        assert_eq!(shown(1), ["1 leaf", "1 entry", "1 key", "1 witness"]);
+        assert_eq!(shown(0), ["0 leaves", "0 entries", "0 keys", "0 witnesses"]);
     }
 }

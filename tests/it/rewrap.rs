@@ -66,7 +66,9 @@ fn an_auditor_hands_every_recording_over_to_another() {
     assert_eq!(outcomes(&told), ["sealed-for-others"; 3], "{told:?}");
     let told = rewrap(&bastion, &[&ids[0], "--identity", &new_text, "--to", &recipient]);
     assert!(
-        told.code == Some(1) && told.err().contains("as they were") && told.out().contains("other auditors"),
+        told.code == Some(1)
+            && told.err().contains("1 of 1 recording is as it was")
+            && told.out().contains("other auditors"),
         "{told:?}"
     );
 

@@ -5,6 +5,7 @@ use super::super::output::{Table, print, say, say_line, show, show_line, span_sh
 use super::super::times;
 use super::Arguments;
 use crate::clock::Clock;
+use crate::screen::counted;
 use crate::verify::{self, BundleReport, KeyOrigin, LogVerdict, Report, Verdict, WitnessAnchor};
 
 /// More lines about sessions are not printed: whoever wrote the files chooses how many there are.
@@ -131,7 +132,7 @@ fn log_line(report: &Report) -> String {
             return format!("LOG: UNSIGNED: no checkpoint, so nothing vouches for any leaf{unsigned}; {key}");
         }
     };
-    format!("LOG: {verdict}: {origin}, {} leaves{newest}{unsigned}; {key}", log.size)
+    format!("LOG: {verdict}: {origin}, {}{newest}{unsigned}; {key}", counted(log.size, "leaf"))
 }
 
 /// What vouches for the log, and what should and does not.
@@ -141,25 +142,22 @@ fn anchor_lines(report: &Report, arguments: &Arguments) -> Vec<String> {
     let mut lines: Vec<String> =
         anchor.contradicted.iter().map(|one| format!("ANCHOR: contradicted by {}: {}", one.from, one.why)).collect();
     if !anchor.kept.is_empty() || !anchor.witnesses.is_empty() {
-        let mut words: Vec<String> = anchor
-            .kept
-            .iter()
-            .map(|kept| format!("{} by {}", counted(kept.leaves, "leaf", "leaves"), kept.from))
-            .collect();
+        let mut words: Vec<String> =
+            anchor.kept.iter().map(|kept| format!("{} by {}", counted(kept.leaves, "leaf"), kept.from)).collect();
         words.extend(anchor.witnesses.iter().map(cosigned));
-        lines.push(format!("ANCHOR: {}; {} leaves beyond the anchor", words.join(", "), anchor.beyond));
+        lines.push(format!("ANCHOR: {}; {} beyond the anchor", words.join(", "), counted(anchor.beyond, "leaf")));
     } else if !report.is_log_believed() && lines.is_empty() && given > 0 {
         lines.push(String::from("ANCHOR: not compared: the log is not what its own checkpoint signs"));
     } else if lines.is_empty() && arguments.trust.witness_keys.is_empty() {
         lines.push(format!(
-            "ANCHOR: none, {} leaves beyond it: that nobody made log and recordings anew, with the log's key, cannot be \
+            "ANCHOR: none, {} beyond it: that nobody made log and recordings anew, with the log's key, cannot be \
              told from them alone (give --from with a checkpoint that you kept, or --witness-key)",
-            anchor.beyond
+            counted(anchor.beyond, "leaf")
         ));
     } else if lines.is_empty() {
         lines.push(format!(
-            "ANCHOR: none, {} leaves beyond it: no witness whose key was given has cosigned a checkpoint that is kept",
-            anchor.beyond
+            "ANCHOR: none, {} beyond it: no witness whose key was given has cosigned a checkpoint that is kept",
+            counted(anchor.beyond, "leaf")
         ));
     }
     lines.extend(anchor.lacking.iter().map(|words| format!("UNANCHORED: {words}")));
@@ -173,7 +171,7 @@ fn anchor_lines(report: &Report, arguments: &Arguments) -> Vec<String> {
             lines.push(format!(
                 "UNANCHORED: {beyond} {rest} on leaves beyond the {} that {} cosigned",
                 anchor.cosigned,
-                counted(required, "witness", "witnesses")
+                counted(required, "witness")
             ));
         }
     }
@@ -182,7 +180,7 @@ fn anchor_lines(report: &Report, arguments: &Arguments) -> Vec<String> {
 
 fn too_few(required: usize) -> String {
     let are = if required == 1 { "is" } else { "are" };
-    let witnesses = counted(required, "witness", "witnesses");
+    let witnesses = counted(required, "witness");
     format!("UNANCHORED: {witnesses} {are} required, and so many have not cosigned")
 }
 
@@ -192,12 +190,6 @@ fn cosigned(witness: &WitnessAnchor) -> String {
     format!("witness {} at {} ({ago} ago)", witness.name, times::shown(witness.at))
 }
 
-/// A number and what there are so many of.
-fn counted<N: std::fmt::Display + PartialEq + From<u8>>(number: N, one: &str, many: &str) -> String {
-    let noun = if number == N::from(1) { one } else { many };
-    format!("{number} {noun}")
-}
-
 /// Prints what is said of a bundle.
 pub(super) fn tell_bundle(report: &BundleReport) {
     let origin = report.origin.as_deref().unwrap_or("unknown");
@@ -205,7 +197,7 @@ pub(super) fn tell_bundle(report: &BundleReport) {
         KeyOrigin::Pinned => "key: pinned",
         KeyOrigin::Beside => "UNPINNED: the key is from the bundle itself, which proves nothing; give --vkey",
     };
-    show_line(format!("LOG: {origin}, {} leaves; {key}", report.size));
+    show_line(format!("LOG: {origin}, {}; {key}", counted(report.size, "leaf")));
     let witnesses: Vec<String> = report.witnesses.iter().map(cosigned).collect();
     let anchor = if witnesses.is_empty() { String::from("none") } else { witnesses.join(", ") };
     show_line(format!("ANCHOR: {anchor}"));
