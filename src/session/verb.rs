@@ -347,7 +347,7 @@ impl Answering {
                     }
                     Ok::<(), PeerGone>(())
                 };
-                let _ = timeout(CLOSE_TIMEOUT, ending).await;
+                let _ = timeout(PROGRESS_MAX, ending).await;
             }
             Err(Stopped::Gone) => {
                 let _ = timeout(CLOSE_TIMEOUT, self.sink.send(ChannelEvent::Close)).await;
