@@ -364,6 +364,8 @@ impl Answering {
         let Self { source, sink, terminal, verb, visitor, bastion } = self;
         let user = visitor.user.user();
         let answer = tokio::select! {
+            // A refusal is on record, however soon the user leaves after asking.
+            biased;
             judged = judge(bastion, user, verb) => judged.map_err(Stopped::Refused)?,
             () = gone(source) => return Err(Stopped::Gone),
         };
