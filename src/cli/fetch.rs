@@ -144,20 +144,17 @@ impl Source {
 /// Hands on words that came from elsewhere, line by line and not without end; reads all of them, so that nobody waits.
 fn tell(words: impl Read, mut say: impl FnMut(&str)) {
     let mut words = BufReader::new(words);
-    let (mut left, mut one) = (WORDS_BYTES_MAX, Vec::new());
+    let (mut left, mut one) = (Some(WORDS_BYTES_MAX), Vec::new());
     loop {
         one.clear();
         match words.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut one) {
             Ok(0) | Err(_) => return,
-            Ok(len) if len <= left => {
-                left = left.saturating_sub(len);
-                say(String::from_utf8_lossy(&one).trim_end());
+            Ok(len) => {
+                let Some(before) = left else { continue };
+                left = before.checked_sub(len);
+                let words = String::from_utf8_lossy(&one);
+                say(if left.is_some() { words.trim_end() } else { "[more than this is not shown]" });
             }
-            Ok(_) if left > 0 => {
-                left = 0;
-                say("[more than this is not shown]");
-            }
-            Ok(_) => {}
         }
     }
 }
@@ -276,7 +273,7 @@ mod tests {
     /// Bytes without end, and how many were taken.
     struct Endless(u64);
 
-    impl Read for &mut Endless {
+    impl Read for Endless {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             buffer.fill(b'x');
             self.0 += u64::try_from(buffer.len()).unwrap();
@@ -289,7 +286,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for kind in [b'L', b'K', b'x', b'g', b'S', b'7'].map(tar::EntryType::new) {
             let mut header = tar::Header::new_gnu();
-            header.set_path("././@LongLink").unwrap();
+            header.set_path("long").unwrap();
             header.set_size(8 << 30);
             header.set_entry_type(kind);
             header.set_cksum();
@@ -312,7 +309,7 @@ mod tests {
             count += 1;
             bytes += words.len();
         });
-        assert!(count <= 17 && bytes <= WORDS_BYTES_MAX + 100, "{count} lines, {bytes} bytes");
+        assert!(count == 17 && bytes <= WORDS_BYTES_MAX + 100, "{count} lines, {bytes} bytes");
         assert_eq!(endless.0, 1 << 20, "somebody would wait for us to read on");
     }
 

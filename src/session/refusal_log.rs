@@ -64,13 +64,14 @@ impl RefusalLog {
     pub(super) fn note(&self, user: &UserName, text: &str, event: impl FnOnce(String) -> AuditEvent) -> Option<Noted> {
         let mut budgets = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let budget = budget_of(&mut budgets, user, REFUSALS_MAX, self.clock.instant());
-        let text = match budget.take(self.clock.instant())? {
+        let left_out = budget.take(self.clock.instant())?;
+        let text = match left_out {
             0 => text.to_owned(),
             left_out => format!("{text} ({left_out} refusals before it are not listed)"),
         };
         let (written, waiting) = oneshot::channel();
         if self.queue.try_send(Waiting { event: event(text.clone()), written }).is_err() {
-            budget.leave_out();
+            budget.leave_out(left_out.saturating_add(1));
             return None;
         }
         Some(Noted { text, written: waiting })

@@ -320,7 +320,7 @@ fn cause_of(denial: &Denial) -> EndCause {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(sessions.list().len(), 2);
     }
 
-    fn facts(number: i64) -> LiveSession {
+    pub fn facts(number: i64) -> LiveSession {
         LiveSession {
             id: SessionId::from_parts(Timestamp::from_millis(number), 1),
             user: UserName::parse("alice").unwrap(),

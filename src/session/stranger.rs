@@ -57,9 +57,9 @@ impl Budget {
         Some(std::mem::take(&mut self.left_out))
     }
 
-    /// Counts an event that was not written though it might have been, for there was no place for it.
-    pub fn leave_out(&mut self) {
-        self.left_out = self.left_out.saturating_add(1);
+    /// Counts events that were not written though they might have been, for there was no place for them.
+    pub fn leave_out(&mut self, events: u64) {
+        self.left_out = self.left_out.saturating_add(events);
     }
 
     /// Whether nothing is lost if this is forgotten.

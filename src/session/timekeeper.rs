@@ -110,7 +110,11 @@ async fn run_clock(mut until: watch::Receiver<Option<Timestamp>>, clock: Clock, 
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
+    use super::super::registry::tests::facts;
     use super::*;
+    use crate::model::ChannelClass;
 
     const SOON: Duration = Duration::from_millis(1200);
 
@@ -140,6 +144,20 @@ mod tests {
         clock.set(at(4000));
         running.await.unwrap();
         assert!(started.elapsed() < CLOCK_CHECK * 3);
+    }
+
+    #[tokio::test]
+    async fn a_session_whose_recording_failed_is_cut_whatever_it_waits_for() {
+        let registration = super::super::Sessions::new().register(facts(1), ChannelClass::Shell);
+        let legs = [Cut::new(), Cut::new()];
+        let mut time = Timekeeper::start(&registration, Clock::system(), legs.clone());
+        let (fail, failed) = tokio::sync::oneshot::channel::<RecorderError>();
+        time.watch(async { failed.await.unwrap_or(RecorderError::Panicked) });
+        assert!(timeout(Duration::from_millis(50), legs[0].cut_off()).await.is_err());
+        fail.send(RecorderError::Finished).unwrap();
+        for leg in &legs {
+            timeout(ENFORCED_AFTER * 2, leg.cut_off()).await.unwrap();
+        }
     }
 
     #[tokio::test]

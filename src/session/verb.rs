@@ -347,7 +347,7 @@ impl Answering {
                     }
                     Ok::<(), PeerGone>(())
                 };
-                let _ = timeout(CLOSE_TIMEOUT, ending).await;
+                let _ = timeout(PROGRESS_MAX, ending).await;
             }
             Err(Stopped::Gone) => {
                 let _ = timeout(CLOSE_TIMEOUT, self.sink.send(ChannelEvent::Close)).await;
@@ -364,6 +364,8 @@ impl Answering {
         let Self { source, sink, terminal, verb, visitor, bastion } = self;
         let user = visitor.user.user();
         let answer = tokio::select! {
+            // A refusal is on record, however soon the user leaves after asking.
+            biased;
             judged = judge(bastion, user, verb) => judged.map_err(Stopped::Refused)?,
             () = gone(source) => return Err(Stopped::Gone),
         };

@@ -8,6 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::fixture::bastion::{OPEN, program};
+use crate::fixture::own::{Own, block_on, finish, read_until};
 use crate::fixture::process::{Finished, Running, Stdout, run};
 use crate::fixture::terminal::Terminal;
 use crate::fixture::{Bastion, LIMIT, Route, Sshd, key, until};
@@ -286,4 +287,160 @@ fn watchers_who_do_not_read_hold_up_nobody() {
     reads("done");
     drop(stuck);
     drop(work);
+}
+
+/// How many events of this type there are.
+fn events(bastion: &Bastion, kind: &str) -> Vec<Value> {
+    bastion.rows(&["audit", "list"]).into_iter().filter(|event| event["type"] == kind).collect()
+}
+
+#[test]
+fn auditors_who_read_nothing_hold_up_nobody_and_lose_it_with_their_right() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let (bastion, eve, mallory) = audited(&sshd);
+    let gary = key(bastion.scratch(), "gary", "ed25519", "");
+    bastion.add_user("gary", "auditors", &gary);
+    let gary = bastion.login("gary").key(&gary);
+    bastion.to(&sshd).run("head -c 24000000 /dev/urandom");
+    let session = bastion.only_recording();
+    let get = format!("recording get {session}");
+    let mut stuck: Vec<Running> = (0..4).map(|_| Running::start(eve.ssh(&["-T"], &get), Stdout::Unread)).collect();
+    until(LIMIT, "four hand-outs", || (events(&bastion, "replay.view").len() == 4).then_some(()));
+
+    let told = eve.run(&get);
+    assert!(told.code == Some(255) && told.err().contains("busy"), "{told:?}");
+    assert_eq!(mallory.run("recording list --json").stdout, b"[]\n");
+    assert!(String::from_utf8_lossy(&gary.run("recording list").stdout).contains(&session));
+    let whole = gary.run(&get);
+    assert!(whole.code == Some(0) && whole.stdout.len() > 24_000_000, "{:?} {}", whole.code, whole.err());
+
+    bastion.doorward(&["user", "suspend", "eve"]).ok();
+    until(LIMIT, "their end", || (bastion.audit().matches("was taken away").count() == 4).then_some(()));
+    for one in &mut stuck {
+        let mut rest = Vec::new();
+        std::io::Read::read_to_end(&mut one.stdout(), &mut rest).unwrap();
+        assert!(rest.len() < whole.stdout.len(), "a user who was suspended has the whole recording");
+    }
+    for one in stuck {
+        let told = one.wait(LIMIT);
+        assert!(told.code == Some(126) && told.err().contains("no longer"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_watch_ends_with_the_key_that_proved_who_watches() {
+    require!("sshd", "ssh", "ssh-keygen");
+    let sshd = Sshd::start();
+    let (bastion, eve, _) = audited(&sshd);
+    let (work, _out) = bastion.to(&sshd).start_ready(&[], "cat");
+    let session = bastion.only_session();
+    let mut watch = Running::start(eve.ssh(&["-T"], &format!("session watch {session}")), Stdout::Unread);
+    let mut shown = watch.stdout();
+    assert!(crate::fixture::route::line(&mut shown).contains(&session));
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.arg("-lf").arg(&eve.key);
+    let fingerprint = run(keygen, b"", LIMIT).ok().out();
+    let fingerprint = fingerprint.split(' ').nth(1).unwrap();
+    bastion.doorward(&["user", "key", "remove", "eve", fingerprint]).ok();
+    let told = watch.wait_with_open_stdin(LIMIT);
+    assert!(told.code == Some(126) && told.err().contains("no longer"), "{told:?}");
+    drop(work);
+}
+
+#[test]
+fn one_auditor_watches_eight_sessions_at_once_and_no_more() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let (bastion, eve, _) = audited(&sshd);
+    let (work, _out) = bastion.to(&sshd).start_ready(&[], "cat");
+    let watch = format!("session watch {}", bastion.only_session());
+    block_on(async {
+        let own = [Own::connect(&eve).await, Own::connect(&eve).await];
+        let mut watching = Vec::new();
+        for number in 0..8 {
+            let mut channel = own[number % 2].exec(&watch).await;
+            read_until(&mut channel, "watching").await;
+            watching.push(channel);
+        }
+        let told = finish(&mut own[1].exec(&watch).await, LIMIT).await;
+        assert_eq!(told.status, Some(255), "{told:?}");
+        assert!(String::from_utf8_lossy(&told.stderr).contains("busy"), "{told:?}");
+        // Whoever closes a watch can begin another.
+        watching.pop().unwrap().close().await.unwrap();
+        loop {
+            let mut next = own[0].exec(&watch).await;
+            if let Some(russh::ChannelMsg::Data { .. }) = first(&mut next).await {
+                break;
+            }
+        }
+    });
+    drop(work);
+}
+
+/// The first message that says something of what was asked for.
+async fn first(channel: &mut russh::Channel<russh::client::Msg>) -> Option<russh::ChannelMsg> {
+    loop {
+        match channel.wait().await {
+            Some(russh::ChannelMsg::Success | russh::ChannelMsg::WindowAdjusted { .. }) => {}
+            other => return other,
+        }
+    }
+}
+
+#[test]
+fn who_asks_without_end_for_what_they_may_not_have_does_not_fill_the_log() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let (bastion, _, mallory) = audited(&sshd);
+    block_on(async {
+        for _ in 0..2 {
+            let own = Own::connect(&mallory).await;
+            for _ in 0..50 {
+                let told = finish(&mut own.exec("recording get 01J9ZZZZZZZZZZZZZZZZZZZZZZ").await, LIMIT).await;
+                assert_eq!(told.status, Some(126), "{told:?}");
+            }
+        }
+    });
+    let refused = events(&bastion, "session.refused").len();
+    // Should the hundred have taken longer than a minute, another share had begun.
+    assert!((60..100).contains(&refused), "{refused} refusals are on record");
+}
+
+#[test]
+fn a_hostile_bastion_writes_nothing_to_the_terminal_and_sends_nothing_unsealed() {
+    require!("sshd", "ssh", "tar");
+    let sshd = Sshd::start();
+    let (bastion, _, _) = audited(&sshd);
+    bastion.to(&sshd).run("echo the evidence");
+    let session = bastion.only_recording();
+    let (fetched, key) = (bastion.scratch().join("fetched"), bastion.log_key());
+    let get = ["recording", "get", &session, "--from", "ssh://eve@bastion", "--vkey", &key, "--to", path(&fetched)];
+    let given = bastion.scratch().join("given");
+    let ssh = own_ssh(
+        &bastion,
+        &format!("echo \"$@\" >{}; printf '\\033]52;c;aGVsbG8=\\007\\nwords\\n' >&2; exit 1", given.display()),
+    );
+    let told = elsewhere(&ssh, &get);
+    assert!(told.code == Some(1) && told.err().contains("ssh: words"), "{told:?}");
+    assert!(!told.stderr.contains(&0x1b) && !told.stderr.contains(&7), "{told:?}");
+    let given = std::fs::read_to_string(given).unwrap();
+    assert!(given.contains("-a -x") && given.contains("ClearAllForwardings=yes"), "{given}");
+
+    // A bundle has casts that are well and true as far as anybody knows without an identity.
+    let (bundle, identity) = (bastion.scratch().join("bundle"), bastion.identity());
+    let export = ["recording", "export", &session, "--identity", path(&identity), "--proof", path(&bundle)];
+    until(LIMIT, "checkpoint", || (bastion.doorward(&export).code == Some(0)).then_some(()));
+    let archive = bastion.scratch().join("bundle.tar");
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(&bundle).args(["-c", "--no-recursion", "--null", "-T", "/dev/stdin"]);
+    std::fs::write(&archive, run(tar, &list(&bundle), LIMIT).ok().stdout).unwrap();
+    let ssh = own_ssh(&bastion, &format!("cat {}", archive.display()));
+    let told = elsewhere(&ssh, &get);
+    assert!(told.code == Some(1) && told.err().contains("more than recording"), "{told:?}");
+
+    let small = bastion.scratch().join("small");
+    let get = ["recording", "get", &session, "--from", "ssh://eve@bastion", "--max-size", "1KiB", "--to", path(&small)];
+    let told = elsewhere(&ssh, &get);
+    assert!(told.code == Some(1) && told.err().contains("--max-size"), "{told:?}");
 }

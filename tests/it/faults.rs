@@ -6,6 +6,7 @@ use std::process::{ChildStdout, Command};
 use std::time::{Duration, Instant};
 
 use crate::fixture::bastion::id;
+use crate::fixture::own::{Own, block_on, finish, read_until};
 use crate::fixture::process::{memory, run};
 use crate::fixture::{Bastion, LIMIT, Mounted, Running, Sshd, Syncs, until};
 use crate::require;
@@ -217,6 +218,31 @@ fn a_disk_that_hangs_ends_sessions_at_the_stall_limit_and_takes_no_memory() {
     assert!(kept.starts_with(&seen), "{} bytes were seen, {} are kept", seen.len(), kept.len());
     let verified = bastion.doorward(&["verify"]);
     assert!(matches!(verified.code, Some(0 | 3)), "{verified:?}");
+}
+
+#[test]
+fn a_log_that_hangs_ends_sessions_while_a_refusal_waits_for_it_too() {
+    require!("sshd", "cc");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    bastion.configure("recording", "stall_limit = \"2s\"");
+    let syncs = Syncs::build(bastion.scratch());
+    bastion.environment = syncs.environment("hang", "/log/");
+    bastion.serve();
+    block_on(async {
+        let own = Own::connect(&bastion.to(&sshd)).await;
+        let mut channel = own.exec("echo ready; cat").await;
+        read_until(&mut channel, "ready").await;
+        syncs.begin();
+        let refused = own.handle.channel_open_direct_tcpip("127.0.0.1", 22, "127.0.0.1", 22).await;
+        assert!(refused.is_err(), "a forwarded channel was opened");
+        // Live sessions go on without a log for 30 s; that it hangs is known when it is told something.
+        finish(&mut channel, LIMIT).await;
+    });
+    assert!(bastion.lives());
+    syncs.end();
+    takes_sessions_again(&bastion, &sshd);
+    assert!(bastion.audit().contains("channel.refused"));
 }
 
 #[test]

@@ -321,3 +321,38 @@ async fn feed(screen: &mut Screen, bytes: &[u8], mut scrolled: Option<&mut Strin
         tokio::task::yield_now().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::Output;
+
+    async fn shown(screen: Option<Screen>) -> String {
+        let form = Form::Lines { plain: Plain::default(), screen, begun: false, end: "\n" };
+        let mut display = Display { title: String::from("a session"), form };
+        let mut out = String::new();
+        display.restart((80, 24), b"", &mut out).await;
+        assert_eq!(out, "", "nothing is missing before the first lines");
+        let bytes = Bytes::from_static(b"early\r\n");
+        let early = Entry::Output { output: Output::Stdout, bytes };
+        display.entries(vec![Timed { at: Duration::ZERO, entry: early }], &mut out).await;
+        display.restart((80, 24), b"late\r\n", &mut out).await;
+        display.end(&mut out);
+        out
+    }
+
+    #[tokio::test]
+    async fn who_is_too_slow_is_told_that_lines_are_missing() {
+        for screen in [None, Some(Screen::new(Size::bounded(80, 24)))] {
+            let (is_terminal, out) = (screen.is_some(), shown(screen).await);
+            let lines: Vec<&str> = out.lines().collect();
+            let [early, note, rest @ ..] = lines.as_slice() else { panic!("{out}") };
+            assert_eq!(*early, "early");
+            assert!(note.contains("too fast for you"), "{out}");
+            // What is no terminal has no screen to go on with.
+            assert_eq!(rest.contains(&"late"), is_terminal, "{out}");
+        }
+    }
+}
