@@ -147,7 +147,7 @@ impl Refusal {
         No { text: self.public_text(now), status: self.status() }
     }
 
-    /// The exit status: 126 where policy says no, 255 where the bastion or the target failed.
+    /// The exit status: 126 where policy says no, 255 where the bastion or the target failed, or has no place now.
     pub fn status(&self) -> u32 {
         match self {
             Self::Login(_)
