@@ -53,7 +53,7 @@ fn a_sync_or_a_write_that_fails_once_costs_a_segment_and_no_entry() {
 #[test]
 fn what_was_shown_before_it_was_on_disk_is_in_the_next_segment() {
     let disk = SimDisk::new();
-    let recorder = start(&disk, quick());
+    let recorder = start(&disk, RecorderSettings { window: Duration::from_millis(300), ..quick() });
     run(async {
         let (recording, track) = open(&recorder, "bounded").await;
         track.append(out("kept ")).await.unwrap().durable().await.unwrap();
