@@ -6,18 +6,22 @@
 //! Trust: an attacker who can write the database's files without the master key can take entries away, but cannot
 //! make or change one (its values are sealed and bound to their keys).
 
+mod error;
+mod removals;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use serde::{Deserialize, Serialize};
 
-use crate::db::{Db, DbError, Rev, Table};
+use crate::db::{Db, Rev, Table};
 use crate::grant::{Denial, Grant, GrantState, Permit, Revoked, permit};
 use crate::model::{
     AccountName, ChannelClass, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, Timestamp, UserName,
 };
 use crate::policy::{AuditQuestion, AuditRight, Decision, PolicySet, Question, audits_somewhere, decide, decide_audit};
+pub use error::LedgerError;
+pub use removals::{Hold, Removal, RemovalKind};
 
 /// Keys of one user, and host keys of one target: more are a mistake, and make a value too large for the store.
 const KEYS_MAX: usize = 16;
@@ -135,113 +139,6 @@ pub fn address(text: &str) -> Result<String, LedgerError> {
     if port == 0 { Err(bad()) } else { Ok(format!("{host}:{port}")) }
 }
 
-/// Why the ledger did not do what was asked.
-#[derive(Debug)]
-pub enum LedgerError {
-    /// The database failed.
-    Db(DbError),
-    /// There is already one of that name.
-    Exists {
-        /// `user`, `target` or `grant`.
-        kind: &'static str,
-        /// Its name.
-        name: String,
-    },
-    /// There is none of that name.
-    Unknown {
-        /// `user`, `target`, `grant` or `key`.
-        kind: &'static str,
-        /// The name that was asked for.
-        name: String,
-    },
-    /// Another user has that key.
-    KeyTaken {
-        /// The key.
-        fingerprint: String,
-        /// Who has it.
-        owner: UserName,
-    },
-    /// The text is not a public key.
-    BadKey {
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The text is not `host:port`.
-    BadAddress {
-        /// The text.
-        text: String,
-    },
-    /// Something is longer or more than the ledger keeps.
-    TooMuch {
-        /// What.
-        what: &'static str,
-        /// How many, or how many bytes, are kept.
-        most: usize,
-    },
-    /// The grant is over: it cannot be revoked.
-    Over {
-        /// Which grant.
-        grant: GrantId,
-        /// Ended or revoked.
-        state: GrantState,
-    },
-}
-
-impl fmt::Display for LedgerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Db(_) => f.write_str("cannot read or write the state"),
-            Self::Exists { kind, name } => write!(f, "{kind} `{name}` exists already"),
-            Self::Unknown { kind, name } => write!(f, "there is no {kind} `{name}`"),
-            Self::KeyTaken { fingerprint, owner } => write!(f, "key {fingerprint} belongs to user `{owner}`"),
-            Self::BadKey { why } => write!(f, "not an SSH public key: {why}"),
-            Self::BadAddress { text } => write!(f, "`{}` is not host:port", text.escape_debug()),
-            Self::TooMuch { what, most } => write!(f, "too much: {what} may be at most {most}"),
-            Self::Over { grant, state } => write!(f, "grant `{grant}` is {state} already"),
-        }
-    }
-}
-
-impl std::error::Error for LedgerError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Db(error) => Some(error),
-            Self::Exists { .. }
-            | Self::Unknown { .. }
-            | Self::KeyTaken { .. }
-            | Self::BadKey { .. }
-            | Self::BadAddress { .. }
-            | Self::TooMuch { .. }
-            | Self::Over { .. } => None,
-        }
-    }
-}
-
-impl LedgerError {
-    /// What the operator can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Exists { kind: "user", .. } => Some("`doorward user set` changes it"),
-            Self::Exists { kind: "target", .. } => Some("`doorward target set` changes it"),
-            Self::Unknown { kind: "user", .. } => Some("`doorward user list` shows who there is"),
-            Self::Unknown { kind: "target", .. } => Some("`doorward target list` shows what there is"),
-            Self::Unknown { kind: "grant", .. } => Some("`doorward grant list --all` shows all grants"),
-            Self::Unknown { kind: "key", .. } => Some("`doorward user list --json` shows the fingerprints"),
-            Self::KeyTaken { .. } => Some("a key proves one user: make another one with `ssh-keygen -t ed25519`"),
-            Self::BadKey { .. } => Some("give a line of a .pub file, such as `ssh-ed25519 AAAA... name`"),
-            Self::BadAddress { .. } => Some("write db1.example.org:22, 10.0.0.5:22 or [fd00::5]:22"),
-            Self::Db(_) => Some("`doorward doctor` checks the state"),
-            Self::Exists { .. } | Self::Unknown { .. } | Self::TooMuch { .. } | Self::Over { .. } => None,
-        }
-    }
-}
-
-impl From<DbError> for LedgerError {
-    fn from(error: DbError) -> Self {
-        Self::Db(error)
-    }
-}
-
 /// How a grant would stand with the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GrantEffect {
@@ -266,38 +163,6 @@ struct Tables {
     grants: Table<Grant>,
     holds: Table<Hold>,
     removals: Table<Removal>,
-}
-
-/// Why a recording must be kept, whatever its age.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
-    /// Who said so.
-    pub by: String,
-    /// Why.
-    pub reason: String,
-    /// When.
-    pub since: Timestamp,
-}
-
-/// A removal of recordings that is about to come into the log, or is there and not finished.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Removal {
-    /// What is destroyed.
-    pub kind: RemovalKind,
-    /// Whose; at most 256, so that they fit a value.
-    pub sessions: Vec<SessionId>,
-    /// Its leaf has this number or a later one.
-    pub from: u64,
-}
-
-/// What a removal destroys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RemovalKind {
-    /// The keys.
-    Erase,
-    /// The recordings.
-    Gc,
 }
 
 #[derive(Default)]
@@ -612,77 +477,6 @@ impl Ledger {
         let rev = tables.grants.put(id.as_str(), Some(rev), &grant)?;
         self.change(|state| state.set_grant(rev, grant.clone()));
         Ok(grant)
-    }
-
-    // Holds.
-
-    /// The hold on a recording, if there is one.
-    pub fn held(&self, session: &SessionId) -> Option<Hold> {
-        self.state().holds.get(session).map(|(_, hold)| hold.clone())
-    }
-
-    /// Holds a recording; an earlier hold on it stays as it is.
-    ///
-    /// # Errors
-    /// `TooMuch`, or the database fails.
-    pub fn hold(&self, session: &SessionId, hold: Hold) -> Result<(), LedgerError> {
-        let tables = self.tables();
-        at_most("bytes of a reason", hold.reason.len(), TEXT_BYTES_MAX)?;
-        if self.held(session).is_none() {
-            let rev = tables.holds.put(session.as_str(), None, &hold)?;
-            self.change(|state| drop(state.holds.insert(session.clone(), (rev, hold))));
-        }
-        Ok(())
-    }
-
-    /// Ends a hold.
-    ///
-    /// # Errors
-    /// `Unknown`, or the database fails.
-    pub fn release(&self, session: &SessionId) -> Result<(), LedgerError> {
-        let tables = self.tables();
-        let known = self.state().holds.get(session).map(|(rev, _)| *rev);
-        let rev = known.ok_or_else(|| LedgerError::Unknown { kind: "hold", name: session.to_string() })?;
-        tables.holds.delete(session.as_str(), rev)?;
-        self.change(|state| drop(state.holds.remove(session)));
-        Ok(())
-    }
-
-    // Removals.
-
-    /// Removals that are not finished, by name.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub fn removals(&self) -> Result<Vec<(String, Removal)>, LedgerError> {
-        let listed = self.tables().removals.list("")?;
-        Ok(listed.into_iter().map(|(name, _, removal)| (name, removal)).collect())
-    }
-
-    /// Keeps a removal until it is finished; gives its name. Durable on return.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub fn begin_removal(&self, removal: &Removal) -> Result<String, LedgerError> {
-        let tables = self.tables();
-        let first = removal.sessions.first().map(SessionId::as_str).unwrap_or_default();
-        // One that failed for the same sessions was for another leaf.
-        let name = format!("{:020}/{first}", removal.from);
-        let rev = tables.removals.get(&name)?.map(|(rev, _)| rev);
-        tables.removals.put(&name, rev, removal)?;
-        Ok(name)
-    }
-
-    /// Forgets a removal.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub fn end_removal(&self, name: &str) -> Result<(), LedgerError> {
-        let tables = self.tables();
-        if let Some((rev, _)) = tables.removals.get(name)? {
-            tables.removals.delete(name, rev)?;
-        }
-        Ok(())
     }
 
     fn revoke_where(&self, by: &Revoked, which: impl Fn(&Grant) -> bool) -> Result<usize, LedgerError> {

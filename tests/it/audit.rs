@@ -64,8 +64,14 @@ fn follow_shows_a_refusal_as_it_happens() {
     assert!(alone.code == Some(1) && alone.err().contains("no server runs"), "{alone:?}");
     bastion.policy(GRANTED);
     bastion.serve();
-    let mut follow = Command::new(program());
-    follow.arg("--config").arg(bastion.config()).args(["audit", "follow", "--json"]);
+    // Who runs the tests in the background may have them ignore SIGINT.
+    let mut follow = Command::new("env");
+    follow
+        .arg("--default-signal=INT")
+        .arg(program())
+        .arg("--config")
+        .arg(bastion.config())
+        .args(["audit", "follow", "--json"]);
     let mut following = Running::start(follow, Stdout::Unread);
     // It is there once its own call is on record.
     until(LIMIT, "the reader", || bastion.audit().contains("audit list").then_some(()));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::fixture::bastion::id;
 use crate::fixture::own::{Own, block_on, finish, read_until};
 use crate::fixture::process::{memory, run};
-use crate::fixture::{Bastion, LIMIT, Mounted, Running, Sshd, Syncs, until};
+use crate::fixture::{Bastion, Image, LIMIT, Mounted, Running, Sshd, Syncs, until};
 use crate::require;
 
 /// Lines that hardly compress, as fast as they can be made.
@@ -138,6 +138,34 @@ fn a_sync_that_fails_costs_a_segment_is_never_tried_again_and_the_session_goes_o
     assert!(at > 0, "no sync before it: the session was over too soon");
     let later: Vec<_> = answers[at + 1..].iter().filter(|(_, path)| *path == answers[at].1).collect();
     assert!(later.is_empty(), "synced again after the failure: {later:?}");
+}
+
+#[test]
+fn a_device_that_fails_to_write_ends_sessions_with_all_that_was_shown() {
+    // The file system has 64 MB, and its device room for a part of them: the kernel takes what is written, and cannot
+    // write it out.
+    require!("sshd", "ssh", "mount", "mkfs.ext4");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    let (recordings, device) = (bastion.data().join("rec"), bastion.scratch().join("device"));
+    let Some(memory) = Mounted::memory(&device, "12m") else { return };
+    let folder = tempfile::tempdir_in(&device).unwrap();
+    let Some(mounted) = Image::fresh_in(folder, 64 << 20).and_then(|image| image.mount(&recordings)) else { return };
+    bastion.configure("recording", "free_min = \"16KiB\"\nreserve = \"1MiB\"");
+    bastion.serve();
+    let seen = Reading::start(&bastion, &sshd, NOISE).wait_for_end(LIMIT);
+    assert!(seen.len() > 10_000, "{} bytes", seen.len());
+    takes_none(&bastion, &sshd);
+    bastion.stop();
+    // A new device, with what the old one had taken.
+    let mut grow = Command::new("mount");
+    grow.args(["-o", "remount,size=128m"]).arg(&device);
+    run(grow, b"", LIMIT).ok();
+    let mounted = mounted.again().unwrap();
+    bastion.serve();
+    is_kept(&mut bastion, &seen);
+    takes_sessions_again(&bastion, &sshd);
+    drop((bastion, mounted, memory));
 }
 
 #[test]
