@@ -47,7 +47,7 @@ const CLEAR: [&str; 26] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 34] = [
+pub const EVENT_TYPES: [&str; 35] = [
     "admin.call",
     "auth.failed",
     "channel.refused",
@@ -79,6 +79,7 @@ pub const EVENT_TYPES: [&str; 34] = [
     "session.refused",
     "session.resumed",
     "session.start",
+    "session.unclosed",
     "state.export",
     "state.import",
     "target.key-changed",
@@ -224,6 +225,15 @@ pub enum AuditEvent {
         channel: u32,
         /// For how long it was not, in milliseconds.
         gap_ms: u64,
+    },
+    /// The file that says how a session ended could not be written when it ended.
+    #[serde(rename = "session.unclosed")]
+    SessionUnclosed {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        #[serde(serialize_with = "bounded_text")]
+        reason: String,
     },
     /// The file that wraps a session's key is made anew for other recipients.
     #[serde(rename = "envelope.create")]
@@ -535,6 +545,7 @@ impl AuditEvent {
             | Self::SegmentSuspect { session, .. }
             | Self::SessionGap { session, .. }
             | Self::SessionResumed { session, .. }
+            | Self::SessionUnclosed { session, .. }
             | Self::EnvelopeCreate { session, .. }
             | Self::EnvelopeDrop { session, .. }
             | Self::ChannelRefused { session: Some(session), .. } => Subject::Session(session.clone()),

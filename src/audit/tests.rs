@@ -99,6 +99,7 @@ fn each_type_has_its_fields_where_they_belong() {
         ),
         (AuditEvent::SessionHeads { heads: Vec::new() }, "heads", ""),
         (AuditEvent::SessionGap { session: session.clone(), reason: hex() }, "session", "reason"),
+        (AuditEvent::SessionUnclosed { session: session.clone(), reason: hex() }, "session", "reason"),
         (AuditEvent::SessionResumed { session: session.clone(), channel: 1, gap_ms: 2 }, "channel gap_ms session", ""),
         (
             AuditEvent::EnvelopeCreate {

@@ -66,6 +66,12 @@ pub trait RecorderLog: fmt::Debug + Send + Sync {
     /// # Errors
     /// Why that is not on record.
     fn session_ended(&self, session: &SessionId, end: &str, closed: &str) -> Result<(), LogFailure>;
+
+    /// `closed.json` of a session that has ended could not be written; it may come later, or never.
+    ///
+    /// # Errors
+    /// Why that is not on record.
+    fn unclosed(&self, session: &SessionId, why: &str) -> Result<(), LogFailure>;
 }
 
 /// How far a segment is on disk.
@@ -118,6 +124,7 @@ enum Waiting {
     Gap(SessionId, ChannelNumber, String),
     Resumed(SessionId, ChannelNumber, Duration),
     Ended(Ended),
+    Unclosed(SessionId, String),
 }
 
 /// A segment that is given up, and what is done once that is on record.
@@ -206,6 +213,11 @@ impl Announcer {
         self.push(Waiting::Ended(ended));
     }
 
+    /// How a session ended could not be written; to be told soon.
+    pub(super) fn unclosed(&self, session: &SessionId, why: String) {
+        self.push(Waiting::Unclosed(session.clone(), why));
+    }
+
     fn push(&self, waiting: Waiting) {
         self.lock().waiting.push_back(waiting);
         self.wake.notify_all();
@@ -268,6 +280,12 @@ impl Announcer {
                     let told = self.ask(|log| log.session_ended(&session, &end, &closed));
                     then(told.as_ref().copied().map_err(|failure| RecorderError::Log(Arc::clone(failure))));
                     told?;
+                }
+                Waiting::Unclosed(session, why) => {
+                    if let Err(failure) = self.ask(|log| log.unclosed(&session, &why)) {
+                        self.lock().waiting.push_front(Waiting::Unclosed(session, why));
+                        return Err(failure);
+                    }
                 }
             }
         }

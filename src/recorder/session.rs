@@ -251,6 +251,8 @@ impl SessionShared {
         }
         if let Err(failure) = &written {
             self.failed(failure);
+            // Else the file would look as if somebody had taken it away.
+            self.announcer.unclosed(&self.id, describe(failure));
             self.write_closed_later(closed.clone());
         }
         // Whoever asked may be gone.

@@ -479,6 +479,10 @@ impl RecorderLog for SimLog {
         self.tell(format!("{channel} is recorded again"))
     }
 
+    fn unclosed(&self, _: &SessionId, why: &str) -> Result<(), LogFailure> {
+        self.tell(format!("unclosed: {why}"))
+    }
+
     fn session_ended(&self, _: &SessionId, end: &str, _: &str) -> Result<(), LogFailure> {
         self.tell(format!("ended: {end}"))
     }

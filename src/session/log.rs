@@ -81,6 +81,10 @@ impl RecorderLog for SessionLog {
         self.append(&AuditEvent::SessionResumed { session: session.clone(), channel: channel.0, gap_ms })
     }
 
+    fn unclosed(&self, session: &SessionId, why: &str) -> Result<(), LogFailure> {
+        self.append(&AuditEvent::SessionUnclosed { session: session.clone(), reason: why.to_owned() })
+    }
+
     fn session_ended(&self, session: &SessionId, end: &str, closed: &str) -> Result<(), LogFailure> {
         self.append(&AuditEvent::SessionEnd {
             session: session.clone(),

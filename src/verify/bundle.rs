@@ -385,6 +385,7 @@ impl Reading<'_> {
             | Event::Seal { .. }
             | Event::Suspect { .. }
             | Event::End { .. }
+            | Event::Unclosed { .. }
             | Event::Recovered { .. }
             | Event::Envelope { .. }
             | Event::Heads(_)

@@ -50,6 +50,10 @@ pub(super) enum Event {
         session: SessionId,
         closed: Sha256,
     },
+    /// The file of which `End` has the hash could not be written.
+    Unclosed {
+        session: SessionId,
+    },
     Recovered {
         session: SessionId,
         recovered: Sha256,
@@ -180,6 +184,7 @@ impl Event {
             | Self::Suspect { .. }
             | Self::Heads(_)
             | Self::End { .. }
+            | Self::Unclosed { .. }
             | Self::NodeStop => true,
             Self::Recovered { .. }
             | Self::Envelope { .. }
@@ -228,6 +233,7 @@ impl Leaf {
                 let EndFields { session, closed } = fields(entry)?;
                 Event::End { session: own(session)?, closed: digest(&closed)? }
             }
+            "session.unclosed" => Event::Unclosed { session: own(fields::<SessionField>(entry)?.session)? },
             "session.recovered" => {
                 let RecoveredFields { session, recovered } = fields(entry)?;
                 Event::Recovered { session: own(session)?, recovered: digest(&recovered)? }

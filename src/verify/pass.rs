@@ -145,6 +145,8 @@ struct State {
     envelopes: Envelopes,
     /// The leaf that says that it ended, where a later start found it open all the same.
     lost: Option<Lost>,
+    /// The leaf that says that the file of its end could not be written.
+    unclosed: Option<u64>,
     erased: Option<u64>,
     expired: Option<u64>,
     /// What the leaves say against each other.
@@ -379,6 +381,12 @@ impl<'a> Pass<'a> {
             }
             Event::End { session, closed } => {
                 self.end(&session, index, Ending::Closed(index, closed), weight, bench);
+            }
+            Event::Unclosed { session } => {
+                if let Some(state) = self.proven(&session, index, weight, "that it could not be closed") {
+                    state.unclosed = Some(index);
+                    state.facts().unclosed = Some(index);
+                }
             }
             Event::Recovered { session, recovered } => {
                 self.end(&session, index, Ending::Recovered(index, recovered), weight, bench);
@@ -663,7 +671,9 @@ impl<'a> Pass<'a> {
         findings.append(judge_late(&directory, &place, &state.late.segments));
         let mut missing = unreadable;
         if let Some(Lost { leaf, was_written }) = state.lost {
-            if was_written {
+            if let Some(unclosed) = state.unclosed {
+                notes.push(format!("leaf {unclosed} says that `closed.json` could not be written when it ended"));
+            } else if was_written {
                 let why = format!("it is missing, and was there: leaf {leaf} says that the session ended");
                 missing.add(format!("{place}/closed.json"), why);
             } else {

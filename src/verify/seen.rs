@@ -45,6 +45,7 @@ pub fn seen(reader: &Reader, size: u64, sessions: &BTreeSet<SessionId>) -> Resul
             Event::Suspect { .. }
             | Event::Start { .. }
             | Event::End { .. }
+            | Event::Unclosed { .. }
             | Event::Recovered { .. }
             | Event::Envelope { .. }
             | Event::Erase { .. }

@@ -28,6 +28,8 @@ pub(super) struct Facts {
     pub(super) ending: Option<Ending>,
     /// By channel and number.
     pub(super) segments: BTreeMap<(u32, u32), SegmentFacts>,
+    /// The leaf that says that `closed.json` could not be written.
+    pub(super) unclosed: Option<u64>,
 }
 
 /// How it began.
@@ -211,6 +213,12 @@ impl Judge<'_> {
             self.found(name, None, "it is not a part of the recording");
         }
         match self.facts.ending {
+            Some(Ending::Closed(..)) if self.facts.unclosed.is_some() && !listing.files.contains("closed.json") => {
+                self.only_ending(listing, "");
+                let why = "`closed.json` could not be written when it ended; the next start of the bastion closes it";
+                self.outcome.interrupted.push(String::from(why));
+                self.open(listing);
+            }
             Some(Ending::Closed(leaf, hash)) => {
                 self.only_ending(listing, "closed.json");
                 if let Some(closed) = self.ending::<Closed>("closed.json", leaf, &hash) {

@@ -63,6 +63,7 @@ pub fn standings(
             Event::Seal { .. }
             | Event::Suspect { .. }
             | Event::Heads(_)
+            | Event::Unclosed { .. }
             | Event::ClockStep
             | Event::Policy(_)
             | Event::NodeStop

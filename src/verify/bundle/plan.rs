@@ -176,7 +176,8 @@ fn told(history: &History, session: &SessionId) -> Result<Told, LogError> {
                 seen.extend(own.map(|(_, channel, segment, ..)| ((*channel, *segment), index)));
                 continue;
             }
-            Event::Erase { .. }
+            Event::Unclosed { .. }
+            | Event::Erase { .. }
             | Event::Expire { .. }
             | Event::ClockStep
             | Event::Policy(_)

@@ -64,6 +64,25 @@ fn a_crash_between_the_leaf_of_an_end_and_its_file_is_no_attack_once_recovered()
 }
 
 #[test]
+fn a_file_of_an_end_that_could_not_be_written_is_no_attack_where_the_log_says_so() {
+    let (store, id) = Store::with_session(&["one\r\n"]);
+    store.append("session.unclosed", json!({ "session": id }));
+    store.assert_verdict(&id, Verdict::OkUnanchored, "");
+    fs::remove_file(store.session(&id).join("closed.json")).unwrap();
+    store.assert_verdict(&id, Verdict::Interrupted, "could not be written");
+    // The bastion stops as it should, and the next start closes it.
+    store.append("node.stop", json!({}));
+    store.recover();
+    store.assert_verdict(&id, Verdict::Interrupted, "could not be written");
+    // Without that leaf somebody took the file away.
+    let (store, id) = Store::with_session(&["one\r\n"]);
+    fs::remove_file(store.session(&id).join("closed.json")).unwrap();
+    store.append("node.stop", json!({}));
+    store.recover();
+    store.assert_verdict(&id, Verdict::Missing, "it is missing, and was there");
+}
+
+#[test]
 fn an_erasure_counts_once_a_checkpoint_covers_it() {
     let store = Store::new();
     let bastion = store.bastion();

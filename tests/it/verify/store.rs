@@ -89,6 +89,10 @@ impl RecorderLog for ToldLog {
         Ok(())
     }
 
+    fn unclosed(&self, session: &SessionId, why: &str) -> Result<(), LogFailure> {
+        self.append("session.unclosed", json!({ "session": session, "body": why }))
+    }
+
     fn session_ended(&self, session: &SessionId, end: &str, closed: &str) -> Result<(), LogFailure> {
         self.append("session.end", json!({ "session": session, "closed": closed, "body": end }))
     }
