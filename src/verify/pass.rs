@@ -15,6 +15,7 @@ use super::rewrap::{self, Envelope, Envelopes, Later};
 use super::session::{Ending, Facts, Listing, Outcome, Start, judge_late, place_of};
 use super::{Settings, Step};
 use crate::model::{SessionId, Timestamp};
+use crate::seal::Head;
 use crate::store::StoreRoot;
 
 /// A session that is not on record yet can be so much older than the newest leaf, in milliseconds: it is being
@@ -372,13 +373,7 @@ impl<'a> Pass<'a> {
                     state.contradictions.add(format!("leaf {index}"), why);
                 }
             }
-            Event::Heads(heads) => {
-                for (session, channel, segment, records, head) in heads {
-                    if let Some(state) = self.state(&session, index) {
-                        state.facts().segment(channel, segment).heads.push((records, head));
-                    }
-                }
-            }
+            Event::Heads(heads) => self.heads(index, heads),
             Event::End { session, closed } => {
                 self.end(&session, index, Ending::Closed(index, closed), weight, bench);
             }
@@ -412,6 +407,14 @@ impl<'a> Pass<'a> {
                 self.policies.entry(hash).or_insert(index);
             }
             Event::ClockStep | Event::NodeStop | Event::Other => {}
+        }
+    }
+
+    fn heads(&mut self, index: u64, heads: Vec<(SessionId, u32, u32, u64, Head)>) {
+        for (session, channel, segment, records, head) in heads {
+            if let Some(state) = self.state(&session, index) {
+                state.facts().segment(channel, segment).heads.push((records, head));
+            }
         }
     }
 
@@ -634,32 +637,13 @@ impl<'a> Pass<'a> {
     fn begun(&mut self, session: &SessionId, state: State) -> (Verdict, Findings, Vec<String>) {
         let directory = self.root.session_directory(session).unwrap_or_default();
         let place = place_of(self.store, &directory);
-        let Outcome { mut findings, absent, unreadable, interrupted, mut notes } = state.outcome.unwrap_or_default();
-        let rewrap::Found { present, mut kept, findings: of_envelopes, notes: said } =
-            rewrap::judge(self.store, self.root, session, &state.envelopes);
-        // What is left of a removal that was interrupted may be any part of it: what is there must be what was recorded.
+        let outcome = state.outcome.unwrap_or_default();
+        let envelopes = rewrap::judge(self.store, self.root, session, &state.envelopes);
         if let Some(leaf) = state.expired {
-            let mut altered = state.contradictions;
-            // Of what belongs to an envelope any part may be gone, and nothing else is left to hold the rest against.
-            if let Envelope::Changed(why) = &present {
-                findings.add(format!("env/{session}.age"), why.clone());
-            }
-            altered.append(findings.without_absences());
-            let mut left = Vec::new();
-            left.extend((!absent).then_some(place));
-            left.extend((!matches!(present, Envelope::Absent)).then(|| format!("env/{session}.age")));
-            left.append(&mut kept);
-            let gone = self.root.gone().join(session.as_str());
-            left.extend(self.found.gone.contains(session).then(|| place_of(self.store, &gone)));
-            let mut verdict = if altered.is_empty() { Verdict::Expired } else { Verdict::Tampered };
-            if !left.is_empty() {
-                verdict = verdict.max(Verdict::Interrupted);
-                let left = left.iter().map(|left| format!("`{left}`")).collect::<Vec<_>>().join(", ");
-                notes.push(format!("its removal is not complete: {left} is still there"));
-            }
-            notes.push(format!("removed when its time was over: leaf {leaf}"));
-            return (verdict, altered, notes);
+            return self.removed(session, leaf, state.contradictions, outcome, envelopes);
         }
+        let Outcome { mut findings, absent, unreadable, interrupted, mut notes } = outcome;
+        let rewrap::Found { present, mut kept, findings: of_envelopes, notes: said } = envelopes;
         findings.append(state.contradictions);
         if absent {
             let verdict = if findings.is_empty() { Verdict::Missing } else { Verdict::Tampered };
@@ -711,6 +695,40 @@ impl<'a> Pass<'a> {
         }
         findings.append(missing);
         (verdict, findings, notes)
+    }
+
+    /// A session that was removed. What is left of a removal that was interrupted may be any part of it: what is there
+    /// must be what was recorded.
+    fn removed(
+        &self,
+        session: &SessionId,
+        leaf: u64,
+        mut altered: Findings,
+        outcome: Outcome,
+        envelopes: rewrap::Found,
+    ) -> (Verdict, Findings, Vec<String>) {
+        let Outcome { mut findings, absent, mut notes, .. } = outcome;
+        let rewrap::Found { present, mut kept, .. } = envelopes;
+        // Of what belongs to an envelope any part may be gone, and nothing else is left to hold the rest against.
+        if let Envelope::Changed(why) = &present {
+            findings.add(format!("env/{session}.age"), why.clone());
+        }
+        altered.append(findings.without_absences());
+        let mut left = Vec::new();
+        let directory = self.root.session_directory(session).unwrap_or_default();
+        left.extend((!absent).then(|| place_of(self.store, &directory)));
+        left.extend((!matches!(present, Envelope::Absent)).then(|| format!("env/{session}.age")));
+        left.append(&mut kept);
+        let gone = self.root.gone().join(session.as_str());
+        left.extend(self.found.gone.contains(session).then(|| place_of(self.store, &gone)));
+        let mut verdict = if altered.is_empty() { Verdict::Expired } else { Verdict::Tampered };
+        if !left.is_empty() {
+            verdict = verdict.max(Verdict::Interrupted);
+            let left = left.iter().map(|left| format!("`{left}`")).collect::<Vec<_>>().join(", ");
+            notes.push(format!("its removal is not complete: {left} is still there"));
+        }
+        notes.push(format!("removed when its time was over: leaf {leaf}"));
+        (verdict, altered, notes)
     }
 
     /// A session without a leaf that says that it began.

@@ -49,6 +49,22 @@ pub(super) fn tell(report: &Report, arguments: &Arguments) -> Result<(), CliErro
     if more > 0 {
         say(format!("warning: {more} more sessions are not listed here; --json lists all"));
     }
+    tell_findings(report);
+    show_line(counts(report));
+    show_line(log_line(report));
+    anchor_lines(report, arguments).iter().for_each(show_line);
+    if let Some(opened) = report.opened {
+        show(format!("OPENED: {} read in full, {} sealed for others", opened.read, opened.sealed_for_others));
+    }
+    show(format!("VERDICT: {}", report.outcome()));
+    if !report.is_log_believed() {
+        say("hint: keep log and recordings as evidence; restore the newest copy elsewhere and compare");
+    }
+    Ok(())
+}
+
+/// What was found beside the sessions.
+fn tell_findings(report: &Report) {
     for finding in report.log.findings.iter() {
         show_line(format!("LOG TAMPERED: {finding}"));
     }
@@ -74,17 +90,6 @@ pub(super) fn tell(report: &Report, arguments: &Arguments) -> Result<(), CliErro
             say(format!("warning: and {more} more {words}"));
         }
     }
-    show_line(counts(report));
-    show_line(log_line(report));
-    anchor_lines(report, arguments).iter().for_each(show_line);
-    if let Some(opened) = report.opened {
-        show(format!("OPENED: {} read in full, {} sealed for others", opened.read, opened.sealed_for_others));
-    }
-    show(format!("VERDICT: {}", report.outcome()));
-    if !report.is_log_believed() {
-        say("hint: keep log and recordings as evidence; restore the newest copy elsewhere and compare");
-    }
-    Ok(())
 }
 
 fn place(finding: &verify::Finding) -> String {
