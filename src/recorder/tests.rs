@@ -14,6 +14,7 @@ use crate::policy::{PolicyFile, PolicySet, Question};
 use crate::seal::{EndReason, HEADER_BYTES, Head, Item, Opened, Opener, ScanEnd, Scanner, Sealed, SegmentHeader};
 use crate::store::{Catalog, End, Filter, Listed, PlainRecording, SegmentFile};
 
+mod crash;
 mod disk;
 mod gaps;
 mod log;

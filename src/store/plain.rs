@@ -226,7 +226,9 @@ impl Events {
             Ok(ScanEnd::Torn { at }) => self.torn = Some((path.to_owned(), at)),
         }
         let complete = plain.scanner.finish() == Ok(ScanEnd::Complete);
-        if !last && !complete {
+        // One of which a crash has left no header does not follow.
+        let is_followed = self.segments.as_slice().iter().any(|path| header_of(path).is_some());
+        if is_followed && !complete {
             return damaged("it has no end although another segment follows");
         }
         if last && self.expected.as_ref().is_some_and(|head| *head != plain.scanner.head().to_string()) {
