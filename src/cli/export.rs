@@ -360,6 +360,10 @@ struct Source<'a> {
     // The time of the last entry so far.
     at: Duration,
     closing: Closing,
+    /// How the program ended, until all counts of its end are out: both forms of asciicast have it last.
+    exit: Option<Entry>,
+    /// What came behind it.
+    behind: Option<Timed>,
 }
 
 struct Stream {
@@ -382,10 +386,40 @@ impl<'a> Source<'a> {
             streams,
             at: Duration::ZERO,
             closing: Closing::default(),
+            exit: None,
+            behind: None,
         }
     }
 
     fn next(&mut self) -> Option<Timed> {
+        if let Some(timed) = self.behind.take() {
+            return Some(timed);
+        }
+        loop {
+            let Some(timed) = self.read() else {
+                return self.exit.take().map(|entry| Timed { at: self.at, entry });
+            };
+            match timed.entry {
+                Entry::Digest(_) => return Some(timed),
+                Entry::Exit(_) if self.exit.is_none() => self.exit = Some(timed.entry),
+                Entry::Output { .. }
+                | Entry::Input(_)
+                | Entry::Redacted
+                | Entry::Resize { .. }
+                | Entry::Marker(_)
+                | Entry::Exit(_) => match self.exit.take() {
+                    Some(entry) => {
+                        let at = timed.at;
+                        self.behind = Some(timed);
+                        return Some(Timed { at, entry });
+                    }
+                    None => return Some(timed),
+                },
+            }
+        }
+    }
+
+    fn read(&mut self) -> Option<Timed> {
         for item in self.entries.by_ref() {
             match item {
                 Ok(timed) => {

@@ -214,3 +214,15 @@ fn joined(entries: impl Iterator<Item = Timed>) -> Vec<Timed> {
     }
     all
 }
+
+#[test]
+fn what_is_counted_at_the_end_stands_before_how_the_program_ended() {
+    let count = Digest { direction: Direction::Stdin, bytes: 96, sha256: None, last: true };
+    let channel = Memory::new(ChannelClass::Shell, true)
+        .out(0, b"out")
+        .at(10, Entry::Exit(Exit::Status(3)))
+        .at(20, Entry::Digest(count));
+    let text = String::from_utf8(export(&channel, Format::V3)).unwrap();
+    let last: Vec<&str> = text.lines().rev().take(2).collect();
+    assert!(last[0].contains(r#""x","3""#) && last[1].contains(r#""d""#), "{text}");
+}
