@@ -163,6 +163,7 @@ impl Left {
     }
 
     /// Makes what a crash could leave, below `at`.
+    #[expect(clippy::disallowed_methods, reason = "this makes what was not durable")]
     fn make(mut self, at: &Path, random: &mut impl FnMut(usize) -> usize) {
         for (_, change) in std::mem::take(&mut self.pending) {
             if random(1) == 1 {
