@@ -28,7 +28,7 @@ newest() { "$@" --json | grep -oE '"(id|session)": *"[^"]*"' | tail -n 1 | cut -
 
 free_port() {
   local port
-  while port=$((20000 + RANDOM)); (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
+  while port=$((10000 + RANDOM % 20000)); (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
   echo "$port"
 }
 answers() { # PID PORT: waits until that process listens there

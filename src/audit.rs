@@ -33,7 +33,7 @@ use crate::tlog::{Checkpoint, EMPTY_ROOT, EntryProof, Hash, KeyName, Note, Signa
 pub use body::Subject;
 use body::Subjects;
 pub use error::AuditError;
-pub use event::{AuditEvent, Call, EVENT_TYPES, SESSION_HEADS_MAX, SessionHead, VaultChange};
+pub use event::{AuditEvent, Call, EVENT_TYPES, SESSION_HEADS_MAX, SegmentEnd, SessionHead, VaultChange};
 pub use leap::{Leap, QUIET_MAX};
 pub use publishing::Publishing;
 pub use record::{AuditRecord, Records};

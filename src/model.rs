@@ -417,6 +417,7 @@ pub enum Output {
 
 /// How a program ended (RFC 4254 section 6.10).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Exit {
     /// Its exit status.
     Status(u32),

@@ -163,40 +163,14 @@ pub enum AuditEvent {
     },
     /// A segment of a recording is complete.
     #[serde(rename = "segment.seal")]
-    SegmentSeal {
-        /// The session.
-        session: SessionId,
-        /// The channel's number.
-        channel: u32,
-        /// The segment's number, from 0.
-        segment: u32,
-        /// The file's length.
-        bytes: u64,
-        /// How many records it has.
-        records: u64,
-        /// The head of the segment before it, in hexadecimal.
-        prev_head: String,
-        /// Its last head, in hexadecimal.
-        head: String,
-    },
+    SegmentSeal(SegmentEnd),
     /// A segment is given up after an I/O error: it is a part of the recording as far as this says, and the next one goes
     /// on from there. On record before that one is made.
     #[serde(rename = "segment.suspect")]
     SegmentSuspect {
-        /// The session.
-        session: SessionId,
-        /// The channel's number.
-        channel: u32,
-        /// The segment's number, from 0.
-        segment: u32,
-        /// How many bytes of the file are good; 0 if nothing of it counts.
-        bytes: u64,
-        /// How many records they have.
-        records: u64,
-        /// The head of the segment before it, in hexadecimal.
-        prev_head: String,
-        /// The head after the last good record, in hexadecimal: what the next segment follows.
-        head: String,
+        /// How far it is good: 0 bytes if nothing of it counts.
+        #[serde(flatten)]
+        good: SegmentEnd,
         /// Why.
         #[serde(serialize_with = "bounded_text")]
         reason: String,
@@ -496,6 +470,25 @@ pub struct VaultChange {
     pub detail: String,
 }
 
+/// Where a segment ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentEnd {
+    /// The session.
+    pub session: SessionId,
+    /// The channel's number.
+    pub channel: u32,
+    /// The segment's number, from 0.
+    pub segment: u32,
+    /// How many bytes of the file count.
+    pub bytes: u64,
+    /// How many records they have.
+    pub records: u64,
+    /// The head of the segment before it, in hexadecimal.
+    pub prev_head: String,
+    /// The head after its last record, in hexadecimal: what the next segment follows.
+    pub head: String,
+}
+
 /// How far one stream of a live session has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionHead {
@@ -541,8 +534,8 @@ impl AuditEvent {
             Self::SessionStart { session, .. }
             | Self::SessionEnd { session, .. }
             | Self::SessionRecovered { session, .. }
-            | Self::SegmentSeal { session, .. }
-            | Self::SegmentSuspect { session, .. }
+            | Self::SegmentSeal(SegmentEnd { session, .. })
+            | Self::SegmentSuspect { good: SegmentEnd { session, .. }, .. }
             | Self::SessionGap { session, .. }
             | Self::SessionResumed { session, .. }
             | Self::SessionUnclosed { session, .. }

@@ -64,36 +64,19 @@ fn each_type_has_its_fields_where_they_belong() {
     let session = session();
     let hex = || "00ff".to_owned();
     let before = Timestamp::from_millis(1);
+    let end = || {
+        let (session, prev_head, head) = (session.clone(), hex(), hex());
+        SegmentEnd { session, channel: 1, segment: 2, bytes: 3, records: 4, prev_head, head }
+    };
     let cases = [
         (session_start(), "envelope grant opened policy recipients session", "destination key rule source user"),
         (AuditEvent::SessionEnd { session: session.clone(), closed: hex(), cause: hex() }, "closed session", "cause"),
         (AuditEvent::SessionRecovered { session: session.clone(), recovered: "ff03".into() }, "recovered session", ""),
         (refused("x"), "", "login reason source user"),
         (AuditEvent::AuthFailed { login: hex(), source: hex(), reason: hex() }, "", "login reason source"),
+        (AuditEvent::SegmentSeal(end()), "bytes channel head prev_head records segment session", ""),
         (
-            AuditEvent::SegmentSeal {
-                session: session.clone(),
-                channel: 1,
-                segment: 2,
-                bytes: 3,
-                records: 4,
-                prev_head: hex(),
-                head: hex(),
-            },
-            "bytes channel head prev_head records segment session",
-            "",
-        ),
-        (
-            AuditEvent::SegmentSuspect {
-                session: session.clone(),
-                channel: 1,
-                segment: 2,
-                bytes: 3,
-                records: 4,
-                prev_head: hex(),
-                head: hex(),
-                reason: hex(),
-            },
+            AuditEvent::SegmentSuspect { good: end(), reason: hex() },
             "bytes channel head prev_head records segment session",
             "reason",
         ),

@@ -6,6 +6,7 @@ use super::output::{say, show};
 use super::{CliError, desk};
 use crate::config::{Config, read_policies};
 use crate::policy::{Fault, PolicySet};
+use crate::screen::counted;
 
 pub(super) fn run(file: Option<&Path>) -> Result<(), CliError> {
     let place = desk::place(file)?;
@@ -16,9 +17,9 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), CliError> {
                 set.warnings().iter().for_each(tell_warning);
                 show(format!("configuration {} is good", place.display()));
                 show(format!(
-                    "policies {} are good: {} rules, hash {}",
+                    "policies {} are good: {}, hash {}",
                     config.policies.display(),
-                    set.rules().count(),
+                    counted(set.rules().count(), "rule"),
                     set.hash()
                 ));
                 say("not looked at: whether the users, groups and targets that rules name exist;");

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use super::output::{Progress, say};
 use super::recorded::{self, Archive, RecordedError};
@@ -15,6 +16,12 @@ use crate::seal::EnvelopeError;
 use crate::store::{Catalog, Closed, Opening, StoreError, StoreRoot};
 use crate::tlog::VerifyingKey;
 use crate::verify::{self, Bundle, BundleError, BundleReport, Settings, Verdict, cast_name};
+
+/// How long it is waited for the checkpoint that covers a session's end.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often it is looked for meanwhile.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// Writes an evidence bundle of a session into `to`, and verifies what was written.
 ///
@@ -151,9 +158,15 @@ pub(super) fn fetched(session: &SessionId, to: &Path) {
 /// # Errors
 /// If the session does not verify or is not over, or the log does not verify; or it cannot be written.
 pub(super) fn write_sealed(store: &Path, session: &SessionId, to: &Path) -> Result<(), CliError> {
-    let now = Some(Clock::system().now());
-    let plan =
-        verify::plan(store, session, &Settings { now, ..Settings::default() }).map_err(|error| bundle_error(&error))?;
+    let clock = Clock::system();
+    let until = clock.instant() + PUBLISHED_WITHIN;
+    let plan = loop {
+        match verify::plan(store, session, &Settings { now: Some(clock.now()), ..Settings::default() }) {
+            // A server that runs publishes what it has put on record within a second.
+            Err(BundleError::NotEnded(_)) if clock.instant() < until => std::thread::sleep(ASKED_AGAIN_AFTER),
+            plan => break plan.map_err(|error| bundle_error(&error))?,
+        }
+    };
     plan.write(store, to).map_err(|error| bundle_error(&error))
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cast::{Direction, Entry, Header, Timed, Writer};
 use crate::cli::recorded::{self, Archive, Closing, Entries, RecordedChannel, RecordedError};
-use crate::cli::replay::{direction_name, exit_text};
+use crate::cli::replay::{digest_text, direction_name, exit_text};
 use crate::model::{ChannelNumber, Output, SessionId};
 use crate::screen::{Decoder, Plain, Screen, Size, json_line, line};
 use crate::store::{End, StoreError};
@@ -192,9 +192,7 @@ fn v2(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), ExportEr
             }
             Entry::Marker(text) => v2.own(at, "m", &text)?,
             Entry::Digest(digest) => {
-                let name = direction_name(digest.direction);
-                let hash = digest.sha256.map_or_else(|| String::from("not all kept"), |hash| format!("SHA-256 {hash}"));
-                v2.own(at, "m", &format!("{name}: {} bytes, {hash}", digest.bytes))?;
+                v2.own(at, "m", &digest_text(&digest))?;
             }
             Entry::Exit(exit) => v2.own(at, "m", &exit_text(&exit))?,
         }

@@ -20,7 +20,7 @@ use crate::screen::Painter;
 use console::Console;
 use player::{Key, Player};
 
-pub use player::{Speed, direction_name, exit_text};
+pub use player::{Speed, digest_text, direction_name, exit_text};
 
 /// A frame at most this often: more cannot be seen, and a slow terminal must not fall behind.
 const FRAME: Duration = Duration::from_millis(33);

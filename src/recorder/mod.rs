@@ -20,7 +20,7 @@ mod queue;
 mod scrub;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -496,6 +496,14 @@ impl Track {
     pub async fn append(&self, entry: Entry) -> Result<Ticket, RecorderError> {
         let number = self.queue.append(entry).await?;
         Ok(Ticket { queue: Arc::clone(&self.queue), number })
+    }
+
+    /// Whether what is not recorded, as the policy has it, may go on now: not once nothing is recorded any more.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<(), RecorderError> {
+        self.queue.check()
     }
 
     /// Ends the record of the channel; all of it is on disk on return. A second call waits as the first.

@@ -166,6 +166,11 @@ impl Queue {
         }
     }
 
+    /// Whether the channel goes on: it is recorded, or its session goes on without that.
+    pub(super) fn check(&self) -> Result<(), RecorderError> {
+        self.state().or_else(|failure| if self.goes_on_without(&failure) { Ok(()) } else { Err(failure) })
+    }
+
     /// Takes an entry, once there is room for it; returns its number.
     pub(super) async fn append(self: &Arc<Self>, entry: Entry) -> Result<u64, RecorderError> {
         let passed = entry.bytes();

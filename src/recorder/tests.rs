@@ -20,7 +20,7 @@ mod gaps;
 mod log;
 mod suspect;
 
-use disk::{Op, SimDisk, SimFile, SimReserve, When, broken};
+use disk::{FaultyDisk, Op, SimFile, SimReserve, When, broken};
 
 #[test]
 fn a_recording_holds_what_was_appended_and_is_listed_as_closed() {
@@ -78,7 +78,7 @@ fn no_ticket_is_good_unless_its_bytes_are_on_disk() {
     for durability in ["strict", "bounded"] {
         for when in [When::Before, When::Halfway, When::After] {
             for operation in 0..14 {
-                let disk = SimDisk::new();
+                let disk = FaultyDisk::new();
                 disk.lock().fault = Some((operation, when));
                 let outcome = record_lines(&disk, durability);
                 disk.assert_sound(&outcome.shown, durability == "strict");
@@ -96,7 +96,7 @@ fn no_ticket_is_good_unless_its_bytes_are_on_disk() {
 
 #[test]
 fn what_comes_during_a_sync_joins_the_next_commit() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let recorder = start(&disk, quick());
     run(async {
         let (_recording, track) = open(&recorder, "strict").await;
@@ -119,7 +119,7 @@ fn what_comes_during_a_sync_joins_the_next_commit() {
 
 #[test]
 fn a_full_queue_makes_the_carrier_wait_and_loses_nothing() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let recorder = start(&disk, quick());
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
@@ -144,7 +144,7 @@ fn a_full_queue_makes_the_carrier_wait_and_loses_nothing() {
 
 #[test]
 fn a_disk_that_hangs_fails_the_channel_and_refuses_new_sessions_until_it_works_again() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let recorder = start(&disk, RecorderSettings { stall_limit: Duration::from_millis(80), ..quick() });
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
@@ -156,9 +156,7 @@ fn a_disk_that_hangs_fails_the_channel_and_refuses_new_sessions_until_it_works_a
         assert!(matches!(track.append(out("x")).await, Err(RecorderError::Stalled { .. })));
         assert!(recorder.healthy().is_err());
         disk.hold(false);
-        while recorder.healthy().is_err() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until(|| recorder.healthy().is_ok()).await;
         recording.finish("the recording failed").await.unwrap();
     });
     let closed = disk.closed_json();
@@ -175,23 +173,25 @@ fn a_disk_that_hangs_fails_the_channel_and_refuses_new_sessions_until_it_works_a
 
 #[test]
 fn a_recording_that_is_abandoned_is_left_as_a_crash_would_leave_it() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let recorder = start(&disk, quick());
     run(async {
         let id = recorder.new_session_id(Clock::system().now());
         let recording = recorder.open(&permit("strict"), facts(&id)).await.unwrap();
         recording.abandon();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // What the threads had to do for it is done before this.
+        let (other, _track) = open(&recorder, "strict").await;
+        other.finish("done").await.unwrap();
     });
     drop(recorder);
     let sim = disk.lock();
-    assert!(sim.files.keys().any(|path| path.ends_with("0/000000.seg")));
-    assert!(!sim.files.keys().any(|path| path.ends_with("closed.json")));
+    assert_eq!(sim.files.keys().filter(|path| path.ends_with("0/000000.seg")).count(), 2);
+    assert_eq!(sim.files.keys().filter(|path| path.ends_with("closed.json")).count(), 1);
 }
 
 #[test]
 fn on_a_full_disk_the_reserve_completes_what_has_begun_and_the_session_ends() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let reserve = Arc::new(SimReserve { disk: disk.clone() });
     let recorder = start(&disk, RecorderSettings { reserve: Some(reserve), free_min: 10_000, ..quick() });
     run(async {
@@ -205,16 +205,14 @@ fn on_a_full_disk_the_reserve_completes_what_has_begun_and_the_session_ends() {
         recording.finish("the recording failed").await.unwrap();
         assert_eq!(disk.output("1"), block.as_bytes());
         disk.lock().space = 1 << 30;
-        while recorder.healthy().is_err() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until(|| recorder.healthy().is_ok()).await;
         assert!(disk.lock().reserved, "the reserve is not set aside again");
     });
 }
 
 #[test]
 fn recordings_that_a_full_disk_kept_open_are_closed_once_there_is_room_and_take_no_thread_each() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let recorder = start(&disk, quick());
     let closed = || disk.lock().files.keys().filter(|path| path.ends_with("closed.json")).count();
     run(async {
@@ -233,34 +231,28 @@ fn recordings_that_a_full_disk_kept_open_are_closed_once_there_is_room_and_take_
         let names = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).ok());
         assert!(names.into_iter().all(|name| name.trim() != "closing"));
         // A check finds the disk full still.
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        disk.wait_looked(2).await;
         assert_eq!(closed(), 0);
         disk.lock().space = 1 << 30;
-        while closed() < 3 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until(|| closed() == 3).await;
     });
 }
 
 #[test]
 fn a_break_glass_session_goes_on_without_a_disk_and_the_gap_is_on_record() {
-    let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+    let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
     let recorder = start_with(&disk, quick(), &log);
     run(async {
         let (recording, track) = open(&recorder, "best-effort").await;
         track.append(out("recorded ")).await.unwrap().durable().await.unwrap();
-        while disk.output("1").is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(|| !disk.output("1").is_empty()).await;
         disk.lock().space = 0;
         // More than a queue holds: nothing waits for what cannot be written.
         let block = "x".repeat(64 * 1024);
         for _ in 0..200 {
             track.append(out(&block)).await.unwrap().durable().await.unwrap();
         }
-        while !log.told.lock().unwrap().iter().any(|told| told.starts_with("gap in 1: ")) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(|| log.said("gap in 1: ")).await;
         // It keeps no other session from being refused.
         assert!(recorder.healthy().is_err());
         assert!(recording.shared.failure.borrow().is_none(), "the session was ended");
@@ -275,7 +267,7 @@ fn a_break_glass_session_goes_on_without_a_disk_and_the_gap_is_on_record() {
 
 #[test]
 fn little_free_space_refuses_new_sessions() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     disk.lock().space = 1000;
     let recorder = start(&disk, RecorderSettings { free_min: 1001, ..quick() });
     assert!(matches!(recorder.healthy(), Err(RecorderError::LowSpace { free: 1000, free_min: 1001 })));
@@ -287,16 +279,20 @@ fn little_free_space_refuses_new_sessions() {
 
 #[test]
 fn bounded_tickets_are_good_at_once_until_too_much_is_missing_on_disk() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let recorder = start(&disk, quick());
     run(async {
         let (recording, track) = open(&recorder, "bounded").await;
         disk.hold(true);
         track.append(out("shown at once")).await.unwrap().durable().await.unwrap();
         disk.wait_held().await;
-        let old = track.append(out("too old")).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        assert!(timeout(Duration::from_millis(50), old.durable()).await.is_err());
+        // Little is missing, until it is too old.
+        let mut shown = 0;
+        while timeout(Duration::from_millis(50), track.append(out("x")).await.unwrap().durable()).await.is_ok() {
+            shown += 1;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!((1..100).contains(&shown), "{shown} were shown");
         disk.hold(false);
         let big = "w".repeat(300 * 1024);
         for _ in 0..20 {
@@ -318,20 +314,18 @@ fn bounded_tickets_are_good_at_once_until_too_much_is_missing_on_disk() {
 
 #[test]
 fn bounded_bytes_are_synced_when_the_window_has_passed() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let recorder = start(&disk, quick());
     run(async {
         let (_recording, track) = open(&recorder, "bounded").await;
         track.append(out("soon on disk")).await.unwrap().durable().await.unwrap();
-        while disk.output("1") != b"soon on disk" {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(|| disk.output("1") == b"soon on disk").await;
     });
 }
 
 #[test]
 fn a_recording_that_is_dropped_is_closed_as_such() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let recorder = start(&disk, quick());
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
@@ -339,9 +333,7 @@ fn a_recording_that_is_dropped_is_closed_as_such() {
         drop(recording);
         drop(track);
         drop(recorder);
-        while disk.closed_json().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(|| !disk.closed_json().is_empty()).await;
     });
     assert!(disk.closed_json().contains("without closing"));
     assert_eq!(disk.output("1"), b"the last words");
@@ -349,7 +341,7 @@ fn a_recording_that_is_dropped_is_closed_as_such() {
 
 #[test]
 fn many_channels_on_few_threads_all_get_their_turn() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let recorder = start(&disk, RecorderSettings { threads: 2, ..quick() });
     run(async {
         let permit = permit("strict");
@@ -384,7 +376,7 @@ struct Outcome {
 }
 
 /// Records ten lines, each appended before the one before it is waited for.
-fn record_lines(disk: &SimDisk, durability: &str) -> Outcome {
+fn record_lines(disk: &FaultyDisk, durability: &str) -> Outcome {
     let recorder = start(disk, quick());
     let mut outcome = Outcome { opened: false, shown: Vec::new(), failed: false };
     run(async {
@@ -420,15 +412,15 @@ fn out(text: &str) -> Entry {
     Entry::Output { output: Output::Stdout, bytes: Bytes::copy_from_slice(text.as_bytes()) }
 }
 
-fn quick() -> RecorderSettings {
+pub(crate) fn quick() -> RecorderSettings {
     RecorderSettings { free_min: 0, threads: 3, ..RecorderSettings::default() }
 }
 
-fn start(disk: &SimDisk, settings: RecorderSettings) -> Recorder {
+fn start(disk: &FaultyDisk, settings: RecorderSettings) -> Recorder {
     start_with(disk, settings, &Arc::new(SimLog::default()))
 }
 
-fn start_with(disk: &SimDisk, settings: RecorderSettings, log: &Arc<SimLog>) -> Recorder {
+fn start_with(disk: &FaultyDisk, settings: RecorderSettings, log: &Arc<SimLog>) -> Recorder {
     let auditors = Recipients::of([disk.auditor.recipient()]).unwrap();
     let (root, log) = (StoreRoot::at(Path::new("/data")), Arc::clone(log));
     Recorder::start_on(Arc::new(disk.clone()), root, settings, auditors, log, Clock::system()).unwrap()
@@ -436,7 +428,7 @@ fn start_with(disk: &SimDisk, settings: RecorderSettings, log: &Arc<SimLog>) -> 
 
 /// A log that remembers what it was told, and refuses while it is told to.
 #[derive(Debug, Default)]
-struct SimLog {
+pub(crate) struct SimLog {
     told: Mutex<Vec<String>>,
     refuse: std::sync::atomic::AtomicBool,
     /// Held, it answers nobody.
@@ -444,6 +436,11 @@ struct SimLog {
 }
 
 impl SimLog {
+    /// Whether it was told something that begins so.
+    fn said(&self, what: &str) -> bool {
+        self.told.lock().unwrap().iter().any(|told| told.starts_with(what))
+    }
+
     fn tell(&self, text: String) -> Result<(), LogFailure> {
         while self.hang.load(std::sync::atomic::Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(5));
@@ -497,7 +494,7 @@ async fn open(recorder: &Recorder, durability: &str) -> (Recording, Track) {
     (recording, track)
 }
 
-fn facts(id: &SessionId) -> SessionFacts {
+pub(crate) fn facts(id: &SessionId) -> SessionFacts {
     SessionFacts {
         id: id.clone(),
         key_fingerprint: String::from("SHA256:abc"),
@@ -507,7 +504,7 @@ fn facts(id: &SessionId) -> SessionFacts {
     }
 }
 
-fn terminal(number: u32) -> ChannelFacts {
+pub(crate) fn terminal(number: u32) -> ChannelFacts {
     let size = TerminalSize { cols: 100, rows: 30 };
     ChannelFacts {
         number: ChannelNumber(number),
@@ -518,7 +515,7 @@ fn terminal(number: u32) -> ChannelFacts {
     }
 }
 
-fn permit(durability: &str) -> Permit {
+pub(crate) fn permit(durability: &str) -> Permit {
     let text = format!(
         "schema = 1\n[[rule]]\nid = 'r'\nwho = {{ users = ['alice'] }}\nwhere = {{ targets = ['db1'] }}\n\
          accounts = ['root']\nchannels = ['shell']\ngrant = {{ required = false }}\n\
@@ -536,7 +533,14 @@ fn permit(durability: &str) -> Permit {
     crate::grant::permit(&set, &question, &[], Clock::system().now()).unwrap()
 }
 
-fn run<T>(future: impl Future<Output = T>) -> T {
+/// Waits until something is so; [`run`] bounds the wait.
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async { timeout(Duration::from_secs(60), future).await.expect("it hangs") })
 }

@@ -199,9 +199,17 @@ impl Tap {
     /// What the recorder says; the event must not go on.
     pub async fn record(&mut self, event: &ChannelEvent) -> Result<Option<Ticket>, RecorderError> {
         match event {
-            ChannelEvent::Data(bytes) if self.hear(bytes).await? => Ok(None),
-            ChannelEvent::Data(bytes) => Self::flow(&self.track, &mut self.data, bytes).await,
-            ChannelEvent::Stderr(bytes) => Self::flow(&self.track, &mut self.stderr, bytes).await,
+            ChannelEvent::Data(bytes) => {
+                let ticket = match self.hear(bytes).await? {
+                    true => None,
+                    false => Self::flow(&self.track, &mut self.data, bytes).await?,
+                };
+                self.covered(ticket)
+            }
+            ChannelEvent::Stderr(bytes) => {
+                let ticket = Self::flow(&self.track, &mut self.stderr, bytes).await?;
+                self.covered(ticket)
+            }
             ChannelEvent::Resize(size) => {
                 self.track.append(Entry::Resize { cols: size.cols, rows: size.rows }).await.map(Some)
             }
@@ -213,6 +221,14 @@ impl Tap {
             }
             ChannelEvent::Eof | ChannelEvent::EndOfWrite | ChannelEvent::Close => Ok(None),
         }
+    }
+
+    /// Bytes without a ticket, such as keystrokes that are kept out, go on only while the channel does.
+    fn covered(&self, ticket: Option<Ticket>) -> Result<Option<Ticket>, RecorderError> {
+        if ticket.is_none() {
+            self.track.check()?;
+        }
+        Ok(ticket)
     }
 
     /// Records the keystrokes that these bytes show to be no secret; tells whether the bytes themselves may be
@@ -351,5 +367,51 @@ impl Tap {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auditor::Identity;
+    use crate::clock::Clock;
+    use crate::policy::RecordingPolicy;
+    use crate::recorder::Recorder;
+    use crate::recorder::tests::{SimLog, facts, permit, quick, run, terminal};
+    use crate::seal::Recipients;
+    use crate::store::StoreRoot;
+
+    #[test]
+    fn what_no_ticket_covers_goes_no_further_once_nothing_is_recorded() {
+        let dir = tempfile::tempdir().unwrap();
+        let auditors = Recipients::of([Identity::generate().recipient()]).unwrap();
+        let (root, log) = (StoreRoot::at(dir.path()), Arc::new(SimLog::default()));
+        let recorder = Recorder::start(root, quick(), auditors, log, Clock::system()).unwrap();
+        run(async {
+            let permit = permit("strict");
+            let id = recorder.new_session_id(Clock::system().now());
+            let recording = recorder.open(&permit, facts(&id)).await.unwrap();
+            let track = Arc::new(recording.channel(&permit, terminal(1)).await.unwrap());
+            let tap_of = |pty, input, capture| {
+                let policy = RecordingPolicy { input, stdin: capture, exec: capture, ..permit.recording().clone() };
+                let class = if pty { ChannelClass::Shell } else { ChannelClass::Exec };
+                taps(&Facts { class, pty, policy }, &track)
+            };
+            let key = ChannelEvent::Data(Bytes::from_static(b"k"));
+            let (mut kept_out, _) = tap_of(true, InputMode::Off, Capture::Full);
+            let (mut echoed, _) = tap_of(true, InputMode::Echoed, Capture::Full);
+            let (mut input, mut output) = tap_of(false, InputMode::Off, Capture::Digest);
+            for tap in [&mut input, &mut output] {
+                assert!(tap.record(&key).await.unwrap().is_some(), "the switch to a digest is on record first");
+            }
+            for tap in [&mut kept_out, &mut echoed, &mut input, &mut output] {
+                assert!(tap.record(&key).await.unwrap().is_none());
+            }
+            track.finish().await.unwrap();
+            for tap in [&mut kept_out, &mut echoed, &mut input, &mut output] {
+                assert!(matches!(tap.record(&key).await, Err(RecorderError::Finished)));
+            }
+            recording.finish("done").await.unwrap();
+        });
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::{Audit, AuditEvent, SessionHead};
+use crate::audit::{Audit, AuditEvent, SegmentEnd, SessionHead};
 use crate::model::{ChannelNumber, SessionId};
 use crate::recorder::{LiveHead, LogFailure, RecorderLog};
 use crate::seal::Sealed;
@@ -28,17 +28,21 @@ impl SessionLog {
     }
 }
 
+fn segment_end(session: &SessionId, channel: ChannelNumber, sealed: &Sealed) -> SegmentEnd {
+    SegmentEnd {
+        session: session.clone(),
+        channel: channel.0,
+        segment: sealed.segment,
+        bytes: sealed.bytes,
+        records: sealed.records,
+        prev_head: sealed.prev_head.to_string(),
+        head: sealed.head.to_string(),
+    }
+}
+
 impl RecorderLog for SessionLog {
     fn segment_sealed(&self, session: &SessionId, channel: ChannelNumber, sealed: &Sealed) -> Result<(), LogFailure> {
-        self.append(&AuditEvent::SegmentSeal {
-            session: session.clone(),
-            channel: channel.0,
-            segment: sealed.segment,
-            bytes: sealed.bytes,
-            records: sealed.records,
-            prev_head: sealed.prev_head.to_string(),
-            head: sealed.head.to_string(),
-        })
+        self.append(&AuditEvent::SegmentSeal(segment_end(session, channel, sealed)))
     }
 
     fn segment_suspect(
@@ -48,16 +52,8 @@ impl RecorderLog for SessionLog {
         good: &Sealed,
         why: &str,
     ) -> Result<(), LogFailure> {
-        self.append(&AuditEvent::SegmentSuspect {
-            session: session.clone(),
-            channel: channel.0,
-            segment: good.segment,
-            bytes: good.bytes,
-            records: good.records,
-            prev_head: good.prev_head.to_string(),
-            head: good.head.to_string(),
-            reason: why.to_owned(),
-        })
+        let good = segment_end(session, channel, good);
+        self.append(&AuditEvent::SegmentSuspect { good, reason: why.to_owned() })
     }
 
     fn heads(&self, heads: &[LiveHead]) -> Result<(), LogFailure> {

@@ -12,7 +12,7 @@ fn the_first_session_does_what_it_says() {
     require!("sshd", "ssh", "script", "asciinema");
     let mut demo = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/first-session.sh"));
     demo.env("DOORWARD", program());
-    let told = run(demo, b"", Duration::from_secs(120)).ok();
+    let told = run(demo, b"", Duration::from_secs(300)).ok();
     assert!(told.out().contains("alice"), "{told:?}");
 }
 
@@ -21,6 +21,6 @@ fn six_attackers_are_found() {
     require!("sshd", "ssh");
     let mut tamper = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tamper.sh"));
     tamper.env("DOORWARD", program());
-    let told = run(tamper, b"", Duration::from_secs(120)).ok();
+    let told = run(tamper, b"", Duration::from_secs(300)).ok();
     assert!(told.out().contains("six times found"), "{told:?}");
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::cast::{Direction, Entry, Header, Timed};
+use crate::cast::{Digest, Direction, Entry, Header, Timed};
 use crate::cli::recorded::{Closing, Entries, RecordedChannel};
 use crate::model::{Exit, Output};
-use crate::screen::{Painter, Plain, Screen, Size};
+use crate::screen::{Painter, Plain, Screen, Size, counted};
 
 use super::{ReplayOptions, position};
 
@@ -386,8 +386,7 @@ impl<'a> Player<'a> {
             Entry::Redacted => self.event = String::from("input that is not shown"),
             Entry::Marker(text) => self.event = text,
             Entry::Digest(digest) => {
-                let name = direction_name(digest.direction);
-                self.event = format!("{name}: {} bytes in all, not all kept", digest.bytes);
+                self.event = digest_text(&digest);
             }
             Entry::Exit(exit) => self.event = exit_text(&exit),
         }
@@ -416,6 +415,15 @@ pub fn exit_text(exit: &Exit) -> String {
     match exit {
         Exit::Status(status) => format!("exit {status}"),
         Exit::Signal { name, .. } => format!("ended by signal {name}"),
+    }
+}
+
+/// What went by in a direction and is not all in the recording, for people.
+pub fn digest_text(digest: &Digest) -> String {
+    let (name, bytes) = (direction_name(digest.direction), counted(digest.bytes, "byte"));
+    match &digest.sha256 {
+        Some(hash) => format!("{name}: {bytes}, SHA-256 {hash}"),
+        None => format!("{name}: {bytes}, of which keystrokes are kept out"),
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) enum Op {
 
 /// A disk in memory that fails as it is told, and remembers what a power cut would leave.
 #[derive(Debug, Clone)]
-pub(super) struct SimDisk {
+pub(super) struct FaultyDisk {
     pub(super) sim: Arc<(Mutex<Sim>, Condvar)>,
     pub(super) auditor: Identity,
 }
@@ -36,6 +36,8 @@ pub(super) struct Sim {
     /// Syncs wait while it is set.
     pub(super) hold: bool,
     pub(super) held: usize,
+    /// How often it was looked how much is free: each second, and before a session.
+    pub(super) looks: usize,
     pub(super) violation: Option<&'static str>,
 }
 
@@ -46,7 +48,7 @@ pub(super) struct SimFile {
     pub(super) given_up: bool,
 }
 
-impl SimDisk {
+impl FaultyDisk {
     pub(super) fn new() -> Self {
         let sim = Sim {
             files: BTreeMap::new(),
@@ -58,6 +60,7 @@ impl SimDisk {
             syncs: 0,
             hold: false,
             held: 0,
+            looks: 0,
             violation: None,
         };
         Self { sim: Arc::new((Mutex::new(sim), Condvar::new())), auditor: Identity::generate() }
@@ -73,9 +76,13 @@ impl SimDisk {
     }
 
     pub(super) async fn wait_held(&self) {
-        while self.lock().held == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until(|| self.lock().held > 0).await;
+    }
+
+    /// Waits until it was looked so often again.
+    pub(super) async fn wait_looked(&self, times: usize) {
+        let before = self.lock().looks;
+        until(|| self.lock().looks >= before + times).await;
     }
 
     /// What of a channel's output would be found after a power cut now.
@@ -129,6 +136,10 @@ impl SimDisk {
         closed.map(|(_, file)| String::from_utf8(file.bytes.clone()).unwrap()).unwrap_or_default()
     }
 
+    pub(super) fn closed(&self) -> serde_json::Value {
+        serde_json::from_str(&self.closed_json()).unwrap()
+    }
+
     pub(super) fn assert_sound(&self, shown: &[usize], all_on_disk: bool) {
         assert_eq!(self.lock().violation, None);
         let output = self.output("1");
@@ -169,7 +180,7 @@ pub(super) fn broken() -> io::Error {
     io::Error::from_raw_os_error(5)
 }
 
-impl Disk for SimDisk {
+impl Disk for FaultyDisk {
     fn create_directories(&self, _path: &Path) -> io::Result<()> {
         Ok(())
     }
@@ -204,7 +215,9 @@ impl Disk for SimDisk {
     }
 
     fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
-        Ok(u64::try_from(self.lock().space).unwrap())
+        let mut sim = self.lock();
+        sim.looks += 1;
+        Ok(u64::try_from(sim.space).unwrap())
     }
 
     fn probe(&self, _directory: &Path) -> io::Result<()> {
@@ -212,13 +225,14 @@ impl Disk for SimDisk {
         while sim.hold {
             sim = self.sim.1.wait(sim).unwrap();
         }
-        Ok(())
+        // It writes a page, as the real one does.
+        if sim.space < 4096 { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
     }
 }
 
 #[derive(Debug)]
 pub(super) struct OpenSegment {
-    pub(super) disk: SimDisk,
+    pub(super) disk: FaultyDisk,
     pub(super) path: PathBuf,
 }
 
@@ -271,7 +285,7 @@ impl SegmentFile for OpenSegment {
 
 #[derive(Debug)]
 pub(super) struct SimReserve {
-    pub(super) disk: SimDisk,
+    pub(super) disk: FaultyDisk,
 }
 
 impl Reserve for SimReserve {

@@ -2,14 +2,15 @@
 
 use super::*;
 
+/// A channel that is not recorded is tried again each second.
+const A_TRY_AND_A_HALF: Duration = Duration::from_millis(1500);
+
 #[test]
 fn after_a_full_disk_a_break_glass_session_is_recorded_again_and_says_for_how_long_it_was_not() {
-    let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+    let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
     let recorder = start_with(&disk, quick(), &log);
     run(async {
-        let (recording, track) = open(&recorder, "best-effort").await;
-        track.append(out("before ")).await.unwrap().durable().await.unwrap();
-        on_disk(&disk, "before ").await;
+        let (recording, track) = begun(&recorder, &disk).await;
         disk.lock().space = 0;
         track.append(out("torn ")).await.unwrap().durable().await.unwrap();
         told(&log, "gap in 1: ").await;
@@ -22,7 +23,7 @@ fn after_a_full_disk_a_break_glass_session_is_recorded_again_and_says_for_how_lo
     });
     // What was taken and not written is recorded late: only what came in the gap is missing.
     assert_eq!(text(&disk, "1"), "before torn <gap>after");
-    let closed: serde_json::Value = serde_json::from_str(&disk.closed_json()).unwrap();
+    let closed = disk.closed();
     let channel = &closed["channels"][1];
     assert_eq!(channel.get("failure"), None, "{closed}");
     assert_eq!(channel["stdout"]["bytes"], "before torn not recorded after".len(), "{closed}");
@@ -38,13 +39,11 @@ fn after_a_full_disk_a_break_glass_session_is_recorded_again_and_says_for_how_lo
 
 #[test]
 fn a_segment_that_was_completed_on_a_full_disk_is_followed_by_the_next() {
-    let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+    let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
     let reserve = Arc::new(SimReserve { disk: disk.clone() });
     let recorder = start_with(&disk, RecorderSettings { reserve: Some(reserve), ..quick() }, &log);
     run(async {
-        let (recording, track) = open(&recorder, "best-effort").await;
-        track.append(out("before ")).await.unwrap().durable().await.unwrap();
-        on_disk(&disk, "before ").await;
+        let (recording, track) = begun(&recorder, &disk).await;
         disk.lock().space = 10;
         track.append(out("completed ")).await.unwrap().durable().await.unwrap();
         told(&log, "gap in 1: ").await;
@@ -63,13 +62,11 @@ fn a_segment_that_was_completed_on_a_full_disk_is_followed_by_the_next() {
 #[test]
 fn while_a_call_hangs_in_the_disk_nothing_is_recorded_again_and_what_it_wrote_is_there_once() {
     for after in [When::Before, When::After] {
-        let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+        let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
         let settings = RecorderSettings { stall_limit: Duration::from_millis(200), threads: 4, ..quick() };
         let recorder = start_with(&disk, settings, &log);
         run(async {
-            let (recording, track) = open(&recorder, "best-effort").await;
-            track.append(out("before ")).await.unwrap().durable().await.unwrap();
-            on_disk(&disk, "before ").await;
+            let (recording, track) = begun(&recorder, &disk).await;
             disk.hold(true);
             track.append(out("hangs ")).await.unwrap().durable().await.unwrap();
             disk.wait_held().await;
@@ -78,7 +75,8 @@ fn while_a_call_hangs_in_the_disk_nothing_is_recorded_again_and_what_it_wrote_is
             while !log.told.lock().unwrap().iter().any(|told| told.starts_with("gap in 1: ")) {
                 track.append(out(&block)).await.unwrap().durable().await.unwrap();
             }
-            tokio::time::sleep(Duration::from_millis(1500)).await;
+            // Nothing can be waited for: the disk's own check hangs too.
+            tokio::time::sleep(A_TRY_AND_A_HALF).await;
             assert_eq!(disk.lock().files.keys().filter(|path| path.ends_with("1/000001.seg")).count(), 0);
             if after == When::Before {
                 disk.lock().broken.push(("1/000000.seg", Op::Sync, When::Before));
@@ -96,7 +94,7 @@ fn while_a_call_hangs_in_the_disk_nothing_is_recorded_again_and_what_it_wrote_is
 
 #[test]
 fn a_gap_that_lasts_to_the_end_is_a_failure_and_what_went_by_is_counted() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let log = Arc::new(SimLog::default());
     let recorder = start_with(&disk, quick(), &log);
     run(async {
@@ -110,7 +108,7 @@ fn a_gap_that_lasts_to_the_end_is_a_failure_and_what_went_by_is_counted() {
         disk.lock().space = 1 << 30;
         recording.finish("the user left").await.unwrap();
     });
-    let closed: serde_json::Value = serde_json::from_str(&disk.closed_json()).unwrap();
+    let closed = disk.closed();
     let channel = &closed["channels"][1];
     assert!(channel["failure"].is_string(), "{closed}");
     assert_eq!(channel["stdout"]["bytes"], "lost not recorded ".len(), "{closed}");
@@ -118,12 +116,10 @@ fn a_gap_that_lasts_to_the_end_is_a_failure_and_what_went_by_is_counted() {
 
 #[test]
 fn after_two_failures_a_break_glass_session_goes_on_in_a_third_segment() {
-    let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+    let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
     let recorder = start_with(&disk, quick(), &log);
     run(async {
-        let (recording, track) = open(&recorder, "best-effort").await;
-        track.append(out("before ")).await.unwrap().durable().await.unwrap();
-        on_disk(&disk, "before ").await;
+        let (recording, track) = begun(&recorder, &disk).await;
         let twice = [("1/000000.seg", Op::Sync, When::Before), ("1/000001.seg", Op::Append, When::Halfway)];
         disk.lock().broken.extend(twice);
         track.append(out("lost twice ")).await.unwrap().durable().await.unwrap();
@@ -133,7 +129,7 @@ fn after_two_failures_a_break_glass_session_goes_on_in_a_third_segment() {
         recording.finish("the user left").await.unwrap();
     });
     assert_eq!(text(&disk, "1"), "before lost twice <gap>after");
-    let closed: serde_json::Value = serde_json::from_str(&disk.closed_json()).unwrap();
+    let closed = disk.closed();
     let given_up = &closed["channels"][1]["given_up"];
     assert_eq!(
         (given_up[0]["segment"].as_u64(), &given_up[1]),
@@ -141,20 +137,24 @@ fn after_two_failures_a_break_glass_session_goes_on_in_a_third_segment() {
     );
 }
 
-async fn on_disk(disk: &SimDisk, output: &str) {
-    while disk.output("1") != output.as_bytes() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+/// A break-glass session of which something is on disk.
+async fn begun(recorder: &Recorder, disk: &FaultyDisk) -> (Recording, Track) {
+    let (recording, track) = open(recorder, "best-effort").await;
+    track.append(out("before ")).await.unwrap().durable().await.unwrap();
+    on_disk(disk, "before ").await;
+    (recording, track)
+}
+
+async fn on_disk(disk: &FaultyDisk, output: &str) {
+    until(|| disk.output("1") == output.as_bytes()).await;
 }
 
 async fn told(log: &SimLog, what: &str) {
-    while !log.told.lock().unwrap().iter().any(|told| told.starts_with(what)) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| log.said(what)).await;
 }
 
 /// What a channel holds, as replay reads it, with its gaps.
-fn text(disk: &SimDisk, channel: &str) -> String {
+fn text(disk: &FaultyDisk, channel: &str) -> String {
     let mut text = String::new();
     for entry in disk.entries(channel) {
         if let Entry::Output { bytes, .. } = &entry {

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn no_recording_is_closed_and_no_session_begins_while_the_log_takes_nothing() {
-    let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+    let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
     let recorder = start_with(&disk, quick(), &log);
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
@@ -13,17 +13,13 @@ fn no_recording_is_closed_and_no_session_begins_while_the_log_takes_nothing() {
         // What is live goes on for a while: only what would begin is refused.
         track.append(out(" and more")).await.unwrap().durable().await.unwrap();
         track.finish().await.unwrap();
-        while recorder.healthy().is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(|| recorder.healthy().is_err()).await;
         let id = recorder.new_session_id(Clock::system().now());
         assert!(matches!(recorder.open(&permit("strict"), facts(&id)).await, Err(RecorderError::Log(_))));
         assert!(matches!(recording.finish("done").await, Err(RecorderError::Log(_))));
         assert_eq!(disk.closed_json(), "");
         log.refuse.store(false, std::sync::atomic::Ordering::SeqCst);
-        while recorder.healthy().is_err() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until(|| recorder.healthy().is_ok()).await;
     });
     assert_eq!(disk.output("1"), b"shown and more");
     let told = log.told.lock().unwrap().clone();
@@ -32,7 +28,7 @@ fn no_recording_is_closed_and_no_session_begins_while_the_log_takes_nothing() {
 
 #[test]
 fn a_log_that_hangs_holds_up_no_recording() {
-    let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+    let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
     let recorder = start_with(&disk, RecorderSettings { stall_limit: Duration::from_secs(2), ..quick() }, &log);
     run(async {
         let (first, ended) = open(&recorder, "strict").await;
@@ -51,9 +47,7 @@ fn a_log_that_hangs_holds_up_no_recording() {
         assert!(first.finish("done").await.is_err());
         track.append(out("still shown")).await.unwrap().durable().await.unwrap();
         log.hang.store(false, std::sync::atomic::Ordering::SeqCst);
-        while recorder.healthy().is_err() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until(|| recorder.healthy().is_ok()).await;
     });
     let told = log.told.lock().unwrap().clone();
     assert!(told.iter().any(|one| one.starts_with("1/0 ")), "{told:?}");
@@ -61,7 +55,7 @@ fn a_log_that_hangs_holds_up_no_recording() {
 
 #[test]
 fn heads_that_the_log_refused_are_told_again_and_those_that_it_took_are_not() {
-    let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+    let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
     let settings = RecorderSettings { heads_every: Duration::from_millis(20), ..quick() };
     let recorder = start_with(&disk, settings, &log);
     let heads = || log.told.lock().unwrap().iter().filter(|one| one.starts_with("1 is at")).count();
@@ -69,18 +63,18 @@ fn heads_that_the_log_refused_are_told_again_and_those_that_it_took_are_not() {
         log.refuse.store(true, std::sync::atomic::Ordering::SeqCst);
         let (_recording, track) = open(&recorder, "strict").await;
         track.append(out("shown")).await.unwrap().durable().await.unwrap();
-        while recorder.healthy().is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(|| recorder.healthy().is_err()).await;
         // The disk is well, and that is not what is wrong.
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        disk.wait_looked(2).await;
         assert!(matches!(recorder.healthy(), Err(RecorderError::Log(_))));
         assert_eq!(heads(), 0);
         log.refuse.store(false, std::sync::atomic::Ordering::SeqCst);
-        while heads() == 0 || recorder.healthy().is_err() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(heads(), 1, "{:?}", log.told.lock().unwrap());
+        until(|| heads() > 0 && recorder.healthy().is_ok()).await;
+        // By the time that the next one is told, the first would have been told again many times.
+        track.append(out("more")).await.unwrap().durable().await.unwrap();
+        let first = log.told.lock().unwrap().iter().find(|one| one.starts_with("1 is at")).unwrap().clone();
+        until(|| heads() > 1).await;
+        let told = log.told.lock().unwrap();
+        assert_eq!(told.iter().filter(|one| **one == first).count(), 1, "{told:?}");
     });
 }

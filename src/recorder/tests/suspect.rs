@@ -17,7 +17,7 @@ fn a_sync_or_a_write_that_fails_once_costs_a_segment_and_no_entry() {
         (Op::Append, When::Before),
         (Op::Append, When::After),
     ] {
-        let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+        let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
         let settings = RecorderSettings { heads_every: Duration::from_millis(1), ..quick() };
         let recorder = start_with(&disk, settings, &log);
         run(async {
@@ -35,7 +35,7 @@ fn a_sync_or_a_write_that_fails_once_costs_a_segment_and_no_entry() {
         assert_eq!(disk.lock().violation, None, "{case}");
         assert_eq!(disk.output("1"), "one é two three".as_bytes(), "{case}");
         assert_eq!(disk.read("1"), "one é two three".as_bytes(), "{case}");
-        let closed: serde_json::Value = serde_json::from_str(&disk.closed_json()).unwrap();
+        let closed = disk.closed();
         let channel = &closed["channels"][1];
         assert_eq!((&channel["segments"], channel.get("failure")), (&2.into(), None), "{case}: {closed}");
         assert_eq!(channel["stdout"]["bytes"], "one é two three".len(), "{case}: nothing is counted twice");
@@ -52,23 +52,19 @@ fn a_sync_or_a_write_that_fails_once_costs_a_segment_and_no_entry() {
 
 #[test]
 fn what_was_shown_before_it_was_on_disk_is_in_the_next_segment() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let recorder = start(&disk, RecorderSettings { window: Duration::from_millis(300), ..quick() });
     run(async {
         let (recording, track) = open(&recorder, "bounded").await;
         track.append(out("kept ")).await.unwrap().durable().await.unwrap();
-        while disk.output("1").is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(|| !disk.output("1").is_empty()).await;
         disk.lock().broken.push((FIRST, Op::Sync, When::Before));
         for n in 0..5 {
             // Several writes, and one sync that is to cover them all.
             track.append(out(&format!("shown {n} "))).await.unwrap().durable().await.unwrap();
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        while disk.output("1").len() < 45 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(|| disk.output("1").len() >= 45).await;
         track.append(out("and on")).await.unwrap().durable().await.unwrap();
         track.finish().await.unwrap();
         recording.finish("done").await.unwrap();
@@ -84,7 +80,7 @@ fn what_was_shown_before_it_was_on_disk_is_in_the_next_segment() {
 #[test]
 fn a_second_failure_before_anything_was_kept_ends_the_session() {
     for op in [Op::Sync, Op::Append] {
-        let disk = SimDisk::new();
+        let disk = FaultyDisk::new();
         let recorder = start(&disk, quick());
         run(async {
             let (recording, track) = open(&recorder, "strict").await;
@@ -103,7 +99,7 @@ fn a_second_failure_before_anything_was_kept_ends_the_session() {
 
 #[test]
 fn a_failure_of_a_segment_that_has_kept_something_gets_a_try_of_its_own() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let recorder = start(&disk, quick());
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
@@ -124,7 +120,7 @@ fn a_failure_of_a_segment_that_has_kept_something_gets_a_try_of_its_own() {
 
 #[test]
 fn a_disk_that_keeps_failing_ends_the_session_in_the_end() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let recorder = start(&disk, quick());
     let paths: Vec<&'static str> =
         (0..70).map(|n| -> &'static str { Box::leak(format!("1/{n:06}.seg").into_boxed_str()) }).collect();
@@ -148,7 +144,7 @@ fn a_disk_that_keeps_failing_ends_the_session_in_the_end() {
 
 #[test]
 fn the_end_of_a_channel_that_could_not_be_synced_is_recorded_again() {
-    let disk = SimDisk::new();
+    let disk = FaultyDisk::new();
     let recorder = start(&disk, quick());
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
@@ -167,7 +163,7 @@ fn the_end_of_a_channel_that_could_not_be_synced_is_recorded_again() {
 fn a_segment_that_fails_before_anything_of_it_was_kept_is_passed_over() {
     for op in [Op::Append, Op::Sync] {
         for when in [When::Before, When::Halfway, When::After] {
-            let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+            let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
             let recorder = start_with(&disk, quick(), &log);
             let block: String = (0..700_000_u32).map(noise).collect();
             run(async {
@@ -192,7 +188,7 @@ fn a_segment_that_fails_before_anything_of_it_was_kept_is_passed_over() {
 
 #[test]
 fn no_segment_is_made_before_the_log_has_taken_that_one_is_given_up() {
-    let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+    let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
     let recorder = start_with(&disk, quick(), &log);
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
@@ -215,7 +211,7 @@ fn no_segment_is_made_before_the_log_has_taken_that_one_is_given_up() {
 #[test]
 fn a_log_that_does_not_take_it_in_time_ends_the_session() {
     for durability in ["strict", "bounded"] {
-        let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+        let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
         let settings = RecorderSettings { stall_limit: Duration::from_millis(300), ..quick() };
         let recorder = start_with(&disk, settings, &log);
         run(async {
@@ -227,9 +223,7 @@ fn a_log_that_does_not_take_it_in_time_ends_the_session() {
             assert_eq!(disk.segments("1"), 1);
             // That it comes late changes nothing.
             log.refuse.store(false, Ordering::SeqCst);
-            while !log.told.lock().unwrap().iter().any(|told| told.starts_with("1/0 given up")) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            until(|| log.said("1/0 given up")).await;
             let _ = recording.finish("the recording failed").await;
         });
         assert_eq!((disk.violation(), disk.segments("1")), (None, 1));
@@ -238,44 +232,39 @@ fn a_log_that_does_not_take_it_in_time_ends_the_session() {
 
 #[test]
 fn what_closed_json_says_counts_each_segment_that_was_given_up_though_a_call_hangs() {
-    let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+    let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
     let settings = RecorderSettings { stall_limit: Duration::from_secs(1), ..quick() };
     let recorder = start_with(&disk, settings, &log);
-    let block: String = (0..1_500_000_u32).map(noise).collect();
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
-        while disk.segments("1") < 2 {
-            track.append(out(&block)).await.unwrap().durable().await.unwrap();
-        }
+        until_rolled(&track, &disk).await;
         log.hang.store(true, Ordering::SeqCst);
         disk.lock().broken.push((SECOND, Op::Sync, When::Before));
         let ticket = track.append(out("never shown")).await.unwrap();
-        while disk.left() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until(|| disk.left() == 0).await;
         disk.hold(true);
         log.hang.store(false, Ordering::SeqCst);
         assert!(matches!(ticket.durable().await, Err(RecorderError::Stalled { .. })));
         disk.hold(false);
         recording.finish("the recording failed").await.unwrap();
     });
-    let closed: serde_json::Value = serde_json::from_str(&disk.closed_json()).unwrap();
+    let closed = disk.closed();
     assert_eq!((&closed["channels"][1]["segments"], disk.segments("1")), (&2.into(), 3), "{closed}");
 }
 
 #[test]
 fn a_segment_that_was_rolled_has_no_head_but_its_seal() {
-    let (disk, log) = (SimDisk::new(), Arc::new(SimLog::default()));
+    let (disk, log) = (FaultyDisk::new(), Arc::new(SimLog::default()));
     let settings = RecorderSettings { heads_every: Duration::from_millis(1), ..quick() };
     let recorder = start_with(&disk, settings, &log);
-    let block: String = (0..1_500_000_u32).map(noise).collect();
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
-        while disk.segments("1") < 2 {
-            track.append(out(&block)).await.unwrap().durable().await.unwrap();
-        }
+        until_rolled(&track, &disk).await;
         // Nothing comes, and the log is told how far live sessions are.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let of_session = || log.told.lock().unwrap().iter().filter(|told| told.starts_with("0 is at")).count();
+        let before = of_session();
+        recording.note(String::from("later")).await;
+        until(|| of_session() > before).await;
         let told = log.told.lock().unwrap().clone();
         let sealed = told.iter().find_map(|one| one.strip_prefix("1/0 ")).expect("not sealed").to_owned();
         assert!(!told.contains(&format!("1 is at {sealed}")), "{told:?}");
@@ -293,7 +282,7 @@ fn noise(n: u32) -> char {
     char::from_u32(0x4e00 + (mixed >> 8) % 20_000).unwrap()
 }
 
-impl SimDisk {
+impl FaultyDisk {
     fn of<T>(&self, channel: &str, take: impl Fn(&SimFile) -> T) -> Vec<T> {
         let sim = self.lock();
         let of = |path: &Path| path.parent().and_then(Path::file_name).is_some_and(|name| name == channel);
@@ -346,5 +335,13 @@ impl SimDisk {
         let plain = PlainRecording::open(catalog.root(), stored, std::slice::from_ref(&self.auditor)).unwrap();
         let channel = plain.channels.iter().find(|one| one.number.to_string() == channel).unwrap();
         channel.events().map(Result::unwrap).collect()
+    }
+}
+
+/// Records until the second segment has begun.
+async fn until_rolled(track: &Track, disk: &FaultyDisk) {
+    let block: String = (0..1_500_000_u32).map(noise).collect();
+    while disk.segments("1") < 2 {
+        track.append(out(&block)).await.unwrap().durable().await.unwrap();
     }
 }

@@ -1,5 +1,6 @@
 //! A sealed recording with its proofs, as a tar archive.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::audit::Audit;
 use crate::listener::UserSink;
 use crate::model::{SessionId, Timestamp};
 use crate::store::describe;
-use crate::verify::{self, Content, Part, Settings};
+use crate::verify::{self, BundleError, Content, Part, Settings, Verdict};
 use crate::wire::channel::PeerGone;
 
 /// What is read ahead of the user, in pieces; four of them at most.
@@ -36,11 +37,49 @@ pub async fn send(bastion: &Arc<Bastion>, handout: Handout, sink: &UserSink) -> 
     let why = match making.await {
         Ok(Ok(())) => return Ok(0),
         Ok(Err(why)) => why,
-        Err(failure) => failure.to_string(),
+        Err(failure) => Unmade::Failed(failure.to_string()),
     };
-    warn!(session = %session, error = %why, "A recording could not be handed out");
-    complain(sink, "this recording cannot be handed out whole; try again in a moment, or tell the operator").await?;
+    let cause = if let Unmade::Failed(cause) = &why { cause } else { &why.to_string() };
+    warn!(session = %session, error = cause, "A recording could not be handed out");
+    complain(sink, &why.to_string()).await?;
     Ok(1)
+}
+
+/// Why there is no archive, or not all of it. Its text is for the user, who learns no paths.
+#[derive(Debug)]
+enum Unmade {
+    /// That is said of the recording.
+    Refused(Verdict),
+    /// The log does not vouch for its end yet.
+    NotEnded,
+    /// Something went wrong here.
+    Failed(String),
+}
+
+impl fmt::Display for Unmade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(Verdict::Shredded) => f.write_str("this recording was erased: nobody can read it"),
+            Self::Refused(Verdict::Expired) => f.write_str("this recording was removed when its time was over"),
+            Self::Refused(verdict) => {
+                write!(f, "this recording is {verdict}, so it is not handed out; tell the operator")
+            }
+            Self::NotEnded => f.write_str("this session has not ended yet; try again once it has"),
+            Self::Failed(_) => {
+                f.write_str("this recording cannot be handed out whole; try again in a moment, or tell the operator")
+            }
+        }
+    }
+}
+
+impl From<BundleError> for Unmade {
+    fn from(error: BundleError) -> Self {
+        match error {
+            BundleError::Refused { verdict, .. } => Self::Refused(verdict),
+            BundleError::NotEnded(_) => Self::NotEnded,
+            error => Self::Failed(describe(&error)),
+        }
+    }
 }
 
 /// Makes the archive. Blocks; gives `reader` back once it has read the log, before it waits for the user.
@@ -51,27 +90,27 @@ fn make(
     session: &SessionId,
     reader: OwnedSemaphorePermit,
     pieces: mpsc::Sender<Bytes>,
-) -> Result<(), String> {
+) -> Result<(), Unmade> {
     // What is on record of the session's end may not be under a checkpoint yet.
-    audit.publish().map_err(|error| describe(&error))?;
+    audit.publish().map_err(|error| Unmade::Failed(describe(&error)))?;
     // It is judged there: what is not as the log has it is not handed out.
     let settings = Settings { key: Some(audit.key().clone()), now: Some(now), ..Settings::default() };
-    let plan = verify::plan(store, session, &settings).map_err(|error| describe(&error))?;
-    let parts = plan.parts(store).map_err(|error| describe(&error))?;
+    let plan = verify::plan(store, session, &settings)?;
+    let parts = plan.parts(store)?;
     drop(reader);
     let mut archive = tar::Builder::new(Pieces { pieces, piece: BytesMut::new() });
     for Part { name, content } in parts {
         let written = match content {
             Content::Bytes(bytes) => append(&mut archive, &name, bytes.len().try_into().unwrap_or(0), bytes.as_slice()),
             Content::File(path) => {
-                let file = verify::open_part(&path).map_err(|error| describe(&error))?;
-                let len = file.metadata().map_err(|error| error.to_string())?.len();
+                let file = verify::open_part(&path).map_err(|error| Unmade::Failed(describe(&error)))?;
+                let len = file.metadata().map_err(|error| Unmade::Failed(error.to_string()))?.len();
                 append(&mut archive, &name, len, file.take(len))
             }
         };
-        written.map_err(|error| format!("{name}: {error}"))?;
+        written.map_err(|error| Unmade::Failed(format!("{name}: {error}")))?;
     }
-    archive.into_inner().and_then(|mut pieces| pieces.flush()).map_err(|error| error.to_string())
+    archive.into_inner().and_then(|mut pieces| pieces.flush()).map_err(|error| Unmade::Failed(error.to_string()))
 }
 
 fn append(archive: &mut tar::Builder<Pieces>, name: &str, len: u64, content: impl Read) -> io::Result<()> {
