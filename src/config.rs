@@ -14,6 +14,7 @@ use crate::home::Home;
 use crate::listener::EnvPattern;
 use crate::policy::document::{Document, Faults, Node, Table};
 use crate::policy::{Fault, PolicyFile, read_auditors};
+use crate::recorder::FreeMin;
 use crate::tlog::VerifyingKey;
 use crate::witness::{WitnessAddress, WitnessUrl};
 
@@ -124,9 +125,9 @@ pub struct RecordingSettings {
     /// `reserve`: space set aside to end recordings properly on a full disk. Default `64MiB`. Too little tears
     /// the ends of recordings when many sessions run.
     pub reserve: u64,
-    /// `free_min`: with less free space than this, new sessions are refused. Default `2GiB`. A small one lets
-    /// running sessions be cut by a full disk.
-    pub free_min: u64,
+    /// `free_min` and `free_min_percent`: with less free space than this, or than so much of the disk, new sessions are
+    /// refused. Default `2GiB`, 5. Small ones let running sessions be cut by a full disk.
+    pub free_min: FreeMin,
     /// `retention`: recordings that began longer ago are removed, once a day, but those on hold. Default none: they are
     /// kept for ever. At least a day. What a short one removes nobody brings back; a clock that is set ahead removes too
     /// much.
@@ -214,7 +215,7 @@ impl Default for RecordingSettings {
             stall_limit: Duration::from_secs(10),
             bounded_window: Duration::from_millis(50),
             reserve: 64 << 20,
-            free_min: 2 << 30,
+            free_min: FreeMin::default(),
             retention: None,
             auditors: Vec::new(),
             insecure_identity: None,
@@ -411,7 +412,10 @@ fn read_recording(table: &mut Table<'_>, base: &Path, faults: &mut Faults) -> Re
         stall_limit: table.read("stall_limit", default.stall_limit, faults, |node| node.duration_in(stall)),
         bounded_window: table.read("bounded_window", default.bounded_window, faults, |node| node.duration_in(window)),
         reserve: table.read("reserve", default.reserve, faults, |node| node.size_in((1 << 20)..=(1 << 40))),
-        free_min: table.read("free_min", default.free_min, faults, |node| node.size_in(0..=(1 << 50))),
+        free_min: FreeMin {
+            bytes: table.read("free_min", default.free_min.bytes, faults, |node| node.size_in(0..=(1 << 50))),
+            percent: table.read("free_min_percent", default.free_min.percent, faults, |node| node.integer_in(0..=90)),
+        },
         retention: table.read("retention", default.retention, faults, |node| {
             node.days_in(RETENTION_DAYS_MIN..=RETENTION_DAYS_MAX).map(Some)
         }),

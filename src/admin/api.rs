@@ -163,6 +163,8 @@ pub enum Request {
     RecordingErase {
         /// Which one.
         session: SessionId,
+        /// Who else wants it, as they are called.
+        approver: String,
         /// Why.
         reason: String,
     },

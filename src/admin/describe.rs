@@ -207,9 +207,10 @@ fn words(request: &Request) -> (String, String) {
         Request::GrantRevoke { grant, reason } => of(grant, clip(reason.as_deref().unwrap_or_default())),
         Request::SessionList { filter } | Request::RecordingList { filter } => of(&"", filter_shown(filter)),
         Request::SessionKill { session } | Request::RecordingDropEarlier { session, .. } => only(session),
-        Request::RecordingErase { session, reason } | Request::RecordingHold { session, reason, .. } => {
-            of(session, reason.clone())
+        Request::RecordingErase { session, approver, reason } => {
+            of(session, format!("approved by {approver}: {reason}"))
         }
+        Request::RecordingHold { session, reason, .. } => of(session, reason.clone()),
         Request::RecordingGc { before, even_today, .. } => {
             let detail = if *even_today { "--even-today" } else { "" };
             of(&format!("before {before}"), detail.to_owned())

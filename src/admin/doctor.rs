@@ -10,7 +10,9 @@ use crate::config::read_policies;
 use crate::grant::GrantState;
 use crate::model::Timestamp;
 use crate::policy::PolicySet;
-use crate::screen::plural;
+use crate::recorder::{Recorder, SlowSyncs};
+use crate::screen::{counted, plural};
+use crate::store::Space;
 
 /// What one sync writes: about a line of a recording.
 const SYNC_BYTES: [u8; 4096] = [b'.'; 4096];
@@ -31,6 +33,7 @@ impl Admin {
             vec![server, self.state_found(), self.targets_found(), self.policy_found(), self.clock_found()];
         findings.push(self.log_found());
         findings.push(self.auditors_found());
+        findings.extend(self.parts.recorder.as_ref().map(recorder_found));
         findings.push(self.disk_found());
         findings.push(self.sync_found(syncs));
         findings
@@ -150,12 +153,9 @@ impl Admin {
 
     fn disk_found(&self) -> Finding {
         let data = &self.parts.config.data;
-        match rustix::fs::statvfs(data) {
+        match Space::at(data) {
             Err(error) => bad("disk", format!("cannot ask for free space of {}: {error}", data.display()), MAKE_ROOM),
-            Ok(disk) => {
-                let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-                space(free, self.parts.config.recording.free_min, data)
-            }
+            Ok(Space { free, total }) => space(free, self.parts.config.recording.free_min.of(total), data),
         }
     }
 
@@ -208,6 +208,23 @@ impl Admin {
             }
         }
         Ok(times)
+    }
+}
+
+/// Whether it takes sessions, and how often they waited for it.
+fn recorder_found(recorder: &Recorder) -> Finding {
+    let SlowSyncs { count, longest } = recorder.slow_syncs();
+    let slow = format!(
+        "since the start {} took 250 ms or more, the longest {:.0} ms",
+        counted(count, "sync"),
+        millis(longest)
+    );
+    match recorder.healthy() {
+        Err(failure) => bad("recorder", format!("new sessions are refused: {failure}; {slow}"), failure.hint()),
+        Ok(()) if count > 0 => {
+            warn("recorder", format!("takes sessions; {slow}"), "sessions wait for the disk: use a faster one")
+        }
+        Ok(()) => good("recorder", "takes sessions"),
     }
 }
 

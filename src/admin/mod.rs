@@ -37,6 +37,7 @@ use crate::grant::Revoked;
 use crate::ledger::Ledger;
 use crate::model::Timestamp;
 use crate::policy::{Names, PolicySet};
+use crate::recorder::Recorder;
 use crate::screen::plural;
 use crate::session::Sessions;
 use crate::store::{Catalog, StoreRoot};
@@ -92,6 +93,8 @@ struct Parts {
     audit: Arc<Audit>,
     sessions: Sessions,
     catalog: Catalog,
+    /// None without a server.
+    recorder: Option<Recorder>,
 }
 
 impl Admin {
@@ -107,8 +110,14 @@ impl Admin {
     ) -> Self {
         let catalog = Catalog::new(store);
         let watch = clock::Watch::new(&audit, &clock);
-        let parts = Parts { config: config.clone(), clock, ledger, vault, audit, sessions, catalog };
+        let parts = Parts { config: config.clone(), clock, ledger, vault, audit, sessions, catalog, recorder: None };
         Self { parts, changing: Mutex::new(()), retiring: Mutex::new(()), passes: records::Passes::default(), watch }
+    }
+
+    /// With the recorder of the server, of which `doctor` tells.
+    pub fn with_recorder(mut self, recorder: Recorder) -> Self {
+        self.parts.recorder = Some(recorder);
+        self
     }
 
     /// Does what is asked, and records who asked. Blocks: call it where that is allowed.
@@ -177,7 +186,9 @@ impl Admin {
             Request::SessionKill { session } => self.session_kill(caller, &session),
             Request::RecordingList { filter } => Ok(self.recording_list(filter)),
             Request::RecordingRead { session, .. } => self.recording_read(&session),
-            Request::RecordingErase { session, reason } => self.recording_erase(caller, &session, reason),
+            Request::RecordingErase { session, approver, reason } => {
+                self.recording_erase(caller, &session, approver, reason)
+            }
             Request::RecordingHold { session, on, reason } => self.recording_hold(caller, &session, on, reason),
             Request::StateExport { recipients } => self.state_export(caller, recipients),
             Request::RecordingRewrap { rewrap } => self.recording_rewrap(caller, &rewrap),

@@ -44,9 +44,16 @@ impl Admin {
         &self,
         caller: Caller,
         session: &SessionId,
+        approver: String,
         reason: String,
     ) -> Result<Reply, AdminError> {
         let _one_at_a_time = self.retiring();
+        if approver.trim().is_empty() {
+            return Err(AdminError::Refused {
+                why: String::from("it is not said who else wants the recording erased"),
+                hint: "name a second person with --approver",
+            });
+        }
         let mut left = self.finish()?;
         left.retain(|(one, _)| one == session);
         if !left.is_empty() {
@@ -56,7 +63,7 @@ impl Admin {
         self.check_over(session, &recording.summary.end)?;
         self.check_free(session)?;
         self.check_key(session)?;
-        let event = AuditEvent::Erase { session: session.clone(), by: caller.to_string(), reason };
+        let event = AuditEvent::Erase { session: session.clone(), by: caller.to_string(), approver, reason };
         let failed = self.remove(RemovalKind::Erase, vec![session.clone()], &event)?;
         if !failed.is_empty() {
             return Err(AdminError::NotRemoved { removed: 0, failed });

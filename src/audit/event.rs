@@ -243,6 +243,9 @@ pub enum AuditEvent {
         /// Who did it.
         #[serde(serialize_with = "bounded_text")]
         by: String,
+        /// Who else wanted it, as the one who did it says.
+        #[serde(serialize_with = "bounded_text")]
+        approver: String,
         /// Why.
         #[serde(serialize_with = "bounded_detail")]
         reason: String,

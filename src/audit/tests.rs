@@ -96,7 +96,11 @@ fn each_type_has_its_fields_where_they_belong() {
             "by",
         ),
         (AuditEvent::EnvelopeDrop { session: session.clone(), envelope: hex(), by: hex() }, "envelope session", "by"),
-        (AuditEvent::Erase { session: session.clone(), by: hex(), reason: hex() }, "session", "by reason"),
+        (
+            AuditEvent::Erase { session: session.clone(), by: hex(), approver: hex(), reason: hex() },
+            "session",
+            "approver by reason",
+        ),
         (AuditEvent::Gc { sessions: vec![session.clone()], by: hex(), before }, "sessions", "before by"),
         (AuditEvent::Hold { session: session.clone(), on: true, by: hex(), reason: hex() }, "on session", "by reason"),
         (AuditEvent::ReplayView { session: session.clone(), by: hex(), purpose: hex() }, "session", "by purpose"),
@@ -190,7 +194,7 @@ fn who_destroyed_or_watched_a_recording_is_not_forgotten_with_it() {
     let before = Timestamp::from_millis(1);
     let call = Call { uid: 7, session: Some(session.clone()), detail: "CASE".to_owned(), ..Call::default() };
     let acts = [
-        AuditEvent::Erase { session: session.clone(), by: by(), reason: "asked".to_owned() },
+        AuditEvent::Erase { session: session.clone(), by: by(), approver: by(), reason: "asked".to_owned() },
         AuditEvent::Hold { session: session.clone(), on: true, by: by(), reason: "CASE".to_owned() },
         AuditEvent::ReplayView { session: session.clone(), by: by(), purpose: "export".to_owned() },
         AuditEvent::Gc { sessions: vec![session.clone()], by: by(), before },
@@ -229,7 +233,9 @@ fn the_longest_events_fit_a_leaf() {
     let long = "\u{1}".repeat(10_000);
     let call = Call { detail: long.clone(), ..Call::default() };
     audit.append(&AuditEvent::ConfigChange(call)).unwrap();
-    audit.append(&AuditEvent::Erase { session: session(), by: long.clone(), reason: long }).unwrap();
+    audit
+        .append(&AuditEvent::Erase { session: session(), by: long.clone(), approver: long.clone(), reason: long })
+        .unwrap();
     let head = SessionHead {
         session: session(),
         channel: u32::MAX,

@@ -528,7 +528,9 @@ impl Store {
     }
 
     fn erase(&self) {
-        self.audit.append(&AuditEvent::Erase { session: session(), by: "x".into(), reason: "y".into() }).unwrap();
+        self.audit
+            .append(&AuditEvent::Erase { session: session(), by: "x".into(), approver: "z".into(), reason: "y".into() })
+            .unwrap();
     }
 
     fn backup(&self, to: &std::path::Path, prune: bool) -> Result<BackupFacts, BackupError> {

@@ -70,6 +70,10 @@ pub(super) enum Command {
         /// Why; kept in the audit log.
         #[arg(long, value_name = "TEXT")]
         reason: String,
+        /// The second person who wants it erased; kept in the audit log. Doorward cannot ask them: see to it that they
+        /// agree in writing.
+        #[arg(long, value_name = "NAME")]
+        approver: String,
         /// Do it without asking.
         #[arg(long)]
         yes: bool,
@@ -271,13 +275,13 @@ fn idle_cap(text: &str) -> Result<IdleCap, String> {
 pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError> {
     match command {
         Command::List { filter, form } => list(&Desk::open(file)?, filter.into(), form),
-        Command::Erase { session, reason, yes, form } => {
+        Command::Erase { session, reason, approver, yes, form } => {
             if !yes {
                 let question = format!("Destroy the key of `{session}`, so that nobody can ever read it?");
                 prompt::confirm(&question, "give --yes if you are sure")?;
             }
             let outcome = serde_json::json!({ "session": session, "erased": true });
-            told(&Desk::open(file)?, Request::RecordingErase { session, reason }, form, &outcome)
+            told(&Desk::open(file)?, Request::RecordingErase { session, approver, reason }, form, &outcome)
         }
         Command::Hold { session, reason, release, form } => {
             let outcome = serde_json::json!({ "session": session, "held": !release });

@@ -284,7 +284,8 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         limits: session::VerbLimits::default(),
         refusals: session::RefusalLog::start(Arc::clone(&audit), clock.clone()),
     });
-    let admin = Arc::new(Admin::new(config, clock, ledger, vault, audit, sessions, store));
+    let admin = Admin::new(config, clock, ledger, vault, audit, sessions, store);
+    let admin = Arc::new(admin.with_recorder(bastion.recorder.clone()));
     for (session, failure) in admin.begin().map_err(ServeError::Begin)? {
         warn!(session = %session, error = %failure, "A change of an envelope that was interrupted cannot be finished");
     }

@@ -115,8 +115,9 @@ auditors = @AUDITORS@
 # bounded_window = "50ms"
 ## Set aside to end recordings properly on a full disk.
 # reserve = "64MiB"
-## With less free space, new sessions are refused.
+## With less free space than this, or than so much of the disk, new sessions are refused.
 # free_min = "2GiB"
+# free_min_percent = 5
 ## Recordings that began longer ago are removed, once a day, but those on hold: a number and `d`. Without it they are
 ## kept for ever.
 ## retention = "400d"

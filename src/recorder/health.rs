@@ -3,33 +3,48 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::{RecorderError, Reserve};
-use crate::store::Disk;
+use super::{FreeMin, RecorderError, Reserve};
+use crate::store::{Disk, Space};
 
 /// What is known of the disk. A failure stays until a check finds the disk in order.
 pub(super) struct Health {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
-    free_min: u64,
+    free_min: FreeMin,
     reserve: Option<Arc<dyn Reserve>>,
     reserve_used: AtomicBool,
     failure: Mutex<Option<RecorderError>>,
     /// Why the log takes nothing; until it does.
     log_failure: Mutex<Option<RecorderError>>,
     checking: AtomicBool,
+    slow: Mutex<SlowSyncs>,
+}
+
+/// A sync that takes so long holds the session up noticeably.
+const SLOW_SYNC: Duration = Duration::from_millis(250);
+
+/// The syncs that held sessions up, since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SlowSyncs {
+    /// How many took 250 ms or more.
+    pub count: u64,
+    /// The longest of them.
+    pub longest: Duration,
 }
 
 impl Health {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         directory: PathBuf,
-        free_min: u64,
+        free_min: FreeMin,
         reserve: Option<Arc<dyn Reserve>>,
     ) -> Self {
         let (reserve_used, checking) = (AtomicBool::new(false), AtomicBool::new(false));
+        let slow = Mutex::new(SlowSyncs::default());
         Self {
             disk,
             directory,
@@ -39,6 +54,7 @@ impl Health {
             failure: Mutex::new(None),
             log_failure: Mutex::new(None),
             checking,
+            slow,
         }
     }
 
@@ -50,6 +66,24 @@ impl Health {
 
     fn disk_failed_before(&self) -> bool {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// A sync took so long. The first that is slow is told at once, the others by their number.
+    pub(super) fn synced(&self, took: Duration) {
+        if took < SLOW_SYNC {
+            return;
+        }
+        let mut slow = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
+        slow.count = slow.count.saturating_add(1);
+        slow.longest = slow.longest.max(took);
+        if slow.count.is_power_of_two() {
+            let SlowSyncs { count, longest } = *slow;
+            warn!(?took, count, ?longest, "The disk is slow: sessions wait for it; `doorward doctor` measures it");
+        }
+    }
+
+    pub(super) fn slow_syncs(&self) -> SlowSyncs {
+        *self.slow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The log does not take what must be on record.
@@ -96,15 +130,16 @@ impl Health {
 
     fn check_alone(&self) {
         let failed = self.disk_failed_before();
-        let found = self.disk.free_bytes(&self.directory).and_then(|free| {
-            if failed && free >= self.free_min {
+        let found = self.disk.space(&self.directory).and_then(|Space { free, total }| {
+            let free_min = self.free_min.of(total);
+            if failed && free >= free_min {
                 self.disk.probe(&self.directory)?;
             }
-            Ok(free)
+            Ok((free, free_min))
         });
         match found {
-            Ok(free) if free < self.free_min => {
-                replace(&self.failure, Some(RecorderError::LowSpace { free, free_min: self.free_min }));
+            Ok((free, free_min)) if free < free_min => {
+                replace(&self.failure, Some(RecorderError::LowSpace { free, free_min }));
             }
             Ok(_) if failed => {
                 if self.restore_reserve() {

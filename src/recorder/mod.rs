@@ -53,6 +53,7 @@ pub use error::RecorderError;
 use feed::Feed;
 pub use feed::{Seen, WatchedChannel, Watching};
 use health::Health;
+pub use health::SlowSyncs;
 use pool::{Pool, Running};
 use queue::{Mode, Queue};
 use scrub::Scrubber;
@@ -65,8 +66,8 @@ pub struct RecorderSettings {
     pub stall_limit: Duration,
     /// In bounded durability, how old what is shown but not on disk may be. Default 50 ms.
     pub window: Duration,
-    /// With less free space, in bytes, new sessions are refused. Default 2 GiB.
-    pub free_min: u64,
+    /// With less free space new sessions are refused. Default 2 GiB and 5 percent.
+    pub free_min: FreeMin,
     /// The log is told so often how far live sessions are: what a crash can cut off unnoticed is not older. Default 10 s.
     pub heads_every: Duration,
     /// Threads that write. Default 8: syncs of different files go together.
@@ -80,11 +81,33 @@ impl Default for RecorderSettings {
         Self {
             stall_limit: Duration::from_secs(10),
             window: Duration::from_millis(50),
-            free_min: 2 * 1024 * 1024 * 1024,
+            free_min: FreeMin::default(),
             heads_every: Duration::from_secs(10),
             threads: 8,
             reserve: None,
         }
+    }
+}
+
+/// How much of a disk must be free for new sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreeMin {
+    /// At least so many bytes.
+    pub bytes: u64,
+    /// And at least so much of the whole.
+    pub percent: u8,
+}
+
+impl FreeMin {
+    /// In bytes, on a disk of this size.
+    pub fn of(self, total: u64) -> u64 {
+        self.bytes.max((total / 100).saturating_mul(self.percent.into()))
+    }
+}
+
+impl Default for FreeMin {
+    fn default() -> Self {
+        Self { bytes: 2 << 30, percent: 5 }
     }
 }
 
@@ -196,6 +219,11 @@ impl Recorder {
     /// Why not.
     pub fn healthy(&self) -> Result<(), RecorderError> {
         self.health.state()
+    }
+
+    /// The syncs that held sessions up, since the start.
+    pub fn slow_syncs(&self) -> SlowSyncs {
+        self.health.slow_syncs()
     }
 
     /// The same for this durability: little free space keeps no break-glass role out.

@@ -193,7 +193,7 @@ fn a_recording_that_is_abandoned_is_left_as_a_crash_would_leave_it() {
 fn on_a_full_disk_the_reserve_completes_what_has_begun_and_the_session_ends() {
     let disk = FaultyDisk::new();
     let reserve = Arc::new(SimReserve { disk: disk.clone() });
-    let recorder = start(&disk, RecorderSettings { reserve: Some(reserve), free_min: 10_000, ..quick() });
+    let recorder = start(&disk, RecorderSettings { reserve: Some(reserve), free_min: bytes(10_000), ..quick() });
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
         disk.lock().space = 70;
@@ -269,11 +269,39 @@ fn a_break_glass_session_goes_on_without_a_disk_and_the_gap_is_on_record() {
 fn little_free_space_refuses_new_sessions() {
     let disk = FaultyDisk::new();
     disk.lock().space = 1000;
-    let recorder = start(&disk, RecorderSettings { free_min: 1001, ..quick() });
+    let recorder = start(&disk, RecorderSettings { free_min: bytes(1001), ..quick() });
     assert!(matches!(recorder.healthy(), Err(RecorderError::LowSpace { free: 1000, free_min: 1001 })));
     run(async {
         let id = recorder.new_session_id(Clock::system().now());
         assert!(recorder.open(&permit("strict"), facts(&id)).await.is_err());
+    });
+}
+
+#[test]
+fn little_of_a_large_disk_refuses_new_sessions() {
+    let disk = FaultyDisk::new();
+    disk.lock().space = 4_999;
+    let recorder = start(&disk, RecorderSettings { free_min: FreeMin { bytes: 1, percent: 5 }, ..quick() });
+    assert!(matches!(recorder.healthy(), Err(RecorderError::LowSpace { free: 4_999, free_min: 5_000 })));
+}
+
+#[test]
+fn a_sync_that_holds_the_session_up_is_counted() {
+    let disk = FaultyDisk::new();
+    let recorder = start(&disk, quick());
+    run(async {
+        let (recording, track) = open(&recorder, "strict").await;
+        track.append(out("at once")).await.unwrap().durable().await.unwrap();
+        assert_eq!(recorder.slow_syncs().count, 0);
+        disk.hold(true);
+        let ticket = track.append(out("late")).await.unwrap();
+        disk.wait_held().await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        disk.hold(false);
+        ticket.durable().await.unwrap();
+        let slow = recorder.slow_syncs();
+        assert!(slow.count == 1 && slow.longest >= Duration::from_millis(250), "{slow:?}");
+        recording.finish("done").await.unwrap();
     });
 }
 
@@ -412,8 +440,12 @@ fn out(text: &str) -> Entry {
     Entry::Output { output: Output::Stdout, bytes: Bytes::copy_from_slice(text.as_bytes()) }
 }
 
+fn bytes(bytes: u64) -> FreeMin {
+    FreeMin { bytes, percent: 0 }
+}
+
 pub(crate) fn quick() -> RecorderSettings {
-    RecorderSettings { free_min: 0, threads: 3, ..RecorderSettings::default() }
+    RecorderSettings { free_min: bytes(0), threads: 3, ..RecorderSettings::default() }
 }
 
 fn start(disk: &FaultyDisk, settings: RecorderSettings) -> Recorder {

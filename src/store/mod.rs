@@ -551,17 +551,38 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// What the file system says; `AlreadyExists` if the file is there.
     fn create_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
-    /// How many bytes an unprivileged process can still write in the file system of `path`.
+    /// The space of the file system that `path` is on.
     ///
     /// # Errors
     /// What the file system says.
-    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    fn space(&self, path: &Path) -> io::Result<Space>;
 
     /// Writes, syncs and removes a small file in a directory.
     ///
     /// # Errors
     /// What the file system says.
     fn probe(&self, directory: &Path) -> io::Result<()>;
+}
+
+/// The space of a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// What may still be written without privileges.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+impl Space {
+    /// The space of the file system that this path is on.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        let stat = rustix::fs::statvfs(path)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(Self { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks) })
+    }
 }
 
 /// A segment that is being written.
@@ -609,9 +630,8 @@ impl Disk for LocalDisk {
         durable::replace(path, bytes, 0o600)
     }
 
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(path)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        Space::at(path)
     }
 
     fn probe(&self, directory: &Path) -> io::Result<()> {

@@ -143,7 +143,7 @@ fn a_backup_keeps_what_it_has_where_the_store_was_changed_and_prunes_only_when_t
     verify(&bastion, &keys.to, &[]).ok();
     std::fs::write(segment(&bastion.data()), &good).unwrap();
 
-    bastion.doorward(&["recording", "erase", &ids[1], "--reason", "asked", "--yes"]).ok();
+    bastion.doorward(&["recording", "erase", &ids[1], "--reason", "asked", "--approver", "carol", "--yes"]).ok();
     let envelope = keys.to.join(format!("env/{}.age", ids[1]));
     assert!(keys.backup(&bastion, &["--quick"]).ok().err().contains("--prune"));
     assert!(envelope.exists());

@@ -21,7 +21,9 @@ fn what_is_erased_or_removed_is_gone_and_on_record_and_the_rest_still_verifies()
     });
     let (erased, held, old) = (&ids[0], &ids[1], &ids[2]);
 
-    bastion.doorward(&["recording", "erase", erased, "--reason", "asked by the person", "--yes"]).ok();
+    bastion
+        .doorward(&["recording", "erase", erased, "--reason", "asked by the person", "--approver", "carol", "--yes"])
+        .ok();
     let told = bastion.doorward(&["recording", "export", erased]);
     assert!(told.code == Some(1) && told.stdout.is_empty(), "it can still be read: {told:?}");
     let story = bastion.rows(&["audit", "list", "--session", erased]);
@@ -30,7 +32,7 @@ fn what_is_erased_or_removed_is_gone_and_on_record_and_the_rest_still_verifies()
     // Who erased it, and why, is not erased with it.
     let erase = story.iter().find(|event| event["type"] == "erase").unwrap();
     assert!(erase["by"].as_str().unwrap().starts_with("uid ") && erase["reason"] == "asked by the person", "{erase}");
-    let again = bastion.doorward(&["recording", "erase", erased, "--reason", "x", "--yes"]);
+    let again = bastion.doorward(&["recording", "erase", erased, "--reason", "x", "--approver", "carol", "--yes"]);
     assert!(again.code == Some(1) && again.err().contains("was erased already"), "{again:?}");
     let late = bastion.doorward(&["recording", "hold", erased, "--reason", "x"]);
     assert!(late.code == Some(1) && late.err().contains("was erased already"), "{late:?}");
@@ -38,7 +40,7 @@ fn what_is_erased_or_removed_is_gone_and_on_record_and_the_rest_still_verifies()
     assert!(never.code == Some(1) && never.err().contains("is not on hold"), "{never:?}");
 
     bastion.doorward(&["recording", "hold", held, "--reason", "CASE-7"]).ok();
-    let told = bastion.doorward(&["recording", "erase", held, "--reason", "x", "--yes"]);
+    let told = bastion.doorward(&["recording", "erase", held, "--reason", "x", "--approver", "carol", "--yes"]);
     assert!(told.code == Some(1) && told.err().contains("CASE-7"), "a hold was broken: {told:?}");
 
     let rows = bastion.rows(&["recording", "list"]);
@@ -76,7 +78,7 @@ fn what_is_erased_or_removed_is_gone_and_on_record_and_the_rest_still_verifies()
     assert_eq!(verdict(held), "OK-UNANCHORED");
     // Released, it goes as the others.
     bastion.doorward(&["recording", "hold", held, "--reason", "CASE-7 is over", "--release"]).ok();
-    bastion.doorward(&["recording", "erase", held, "--reason", "over", "--yes"]).ok();
+    bastion.doorward(&["recording", "erase", held, "--reason", "over", "--approver", "carol", "--yes"]).ok();
     let told = bastion.doorward(&["verify"]);
     assert!(told.code == Some(0) && told.out().contains("SHREDDED"), "{told:?}");
 }
@@ -91,7 +93,7 @@ fn a_session_that_is_live_is_neither_erased_nor_removed() {
         let row = bastion.rows(&["session", "list"]).pop()?;
         (row["open_channels"].as_u64() > Some(0)).then(|| row["session"].as_str().unwrap().to_owned())
     });
-    let told = bastion.doorward(&["recording", "erase", &session, "--reason", "x", "--yes"]);
+    let told = bastion.doorward(&["recording", "erase", &session, "--reason", "x", "--approver", "carol", "--yes"]);
     assert!(told.code == Some(1) && told.err().contains("not ended"), "{told:?}");
     assert!(
         bastion

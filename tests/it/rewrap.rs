@@ -106,7 +106,7 @@ fn an_auditor_hands_every_recording_over_to_another() {
     verifies(&bastion, &new);
 
     // Erased, nothing opens it again; removed, nothing of it is left.
-    bastion.doorward(&["recording", "erase", &ids[0], "--reason", "asked", "--yes"]).ok();
+    bastion.doorward(&["recording", "erase", &ids[0], "--reason", "asked", "--approver", "carol", "--yes"]).ok();
     let told = rewrap(&bastion, &[&ids[0], "--identity", &new_text, "--to", &recipient]);
     assert_eq!(told.code, Some(1), "{told:?}");
     bastion.doorward(&["recording", "gc", "--older-than", "0s", "--even-today", "--yes"]).ok();

@@ -230,7 +230,11 @@ impl Shelf {
     }
 
     fn erase(&self, session: &SessionId) -> Result<Reply, AdminError> {
-        self.office.call(Request::RecordingErase { session: session.clone(), reason: "asked".to_owned() })
+        self.office.call(Request::RecordingErase {
+            session: session.clone(),
+            approver: "carol".to_owned(),
+            reason: "asked".to_owned(),
+        })
     }
 
     fn hold(&self, session: &SessionId, on: bool) -> Result<Reply, AdminError> {
@@ -241,7 +245,10 @@ impl Shelf {
 fn event(kind: RemovalKind, session: &SessionId) -> AuditEvent {
     let by = "uid 0".to_owned();
     match kind {
-        RemovalKind::Erase => AuditEvent::Erase { session: session.clone(), by, reason: "asked".to_owned() },
+        RemovalKind::Erase => {
+            let (approver, reason) = ("carol".to_owned(), "asked".to_owned());
+            AuditEvent::Erase { session: session.clone(), by, approver, reason }
+        }
         RemovalKind::Gc => AuditEvent::Gc { sessions: vec![session.clone()], by, before: Timestamp::from_millis(1) },
     }
 }

@@ -272,7 +272,9 @@ impl Queue {
         }
         let synced = asked.sync || ends.is_some();
         if synced {
+            let begun = self.session.clock.instant();
             writer.sync()?;
+            self.session.health.synced(begun.elapsed());
             *unsynced = VecDeque::new();
             self.room.add_permits(std::mem::take(&mut writing.room));
             if !self.note_durable(writer, ends.is_some(), asked.resumes) {

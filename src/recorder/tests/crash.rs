@@ -5,7 +5,7 @@
 //! unsynced names are there or not, in any combination. What a start makes of it is read as an auditor reads it.
 
 use super::*;
-use crate::store::{LocalDisk, SeenByLog, recover};
+use crate::store::{LocalDisk, SeenByLog, Space, recover};
 
 /// How often chance decides for each point.
 const CHANCES: u64 = 20;
@@ -79,8 +79,8 @@ impl Disk for TraceDisk {
         Ok(())
     }
 
-    fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
-        Ok(1 << 40)
+    fn space(&self, _path: &Path) -> io::Result<Space> {
+        Ok(Space { free: 1 << 40, total: 1 << 40 })
     }
 
     fn probe(&self, _directory: &Path) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! A disk in memory that fails as it is told, and a reserve on it.
 
 use super::*;
+use crate::store::Space;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum When {
@@ -214,10 +215,10 @@ impl Disk for FaultyDisk {
         Ok(())
     }
 
-    fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
+    fn space(&self, _path: &Path) -> io::Result<Space> {
         let mut sim = self.lock();
         sim.looks += 1;
-        Ok(u64::try_from(sim.space).unwrap())
+        Ok(Space { free: u64::try_from(sim.space).unwrap(), total: 100_000 })
     }
 
     fn probe(&self, _directory: &Path) -> io::Result<()> {

@@ -17,7 +17,8 @@ use doorward::model::{
 };
 use doorward::policy::{PolicyFile, PolicySet, Question};
 use doorward::recorder::{
-    ChannelFacts, LiveHead, LogFailure, Recorder, RecorderLog, RecorderSettings, Recording, SessionFacts, Track,
+    ChannelFacts, FreeMin, LiveHead, LogFailure, Recorder, RecorderLog, RecorderSettings, Recording, SessionFacts,
+    Track,
 };
 use doorward::seal::{Recipients, Sealed};
 use doorward::secret::Secret;
@@ -177,7 +178,8 @@ impl Store {
             disk.create_directories(directory).unwrap();
         }
         let log = Arc::new(self.log());
-        let settings = RecorderSettings { free_min: 0, threads: 2, ..RecorderSettings::default() };
+        let settings =
+            RecorderSettings { free_min: FreeMin { bytes: 0, percent: 0 }, threads: 2, ..RecorderSettings::default() };
         let auditors = Recipients::of([self.auditor.recipient()]).unwrap();
         let journal = Arc::new(ToldLog(Arc::clone(&log)));
         let recorder = Recorder::start_on(disk, self.root(), settings, auditors, journal, Clock::system()).unwrap();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use doorward::cli::evidence::{check_bundle, write_bundle};
 use doorward::model::SessionId;
 use doorward::seal::scan;
-use doorward::store::{Disk, LocalDisk, SegmentFile};
+use doorward::store::{Disk, LocalDisk, SegmentFile, Space};
 use doorward::verify::{Settings, Verdict};
 use serde_json::{Value, json};
 
@@ -66,8 +66,8 @@ impl Disk for Failing {
         LocalDisk.create_whole(path, bytes)
     }
 
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        LocalDisk.free_bytes(path)
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        LocalDisk.space(path)
     }
 
     fn probe(&self, directory: &Path) -> io::Result<()> {
