@@ -77,7 +77,11 @@ impl From<BundleError> for Unmade {
         match error {
             BundleError::Refused { verdict, .. } => Self::Refused(verdict),
             BundleError::NotEnded(_) => Self::NotEnded,
-            error => Self::Failed(describe(&error)),
+            error @ (BundleError::Log(_)
+            | BundleError::Read(_)
+            | BundleError::Recording { .. }
+            | BundleError::Write { .. }
+            | BundleError::NotEmpty(_)) => Self::Failed(describe(&error)),
         }
     }
 }
