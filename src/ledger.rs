@@ -284,6 +284,16 @@ impl Ledger {
         Ok(decide(&state.policy(), &question(stored, target, destination, None)))
     }
 
+    /// Whether any rule lets this user reach the target, whatever the account, with a grant or without.
+    pub fn reaches(&self, user: &UserName, target: &TargetName) -> bool {
+        let state = self.state();
+        let (Some((_, stored)), Some((_, target))) = (state.users.get(user), state.targets.get(target)) else {
+            return false;
+        };
+        let policy = state.policy();
+        policy.rules().any(|rule| rule.reaches(&stored.name, &stored.groups, &target.name, &target.labels))
+    }
+
     /// What a grant to this user there would do.
     ///
     /// # Errors

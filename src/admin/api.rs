@@ -233,6 +233,8 @@ pub enum Request {
     },
     /// The public key of the log.
     AuditKey {},
+    /// The line by which clients know the bastion in the targets' place.
+    HostCa {},
     /// The newest checkpoint of the log.
     AuditCheckpoint {},
     /// The proof that a leaf is in the log.
@@ -406,7 +408,7 @@ pub enum Reply {
         /// Why the newest events may be missing, if so.
         behind: Option<String>,
     },
-    /// To `AuditKey`, `AuditCheckpoint`, `AuditProve`: a file as it is.
+    /// To `HostCa`, `AuditKey`, `AuditCheckpoint`, `AuditProve`: a file as it is.
     Text {
         /// Lines, each with its end.
         text: String,

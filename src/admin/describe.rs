@@ -98,6 +98,7 @@ fn about(request: &Request) -> Call {
         | Request::InventoryDiff { .. }
         | Request::InventoryApply { .. }
         | Request::AuditRead { .. }
+        | Request::HostCa {}
         | Request::AuditKey {}
         | Request::AuditCheckpoint {}
         | Request::AuditProve { .. }
@@ -172,6 +173,7 @@ fn verb(request: &Request) -> (Effect, &'static str) {
         Request::InventoryApply { .. } => (Gives, "inventory apply"),
         Request::ClientConfig { .. } => (Reads, "client-config"),
         Request::AuditRead { .. } => (Reads, "audit list"),
+        Request::HostCa {} => (Reads, "host-ca"),
         Request::AuditKey {} => (Reads, "audit key"),
         Request::AuditCheckpoint {} => (Reads, "audit checkpoint"),
         Request::AuditProve { .. } => (Reads, "audit prove"),
@@ -228,6 +230,7 @@ fn words(request: &Request) -> (String, String) {
         | Request::GrantList { .. }
         | Request::PolicyReload {}
         | Request::InventoryDiff { .. }
+        | Request::HostCa {}
         | Request::AuditKey {}
         | Request::AuditCheckpoint {}
         | Request::Doctor { .. } => only(&""),

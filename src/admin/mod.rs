@@ -209,6 +209,7 @@ impl Admin {
                 let pass = self.passes.give(caller, filter.clone(), self.parts.clock.instant())?;
                 self.audit_read(&filter, from, pass)
             }
+            Request::HostCa {} => self.host_ca(),
             Request::AuditKey {} => Ok(self.audit_key()),
             Request::AuditCheckpoint {} => self.audit_checkpoint(),
             Request::AuditProve { leaf } => self.audit_prove(leaf),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::api::{ChannelRow, RecordingRow, Reply, SessionFilter, SessionRow};
 use super::{Admin, AdminError, Caller, done};
 use crate::ledger::{Hold, LedgerError};
+use crate::listener::ca_line;
 use crate::model::{AccountName, Destination, SessionId, Timestamp, UserName};
 use crate::policy::Decision;
 use crate::session::{EndCause, LiveSession};
@@ -76,6 +77,12 @@ impl Admin {
         let host_key = self.parts.vault.host_key()?.public_key().to_openssh().map_err(bad_key)?;
         let listen = self.parts.config.listen.iter().map(ToString::to_string).collect();
         Ok(Reply::ClientConfig { user: user.clone(), listen, host_key, destinations })
+    }
+
+    pub(super) fn host_ca(&self) -> Result<Reply, AdminError> {
+        let ca = self.parts.vault.host_ca()?;
+        let line = ca_line(ca.public_key(), &self.parts.ledger.targets());
+        Ok(Reply::Text { text: line.map(|line| format!("{line}\n")).unwrap_or_default() })
     }
 }
 

@@ -17,6 +17,7 @@ pub mod export;
 mod fetch;
 mod filter;
 mod grant;
+mod host_ca;
 mod init;
 mod output;
 mod policy;
@@ -100,6 +101,9 @@ enum Command {
     Apply(apply::Arguments),
     /// Print lines for a user's ~/.ssh/config.
     ClientConfig(client_config::Arguments),
+    /// Print the line for users' known_hosts by which `ssh -J BASTION ACCOUNT@TARGET` asks nothing. It names the targets
+    /// that there are now; print it anew when one is added.
+    HostCa,
     /// Cosign the checkpoints of other bastions' logs, so that none of them can be put back or changed unnoticed.
     #[command(subcommand)]
     Witness(witness::Command),
@@ -138,6 +142,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Backup(arguments) => backup::run(&Desk::open(file)?, &arguments),
         Command::Apply(arguments) => apply::run(&Desk::open(file)?, &arguments),
         Command::ClientConfig(arguments) => client_config::run(&Desk::open(file)?, &arguments),
+        Command::HostCa => host_ca::run(&Desk::open(file)?),
         Command::Witness(command) => witness::run(command),
     }
 }

@@ -22,7 +22,7 @@ use crate::config::{Config, read_policies};
 use crate::db::{Db, DbError, MasterKey, MasterKeyError};
 use crate::home::{Home, HomeError};
 use crate::ledger::{Ledger, LedgerError};
-use crate::listener::{self, Connection, Limits};
+use crate::listener::{self, Connection, HostKeys, Limits};
 use crate::model::SessionId;
 use crate::policy::{Fault, PolicySet};
 use crate::recorder::{Recorder, RecorderError, RecorderSettings, Reserve};
@@ -187,16 +187,16 @@ struct Opened {
     _home: Arc<Home>,
     bastion: Arc<Bastion>,
     admin: Arc<Admin>,
-    host_key: ssh_key::PrivateKey,
+    keys: HostKeys,
 }
 
 async fn serve(config: Config) -> Result<(), ServeError> {
-    let Opened { _home, bastion, admin, host_key } = open(&config)?;
+    let Opened { _home, bastion, admin, keys } = open(&config)?;
     let stop = Cut::new();
     let (connected, connections) = mpsc::channel(CONNECTIONS_MAX);
     let (failed, strangers) = mpsc::channel(CONNECTIONS_MAX);
     let outlets = listener::Outlets { connections: connected, failed };
-    let bound = listen(&config, &bastion, &host_key, &stop, outlets).await?;
+    let bound = listen(&config, &bastion, &keys, &stop, outlets).await?;
     let admin_socket =
         socket::bind(&config.admin.socket).map_err(|error| ServeError::Socket(config.admin.socket.clone(), error))?;
     let admin_stop = tokio_util::sync::CancellationToken::new();
@@ -257,7 +257,8 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let vault = Arc::new(Vault::open(&db).map_err(ServeError::Vault)?);
     let log_key = vault.log_key(home.id()).map_err(ServeError::Vault)?;
     let audit = Arc::new(Audit::open(&home.log(), log_key, &db, clock.clone()).map_err(ServeError::Audit)?);
-    let host_key = vault.host_key().map_err(ServeError::Vault)?;
+    let (own, ca) = (vault.host_key().map_err(ServeError::Vault)?, vault.host_ca().map_err(ServeError::Vault)?);
+    let keys = HostKeys::new(own, ca, clock.clone());
     let home = Arc::new(home);
     // A full disk must not keep the server from starting: it refuses sessions then, and says why.
     if let Err(error) = home.make_reserve(config.recording.reserve) {
@@ -289,14 +290,14 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     for (session, failure) in admin.begin().map_err(ServeError::Begin)? {
         warn!(session = %session, error = %failure, "A change of an envelope that was interrupted cannot be finished");
     }
-    Ok(Opened { _home: home, bastion, admin, host_key })
+    Ok(Opened { _home: home, bastion, admin, keys })
 }
 
 /// Listens on every address of the configuration; returns them as they were bound.
 async fn listen(
     config: &Config,
     bastion: &Bastion,
-    host_key: &ssh_key::PrivateKey,
+    keys: &HostKeys,
     stop: &Cut,
     outlets: listener::Outlets,
 ) -> Result<Vec<SocketAddr>, ServeError> {
@@ -307,7 +308,7 @@ async fn listen(
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         bound.push(socket.local_addr().map_err(failed)?);
         let (ledger, settings) = (Arc::clone(&bastion.ledger), settings.clone());
-        tokio::spawn(listener::serve(socket, host_key.clone(), settings, ledger, stop.clone(), outlets.clone()));
+        tokio::spawn(listener::serve(socket, keys.clone(), settings, ledger, stop.clone(), outlets.clone()));
     }
     Ok(bound)
 }

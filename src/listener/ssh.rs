@@ -8,18 +8,21 @@ use std::time::Duration;
 
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, SshId, cipher};
-use ssh_key::PrivateKey;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::environment::{EnvPattern, Variables};
+use super::jump::{self, HostKeys};
 use super::limits::{IDLE_MAX, Limits, Place, Progress, idle};
 use crate::authn::{self, Authenticated, AuthnError};
 use crate::ledger::Ledger;
-use crate::model::{InvalidName, Login, Program, Terminal, TerminalSize, UserName};
-use crate::wire::channel::{ChannelSink, ChannelSource, Extended, split};
+use crate::model::{
+    AccountName, Destination, InvalidName, Login, Program, TargetName, Terminal, TerminalSize, UserName,
+};
+use crate::wire::channel::{ChannelSink, ChannelSource, Extended, split, stream};
 use crate::wire::{
     CHANNEL_MESSAGES_MAX, Cut, CutStream, IDENTIFICATION, PACKET_BYTES_MAX, WINDOW_BYTES, algorithms, rekey_limits,
 };
@@ -138,14 +141,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Accepts connections until `stop` is cut, and tells `outlets` what becomes of each.
 pub async fn serve(
     listener: TcpListener,
-    host_key: PrivateKey,
+    keys: HostKeys,
     settings: Settings,
     ledger: Arc<Ledger>,
     stop: Cut,
     outlets: Outlets,
 ) {
-    let config = Arc::new(server_config(host_key, &settings));
-    let settings = Arc::new(settings);
+    let config = Arc::new(server_config(&keys, &settings));
+    let (keys, settings) = (Arc::new(keys), Arc::new(settings));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -163,23 +166,17 @@ pub async fn serve(
             debug!(source = %source, "Connection refused: too many that have not logged in");
             continue;
         };
-        let handler = Handler {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(source = %source, error = %error, "Connection lost");
+            continue;
+        }
+        let house = House {
+            keys: Arc::clone(&keys),
             settings: Arc::clone(&settings),
             ledger: Arc::clone(&ledger),
             outlets: outlets.clone(),
-            attempts: Attempts::default(),
-            source,
-            cut: Cut::new(),
-            place: Some(place),
-            inside: None,
-            progress: watch::Sender::new(Progress::Idle),
-            proven: None,
-            logged_in: None,
-            pending: HashMap::new(),
-            channels: Arc::new(Semaphore::new(settings.channels_max)),
-            requests: None,
-            extended_refused: false,
         };
+        let handler = Handler::new(house, Door::Front { place: Some(place) }, source, Cut::new());
         tokio::spawn(connection(stream, Arc::clone(&config), handler));
     }
 }
@@ -187,13 +184,13 @@ pub async fn serve(
 const CIPHERS: &[cipher::Name] =
     &[cipher::CHACHA20_POLY1305, cipher::AES_256_GCM, cipher::AES_128_GCM, cipher::AES_256_CTR];
 
-fn server_config(host_key: PrivateKey, settings: &Settings) -> server::Config {
+fn server_config(keys: &HostKeys, settings: &Settings) -> server::Config {
     server::Config {
         server_id: SshId::Standard(IDENTIFICATION.into()),
         methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
         auth_rejection_time: Duration::from_millis(300),
         auth_rejection_time_initial: Some(Duration::ZERO),
-        keys: vec![host_key],
+        keys: vec![keys.own().clone()],
         limits: rekey_limits(settings.rekey_bytes),
         window_size: WINDOW_BYTES,
         maximum_packet_size: PACKET_BYTES_MAX,
@@ -209,15 +206,14 @@ fn server_config(host_key: PrivateKey, settings: &Settings) -> server::Config {
 }
 
 /// Carries one connection from its first byte to its last.
-async fn connection(stream: TcpStream, config: Arc<server::Config>, mut handler: Handler) {
-    let (source, grace, cut) = (handler.source, handler.settings.login_grace, handler.cut.clone());
+async fn connection<S>(stream: S, config: Arc<server::Config>, mut handler: Handler)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (source, grace, cut) = (handler.source, handler.house.settings.login_grace, handler.cut.clone());
     let (logged_in, mut login) = oneshot::channel();
     handler.logged_in = Some(logged_in);
     let progress = handler.progress.subscribe();
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(source = %source, error = %error, "Connection lost");
-        return;
-    }
     let deadline = sleep(grace);
     tokio::pin!(deadline);
     let starting = server::run_stream(config, CutStream::new(stream, &cut), handler);
@@ -262,6 +258,14 @@ async fn connection(stream: TcpStream, config: Arc<server::Config>, mut handler:
     cut.cut();
 }
 
+/// Carries SSH to a target inside a channel of the connection that its user has proven.
+async fn jump(channel: Channel<Msg>, config: Arc<server::Config>, handler: Handler, place: OwnedSemaphorePermit) {
+    let (source, sink) = split(channel, Extended::Dropped);
+    let (stream, carrying) = stream(source, sink);
+    tokio::join!(connection(stream, config, handler), carrying);
+    drop(place);
+}
+
 /// A client that is sent away has so long to hang up.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -273,19 +277,35 @@ struct Pending {
     place: OwnedSemaphorePermit,
 }
 
-struct Handler {
+/// What every connection uses.
+#[derive(Clone)]
+struct House {
+    keys: Arc<HostKeys>,
     settings: Arc<Settings>,
     ledger: Arc<Ledger>,
     outlets: Outlets,
+}
+
+/// How a connection came in.
+enum Door {
+    /// From the network; `place` is held until login.
+    Front { place: Option<Place<IpAddr>> },
+    /// In a channel of a connection that has logged in, for a target: by `ssh -J`. Who it is has been proven there.
+    Jump { user: Authenticated, target: TargetName },
+}
+
+struct Handler {
+    house: House,
+    door: Door,
     attempts: Attempts,
     source: SocketAddr,
     cut: Cut,
-    /// Held until login.
-    place: Option<Place<IpAddr>>,
     /// Held from login on.
     inside: Option<Place<UserName>>,
     progress: watch::Sender<Progress>,
     proven: Option<(Authenticated, Result<Login, InvalidName>)>,
+    /// Who may jump on from here: whoever came to the bastion itself, not to a target.
+    jumper: Option<Authenticated>,
     logged_in: Option<oneshot::Sender<()>>,
     pending: HashMap<ChannelId, Pending>,
     channels: Arc<Semaphore>,
@@ -319,7 +339,7 @@ impl Drop for Handler {
         if let Some(last) = self.attempts.last.take() {
             let reason = format!("{} keys tried; the last: {last}", self.attempts.keys);
             let login = std::mem::take(&mut self.attempts.login);
-            let _ = self.outlets.failed.try_send(FailedLogin { login, source: self.source, reason });
+            let _ = self.house.outlets.failed.try_send(FailedLogin { login, source: self.source, reason });
         }
     }
 }
@@ -338,6 +358,36 @@ const HARMLESS: &[&str] = &[
 const REQUESTS_MAX: usize = 16;
 
 impl Handler {
+    fn new(house: House, door: Door, source: SocketAddr, cut: Cut) -> Self {
+        let channels = Arc::new(Semaphore::new(house.settings.channels_max));
+        Self {
+            house,
+            door,
+            attempts: Attempts::default(),
+            source,
+            cut,
+            inside: None,
+            progress: watch::Sender::new(Progress::Idle),
+            proven: None,
+            jumper: None,
+            logged_in: None,
+            pending: HashMap::new(),
+            channels,
+            requests: None,
+            extended_refused: false,
+        }
+    }
+
+    /// A place for one more channel; refuses it if there is none.
+    async fn channel_place(&mut self, reply: ChannelOpenHandle) -> Option<(OwnedSemaphorePermit, ChannelOpenHandle)> {
+        if let Ok(place) = Arc::clone(&self.channels).try_acquire_owned() {
+            return Some((place, reply));
+        }
+        reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        self.refused("a channel beyond the limit for one connection".into()).await;
+        None
+    }
+
     async fn refused(&mut self, what: String) {
         if let Some(requests) = &self.requests {
             let _ = requests.send(Request::Refused { what }).await;
@@ -348,7 +398,7 @@ impl Handler {
     fn too_many(&self, user: &UserName, session: &mut Session) -> Result<(), russh::Error> {
         warn!(user = %user, source = %self.source, "Connection refused: too many that have logged in");
         let reason = "more connections than the limit allows";
-        let _ = self.outlets.failed.try_send(FailedLogin {
+        let _ = self.house.outlets.failed.try_send(FailedLogin {
             login: user.to_string(),
             source: self.source,
             reason: reason.into(),
@@ -396,10 +446,23 @@ fn safe_term(term: &str) -> String {
 impl server::Handler for Handler {
     type Error = russh::Error;
 
+    /// Who jumps has been proven by the connection around this one; all that is left to say is the account.
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
+        let Door::Jump { user: person, target } = &self.door else { return Ok(Auth::reject()) };
+        let destination = |account| Destination { account, target: target.clone() };
+        let login = AccountName::parse(user)
+            .map(|account| Login::Destination { user: None, destination: destination(account) });
+        self.proven = Some((person.clone(), login));
+        Ok(Auth::Accept)
+    }
+
     /// An offered key proves nothing; this only says whether a signature by it is worth making.
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+        if let Door::Jump { .. } = self.door {
+            return Ok(Auth::reject());
+        }
         let named = named_user(&Login::parse(user));
-        match authn::known(&self.ledger, named.as_ref(), offer.public_key) {
+        match authn::known(&self.house.ledger, named.as_ref(), offer.public_key) {
             Ok(()) => Ok(Auth::Accept),
             Err(error) => {
                 self.attempts.failed(user, error);
@@ -409,9 +472,12 @@ impl server::Handler for Handler {
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
+        if let Door::Jump { .. } = self.door {
+            return Ok(Auth::reject());
+        }
         let login = Login::parse(user);
         let named = named_user(&login);
-        match authn::prove(&self.ledger, named.as_ref(), key.public_key) {
+        match authn::prove(&self.house.ledger, named.as_ref(), key.public_key) {
             Ok(authenticated) => {
                 self.proven = Some((authenticated, login));
                 Ok(Auth::Accept)
@@ -425,14 +491,18 @@ impl server::Handler for Handler {
     }
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
-        let banner = &self.settings.banner;
-        Ok((!banner.is_empty()).then(|| format!("{}\n", banner.trim_end())))
+        let banner = &self.house.settings.banner;
+        // Whoever jumps has read it.
+        Ok((!banner.is_empty() && matches!(self.door, Door::Front { .. })).then(|| format!("{}\n", banner.trim_end())))
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), russh::Error> {
         let (user, login) = self.proven.take().ok_or(russh::Error::Inconsistent)?;
-        self.place = None;
-        let Some(inside) = self.settings.users.take(user.user()) else {
+        if let Door::Front { place } = &mut self.door {
+            *place = None;
+            self.jumper = matches!(login, Ok(Login::User(_))).then(|| user.clone());
+        }
+        let Some(inside) = self.house.settings.users.take(user.user()) else {
             return self.too_many(user.user(), session);
         };
         self.inside = Some(inside);
@@ -443,7 +513,7 @@ impl server::Handler for Handler {
         self.requests = Some(sender);
         let connection =
             Connection { user, login, source: self.source, requests, cut: self.cut.clone(), handle: session.handle() };
-        self.outlets.connections.send(connection).await.map_err(|_| russh::Error::Disconnect)
+        self.house.outlets.connections.send(connection).await.map_err(|_| russh::Error::Disconnect)
     }
 
     async fn channel_open_session(
@@ -452,11 +522,7 @@ impl server::Handler for Handler {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
-        let Ok(place) = Arc::clone(&self.channels).try_acquire_owned() else {
-            reply.reject(ChannelOpenFailure::ResourceShortage).await;
-            self.refused("a channel beyond the limit for one connection".into()).await;
-            return Ok(());
-        };
+        let Some((place, reply)) = self.channel_place(reply).await else { return Ok(()) };
         self.pending
             .insert(channel.id(), Pending { channel, terminal: None, environment: Variables::default(), place });
         reply.accept().await;
@@ -499,7 +565,7 @@ impl server::Handler for Handler {
         session: &mut Session,
     ) -> Result<(), russh::Error> {
         let Some(pending) = self.pending.get_mut(&channel) else { return session.channel_failure(channel) };
-        if pending.environment.set(&self.settings.environment, name, value) {
+        if pending.environment.set(&self.house.settings.environment, name, value) {
             session.channel_success(channel)
         } else {
             debug!(source = %self.source, "Environment variable dropped");
@@ -578,9 +644,10 @@ impl server::Handler for Handler {
         session.channel_failure(channel)
     }
 
+    /// To a registered target: SSH to it, which ends here (OpenSSH's ProxyJump). All else is a forward.
     async fn channel_open_direct_tcpip(
         &mut self,
-        _channel: Channel<Msg>,
+        channel: Channel<Msg>,
         host: &str,
         port: u32,
         _originator: &str,
@@ -588,9 +655,29 @@ impl server::Handler for Handler {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
-        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-        let host: String = host.chars().filter(char::is_ascii_graphic).take(128).collect();
-        self.refused(format!("a forward to {host}:{port}")).await;
+        let target = |user: &Authenticated| jump::target(&self.house.ledger, user.user(), host, port);
+        let Some((user, target)) = self.jumper.as_ref().and_then(|user| Some((user.clone(), target(user)?))) else {
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            let host: String = host.chars().filter(char::is_ascii_graphic).take(128).collect();
+            self.refused(format!("a forward to {host}:{port}")).await;
+            return Ok(());
+        };
+        let Some((place, reply)) = self.channel_place(reply).await else { return Ok(()) };
+        let mut config = server_config(&self.house.keys, &self.house.settings);
+        match self.house.keys.certificate(&target) {
+            Ok(certificate) => config.certificates = vec![certificate],
+            Err(error) => {
+                warn!(target = %target.name, error = %error, "Cannot make a host certificate");
+                reply.reject(ChannelOpenFailure::ConnectFailed).await;
+                return Ok(());
+            }
+        }
+        // The answer first: what is written on the channel before it is lost.
+        reply.accept().await;
+        self.progress.send_if_modified(|progress| advance(progress, Progress::Started));
+        let door = Door::Jump { user, target: target.name };
+        let handler = Handler::new(self.house.clone(), door, self.source, self.cut.child());
+        tokio::spawn(jump(channel, Arc::new(config), handler, place));
         Ok(())
     }
 

@@ -108,9 +108,18 @@ fn channels<'r>(rules: impl Iterator<Item = &'r &'r Rule>) -> BTreeSet<ChannelCl
 impl Rule {
     /// Whether the rule is about this user, target and account.
     fn covers(&self, question: &Question<'_>) -> bool {
-        self.who.covers(question.user, question.groups)
-            && self.place.covers(question.target, question.labels)
-            && self.accounts.covers(question)
+        self.reaches(question.user, question.groups, question.target, question.labels) && self.accounts.covers(question)
+    }
+
+    /// Whether the rule is about this user and target, whatever the account.
+    pub fn reaches(
+        &self,
+        user: &UserName,
+        groups: &BTreeSet<GroupName>,
+        target: &TargetName,
+        labels: &BTreeMap<String, String>,
+    ) -> bool {
+        self.who.covers(user, groups) && self.place.covers(target, labels)
     }
 
     fn opens(&self, channel: Option<ChannelClass>) -> bool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use crate::model::{ChannelEvent, Exit, TerminalSize};
 
@@ -179,6 +180,62 @@ impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Sink for ChannelS
         }
         .map_err(|_| PeerGone)
     }
+}
+
+/// So many bytes may be under way between a channel and its stream, each way.
+const STREAM_BYTES: usize = 64 * 1024;
+
+/// What a channel carries, as a stream of bytes: for a protocol inside it. The future carries them; it ends with the
+/// channel, and closes it once the stream is dropped.
+pub fn stream<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static>(
+    mut source: ChannelSource<M>,
+    sink: ChannelSink<M>,
+) -> (DuplexStream, impl Future<Output = ()> + Send) {
+    let (near, far) = tokio::io::duplex(STREAM_BYTES);
+    let carrying = async move {
+        let (mut from_stream, mut to_stream) = tokio::io::split(far);
+        let credit = source.credit();
+        let inward = async {
+            while let Some(event) = source.next().await {
+                match event {
+                    ChannelEvent::Data(bytes) => {
+                        if to_stream.write_all(&bytes).await.is_err() {
+                            return;
+                        }
+                        credit.consumed(bytes.len());
+                    }
+                    ChannelEvent::Eof => {
+                        if to_stream.shutdown().await.is_err() {
+                            return;
+                        }
+                    }
+                    ChannelEvent::Close => return,
+                    ChannelEvent::Stderr(_)
+                    | ChannelEvent::Resize(_)
+                    | ChannelEvent::Signal(_)
+                    | ChannelEvent::Break(_)
+                    | ChannelEvent::EndOfWrite
+                    | ChannelEvent::Exit(_) => {}
+                }
+            }
+        };
+        let outward = async {
+            let mut bytes = BytesMut::with_capacity(STREAM_BYTES);
+            while from_stream.read_buf(&mut bytes).await.is_ok_and(|count| count > 0) {
+                if sink.send(ChannelEvent::Data(bytes.split().freeze())).await.is_err() {
+                    return;
+                }
+                bytes.reserve(STREAM_BYTES);
+            }
+        };
+        tokio::select! {
+            () = inward => {}
+            () = outward => {}
+        }
+        let _ = sink.send(ChannelEvent::Eof).await;
+        let _ = sink.send(ChannelEvent::Close).await;
+    };
+    (near, carrying)
 }
 
 /// An SSH string (RFC 4251 section 5).

@@ -25,6 +25,7 @@ mod hangs;
 mod hostile;
 mod input;
 mod interop;
+mod jump;
 mod layers;
 mod powercut;
 mod privacy;
