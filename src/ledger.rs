@@ -303,7 +303,7 @@ impl Ledger {
         let (stored, target) = state.parties(user, destination)?;
         let policy = state.policy();
         let mut opens = BTreeSet::new();
-        for class in [ChannelClass::Shell, ChannelClass::Exec] {
+        for class in ChannelClass::ALL {
             match decide(&policy, &question(stored, target, destination, Some(class))) {
                 Decision::NeedsGrant(_) => drop(opens.insert(class)),
                 Decision::Allow(_) | Decision::Deny(_) => {}

@@ -35,6 +35,7 @@
 //! witness     gets our checkpoints cosigned; cosigns those of other logs   of channel events
 //! recorder    bounded queue -> cast -> store
 //! relay       channel events both ways; taps all for the recorder
+//! sftp        SFTP packets: judged, and on record before they go on
 //! session     one session from accept to end: the story
 //! config      RawConfig (serde) -> Config (checked)                        CONTROL: may start and end
 //! telemetry   tracing set-up                                               sessions, never alters
@@ -70,6 +71,7 @@ pub mod listener;
 pub mod recorder;
 pub mod relay;
 pub mod session;
+pub mod sftp;
 pub mod target;
 pub mod wire;
 pub mod witness;

@@ -344,6 +344,20 @@ pub enum ChannelClass {
     Shell,
     /// One command (RFC 4254 section 6.5), `scp -O`, `rsync` and `git` among them.
     Exec,
+    /// SFTP that reads and lists files (draft-ietf-secsh-filexfer-02).
+    SftpRead,
+    /// SFTP that writes, makes, changes and removes them.
+    SftpWrite,
+}
+
+impl ChannelClass {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Shell, Self::Exec, Self::SftpRead, Self::SftpWrite];
+
+    /// Whether it is SFTP, whose operations are recorded, and not its bytes.
+    pub fn is_sftp(self) -> bool {
+        matches!(self, Self::SftpRead | Self::SftpWrite)
+    }
 }
 
 impl fmt::Display for ChannelClass {
@@ -351,6 +365,8 @@ impl fmt::Display for ChannelClass {
         f.write_str(match self {
             Self::Shell => "shell",
             Self::Exec => "exec",
+            Self::SftpRead => "sftp-read",
+            Self::SftpWrite => "sftp-write",
         })
     }
 }
@@ -382,14 +398,17 @@ pub enum Program {
     Shell,
     /// A command line, as the bytes that came.
     Exec(Vec<u8>),
+    /// The subsystem `sftp` (RFC 4254 section 6.5).
+    Sftp,
 }
 
 impl Program {
-    /// The class by which rules name it.
-    pub fn class(&self) -> ChannelClass {
+    /// The classes by which rules name it, the greatest first: one of them is enough.
+    pub fn classes(&self) -> &'static [ChannelClass] {
         match self {
-            Self::Shell => ChannelClass::Shell,
-            Self::Exec(_) => ChannelClass::Exec,
+            Self::Shell => &[ChannelClass::Shell],
+            Self::Exec(_) => &[ChannelClass::Exec],
+            Self::Sftp => &[ChannelClass::SftpWrite, ChannelClass::SftpRead],
         }
     }
 }

@@ -47,7 +47,7 @@ const CLEAR: [&str; 26] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 35] = [
+pub const EVENT_TYPES: [&str; 36] = [
     "admin.call",
     "auth.failed",
     "channel.refused",
@@ -57,6 +57,7 @@ pub const EVENT_TYPES: [&str; 35] = [
     "envelope.create",
     "envelope.drop",
     "erase",
+    "file",
     "gc",
     "grant.add",
     "grant.revoke",
@@ -199,6 +200,24 @@ pub enum AuditEvent {
         channel: u32,
         /// For how long it was not, in milliseconds.
         gap_ms: u64,
+    },
+    /// A file on a target was read, written or changed.
+    #[serde(rename = "file")]
+    File {
+        /// The session.
+        session: SessionId,
+        /// The channel's number.
+        channel: u32,
+        /// Such as `get`, `put` or `remove`. What changes something is on record before it is done.
+        what: String,
+        /// The path, as the user named it.
+        #[serde(serialize_with = "bounded_detail")]
+        path: String,
+        /// The other path, of a rename or a link.
+        #[serde(serialize_with = "bounded_option")]
+        to: Option<String>,
+        /// How much went through, and its SHA-256.
+        moved: Option<String>,
     },
     /// The file that says how a session ended could not be written when it ended.
     #[serde(rename = "session.unclosed")]
@@ -542,6 +561,7 @@ impl AuditEvent {
             | Self::SessionGap { session, .. }
             | Self::SessionResumed { session, .. }
             | Self::SessionUnclosed { session, .. }
+            | Self::File { session, .. }
             | Self::EnvelopeCreate { session, .. }
             | Self::EnvelopeDrop { session, .. }
             | Self::ChannelRefused { session: Some(session), .. } => Subject::Session(session.clone()),

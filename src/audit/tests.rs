@@ -80,6 +80,18 @@ fn each_type_has_its_fields_where_they_belong() {
             "bytes channel head prev_head records segment session",
             "reason",
         ),
+        (
+            AuditEvent::File {
+                session: session.clone(),
+                channel: 1,
+                what: hex(),
+                path: hex(),
+                to: Some(hex()),
+                moved: Some(hex()),
+            },
+            "channel session",
+            "moved path to what",
+        ),
         (AuditEvent::SessionHeads { heads: Vec::new() }, "heads", ""),
         (AuditEvent::SessionGap { session: session.clone(), reason: hex() }, "session", "reason"),
         (AuditEvent::SessionUnclosed { session: session.clone(), reason: hex() }, "session", "reason"),

@@ -18,8 +18,8 @@ use crate::policy::size_of;
 
 /// An archive with more files is not a recording.
 const FILES_MAX: usize = 2_000_000;
-/// A file takes so much of an archive beside its bytes, and at least so much of a disk.
-const FILE_BYTES: u64 = 512;
+/// A file, and each directory that it may be the first in, takes so much of a disk at least.
+const FILE_BYTES: u64 = 4096;
 /// The auditor's `ssh` carries this one command: no agent, no display, no forward and no local command of the
 /// auditor's configuration is within a hostile bastion's reach.
 const BARE: &[&str] = &["-T", "-a", "-x", "-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no"];
@@ -168,7 +168,8 @@ fn unpack(archive: impl Read, to: &Path, bytes_max: u64) -> io::Result<()> {
     for entry in archive.entries()?.raw(true) {
         let mut entry = entry?;
         files = files.saturating_add(1);
-        bytes = bytes.saturating_add(entry.size()).saturating_add(FILE_BYTES);
+        let places = u64::try_from(entry.path_bytes().split(|byte| *byte == b'/').count()).unwrap_or(u64::MAX);
+        bytes = bytes.saturating_add(entry.size()).saturating_add(places.saturating_mul(FILE_BYTES));
         if !entry.header().entry_type().is_file() {
             return Err(refused("it holds something that is not a plain file"));
         }

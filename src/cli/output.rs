@@ -75,13 +75,18 @@ pub(super) fn say(text: impl AsRef<str>) {
 /// Data for the operator, on standard output. It cannot steer the terminal.
 pub(super) fn show(text: impl AsRef<str>) {
     for one in text.as_ref().lines() {
-        println!("{}", line(one));
+        put(&line(one));
     }
+}
+
+/// Writes a line. Whoever reads no further, such as `head`, is no error: the exit status still tells what was found.
+fn put(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// One line of data for the operator, on standard output; a line break in it makes no second one.
 pub(super) fn show_line(text: impl AsRef<str>) {
-    println!("{}", line(text.as_ref()));
+    put(&line(text.as_ref()));
 }
 
 /// One line of words for the operator, on standard error; a line break in it makes no second one.

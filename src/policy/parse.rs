@@ -15,7 +15,12 @@ use super::{
 use crate::auditor::Recipient;
 use crate::model::{AccountName, ChannelClass, GroupName, InvalidName, RuleId, TargetName, UserName, join};
 
-const CHANNELS: &[(&str, ChannelClass)] = &[("shell", ChannelClass::Shell), ("exec", ChannelClass::Exec)];
+const CHANNELS: &[(&str, ChannelClass)] = &[
+    ("shell", ChannelClass::Shell),
+    ("exec", ChannelClass::Exec),
+    ("sftp-read", ChannelClass::SftpRead),
+    ("sftp-write", ChannelClass::SftpWrite),
+];
 const AUDIT_RIGHTS: &[(&str, AuditRight)] = &[("get", AuditRight::Get), ("watch", AuditRight::Watch)];
 const DURABILITIES: &[(&str, Durability)] =
     &[("strict", Durability::Strict), ("bounded", Durability::Bounded), ("best-effort", Durability::BestEffort)];

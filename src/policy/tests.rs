@@ -133,7 +133,7 @@ fn what_would_make_a_rule_wider_than_it_reads_is_refused() {
         ("['root']", "['*']", "\"*\" is not a valid account name"),
         ("['root']", "['$group']", "\"$group\" is not a valid account name"),
         ("['shell', 'exec']", "[]", "rule.channels: is empty"),
-        ("['shell', 'exec']", "['sftp-read']", "\"sftp-read\" is not in this version; known: shell, exec"),
+        ("['shell', 'exec']", "['x11']", "\"x11\" is not in this version; known: shell, exec, sftp-read, sftp-write"),
         ("required = true", "required = 'no'", "expected true or false"),
         ("required = true", "max = '2h'", "rule.grant.max: not supported in this version"),
         ("grant = {", "when = {}\ngrant = {", "rule.when: not supported in this version"),

@@ -174,12 +174,13 @@ impl Queue {
     /// Takes an entry, once there is room for it; returns its number.
     pub(super) async fn append(self: &Arc<Self>, entry: Entry) -> Result<u64, RecorderError> {
         let passed = entry.bytes();
-        match self.append_if_recorded(entry).await {
-            Err(failure) if self.goes_on_without(&failure) => {
-                self.miss(passed);
-                Ok(0)
+        let again = matches!(self.mode, Mode::BestEffort(_)).then(|| entry.clone());
+        match (self.append_if_recorded(entry).await, again) {
+            (Err(failure), Some(entry)) if self.goes_on_without(&failure) => {
+                // If the gap has ended just now, the channel is recorded.
+                if self.miss(passed) { Ok(0) } else { self.append_if_recorded(entry).await.or(Ok(0)) }
             }
-            appended => appended,
+            (appended, _) => appended,
         }
     }
 

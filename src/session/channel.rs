@@ -12,10 +12,11 @@ use super::registry::OpenChannel;
 use super::{Bastion, Live, Refusal};
 use crate::grant::Permit;
 use crate::listener::{ChannelStart, UserSink};
-use crate::model::{ChannelEvent, ChannelNumber, Destination, Exit, Program};
+use crate::model::{ChannelClass, ChannelEvent, ChannelNumber, Destination, Exit, Program};
 use crate::policy::InputMode;
 use crate::recorder::{ChannelFacts, RecorderError, Track};
 use crate::relay::{self, End, Facts, Notice};
+use crate::sftp::{self, Book, Rights};
 use crate::target::ssh::{TargetSink, TargetSource};
 use crate::wire::channel::{PeerGone, Sink};
 
@@ -25,6 +26,8 @@ pub struct Opened {
     track: Arc<Track>,
     facts: Facts,
     greeting: Option<String>,
+    /// For SFTP: what may be done, and where it is put on record.
+    files: Option<(Rights, Book)>,
 }
 
 /// Judges a channel, opens its recording, then starts it at the target.
@@ -37,29 +40,38 @@ pub async fn open(
     destination: &Destination,
     start: &ChannelStart,
     program: &Program,
+    class: ChannelClass,
     number: ChannelNumber,
 ) -> Result<Opened, Refusal> {
-    let class = program.class();
     let now = bastion.clock.now();
     let permit = bastion.ledger.permit(live.permit.user(), destination, class, now).map_err(Refusal::Denied)?;
     bastion.recorder.healthy_for(permit.recording().durability).map_err(Refusal::Recorder)?;
+    // A program that speaks SFTP has none, whatever the client asks for.
+    let terminal = start.terminal.as_ref().filter(|_| !class.is_sftp());
     let facts = ChannelFacts {
         number,
         class,
-        terminal: start.terminal.clone(),
+        terminal: terminal.cloned(),
         command: match program {
-            Program::Shell => None,
+            Program::Shell | Program::Sftp => None,
             Program::Exec(command) => Some(command.clone()),
         },
         environment: start.environment.clone(),
     };
     let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);
-    match live.leg.open(program, start.terminal.as_ref(), &start.environment).await {
+    let files = class.is_sftp().then(|| {
+        let reads = || bastion.ledger.permit(live.permit.user(), destination, ChannelClass::SftpRead, now).is_ok();
+        let rights = Rights { read: reads(), write: class == ChannelClass::SftpWrite };
+        let (track, audit) = (Arc::clone(&track), Arc::clone(&bastion.audit));
+        (rights, Book { track, audit, session: live.id.clone(), channel: number })
+    });
+    match live.leg.open(program, terminal, &start.environment).await {
         Ok((source, sink)) => Ok(Opened {
             target: End { source, sink },
             track,
-            facts: Facts { class, pty: start.terminal.is_some(), policy: permit.recording().clone() },
-            greeting: start.terminal.as_ref().map(|_| greeting(live, &permit)),
+            facts: Facts { class, pty: terminal.is_some(), policy: permit.recording().clone() },
+            greeting: terminal.map(|_| greeting(live, &permit)),
+            files,
         }),
         Err(error) => {
             track.finish().await.map_err(Refusal::Recorder)?;
@@ -96,7 +108,7 @@ pub async fn carry(
     _open: OpenChannel,
 ) -> Result<(), RecorderError> {
     let ChannelStart { source, sink, started, place: _place, .. } = start;
-    let Opened { target, track, facts, greeting } = opened;
+    let Opened { target, track, facts, greeting, files } = opened;
     let carried = async {
         if let Some(greeting) = greeting {
             let line = format!("doorward: {greeting}\r\n").into();
@@ -105,7 +117,15 @@ pub async fn carry(
             let _ = sink.send(ChannelEvent::Data(line)).await;
         }
         let _ = started.send(());
-        relay::run(End { source, sink }, target, facts, Arc::clone(&track), notices, over).await
+        let track = Arc::clone(&track);
+        let Some((rights, book)) = files else {
+            return relay::run(End { source, sink }, target, facts, track, notices, over).await;
+        };
+        let (asked, answered, conversation) = sftp::inspect(source, target.source, rights, book);
+        let (user, target) = (End { source: asked, sink }, End { source: answered, sink: target.sink });
+        let carried = relay::run(user, target, facts, track, notices, over).await;
+        conversation.finish().await;
+        carried
     };
     let carried = carried.await;
     let finished = track.finish().await;

@@ -280,7 +280,7 @@ impl Visit {
             }
             Err(refusal) => return Err((Box::new(start), refusal)),
         };
-        let class = program.class();
+        let class = self.class(&destination, &program);
         if self.live.is_none() {
             match self.open(&destination, class).await {
                 Ok(live) => self.live = Some(live),
@@ -294,7 +294,7 @@ impl Visit {
         let number = ChannelNumber(self.next);
         self.next = self.next.saturating_add(1);
         let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
-        let opening = channel::open(live, &self.bastion, &destination, &start, &program, number);
+        let opening = channel::open(live, &self.bastion, &destination, &start, &program, class, number);
         let opened = tokio::select! {
             opened = opening => opened,
             cause = wait_end(&mut end) => Err(Refusal::Ended(cause)),
@@ -312,6 +312,14 @@ impl Visit {
         }
     }
 
+    /// By which of its classes a program may run: the greatest that the user may open now, or the least.
+    fn class(&self, destination: &Destination, program: &Program) -> ChannelClass {
+        let (user, now) = (self.connection.user.user(), self.bastion.clock.now());
+        let may = |class: &&ChannelClass| self.bastion.ledger.permit(user, destination, **class, now).is_ok();
+        let classes = program.classes();
+        classes.iter().find(may).or(classes.last()).copied().unwrap_or(ChannelClass::Shell)
+    }
+
     /// What the channel is for: to run something on a target, or to ask the bastion itself.
     fn wanted(&self, start: &ChannelStart) -> Result<Errand, Refusal> {
         let user = &self.connection.user;
@@ -325,12 +333,15 @@ impl Visit {
                     Wanted::Program(Program::Exec(command)) => {
                         Verb::parse(command).map(Errand::Verb).ok_or(Refusal::UnknownVerb)
                     }
-                    Wanted::Program(Program::Shell) | Wanted::Subsystem(_) => Err(Refusal::NoDestination(user.clone())),
+                    Wanted::Program(Program::Shell | Program::Sftp) | Wanted::Subsystem(_) => {
+                        Err(Refusal::NoDestination(user.clone()))
+                    }
                 };
             }
             Ok(Login::Destination { destination, .. }) => destination.clone(),
         };
         match &start.wanted {
+            Wanted::Subsystem(name) if name == "sftp" => Ok(Errand::Program(destination, Program::Sftp)),
             Wanted::Subsystem(name) => {
                 let name: String = name.chars().filter(char::is_ascii_graphic).collect();
                 Err(Refusal::NotCarried(format!("the subsystem {name}")))

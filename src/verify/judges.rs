@@ -1,5 +1,6 @@
 //! Sessions are judged side by side: what takes long is hashing, and each processor hashes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SendError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,9 +42,10 @@ pub(super) struct Judged {
 /// Judges at work.
 pub(super) struct Judges {
     cases: SyncSender<Case>,
-    judged: Receiver<Judged>,
+    /// None where the judge panicked.
+    judged: Receiver<Option<Judged>>,
     /// For cases that no judge takes.
-    own: Sender<Judged>,
+    own: Sender<Option<Judged>>,
     /// How many were given and not taken back.
     out: usize,
 }
@@ -62,8 +64,17 @@ impl Judges {
                     // The guard goes before the case is judged, so that the next judge takes the next one.
                     let next = || taken.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     while let Ok(case) = next() {
-                        if done.send(case.judged(&mut chunk)).is_err() {
-                            return;
+                        // Nobody waits for a case that never comes back.
+                        match catch_unwind(AssertUnwindSafe(|| case.judged(&mut chunk))) {
+                            Ok(judged) => {
+                                if done.send(Some(judged)).is_err() {
+                                    return;
+                                }
+                            }
+                            Err(panic) => {
+                                let _ = done.send(None);
+                                resume_unwind(panic);
+                            }
                         }
                     }
                 };
@@ -81,7 +92,7 @@ impl Judges {
         self.out = self.out.saturating_add(1);
         if let Err(SendError(case)) = self.cases.send(case) {
             // It cannot fail: its receiver is here.
-            let _ = self.own.send(case.judged(&mut vec![0; CHUNK_BYTES]));
+            let _ = self.own.send(Some(case.judged(&mut vec![0; CHUNK_BYTES])));
         }
     }
 
@@ -89,13 +100,13 @@ impl Judges {
     pub(super) fn ready(&mut self) -> Option<Judged> {
         let judged = self.judged.try_recv().ok()?;
         self.out = self.out.saturating_sub(1);
-        Some(judged)
+        judged
     }
 
-    /// The next that is judged; `None` once all are back.
+    /// The next that is judged; `None` once all are back, or a judge has panicked.
     pub(super) fn next(&mut self) -> Option<Judged> {
         self.out = self.out.checked_sub(1)?;
-        self.judged.recv().ok()
+        self.judged.recv().ok().flatten()
     }
 }
 

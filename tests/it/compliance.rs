@@ -312,13 +312,13 @@ fn a_file_copied_by_the_old_protocol_arrives_whole() {
 
 #[test]
 fn what_is_not_carried_yet_is_refused_with_a_reason() {
-    require!("sshd", "ssh", "sftp");
+    require!("sshd", "ssh");
     let sshd = Sshd::start();
     let bastion = Bastion::serving(&sshd);
     let route = bastion.to(&sshd);
-    let seen = run(route.copier("sftp", &["{}"]), b"ls\n", LIMIT);
+    let seen = run(route.ssh(&["-s"], "netconf"), b"", LIMIT);
     assert_ne!(seen.code, Some(0), "{seen:?}");
-    assert!(seen.err().contains("sftp"), "the refusal does not say what was refused: {seen:?}");
+    assert!(seen.err().contains("netconf"), "the refusal does not say what was refused: {seen:?}");
 
     // A forward: the listening side is the client's, so the refusal comes with the first connection.
     let seen = run(route.ssh(&["-W", &format!("127.0.0.1:{}", sshd.port)], ""), b"", LIMIT);

@@ -87,6 +87,39 @@ fn keystrokes_that_are_kept_out_are_counted_and_the_statement_says_why() {
 }
 
 #[test]
+fn t20_a_password_is_kept_out_while_the_mouse_moves() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    for mode in ["off", "echoed"] {
+        let mut bastion = Bastion::furnished(&sshd);
+        bastion.policy(&recorded(OPEN, &format!("input = \"{mode}\"")));
+        bastion.serve();
+        own::block_on(async {
+            let client = own::Own::connect(&bastion.to(&sshd)).await;
+            let mut channel =
+                client.exec_on_pty("stty -echo raw; echo ready; head -c 2250 > /dev/null; echo done", 80, 24).await;
+            own::read_until(&mut channel, "ready").await;
+            for (number, key) in (0_u32..).zip("hunter2ZQXJKVW".repeat(15).bytes()) {
+                let moved = format!("\x1b[<35;{};20M", 10 + number % 80);
+                channel.data_bytes(moved.into_bytes()).await.unwrap();
+                if number % 15 == 0 {
+                    channel.data_bytes(vec![key]).await.unwrap();
+                }
+            }
+            own::finish(&mut channel, LIMIT).await;
+        });
+        let session = bastion.only_recording();
+        // Status 1: it says how much was kept out.
+        let raw = bastion.doorward(&["recording", "export", &session, "--format", "raw", "--stream", "stdin"]);
+        let kept = raw.out();
+        let letters: String =
+            kept.split("\x1b[<").filter_map(|report| report.split_once('M')).map(|(_, rest)| rest).collect();
+        assert_eq!(letters, "", "{mode}: {kept:?}");
+        assert!(kept.contains("\x1b[<35;11;20M"), "{mode}: {kept:?}");
+    }
+}
+
+#[test]
 fn the_environment_and_the_modes_that_a_user_sets_are_on_record() {
     require!("sshd", "ssh");
     let sshd = Sshd::start();

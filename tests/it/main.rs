@@ -35,5 +35,6 @@ mod refusals;
 mod retention;
 mod rewrap;
 mod rotation;
+mod sftp;
 mod verify;
 mod witness;

@@ -423,7 +423,7 @@ pub fn digest_text(digest: &Digest) -> String {
     let (name, bytes) = (direction_name(digest.direction), counted(digest.bytes, "byte"));
     match &digest.sha256 {
         Some(hash) => format!("{name}: {bytes}, SHA-256 {hash}"),
-        None => format!("{name}: {bytes}, of which keystrokes are kept out"),
+        None => format!("{name}: {bytes}, counted only"),
     }
 }
 

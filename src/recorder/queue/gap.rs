@@ -81,11 +81,12 @@ impl Queue {
         self.session.pool().alarm_at(self.session.instant_of(at), Arc::clone(self), Alarm::Resume);
     }
 
-    /// Counts what goes by in a gap.
-    pub(super) fn miss(&self, passed: Option<(Direction, usize)>) {
-        if let Some(pause) = &mut self.lock().pause {
-            pause.miss(passed);
-        }
+    /// Counts what goes by in a gap; tells whether there is one.
+    pub(super) fn miss(&self, passed: Option<(Direction, usize)>) -> bool {
+        let mut state = self.lock();
+        let Some(pause) = &mut state.pause else { return false };
+        pause.miss(passed);
+        true
     }
 
     /// Looks whether the channel can be recorded again. Called by the pool, each second as long as it is not.

@@ -121,7 +121,13 @@ pub fn plan(store: &Path, session: &SessionId, settings: &Settings) -> Result<Pl
     };
     refuse(&sessions)?;
     let not_ended = || BundleError::NotEnded(session.clone());
-    let Told { leaves, begun, ended, policy, rewrapped } = told(&history, session).map_err(BundleError::Read)?;
+    let told = told(&history, session).map_err(BundleError::Read)?;
+    let Told { leaves, begun, ended, unclosed, policy, rewrapped } = told;
+    let closed = StoreRoot::at(store).session_directory(session).map(|directory| directory.join("closed.json"));
+    if unclosed && !closed.is_some_and(|closed| closed.exists()) {
+        // It comes once there is room for it, or with the next start; without it the bundle would look cut.
+        return Err(not_ended());
+    }
     let last = leaves.keys().next_back().copied().filter(|_| begun && ended).ok_or_else(not_ended)?;
     let note = best_note(&history, &key, last).map_err(BundleError::Read)?.ok_or_else(not_ended)?;
     let proven = leaves.into_iter().map(|(index, entry)| Ok((index, entry, history.reader.proof(index, &note)?)));
@@ -136,6 +142,8 @@ struct Told {
     leaves: BTreeMap<u64, Vec<u8>>,
     begun: bool,
     ended: bool,
+    /// Its `closed.json` was not there when it ended.
+    unclosed: bool,
     policy: String,
     rewrapped: BTreeSet<String>,
 }
@@ -176,8 +184,11 @@ fn told(history: &History, session: &SessionId) -> Result<Told, LogError> {
                 seen.extend(own.map(|(_, channel, segment, ..)| ((*channel, *segment), index)));
                 continue;
             }
-            Event::Unclosed { .. }
-            | Event::Erase { .. }
+            Event::Unclosed { session: of } => {
+                told.unclosed |= of == session;
+                continue;
+            }
+            Event::Erase { .. }
             | Event::Expire { .. }
             | Event::ClockStep
             | Event::Policy(_)

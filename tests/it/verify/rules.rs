@@ -70,6 +70,9 @@ fn a_file_of_an_end_that_could_not_be_written_is_no_attack_where_the_log_says_so
     store.assert_verdict(&id, Verdict::OkUnanchored, "");
     fs::remove_file(store.session(&id).join("closed.json")).unwrap();
     store.assert_verdict(&id, Verdict::Interrupted, "could not be written");
+    // A bundle of it would look cut.
+    let refused = doorward::verify::plan(store.path(), &id, &Settings::default()).unwrap_err();
+    assert!(matches!(refused, doorward::verify::BundleError::NotEnded(_)), "{refused}");
     // The bastion stops as it should, and the next start closes it.
     store.append("node.stop", json!({}));
     store.recover();

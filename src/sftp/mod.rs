@@ -1,0 +1,317 @@
+//! SFTP between a user and a target: every packet is understood, judged, and on record before it goes on.
+//!
+//! Two tasks stand between the channels and the relay, one for each direction. What they let through reaches the relay
+//! as it came, so that many requests may be under way at once, as clients have it. Of the bytes only counts are
+//! recorded: the recording has each operation, and for each file how much went through it and its SHA-256.
+
+mod gate;
+mod packet;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
+use tracing::error;
+
+use crate::audit::{Audit, AuditEvent};
+use crate::cast::Entry;
+use crate::model::{ChannelEvent, ChannelNumber, SessionId};
+use crate::recorder::{RecorderError, Track};
+use crate::wire::channel::{Credit, Source};
+pub use gate::Rights;
+use gate::{Asked, FileNote, Gate, Note, PENDING_MAX};
+use packet::{Frames, Malformed};
+
+/// Packets that may wait between a task and the relay.
+const PACKETS_MAX: usize = 16;
+
+/// Where it is put on record what becomes of files.
+pub struct Book {
+    /// The channel's recording.
+    pub track: Arc<Track>,
+    /// The audit log.
+    pub audit: Arc<Audit>,
+    /// The session.
+    pub session: SessionId,
+    /// The channel.
+    pub channel: ChannelNumber,
+}
+
+/// One SFTP conversation, beside its two sources.
+pub struct Conversation {
+    gate: Mutex<Gate>,
+    book: Book,
+    answered: Notify,
+}
+
+/// What is let through of one direction.
+pub struct Inspected {
+    events: mpsc::Receiver<ChannelEvent>,
+    credit: Credits,
+    task: AbortHandle,
+}
+
+impl Drop for Inspected {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Source for Inspected {
+    async fn next(&mut self) -> Option<ChannelEvent> {
+        self.events.recv().await
+    }
+
+    fn credit(&self) -> impl Credit + 'static {
+        self.credit.clone()
+    }
+}
+
+/// What a peer may send more. Packets of our own come from no peer's window.
+#[derive(Clone)]
+struct Credits {
+    peer: Arc<dyn Credit>,
+    own: Arc<AtomicUsize>,
+}
+
+impl Credits {
+    fn of(source: &impl Source) -> Self {
+        Self { peer: Arc::new(source.credit()), own: Arc::default() }
+    }
+
+    /// A packet of so many bytes is ours.
+    fn own(&self, bytes: usize) {
+        self.own.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    /// A peer's packet of so many bytes goes no further.
+    fn dropped(&self, bytes: usize) {
+        self.peer.consumed(bytes);
+    }
+}
+
+impl Credit for Credits {
+    fn consumed(&self, bytes: usize) {
+        let own = self.own.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |own| Some(own.saturating_sub(bytes)));
+        let peers = bytes.saturating_sub(own.unwrap_or_default());
+        if peers > 0 {
+            self.peer.consumed(peers);
+        }
+    }
+}
+
+/// Why a conversation ends early.
+enum Broken {
+    User(Malformed),
+    Target(Malformed),
+    Record,
+    /// Whom it was for is gone.
+    Gone,
+}
+
+/// Puts the inspection between both sources and the relay.
+pub fn inspect(
+    user: impl Source + 'static,
+    target: impl Source + 'static,
+    rights: Rights,
+    book: Book,
+) -> (Inspected, Inspected, Arc<Conversation>) {
+    let conversation = Arc::new(Conversation { gate: Mutex::new(Gate::new(rights)), book, answered: Notify::new() });
+    let (to_target, from_user) = mpsc::channel(PACKETS_MAX);
+    let (to_user, from_target) = mpsc::channel(PACKETS_MAX);
+    let (user_credit, target_credit) = (Credits::of(&user), Credits::of(&target));
+    let asking = Arc::clone(&conversation).ask(
+        user,
+        user_credit.clone(),
+        to_target,
+        Reply { packets: to_user.clone(), credit: target_credit.clone() },
+    );
+    let answering = Arc::clone(&conversation).answer(target, target_credit.clone(), to_user);
+    let asking = tokio::spawn(asking).abort_handle();
+    let answering = tokio::spawn(answering).abort_handle();
+    (
+        Inspected { events: from_user, credit: user_credit, task: asking },
+        Inspected { events: from_target, credit: target_credit, task: answering },
+        conversation,
+    )
+}
+
+/// Where answers of the bastion's own go.
+struct Reply {
+    packets: mpsc::Sender<ChannelEvent>,
+    credit: Credits,
+}
+
+impl Conversation {
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        // What the lock guards is whole between any two statements that can panic.
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Carries what the user sends.
+    async fn ask(
+        self: Arc<Self>,
+        mut user: impl Source,
+        credit: Credits,
+        to_target: mpsc::Sender<ChannelEvent>,
+        reply: Reply,
+    ) {
+        let mut frames = Frames::default();
+        while let Some(event) = user.next().await {
+            let carried = match event {
+                ChannelEvent::Data(bytes) => {
+                    frames.push(&bytes);
+                    self.ask_all(&mut frames, &credit, &to_target, &reply).await
+                }
+                // A program that speaks SFTP has no terminal, and nothing but its input.
+                ChannelEvent::Stderr(_) | ChannelEvent::Resize(_) | ChannelEvent::Break(_) => Ok(()),
+                event @ (ChannelEvent::Eof
+                | ChannelEvent::Signal(_)
+                | ChannelEvent::EndOfWrite
+                | ChannelEvent::Exit(_)
+                | ChannelEvent::Close) => to_target.send(event).await.map_err(|_| Broken::Gone),
+            };
+            if let Err(broken) = carried {
+                return self.broken(broken).await;
+            }
+        }
+    }
+
+    async fn ask_all(
+        &self,
+        frames: &mut Frames,
+        credit: &Credits,
+        to_target: &mpsc::Sender<ChannelEvent>,
+        reply: &Reply,
+    ) -> Result<(), Broken> {
+        while let Some(packet) = frames.next().map_err(Broken::User)? {
+            while self.gate().waiting() >= PENDING_MAX {
+                self.answered.notified().await;
+            }
+            let length = packet.len();
+            let asked = self.gate().asked(packet.clone()).map_err(Broken::User)?;
+            match asked {
+                Asked::Forward(forwarded, note) => {
+                    self.write(note).await?;
+                    if forwarded != packet {
+                        credit.dropped(length);
+                        credit.own(forwarded.len());
+                    }
+                    to_target.send(ChannelEvent::Data(forwarded)).await.map_err(|_| Broken::Gone)?;
+                }
+                Asked::Answer(answer, note) => {
+                    self.write(note).await?;
+                    credit.dropped(length);
+                    reply.credit.own(answer.len());
+                    reply.packets.send(ChannelEvent::Data(answer)).await.map_err(|_| Broken::Gone)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries what the target sends.
+    async fn answer(self: Arc<Self>, mut target: impl Source, credit: Credits, to_user: mpsc::Sender<ChannelEvent>) {
+        let mut frames = Frames::default();
+        while let Some(event) = target.next().await {
+            let carried = if let ChannelEvent::Data(bytes) = event {
+                frames.push(&bytes);
+                self.answer_all(&mut frames, &credit, &to_user).await
+            } else {
+                to_user.send(event).await.map_err(|_| Broken::Gone)
+            };
+            if let Err(broken) = carried {
+                return self.broken(broken).await;
+            }
+        }
+    }
+
+    async fn answer_all(
+        &self,
+        frames: &mut Frames,
+        credit: &Credits,
+        to_user: &mpsc::Sender<ChannelEvent>,
+    ) -> Result<(), Broken> {
+        while let Some(packet) = frames.next().map_err(Broken::Target)? {
+            let length = packet.len();
+            let (passed, notes) = self.gate().answered(packet.clone()).map_err(Broken::Target)?;
+            self.answered.notify_one();
+            for note in notes {
+                self.write(Some(note)).await?;
+            }
+            if passed != packet {
+                credit.dropped(length);
+                credit.own(passed.len());
+            }
+            to_user.send(ChannelEvent::Data(passed)).await.map_err(|_| Broken::Gone)?;
+        }
+        Ok(())
+    }
+
+    /// Puts on record why it ends; both sources end with it.
+    async fn broken(&self, broken: Broken) {
+        let text = match broken {
+            Broken::User(Malformed(why)) => format!("sftp: ended: the user sent {why}"),
+            Broken::Target(Malformed(why)) => format!("sftp: ended: the target sent {why}"),
+            Broken::Record | Broken::Gone => return,
+        };
+        let _ = self.write(Some(Note { text, first: false, file: None })).await;
+    }
+
+    async fn write(&self, note: Option<Note>) -> Result<(), Broken> {
+        let Some(Note { text, first, file }) = note else { return Ok(()) };
+        let recorded = async {
+            let ticket = self.book.track.append(Entry::Marker(text)).await?;
+            if first { ticket.durable().await } else { Ok(()) }
+        };
+        // The relay finds the recording failed, and says so.
+        recorded.await.map_err(|_: RecorderError| Broken::Record)?;
+        match file {
+            Some(file) => self.book.log(file).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Puts on record what became of files that nobody closed; to be called once nothing is carried any more.
+    pub async fn finish(&self) {
+        let notes = self.gate().finish();
+        for note in notes {
+            if self.write(Some(note)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Book {
+    async fn log(&self, file: FileNote) -> Result<(), Broken> {
+        let FileNote { what, path, to, moved } = file;
+        let event = AuditEvent::File {
+            session: self.session.clone(),
+            channel: self.channel.0,
+            what: what.to_owned(),
+            path,
+            to,
+            moved: moved.map(|moved| {
+                format!(
+                    "{} bytes, SHA-256 {}{}",
+                    moved.bytes,
+                    moved.sha256,
+                    if moved.in_order { "" } else { ", not in order" }
+                )
+            }),
+        };
+        let audit = Arc::clone(&self.audit);
+        match tokio::task::spawn_blocking(move || audit.append(&event).map(|_| ())).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => {
+                error!(error = %failure, "Cannot put on record what becomes of a file");
+                Err(Broken::Record)
+            }
+            Err(_) => Err(Broken::Record),
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! SFTP version 3 on the wire (draft-ietf-secsh-filexfer-02, and the extensions in OpenSSH's PROTOCOL). Pure.
+//!
+//! A packet is understood to its last byte or not at all, so that the target cannot understand it differently.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// The version that is spoken (draft section 4).
+pub const VERSION: u32 = 3;
+/// The longest packet, without its length: OpenSSH's own bound.
+pub const PACKET_BYTES_MAX: usize = 256 * 1024;
+/// The longest path (Linux's `PATH_MAX`).
+pub const PATH_BYTES_MAX: usize = 4096;
+/// The longest handle (draft section 6.2).
+const HANDLE_BYTES_MAX: usize = 256;
+
+/// Why a packet is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+/// Cuts a stream of bytes into packets.
+#[derive(Debug, Default)]
+pub struct Frames {
+    bytes: BytesMut,
+}
+
+impl Frames {
+    /// Takes what came.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next whole packet, with its length in front.
+    ///
+    /// # Errors
+    /// If its length cannot be.
+    pub fn next(&mut self) -> Result<Option<Bytes>, Malformed> {
+        let Some(length) = self.bytes.first_chunk::<4>() else { return Ok(None) };
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        if length == 0 || length > PACKET_BYTES_MAX {
+            return Err(Malformed("a packet's length is out of bounds"));
+        }
+        let whole = length.saturating_add(4);
+        Ok((self.bytes.len() >= whole).then(|| self.bytes.split_to(whole).freeze()))
+    }
+}
+
+/// What a user asks for; paths and handles as they came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request<'p> {
+    /// Opens a file, for what these flags say (draft section 6.3).
+    Open { path: &'p [u8], flags: u32 },
+    /// Closes a file or a directory.
+    Close { handle: &'p [u8] },
+    /// Reads from a file.
+    Read { handle: &'p [u8], offset: u64 },
+    /// Writes to a file.
+    Write { handle: &'p [u8], offset: u64, data: &'p [u8] },
+    /// Begins a listing.
+    OpenDir { path: &'p [u8] },
+    /// Asks something about a path, and changes nothing.
+    Look { what: &'static str, path: &'p [u8] },
+    /// Asks something about a handle, or makes a file durable.
+    LookAt { handle: &'p [u8] },
+    /// Changes a path, or one and another.
+    Change { what: &'static str, path: &'p [u8], to: Option<&'p [u8]> },
+    /// Changes the attributes of an open file.
+    ChangeAt { what: &'static str, handle: &'p [u8] },
+    /// Copies on the target, from one open file to another.
+    Copy { from: &'p [u8], to: &'p [u8] },
+    /// Asks for the target's limits.
+    Limits,
+    /// What is not carried.
+    Unknown { name: String },
+}
+
+/// Whether an open with these flags can read: sftp-server opens for reading whatever is not for writing alone.
+pub fn reads(flags: u32) -> bool {
+    flags & 1 != 0 || flags & 2 == 0
+}
+
+/// Whether an open with these flags can write, or make or cut a file: all flags but reading.
+pub fn writes(flags: u32) -> bool {
+    flags & !1 != 0
+}
+
+/// A user's packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromUser<'p> {
+    /// The first.
+    Init { version: u32 },
+    /// Every other.
+    Request { id: u32, request: Request<'p> },
+}
+
+/// A target's packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromTarget<'p> {
+    /// The first: its version, and its extensions by name and data.
+    Version { version: u32, extensions: Vec<(&'p [u8], &'p [u8])> },
+    /// How a request ended (draft section 7): 0 is well, 1 the end of a file.
+    Status { id: u32, code: u32 },
+    /// A new handle.
+    Handle { id: u32, handle: &'p [u8] },
+    /// What was read.
+    Data { id: u32, data: &'p [u8] },
+    /// Names, attributes, or the answer to an extension.
+    Other { id: u32 },
+}
+
+/// Extensions that are carried, with what they ask.
+const EXTENSIONS: [&[u8]; 9] = [
+    b"posix-rename@openssh.com",
+    b"statvfs@openssh.com",
+    b"fstatvfs@openssh.com",
+    b"hardlink@openssh.com",
+    b"fsync@openssh.com",
+    b"lsetstat@openssh.com",
+    b"limits@openssh.com",
+    b"expand-path@openssh.com",
+    b"copy-data",
+];
+
+/// Whether a target's extension is carried.
+pub fn is_carried(extension: &[u8]) -> bool {
+    EXTENSIONS.contains(&extension)
+}
+
+/// Reads a user's packet, its length in front.
+///
+/// # Errors
+/// `Malformed`.
+pub fn from_user(packet: &[u8]) -> Result<FromUser<'_>, Malformed> {
+    let mut rest = Fields::of(packet)?;
+    let kind = rest.byte()?;
+    if kind == 1 {
+        // What follows in it are extensions of the user's, of which there are none (OpenSSH's PROTOCOL).
+        return Ok(FromUser::Init { version: rest.number()? });
+    }
+    let id = rest.number()?;
+    let request = match kind {
+        3 => {
+            let (path, flags) = (rest.path()?, rest.number()?);
+            rest.attributes()?;
+            Request::Open { path, flags }
+        }
+        4 => Request::Close { handle: rest.handle()? },
+        5 => {
+            let (handle, offset) = (rest.handle()?, rest.long()?);
+            rest.number()?;
+            Request::Read { handle, offset }
+        }
+        6 => Request::Write { handle: rest.handle()?, offset: rest.long()?, data: rest.string()? },
+        7 => Request::Look { what: "lstat", path: rest.path()? },
+        8 | 12 => Request::LookAt { handle: rest.handle()? },
+        9 => {
+            let path = rest.path()?;
+            rest.attributes()?;
+            Request::Change { what: "setstat", path, to: None }
+        }
+        10 => {
+            let handle = rest.handle()?;
+            rest.attributes()?;
+            Request::ChangeAt { what: "setstat", handle }
+        }
+        11 => Request::OpenDir { path: rest.path()? },
+        13 => Request::Change { what: "remove", path: rest.path()?, to: None },
+        14 => {
+            let path = rest.path()?;
+            rest.attributes()?;
+            Request::Change { what: "mkdir", path, to: None }
+        }
+        15 => Request::Change { what: "rmdir", path: rest.path()?, to: None },
+        16 => Request::Look { what: "realpath", path: rest.path()? },
+        17 => Request::Look { what: "stat", path: rest.path()? },
+        18 => rest.change("rename")?,
+        19 => Request::Look { what: "readlink", path: rest.path()? },
+        // OpenSSH has the target of the link first, other than the draft says (its PROTOCOL, section 4.1).
+        20 => {
+            let (to, path) = (rest.path()?, rest.path()?);
+            Request::Change { what: "symlink", path, to: Some(to) }
+        }
+        200 => return extended(id, rest),
+        _ => return Ok(FromUser::Request { id, request: Request::Unknown { name: format!("request {kind}") } }),
+    };
+    rest.end()?;
+    Ok(FromUser::Request { id, request })
+}
+
+fn extended(id: u32, mut rest: Fields<'_>) -> Result<FromUser<'_>, Malformed> {
+    let name = rest.string()?;
+    let request = match name {
+        b"posix-rename@openssh.com" => rest.change("rename")?,
+        b"hardlink@openssh.com" => rest.change("hardlink")?,
+        b"statvfs@openssh.com" => Request::Look { what: "statvfs", path: rest.path()? },
+        b"expand-path@openssh.com" => Request::Look { what: "realpath", path: rest.path()? },
+        b"fstatvfs@openssh.com" | b"fsync@openssh.com" => Request::LookAt { handle: rest.handle()? },
+        b"lsetstat@openssh.com" => {
+            let path = rest.path()?;
+            rest.attributes()?;
+            Request::Change { what: "setstat", path, to: None }
+        }
+        b"limits@openssh.com" => Request::Limits,
+        b"copy-data" => {
+            let from = rest.handle()?;
+            rest.long()?;
+            rest.long()?;
+            let to = rest.handle()?;
+            rest.long()?;
+            Request::Copy { from, to }
+        }
+        _ => {
+            let name = format!("the extension {}", shown(name.get(..64).unwrap_or(name)));
+            return Ok(FromUser::Request { id, request: Request::Unknown { name } });
+        }
+    };
+    rest.end()?;
+    Ok(FromUser::Request { id, request })
+}
+
+/// Reads a target's packet, its length in front.
+///
+/// # Errors
+/// `Malformed`.
+pub fn from_target(packet: &[u8]) -> Result<FromTarget<'_>, Malformed> {
+    let mut rest = Fields::of(packet)?;
+    let kind = rest.byte()?;
+    let number = rest.number()?;
+    match kind {
+        2 => {
+            let mut extensions = Vec::new();
+            while !rest.0.is_empty() {
+                extensions.push((rest.string()?, rest.string()?));
+            }
+            Ok(FromTarget::Version { version: number, extensions })
+        }
+        101 => Ok(FromTarget::Status { id: number, code: rest.number()? }),
+        102 => Ok(FromTarget::Handle { id: number, handle: rest.handle()? }),
+        103 => Ok(FromTarget::Data { id: number, data: rest.string()? }),
+        104 | 105 | 201 => Ok(FromTarget::Other { id: number }),
+        _ => Err(Malformed("an answer of an unknown type")),
+    }
+}
+
+/// The user's first packet, as it goes to the target.
+pub fn init() -> Bytes {
+    let mut body = BytesMut::new();
+    body.put_u8(1);
+    body.put_u32(VERSION);
+    framed(&body)
+}
+
+/// The target's first packet, with the extensions that are carried.
+pub fn version(extensions: &[(&[u8], &[u8])]) -> Bytes {
+    let mut body = BytesMut::new();
+    body.put_u8(2);
+    body.put_u32(VERSION);
+    for (name, data) in extensions.iter().filter(|(name, _)| is_carried(name)) {
+        put_string(&mut body, name);
+        put_string(&mut body, data);
+    }
+    framed(&body)
+}
+
+/// A refusal (draft section 7): `SSH_FX_PERMISSION_DENIED`.
+pub const DENIED: u32 = 3;
+/// `SSH_FX_FAILURE`.
+pub const FAILED: u32 = 4;
+/// `SSH_FX_OP_UNSUPPORTED`.
+pub const UNSUPPORTED: u32 = 8;
+
+/// An answer of the bastion's own.
+pub fn status(id: u32, code: u32, text: &str) -> Bytes {
+    let mut body = BytesMut::new();
+    body.put_u8(101);
+    body.put_u32(id);
+    body.put_u32(code);
+    put_string(&mut body, text.as_bytes());
+    put_string(&mut body, b"en");
+    framed(&body)
+}
+
+fn put_string(out: &mut BytesMut, text: &[u8]) {
+    out.put_u32(u32::try_from(text.len()).unwrap_or(0));
+    out.put_slice(text);
+}
+
+fn framed(body: &[u8]) -> Bytes {
+    let mut packet = BytesMut::with_capacity(body.len().saturating_add(4));
+    put_string(&mut packet, body);
+    packet.freeze()
+}
+
+/// A path or a name as it can be shown: no byte of it moves a cursor or ends a line.
+pub fn shown(path: &[u8]) -> String {
+    let text = String::from_utf8_lossy(path);
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
+/// What is left of a packet.
+struct Fields<'p>(&'p [u8]);
+
+impl<'p> Fields<'p> {
+    fn of(packet: &'p [u8]) -> Result<Self, Malformed> {
+        packet.get(4..).map(Self).ok_or(SHORT)
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (first, rest) = self.0.split_first_chunk::<N>().ok_or(SHORT)?;
+        self.0 = rest;
+        Ok(*first)
+    }
+
+    fn byte(&mut self) -> Result<u8, Malformed> {
+        self.take::<1>().map(|[byte]| byte)
+    }
+
+    fn number(&mut self) -> Result<u32, Malformed> {
+        self.take().map(u32::from_be_bytes)
+    }
+
+    fn long(&mut self) -> Result<u64, Malformed> {
+        self.take().map(u64::from_be_bytes)
+    }
+
+    fn string(&mut self) -> Result<&'p [u8], Malformed> {
+        let length = usize::try_from(self.number()?).unwrap_or(usize::MAX);
+        let (string, rest) = self.0.split_at_checked(length).ok_or(SHORT)?;
+        self.0 = rest;
+        Ok(string)
+    }
+
+    fn path(&mut self) -> Result<&'p [u8], Malformed> {
+        let path = self.string()?;
+        // A C string ends at the first NUL: the target would take another path than the one that is judged.
+        if path.len() > PATH_BYTES_MAX || path.contains(&0) {
+            return Err(Malformed("a path is too long, or has a NUL byte"));
+        }
+        Ok(path)
+    }
+
+    /// A change of one path to another.
+    fn change(&mut self, what: &'static str) -> Result<Request<'p>, Malformed> {
+        Ok(Request::Change { what, path: self.path()?, to: Some(self.path()?) })
+    }
+
+    fn handle(&mut self) -> Result<&'p [u8], Malformed> {
+        let handle = self.string()?;
+        if handle.len() > HANDLE_BYTES_MAX { Err(Malformed("a handle is too long")) } else { Ok(handle) }
+    }
+
+    /// Skips attributes (draft section 5).
+    fn attributes(&mut self) -> Result<(), Malformed> {
+        let flags = self.number()?;
+        if flags & !(1 | 2 | 4 | 8 | EXTENDED) != 0 {
+            return Err(Malformed("attributes of an unknown kind"));
+        }
+        if flags & 1 != 0 {
+            self.long()?;
+        }
+        if flags & 2 != 0 {
+            self.long()?;
+        }
+        if flags & 4 != 0 {
+            self.number()?;
+        }
+        if flags & 8 != 0 {
+            self.long()?;
+        }
+        if flags & EXTENDED != 0 {
+            for _ in 0..self.number()? {
+                self.string()?;
+                self.string()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> Result<(), Malformed> {
+        if self.0.is_empty() { Ok(()) } else { Err(Malformed("more bytes than the packet has fields")) }
+    }
+}
+
+const SHORT: Malformed = Malformed("a packet ends within a field");
+/// Attributes that have names (draft section 5).
+const EXTENDED: u32 = 0x8000_0000;
