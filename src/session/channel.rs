@@ -40,9 +40,10 @@ pub async fn open(
     destination: &Destination,
     start: &ChannelStart,
     program: &Program,
-    class: ChannelClass,
+    classes: &[ChannelClass],
     number: ChannelNumber,
 ) -> Result<Opened, Refusal> {
+    let class = classes.first().copied().unwrap_or(ChannelClass::Shell);
     let now = bastion.clock.now();
     let permit = bastion.ledger.permit(live.permit.user(), destination, class, now).map_err(Refusal::Denied)?;
     bastion.recorder.healthy_for(permit.recording().durability).map_err(Refusal::Recorder)?;
@@ -60,8 +61,10 @@ pub async fn open(
     };
     let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);
     let files = class.is_sftp().then(|| {
-        let reads = || bastion.ledger.permit(live.permit.user(), destination, ChannelClass::SftpRead, now).is_ok();
-        let rights = Rights { read: reads(), write: class == ChannelClass::SftpWrite };
+        let may = |class| {
+            classes.contains(&class) && bastion.ledger.permit(live.permit.user(), destination, class, now).is_ok()
+        };
+        let rights = Rights { read: may(ChannelClass::SftpRead), write: may(ChannelClass::SftpWrite) };
         let (track, audit) = (Arc::clone(&track), Arc::clone(&bastion.audit));
         (rights, Book { track, audit, session: live.id.clone(), channel: number })
     });
@@ -105,7 +108,7 @@ pub async fn carry(
     opened: Opened,
     notices: mpsc::Receiver<Notice>,
     over: CancellationToken,
-    _open: OpenChannel,
+    _open: Vec<OpenChannel>,
 ) -> Result<(), RecorderError> {
     let ChannelStart { source, sink, started, place: _place, .. } = start;
     let Opened { target, track, facts, greeting, files } = opened;

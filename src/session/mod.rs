@@ -280,7 +280,8 @@ impl Visit {
             }
             Err(refusal) => return Err((Box::new(start), refusal)),
         };
-        let class = self.class(&destination, &program);
+        let classes = self.classes(&destination, &program);
+        let class = classes.first().copied().unwrap_or(ChannelClass::Shell);
         if self.live.is_none() {
             match self.open(&destination, class).await {
                 Ok(live) => self.live = Some(live),
@@ -289,12 +290,12 @@ impl Visit {
         }
         let Some(live) = &mut self.live else { return Err((Box::new(start), Refusal::Ended(EndCause::TargetLeft))) };
         // Counted before it is judged: a policy that changes in between then sees it.
-        let place = live.registration.channel(class);
+        let places = classes.iter().map(|class| live.registration.channel(*class)).collect();
         // Spent whatever comes of it: the recording of a channel that the target refuses has its directory.
         let number = ChannelNumber(self.next);
         self.next = self.next.saturating_add(1);
         let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
-        let opening = channel::open(live, &self.bastion, &destination, &start, &program, class, number);
+        let opening = channel::open(live, &self.bastion, &destination, &start, &program, &classes, number);
         let opened = tokio::select! {
             opened = opening => opened,
             cause = wait_end(&mut end) => Err(Refusal::Ended(cause)),
@@ -305,19 +306,20 @@ impl Visit {
                 let (notices, lines) = mpsc::channel(4);
                 self.notices.push(notices);
                 let over = self.over.child_token();
-                self.channels.spawn(channel::carry(start, opened, lines, over, place));
+                self.channels.spawn(channel::carry(start, opened, lines, over, places));
                 Ok(())
             }
             Err(refusal) => Err((Box::new(start), refusal)),
         }
     }
 
-    /// By which of its classes a program may run: the greatest that the user may open now, or the least.
-    fn class(&self, destination: &Destination, program: &Program) -> ChannelClass {
+    /// By which of its classes a program may run: those that the user may open now, the greatest first, or the least.
+    fn classes(&self, destination: &Destination, program: &Program) -> Vec<ChannelClass> {
         let (user, now) = (self.connection.user.user(), self.bastion.clock.now());
-        let may = |class: &&ChannelClass| self.bastion.ledger.permit(user, destination, **class, now).is_ok();
-        let classes = program.classes();
-        classes.iter().find(may).or(classes.last()).copied().unwrap_or(ChannelClass::Shell)
+        let may = |class: &ChannelClass| self.bastion.ledger.permit(user, destination, *class, now).is_ok();
+        let all = program.classes().iter().copied();
+        let open: Vec<ChannelClass> = all.clone().filter(may).collect();
+        if open.is_empty() { all.last().into_iter().collect() } else { open }
     }
 
     /// What the channel is for: to run something on a target, or to ask the bastion itself.

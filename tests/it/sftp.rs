@@ -293,6 +293,25 @@ fn t10_what_is_not_understood_does_not_pass() {
 }
 
 #[test]
+fn who_loses_one_of_two_rights_loses_the_session() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    for kept in [r#"["sftp-read"]"#, r#"["sftp-write"]"#] {
+        let mut bastion = Bastion::furnished(&sshd);
+        bastion.policy(&rule(r#"["sftp-read", "sftp-write"]"#));
+        bastion.serve();
+        let mut session = Running::start(bastion.to(&sshd).ssh(&["-s"], "sftp"), Stdout::Unread);
+        let (mut input, mut output) = (session.stdin(), session.stdout());
+        std::io::Write::write_all(&mut input, &packet(1, &[&3_u32.to_be_bytes()])).unwrap();
+        next(&mut output).unwrap();
+        bastion.policy(&rule(kept));
+        bastion.doorward(&["policy", "reload"]).ok();
+        assert_ne!(session.wait_with_open_stdin(LIMIT).code, Some(0), "{kept}");
+        bastion.empties(LIMIT);
+    }
+}
+
+#[test]
 fn a_session_that_is_killed_ends_its_transfers_and_says_how_far_they_were() {
     require!("sshd", "ssh");
     let sshd = Sshd::start();
