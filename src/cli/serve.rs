@@ -231,6 +231,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     retiring.abort();
     admin_stop.cancel();
     let _ = serving_admin.await;
+    bastion.refusals.settle().await;
     drop(publishing);
     bastion.audit.append(&AuditEvent::NodeStop).map_err(ServeError::Audit)?;
     // A session that did not end in time writes nothing behind this, where another server may write already.

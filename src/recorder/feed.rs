@@ -221,6 +221,12 @@ impl Watching {
         }
     }
 
+    /// Whether something was dropped: what comes next is a tail, and what was taken before is out of date.
+    pub fn is_behind(&self) -> bool {
+        let waiting = self.watcher.lock();
+        waiting.anew && !waiting.ended
+    }
+
     fn take(&self) -> Option<Seen> {
         // The feed first, as whoever publishes does.
         let state = self.feed.lock();
@@ -294,7 +300,9 @@ mod tests {
         }
         assert_eq!(seen, 200);
         publish(&feed, b"the end");
+        assert_eq!((slow.is_behind(), quick.is_behind()), (true, false));
         let Some(Seen::Tail { bytes, .. }) = slow.take() else { panic!() };
+        assert!(!slow.is_behind());
         assert_eq!(bytes.len(), TAIL_BYTES);
         assert!(bytes.ends_with(b"xthe end"));
         publish(&feed, b"more");

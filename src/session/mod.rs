@@ -40,9 +40,11 @@ use crate::vault::Vault;
 use crate::wire::Cut;
 pub use log::SessionLog;
 pub use refusal::Refusal;
+use refusal_log::Kind;
 pub use refusal_log::RefusalLog;
 pub use registry::{EndCause, LiveSession, Registration, Sessions};
 pub use stranger::note_strangers;
+use stranger::{Budget, PERIOD};
 use timekeeper::{Timekeeper, wait_end};
 use verb::Verb;
 pub use verb::VerbLimits;
@@ -108,14 +110,16 @@ struct Visitor {
 
 impl Visitor {
     /// Puts on record why something was not started, without waiting for it; gives what says that it stands there.
-    fn refused(&self, bastion: &Bastion, refusal: &Refusal) -> Option<oneshot::Receiver<()>> {
+    fn refused(&self, bastion: &Bastion, kind: Kind, refusal: &Refusal) -> Option<oneshot::Receiver<()>> {
         let user = self.user.user();
-        let noted = bastion.refusals.note(user, &refusal.to_string(), |reason| AuditEvent::SessionRefused {
-            user: user.clone(),
-            login: self.login.clone(),
-            source: self.source.clone(),
+        let (of, login, source) = (user.clone(), self.login.clone(), self.source.clone());
+        let event = move |reason| AuditEvent::SessionRefused {
+            user: of.clone(),
+            login: login.clone(),
+            source: source.clone(),
             reason,
-        })?;
+        };
+        let noted = bastion.refusals.note(user, kind, &refusal.to_string(), event)?;
         info!(user = %user, source = %self.source, login = %self.login, error = %refusal, "Refused");
         Some(noted.written)
     }
@@ -167,7 +171,12 @@ struct Live {
     cut: Cut,
     started: Timestamp,
     time: Timekeeper,
+    /// How many refusals its recording may still list one by one.
+    markers: Budget,
 }
+
+/// So many refusals are listed one by one in a session's recording in a minute; of the others, how many there were.
+const MARKERS_MAX: u32 = 60;
 
 /// The last line has so long to reach the user; then the sockets are cut.
 const FAREWELL: Duration = Duration::from_millis(250);
@@ -233,22 +242,42 @@ impl Visit {
 
     /// Something was asked for that this version refuses always.
     fn note_refused(&mut self, what: &str) {
+        self.mark_refused(what);
         let user = self.visitor.user.user();
-        let noted = self.bastion.refusals.note(user, what, |what| AuditEvent::ChannelRefused {
-            session: self.live.as_ref().map(|live| live.id.clone()),
-            user: user.clone(),
-            source: self.visitor.source.clone(),
+        let session = self.live.as_ref().map(|live| live.id.clone());
+        // Before a session it costs nothing.
+        let kind = if session.is_some() { Kind::Within } else { Kind::Noise };
+        let (of, source) = (user.clone(), self.visitor.source.clone());
+        let event = move |what| AuditEvent::ChannelRefused {
+            session: session.clone(),
+            user: of.clone(),
+            source: source.clone(),
             what,
-        });
-        let Some(noted) = noted else { return };
-        info!(user = %user, what = noted.text, "Refused");
-        if let Some(live) = &self.live {
-            let noting = live.recording.note(format!("refused: {}", noted.text));
-            self.channels.spawn(async move {
-                noting.await;
-                Ok(())
-            });
+        };
+        if let Some(noted) = self.bastion.refusals.note(user, kind, what, event) {
+            info!(user = %user, what = noted.text, "Refused");
         }
+    }
+
+    /// The recording of a live session tells what was refused in it, whatever its user is refused elsewhere.
+    fn mark_refused(&mut self, what: &str) {
+        let Some(live) = &mut self.live else { return };
+        let text = match live.markers.take(self.bastion.clock.instant()) {
+            None => return,
+            Some(0) => format!("refused: {what}"),
+            Some(left_out) => format!("refused: {what} ({left_out} refusals before it are not listed)"),
+        };
+        self.mark(text);
+    }
+
+    /// Notes a fact in the recording, without waiting for the disk.
+    fn mark(&mut self, text: String) {
+        let Some(live) = &self.live else { return };
+        let noting = live.recording.note(text);
+        self.channels.spawn(async move {
+            noting.await;
+            Ok(())
+        });
     }
 
     /// Starts what a channel asks for, or says why not.
@@ -256,7 +285,9 @@ impl Visit {
         match self.carry(start).await {
             Ok(()) => {}
             Err((start, refusal)) => {
-                let written = self.visitor.refused(&self.bastion, &refusal);
+                self.mark_refused(&refusal.to_string());
+                let kind = if self.live.is_some() { Kind::Within } else { Kind::of(&refusal) };
+                let written = self.visitor.refused(&self.bastion, kind, &refusal);
                 let (no, over) = (refusal.told(self.bastion.clock.now()), self.over.clone());
                 self.channels.spawn(async move {
                     channel::refuse(*start, no, written, over).await;
@@ -374,7 +405,8 @@ impl Visit {
         let (recording, leg) = opened.inspect_err(|_| cut.cut())?;
         time.watch(recording.failed());
         info!(session = %id, user = %user, target = %destination.target, account = %destination.account, "Session opened");
-        Ok(Live { id, permit, registration, recording, leg: Arc::new(leg), cut, started: now, time })
+        let markers = Budget::new(bastion.clock.instant(), PERIOD, MARKERS_MAX);
+        Ok(Live { id, permit, registration, recording, leg: Arc::new(leg), cut, started: now, time, markers })
     }
 
     fn facts(&self, id: &SessionId, permit: &Permit, now: Timestamp) -> LiveSession {
@@ -481,6 +513,10 @@ impl Visit {
         }
         self.over.cancel();
         self.connection.cut.cut();
+        let left_out = self.live.as_mut().map_or(0, |live| live.markers.told());
+        if left_out > 0 {
+            self.mark(format!("refused: {left_out} times more, not listed"));
+        }
         let Some(live) = self.live.take() else {
             self.channels.shutdown().await;
             return;

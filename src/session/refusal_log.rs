@@ -1,38 +1,79 @@
 //! Puts on record what users were refused: in a task of its own, so that no session waits for the log, and bounded for
 //! each user over all connections, so that nobody fills the disk.
+//!
+//! What is refused beyond that is counted, and the count is put on record once its minute is over, or the server stops.
+//! Each kind of refusal has a share of its own: noise that costs nothing hides nothing of what tells more.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::error;
 
-use super::record;
 use super::stranger::{Budget, PERIOD};
+use super::{Refusal, record};
 use crate::audit::{Audit, AuditEvent};
 use crate::clock::Clock;
 use crate::model::UserName;
 
-/// So many refusals of one user are on record one by one in a minute; of the others, how many there were.
+/// So many refusals of one kind and user are on record one by one in a minute; of the others, how many there were.
 const REFUSALS_MAX: u32 = 60;
 /// A user is shown recordings and sessions at most so often in a minute: each time is on record.
 const VIEWS_MAX: u32 = 240;
 /// So many refusals may wait for the log. The budgets fill it only if many users are refused while the log hangs.
 const WAITING_MAX: usize = 1024;
+/// How often it is looked for minutes that are over.
+const CHECK: Duration = Duration::from_secs(5);
+/// A server that stops waits so long for what is left to be put on record.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is on record of refusals.
 pub struct RefusalLog {
     queue: mpsc::Sender<Waiting>,
     clock: Clock,
-    refusals: Mutex<HashMap<UserName, Budget>>,
+    shares: Arc<Shares>,
     views: Mutex<HashMap<UserName, Budget>>,
 }
 
-/// A refusal on its way to the log.
-struct Waiting {
-    event: AuditEvent,
-    written: oneshot::Sender<()>,
+/// What was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// What nobody is ever given.
+    Noise,
+    /// A session.
+    Start,
+    /// What would have shown a session to an auditor.
+    Audit,
+    /// Anything within a live session.
+    Within,
+}
+
+impl Kind {
+    /// Of what was refused outside of a live session.
+    pub fn of(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Login(_) | Refusal::NoDestination(_) | Refusal::UnknownVerb | Refusal::Busy { .. } => Self::Noise,
+            Refusal::NothingToAudit { .. } | Refusal::Withdrawn(_) => Self::Audit,
+            Refusal::Denied(_)
+            | Refusal::NotCarried(_)
+            | Refusal::Command(_)
+            | Refusal::Recorder(_)
+            | Refusal::Audit(_)
+            | Refusal::Vault(_)
+            | Refusal::Dial(_)
+            | Refusal::Ended(_) => Self::Start,
+        }
+    }
+}
+
+/// What the task does next.
+enum Waiting {
+    /// Writes a refusal, and says when.
+    Refused(Box<AuditEvent>, oneshot::Sender<()>),
+    /// Writes what was left out, and says when.
+    Settle(oneshot::Sender<()>),
 }
 
 /// A refusal that is put on record.
@@ -46,56 +87,162 @@ pub(super) struct Noted {
 impl RefusalLog {
     /// Starts the task, which ends with this. Call it inside of a runtime.
     pub fn start(audit: Arc<Audit>, clock: Clock) -> Self {
-        let (queue, mut waiting) = mpsc::channel::<Waiting>(WAITING_MAX);
-        // One at a time: a log that hangs holds one thread, however much is refused meanwhile.
-        tokio::spawn(async move {
-            while let Some(Waiting { event, written }) = waiting.recv().await {
-                if let Err(failure) = record(&audit, event).await {
-                    error!(error = %failure, "Cannot write the audit log");
-                }
-                let _ = written.send(());
-            }
-        });
-        Self { queue, clock, refusals: Mutex::default(), views: Mutex::default() }
+        let (queue, waiting) = mpsc::channel(WAITING_MAX);
+        let shares = Arc::new(Shares::default());
+        tokio::spawn(keep(audit, clock.clone(), Arc::clone(&shares), waiting));
+        Self { queue, clock, shares, views: Mutex::default() }
     }
 
     /// Puts on record that a user was refused something, as `text` says, without waiting for it. `None` if the user's
     /// share of the log is used up: it is counted then.
-    pub(super) fn note(&self, user: &UserName, text: &str, event: impl FnOnce(String) -> AuditEvent) -> Option<Noted> {
-        let mut budgets = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        let budget = budget_of(&mut budgets, user, REFUSALS_MAX, self.clock.instant());
-        let left_out = budget.take(self.clock.instant())?;
-        let text = match left_out {
+    pub(super) fn note(
+        &self,
+        user: &UserName,
+        kind: Kind,
+        text: &str,
+        event: impl Fn(String) -> AuditEvent + Send + Sync + 'static,
+    ) -> Option<Noted> {
+        let now = self.clock.instant();
+        let mut shares = self.shares.lock();
+        let share = share_of(&mut shares, (user.clone(), kind), now);
+        let Some(left_out) = share.budget.take(now) else {
+            share.last = Some(telling(text, event));
+            return None;
+        };
+        let listed = match left_out {
             0 => text.to_owned(),
             left_out => format!("{text} ({left_out} refusals before it are not listed)"),
         };
         let (written, waiting) = oneshot::channel();
-        if self.queue.try_send(Waiting { event: event(text.clone()), written }).is_err() {
-            budget.leave_out(left_out.saturating_add(1));
+        if self.queue.try_send(Waiting::Refused(Box::new(event(listed.clone())), written)).is_err() {
+            share.budget.leave_out(left_out.saturating_add(1));
+            share.last = Some(telling(text, event));
             return None;
         }
-        Some(Noted { text, written: waiting })
+        share.last = None;
+        Some(Noted { text: listed, written: waiting })
     }
 
     /// Whether this user may be shown one more thing now that must be on record.
     pub(super) fn view(&self, user: &UserName) -> bool {
         let mut budgets = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.instant();
-        budget_of(&mut budgets, user, VIEWS_MAX, now).take(now).is_some()
+        if !budgets.contains_key(user) {
+            // Nothing is kept of those who have left.
+            budgets.retain(|_, budget| !budget.is_spent(now));
+        }
+        let budget = budgets.entry(user.clone()).or_insert_with(|| Budget::new(now, PERIOD, VIEWS_MAX));
+        budget.take(now).is_some()
+    }
+
+    /// Puts on record what waits and how much was left out: the server stops.
+    pub async fn settle(&self) {
+        let (done, settled) = oneshot::channel();
+        let settling = async {
+            if self.queue.send(Waiting::Settle(done)).await.is_ok() {
+                let _ = settled.await;
+            }
+        };
+        if timeout(STOP_TIMEOUT, settling).await.is_err() {
+            error!("The audit log takes nothing: how much was refused is not on record");
+        }
     }
 }
 
-fn budget_of<'a>(
-    budgets: &'a mut HashMap<UserName, Budget>,
-    user: &UserName,
-    events_max: u32,
-    now: Instant,
-) -> &'a mut Budget {
-    if !budgets.contains_key(user) {
-        // Nothing is kept of those who have left but of how much was left out.
-        budgets.retain(|_, budget| !budget.is_spent(now));
+/// Writes to the log. One at a time: a log that hangs holds one thread, however much is refused meanwhile.
+async fn keep(audit: Arc<Audit>, clock: Clock, shares: Arc<Shares>, mut waiting: mpsc::Receiver<Waiting>) {
+    let mut check = interval(CHECK);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            next = waiting.recv() => match next {
+                None => return,
+                Some(Waiting::Refused(event, written)) => {
+                    if let Err(failure) = record(&audit, *event).await {
+                        error!(error = %failure, "Cannot write the audit log");
+                    }
+                    let _ = written.send(());
+                }
+                Some(Waiting::Settle(done)) => {
+                    tell(&audit, &shares, shares.left_out(None)).await;
+                    let _ = done.send(());
+                }
+            },
+            _ = check.tick() => tell(&audit, &shares, shares.left_out(Some(clock.instant()))).await,
+        }
     }
-    budgets.entry(user.clone()).or_insert_with(|| Budget::new(now, PERIOD, events_max))
+}
+
+/// Puts on record how much was left out.
+async fn tell(audit: &Arc<Audit>, shares: &Shares, left_out: Vec<LeftOut>) {
+    for one in left_out {
+        if let Err(failure) = record(audit, (one.last)(one.count)).await {
+            error!(error = %failure, "Cannot write the audit log");
+            shares.put_back(one);
+        }
+    }
+}
+
+/// What each user may still put on record of each kind, and what was left out.
+#[derive(Default)]
+struct Shares(Mutex<HashMap<(UserName, Kind), Share>>);
+
+struct Share {
+    budget: Budget,
+    /// The last refusal that was left out.
+    last: Option<Telling>,
+}
+
+/// Makes the event that tells how many refusals were left out, with the last of them.
+type Telling = Box<dyn Fn(u64) -> AuditEvent + Send + Sync>;
+
+/// What was left out of one share.
+struct LeftOut {
+    whose: (UserName, Kind),
+    count: u64,
+    last: Telling,
+}
+
+impl Shares {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(UserName, Kind), Share>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was left out in minutes that are over at `now`, or in any. It counts as told.
+    fn left_out(&self, now: Option<Instant>) -> Vec<LeftOut> {
+        let mut shares = self.lock();
+        let over = shares.iter_mut().filter(|(_, share)| now.is_none_or(|now| share.budget.is_over(now)));
+        let told = over.filter_map(|(whose, share)| {
+            let last = share.last.take()?;
+            Some(LeftOut { whose: whose.clone(), count: share.budget.told(), last })
+        });
+        told.collect()
+    }
+
+    /// It could not be told: the next look tries again.
+    fn put_back(&self, LeftOut { whose, count, last }: LeftOut) {
+        if let Some(share) = self.lock().get_mut(&whose) {
+            share.budget.leave_out(count);
+            share.last.get_or_insert(last);
+        }
+    }
+}
+
+fn share_of(shares: &mut HashMap<(UserName, Kind), Share>, whose: (UserName, Kind), now: Instant) -> &mut Share {
+    if !shares.contains_key(&whose) {
+        // Nothing is kept of those who have left but of how much was left out.
+        shares.retain(|_, share| !share.budget.is_spent(now));
+    }
+    let budget = || Budget::new(now, PERIOD, REFUSALS_MAX);
+    shares.entry(whose).or_insert_with(|| Share { budget: budget(), last: None })
+}
+
+fn telling(text: &str, event: impl Fn(String) -> AuditEvent + Send + Sync + 'static) -> Telling {
+    let text = text.to_owned();
+    Box::new(move |count| match count {
+        1 => event(text.clone()),
+        count => event(format!("{count} refusals are not listed, the last of them: {text}")),
+    })
 }
 
 #[cfg(test)]
@@ -104,26 +251,75 @@ mod tests {
 
     fn log() -> (RefusalLog, mpsc::Receiver<Waiting>) {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
-        let clock = Clock::system();
-        (RefusalLog { queue, clock, refusals: Mutex::default(), views: Mutex::default() }, waiting)
+        let (clock, shares) = (Clock::system(), Arc::default());
+        (RefusalLog { queue, clock, shares, views: Mutex::default() }, waiting)
     }
 
-    fn refuse(log: &RefusalLog, user: &UserName) -> Option<Noted> {
-        log.note(user, "no", |what| AuditEvent::ChannelRefused {
+    fn refuse(log: &RefusalLog, user: &UserName, kind: Kind, text: &str) -> Option<Noted> {
+        let of = user.clone();
+        log.note(user, kind, text, move |what| AuditEvent::ChannelRefused {
             session: None,
-            user: user.clone(),
+            user: of.clone(),
             source: String::from("192.0.2.7:22"),
             what,
         })
     }
 
+    fn users<const N: usize>(names: [&str; N]) -> [UserName; N] {
+        names.map(|name| UserName::parse(name).unwrap())
+    }
+
+    /// Who was told of, and what.
+    fn told(left_out: &[LeftOut]) -> Vec<(&str, String)> {
+        let what = |one: &LeftOut| {
+            let AuditEvent::ChannelRefused { what, .. } = (one.last)(one.count) else { panic!() };
+            what
+        };
+        left_out.iter().map(|one| (one.whose.0.as_str(), what(one))).collect()
+    }
+
     #[test]
     fn a_user_who_is_refused_without_end_fills_nothing_but_their_share() {
         let (log, mut waiting) = log();
-        let [ana, bob] = ["ana", "bob"].map(|name| UserName::parse(name).unwrap());
-        assert_eq!((0..10_000).filter(|_| refuse(&log, &ana).is_some()).count(), 60);
-        assert!(refuse(&log, &bob).is_some(), "one user takes the other's share");
+        let [ana, bob] = users(["ana", "bob"]);
+        assert_eq!((0..10_000).filter(|_| refuse(&log, &ana, Kind::Noise, "no").is_some()).count(), 60);
+        assert!(refuse(&log, &bob, Kind::Noise, "no").is_some(), "one user takes the other's share");
         assert_eq!(std::iter::from_fn(|| waiting.try_recv().ok()).count(), 61);
+    }
+
+    #[test]
+    fn noise_hides_no_refusal_of_another_kind() {
+        let (log, _waiting) = log();
+        let [ana] = users(["ana"]);
+        for _ in 0..1000 {
+            let _ = refuse(&log, &ana, Kind::Noise, "no");
+        }
+        for kind in [Kind::Start, Kind::Audit, Kind::Within] {
+            assert!(refuse(&log, &ana, kind, "no").is_some(), "{kind:?} has no share of its own");
+        }
+    }
+
+    #[test]
+    fn what_was_left_out_is_told_when_its_minute_is_over() {
+        let (log, _waiting) = log();
+        let [ana, bob] = users(["ana", "bob"]);
+        for number in 0..100 {
+            let _ = refuse(&log, &ana, Kind::Noise, &format!("no {number}"));
+        }
+        for _ in 0..60 {
+            let _ = refuse(&log, &bob, Kind::Noise, "no");
+        }
+        let start = log.clock.instant();
+        assert_eq!(told(&log.shares.left_out(Some(start))), [], "the minute is not over");
+        let over = Some(start + PERIOD);
+        let left_out = log.shares.left_out(over);
+        assert_eq!(told(&left_out), [("ana", "40 refusals are not listed, the last of them: no 99".to_owned())]);
+        assert_eq!(told(&log.shares.left_out(over)), [], "it is told twice");
+        // What could not be written is told later, and a server that stops waits for no minute.
+        left_out.into_iter().for_each(|one| log.shares.put_back(one));
+        let _ = refuse(&log, &ana, Kind::Noise, "no 100");
+        let left_out = log.shares.left_out(None);
+        assert_eq!(told(&left_out), [("ana", "41 refusals are not listed, the last of them: no 100".to_owned())]);
     }
 
     #[test]
@@ -131,20 +327,22 @@ mod tests {
         let (log, mut waiting) = log();
         let users: Vec<_> = (0..100).map(|number| UserName::parse(&format!("u{number}")).unwrap()).collect();
         for user in &users {
-            (0..60).for_each(|_| drop(refuse(&log, user)));
+            (0..60).for_each(|_| drop(refuse(&log, user, Kind::Start, "no")));
         }
         let last = users.last().unwrap();
-        assert!(refuse(&log, last).is_none());
+        assert!(refuse(&log, last, Kind::Start, "no").is_none());
         while waiting.try_recv().is_ok() {}
-        log.refusals.lock().unwrap().get_mut(last).unwrap().begin_anew();
-        let noted = refuse(&log, last).unwrap();
+        log.shares.lock().get_mut(&(last.clone(), Kind::Start)).unwrap().budget.begin_anew();
+        let noted = refuse(&log, last, Kind::Start, "no").unwrap();
         assert_eq!(noted.text, "no (61 refusals before it are not listed)");
+        let left_out = log.shares.left_out(None);
+        assert!(!told(&left_out).iter().any(|(user, _)| *user == last.as_str()), "it is told twice");
     }
 
     #[test]
     fn views_are_counted_for_each_user() {
         let (log, _waiting) = log();
-        let [eve, gary] = ["eve", "gary"].map(|name| UserName::parse(name).unwrap());
+        let [eve, gary] = users(["eve", "gary"]);
         assert_eq!((0..1000).filter(|_| log.view(&eve)).count(), 240);
         assert!(log.view(&gary));
     }

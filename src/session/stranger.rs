@@ -54,7 +54,7 @@ impl Budget {
             return None;
         }
         self.written = self.written.saturating_add(1);
-        Some(std::mem::take(&mut self.left_out))
+        Some(self.told())
     }
 
     /// Counts events that were not written though they might have been, for there was no place for them.
@@ -62,12 +62,18 @@ impl Budget {
         self.left_out = self.left_out.saturating_add(events);
     }
 
+    /// How many were left out. They count as told.
+    pub fn told(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
+    }
+
     /// Whether nothing is lost if this is forgotten.
     pub fn is_spent(&self, now: Instant) -> bool {
         self.left_out == 0 && self.is_over(now)
     }
 
-    fn is_over(&self, now: Instant) -> bool {
+    /// Whether the period is over at `now`.
+    pub fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= self.period
     }
 

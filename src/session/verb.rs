@@ -24,6 +24,7 @@ use tracing::info;
 
 use super::channel::{CLOSE_TIMEOUT, say_no};
 use super::refusal::Busy;
+use super::refusal_log::Kind;
 use super::{Bastion, Refusal, Visitor};
 use crate::audit::AuditEvent;
 use crate::listener::{ChannelStart, Place, UserSink, UserSource};
@@ -353,7 +354,7 @@ impl Answering {
                 let _ = timeout(CLOSE_TIMEOUT, self.sink.send(ChannelEvent::Close)).await;
             }
             Err(Stopped::Refused(refusal)) => {
-                let written = self.visitor.refused(&self.bastion, &refusal);
+                let written = self.visitor.refused(&self.bastion, Kind::of(&refusal), &refusal);
                 let no = refusal.told(self.bastion.clock.now());
                 say_no(&self.sink, self.terminal.is_some(), no, written).await;
             }

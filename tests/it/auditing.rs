@@ -4,6 +4,7 @@ use std::io::{BufRead, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -287,6 +288,48 @@ fn watchers_who_do_not_read_hold_up_nobody() {
     reads("done");
     drop(stuck);
     drop(work);
+}
+
+// T23: three bytes fill a screen, and each watcher's emulator draws it.
+#[test]
+fn a_flood_of_screens_that_auditors_watch_holds_up_nobody() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let (bastion, eve, _) = audited(&sshd);
+    block_on(async {
+        let flooder = Own::connect(&bastion.to(&sshd)).await;
+        let flood = r#"echo ready; read go; yes "$(printf '\033#8')" | tr -d '\n'"#;
+        let mut flooding = flooder.exec_on_pty(flood, 500, 200).await;
+        read_until(&mut flooding, "ready").await;
+        let session = bastion.only_session();
+        let eve = Own::connect(&eve).await;
+        let mut watching = Vec::new();
+        for _ in 0..6 {
+            let mut watch = eve.exec_on_pty(&format!("session watch {session}"), 500, 200).await;
+            read_until(&mut watch, "watching").await;
+            watching.push(watch);
+        }
+        let neighbour = Own::connect(&bastion.to(&sshd)).await;
+        let mut beside = neighbour.exec("cat").await;
+        flooding.data_bytes(&b"\n"[..]).await.unwrap();
+        let flooded = tokio::spawn(async move { while flooding.wait().await.is_some() {} });
+        for mut watch in watching {
+            read_until(&mut watch, "EEEE").await;
+            tokio::spawn(async move { while watch.wait().await.is_some() {} });
+        }
+        let (start, mut longest) = (Instant::now(), Duration::ZERO);
+        while start.elapsed() < Duration::from_secs(5) {
+            let asked = Instant::now();
+            beside.data_bytes(&b"echo\n"[..]).await.unwrap();
+            read_until(&mut beside, "echo").await;
+            longest = longest.max(asked.elapsed());
+        }
+        assert!(longest < Duration::from_secs(1), "an echo took {longest:?}");
+        let killed = Instant::now();
+        bastion.doorward(&["session", "kill", &session]).ok();
+        flooded.await.unwrap();
+        assert!(killed.elapsed() < Duration::from_secs(4), "the kill took {:?}", killed.elapsed());
+    });
 }
 
 /// How many events of this type there are.

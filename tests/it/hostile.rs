@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Command;
 
-use crate::fixture::bastion::{OPEN, recorded};
+use crate::fixture::bastion::{ALICE, OPEN, id, recorded};
 use crate::fixture::process::{Stdout, memory, run};
 use crate::fixture::{Bastion, LIMIT, Route, Running, Sshd, own, until};
 use crate::require;
@@ -40,6 +40,54 @@ fn a_flood_of_refusals_is_counted_and_not_listed() {
     let log = unharmed("forwards", "alive\n");
     let listed = log.lines().filter(|line| line.contains("a forward to 10.0.0.1:22")).count();
     assert!((1..=120).contains(&listed), "{listed} of 500 are listed");
+}
+
+#[test]
+fn noise_hides_nothing_of_what_is_refused_elsewhere() {
+    // Threat T6: a user who is refused without end on one connection, to be unseen on another.
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::serving(&sshd);
+    own::block_on(async {
+        let noise = own::Own::connect(&bastion.login(ALICE)).await;
+        for _ in 0..70 {
+            own::finish(&mut noise.exec("noise").await, LIMIT).await;
+        }
+        own::finish(&mut noise.exec("recording get 01J9ZZZZZZZZZZZZZZZZZZZZZZ").await, LIMIT).await;
+        for forwards in [70, 1] {
+            let client = own::Own::connect(&bastion.to(&sshd)).await;
+            let mut working = client.exec("read line; echo done").await;
+            working.data_bytes(&b"go\n"[..]).await.unwrap();
+            own::finish(&mut working, LIMIT).await;
+            for _ in 0..forwards {
+                assert!(client.handle.channel_open_direct_tcpip("10.0.0.1", 22, "127.0.0.1", 1).await.is_err());
+            }
+            assert!(client.handle.disconnect(russh::Disconnect::ByApplication, "", "").await.is_ok());
+        }
+    });
+    let mut sessions: Vec<String> = bastion.recordings().iter().map(id).collect();
+    sessions.sort();
+    let markers = |session: &String| {
+        let bundle = bastion.scratch().join(session);
+        let export = ["recording", "export", session, "--proof", bundle.to_str().unwrap()];
+        until(LIMIT, "checkpoint", || (bastion.doorward(&export).code == Some(0)).then_some(()));
+        let facts = std::fs::read_to_string(bundle.join("channel-0.cast")).unwrap();
+        let listed = facts.matches("refused: a forward to 10.0.0.1:22").count();
+        (listed, facts.contains("times more, not listed"))
+    };
+    // Should the seventy have taken longer than a minute, another share had begun.
+    let (listed, counted) = markers(&sessions[0]);
+    assert!((60..70).contains(&listed) && counted, "{listed} markers, of the rest: {counted}");
+    assert_eq!(markers(&sessions[1]), (1, false));
+    let log = bastion.audit();
+    assert!(log.contains("recording get 01J9ZZZZZZZZZZZZZZZZZZZZZZ: no audit rule"), "{log}");
+    let forwards = log.matches("a forward to 10.0.0.1:22").count();
+    assert!((60..=71).contains(&forwards), "{forwards} forwards are on record");
+    // What was left out is on record when the server stops, if its minute is not over before.
+    bastion.stop();
+    let log = bastion.audit();
+    let told = |what: &str| log.lines().any(|line| line.contains("refusals are not listed") && line.contains(what));
+    assert!(told("the bastion itself runs no such command") && told("a forward to 10.0.0.1:22"), "{log}");
 }
 
 /// Lets a hostile client do `what`; gives the audit log.

@@ -25,6 +25,7 @@ pub struct VerbLimits {
     requests: Limits<UserName>,
     watches: Limits<UserName>,
     readers: Arc<Semaphore>,
+    drawers: Arc<Semaphore>,
 }
 
 impl Default for VerbLimits {
@@ -33,6 +34,7 @@ impl Default for VerbLimits {
             requests: Limits::new(REQUESTS_MAX, REQUESTS_PER_USER_MAX),
             watches: Limits::new(WATCHES_MAX, WATCHES_PER_USER_MAX),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
+            drawers: Arc::new(Semaphore::new(drawers_max())),
         }
     }
 }
@@ -53,6 +55,16 @@ impl VerbLimits {
     pub(super) async fn reader(&self) -> Option<OwnedSemaphorePermit> {
         timeout(READER_WAIT, Arc::clone(&self.readers).acquire_owned()).await.ok()?.ok()
     }
+
+    /// A turn at drawing what is watched. Whoever waits longest is next.
+    pub(super) async fn drawing(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.drawers).acquire_owned().await.ok()
+    }
+}
+
+/// Half the processors, whatever is watched: the others carry sessions, and end them in time.
+fn drawers_max() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2).max(1)
 }
 
 #[cfg(test)]

@@ -1,11 +1,17 @@
 //! A live session in a watcher's terminal: drawn by an emulator, so that no byte of the target's gets there.
+//!
+//! Three bytes can fill a screen of 100,000 cells. So the emulator runs on threads that may block, never on those that
+//! carry sessions; few watches at once, each for a moment, in turn.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::error;
 
-use super::{Standing, Stopped, Watched, complain};
+use super::{Standing, Stopped, VerbLimits, Watched, complain};
 use crate::cast::{Entry, Timed};
 use crate::listener::{UserSink, UserSource};
 use crate::model::{ChannelEvent, Exit, Terminal, TerminalSize};
@@ -15,8 +21,6 @@ use crate::wire::channel::{Credit, PeerGone, Sink, Source};
 
 /// A frame at most so often.
 const FRAME: Duration = Duration::from_millis(50);
-/// Output is fed to the emulator in pieces, so that a flood does not keep a thread.
-const FEED_BYTES: usize = 16 * 1024;
 /// What is left to say at the end must be taken within this time.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -40,25 +44,22 @@ pub async fn show(
     terminal: Option<&Terminal>,
 ) -> Result<u32, Stopped> {
     let view = terminal.map(|terminal| view_of(terminal.size));
-    let mut display = Display::new(view, &watched);
+    let display = Display::new(view, &watched);
+    let (leave, limits) = (display.leave(), &standing.bastion.limits);
     let mut watcher = Watcher { source, has_keys: view.is_some() };
     let number = watched.watching.channel().number;
-    let mut out = String::new();
     // Raced with everything, sending too: who does not read is looked at as well.
-    let over = tokio::select! {
-        over = draw(&mut display, watched, &mut watcher, sink, &mut out) => over,
+    let (display, over) = tokio::select! {
+        drawn = draw(display, watched, &mut watcher, sink, limits) => drawn?,
         stopped = standing.lost() => {
-            let mut out = String::new();
-            display.leave(&mut out);
-            let _ = timeout(END_TIMEOUT, sink.send(ChannelEvent::Data(out.into()))).await;
+            let _ = timeout(END_TIMEOUT, sink.send(ChannelEvent::Data(Bytes::from_static(leave.as_bytes())))).await;
             return Err(stopped);
         }
     };
-    display.draw(&mut out);
-    display.end(&mut out);
     let ending = async {
+        let (_, out) = display.on_a_thread(limits.drawing().await, Display::finish).await?;
         sink.send(ChannelEvent::Data(Bytes::from(out))).await?;
-        match over? {
+        match over {
             Over::Left => Ok(()),
             Over::Ended => complain(sink, &format!("channel {number} is closed")).await,
         }
@@ -67,46 +68,53 @@ pub async fn show(
     Ok(0)
 }
 
-/// Draws what is recorded, as it comes; what is not sent yet is in `out`.
+/// Draws what is recorded, as it comes.
 async fn draw(
-    display: &mut Display,
+    mut display: Display,
     mut watched: Watched,
     watcher: &mut Watcher<'_>,
     sink: &UserSink,
-    out: &mut String,
-) -> Result<Over, PeerGone> {
-    display.begin(out);
+    limits: &VerbLimits,
+) -> Result<(Display, Over), PeerGone> {
+    let mut out = String::new();
+    display.begin(&mut out);
     let mut frame = Instant::now();
     loop {
-        display.draw(out);
         if !out.is_empty() {
-            let sending = sink.send(ChannelEvent::Data(Bytes::from(std::mem::take(out))));
+            let sending = sink.send(ChannelEvent::Data(Bytes::from(std::mem::take(&mut out))));
             tokio::pin!(sending);
             // Who does not read can leave all the same.
             loop {
                 tokio::select! {
                     sent = &mut sending => break sent?,
                     act = watcher.acts() => match act {
-                        Act::Leaves => return Ok(Over::Left),
+                        Act::Leaves => return Ok((display, Over::Left)),
                         Act::Resizes(size) => display.resize(size),
                     },
                 }
             }
             frame = Instant::now();
         }
+        if watched.watching.is_behind() {
+            display.skip();
+        }
         tokio::select! {
+            biased;
             act = watcher.acts() => match act {
-                Act::Leaves => return Ok(Over::Left),
+                Act::Leaves => return Ok((display, Over::Left)),
                 Act::Resizes(size) => display.resize(size),
             },
+            turn = limits.drawing(), if display.has_work() => {
+                (display, out) = display.on_a_thread(turn, move |display| display.work(frame + FRAME)).await?;
+            }
             seen = async {
                 // What comes within a frame is drawn at once.
                 sleep_until(frame + FRAME).await;
                 watched.watching.next().await
-            } => match seen {
-                Seen::Ended => return Ok(Over::Ended),
-                Seen::Tail { size, bytes } => display.restart(size, &bytes, out).await,
-                Seen::Entries(entries) => display.entries(entries, out).await,
+            }, if !display.has_work() => match seen {
+                Seen::Ended => return Ok((display, Over::Ended)),
+                Seen::Tail { size, bytes } => display.restart(size, bytes),
+                Seen::Entries(entries) => display.entries(entries),
             },
         }
     }
@@ -164,6 +172,8 @@ fn view_of(size: TerminalSize) -> Size {
 struct Display {
     title: String,
     form: Form,
+    /// What is not drawn yet, in order.
+    todo: VecDeque<Step>,
 }
 
 enum Form {
@@ -173,22 +183,27 @@ enum Form {
     Lines { plain: Plain, screen: Option<Screen>, begun: bool, end: &'static str },
 }
 
+/// What is drawn next.
+enum Step {
+    /// An empty screen of this size. What is shown as lines says that lines are missing.
+    Anew(Size),
+    /// What the screen was drawn from before.
+    Tail(Bytes),
+    /// What was recorded.
+    Entry(Entry),
+}
+
+/// A thread is taken for so long at once.
+const TURN: Duration = Duration::from_millis(20);
+/// The emulator is fed so many bytes at once, and of a large screen fewer, so that this many cells are set at most three
+/// times over.
+const FEED_BYTES: usize = 16 * 1024;
+const FEED_CELLS: usize = 2_000_000;
+
 impl Display {
     fn new(view: Option<Size>, watched: &Watched) -> Self {
-        let pty = watched.watching.channel().pty;
         let title = format!("watching {}  {}  q leaves", watched.session, watched.title);
-        let form = match view {
-            Some(view) if pty => {
-                Form::Frames { screen: Screen::new(view.above_status()), painter: Painter::new(view), dirty: true }
-            }
-            _ => Form::Lines {
-                plain: Plain::default(),
-                screen: pty.then(|| Screen::new(Size::bounded(80, 24))),
-                begun: false,
-                end: if view.is_some() { "\r\n" } else { "\n" },
-            },
-        };
-        Self { title, form }
+        Self { title, form: Form::new(view, watched.watching.channel().pty), todo: VecDeque::new() }
     }
 
     fn begin(&self, out: &mut String) {
@@ -201,25 +216,11 @@ impl Display {
         }
     }
 
-    fn end(&mut self, out: &mut String) {
-        match &mut self.form {
-            Form::Frames { .. } => out.push_str(LEAVE),
-            Form::Lines { plain, screen, end, .. } => {
-                let mut text = String::new();
-                match screen {
-                    Some(screen) => screen.finish_scrolling(&mut text),
-                    None => plain.finish(&mut text),
-                }
-                out.push_str(&text.replace('\n', end));
-            }
-        }
-    }
-
-    /// Gives the terminal back, and shows nothing more.
-    fn leave(&self, out: &mut String) {
+    /// What gives the terminal back, and shows nothing more.
+    fn leave(&self) -> &'static str {
         match &self.form {
-            Form::Frames { .. } => out.push_str(LEAVE),
-            Form::Lines { .. } => {}
+            Form::Frames { .. } => LEAVE,
+            Form::Lines { .. } => "",
         }
     }
 
@@ -230,129 +231,277 @@ impl Display {
         }
     }
 
-    /// Begins anew with the end of what the terminal was sent. What is shown as lines says that lines are missing.
-    async fn restart(&mut self, size: (u32, u32), bytes: &[u8], out: &mut String) {
-        let size = Size::bounded(size.0, size.1);
-        match &mut self.form {
-            Form::Frames { screen, dirty, .. } => {
-                *screen = Screen::new(size);
-                *dirty = true;
-                feed(screen, bytes, None).await;
+    /// Begins anew with the end of what the terminal was sent.
+    fn restart(&mut self, size: (u32, u32), bytes: Vec<u8>) {
+        self.todo = VecDeque::from([Step::Anew(Size::bounded(size.0, size.1)), Step::Tail(bytes.into())]);
+    }
+
+    fn entries(&mut self, entries: Vec<Timed>) {
+        self.todo.extend(entries.into_iter().map(|timed| Step::Entry(timed.entry)));
+    }
+
+    /// Leaves out what a tail that waits tells as well. A tail is drawn to its end, or a flood would show nothing.
+    fn skip(&mut self) {
+        let draws = self.form.screen().is_some();
+        if draws && matches!(self.todo.front(), Some(Step::Entry(_))) {
+            self.todo.clear();
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        let dirty = match self.form {
+            Form::Frames { dirty, .. } => dirty,
+            Form::Lines { .. } => false,
+        };
+        dirty || !self.todo.is_empty()
+    }
+
+    /// Does some of what there is to do where no session waits for it; `turn` is given back after it, also if nobody
+    /// waits for it any more.
+    async fn on_a_thread(
+        mut self,
+        turn: Option<OwnedSemaphorePermit>,
+        work: impl FnOnce(&mut Self) -> String + Send + 'static,
+    ) -> Result<(Self, String), PeerGone> {
+        let working = move || {
+            let out = work(&mut self);
+            drop(turn);
+            (self, out)
+        };
+        tokio::task::spawn_blocking(working).await.map_err(|failure| {
+            error!(error = %failure, "A watched session cannot be drawn");
+            PeerGone
+        })
+    }
+
+    /// Draws for one turn, and gives what the watcher is sent; a frame once all is drawn, or one is due.
+    fn work(&mut self, due: Instant) -> String {
+        let mut out = String::new();
+        let end = Instant::now() + TURN;
+        while let Some(step) = self.next() {
+            self.form.take(step, &mut out);
+            if Instant::now() >= end {
+                break;
             }
-            Form::Lines { plain, screen, begun, end } => {
-                let (again, mut text) = (std::mem::replace(begun, true), String::new());
-                if let Some(screen) = screen {
-                    if again {
-                        screen.finish_scrolling(&mut text);
-                    }
-                    *screen = Screen::new(size);
-                    feed(screen, bytes, None).await;
+        }
+        if self.todo.is_empty() || Instant::now() >= due {
+            self.form.paint(&self.title, &mut out);
+        }
+        out
+    }
+
+    /// The last of it.
+    fn finish(&mut self) -> String {
+        let mut out = String::new();
+        self.form.paint(&self.title, &mut out);
+        self.form.end(&mut out);
+        out
+    }
+
+    /// The next step, or as much of it as is done at once.
+    fn next(&mut self) -> Option<Step> {
+        let most = self.form.feed_bytes();
+        match self.todo.front_mut()? {
+            Step::Tail(bytes) if bytes.len() > most => Some(Step::Tail(bytes.split_to(most))),
+            Step::Entry(Entry::Output { output, bytes }) if bytes.len() > most => {
+                Some(Step::Entry(Entry::Output { output: *output, bytes: bytes.split_to(most) }))
+            }
+            Step::Anew(_) | Step::Tail(_) | Step::Entry(_) => self.todo.pop_front(),
+        }
+    }
+}
+
+impl Form {
+    fn new(view: Option<Size>, pty: bool) -> Self {
+        match view {
+            Some(view) if pty => {
+                Self::Frames { screen: Screen::new(view.above_status()), painter: Painter::new(view), dirty: true }
+            }
+            _ => Self::Lines {
+                plain: Plain::default(),
+                screen: pty.then(|| Screen::new(Size::bounded(80, 24))),
+                begun: false,
+                end: if view.is_some() { "\r\n" } else { "\n" },
+            },
+        }
+    }
+
+    fn screen(&self) -> Option<&Screen> {
+        match self {
+            Self::Frames { screen, .. } => Some(screen),
+            Self::Lines { screen, .. } => screen.as_ref(),
+        }
+    }
+
+    /// So many bytes are a short piece of work, whatever they are.
+    fn feed_bytes(&self) -> usize {
+        let cells = self.screen().map_or(1, |screen| screen.size().cols.saturating_mul(screen.size().rows));
+        (FEED_CELLS / cells.max(1)).clamp(1, FEED_BYTES)
+    }
+
+    fn take(&mut self, step: Step, out: &mut String) {
+        match self {
+            Self::Frames { screen, dirty, .. } => {
+                *dirty = true;
+                match step {
+                    Step::Anew(size) => *screen = Screen::new(size),
+                    Step::Tail(bytes) | Step::Entry(Entry::Output { bytes, .. }) => screen.feed(&bytes),
+                    Step::Entry(Entry::Resize { cols, rows }) => screen.resize(Size::bounded(cols, rows)),
+                    Step::Entry(
+                        Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_),
+                    ) => {}
                 }
-                if again {
-                    plain.note("[doorward: too fast for you; some output is not shown]", &mut text);
+            }
+            Self::Lines { plain, screen, begun, end } => {
+                let mut text = String::new();
+                match (step, screen) {
+                    (Step::Anew(size), screen) => {
+                        let again = std::mem::replace(begun, true);
+                        if let Some(screen) = screen {
+                            if again {
+                                screen.finish_scrolling(&mut text);
+                            }
+                            *screen = Screen::new(size);
+                        }
+                        if again {
+                            plain.note("[doorward: too fast for you; some output is not shown]", &mut text);
+                        }
+                    }
+                    (Step::Tail(bytes), Some(screen)) => screen.feed(&bytes),
+                    (Step::Tail(_), None) => {}
+                    (Step::Entry(entry), Some(screen)) => scroll(screen, entry, &mut text),
+                    (Step::Entry(entry), None) => write(plain, entry, &mut text),
                 }
                 out.push_str(&text.replace('\n', end));
             }
         }
     }
 
-    async fn entries(&mut self, entries: Vec<Timed>, out: &mut String) {
-        for Timed { entry, .. } in entries {
-            match &mut self.form {
-                Form::Frames { screen, dirty, .. } => {
-                    *dirty = true;
-                    match entry {
-                        Entry::Output { bytes, .. } => feed(screen, &bytes, None).await,
-                        Entry::Resize { cols, rows } => resize(screen, cols, rows).await,
-                        Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => {}
-                    }
+    /// Appends a frame, if the screen has changed.
+    fn paint(&mut self, title: &str, out: &mut String) {
+        if let Self::Frames { screen, painter, dirty } = self
+            && std::mem::take(dirty)
+        {
+            painter.paint(screen, title, out);
+        }
+    }
+
+    fn end(&mut self, out: &mut String) {
+        match self {
+            Self::Frames { .. } => out.push_str(LEAVE),
+            Self::Lines { plain, screen, end, .. } => {
+                let mut text = String::new();
+                match screen {
+                    Some(screen) => screen.finish_scrolling(&mut text),
+                    None => plain.finish(&mut text),
                 }
-                Form::Lines { plain, screen, end, .. } => {
-                    let mut text = String::new();
-                    match (entry, screen) {
-                        (Entry::Output { bytes, .. }, Some(screen)) => feed(screen, &bytes, Some(&mut text)).await,
-                        (Entry::Resize { cols, rows }, Some(screen)) => resize(screen, cols, rows).await,
-                        (Entry::Output { output, bytes }, None) => plain.push(output, &bytes, &mut text),
-                        (Entry::Marker(marker), None) => plain.note(&format!("[{marker}]"), &mut text),
-                        (Entry::Digest(digest), None) => {
-                            plain.note(&format!("[{} bytes, not kept]", digest.bytes), &mut text);
-                        }
-                        (Entry::Exit(Exit::Status(status)), None) => {
-                            plain.note(&format!("[exit status {status}]"), &mut text);
-                        }
-                        (Entry::Exit(Exit::Signal { name, .. }), None) => {
-                            plain.note(&format!("[ended by SIG{name}]"), &mut text);
-                        }
-                        (Entry::Input(_) | Entry::Redacted | Entry::Resize { .. }, None)
-                        | (
-                            Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_),
-                            Some(_),
-                        ) => {}
-                    }
-                    out.push_str(&text.replace('\n', end));
-                }
+                out.push_str(&text.replace('\n', end));
             }
         }
     }
+}
 
-    /// Appends a frame, if the screen has changed.
-    fn draw(&mut self, out: &mut String) {
-        if let Form::Frames { screen, painter, dirty } = &mut self.form
-            && std::mem::take(dirty)
-        {
-            painter.paint(screen, &self.title, out);
-        }
+/// What a terminal shows, as lines.
+fn scroll(screen: &mut Screen, entry: Entry, text: &mut String) {
+    match entry {
+        Entry::Output { bytes, .. } => screen.feed_scrolling(&bytes, text),
+        Entry::Resize { cols, rows } => screen.resize(Size::bounded(cols, rows)),
+        Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => {}
     }
 }
 
-/// Resizes the emulator, which may lay out every line anew, and lets others run after it.
-async fn resize(screen: &mut Screen, cols: u32, rows: u32) {
-    screen.resize(Size::bounded(cols, rows));
-    tokio::task::yield_now().await;
-}
-
-/// Feeds the emulator, and lets others run in between.
-async fn feed(screen: &mut Screen, bytes: &[u8], mut scrolled: Option<&mut String>) {
-    for piece in bytes.chunks(FEED_BYTES) {
-        match &mut scrolled {
-            Some(out) => screen.feed_scrolling(piece, out),
-            None => screen.feed(piece),
-        }
-        tokio::task::yield_now().await;
+/// What is no terminal's, as lines.
+fn write(plain: &mut Plain, entry: Entry, text: &mut String) {
+    match entry {
+        Entry::Output { output, bytes } => plain.push(output, &bytes, text),
+        Entry::Marker(marker) => plain.note(&format!("[{marker}]"), text),
+        Entry::Digest(digest) => plain.note(&format!("[{} bytes, not kept]", digest.bytes), text),
+        Entry::Exit(Exit::Status(status)) => plain.note(&format!("[exit status {status}]"), text),
+        Entry::Exit(Exit::Signal { name, .. }) => plain.note(&format!("[ended by SIG{name}]"), text),
+        Entry::Input(_) | Entry::Redacted | Entry::Resize { .. } => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::model::Output;
 
-    async fn shown(screen: Option<Screen>) -> String {
-        let form = Form::Lines { plain: Plain::default(), screen, begun: false, end: "\n" };
-        let mut display = Display { title: String::from("a session"), form };
+    /// All that is shown of what there is to do.
+    fn drawn(display: &mut Display) -> String {
         let mut out = String::new();
-        display.restart((80, 24), b"", &mut out).await;
-        assert_eq!(out, "", "nothing is missing before the first lines");
-        let bytes = Bytes::from_static(b"early\r\n");
-        let early = Entry::Output { output: Output::Stdout, bytes };
-        display.entries(vec![Timed { at: Duration::ZERO, entry: early }], &mut out).await;
-        display.restart((80, 24), b"late\r\n", &mut out).await;
-        display.end(&mut out);
+        while display.has_work() {
+            out.push_str(&display.work(Instant::now()));
+        }
         out
     }
 
-    #[tokio::test]
-    async fn who_is_too_slow_is_told_that_lines_are_missing() {
-        for screen in [None, Some(Screen::new(Size::bounded(80, 24)))] {
-            let (is_terminal, out) = (screen.is_some(), shown(screen).await);
+    fn output(bytes: impl Into<Bytes>) -> Vec<Timed> {
+        vec![Timed { at: Duration::ZERO, entry: Entry::Output { output: Output::Stdout, bytes: bytes.into() } }]
+    }
+
+    fn shown(pty: bool) -> String {
+        let form = Form::new(None, pty);
+        let mut display = Display { title: String::from("a session"), form, todo: VecDeque::new() };
+        display.restart((80, 24), Vec::new());
+        assert_eq!(drawn(&mut display), "", "nothing is missing before the first lines");
+        display.entries(output("early\r\n"));
+        let mut out = drawn(&mut display);
+        display.restart((80, 24), b"late\r\n".to_vec());
+        out.push_str(&drawn(&mut display));
+        out + &display.finish()
+    }
+
+    #[test]
+    fn who_is_too_slow_is_told_that_lines_are_missing() {
+        for pty in [false, true] {
+            let out = shown(pty);
             let lines: Vec<&str> = out.lines().collect();
             let [early, note, rest @ ..] = lines.as_slice() else { panic!("{out}") };
             assert_eq!(*early, "early");
             assert!(note.contains("too fast for you"), "{out}");
             // What is no terminal has no screen to go on with.
-            assert_eq!(rest.contains(&"late"), is_terminal, "{out}");
+            assert_eq!(rest.contains(&"late"), pty, "{out}");
         }
+    }
+
+    fn large() -> Display {
+        let form = Form::new(Some(Size::bounded(500, 200)), true);
+        let mut display = Display { title: String::from("a session"), form, todo: VecDeque::new() };
+        display.restart((500, 200), Vec::new());
+        display
+    }
+
+    // T23: three bytes of the target's, 100,000 cells of ours.
+    #[test]
+    fn a_flood_of_screens_is_drawn_in_short_turns_and_can_be_left_out() {
+        let mut display = large();
+        let _ = drawn(&mut display);
+        display.entries(output(b"\x1b#8".repeat(100_000)));
+        for _ in 0..3 {
+            let start = Instant::now();
+            let _ = display.work(start + FRAME);
+            // Far more than a turn: other tests may be running.
+            assert!(start.elapsed() < TURN * 100, "{:?}", start.elapsed());
+        }
+        assert!(display.has_work(), "300 KB were drawn in three turns");
+        display.skip();
+        assert!(display.todo.is_empty());
+        // A tail is not left out, not even half drawn.
+        display.restart((500, 200), b"\x1b#8".repeat(10_000));
+        let _ = display.work(Instant::now());
+        display.skip();
+        assert!(matches!(display.todo.front(), Some(Step::Tail(_))));
+    }
+
+    #[test]
+    fn what_is_drawn_does_not_depend_on_the_turns() {
+        let mut display = large();
+        let text = "\x1b[31mred \u{e9}\x1b[0m\r\n".repeat(150);
+        display.entries(output(text.clone()));
+        let _ = drawn(&mut display);
+        let mut whole = Screen::new(Size::bounded(500, 200));
+        whole.feed(text.as_bytes());
+        assert_eq!(display.form.screen().unwrap().text(), whole.text());
     }
 }
