@@ -68,6 +68,7 @@ PermitRootLogin yes
 StrictModes no
 UsePAM no
 PidFile none
+Subsystem sftp internal-sftp
 PrintMotd no
 PrintLastLog no
 END
