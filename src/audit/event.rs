@@ -216,8 +216,9 @@ pub enum AuditEvent {
         /// The other path, of a rename or a link.
         #[serde(serialize_with = "bounded_option")]
         to: Option<String>,
-        /// How much went through, and its SHA-256.
-        moved: Option<String>,
+        /// How much went through and its SHA-256, which attributes were set, or what it was opened for.
+        #[serde(serialize_with = "bounded_option")]
+        detail: Option<String>,
     },
     /// The file that says how a session ended could not be written when it ended.
     #[serde(rename = "session.unclosed")]

@@ -226,7 +226,11 @@ pub fn split_reports(bytes: &Bytes) -> (Bytes, Bytes) {
         let (key, rest) = next_key(from);
         left = rest;
         match key {
-            Key::Function(key) if matches!(key.last(), Some(b'I' | b'O' | b'R' | b'c' | b'n' | b'M' | b'm')) => {
+            // `ESC O R` is F3.
+            Key::Function(key)
+                if key.get(1) == Some(&b'[')
+                    && matches!(key.last(), Some(b'I' | b'O' | b'R' | b'c' | b'n' | b'M' | b'm')) =>
+            {
                 reports.extend(key);
             }
             Key::Function(key) => others.extend(key),

@@ -334,6 +334,7 @@ impl Visit {
         };
         match opened {
             Ok(opened) => {
+                live.registration.judge(&self.bastion.ledger, self.bastion.clock.now());
                 let (notices, lines) = mpsc::channel(4);
                 self.notices.push(notices);
                 let over = self.over.child_token();

@@ -174,6 +174,13 @@ impl Registration {
         self.sessions.count(&self.id, class, 1);
         OpenChannel { id: self.id.clone(), sessions: self.sessions.clone(), class }
     }
+
+    /// Judges the session by all that is open on it: one channel more may rest on a grant that ends earlier.
+    pub fn judge(&self, ledger: &Ledger, now: Timestamp) {
+        if let Some(entry) = self.sessions.lock().live.get_mut(&self.id) {
+            rejudge(entry, ledger, now);
+        }
+    }
 }
 
 /// A channel's place in the list; leaving it when dropped.
@@ -257,19 +264,25 @@ impl Sessions {
     pub fn rejudge(&self, ledger: &Ledger, now: Timestamp) -> usize {
         let mut ended = 0_usize;
         for entry in self.lock().live.values_mut() {
-            match judge(entry, ledger, now) {
-                Ok(until) => {
-                    entry.facts.until = until;
-                    // The same end again must not start its time anew: the wall clock may have been set back.
-                    entry.until.send_if_modified(|old| std::mem::replace(old, until) != until);
-                }
-                Err(cause) => {
-                    end_once(entry, cause);
-                    ended = ended.saturating_add(1);
-                }
-            }
+            ended = ended.saturating_add(usize::from(!rejudge(entry, ledger, now)));
         }
         ended
+    }
+}
+
+/// Judges a session again, and ends it if it no longer has its right; tells whether it has.
+fn rejudge(entry: &mut Entry, ledger: &Ledger, now: Timestamp) -> bool {
+    match judge(entry, ledger, now) {
+        Ok(until) => {
+            entry.facts.until = until;
+            // The same end again must not start its time anew: the wall clock may have been set back.
+            entry.until.send_if_modified(|old| std::mem::replace(old, until) != until);
+            true
+        }
+        Err(cause) => {
+            end_once(entry, cause);
+            false
+        }
     }
 }
 
@@ -302,7 +315,7 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Option<Timest
     let Some(id) = &entry.facts.grant else { return Ok(until) };
     let grant = ledger.grant(id).ok_or(EndCause::Revoked)?;
     match grant.state(now) {
-        GrantState::Active => Ok(Some(grant.until)),
+        GrantState::Active => Ok(until.into_iter().chain([grant.until]).min()),
         GrantState::Ended => Err(EndCause::Time),
         GrantState::Scheduled | GrantState::Revoked => Err(EndCause::Revoked),
     }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use ring::digest::{Context, SHA256};
 
 use super::packet::{
-    DENIED, FAILED, FromTarget, FromUser, Malformed, Request, UNSUPPORTED, VERSION, from_target, from_user, init,
-    reads, shown, status, version, writes,
+    AFRESH, APPEND, DENIED, FAILED, FromTarget, FromUser, Malformed, Request, UNSUPPORTED, VERSION, changes,
+    from_target, from_user, init, purpose, reads, shown, status, version, writes,
 };
 
 /// What a user may do with files.
@@ -42,19 +42,8 @@ pub struct FileNote {
     pub path: String,
     /// The other path, of a rename or a link.
     pub to: Option<String>,
-    /// What went through.
-    pub moved: Option<Moved>,
-}
-
-/// Bytes of a file that went through.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moved {
-    /// How many.
-    pub bytes: u64,
-    /// SHA-256 over them in the order in which they came.
-    pub sha256: String,
-    /// Whether they are the file from its first byte on, in order.
-    pub in_order: bool,
+    /// What more is known: what went through, or which attributes were set.
+    pub detail: Option<String>,
 }
 
 /// What to do with a user's packet.
@@ -88,23 +77,43 @@ enum Greeted {
 
 /// What an answer is to.
 enum Pending {
-    Open { path: String, directory: bool },
-    Read { handle: Vec<u8>, offset: u64 },
-    Close { handle: Vec<u8> },
-    Change { text: String },
+    /// Without flags: a directory.
+    Open {
+        path: String,
+        flags: Option<u32>,
+    },
+    Read {
+        handle: Vec<u8>,
+        offset: u64,
+    },
+    Write {
+        handle: Vec<u8>,
+    },
+    Close {
+        handle: Vec<u8>,
+    },
+    Change {
+        text: String,
+    },
     Look,
 }
 
 /// An open file or directory.
 struct File {
     path: String,
+    /// What it was opened with; none for a directory.
+    flags: Option<u32>,
     read: Flow,
     written: Flow,
+    /// Writes that the target refused.
+    failed: u64,
+    /// It is being closed: its handle may soon be another file's.
+    closing: bool,
 }
 
 impl File {
-    fn new(path: String) -> Self {
-        Self { path, read: Flow::new(), written: Flow::new() }
+    fn new(path: String, flags: Option<u32>) -> Self {
+        Self { path, flags, read: Flow::new(), written: Flow::new(), failed: 0, closing: false }
     }
 }
 
@@ -126,9 +135,11 @@ impl Flow {
         self.bytes = self.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
     }
 
-    fn moved(&self) -> Option<Moved> {
-        let sha256 = || self.hash.clone().finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        (self.bytes > 0).then(|| Moved { bytes: self.bytes, sha256: sha256(), in_order: self.in_order })
+    /// How much went through, if anything did.
+    fn words(&self) -> Option<String> {
+        let sha256 =
+            || self.hash.clone().finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        (self.bytes > 0).then(|| format!("{} bytes, SHA-256 {}", self.bytes, sha256()))
     }
 }
 
@@ -179,41 +190,50 @@ impl Gate {
         match *request {
             Request::Open { path, flags } => {
                 let (path, purpose) = (shown(path), purpose(flags));
-                if writes(flags) && !self.rights.write {
-                    return Err(No::write(format!("open {path} {purpose}")));
+                let text = format!("open {path} {purpose}");
+                if changes(flags) && !self.rights.write {
+                    return Err(No::write(text));
                 }
                 if reads(flags) && !self.rights.read {
-                    return Err(No::read(format!("open {path} {purpose}")));
+                    return Err(No::read(text));
                 }
                 self.room()?;
-                let note = Note::first(format!("open {path} {purpose}"));
-                Ok((Pending::Open { path, directory: false }, Some(note)))
+                // It may make or cut a file by itself.
+                let file = FileNote { what: "open", path: path.clone(), to: None, detail: Some(purpose) };
+                let note = Note { file: changes(flags).then_some(file), ..Note::first(text) };
+                Ok((Pending::Open { path, flags: Some(flags) }, Some(note)))
             }
             Request::OpenDir { path } => {
                 self.room()?;
                 let path = shown(path);
                 let note = Note::first(format!("list {path}"));
-                Ok((Pending::Open { path, directory: true }, Some(note)))
+                Ok((Pending::Open { path, flags: None }, Some(note)))
             }
             Request::Look { what, path } => Ok((Pending::Look, Some(Note::later(format!("{what} {}", shown(path)))))),
             Request::LookAt { handle } => self.file(handle).map(|_| (Pending::Look, None)),
             Request::Limits => Ok((Pending::Look, None)),
-            Request::Close { handle } => self.file(handle).map(|_| (Pending::Close { handle: handle.to_vec() }, None)),
+            Request::Close { handle } => {
+                // What is asked of the handle from now on may reach another file, to which the target gives it again.
+                self.file(handle)?.closing = true;
+                Ok((Pending::Close { handle: handle.to_vec() }, None))
+            }
             Request::Read { handle, offset } => {
-                self.file(handle).map(|_| (Pending::Read { handle: handle.to_vec(), offset }, None))
+                self.file_for(handle, reads)?;
+                Ok((Pending::Read { handle: handle.to_vec(), offset }, None))
             }
             Request::Write { handle, offset, data } => {
-                self.file(handle)?.written.take(offset, data);
-                Ok((Pending::Look, None))
+                self.file_for(handle, writes)?.written.take(offset, data);
+                Ok((Pending::Write { handle: handle.to_vec() }, None))
             }
-            Request::Change { what, path, to } => self.change(what, shown(path), to.map(shown)),
-            Request::ChangeAt { what, handle } => {
+            Request::Change { what, path, to, ref set } => self.change(what, shown(path), to.map(shown), set),
+            Request::ChangeAt { what, handle, ref set } => {
                 let path = self.file(handle)?.path.clone();
-                self.change(what, path, None)
+                self.change(what, path, None, set)
             }
             Request::Copy { from, to } => {
-                let (from, to) = (self.file(from)?.path.clone(), self.file(to)?.path.clone());
-                self.change("copy", from, Some(to))
+                let from = self.file_for(from, reads)?.path.clone();
+                let to = self.file_for(to, writes)?.path.clone();
+                self.change("copy", from, Some(to), "")
             }
             Request::Unknown { ref name } => {
                 Err(No { code: UNSUPPORTED, told: "doorward: not carried", note: Some(name.clone()) })
@@ -221,15 +241,27 @@ impl Gate {
         }
     }
 
-    fn change(&self, what: &'static str, path: String, to: Option<String>) -> Result<(Pending, Option<Note>), No> {
-        let text = match &to {
-            None => format!("{what} {path}"),
-            Some(to) => format!("{what} {path} to {to}"),
-        };
+    fn change(
+        &self,
+        what: &'static str,
+        path: String,
+        to: Option<String>,
+        set: &str,
+    ) -> Result<(Pending, Option<Note>), No> {
+        let mut text = format!("{what} {path}");
+        if let Some(to) = &to {
+            text.push_str(" to ");
+            text.push_str(to);
+        }
+        let detail = (!set.is_empty()).then(|| set.to_owned());
+        if let Some(set) = &detail {
+            text.push(' ');
+            text.push_str(set);
+        }
         if !self.rights.write {
             return Err(No::write(text));
         }
-        let file = Some(FileNote { what, path, to, moved: None });
+        let file = Some(FileNote { what, path, to, detail });
         let note = Note { file, ..Note::first(text.clone()) };
         Ok((Pending::Change { text }, Some(note)))
     }
@@ -243,7 +275,17 @@ impl Gate {
     }
 
     fn file(&mut self, handle: &[u8]) -> Result<&mut File, No> {
-        self.files.get_mut(handle).ok_or(No { code: FAILED, told: "doorward: no such handle", note: None })
+        let file = self.files.get_mut(handle).filter(|file| !file.closing);
+        file.ok_or(No { code: FAILED, told: "doorward: no such handle", note: None })
+    }
+
+    /// The same, of a file that was opened for that.
+    fn file_for(&mut self, handle: &[u8], purpose: fn(u32) -> bool) -> Result<&mut File, No> {
+        let file = self.file(handle)?;
+        if file.flags.is_some_and(purpose) {
+            return Ok(file);
+        }
+        Err(No { code: DENIED, told: "doorward: it was not opened for that", note: None })
     }
 
     /// Takes a target's packet, its length in front: gives what goes to the user, and what is put on record before.
@@ -274,15 +316,21 @@ impl Gate {
     fn note(&mut self, pending: Pending, answer: &FromTarget<'_>) -> Result<Vec<Note>, Malformed> {
         let failed = |text: String, code: &u32| vec![Note::later(format!("{text} failed ({})", code_name(*code)))];
         match (pending, answer) {
-            (Pending::Open { path, .. }, FromTarget::Handle { handle, .. }) => {
+            (Pending::Open { path, flags }, FromTarget::Handle { handle, .. }) => {
                 match self.files.entry(handle.to_vec()) {
                     Entry::Occupied(_) => return Err(Malformed("one handle for two files")),
-                    Entry::Vacant(place) => place.insert(File::new(path)),
+                    Entry::Vacant(place) => place.insert(File::new(path, flags)),
                 };
                 Ok(Vec::new())
             }
-            (Pending::Open { path, directory }, FromTarget::Status { code, .. }) => {
-                Ok(failed(format!("{} {path}", if directory { "list" } else { "open" }), code))
+            (Pending::Open { path, flags }, FromTarget::Status { code, .. }) => {
+                Ok(failed(format!("{} {path}", if flags.is_some() { "open" } else { "list" }), code))
+            }
+            (Pending::Write { handle }, FromTarget::Status { code, .. }) => {
+                if let Some(file) = self.files.get_mut(&handle).filter(|_| *code != 0) {
+                    file.failed = file.failed.saturating_add(1);
+                }
+                Ok(Vec::new())
             }
             (Pending::Read { handle, offset }, FromTarget::Data { data, .. }) => {
                 if let Some(file) = self.files.get_mut(&handle) {
@@ -311,14 +359,27 @@ impl Gate {
 
 impl File {
     fn notes(&self, end: &str) -> Vec<Note> {
-        let note = |what: &'static str, moved: Moved| {
-            let order = if moved.in_order { "" } else { ", not in order" };
-            let text = format!("{what} {}: {} bytes, SHA-256 {}{order}{end}", self.path, moved.bytes, moved.sha256);
-            let file = FileNote { what, path: self.path.clone(), to: None, moved: Some(moved) };
+        let note = |what: &'static str, mut detail: String| {
+            detail.push_str(end);
+            let text = format!("{what} {}: {detail}", self.path);
+            let file = FileNote { what, path: self.path.clone(), to: None, detail: Some(detail) };
             Note { file: Some(file), ..Note::first(text) }
         };
-        let read = self.read.moved().map(|moved| note("get", moved));
-        read.into_iter().chain(self.written.moved().map(|moved| note("put", moved))).collect()
+        let order = |flow: &Flow| if flow.in_order { "" } else { ", not in order" };
+        let read = self.read.words().map(|words| note("get", format!("{words}{}", order(&self.read))));
+        let written = self.written.words().map(|words| {
+            let flags = self.flags.unwrap_or_default();
+            let place = match (flags & APPEND != 0, flags & AFRESH != 0) {
+                (true, _) => ", appended",
+                (false, true) => order(&self.written),
+                (false, false) if self.written.in_order => ", over what was there",
+                (false, false) => ", over what was there, not in order",
+            };
+            let failed =
+                if self.failed == 0 { String::new() } else { format!(", {} of the writes failed", self.failed) };
+            note("put", format!("{words}{place}{failed}"))
+        });
+        read.into_iter().chain(written).collect()
     }
 }
 
@@ -348,14 +409,6 @@ impl No {
 
     fn read(note: String) -> Self {
         Self { code: DENIED, told: "doorward: you may not read files here", note: Some(note) }
-    }
-}
-
-fn purpose(flags: u32) -> &'static str {
-    match (reads(flags), writes(flags)) {
-        (true, true) => "to read and write",
-        (false, true) => "to write",
-        (true, false) | (false, false) => "to read",
     }
 }
 

@@ -224,7 +224,10 @@ impl Conversation {
                 to_user.send(event).await.map_err(|_| Broken::Gone)
             };
             if let Err(broken) = carried {
-                return self.broken(broken).await;
+                self.broken(broken).await;
+                // The other task has a way to the user too, so that this source would not end by itself.
+                let _ = to_user.send(ChannelEvent::Close).await;
+                return;
             }
         }
     }
@@ -270,7 +273,7 @@ impl Conversation {
         // The relay finds the recording failed, and says so.
         recorded.await.map_err(|_: RecorderError| Broken::Record)?;
         match file {
-            Some(file) => self.book.log(file).await,
+            Some(file) => self.book.log(vec![file]).await,
             None => Ok(()),
         }
     }
@@ -278,34 +281,32 @@ impl Conversation {
     /// Puts on record what became of files that nobody closed; to be called once nothing is carried any more.
     pub async fn finish(&self) {
         let notes = self.gate().finish();
-        for note in notes {
-            if self.write(Some(note)).await.is_err() {
+        let mut files = Vec::new();
+        for Note { text, file, .. } in notes {
+            // The end of the channel's record covers them all.
+            if self.book.track.append(Entry::Marker(text)).await.is_err() {
                 return;
             }
+            files.extend(file);
         }
+        let _ = self.book.log(files).await;
     }
 }
 
 impl Book {
-    async fn log(&self, file: FileNote) -> Result<(), Broken> {
-        let FileNote { what, path, to, moved } = file;
-        let event = AuditEvent::File {
+    async fn log(&self, files: Vec<FileNote>) -> Result<(), Broken> {
+        let event = |FileNote { what, path, to, detail }| AuditEvent::File {
             session: self.session.clone(),
             channel: self.channel.0,
-            what: what.to_owned(),
+            what: String::from(what),
             path,
             to,
-            moved: moved.map(|moved| {
-                format!(
-                    "{} bytes, SHA-256 {}{}",
-                    moved.bytes,
-                    moved.sha256,
-                    if moved.in_order { "" } else { ", not in order" }
-                )
-            }),
+            detail,
         };
+        let events: Vec<AuditEvent> = files.into_iter().map(event).collect();
         let audit = Arc::clone(&self.audit);
-        match tokio::task::spawn_blocking(move || audit.append(&event).map(|_| ())).await {
+        let logging = move || events.iter().try_for_each(|event| audit.append(event).map(|_| ()));
+        match tokio::task::spawn_blocking(logging).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => {
                 error!(error = %failure, "Cannot put on record what becomes of a file");

@@ -4,6 +4,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::store::sha256_hex;
+
 /// The version that is spoken (draft section 4).
 pub const VERSION: u32 = 3;
 /// The longest packet, without its length: OpenSSH's own bound.
@@ -61,10 +63,10 @@ pub enum Request<'p> {
     Look { what: &'static str, path: &'p [u8] },
     /// Asks something about a handle, or makes a file durable.
     LookAt { handle: &'p [u8] },
-    /// Changes a path, or one and another.
-    Change { what: &'static str, path: &'p [u8], to: Option<&'p [u8]> },
+    /// Changes a path, or one and another; `set` says which attributes it gets.
+    Change { what: &'static str, path: &'p [u8], to: Option<&'p [u8]>, set: String },
     /// Changes the attributes of an open file.
-    ChangeAt { what: &'static str, handle: &'p [u8] },
+    ChangeAt { what: &'static str, handle: &'p [u8], set: String },
     /// Copies on the target, from one open file to another.
     Copy { from: &'p [u8], to: &'p [u8] },
     /// Asks for the target's limits.
@@ -78,9 +80,31 @@ pub fn reads(flags: u32) -> bool {
     flags & 1 != 0 || flags & 2 == 0
 }
 
-/// Whether an open with these flags can write, or make or cut a file: all flags but reading.
-pub fn writes(flags: u32) -> bool {
+/// Whether an open with these flags changes anything, or lets it be changed: all flags but reading.
+pub fn changes(flags: u32) -> bool {
     flags & !1 != 0
+}
+
+/// Whether what an open with these flags gives can be written to.
+pub fn writes(flags: u32) -> bool {
+    flags & 2 != 0
+}
+
+/// The target appends, whatever the offset.
+pub const APPEND: u32 = 4;
+/// What was there is gone: the file is cut, or it must be new.
+pub const AFRESH: u32 = 16 | 32;
+
+/// What an open with these flags is for.
+pub fn purpose(flags: u32) -> String {
+    let mut words = vec![match (reads(flags), writes(flags)) {
+        (true, true) => "to read and write",
+        (false, true) => "to write",
+        (_, false) => "to read",
+    }];
+    let more = [(APPEND, "appending"), (8, "making it"), (16, "cutting it"), (32, "only if it is new")];
+    words.extend(more.into_iter().filter(|(flag, _)| flags & flag != 0).map(|(_, word)| word));
+    words.join(", ")
 }
 
 /// A user's packet.
@@ -154,22 +178,19 @@ pub fn from_user(packet: &[u8]) -> Result<FromUser<'_>, Malformed> {
         8 | 12 => Request::LookAt { handle: rest.handle()? },
         9 => {
             let path = rest.path()?;
-            rest.attributes()?;
-            Request::Change { what: "setstat", path, to: None }
+            Request::Change { what: "setstat", path, to: None, set: rest.attributes()? }
         }
         10 => {
             let handle = rest.handle()?;
-            rest.attributes()?;
-            Request::ChangeAt { what: "setstat", handle }
+            Request::ChangeAt { what: "setstat", handle, set: rest.attributes()? }
         }
         11 => Request::OpenDir { path: rest.path()? },
-        13 => Request::Change { what: "remove", path: rest.path()?, to: None },
+        13 => rest.removal("remove")?,
         14 => {
             let path = rest.path()?;
-            rest.attributes()?;
-            Request::Change { what: "mkdir", path, to: None }
+            Request::Change { what: "mkdir", path, to: None, set: rest.attributes()? }
         }
-        15 => Request::Change { what: "rmdir", path: rest.path()?, to: None },
+        15 => rest.removal("rmdir")?,
         16 => Request::Look { what: "realpath", path: rest.path()? },
         17 => Request::Look { what: "stat", path: rest.path()? },
         18 => rest.change("rename")?,
@@ -177,7 +198,7 @@ pub fn from_user(packet: &[u8]) -> Result<FromUser<'_>, Malformed> {
         // OpenSSH has the target of the link first, other than the draft says (its PROTOCOL, section 4.1).
         20 => {
             let (to, path) = (rest.path()?, rest.path()?);
-            Request::Change { what: "symlink", path, to: Some(to) }
+            Request::Change { what: "symlink", path, to: Some(to), set: String::new() }
         }
         200 => return extended(id, rest),
         _ => return Ok(FromUser::Request { id, request: Request::Unknown { name: format!("request {kind}") } }),
@@ -196,8 +217,7 @@ fn extended(id: u32, mut rest: Fields<'_>) -> Result<FromUser<'_>, Malformed> {
         b"fstatvfs@openssh.com" | b"fsync@openssh.com" => Request::LookAt { handle: rest.handle()? },
         b"lsetstat@openssh.com" => {
             let path = rest.path()?;
-            rest.attributes()?;
-            Request::Change { what: "setstat", path, to: None }
+            Request::Change { what: "setstat", path, to: None, set: rest.attributes()? }
         }
         b"limits@openssh.com" => Request::Limits,
         b"copy-data" => {
@@ -290,14 +310,28 @@ fn framed(body: &[u8]) -> Bytes {
     packet.freeze()
 }
 
-/// A path or a name as it can be shown: no byte of it moves a cursor or ends a line.
+/// A longer path is cut in the middle, for the log keeps no more.
+const SHOWN_CHARS_MAX: usize = 4000;
+
+/// A path or a name as it can be shown: no byte of it moves a cursor, ends a line or turns the direction of writing, and no
+/// two are shown alike.
 pub fn shown(path: &[u8]) -> String {
-    let text = String::from_utf8_lossy(path);
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    let mut shown = String::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            if c.is_control() || turns || c == '\\' { shown.extend(c.escape_default()) } else { shown.push(c) }
+        }
+        shown.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
     }
-    shown
+    let count = shown.chars().count();
+    if count <= SHOWN_CHARS_MAX {
+        return shown;
+    }
+    let part = SHOWN_CHARS_MAX / 2 - 100;
+    let first: String = shown.chars().take(part).collect();
+    let last: String = shown.chars().skip(count.saturating_sub(part)).collect();
+    format!("{first} [... of the path with SHA-256 {} ...] {last}", sha256_hex(path))
 }
 
 /// What is left of a packet.
@@ -342,9 +376,13 @@ impl<'p> Fields<'p> {
         Ok(path)
     }
 
+    fn removal(&mut self, what: &'static str) -> Result<Request<'p>, Malformed> {
+        Ok(Request::Change { what, path: self.path()?, to: None, set: String::new() })
+    }
+
     /// A change of one path to another.
     fn change(&mut self, what: &'static str) -> Result<Request<'p>, Malformed> {
-        Ok(Request::Change { what, path: self.path()?, to: Some(self.path()?) })
+        Ok(Request::Change { what, path: self.path()?, to: Some(self.path()?), set: String::new() })
     }
 
     fn handle(&mut self) -> Result<&'p [u8], Malformed> {
@@ -352,31 +390,34 @@ impl<'p> Fields<'p> {
         if handle.len() > HANDLE_BYTES_MAX { Err(Malformed("a handle is too long")) } else { Ok(handle) }
     }
 
-    /// Skips attributes (draft section 5).
-    fn attributes(&mut self) -> Result<(), Malformed> {
+    /// Attributes (draft section 5), in words.
+    fn attributes(&mut self) -> Result<String, Malformed> {
         let flags = self.number()?;
         if flags & !(1 | 2 | 4 | 8 | EXTENDED) != 0 {
             return Err(Malformed("attributes of an unknown kind"));
         }
+        let mut set = Vec::new();
         if flags & 1 != 0 {
-            self.long()?;
+            set.push(format!("size={}", self.long()?));
         }
         if flags & 2 != 0 {
-            self.long()?;
+            set.push(format!("owner={}:{}", self.number()?, self.number()?));
         }
         if flags & 4 != 0 {
-            self.number()?;
+            set.push(format!("mode={:o}", self.number()?));
         }
         if flags & 8 != 0 {
-            self.long()?;
+            set.push(format!("times={}:{}", self.number()?, self.number()?));
         }
         if flags & EXTENDED != 0 {
-            for _ in 0..self.number()? {
+            let count = self.number()?;
+            for _ in 0..count {
                 self.string()?;
                 self.string()?;
             }
+            set.push(format!("{count} more"));
         }
-        Ok(())
+        Ok(set.join(" "))
     }
 
     fn end(&self) -> Result<(), Malformed> {

@@ -67,13 +67,16 @@ fn a_request_is_understood_to_its_last_byte_or_not_at_all() {
 #[test]
 fn a_link_is_where_it_is_made_and_not_what_it_points_to() {
     let asked = packet(20, &[&[0; 4], &string(b"to"), &string(b"link")]);
-    let wanted = Request::Change { what: "symlink", path: b"link", to: Some(b"to") };
+    let wanted = Request::Change { what: "symlink", path: b"link", to: Some(b"to"), set: String::new() };
     assert_eq!(from_user(&asked), Ok(FromUser::Request { id: 0, request: wanted }));
 }
 
 #[test]
 fn what_is_shown_of_a_path_moves_no_cursor() {
-    assert_eq!(shown(b"/a b\x1b[2J\n\xff/\xc3\xbc"), "/a b\\u{1b}[2J\\n\u{fffd}/\u{fc}");
+    assert_eq!(shown(b"/a b\x1b[2J\n\\n\xff/\xc3\xbc\xe2\x80\xae"), "/a b\\u{1b}[2J\\n\\\\n\\xff/\u{fc}\\u{202e}");
+    let long = [&[1; 4000][..], b"/the name"].concat();
+    let told = shown(&long);
+    assert!(told.ends_with("/the name") && told.contains("SHA-256") && told.chars().count() <= 4096, "{told}");
 }
 
 /// A gate after the greetings.
@@ -99,8 +102,13 @@ fn a_file_has_the_hash_of_what_went_through_and_whether_that_was_in_order() {
     };
     // printf abc | sha256sum
     let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    for (second, order) in [(1, ""), (9, ", not in order")] {
-        gate.asked(packet(3, &[&[0, 0, 0, 1], &string(b"/f"), &[0, 0, 0, 2], &[0; 4]])).unwrap();
+    for (flags, second, order) in [
+        (2 | 8 | 16, 1, ""),
+        (2 | 8 | 16, 9, ", not in order"),
+        (2, 1, ", over what was there"),
+        (2 | 4, 1, ", appended"),
+    ] {
+        gate.asked(packet(3, &[&[0, 0, 0, 1], &string(b"/f"), &[0, 0, 0, flags], &[0; 4]])).unwrap();
         gate.answered(packet(102, &[&[0, 0, 0, 1], &handle])).unwrap();
         write(&mut gate, 0, b"a");
         write(&mut gate, second, b"bc");
@@ -109,6 +117,55 @@ fn a_file_has_the_hash_of_what_went_through_and_whether_that_was_in_order() {
         assert_eq!(closed, [format!("sftp: put /f: 3 bytes, SHA-256 {abc}{order}")]);
     }
     assert!(gate.finish().is_empty());
+}
+
+/// Opens a file with these flags, as the handle `h`.
+fn opened(gate: &mut Gate, flags: u8) {
+    gate.asked(packet(3, &[&[0, 0, 0, 1], &string(b"/f"), &[0, 0, 0, flags], &[0; 4]])).unwrap();
+    gate.answered(packet(102, &[&[0, 0, 0, 1], &string(b"h")])).unwrap();
+}
+
+#[test]
+fn a_handle_that_is_being_closed_is_no_files_any_more() {
+    let (close, stat) = (packet(4, &[&[0, 0, 0, 3], &string(b"h")]), [0; 4]);
+    let write = packet(6, &[&[0, 0, 0, 4], &string(b"h"), &[0; 8], &string(b"x")]);
+    let chmod = packet(10, &[&[0, 0, 0, 5], &string(b"h"), &stat]);
+    let mut gate = greeted(ALL);
+    opened(&mut gate, 2 | 8 | 16);
+    gate.asked(close).unwrap();
+    for request in [write, chmod] {
+        assert!(matches!(gate.asked(request), Ok(Asked::Answer(..))));
+    }
+}
+
+#[test]
+fn what_the_target_did_not_write_is_said_not_to_be() {
+    let mut gate = greeted(ALL);
+    opened(&mut gate, 1);
+    let write = packet(6, &[&[0, 0, 0, 2], &string(b"h"), &[0; 8], &string(b"x")]);
+    assert!(matches!(gate.asked(write.clone()), Ok(Asked::Answer(..))), "it was opened for reading");
+    assert!(gate.finish().is_empty());
+    opened(&mut gate, 2 | 16);
+    let read = packet(5, &[&[0, 0, 0, 3], &string(b"h"), &[0; 8], &[0; 4]]);
+    assert!(matches!(gate.asked(read), Ok(Asked::Answer(..))), "it was opened for writing");
+    gate.asked(write).unwrap();
+    gate.answered(packet(101, &[&[0, 0, 0, 2], &[0, 0, 0, 4], &[0; 8]])).unwrap();
+    let told: Vec<String> = gate.finish().into_iter().map(|note| note.text).collect();
+    assert!(told.len() == 1 && told[0].ends_with("1 of the writes failed, not closed"), "{told:?}");
+}
+
+#[test]
+fn what_is_set_and_what_an_open_makes_stands_in_the_log() {
+    let mut gate = greeted(ALL);
+    let file = |asked| match asked {
+        Ok(Asked::Forward(_, Some(Note { file: Some(file), first: true, .. }))) => file,
+        other => panic!("{other:?}"),
+    };
+    let attributes = [&[0, 0, 0, 7][..], &[0; 8], &[0, 0, 0, 1], &[0, 0, 0, 2], &[0, 0, 9, 0o300]].concat();
+    let set = file(gate.asked(packet(9, &[&[0, 0, 0, 1], &string(b"/f"), &attributes])));
+    assert_eq!(set.detail.as_deref(), Some("size=0 owner=1:2 mode=4700"));
+    let made = file(gate.asked(packet(3, &[&[0, 0, 0, 2], &string(b"/f"), &[0, 0, 0, 2 | 8 | 16], &[0; 4]])));
+    assert_eq!((made.what, made.detail.as_deref()), ("open", Some("to write, making it, cutting it")));
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn files_are_moved_and_changed_and_each_is_on_record() {
     let counts = ["put", "get", "mkdir", "rename", "setstat", "symlink", "remove", "hardlink"].map(of);
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}: {log:?}");
     let put = log.iter().find(|row| row["what"] == "put").unwrap();
-    assert!(put["moved"].as_str().is_some_and(|moved| moved.contains(&sum)), "{put}");
+    assert!(put["detail"].as_str().is_some_and(|detail| detail.contains(&sum)), "{put}");
     // What passed is counted, and not claimed to be recorded.
     let bundle = bastion.scratch().join("bundle");
     bastion.doorward(&["recording", "export", &session, "--proof", bundle.to_str().unwrap()]).ok();
@@ -336,4 +336,41 @@ fn a_session_that_is_killed_ends_its_transfers_and_says_how_far_they_were() {
     let told = markers(&bastion, &bastion.only_recording());
     assert!(told.contains("10 bytes, SHA-256") && told.contains("not closed"), "{told}");
     assert_eq!(files(&bastion).iter().filter(|row| row["what"] == "put").count(), 1);
+}
+
+#[test]
+fn a_right_that_rests_on_a_grant_ends_with_it_beside_one_that_does_not() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    let granted = rule(r#"["sftp-read"]"#).replace("schema = 1", "").replace("required = false", "required = true");
+    bastion.policy(&format!(
+        "{}{}",
+        rule(r#"["sftp-write"]"#),
+        granted.replace(r#""dba""#, r#""dba-read""#).replace(r#"["dba-read"] }"#, r#"["dba"] }"#)
+    ));
+    bastion.serve();
+    bastion.grant(crate::fixture::bastion::ALICE, &format!("{}@db1", sshd.account), "5s", "a look");
+    let mut session = Running::start(bastion.to(&sshd).ssh(&["-s"], "sftp"), Stdout::Unread);
+    let (mut input, mut output) = (session.stdin(), session.stdout());
+    std::io::Write::write_all(&mut input, &packet(1, &[&3_u32.to_be_bytes()])).unwrap();
+    next(&mut output).unwrap();
+    std::io::Write::write_all(&mut input, &open(1, "/etc/passwd", 1)).unwrap();
+    assert_eq!(next(&mut output).unwrap()[0], 102, "the grant lets her read");
+    assert_ne!(session.wait_with_open_stdin(LIMIT).code, Some(0));
+    bastion.empties(LIMIT);
+}
+
+#[test]
+fn a_target_that_does_not_speak_sftp_keeps_nobody_waiting() {
+    require!("sshd", "ssh", "sftp");
+    let sshd = Sshd::with(&["ForceCommand echo welcome to this machine; exec sleep 300"]);
+    let mut bastion = Bastion::furnished(&sshd);
+    bastion.policy(&rule(r#"["sftp-read"]"#));
+    bastion.serve();
+    let seen = sftp(&bastion.to(&sshd), "ls\n");
+    assert_eq!(seen.code, Some(255), "{seen:?}");
+    bastion.empties(LIMIT);
+    let told = markers(&bastion, &bastion.only_recording());
+    assert!(told.contains("the target sent"), "{told}");
 }
