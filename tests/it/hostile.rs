@@ -101,6 +101,8 @@ fn unharmed(what: &str, outcome: &str) -> String {
     let mut bastion = Bastion::furnished(&sshd);
     bastion.policy(&recorded(OPEN, r#"stdin = "digest""#));
     bastion.serve();
+    // It answers SSH a moment before it has its other sockets; an operator's calls come after them.
+    assert_eq!((bastion.sessions(), bastion.sessions()), (Vec::new(), Vec::new()));
     let idle = sockets(bastion.pid());
     let route = bastion.to(&sshd);
     let neighbour = bastion.to(&sshd).master(bastion.scratch());
