@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::cast::{Direction, Entry, Header, Timed, Writer};
 use crate::cli::recorded::{self, Archive, Closing, Entries, RecordedChannel, RecordedError};
 use crate::cli::replay::{digest_text, direction_name, exit_text};
-use crate::model::{ChannelNumber, Output, SessionId};
+use crate::model::{ChannelClass, ChannelNumber, Output, SessionId};
 use crate::screen::{Decoder, Plain, Screen, Size, json_line, line};
 use crate::store::{End, StoreError};
 
@@ -298,6 +298,10 @@ pub fn text(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), Ex
             Entry::Output { bytes, .. } if header.doorward.pty => screen.feed_scrolling(&bytes, &mut kept),
             Entry::Output { output, bytes } => plain.push(output, &bytes, &mut kept),
             Entry::Resize { cols, rows } => screen.resize(Size::bounded(cols, rows)),
+            // Of SFTP the operations are what happened.
+            Entry::Marker(text) if header.doorward.class.is_some_and(ChannelClass::is_sftp) => {
+                plain.note(&text, &mut kept);
+            }
             Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Exit(_) | Entry::Digest(_) => {}
         }
         out.write_all(kept.as_bytes()).map_err(ExportError::Write)?;
@@ -309,7 +313,7 @@ pub fn text(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), Ex
         plain.finish(&mut kept);
         for (direction, missing) in source.not_kept() {
             let name = direction_name(direction);
-            plain.note(&format!("[doorward: {missing} bytes of {name} were hashed, not kept]"), &mut kept);
+            plain.note(&format!("[doorward: {missing} bytes of {name} were counted, not kept]"), &mut kept);
         }
     }
     // How a session that was closed ended is not a part of its text.

@@ -285,6 +285,9 @@ fn little_of_a_large_disk_refuses_new_sessions() {
     assert!(matches!(recorder.healthy(), Err(RecorderError::LowSpace { free: 4_999, free_min: 5_000 })));
 }
 
+/// A sync is slow from 250 ms on: that it takes so long is what is tested.
+const A_SLOW_SYNC: Duration = Duration::from_millis(300);
+
 #[test]
 fn a_sync_that_holds_the_session_up_is_counted() {
     let disk = FaultyDisk::new();
@@ -296,7 +299,7 @@ fn a_sync_that_holds_the_session_up_is_counted() {
         disk.hold(true);
         let ticket = track.append(out("late")).await.unwrap();
         disk.wait_held().await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(A_SLOW_SYNC).await;
         disk.hold(false);
         ticket.durable().await.unwrap();
         let slow = recorder.slow_syncs();

@@ -101,6 +101,18 @@ fn text_is_what_scrolled_by() {
 }
 
 #[test]
+fn of_sftp_the_text_has_what_was_done() {
+    let done = || Entry::Marker(String::from("sftp: remove /tmp/x"));
+    let count = Digest { direction: Direction::Stdin, bytes: 40, sha256: None, last: true };
+    let channel = Memory::new(ChannelClass::SftpWrite, false).at(0, done()).at(1, Entry::Digest(count));
+    let told = String::from_utf8(export(&channel, Format::Txt)).unwrap();
+    assert_eq!(told, "sftp: remove /tmp/x\n[doorward: 40 bytes of standard input were counted, not kept]\n");
+    // Elsewhere a marker is no part of what was shown.
+    let channel = Memory::new(ChannelClass::Exec, false).at(0, done());
+    assert_eq!(export(&channel, Format::Txt), b"");
+}
+
+#[test]
 fn an_interrupted_recording_says_so_at_its_end() {
     let mut channel = Memory::new(ChannelClass::Shell, true).out(7, b"$ ");
     channel.end = End::Interrupted;
@@ -121,7 +133,7 @@ fn bytes_that_were_not_kept_are_an_error_after_those_that_were() {
     assert!(
         String::from_utf8(export(&channel, Format::Txt))
             .unwrap()
-            .ends_with("95 bytes of standard output were hashed, not kept]\n")
+            .ends_with("95 bytes of standard output were counted, not kept]\n")
     );
     assert!(export(&channel, Format::Raw(Direction::Stderr)).is_empty());
 }

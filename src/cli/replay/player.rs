@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::cast::{Digest, Direction, Entry, Header, Timed};
 use crate::cli::recorded::{Closing, Entries, RecordedChannel};
-use crate::model::{Exit, Output};
+use crate::model::{ChannelClass, Exit, Output};
 use crate::screen::{Painter, Plain, Screen, Size, counted};
 
 use super::{ReplayOptions, position};
@@ -384,11 +384,24 @@ impl<'a> Player<'a> {
             }
             Entry::Input(bytes) => self.event = format!("{} bytes of input", bytes.len()),
             Entry::Redacted => self.event = String::from("input that is not shown"),
-            Entry::Marker(text) => self.event = text,
+            Entry::Marker(text) => {
+                self.done(&text);
+                self.event = text;
+            }
             Entry::Digest(digest) => {
                 self.event = digest_text(&digest);
             }
             Entry::Exit(exit) => self.event = exit_text(&exit),
+        }
+    }
+
+    /// Of SFTP the operations are what happened: each is a line on the screen.
+    fn done(&mut self, text: &str) {
+        let is_sftp = self.channel.header().doorward.class.is_some_and(ChannelClass::is_sftp);
+        if let Some(plain) = self.plain.as_mut().filter(|_| is_sftp) {
+            let mut lines = String::new();
+            plain.note(text, &mut lines);
+            self.screen.feed(lines.replace('\n', "\r\n").as_bytes());
         }
     }
 

@@ -140,6 +140,15 @@ fn a_program_without_a_terminal_is_shown_as_lines_with_stderr_marked() {
 }
 
 #[test]
+fn of_sftp_the_operations_are_on_the_screen() {
+    let done = |what: &str| Entry::Marker(format!("sftp: {what}"));
+    let channel = Memory::new(ChannelClass::SftpWrite, false).at(0, done("mkdir /a")).at(1, done("rmdir /a\x1b[2J"));
+    let mut player = Player::new(&channel, &ReplayOptions::default(), view());
+    pass(&mut player, ms(100));
+    assert_eq!(player.text(), "sftp: mkdir /a\nsftp: rmdir /a\u{fffd}[2J");
+}
+
+#[test]
 fn a_flood_is_shown_in_pieces_so_that_keys_are_answered() {
     let channel = Memory::new(ChannelClass::Shell, true).out(0, &b"y\r\n".repeat(1_000_000));
     let mut player = Player::new(&channel, &ReplayOptions::default(), view());
