@@ -379,7 +379,7 @@ mod tests {
             target: &TargetName::parse("db1").unwrap(),
             labels: &BTreeMap::new(),
             account: &AccountName::parse("root").unwrap(),
-            channel: Some(ChannelClass::Shell),
+            asked: Some(&ChannelClass::Shell.into()),
         };
         permit(set, &question, grants, Timestamp::from_millis(now))
     }

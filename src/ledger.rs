@@ -17,9 +17,12 @@ use serde::{Deserialize, Serialize};
 use crate::db::{Db, Rev, Table};
 use crate::grant::{Denial, Grant, GrantState, Permit, Revoked, permit};
 use crate::model::{
-    AccountName, ChannelClass, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, Timestamp, UserName,
+    AccountName, Asked, ChannelClass, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, Timestamp,
+    UserName,
 };
-use crate::policy::{AuditQuestion, AuditRight, Decision, PolicySet, Question, audits_somewhere, decide, decide_audit};
+use crate::policy::{
+    AuditQuestion, AuditRight, Decision, PolicySet, Question, Rule, audits_somewhere, decide, decide_audit,
+};
 pub use error::LedgerError;
 pub use removals::{Hold, Removal, RemovalKind};
 
@@ -234,7 +237,7 @@ impl Ledger {
         self.change(|state| state.policy = Some(Arc::new(policy)));
     }
 
-    /// Whether this user may open such a channel there now.
+    /// Whether this user may open such a channel there now, a forward anywhere.
     ///
     /// # Errors
     /// `Denial` says why not.
@@ -245,6 +248,20 @@ impl Ledger {
         class: ChannelClass,
         now: Timestamp,
     ) -> Result<Permit, Denial> {
+        self.permit_asked(user, destination, &class.into(), now)
+    }
+
+    /// Whether this user may open this channel there now; of a forward, whether it may lead where it does.
+    ///
+    /// # Errors
+    /// `Denial` says why not.
+    pub fn permit_asked(
+        &self,
+        user: &UserName,
+        destination: &Destination,
+        asked: &Asked,
+        now: Timestamp,
+    ) -> Result<Permit, Denial> {
         let state = self.state();
         let (stored, target) = state.parties(user, destination)?;
         if stored.suspended_at.is_some() {
@@ -253,7 +270,16 @@ impl Ledger {
         let place = (user.clone(), destination.clone());
         let ids = state.by_place.get(&place).into_iter().flatten();
         let grants: Vec<Grant> = ids.filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
-        permit(&state.policy(), &question(stored, target, destination, Some(class)), &grants, now)
+        permit(&state.policy(), &question(stored, target, destination, Some(asked)), &grants, now)
+    }
+
+    /// Whether some rule of this user's there names networks that forwards may lead to: only then is a name looked up.
+    pub fn forwards_by_network(&self, user: &UserName, destination: &Destination) -> bool {
+        let state = self.state();
+        let Ok((stored, target)) = state.parties(user, destination) else { return false };
+        let policy = state.policy();
+        let reached = |rule: &&Rule| rule.reaches(&stored.name, &stored.groups, &target.name, &target.labels);
+        policy.rules().filter(reached).any(Rule::names_networks)
     }
 
     /// The `[[audit]]` rule that lets this user do this with what was recorded on this target; none if none does, or if
@@ -304,7 +330,7 @@ impl Ledger {
         let policy = state.policy();
         let mut opens = BTreeSet::new();
         for class in ChannelClass::ALL {
-            match decide(&policy, &question(stored, target, destination, Some(class))) {
+            match decide(&policy, &question(stored, target, destination, Some(&class.into()))) {
                 Decision::NeedsGrant(_) => drop(opens.insert(class)),
                 Decision::Allow(_) | Decision::Deny(_) => {}
             }
@@ -561,7 +587,7 @@ fn question<'a>(
     stored: &'a User,
     target: &'a Target,
     destination: &'a Destination,
-    channel: Option<ChannelClass>,
+    asked: Option<&'a Asked>,
 ) -> Question<'a> {
     Question {
         user: &stored.name,
@@ -569,7 +595,7 @@ fn question<'a>(
         target: &target.name,
         labels: &target.labels,
         account: &destination.account,
-        channel,
+        asked,
     }
 }
 

@@ -12,9 +12,10 @@
 //! secret      Secret<T>: Debug prints "<secret>", zeroed on drop
 //! clock       Clock, the only source of wall and monotonic time
 //! auditor     auditors' age keys
-//! policy      text -> PolicySet; question -> Decision                      DECIDING: no await, file,
-//! grant       grants and policy -> Permit                                  socket or clock; `now` and
-//! cast        session event <-> asciicast line                             bytes come in as arguments
+//! coverage    every SSH channel and request, and what becomes of it        DECIDING: no await, file,
+//! policy      text -> PolicySet; question -> Decision                      socket or clock; `now` and
+//! grant       grants and policy -> Permit                                  bytes come in as arguments
+//! cast        session event <-> asciicast line
 //! tlog        a transparency log's hashes, proofs, notes; what a witness says
 //! screen      recorded bytes -> a screen that is safe to show
 //! seal        lines -> sealed segments; scanning without a key; opening with it
@@ -49,6 +50,7 @@ pub mod model;
 pub mod secret;
 
 pub mod cast;
+pub mod coverage;
 pub mod grant;
 pub mod policy;
 pub mod screen;

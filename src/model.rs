@@ -9,6 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+mod endpoint;
+
+pub(crate) use endpoint::host_name;
+pub use endpoint::{Asked, Endpoint};
+
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidName {
@@ -348,15 +353,40 @@ pub enum ChannelClass {
     SftpRead,
     /// SFTP that writes, makes, changes and removes them.
     SftpWrite,
+    /// A connection that the target makes for the user (`ssh -L` and `-D`; RFC 4254 section 7.2).
+    LocalForward,
+    /// The same to a Unix socket of the target's (OpenSSH's PROTOCOL section 2.4).
+    LocalForwardUnix,
+    /// A port on which the target listens for the user (`ssh -R`; RFC 4254 section 7.1), and what comes in there.
+    RemoteForward,
+    /// The same on a Unix socket.
+    RemoteForwardUnix,
 }
 
 impl ChannelClass {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Shell, Self::Exec, Self::SftpRead, Self::SftpWrite];
+    pub const ALL: [Self; 8] = [
+        Self::Shell,
+        Self::Exec,
+        Self::SftpRead,
+        Self::SftpWrite,
+        Self::LocalForward,
+        Self::LocalForwardUnix,
+        Self::RemoteForward,
+        Self::RemoteForwardUnix,
+    ];
 
     /// Whether it is SFTP, whose operations are recorded, and not its bytes.
     pub fn is_sftp(self) -> bool {
-        matches!(self, Self::SftpRead | Self::SftpWrite)
+        match self {
+            Self::SftpRead | Self::SftpWrite => true,
+            Self::Shell
+            | Self::Exec
+            | Self::LocalForward
+            | Self::LocalForwardUnix
+            | Self::RemoteForward
+            | Self::RemoteForwardUnix => false,
+        }
     }
 }
 
@@ -367,6 +397,10 @@ impl fmt::Display for ChannelClass {
             Self::Exec => "exec",
             Self::SftpRead => "sftp-read",
             Self::SftpWrite => "sftp-write",
+            Self::LocalForward => "local-forward",
+            Self::LocalForwardUnix => "local-forward-unix",
+            Self::RemoteForward => "remote-forward",
+            Self::RemoteForwardUnix => "remote-forward-unix",
         })
     }
 }

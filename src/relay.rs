@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::cast::Entry;
+use crate::coverage::{Fate, fate};
 use crate::model::{ChannelClass, ChannelEvent, Exit, Output};
 use crate::policy::RecordingPolicy;
 use crate::recorder::{RecorderError, Ticket, Track};
@@ -85,7 +86,8 @@ where
         sink: Arc::new(target.sink),
         over: over.clone(),
         lines: None,
-        close_after: CLOSE_GRACE,
+        // In a forward nothing comes after the last byte.
+        close_after: if fate(facts.class) == Fate::Metadata { Duration::ZERO } else { CLOSE_GRACE },
     };
     let down = Pump {
         source: target.source,

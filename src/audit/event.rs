@@ -47,7 +47,7 @@ const CLEAR: [&str; 26] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 36] = [
+pub const EVENT_TYPES: [&str; 37] = [
     "admin.call",
     "auth.failed",
     "channel.refused",
@@ -58,6 +58,7 @@ pub const EVENT_TYPES: [&str; 36] = [
     "envelope.drop",
     "erase",
     "file",
+    "forward",
     "gc",
     "grant.add",
     "grant.revoke",
@@ -200,6 +201,21 @@ pub enum AuditEvent {
         channel: u32,
         /// For how long it was not, in milliseconds.
         gap_ms: u64,
+    },
+    /// A forward is about to be opened, or the target to listen for one (`channel` 0 then).
+    #[serde(rename = "forward")]
+    Forward {
+        /// The session.
+        session: SessionId,
+        /// The channel's number.
+        channel: u32,
+        /// Who.
+        user: UserName,
+        /// `local-forward`, ...
+        class: String,
+        /// Where it leads, or where the target listens.
+        #[serde(serialize_with = "bounded_text")]
+        place: String,
     },
     /// A file on a target was read, written or changed.
     #[serde(rename = "file")]
@@ -563,6 +579,7 @@ impl AuditEvent {
             | Self::SessionResumed { session, .. }
             | Self::SessionUnclosed { session, .. }
             | Self::File { session, .. }
+            | Self::Forward { session, .. }
             | Self::EnvelopeCreate { session, .. }
             | Self::EnvelopeDrop { session, .. }
             | Self::ChannelRefused { session: Some(session), .. } => Subject::Session(session.clone()),

@@ -92,6 +92,17 @@ fn each_type_has_its_fields_where_they_belong() {
             "channel session",
             "detail path to what",
         ),
+        (
+            AuditEvent::Forward {
+                session: session.clone(),
+                channel: 1,
+                user: user("alice"),
+                class: hex(),
+                place: hex(),
+            },
+            "channel session",
+            "class place user",
+        ),
         (AuditEvent::SessionHeads { heads: Vec::new() }, "heads", ""),
         (AuditEvent::SessionGap { session: session.clone(), reason: hex() }, "session", "reason"),
         (AuditEvent::SessionUnclosed { session: session.clone(), reason: hex() }, "session", "reason"),

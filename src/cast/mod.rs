@@ -166,6 +166,9 @@ pub struct Facts {
     /// Whether the channel has a terminal.
     #[serde(default)]
     pub pty: bool,
+    /// Where a forward leads, or where the target listens for it: `host:port` or the path of a socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<String>,
     /// Base64 of an exec command line that is not UTF-8; `Header::command` has a readable form of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command_base64: Option<String>,

@@ -282,6 +282,7 @@ pub(crate) fn header(pty: bool) -> Header {
             channel: ChannelNumber(1),
             class: Some(ChannelClass::Shell),
             pty,
+            forward: None,
             command_base64: None,
             modes: Vec::new(),
             withheld: None,

@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 mod check;
 mod client_config;
+mod coverage;
 mod desk;
 mod doctor;
 mod error;
@@ -104,6 +105,9 @@ enum Command {
     /// Print the line for users' known_hosts by which `ssh -J BASTION ACCOUNT@TARGET` asks nothing. It names the targets
     /// that there are now; print it anew when one is added.
     HostCa,
+    /// Print what becomes of every SSH channel and request: recorded, metadata, empty, refused; and the word in a rule's
+    /// `channels` that it needs.
+    Coverage(coverage::Arguments),
     /// Cosign the checkpoints of other bastions' logs, so that none of them can be put back or changed unnoticed.
     #[command(subcommand)]
     Witness(witness::Command),
@@ -143,6 +147,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Apply(arguments) => apply::run(&Desk::open(file)?, &arguments),
         Command::ClientConfig(arguments) => client_config::run(&Desk::open(file)?, &arguments),
         Command::HostCa => host_ca::run(&Desk::open(file)?),
+        Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Witness(command) => witness::run(command),
     }
 }

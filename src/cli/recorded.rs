@@ -245,6 +245,7 @@ pub(crate) mod memory {
                 channel: ChannelNumber(1),
                 class: Some(class),
                 pty,
+                forward: None,
                 command_base64: None,
                 modes: Vec::new(),
                 withheld: None,

@@ -14,18 +14,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+mod connection;
+mod forward;
+
 use super::environment::{EnvPattern, Variables};
 use super::jump::{self, HostKeys};
 use super::limits::{IDLE_MAX, Limits, Place, Progress, idle};
 use crate::authn::{self, Authenticated, AuthnError};
+use crate::coverage::{Fate, Kind, Peer, row};
 use crate::ledger::Ledger;
 use crate::model::{
-    AccountName, Destination, InvalidName, Login, Program, TargetName, Terminal, TerminalSize, UserName,
+    AccountName, ChannelClass, Destination, Endpoint, InvalidName, Login, Program, TargetName, Terminal, TerminalSize,
+    UserName,
 };
-use crate::wire::channel::{ChannelSink, ChannelSource, Extended, split, stream};
+use crate::wire::channel::{Extended, split, stream};
 use crate::wire::{
     CHANNEL_MESSAGES_MAX, Cut, CutStream, IDENTIFICATION, PACKET_BYTES_MAX, WINDOW_BYTES, algorithms, rekey_limits,
 };
+
+pub use connection::{ChannelStart, Connection, FailedLogin, Opener, Outlets, Request, UserSink, UserSource, Wanted};
+pub use forward::{ForwardStart, ListenStart, Originator};
 
 /// Limits of the listener.
 #[derive(Debug, Clone)]
@@ -48,91 +56,6 @@ pub struct Settings {
     pub rekey_bytes: usize,
     /// Channels that one connection may have open.
     pub channels_max: usize,
-}
-
-/// A channel's reading half towards the bastion user.
-pub type UserSource = ChannelSource<Msg>;
-/// A channel's writing half towards the bastion user.
-pub type UserSink = ChannelSink<Msg>;
-
-/// A bastion user who has logged in.
-pub struct Connection {
-    /// Who.
-    pub user: Authenticated,
-    /// The login name as it was parsed; a wrong one is refused on the channel, where the user can read why.
-    pub login: Result<Login, InvalidName>,
-    /// Where from.
-    pub source: SocketAddr,
-    /// What they ask for; ends with the connection.
-    pub requests: mpsc::Receiver<Request>,
-    /// Cuts the connection's socket.
-    pub cut: Cut,
-    handle: server::Handle,
-}
-
-impl Connection {
-    /// Says goodbye in the protocol, with a reason that the client prints.
-    pub async fn disconnect(&self, reason: &str) {
-        let _ = self.handle.disconnect(russh::Disconnect::ByApplication, reason.into(), String::new()).await;
-    }
-}
-
-/// A connection that ended without a login, after at least one attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailedLogin {
-    /// The login name as it came last.
-    pub login: String,
-    /// Where from.
-    pub source: SocketAddr,
-    /// How many keys were tried, and why the last one was not accepted.
-    pub reason: String,
-}
-
-/// What a client asks for after login.
-pub enum Request {
-    /// To run something on a channel.
-    Start(ChannelStart),
-    /// Something that no rule can allow yet; it was refused, and this is for the record.
-    Refused {
-        /// Such as `agent forwarding`.
-        what: String,
-    },
-}
-
-/// What a channel asks to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// A shell or a command.
-    Program(Program),
-    /// A subsystem by name, such as `sftp`.
-    Subsystem(String),
-}
-
-/// A channel on which the client waits for something to start.
-pub struct ChannelStart {
-    /// What.
-    pub wanted: Wanted,
-    /// Its terminal, if it asked for one.
-    pub terminal: Option<Terminal>,
-    /// Environment variables that passed the allow-list.
-    pub environment: Vec<(String, String)>,
-    /// What the user sends.
-    pub source: UserSource,
-    /// What the user sees.
-    pub sink: UserSink,
-    /// Tells the client that it has started; dropped, the client is told that it failed.
-    pub started: oneshot::Sender<()>,
-    /// The channel's place among those that one connection may have; given back when dropped.
-    pub place: OwnedSemaphorePermit,
-}
-
-/// Where the listener tells what became of a connection.
-#[derive(Clone)]
-pub struct Outlets {
-    /// Who logged in.
-    pub connections: mpsc::Sender<Connection>,
-    /// Who did not. When it is full, what comes is left out: strangers must not make work without end.
-    pub failed: mpsc::Sender<FailedLogin>,
 }
 
 /// After an error of `accept`, out of file descriptors mostly: what is open goes on, and accepting is tried again.
@@ -312,6 +235,8 @@ struct Handler {
     requests: Option<mpsc::Sender<Request>>,
     /// Whether it was said that extended data is refused.
     extended_refused: bool,
+    /// Whether forwards lead anywhere: from the target that the login names.
+    login_names_target: bool,
 }
 
 /// What a connection has tried to log in with.
@@ -346,14 +271,6 @@ impl Drop for Handler {
 
 /// So much of a login name that was not accepted is kept.
 const LOGIN_CHARS_MAX: usize = 256;
-/// Requests that stock clients send of their own accord: they ask for nothing (OpenSSH's PROTOCOL, RFC 4335).
-const HARMLESS: &[&str] = &[
-    "keepalive@openssh.com",
-    "no-more-sessions@openssh.com",
-    "eow@openssh.com",
-    "break",
-    "hostkeys-prove-00@openssh.com",
-];
 /// Requests of one connection that may wait for the session.
 const REQUESTS_MAX: usize = 16;
 
@@ -375,6 +292,7 @@ impl Handler {
             channels,
             requests: None,
             extended_refused: false,
+            login_names_target: false,
         }
     }
 
@@ -502,6 +420,7 @@ impl server::Handler for Handler {
             *place = None;
             self.jumper = matches!(login, Ok(Login::User(_))).then(|| user.clone());
         }
+        self.login_names_target = matches!(login, Ok(Login::Destination { .. }));
         let Some(inside) = self.house.settings.users.take(user.user()) else {
             return self.too_many(user.user(), session);
         };
@@ -511,8 +430,15 @@ impl server::Handler for Handler {
         }
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         self.requests = Some(sender);
-        let connection =
-            Connection { user, login, source: self.source, requests, cut: self.cut.clone(), handle: session.handle() };
+        let connection = Connection {
+            user,
+            login,
+            source: self.source,
+            requests,
+            cut: self.cut.clone(),
+            channels: Arc::clone(&self.channels),
+            handle: session.handle(),
+        };
         self.house.outlets.connections.send(connection).await.map_err(|_| russh::Error::Disconnect)
     }
 
@@ -626,7 +552,7 @@ impl server::Handler for Handler {
     }
 
     async fn agent_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<bool, russh::Error> {
-        self.refused("agent forwarding".into()).await;
+        self.refused("the channel request auth-agent-req@openssh.com: agent forwarding".into()).await;
         session.channel_failure(channel)?;
         Ok(false)
     }
@@ -640,26 +566,27 @@ impl server::Handler for Handler {
         _screen: u32,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.refused("X11 forwarding".into()).await;
+        self.refused("the channel request x11-req: X11 forwarding".into()).await;
         session.channel_failure(channel)
     }
 
-    /// To a registered target: SSH to it, which ends here (OpenSSH's ProxyJump). All else is a forward.
+    /// From a connection to the bastion itself to a registered target: SSH to it, which ends here (OpenSSH's ProxyJump).
+    /// All else is a forward.
     async fn channel_open_direct_tcpip(
         &mut self,
         channel: Channel<Msg>,
         host: &str,
         port: u32,
-        _originator: &str,
-        _originator_port: u32,
+        originator: &str,
+        originator_port: u32,
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         let target = |user: &Authenticated| jump::target(&self.house.ledger, user.user(), host, port);
         let Some((user, target)) = self.jumper.as_ref().and_then(|user| Some((user.clone(), target(user)?))) else {
-            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-            let host: String = host.chars().filter(char::is_ascii_graphic).take(128).collect();
-            self.refused(format!("a forward to {host}:{port}")).await;
+            let originator = Originator::new(originator, originator_port);
+            let place = (Endpoint::tcp(host, port), &*format!("{host}:{port}"));
+            self.forward(ChannelClass::LocalForward, place, originator, channel, reply).await;
             return Ok(());
         };
         let Some((place, reply)) = self.channel_place(reply).await else { return Ok(()) };
@@ -683,13 +610,13 @@ impl server::Handler for Handler {
 
     async fn channel_open_direct_streamlocal(
         &mut self,
-        _channel: Channel<Msg>,
-        _path: &str,
+        channel: Channel<Msg>,
+        path: &str,
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
-        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-        self.refused("a forward to a Unix socket".into()).await;
+        let place = (Endpoint::unix(path), path);
+        self.forward(ChannelClass::LocalForwardUnix, place, Originator::new("", 0), channel, reply).await;
         Ok(())
     }
 
@@ -702,7 +629,7 @@ impl server::Handler for Handler {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-        self.refused("an X11 channel".into()).await;
+        self.refused("the channel type x11".into()).await;
         Ok(())
     }
 
@@ -717,12 +644,21 @@ impl server::Handler for Handler {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-        self.refused("a forwarded channel".into()).await;
+        self.refused("the channel type forwarded-tcpip".into()).await;
         Ok(())
     }
 
     async fn unknown_request(&mut self, what: &str, name: &str) -> Result<(), russh::Error> {
-        if !HARMLESS.contains(&name) {
+        if name == "no-more-sessions@openssh.com" && self.pending.is_empty() {
+            // `ssh -N`: forwards may be long in coming.
+            self.progress.send_if_modified(|progress| advance(progress, Progress::Started));
+        }
+        let kind = match what {
+            "channel type" => Kind::Channel,
+            "channel request" => Kind::Request,
+            _ => Kind::Global,
+        };
+        if row(Peer::User, kind, name).is_none_or(|row| row.fate == Fate::Refused) {
             let name: String = name.chars().filter(char::is_ascii_graphic).take(64).collect();
             self.refused(format!("the unknown {what} {name}")).await;
         }
@@ -731,17 +667,36 @@ impl server::Handler for Handler {
 
     async fn tcpip_forward(
         &mut self,
-        _address: &str,
+        address: &str,
         port: &mut u32,
         _session: &mut Session,
     ) -> Result<bool, russh::Error> {
-        self.refused(format!("a remote forward of port {port}")).await;
-        Ok(false)
+        let place = (Endpoint::tcp(address, *port), &*format!("{address}:{port}"));
+        let listening = self.listen(ChannelClass::RemoteForward, place, Request::Listen).await;
+        if let Some(listening) = listening {
+            *port = listening.into();
+        }
+        Ok(listening.is_some())
     }
 
-    async fn streamlocal_forward(&mut self, _path: &str, _session: &mut Session) -> Result<bool, russh::Error> {
-        self.refused("a remote forward of a Unix socket".into()).await;
-        Ok(false)
+    async fn cancel_tcpip_forward(
+        &mut self,
+        address: &str,
+        port: u32,
+        _session: &mut Session,
+    ) -> Result<bool, russh::Error> {
+        let place = (Endpoint::tcp(address, port), &*format!("{address}:{port}"));
+        Ok(self.listen(ChannelClass::RemoteForward, place, Request::Unlisten).await.is_some())
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, _session: &mut Session) -> Result<bool, russh::Error> {
+        let place = (Endpoint::unix(path), path);
+        Ok(self.listen(ChannelClass::RemoteForwardUnix, place, Request::Listen).await.is_some())
+    }
+
+    async fn cancel_streamlocal_forward(&mut self, path: &str, _session: &mut Session) -> Result<bool, russh::Error> {
+        let place = (Endpoint::unix(path), path);
+        Ok(self.listen(ChannelClass::RemoteForwardUnix, place, Request::Unlisten).await.is_some())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{Accounts, GrantNeed, Place, PolicySet, RecordingPolicy, Rule, Who};
-use crate::model::{AccountName, ChannelClass, GroupName, RuleId, TargetName, UserName};
+use crate::model::{AccountName, Asked, ChannelClass, GroupName, RuleId, TargetName, UserName};
 
 /// May this user open this channel to this account on this target?
 #[derive(Debug, Clone, Copy)]
@@ -19,8 +19,8 @@ pub struct Question<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// The identity on the target.
     pub account: &'a AccountName,
-    /// The channel; `None` asks whether any may be opened.
-    pub channel: Option<ChannelClass>,
+    /// The channel, and where a forward leads; `None` asks whether any may be opened.
+    pub asked: Option<&'a Asked>,
 }
 
 /// What policy says of an access.
@@ -55,6 +55,8 @@ pub enum DenyReason {
     NoRule,
     /// Rules do, but none of them opens this channel.
     NoRuleForChannel(ChannelClass),
+    /// Rules open such forwards, but none of them leads there.
+    NoRuleForPlace(ChannelClass),
 }
 
 impl fmt::Display for DenyReason {
@@ -62,6 +64,9 @@ impl fmt::Display for DenyReason {
         match self {
             Self::NoRule => f.write_str("no rule allows this user at this destination"),
             Self::NoRuleForChannel(channel) => write!(f, "no rule opens {channel} for this user at this destination"),
+            Self::NoRuleForPlace(channel) => {
+                write!(f, "no rule's `forward` names where this {channel} of this user at this destination leads")
+            }
         }
     }
 }
@@ -84,11 +89,14 @@ pub fn decide(set: &PolicySet, question: &Question<'_>) -> Decision {
 
 pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Question<'_>) -> Decision {
     let here: Vec<&Rule> = rules.filter(|rule| rule.covers(question)).collect();
-    let matching: Vec<&Rule> = here.iter().copied().filter(|rule| rule.opens(question.channel)).collect();
+    let matching: Vec<&Rule> = here.iter().copied().filter(|rule| rule.opens(question.asked)).collect();
     let standing = |rule: &&&Rule| rule.grant == GrantNeed::NotRequired;
     let Some(first) = matching.first() else {
-        return Decision::Deny(match question.channel {
-            Some(channel) if !here.is_empty() => DenyReason::NoRuleForChannel(channel),
+        return Decision::Deny(match question.asked {
+            Some(asked) if here.iter().any(|rule| rule.channels.contains(&asked.class)) => {
+                DenyReason::NoRuleForPlace(asked.class)
+            }
+            Some(asked) if !here.is_empty() => DenyReason::NoRuleForChannel(asked.class),
             Some(_) | None => DenyReason::NoRule,
         });
     };
@@ -122,8 +130,13 @@ impl Rule {
         self.who.covers(user, groups) && self.place.covers(target, labels)
     }
 
-    fn opens(&self, channel: Option<ChannelClass>) -> bool {
-        channel.is_none_or(|channel| self.channels.contains(&channel))
+    fn opens(&self, asked: Option<&Asked>) -> bool {
+        asked.is_none_or(|asked| self.channels.contains(&asked.class) && self.forward.covers(asked))
+    }
+
+    /// Whether forwards may lead to addresses that it names by network.
+    pub fn names_networks(&self) -> bool {
+        self.forward.to.iter().any(super::Address::is_net)
     }
 }
 

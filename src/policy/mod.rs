@@ -19,6 +19,7 @@ mod archive;
 mod audit;
 mod decide;
 pub(crate) mod document;
+mod forward;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_somewhere, decide_a
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use document::Fault;
 pub(crate) use document::size_of;
+pub use forward::{Address, ForwardRule, SocketPath};
 pub(crate) use parse::read_auditors;
 
 /// A policy file as it was read.
@@ -138,6 +140,8 @@ pub struct Rule {
     pub accounts: Accounts,
     /// The channels it opens.
     pub channels: BTreeSet<ChannelClass>,
+    /// Where its forwards may lead.
+    pub forward: ForwardRule,
     /// Whether it takes effect only while a grant holds.
     pub grant: GrantNeed,
     /// How its sessions are recorded.

@@ -9,17 +9,23 @@ use super::audit::{self, AuditQuestion, AuditRight, AuditRule};
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
-    Accounts, Capture, Durability, GrantNeed, InputMode, Names, Place, PolicyFile, PolicySet, RecordingPolicy, Rule,
-    Who,
+    Accounts, Capture, Durability, ForwardRule, GrantNeed, InputMode, Names, Place, PolicyFile, PolicySet,
+    RecordingPolicy, Rule, Who,
 };
 use crate::auditor::Recipient;
-use crate::model::{AccountName, ChannelClass, GroupName, InvalidName, RuleId, TargetName, UserName, join};
+use crate::model::{
+    AccountName, Asked, ChannelClass, Endpoint, GroupName, InvalidName, RuleId, TargetName, UserName, join,
+};
 
 const CHANNELS: &[(&str, ChannelClass)] = &[
     ("shell", ChannelClass::Shell),
     ("exec", ChannelClass::Exec),
     ("sftp-read", ChannelClass::SftpRead),
     ("sftp-write", ChannelClass::SftpWrite),
+    ("local-forward", ChannelClass::LocalForward),
+    ("local-forward-unix", ChannelClass::LocalForwardUnix),
+    ("remote-forward", ChannelClass::RemoteForward),
+    ("remote-forward-unix", ChannelClass::RemoteForwardUnix),
 ];
 const AUDIT_RIGHTS: &[(&str, AuditRight)] = &[("get", AuditRight::Get), ("watch", AuditRight::Watch)];
 const DURABILITIES: &[(&str, Durability)] =
@@ -29,7 +35,7 @@ const INPUT_MODES: &[(&str, InputMode)] =
 const CAPTURES: &[(&str, Capture)] = &[("full", Capture::Full), ("digest", Capture::Digest)];
 
 // Keys of the whole language that this version does not have; see `Table::finish`.
-const LATER_IN_RULE: &[&str] = &["when", "from", "mfa", "commands", "approvers", "sftp", "forward", "effect", "deny"];
+const LATER_IN_RULE: &[&str] = &["when", "from", "mfa", "commands", "approvers", "sftp", "effect", "deny"];
 const LATER_IN_AUDIT: &[&str] = &["when", "from", "mfa", "approvers", "auditors"];
 const LATER_IN_GRANT: &[&str] = &["max", "approvers", "reason", "ticket"];
 const LATER_IN_GIVEN: &[&str] = &["at", "from", "mfa", "command", "grant"];
@@ -144,10 +150,14 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let place = table.need("where", faults).and_then(|node| read_place(&node, faults));
     let accounts = table.need("accounts", faults).and_then(|node| read_accounts(&node, faults));
     let channels = table.need("channels", faults).and_then(|node| words(&node, CHANNELS, faults));
+    let forward = table.take("forward").map_or(Some(ForwardRule::default()), |node| ForwardRule::read(&node, faults));
     let grant = table.take("grant").map_or(Some(GrantNeed::Required), |node| read_grant(&node, faults));
     let recording =
         table.take("recording").map_or(Some(RecordingPolicy::default()), |node| read_recording(&node, faults));
     table.finish(LATER_IN_RULE, faults);
+    if let (Some(channels), Some(forward)) = (&channels, &forward) {
+        refuse_odd_forwards(channels, forward, &|key, message| of_line(file, line, key, message), faults);
+    }
     if let (Some(who), Some(recording)) = (&who, &recording)
         && recording.durability == Durability::BestEffort
         && who.users == Names::Every
@@ -166,9 +176,32 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         place: place?,
         accounts: accounts?,
         channels: channels?,
+        forward: forward?,
         grant: grant?,
         recording: recording?,
     })
+}
+
+/// A class of forwards without a place opens nothing, and a place without its class neither: either is a slip.
+fn refuse_odd_forwards(
+    channels: &BTreeSet<ChannelClass>,
+    forward: &ForwardRule,
+    fault: &dyn Fn(&str, String) -> Fault,
+    faults: &mut Faults,
+) {
+    for class in ChannelClass::ALL {
+        match (channels.contains(&class), forward.place_of(class)) {
+            (true, Some((key, false))) => faults.push(
+                fault("rule.forward", format!("`channels` has {class}, and `forward.{key}` is missing"))
+                    .hint(format!("name where these forwards may lead: forward = {{ {key} = [...] }}")),
+            ),
+            (false, Some((key, true))) => faults.push(
+                fault(&format!("rule.forward.{key}"), format!("has no effect: `channels` does not have {class}"))
+                    .hint(format!("add \"{class}\" to channels, or remove it")),
+            ),
+            (_, Some(_) | None) => {}
+        }
+    }
 }
 
 fn read_audit_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<AuditRule> {
@@ -356,7 +389,7 @@ struct Test {
 
 /// What is asked for.
 enum Wanted {
-    Channel { account: AccountName, channel: Option<ChannelClass> },
+    Channel { account: AccountName, asked: Option<Asked> },
     Right(AuditRight),
 }
 
@@ -431,11 +464,32 @@ fn read_test(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Te
 
 fn read_channel(given: &mut Table<'_>, faults: &mut Faults) -> Option<Wanted> {
     let account = given.need("account", faults).and_then(|node| faults.keep(node.name(AccountName::parse)));
-    let channel = match given.take("channel") {
+    let class = match given.take("channel") {
         Some(node) => faults.keep(node.word(CHANNELS)).map(Some),
         None => Some(None),
     };
-    Some(Wanted::Channel { account: account?, channel: channel? })
+    let endpoint = match given.take("forward") {
+        Some(node) => faults.keep(read_endpoint(&node)).map(Some),
+        None => Some(None),
+    };
+    let (class, endpoint) = (class?, endpoint?);
+    if endpoint.is_some() && class.is_none_or(|class| ForwardRule::default().place_of(class).is_none()) {
+        faults.push(given.fault("`forward` says where a forward leads, and `channel` is none"));
+        return None;
+    }
+    Some(Wanted::Channel { account: account?, asked: class.map(|class| Asked { class, endpoint }) })
+}
+
+/// `host:port`, or the path of a socket.
+fn read_endpoint(node: &Node<'_>) -> Result<Endpoint, Fault> {
+    let text = node.string()?;
+    let invalid = |invalid: InvalidName| node.fault(format!("{text:?} is no place for a forward")).hint(invalid.why);
+    if text.starts_with('/') {
+        return Endpoint::unix(text).map_err(invalid);
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Endpoint::tcp(bare, port.parse().unwrap_or(u32::MAX)).map_err(invalid)
 }
 
 impl Test {
@@ -445,11 +499,11 @@ impl Test {
         }
         let Self { user, groups, target, labels, .. } = self;
         let (got, about) = match &self.wanted {
-            Wanted::Channel { account, channel } => {
-                let question = Question { user, groups, target, labels, account, channel: *channel };
-                let channel = channel.map_or("any channel".to_owned(), |channel| channel.to_string());
+            Wanted::Channel { account, asked } => {
+                let question = Question { user, groups, target, labels, account, asked: asked.as_ref() };
+                let what = asked.as_ref().map_or("any channel".to_owned(), Asked::to_string);
                 let got = among(read.rules.iter(), &question).to_string();
-                (got, format!("{user} to {account}@{target}, {channel}"))
+                (got, format!("{user} to {account}@{target}, {what}"))
             }
             Wanted::Right(right) => {
                 let question = AuditQuestion { user, groups, target, labels, right: *right };

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Asked;
 
 const RULE: &str = r#"
 schema = 1
@@ -386,13 +387,72 @@ fn decide_for(
     account: &str,
     channel: Option<ChannelClass>,
 ) -> Decision {
+    let asked = channel.map(Asked::from);
     let question = Question {
         user: &UserName::parse(user).unwrap(),
         groups: &groups.iter().map(|group| GroupName::parse(group).unwrap()).collect(),
         target: &TargetName::parse(target).unwrap(),
         labels: &labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         account: &AccountName::parse(account).unwrap(),
-        channel,
+        asked: asked.as_ref(),
     };
     decide(set, &question)
+}
+
+const FORWARDS: &str = r#"
+schema = 1
+[[rule]]
+id       = "tunnels"
+who      = { users = ["alice"] }
+where    = { targets = ["db1"] }
+accounts = ["root"]
+channels = ["local-forward", "remote-forward-unix"]
+forward  = { to = ["localhost:5432", "[fd00::/8]:1-9"], listen_sockets = ["/run/*.sock"] }
+grant    = { required = false }
+"#;
+
+#[test]
+fn a_forward_leads_where_its_rule_says() {
+    let test = |given: &str, expect: &str| {
+        let given = format!("user = \"alice\", target = \"db1\", account = \"root\", {given}");
+        parse(&format!("{FORWARDS}[[test]]\ngiven = {{ {given} }}\nexpect = \"{expect}\"\n"))
+    };
+    for (given, expect) in [
+        (r#"channel = "local-forward", forward = "localhost:5432""#, "allow tunnels"),
+        (r#"channel = "local-forward", forward = "[fd00::1]:9""#, "allow tunnels"),
+        (r#"channel = "local-forward", forward = "localhost:5433""#, "deny"),
+        (r#"channel = "local-forward", forward = "[fd00::1]:10""#, "deny"),
+        (r#"channel = "local-forward""#, "allow tunnels"),
+        (r#"channel = "remote-forward-unix", forward = "/run/a.sock""#, "allow tunnels"),
+        (r#"channel = "remote-forward-unix", forward = "/run/a/b.sock""#, "deny"),
+        (r#"channel = "remote-forward", forward = "localhost:5432""#, "deny"),
+        (r#"channel = "local-forward-unix", forward = "/run/a.sock""#, "deny"),
+        (r#"channel = "shell""#, "deny"),
+    ] {
+        test(given, expect).unwrap_or_else(|faults| panic!("{given}: {faults:?}"));
+    }
+    for odd in [r#"forward = "localhost:1""#, r#"channel = "shell", forward = "localhost:1""#] {
+        assert!(test(odd, "deny").unwrap_err()[0].message.contains("`channel` is none"), "{odd}");
+    }
+    for odd in ["127.1:80", "localhost", "localhost:99999", "/run/../x"] {
+        let fault = &test(&format!(r#"channel = "local-forward", forward = "{odd}""#), "deny").unwrap_err()[0];
+        assert!(fault.message.contains("is no place for a forward") && fault.hint.is_some(), "{fault}");
+    }
+}
+
+#[test]
+fn a_slip_in_forward_is_told_with_its_line() {
+    for (from, to, told) in [
+        (", listen_sockets = [\"/run/*.sock\"]", "", "0.toml:3: rule.forward: `channels` has remote-forward-unix"),
+        ("\"localhost:5432\"", "\"localhost\"", "\"localhost\" is not a host and a port"),
+        ("\"/run/*.sock\"", "\"run/*.sock\"", "\"run/*.sock\" is not a path"),
+        ("to = [\"localhost:5432\", \"[fd00::/8]:1-9\"]", "to = []", "is empty"),
+        ("channels = [\"local-forward\", ", "channels = [", "rule.forward.to: has no effect"),
+        ("forward  = {", "forward  = { from = [\"x\"],", "from"),
+    ] {
+        let text = FORWARDS.replace(from, to);
+        assert_ne!(text, FORWARDS, "{from}");
+        let faults: Vec<String> = parse(&text).unwrap_err().iter().map(Fault::to_string).collect();
+        assert!(faults.iter().any(|fault| fault.contains(told)), "{told} is not in {faults:?}");
+    }
 }

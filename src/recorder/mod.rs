@@ -146,6 +146,8 @@ pub struct ChannelFacts {
     pub terminal: Option<Terminal>,
     /// The command line of an exec channel, as it came.
     pub command: Option<Vec<u8>>,
+    /// Where a forward leads.
+    pub forward: Option<String>,
     /// The environment variables that the user sets on the target.
     pub environment: Vec<(String, String)>,
 }
@@ -610,6 +612,7 @@ fn session_header(permit: &Permit, facts: &SessionFacts) -> Header {
             channel: ChannelNumber(0),
             class: None,
             pty: false,
+            forward: None,
             command_base64: None,
             modes: Vec::new(),
             withheld: None,
@@ -624,6 +627,7 @@ fn channel_header(permit: &Permit, session: &SessionFacts, facts: ChannelFacts, 
     let mut header = session_header(permit, session);
     header.doorward.channel = facts.number;
     header.doorward.class = Some(facts.class);
+    header.doorward.forward = facts.forward;
     header.doorward.t0 = u64::try_from(opened.as_millis()).unwrap_or(u64::MAX);
     if let Some(terminal) = facts.terminal {
         header.doorward.pty = true;

@@ -77,7 +77,8 @@ impl Scrubber {
             count = count.saturating_add(found);
         }
         let variables = facts.environment.iter_mut().flat_map(|(name, value)| [name, value]);
-        for text in variables.chain(facts.terminal.as_mut().map(|terminal| &mut terminal.term)) {
+        let others = facts.terminal.as_mut().map(|terminal| &mut terminal.term).into_iter().chain(&mut facts.forward);
+        for text in variables.chain(others) {
             count = count.saturating_add(scrub_text(text, &all));
         }
         count
@@ -152,9 +153,11 @@ mod tests {
             class: ChannelClass::Exec,
             terminal: None,
             command: Some(b"echo s3cret-word \xff s3cret-word".to_vec()),
+            forward: Some(String::from("s3cret-word:22")),
             environment: vec![(String::from("LC_A"), String::from("s3cret-word"))],
         };
-        assert_eq!(scrubber.scrub_channel(&mut facts), 3);
+        assert_eq!(scrubber.scrub_channel(&mut facts), 4);
+        assert_eq!(facts.forward.as_deref(), Some("[vault:root@db1]:22"));
         assert_eq!(facts.command.unwrap(), b"echo [vault:root@db1] \xff [vault:root@db1]");
         assert_eq!(facts.environment, [(String::from("LC_A"), String::from("[vault:root@db1]"))]);
         let (marker, count) = scrubber.scrubbed(Entry::Marker(String::from("refused: a forward to s3cret-word:1")));

@@ -546,6 +546,7 @@ pub(crate) fn terminal(number: u32) -> ChannelFacts {
         class: ChannelClass::Shell,
         terminal: Some(Terminal { term: String::from("xterm"), size, modes: Vec::new() }),
         command: None,
+        forward: None,
         environment: Vec::new(),
     }
 }
@@ -563,7 +564,7 @@ pub(crate) fn permit(durability: &str) -> Permit {
         target: &TargetName::parse("db1").unwrap(),
         labels: &BTreeMap::new(),
         account: &AccountName::parse("root").unwrap(),
-        channel: Some(ChannelClass::Shell),
+        asked: Some(&ChannelClass::Shell.into()),
     };
     crate::grant::permit(&set, &question, &[], Clock::system().now()).unwrap()
 }

@@ -11,6 +11,7 @@ use super::Facts;
 use super::echo::{Echo, Heard, split_reports};
 use super::typing::Pace;
 use crate::cast::{Digest, Direction, Entry};
+use crate::coverage::{Fate, fate};
 use crate::model::{ChannelClass, ChannelEvent, Output};
 use crate::policy::{Capture, InputMode};
 use crate::recorder::{RecorderError, Ticket, Track};
@@ -183,19 +184,33 @@ impl Lane {
     }
 }
 
+/// Whether of its data only the length is on record: it is there in another form (SFTP), or only metadata is kept.
+fn is_counted(facts: &Facts) -> bool {
+    facts.class.is_sftp() || fate(facts.class) == Fate::Metadata
+}
+
 impl Tap {
     /// For what the target sends.
     fn of_output(facts: &Facts, track: Arc<Track>) -> Self {
         let mode = match (facts.pty, facts.class, facts.policy.exec) {
-            // What a person saw on a screen is recorded whole, always; what a program says on standard error too.
-            (true, _, _) | (false, ChannelClass::Shell | ChannelClass::SftpRead | ChannelClass::SftpWrite, _) => {
-                Mode::Full(u64::MAX)
-            }
             (false, ChannelClass::Exec, Capture::Full) => Mode::Full(facts.policy.exec_cap),
             (false, ChannelClass::Exec, Capture::Digest) => Mode::Digest { said: false },
+            // What a person saw on a screen is recorded whole, always; what a program says on standard error too.
+            (true, _, _)
+            | (
+                false,
+                ChannelClass::Shell
+                | ChannelClass::SftpRead
+                | ChannelClass::SftpWrite
+                | ChannelClass::LocalForward
+                | ChannelClass::LocalForwardUnix
+                | ChannelClass::RemoteForward
+                | ChannelClass::RemoteForwardUnix,
+                _,
+            ) => Mode::Full(u64::MAX),
         };
         let data =
-            if facts.class.is_sftp() { Lane::counting(Direction::Stdout) } else { Lane::new(Direction::Stdout, mode) };
+            if is_counted(facts) { Lane::counting(Direction::Stdout) } else { Lane::new(Direction::Stdout, mode) };
         Self { track, data, stderr: Lane::new(Direction::Stderr, mode), typed: None, keys: None }
     }
 
@@ -207,8 +222,7 @@ impl Tap {
             (false, Capture::Full) => Mode::Full(facts.policy.exec_cap),
             (false, Capture::Digest) => Mode::Digest { said: false },
         };
-        let data =
-            if facts.class.is_sftp() { Lane::counting(Direction::Stdin) } else { Lane::new(Direction::Stdin, mode) };
+        let data = if is_counted(facts) { Lane::counting(Direction::Stdin) } else { Lane::new(Direction::Stdin, mode) };
         Self { track, data, stderr: Lane::new(Direction::Stdin, mode), typed: typed.then(Typed::new), keys: None }
     }
 

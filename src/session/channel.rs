@@ -57,6 +57,7 @@ pub async fn open(
             Program::Shell | Program::Sftp => None,
             Program::Exec(command) => Some(command.clone()),
         },
+        forward: None,
         environment: start.environment.clone(),
     };
     let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);

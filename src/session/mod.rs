@@ -7,6 +7,7 @@
 //! permit, or with its recording. Every later channel asks for a permit of its own.
 
 mod channel;
+mod forward;
 mod log;
 mod refusal;
 mod refusal_log;
@@ -31,13 +32,14 @@ use crate::clock::Clock;
 use crate::grant::{Denial, Permit};
 use crate::ledger::Ledger;
 use crate::listener::{ChannelStart, Connection, Request, Wanted};
-use crate::model::{ChannelClass, ChannelNumber, Destination, Login, Program, SessionId, Timestamp};
+use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, Login, Program, SessionId, Timestamp};
 use crate::recorder::{Recorder, RecorderError, Recording, SessionFacts};
 use crate::relay::Notice;
 use crate::store::{Catalog, OpeningProof};
-use crate::target::{self, Leg};
+use crate::target::{self, Incoming, Leg};
 use crate::vault::Vault;
 use crate::wire::Cut;
+use forward::{Listening, LookedUp};
 pub use log::SessionLog;
 pub use refusal::Refusal;
 use refusal_log::Kind;
@@ -140,6 +142,8 @@ pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
         channels: JoinSet::new(),
         notices: Vec::new(),
         next: 1,
+        lookups: JoinSet::new(),
+        listening: Listening::new(),
         over: CancellationToken::new(),
     };
     let cause = visit.serve().await;
@@ -157,6 +161,10 @@ struct Visit {
     /// Where each relayed channel takes lines of ours.
     notices: Vec<mpsc::Sender<Notice>>,
     next: u32,
+    /// Names of forwards that are being looked up.
+    lookups: JoinSet<LookedUp>,
+    /// Where the target listens for the user.
+    listening: Listening,
     /// Ends every relay.
     over: CancellationToken,
 }
@@ -195,7 +203,11 @@ impl Visit {
                     None => return EndCause::UserLeft,
                     Some(Request::Refused { what }) => self.note_refused(&what),
                     Some(Request::Start(start)) => self.start(start).await,
+                    Some(Request::Forward(start)) => self.forward(start).await,
+                    Some(Request::Listen(start)) => self.listen(start).await,
+                    Some(Request::Unlisten(start)) => self.unlisten(start).await,
                 },
+                Some(Ok(found)) = self.lookups.join_next(), if !self.lookups.is_empty() => self.looked_up(found).await,
                 Some(done) = self.channels.join_next(), if !self.channels.is_empty() => {
                     self.notices.retain(|notices| !notices.is_closed());
                     match done {
@@ -212,6 +224,7 @@ impl Visit {
                     Due::Failed(failure) => return self.recorder_failed(&failure),
                     Due::Warn(left) => self.warn(left),
                     Due::Refused(what) => self.note_refused(&what),
+                    Due::Incoming(incoming) => self.incoming(*incoming).await,
                 },
                 _ = leg_check.tick() => {
                     if self.live.as_ref().is_some_and(|live| live.leg.is_closed()) {
@@ -314,7 +327,7 @@ impl Visit {
         let classes = self.classes(&destination, &program);
         let class = classes.first().copied().unwrap_or(ChannelClass::Shell);
         if self.live.is_none() {
-            match self.open(&destination, class).await {
+            match self.open(&destination, &class.into()).await {
                 Ok(live) => self.live = Some(live),
                 Err(refusal) => return Err((Box::new(start), refusal)),
             }
@@ -354,12 +367,28 @@ impl Visit {
         if open.is_empty() { all.last().into_iter().collect() } else { open }
     }
 
-    /// What the channel is for: to run something on a target, or to ask the bastion itself.
-    fn wanted(&self, start: &ChannelStart) -> Result<Errand, Refusal> {
+    /// Whether the user is still who they proved to be.
+    fn stands(&self) -> Result<(), Refusal> {
         let user = &self.connection.user;
         if user.suspended() || !self.bastion.ledger.has_key(user.user(), user.fingerprint()) {
             return Err(Refusal::Denied(Denial::Suspended));
         }
+        Ok(())
+    }
+
+    /// Where the login leads.
+    fn destination(&self) -> Result<Destination, Refusal> {
+        self.stands()?;
+        match &self.connection.login {
+            Err(error) => Err(Refusal::Login(error.clone())),
+            Ok(Login::User(user)) => Err(Refusal::NoDestination(user.clone())),
+            Ok(Login::Destination { destination, .. }) => Ok(destination.clone()),
+        }
+    }
+
+    /// What the channel is for: to run something on a target, or to ask the bastion itself.
+    fn wanted(&self, start: &ChannelStart) -> Result<Errand, Refusal> {
+        self.stands()?;
         let destination = match &self.connection.login {
             Err(error) => return Err(Refusal::Login(error.clone())),
             Ok(Login::User(user)) => {
@@ -389,16 +418,17 @@ impl Visit {
     }
 
     /// Opens the session: no permit, no recording; no recording, no credential; no pinned key, no login.
-    async fn open(&self, destination: &Destination, class: ChannelClass) -> Result<Live, Refusal> {
+    async fn open(&self, destination: &Destination, asked: &Asked) -> Result<Live, Refusal> {
         let bastion = &self.bastion;
         let user = self.connection.user.user();
         let now = bastion.clock.now();
         let id = bastion.recorder.new_session_id(now);
         // Registered, and only then judged: a revoke that comes in between finds the session on the list.
-        let first = bastion.ledger.permit(user, destination, class, now).map_err(Refusal::Denied)?;
+        let first = bastion.ledger.permit_asked(user, destination, asked, now).map_err(Refusal::Denied)?;
         bastion.recorder.healthy_for(first.recording().durability).map_err(Refusal::Recorder)?;
-        let registration = bastion.sessions.register(self.facts(&id, &first, now), class);
-        let permit = bastion.ledger.permit(user, destination, class, bastion.clock.now()).map_err(Refusal::Denied)?;
+        let registration = bastion.sessions.register(self.facts(&id, &first, now), asked.clone());
+        let permit = bastion.ledger.permit_asked(user, destination, asked, bastion.clock.now());
+        let permit = permit.map_err(Refusal::Denied)?;
         let cut = Cut::new();
         let legs = [self.connection.cut.clone(), cut.clone()];
         let mut time = Timekeeper::start(&registration, bastion.clock.clone(), legs);
@@ -589,6 +619,8 @@ enum Due {
     Failed(RecorderError),
     /// Something that the target asked for.
     Refused(String),
+    /// Somebody connected where the target listens for the user.
+    Incoming(Box<Incoming>),
 }
 
 /// Ready when a session must end or its user be warned.
@@ -599,5 +631,6 @@ async fn due(live: Option<&mut Live>) -> Due {
         Some(left) = live.time.warnings.recv() => Due::Warn(left),
         failure = live.recording.failed() => Due::Failed(failure),
         Some(what) = live.leg.refused() => Due::Refused(what),
+        Some(incoming) = live.leg.incoming() => Due::Incoming(Box::new(incoming)),
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::grant::{Denial, GrantState, Permit};
 use crate::ledger::Ledger;
-use crate::model::{ChannelClass, Destination, GrantId, RuleId, SessionId, Timestamp, UserName};
+use crate::model::{Asked, ChannelClass, Destination, GrantId, RuleId, SessionId, Timestamp, UserName};
 
 /// Why a session ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,9 +124,9 @@ struct List {
 #[derive(Debug)]
 struct Entry {
     facts: LiveSession,
-    /// What it began with, and how many channels of each class are open: by these it is judged again.
-    first: ChannelClass,
-    open: BTreeMap<ChannelClass, u32>,
+    /// What it began with, and how many channels of each kind are open: by these it is judged again.
+    first: Asked,
+    open: BTreeMap<Asked, u32>,
     end: watch::Sender<Option<EndCause>>,
     until: watch::Sender<Option<Timestamp>>,
 }
@@ -169,10 +169,11 @@ impl Registration {
         Ender { id: self.id.clone(), sessions: self.sessions.clone() }
     }
 
-    /// Puts one more channel of `class` on the list.
-    pub fn channel(&self, class: ChannelClass) -> OpenChannel {
-        self.sessions.count(&self.id, class, 1);
-        OpenChannel { id: self.id.clone(), sessions: self.sessions.clone(), class }
+    /// Puts one more channel on the list; a forward, or a port that somebody listens on, with where it leads.
+    pub fn channel(&self, asked: impl Into<Asked>) -> OpenChannel {
+        let asked = asked.into();
+        self.sessions.count(&self.id, &asked, 1);
+        OpenChannel { id: self.id.clone(), sessions: self.sessions.clone(), asked }
     }
 
     /// Judges the session by all that is open on it: one channel more may rest on a grant that ends earlier.
@@ -188,12 +189,19 @@ impl Registration {
 pub struct OpenChannel {
     id: SessionId,
     sessions: Sessions,
-    class: ChannelClass,
+    asked: Asked,
+}
+
+impl OpenChannel {
+    /// What it is for.
+    pub fn class(&self) -> ChannelClass {
+        self.asked.class
+    }
 }
 
 impl Drop for OpenChannel {
     fn drop(&mut self) {
-        self.sessions.count(&self.id, self.class, -1);
+        self.sessions.count(&self.id, &self.asked, -1);
     }
 }
 
@@ -208,20 +216,20 @@ impl Sessions {
     }
 
     /// Puts a session on the list, so that it can be ended from now on; after `shut_down` it is ending already.
-    pub fn register(&self, facts: LiveSession, class: ChannelClass) -> Registration {
+    pub fn register(&self, facts: LiveSession, first: impl Into<Asked>) -> Registration {
         let mut list = self.lock();
         let (end, end_receiver) = watch::channel(list.closed.then_some(EndCause::Shutdown));
         let (until, until_receiver) = watch::channel(facts.until);
         let id = facts.id.clone();
-        let entry = Entry { facts, first: class, open: BTreeMap::new(), end, until };
+        let entry = Entry { facts, first: first.into(), open: BTreeMap::new(), end, until };
         list.live.insert(id.clone(), entry);
         drop(list);
         Registration { id, sessions: self.clone(), end: end_receiver, until: until_receiver }
     }
 
-    fn count(&self, id: &SessionId, class: ChannelClass, change: i32) {
+    fn count(&self, id: &SessionId, asked: &Asked, change: i32) {
         if let Some(entry) = self.lock().live.get_mut(id) {
-            let count = entry.open.entry(class).or_insert(0);
+            let count = entry.open.entry(asked.clone()).or_insert(0);
             *count = count.saturating_add_signed(change);
             entry.open.retain(|_, count| *count > 0);
             entry.facts.channels = entry.open.values().sum();
@@ -304,10 +312,10 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Option<Timest
         return Err(EndCause::Suspended);
     }
     let mut until = None;
-    let classes = if entry.open.is_empty() { vec![entry.first] } else { entry.open.keys().copied().collect() };
-    for class in classes {
+    let open = if entry.open.is_empty() { vec![&entry.first] } else { entry.open.keys().collect() };
+    for asked in open {
         let permit: Permit = ledger
-            .permit(&entry.facts.user, &entry.facts.destination, class, now)
+            .permit_asked(&entry.facts.user, &entry.facts.destination, asked, now)
             .map_err(|denial| cause_of(&denial))?;
         until = until.into_iter().chain(permit.until()).min();
     }

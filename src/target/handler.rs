@@ -1,4 +1,4 @@
-//! What a target may do of its own accord: prove its host key, and nothing else.
+//! What a target may do of its own accord: prove its host key, and pass on who connects where it was asked to listen.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,16 +8,20 @@ use russh::{Channel, ChannelId, ChannelOpenFailure};
 use ssh_key::PublicKey;
 use tokio::sync::mpsc;
 
+use super::forward::{Gate, INCOMING_MAX, Incoming, Listening};
+use crate::model::{Endpoint, InvalidName};
+
 /// A target that tries to open more channels than this loses the leg.
 const OPENS_MAX: u32 = 16;
 
-/// Checks the host key, and refuses every channel that the target opens (RFC 4254 section 5.1): nothing was
-/// forwarded, so there is nothing that it could be for.
+/// Checks the host key, and refuses every channel that the target opens (RFC 4254 section 5.1) but those for which it
+/// was asked to listen.
 pub(super) struct TargetHandler {
     pinned: Vec<PublicKey>,
     got: Arc<Mutex<Option<PublicKey>>>,
     refused: mpsc::Sender<String>,
     opens: u32,
+    gate: Gate,
 }
 
 /// What the handler has seen.
@@ -26,6 +30,10 @@ pub(super) struct Seen {
     pub got: Arc<Mutex<Option<PublicKey>>>,
     /// The channels that were refused, by type.
     pub refused: mpsc::Receiver<String>,
+    /// Where the target listens.
+    pub listening: Listening,
+    /// Who connected there.
+    pub incoming: mpsc::Receiver<Incoming>,
 }
 
 impl Seen {
@@ -40,7 +48,25 @@ impl TargetHandler {
     pub fn new(pinned: Vec<PublicKey>) -> (Self, Seen) {
         let (sender, refused) = mpsc::channel(usize::try_from(OPENS_MAX).unwrap_or(usize::MAX));
         let got = Arc::default();
-        (Self { pinned, got: Arc::clone(&got), refused: sender, opens: 0 }, Seen { got, refused })
+        let (incoming, coming) = mpsc::channel(INCOMING_MAX);
+        let listening = Listening::default();
+        let gate = Gate { listening: listening.clone(), incoming };
+        let handler = Self { pinned, got: Arc::clone(&got), refused: sender, opens: 0, gate };
+        (handler, Seen { got, refused, listening, incoming: coming })
+    }
+
+    async fn forwarded(
+        &mut self,
+        kind: &str,
+        at: Result<Endpoint, InvalidName>,
+        originator: (String, u32),
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+    ) -> Result<(), russh::Error> {
+        match self.gate.pass(at.ok(), originator, channel, reply).await {
+            None => Ok(()),
+            Some(reply) => self.refuse(kind, Some(reply)).await,
+        }
     }
 
     async fn refuse(&mut self, what: &str, reply: Option<ChannelOpenHandle>) -> Result<(), russh::Error> {
@@ -69,25 +95,28 @@ impl client::Handler for TargetHandler {
 
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
-        _channel: Channel<Msg>,
-        _address: &str,
-        _port: u32,
-        _originator: &str,
-        _originator_port: u32,
+        channel: Channel<Msg>,
+        address: &str,
+        port: u32,
+        originator: &str,
+        originator_port: u32,
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.refuse("forwarded-tcpip", Some(reply)).await
+        let who: String = originator.chars().filter(char::is_ascii_graphic).take(64).collect();
+        let at = Endpoint::tcp(address, port);
+        self.forwarded("forwarded-tcpip", at, (who, originator_port), channel, reply).await
     }
 
     async fn server_channel_open_forwarded_streamlocal(
         &mut self,
-        _channel: Channel<Msg>,
-        _path: &str,
+        channel: Channel<Msg>,
+        path: &str,
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.refuse("forwarded-streamlocal@openssh.com", Some(reply)).await
+        let at = Endpoint::unix(path);
+        self.forwarded("forwarded-streamlocal@openssh.com", at, (String::new(), 0), channel, reply).await
     }
 
     async fn server_channel_open_agent_forward(

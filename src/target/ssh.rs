@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::forward::{Incoming, Listening};
 use super::handler::{Seen, TargetHandler};
 use crate::ledger::fingerprint;
 use crate::model::{AccountName, Program, Terminal};
@@ -108,10 +109,13 @@ pub struct Checked {
 
 /// A connection that is logged in.
 pub struct Leg {
-    handle: client::Handle<TargetHandler>,
+    pub(super) handle: client::Handle<TargetHandler>,
     /// Channels of the target's own that were refused.
     refused: tokio::sync::Mutex<mpsc::Receiver<String>>,
-    settings: Settings,
+    /// Where the target listens for the user, and who connected there.
+    pub(super) listening: Listening,
+    pub(super) incoming: tokio::sync::Mutex<mpsc::Receiver<Incoming>>,
+    pub(super) settings: Settings,
 }
 
 /// A channel's reading half towards the target.
@@ -210,7 +214,8 @@ impl Checked {
             .map_err(|error| DialError::Login(error.to_string()))?;
         if accepted {
             let refused = tokio::sync::Mutex::new(self.seen.refused);
-            Ok(Leg { handle: self.handle, refused, settings: self.settings })
+            let incoming = tokio::sync::Mutex::new(self.seen.incoming);
+            Ok(Leg { handle: self.handle, refused, listening: self.seen.listening, incoming, settings: self.settings })
         } else {
             Err(DialError::CredentialRefused)
         }

@@ -38,7 +38,7 @@ fn what_nobody_knows_is_refused_and_on_record() {
 #[test]
 fn a_flood_of_refusals_is_counted_and_not_listed() {
     let log = unharmed("forwards", "alive\n");
-    let listed = log.lines().filter(|line| line.contains("a forward to 10.0.0.1:22")).count();
+    let listed = log.lines().filter(|line| line.contains("local-forward 10.0.0.1:22")).count();
     assert!((1..=120).contains(&listed), "{listed} of 500 are listed");
 }
 
@@ -72,7 +72,7 @@ fn noise_hides_nothing_of_what_is_refused_elsewhere() {
         let export = ["recording", "export", session, "--proof", bundle.to_str().unwrap()];
         until(LIMIT, "checkpoint", || (bastion.doorward(&export).code == Some(0)).then_some(()));
         let facts = std::fs::read_to_string(bundle.join("channel-0.cast")).unwrap();
-        let listed = facts.matches("refused: a forward to 10.0.0.1:22").count();
+        let listed = facts.matches("refused: local-forward 10.0.0.1:22").count();
         (listed, facts.contains("times more, not listed"))
     };
     // Should the seventy have taken longer than a minute, another share had begun.
@@ -81,20 +81,20 @@ fn noise_hides_nothing_of_what_is_refused_elsewhere() {
     assert_eq!(markers(&sessions[1]), (1, false));
     let log = bastion.audit();
     assert!(log.contains("recording get 01J9ZZZZZZZZZZZZZZZZZZZZZZ: no audit rule"), "{log}");
-    let forwards = log.matches("a forward to 10.0.0.1:22").count();
+    let forwards = log.matches("local-forward 10.0.0.1:22").count();
     assert!((60..=71).contains(&forwards), "{forwards} forwards are on record");
     // What was left out is on record when the server stops, if its minute is not over before.
     bastion.stop();
     let log = bastion.audit();
     let told = |what: &str| log.lines().any(|line| line.contains("refusals are not listed") && line.contains(what));
-    assert!(told("the bastion itself runs no such command") && told("a forward to 10.0.0.1:22"), "{log}");
+    assert!(told("the bastion itself runs no such command") && told("local-forward 10.0.0.1:22"), "{log}");
 }
 
 /// Lets a hostile client do `what`; gives the audit log.
 fn unharmed(what: &str, outcome: &str) -> String {
     if !["sshd", "ssh", "python3-paramiko"].into_iter().all(crate::fixture::has) {
         return String::from(
-            "skipped: channel type tun@openssh.com channel request nobody@knows global request anything@else\na forward to 10.0.0.1:22",
+            "skipped: channel type tun@openssh.com channel request nobody@knows global request anything@else\nlocal-forward 10.0.0.1:22",
         );
     }
     let sshd = Sshd::start();

@@ -140,7 +140,7 @@ fn a_jump_goes_where_a_rule_lets_the_user_and_nowhere_else() {
     assert!(seen.code == Some(126) && seen.err().contains("account name"), "{seen:?}");
     assert_eq!(bastion.recordings_at_all(), [""; 0]);
     let audit = bastion.audit();
-    for what in ["a forward to web:22", "a forward to unheard-of:22", "a forward to db1:23"] {
+    for what in ["local-forward web:22", "local-forward unheard-of:22", "local-forward db1:23"] {
         assert!(audit.contains(what), "no `{what}` in {audit}");
     }
 }

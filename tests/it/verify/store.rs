@@ -420,6 +420,7 @@ impl Bastion {
             class: ChannelClass::Shell,
             terminal: Some(Terminal { term: String::from("xterm"), size, modes: Vec::new() }),
             command: None,
+            forward: None,
             environment: Vec::new(),
         };
         let track = self.runtime.block_on(live.recording.channel(&permit(), facts)).unwrap();
@@ -467,7 +468,7 @@ fn permit() -> Permit {
         target: &TargetName::parse("db1").unwrap(),
         labels: &BTreeMap::new(),
         account: &AccountName::parse("root").unwrap(),
-        channel: Some(ChannelClass::Shell),
+        asked: Some(&ChannelClass::Shell.into()),
     };
     doorward::grant::permit(&policy(), &question, &[], Clock::system().now()).unwrap()
 }

@@ -1,0 +1,521 @@
+//! Forwards: a connection that the target makes for the user, or that somebody makes to a port where it listens for them.
+//!
+//! Of a forward the recording holds where it led, who asked, when, and how many bytes went each way; not the bytes.
+//! Where it leads is judged by the name that was asked for, or by the one address that the bastion found for it, which
+//! is then the only one that the target is given: nobody looks the name up again.
+//!
+//! What this does **not** guard against: what goes through a forward is not seen. SSH in it is ended by its first line, a
+//! tripwire; TLS around it passes.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::registry::OpenChannel;
+use super::timekeeper::wait_end;
+use super::{Bastion, EndCause, Live, Refusal, Visit, Visitor};
+use crate::audit::AuditEvent;
+use crate::cast::Entry;
+use crate::grant::{Denial, Permit};
+use crate::listener::{ForwardStart, ListenStart, Opener, Originator};
+use crate::model::{Asked, ChannelEvent, ChannelNumber, Destination, Endpoint, SessionId};
+use crate::policy::DenyReason;
+use crate::recorder::{ChannelFacts, RecorderError, Track};
+use crate::relay::{self, End, Facts};
+use crate::target::{Incoming, Leg};
+use crate::wire::channel::{Credit, Sink, Source};
+
+/// Names that are being looked up, of all users.
+static LOOKUPS: Semaphore = Semaphore::const_new(16);
+/// A name server has so long to answer.
+const LOOKUP_MAX: Duration = Duration::from_secs(5);
+/// The user's client has so long to take what came in where the target listens.
+const TAKE_MAX: Duration = Duration::from_secs(30);
+
+/// A forward that may be opened, or a name that must be looked up first.
+enum Judged {
+    /// As it was asked for.
+    May(Box<Permit>),
+    /// Only if its host has an address that a rule names.
+    ByAddress(String, u16),
+}
+
+/// Whether the user may, by the place as it was asked for.
+fn judge(bastion: &Bastion, visitor: &Visitor, destination: &Destination, asked: &Asked) -> Result<Judged, Refusal> {
+    let (user, now) = (visitor.user.user(), bastion.clock.now());
+    match (bastion.ledger.permit_asked(user, destination, asked, now), &asked.endpoint) {
+        (Ok(permit), _) => Ok(Judged::May(Box::new(permit))),
+        (Err(Denial::NoRule(DenyReason::NoRuleForPlace(_))), Some(endpoint @ Endpoint::Tcp { host, port }))
+            if endpoint.address().is_none() && bastion.ledger.forwards_by_network(user, destination) =>
+        {
+            Ok(Judged::ByAddress(host.clone(), *port))
+        }
+        (Err(denial), _) => Err(Refusal::Denied(denial)),
+    }
+}
+
+/// Looks a name up, once. A name server that hangs holds one of a few threads, not those of the log.
+async fn look_up(host: String, port: u16) -> Vec<IpAddr> {
+    let looking = async {
+        let place = LOOKUPS.acquire().await.ok()?;
+        let looking = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            (host.as_str(), port).to_socket_addrs().map(|found| found.map(|found| found.ip().to_canonical()).collect())
+        });
+        looking.await.ok()?.ok()
+    };
+    timeout(LOOKUP_MAX, looking).await.ok().flatten().unwrap_or_default()
+}
+
+/// A name that is being looked up for a forward, and the addresses that were found.
+pub type LookedUp = (ForwardStart, u16, Vec<IpAddr>);
+
+/// Where the target listens for the user, and what it stands for among the session's channels.
+pub type Listening = BTreeMap<Endpoint, (Endpoint, OpenChannel)>;
+
+/// Places on which one session may have its target listen.
+const LISTEN_MAX: usize = 16;
+
+impl Visit {
+    /// Opens a forward, or has its name looked up first, or says no.
+    pub(super) async fn forward(&mut self, start: ForwardStart) {
+        let judged = self.destination().and_then(|destination| {
+            judge(&self.bastion, &self.visitor, &destination, &start.asked).map(|judged| (destination, judged))
+        });
+        match judged {
+            Ok((_, Judged::ByAddress(host, port))) => {
+                self.lookups.spawn(async move { (start, port, look_up(host, port).await) });
+            }
+            Ok((destination, Judged::May(permit))) => self.open_forward(start, destination, permit).await,
+            Err(refusal) => self.refuse_forward(start, &refusal).await,
+        }
+    }
+
+    /// Goes on with a forward whose name has been looked up: to the first address that a rule names.
+    pub(super) async fn looked_up(&mut self, (mut start, port, found): LookedUp) {
+        let Ok(destination) = self.destination() else { return };
+        for address in found {
+            let host = address.to_string();
+            let asked = Asked { class: start.asked.class, endpoint: Some(Endpoint::Tcp { host, port }) };
+            if let Ok(Judged::May(permit)) = judge(&self.bastion, &self.visitor, &destination, &asked) {
+                self.mark(format!("{} is at {address}", start.asked));
+                start.asked = asked;
+                return self.open_forward(start, destination, permit).await;
+            }
+        }
+        let refusal = Refusal::Denied(Denial::NoRule(DenyReason::NoRuleForPlace(start.asked.class)));
+        self.refuse_forward(start, &refusal).await;
+    }
+
+    async fn refuse_forward(&mut self, start: ForwardStart, refusal: &Refusal) {
+        self.note_refused(&format!("{}: {refusal}", start.asked));
+        start.reply.prohibit().await;
+    }
+
+    async fn open_forward(&mut self, start: ForwardStart, destination: Destination, permit: Box<Permit>) {
+        match self.record_forward(&destination, &permit, &start.asked, &start.originator).await {
+            Ok((recorded, carrying)) => drop(self.channels.spawn(carry(start, recorded, carrying))),
+            Err(refusal) => self.refuse_forward(start, &refusal).await,
+        }
+    }
+
+    /// Opens the session where there is none, and a forward's record in it.
+    async fn record_forward(
+        &mut self,
+        destination: &Destination,
+        permit: &Permit,
+        asked: &Asked,
+        originator: &Originator,
+    ) -> Result<(Recorded, Carrying), Refusal> {
+        if self.live.is_none() {
+            self.live = Some(self.open(destination, asked).await?);
+        }
+        let Some(live) = &mut self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
+        self.bastion.recorder.healthy_for(permit.recording().durability).map_err(Refusal::Recorder)?;
+        let open = live.registration.channel(asked.clone());
+        let number = ChannelNumber(self.next);
+        self.next = self.next.saturating_add(1);
+        let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
+        let recorded = tokio::select! {
+            recorded = record(live, permit, number, asked, originator) => recorded,
+            cause = wait_end(&mut end) => Err(Refusal::Ended(cause)),
+            failure = failed => Err(Refusal::Recorder(failure)),
+        }?;
+        live.registration.judge(&self.bastion.ledger, self.bastion.clock.now());
+        let (visitor, bastion) = (Arc::clone(&self.visitor), Arc::clone(&self.bastion));
+        let carrying = Carrying { visitor, bastion, leg: Arc::clone(&live.leg), over: self.over.child_token(), open };
+        Ok((recorded, carrying))
+    }
+
+    /// Has the target listen, or says no.
+    pub(super) async fn listen(&mut self, start: ListenStart) {
+        let ListenStart { asked, listening } = start;
+        match self.listen_at(&asked).await {
+            Ok(at) => {
+                self.mark(format!("{} {at}: the target listens", asked.class));
+                let _ = listening.send(port_of(&at));
+            }
+            // Without an answer it is refused.
+            Err(refusal) => self.note_refused(&format!("{asked}: {refusal}")),
+        }
+    }
+
+    async fn listen_at(&mut self, asked: &Asked) -> Result<Endpoint, Refusal> {
+        let destination = self.destination()?;
+        let Some(endpoint) = &asked.endpoint else { return Err(Refusal::NotCarried(asked.to_string())) };
+        let (user, now) = (self.visitor.user.user(), self.bastion.clock.now());
+        self.bastion.ledger.permit_asked(user, &destination, asked, now).map_err(Refusal::Denied)?;
+        if self.listening.len() >= LISTEN_MAX || self.listening.contains_key(endpoint) {
+            return Err(Refusal::NotCarried(format!("one more than {LISTEN_MAX}, or the same twice,")));
+        }
+        if self.live.is_none() {
+            self.live = Some(self.open(&destination, asked).await?);
+        }
+        let Some(live) = &mut self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
+        let open = live.registration.channel(asked.clone());
+        let event = AuditEvent::Forward {
+            session: live.id.clone(),
+            channel: 0,
+            user: self.visitor.user.user().clone(),
+            class: asked.class.to_string(),
+            place: endpoint.to_string(),
+        };
+        self.bastion.record(event).await.map_err(Refusal::Audit)?;
+        let mut end = live.registration.end.clone();
+        let at = tokio::select! {
+            at = live.leg.listen(endpoint) => at.map_err(Refusal::Dial)?,
+            cause = wait_end(&mut end) => return Err(Refusal::Ended(cause)),
+        };
+        live.registration.judge(&self.bastion.ledger, self.bastion.clock.now());
+        self.listening.insert(at.clone(), (endpoint.clone(), open));
+        Ok(at)
+    }
+
+    /// Has the target listen no longer.
+    pub(super) async fn unlisten(&mut self, start: ListenStart) {
+        let ListenStart { asked, listening } = start;
+        let (Some(at), Some(live)) = (&asked.endpoint, &self.live) else { return };
+        // By the port that it got, or as it was asked for.
+        if self.listening.remove(at).is_none() {
+            return;
+        }
+        let mut end = live.registration.end.clone();
+        tokio::select! {
+            () = live.leg.unlisten(at) => {}
+            _ = wait_end(&mut end) => return,
+        }
+        self.mark(format!("{asked}: the target listens no longer"));
+        let _ = listening.send(port_of(at));
+    }
+
+    /// Somebody connected where the target listens.
+    pub(super) async fn incoming(&mut self, incoming: Incoming) {
+        let Some(class) = self.listening.get(&incoming.at).map(|(_, open)| open.class()) else {
+            return incoming.refuse().await;
+        };
+        let asked = Asked { class, endpoint: Some(incoming.asked.clone()) };
+        let Some(place) = self.connection.place() else {
+            self.note_refused(&format!("{asked}: a channel beyond the limit for one connection"));
+            return incoming.refuse().await;
+        };
+        let (address, port) = &incoming.originator;
+        let originator = Originator::new(address, *port);
+        let judged = self.destination().and_then(|destination| {
+            let (user, now) = (self.visitor.user.user(), self.bastion.clock.now());
+            let permit = self.bastion.ledger.permit_asked(user, &destination, &asked, now);
+            permit.map(|permit| (destination, permit)).map_err(Refusal::Denied)
+        });
+        let recorded = match judged {
+            Ok((destination, permit)) => self.record_forward(&destination, &permit, &asked, &originator).await,
+            Err(refusal) => Err(refusal),
+        };
+        match recorded {
+            Ok((recorded, carrying)) => {
+                let opener = self.connection.opener();
+                self.channels.spawn(carry_back(incoming, opener, recorded, place, carrying));
+            }
+            Err(refusal) => {
+                self.note_refused(&format!("{asked}: {refusal}"));
+                incoming.refuse().await;
+            }
+        }
+    }
+}
+
+fn port_of(endpoint: &Endpoint) -> u16 {
+    match endpoint {
+        Endpoint::Tcp { port, .. } => *port,
+        Endpoint::Unix(_) => 0,
+    }
+}
+
+/// Opens the record of a forward; its header is on disk on return.
+///
+/// # Errors
+/// `Recorder` if it cannot be recorded.
+async fn record(
+    live: &Live,
+    permit: &Permit,
+    number: ChannelNumber,
+    asked: &Asked,
+    originator: &Originator,
+) -> Result<Recorded, Refusal> {
+    let facts = ChannelFacts {
+        number,
+        class: asked.class,
+        terminal: None,
+        command: None,
+        forward: asked.endpoint.as_ref().map(Endpoint::to_string),
+        environment: Vec::new(),
+    };
+    let track = Arc::new(live.recording.channel(permit, facts).await.map_err(Refusal::Recorder)?);
+    let Originator { address, port } = originator;
+    let text = format!("{asked}, asked for by {address} port {port}");
+    let _ = track.append(Entry::Marker(text)).await.map_err(Refusal::Recorder)?;
+    Ok(Recorded {
+        track,
+        facts: Facts { class: asked.class, pty: false, policy: permit.recording().clone() },
+        session: live.id.clone(),
+        number,
+        asked: asked.clone(),
+    })
+}
+
+/// A forward whose record is open.
+struct Recorded {
+    track: Arc<Track>,
+    facts: Facts,
+    session: SessionId,
+    number: ChannelNumber,
+    asked: Asked,
+}
+
+/// What a forward's task uses.
+struct Carrying {
+    /// Who.
+    visitor: Arc<Visitor>,
+    /// The bastion.
+    bastion: Arc<Bastion>,
+    /// The target.
+    leg: Arc<Leg>,
+    /// Ends it.
+    over: CancellationToken,
+    /// Its place among the session's channels, by which it is judged again.
+    open: OpenChannel,
+}
+
+/// Has the target connect, and relays.
+///
+/// # Errors
+/// `RecorderError` ends the whole session.
+async fn carry(start: ForwardStart, recorded: Recorded, carrying: Carrying) -> Result<(), RecorderError> {
+    let ForwardStart { originator, source, sink, reply, place: _place, .. } = start;
+    let Some(endpoint) = &recorded.asked.endpoint else { return recorded.end("leads nowhere").await };
+    if !recorded.announce(&carrying).await {
+        reply.fail().await;
+        return recorded.end("cannot be put on record").await;
+    }
+    let connected = tokio::select! {
+        connected = carrying.leg.connect(endpoint, (&originator.address, originator.port)) => connected,
+        () = carrying.over.cancelled() => return recorded.end("the session ended first").await,
+    };
+    match connected {
+        Ok((from_target, to_target)) => {
+            reply.accept().await;
+            let target = End { source: from_target, sink: to_target };
+            recorded.relay(End { source, sink }, target, carrying).await
+        }
+        Err(error) => {
+            reply.fail().await;
+            recorded.end(&error.to_string()).await
+        }
+    }
+}
+
+/// Takes what came in where the target listens to the user, and relays.
+///
+/// # Errors
+/// `RecorderError` ends the whole session.
+async fn carry_back(
+    incoming: Incoming,
+    opener: Opener,
+    recorded: Recorded,
+    _place: OwnedSemaphorePermit,
+    carrying: Carrying,
+) -> Result<(), RecorderError> {
+    let (address, port) = incoming.originator.clone();
+    let originator = Originator::new(&address, port);
+    if !recorded.announce(&carrying).await {
+        incoming.refuse().await;
+        return recorded.end("cannot be put on record").await;
+    }
+    let opening = timeout(TAKE_MAX, opener.open(&incoming.at, &originator));
+    let opened = tokio::select! {
+        opened = opening => opened.ok().flatten(),
+        () = carrying.over.cancelled() => return recorded.end("the session ended first").await,
+    };
+    let Some((source, sink)) = opened else {
+        incoming.refuse().await;
+        return recorded.end("the user's client does not take it").await;
+    };
+    let (from_target, to_target) = incoming.accept().await;
+    recorded.relay(End { source, sink }, End { source: from_target, sink: to_target }, carrying).await
+}
+
+impl Recorded {
+    /// Puts it into the audit log, before the first byte.
+    async fn announce(&self, carrying: &Carrying) -> bool {
+        let event = AuditEvent::Forward {
+            session: self.session.clone(),
+            channel: self.number.0,
+            user: carrying.visitor.user.user().clone(),
+            class: self.asked.class.to_string(),
+            place: self.asked.endpoint.as_ref().map(Endpoint::to_string).unwrap_or_default(),
+        };
+        carrying.bastion.record(event).await.is_ok()
+    }
+
+    /// Ends the record of a forward that was not opened.
+    async fn end(self, why: &str) -> Result<(), RecorderError> {
+        let _ = self.track.append(Entry::Marker(format!("not opened: {why}"))).await?;
+        self.track.finish().await
+    }
+
+    async fn relay<US, UK, TS, TK>(
+        self,
+        user: End<US, UK>,
+        target: End<TS, TK>,
+        carrying: Carrying,
+    ) -> Result<(), RecorderError>
+    where
+        US: Source + 'static,
+        UK: Sink + 'static,
+        TS: Source + 'static,
+        TK: Sink + 'static,
+    {
+        let tripped = Arc::new(AtomicBool::new(false));
+        let user = End { source: Tripwire::new(user.source, &tripped), sink: user.sink };
+        let target = End { source: Tripwire::new(target.source, &tripped), sink: target.sink };
+        let Self { track, facts, asked, session, .. } = self;
+        let Carrying { visitor, bastion, over, open: _open, .. } = carrying;
+        // No lines of ours go into a forward.
+        let (_, notices) = mpsc::channel(1);
+        let carried = relay::run(user, target, facts, Arc::clone(&track), notices, over).await;
+        if tripped.load(Ordering::SeqCst) {
+            let what = format!("SSH inside {asked}");
+            let _ = track.append(Entry::Marker(format!("refused: {what}"))).await?;
+            info!(session = %session, user = %visitor.user.user(), what, "Refused");
+            bastion
+                .note(AuditEvent::ChannelRefused {
+                    session: Some(session),
+                    user: visitor.user.user().clone(),
+                    source: visitor.source.clone(),
+                    what,
+                })
+                .await;
+        }
+        let finished = track.finish().await;
+        carried.and(finished)
+    }
+}
+
+/// Ends a forward in which one side says that it speaks SSH (RFC 4253 section 4.2): its sessions would be neither judged
+/// nor recorded.
+struct Tripwire<S> {
+    source: S,
+    seen: Seen,
+    tripped: Arc<AtomicBool>,
+}
+
+/// What of the first line is compared.
+#[derive(Debug)]
+struct Seen {
+    bytes: usize,
+    /// How many bytes of `SSH-` the line began with; `None` in the middle of another line.
+    begun: Option<usize>,
+}
+
+const SSH: &[u8] = b"SSH-";
+/// A server may send lines before the one that says SSH: so far it is looked for.
+const LOOK_BYTES_MAX: usize = 64 * 1024;
+
+impl Seen {
+    fn start() -> Self {
+        Self { bytes: 0, begun: Some(0) }
+    }
+
+    /// Whether a line begins with `SSH-`, however the bytes come.
+    fn says_ssh(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes.iter().take(LOOK_BYTES_MAX.saturating_sub(self.bytes)) {
+            self.bytes = self.bytes.saturating_add(1);
+            self.begun = match self.begun {
+                Some(count) if SSH.get(count) == Some(byte) => Some(count.saturating_add(1)),
+                _ => (*byte == b'\n').then_some(0),
+            };
+            if self.begun == Some(SSH.len()) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl<S> Tripwire<S> {
+    fn new(source: S, tripped: &Arc<AtomicBool>) -> Self {
+        Self { source, seen: Seen::start(), tripped: Arc::clone(tripped) }
+    }
+
+    fn says_ssh(&mut self, bytes: &Bytes) -> bool {
+        self.seen.bytes < LOOK_BYTES_MAX && self.seen.says_ssh(bytes)
+    }
+}
+
+impl<S: Source> Source for Tripwire<S> {
+    async fn next(&mut self) -> Option<ChannelEvent> {
+        let event = self.source.next().await?;
+        if let ChannelEvent::Data(bytes) = &event
+            && self.says_ssh(bytes)
+        {
+            self.tripped.store(true, Ordering::SeqCst);
+            return Some(ChannelEvent::Close);
+        }
+        Some(event)
+    }
+
+    fn credit(&self) -> impl Credit + 'static {
+        self.source.credit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ssh_is_found_at_the_start_of_a_line_however_the_bytes_come() {
+        let says = |text: &[u8], step: usize| {
+            let mut seen = Seen::start();
+            text.chunks(step).any(|part| seen.says_ssh(part))
+        };
+        for step in 1..8 {
+            for ssh in [&b"SSH-2.0-OpenSSH"[..], b"SSH-", b"hello\r\nSSH-2.0-x", b"\n\n\nSSH-1.5", b"SSSH\nSSH-"] {
+                assert!(says(ssh, step), "{ssh:?} {step}");
+            }
+            for other in [&b"GET / HTTP/1.1\r\nServer: SSH-x\r\n"[..], b"SSH", b" SSH-2.0", b"ssh-2.0", b"xSSH-\nSSH"] {
+                assert!(!says(other, step), "{other:?} {step}");
+            }
+        }
+        // Beyond that nothing is looked at.
+        let mut late = vec![b'x'; LOOK_BYTES_MAX];
+        late.extend_from_slice(b"\nSSH-2.0");
+        assert!(!says(&late, 4096));
+    }
+}

@@ -1,0 +1,160 @@
+//! Forwards at the target: what it connects to, where it listens, and what comes in there (RFC 4254 section 7).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use russh::ChannelOpenFailure;
+use russh::client::{ChannelOpenHandle, Msg};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::ssh::{DialError, Leg, TargetSink, TargetSource};
+use crate::model::Endpoint;
+use crate::wire::channel::{Extended, split};
+
+/// What comes in may wait for the session up to so many; more is refused.
+pub(super) const INCOMING_MAX: usize = 16;
+
+/// Where the target listens for us, and what it was asked for: a port of 0 becomes another.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Listening(Arc<Mutex<BTreeMap<Endpoint, Endpoint>>>);
+
+impl Listening {
+    fn add(&self, at: Endpoint, asked: Endpoint) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(at, asked);
+    }
+
+    fn remove(&self, at: &Endpoint) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(at);
+    }
+
+    fn asked(&self, at: &Endpoint) -> Option<Endpoint> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(at).cloned()
+    }
+}
+
+/// Somebody connected where the target listens for the user.
+pub struct Incoming {
+    /// Where.
+    pub at: Endpoint,
+    /// What the user had asked for, by which rules judge it.
+    pub asked: Endpoint,
+    /// Who, as the target tells: an address and a port.
+    pub originator: (String, u32),
+    channel: russh::Channel<Msg>,
+    reply: ChannelOpenHandle,
+}
+
+impl Incoming {
+    /// Takes it.
+    pub async fn accept(self) -> (TargetSource, TargetSink) {
+        self.reply.accept().await;
+        split(self.channel, Extended::Dropped)
+    }
+
+    /// Does not take it.
+    pub async fn refuse(self) {
+        self.reply.reject(ChannelOpenFailure::ConnectFailed).await;
+    }
+}
+
+/// Judges what a target opens by where it was asked to listen.
+pub(super) struct Gate {
+    /// Where.
+    pub listening: Listening,
+    /// To the session.
+    pub incoming: mpsc::Sender<Incoming>,
+}
+
+impl Gate {
+    /// Passes a channel on to the session; gives back the answer to it, which is then no, if nobody listens there. One
+    /// that comes while too many wait is refused, and no fault of the target's.
+    pub async fn pass(
+        &self,
+        at: Option<Endpoint>,
+        originator: (String, u32),
+        channel: russh::Channel<Msg>,
+        reply: ChannelOpenHandle,
+    ) -> Option<ChannelOpenHandle> {
+        let Some((asked, at)) = at.and_then(|at| Some((self.listening.asked(&at)?, at))) else { return Some(reply) };
+        let coming = Incoming { at, asked, originator, channel, reply };
+        if let Err(full) = self.incoming.try_send(coming) {
+            full.into_inner().reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        }
+        None
+    }
+}
+
+impl Leg {
+    /// Has the target connect somewhere; returns once it has.
+    ///
+    /// # Errors
+    /// `ChannelRefused` if it cannot, or does not want to.
+    pub async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        originator: (&str, u32),
+    ) -> Result<(TargetSource, TargetSink), DialError> {
+        let connecting = async {
+            match endpoint {
+                Endpoint::Tcp { host, port } => {
+                    let (address, from) = originator;
+                    self.handle.channel_open_direct_tcpip(host, (*port).into(), address, from).await
+                }
+                Endpoint::Unix(path) => self.handle.channel_open_direct_streamlocal(path).await,
+            }
+        };
+        let channel = timeout(self.settings.connect_timeout, connecting).await;
+        match channel {
+            Ok(Ok(channel)) => Ok(split(channel, Extended::Dropped)),
+            Ok(Err(_)) => Err(DialError::ChannelRefused("to connect there")),
+            Err(_) => Err(DialError::Login("the target does not answer".into())),
+        }
+    }
+
+    /// Has the target listen; gives where it does, with its port.
+    ///
+    /// # Errors
+    /// `ChannelRefused` if it does not.
+    pub async fn listen(&self, asked: &Endpoint) -> Result<Endpoint, DialError> {
+        // Known before it is asked for: what comes in at once is not refused.
+        self.listening.add(asked.clone(), asked.clone());
+        let listening = async {
+            match asked {
+                Endpoint::Tcp { host, port } => self.handle.tcpip_forward(host, (*port).into()).await,
+                Endpoint::Unix(path) => self.handle.streamlocal_forward(path).await.map(|()| 0),
+            }
+        };
+        let answer = timeout(self.settings.login_timeout, listening).await;
+        let at = match (asked, answer) {
+            (Endpoint::Tcp { host, port: 0 }, Ok(Ok(got))) => {
+                u16::try_from(got).ok().filter(|port| *port > 0).map(|port| Endpoint::Tcp { host: host.clone(), port })
+            }
+            (_, Ok(Ok(_))) => Some(asked.clone()),
+            (_, Ok(Err(_)) | Err(_)) => None,
+        };
+        if at.as_ref() != Some(asked) {
+            self.listening.remove(asked);
+        }
+        let at = at.ok_or(DialError::ChannelRefused("to listen there"))?;
+        self.listening.add(at.clone(), asked.clone());
+        Ok(at)
+    }
+
+    /// Has the target listen there no longer. What comes in all the same is refused, whatever the target says.
+    pub async fn unlisten(&self, at: &Endpoint) {
+        self.listening.remove(at);
+        let stopping = async {
+            match at {
+                Endpoint::Tcp { host, port } => self.handle.cancel_tcpip_forward(host, (*port).into()).await,
+                Endpoint::Unix(path) => self.handle.cancel_streamlocal_forward(path).await,
+            }
+        };
+        let _ = timeout(self.settings.login_timeout, stopping).await;
+    }
+
+    /// The next that comes in where the target listens; `None` once the leg is gone.
+    pub async fn incoming(&self) -> Option<Incoming> {
+        self.incoming.lock().await.recv().await
+    }
+}
