@@ -58,9 +58,16 @@ install-tools: ## install the Debian programs that the demo and the tests drive,
 ASCIINEMA := 3.2.0
 READERS := $(abspath $(TARGET_DIR))/readers
 PLAYER := tests/interop/player
+SSH_AUDIT := 3.9.0
 
 .PHONY: readers
-readers: $(READERS)/asciinema/.$(ASCIINEMA) $(READERS)/player/.made ## fetch the asciinema and the player that the tests of exports drive
+readers: $(READERS)/asciinema/.$(ASCIINEMA) $(READERS)/player/.made $(READERS)/ssh-audit/.$(SSH_AUDIT) ## fetch the asciinema, the player and the ssh-audit that tests drive
+
+$(READERS)/ssh-audit/.$(SSH_AUDIT):
+	@mkdir -p $(@D)
+	@if python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade \
+	  --target $(@D) ssh-audit==$(SSH_AUDIT); then touch $@; \
+	else rm -rf $(@D); echo "warning: ssh-audit $(SSH_AUDIT) cannot be had here; the test that drives it is SKIPPED" >&2; fi
 
 $(READERS)/asciinema/.$(ASCIINEMA):
 	@mkdir -p $(@D)

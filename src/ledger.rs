@@ -90,6 +90,9 @@ pub struct Target {
     pub host_keys: Vec<String>,
     /// Accounts that are known to be there. For listings: rules decide which may be used.
     pub accounts: BTreeSet<AccountName>,
+    /// Whether its leg may use broken algorithms: old gear has no others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_algorithms: bool,
 }
 
 /// Reads a public key in OpenSSH form.

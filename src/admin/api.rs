@@ -263,6 +263,8 @@ pub struct TargetChange {
     pub host_keys: Option<Vec<String>>,
     /// All known accounts from now on.
     pub accounts: Option<BTreeSet<AccountName>>,
+    /// Whether its leg may use broken algorithms.
+    pub insecure_algorithms: Option<bool>,
 }
 
 /// A secret on its way to the vault.
@@ -446,6 +448,8 @@ pub struct TargetRow {
     pub accounts: BTreeSet<AccountName>,
     /// Accounts with a secret in the vault.
     pub accounts_with_secret: BTreeSet<AccountName>,
+    /// Whether its leg may use broken algorithms.
+    pub insecure_algorithms: bool,
 }
 
 /// A row of `secret list`.

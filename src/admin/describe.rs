@@ -271,7 +271,8 @@ fn key_shown(key: &str) -> String {
 fn target_shown(target: &Target) -> String {
     let labels = join(target.labels.iter().map(|(key, value)| format!("{key}={value}")));
     let keys = join(target.host_keys.iter().map(|key| key_shown(key)));
-    format!("address: {}; labels: {}; host keys: {keys}", clip(&target.address), clip(&labels))
+    let insecure = if target.insecure_algorithms { "; insecure algorithms" } else { "" };
+    format!("address: {}; labels: {}; host keys: {keys}{insecure}", clip(&target.address), clip(&labels))
 }
 
 fn change_shown(change: &TargetChange) -> String {
@@ -281,5 +282,6 @@ fn change_shown(change: &TargetChange) -> String {
     let keys =
         change.host_keys.iter().map(|keys| format!("host keys: {}", join(keys.iter().map(|key| key_shown(key)))));
     let accounts = change.accounts.iter().map(|accounts| format!("accounts: {}", join(accounts)));
-    address.chain(set).chain(removed).chain(keys).chain(accounts).collect::<Vec<_>>().join("; ")
+    let insecure = change.insecure_algorithms.iter().map(|insecure| format!("insecure algorithms: {insecure}"));
+    address.chain(set).chain(removed).chain(keys).chain(accounts).chain(insecure).collect::<Vec<_>>().join("; ")
 }

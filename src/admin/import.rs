@@ -155,6 +155,7 @@ fn csv_row(import: &mut Import, number: usize, fields: &BTreeMap<&str, &str>) {
         labels: Some(labels).filter(|labels| !labels.is_empty()),
         accounts: Some(accounts).filter(|accounts| !accounts.is_empty()),
         host_keys: Some(keys).filter(|keys| !keys.is_empty()),
+        insecure_algorithms: None,
     };
 }
 
@@ -334,6 +335,7 @@ impl Ansible {
                 labels: Some(labels).filter(|labels| !labels.is_empty()),
                 accounts: account.map(|account| BTreeSet::from([account])),
                 host_keys: None,
+                insecure_algorithms: None,
             };
         }
     }

@@ -51,6 +51,9 @@ pub struct TargetEntry {
     pub accounts: Option<BTreeSet<AccountName>>,
     /// All pinned host keys.
     pub host_keys: Option<Vec<String>>,
+    /// Whether its leg may use broken algorithms.
+    #[serde(default)]
+    pub insecure_algorithms: Option<bool>,
 }
 
 /// One difference.
@@ -285,6 +288,7 @@ impl TargetEntry {
             labels: self.labels.clone().or_else(|| old.map(|old| old.labels.clone())).unwrap_or_default(),
             accounts: self.accounts.clone().or_else(|| old.map(|old| old.accounts.clone())).unwrap_or_default(),
             host_keys,
+            insecure_algorithms: self.insecure_algorithms.unwrap_or(old.is_some_and(|old| old.insecure_algorithms)),
         })
     }
 }
@@ -304,11 +308,13 @@ fn note_target(plan: &mut Plan, old: Option<&Target>, target: Target) {
         let shown = |text: &String| public_key(text).map_or_else(|_| text.clone(), |key| fingerprint(&key));
         join(target.host_keys.iter().map(shown))
     };
+    let insecure = |target: &Target| String::from(if target.insecure_algorithms { "allowed" } else { "" });
     let fields = [
         ("address", old.map(|old| old.address.clone()), target.address.clone()),
         ("labels", old.map(labels), labels(&target)),
         ("accounts", old.map(|old| join(&old.accounts)), join(&target.accounts)),
         ("host keys", old.map(keys), keys(&target)),
+        ("insecure algorithms", old.map(insecure), insecure(&target)),
     ];
     if note(&mut plan.changes, format!("target {}", target.name), old.is_some(), fields) {
         plan.targets.push((target, novelty(old.is_some())));
@@ -371,6 +377,7 @@ fn read(mut root: Table<'_>, faults: &mut Faults) -> Inventory {
             labels: table.read("labels", None, faults, |node| labels(node).map(Some)),
             accounts: table.read("accounts", None, faults, |node| names(node, AccountName::parse).map(Some)),
             host_keys: table.read("host_keys", None, faults, |node| strings(node).map(Some)),
+            insecure_algorithms: table.read("insecure_algorithms", None, faults, |node| node.boolean().map(Some)),
         };
         table.finish(&[], faults);
         inventory.targets.insert(name, target);
@@ -557,6 +564,7 @@ accounts = ["root"]
             labels: BTreeMap::new(),
             host_keys: Vec::new(),
             accounts: BTreeSet::new(),
+            insecure_algorithms: false,
         }
     }
 }

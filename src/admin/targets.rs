@@ -8,6 +8,7 @@ use crate::audit::{AuditEvent, VaultChange};
 use crate::ledger::{LedgerError, Target, fingerprint, plain, public_key};
 use crate::model::{Destination, TargetName};
 use crate::screen::plural;
+use crate::target::Algorithms;
 use crate::vault::{SecretInfo, SecretValue};
 
 /// How long a target may take to show its host keys.
@@ -38,6 +39,7 @@ impl Admin {
         target.labels.extend(change.set_labels);
         target.host_keys = change.host_keys.unwrap_or(target.host_keys);
         target.accounts = change.accounts.unwrap_or(target.accounts);
+        target.insecure_algorithms = change.insecure_algorithms.unwrap_or(target.insecure_algorithms);
         self.parts.ledger.set_target(target)?;
         more.extend(self.rejudge());
         Ok(done(format!("target `{name}` changed"), more))
@@ -49,8 +51,8 @@ impl Admin {
             let own = secrets.iter().filter(|secret| secret.destination.target == target.name);
             let accounts_with_secret = own.map(|secret| secret.destination.account.clone()).collect();
             let host_keys = pinned(&target)?;
-            let Target { name, address, labels, host_keys: _, accounts } = target;
-            Ok(TargetRow { name, address, labels, host_keys, accounts, accounts_with_secret })
+            let Target { name, address, labels, host_keys: _, accounts, insecure_algorithms } = target;
+            Ok(TargetRow { name, address, labels, host_keys, accounts, accounts_with_secret, insecure_algorithms })
         };
         let targets: Result<_, LedgerError> = self.parts.ledger.targets().into_iter().map(row).collect();
         Ok(Reply::Targets { targets: targets? })
@@ -85,7 +87,9 @@ impl Admin {
         let failed = |why| AdminError::Scan { target: name.clone(), address: target.address.clone(), why };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| failed(error.to_string()))?;
-        let found = runtime.block_on(crate::target::scan(&target.address, SCAN_TIMEOUT)).map_err(failed)?;
+        let found = runtime
+            .block_on(crate::target::scan(&target.address, Algorithms::from(&target), SCAN_TIMEOUT))
+            .map_err(failed)?;
         let found = found.iter().map(host_key).collect::<Result<_, _>>()?;
         let pinned = pinned(&target)?;
         Ok(Reply::HostKeys { address: target.address, found, pinned })

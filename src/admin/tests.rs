@@ -448,6 +448,7 @@ impl Office {
                 labels: BTreeMap::from([("env".to_owned(), "prod".to_owned())]),
                 host_keys: Vec::new(),
                 accounts: BTreeSet::from([AccountName::parse("root").unwrap()]),
+                insecure_algorithms: false,
             },
         });
         office

@@ -32,6 +32,9 @@ pub(super) enum Command {
         /// An account that is known to be there, for listings; repeat it for more.
         #[arg(long = "account", value_name = "ACCOUNT")]
         accounts: Vec<AccountName>,
+        /// Let the bastion speak SHA-1, CBC and short groups with it: for old network gear that has nothing else.
+        #[arg(long)]
+        insecure_algorithms: bool,
     },
     /// Change a target; what is not named stays.
     Set {
@@ -52,6 +55,9 @@ pub(super) enum Command {
         /// All accounts from now on.
         #[arg(long = "account", value_name = "ACCOUNT")]
         accounts: Vec<AccountName>,
+        /// Whether the bastion may speak SHA-1, CBC and short groups with it: for old network gear.
+        #[arg(long, value_name = "true|false")]
+        insecure_algorithms: Option<bool>,
     },
     /// List targets.
     List {
@@ -110,23 +116,25 @@ fn label(text: &str) -> Result<(String, String), String> {
 
 pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
     match command {
-        Command::Add { target, address, labels, host_keys, accounts } => {
+        Command::Add { target, address, labels, host_keys, accounts, insecure_algorithms } => {
             let target = Target {
                 name: target,
                 address,
                 labels: labels.into_iter().collect(),
                 host_keys: read_host_keys(&host_keys)?,
                 accounts: accounts.into_iter().collect(),
+                insecure_algorithms,
             };
             desk.tell(Request::TargetAdd { target })
         }
-        Command::Set { target, address, labels, remove_labels, host_keys, accounts } => {
+        Command::Set { target, address, labels, remove_labels, host_keys, accounts, insecure_algorithms } => {
             let change = TargetChange {
                 address,
                 set_labels: labels.into_iter().collect(),
                 remove_labels: remove_labels.into_iter().collect(),
                 host_keys: Some(read_host_keys(&host_keys)?).filter(|keys| !keys.is_empty()),
                 accounts: Some(accounts.into_iter().collect()).filter(|accounts: &BTreeSet<_>| !accounts.is_empty()),
+                insecure_algorithms,
             };
             if change == TargetChange::default() {
                 return Err(CliError::usage("nothing to change").hint("`doorward target set --help` shows what can be"));
@@ -163,11 +171,19 @@ fn list(desk: &Desk, form: Form) -> Result<(), CliError> {
     let Reply::Targets { targets } = desk.ask(Request::TargetList {})? else {
         return Err(unexpected());
     };
-    let mut table = Table::new(&["TARGET", "ADDRESS", "LABELS", "HOST KEYS", "ACCOUNTS WITH SECRET"]);
+    let mut table = Table::new(&["TARGET", "ADDRESS", "LABELS", "HOST KEYS", "ALGORITHMS", "ACCOUNTS WITH SECRET"]);
     for row in &targets {
         let labels = join(row.labels.iter().map(|(key, value)| format!("{key}={value}")));
+        let insecure = if row.insecure_algorithms { "INSECURE" } else { "sound" };
         let keys = if row.host_keys.is_empty() { "none pinned".to_owned() } else { row.host_keys.len().to_string() };
-        table.row([row.name.to_string(), row.address.clone(), labels, keys, join(&row.accounts_with_secret)]);
+        table.row([
+            row.name.to_string(),
+            row.address.clone(),
+            labels,
+            keys,
+            insecure.to_owned(),
+            join(&row.accounts_with_secret),
+        ]);
     }
     listing(form, &targets, &table, "no targets; `doorward target add NAME --address HOST:PORT` adds one")
 }

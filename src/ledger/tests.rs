@@ -124,6 +124,7 @@ fn target(name: &str) -> Target {
         labels: BTreeMap::new(),
         host_keys: vec![KEY.to_owned()],
         accounts: BTreeSet::new(),
+        insecure_algorithms: false,
     }
 }
 

@@ -33,6 +33,7 @@ use crate::wire::{
 };
 
 pub use connection::{ChannelStart, Connection, FailedLogin, Opener, Outlets, Request, UserSink, UserSource, Wanted};
+use forward::printable;
 pub use forward::{ForwardStart, ListenStart, Originator};
 
 /// Limits of the listener.
@@ -435,6 +436,7 @@ impl server::Handler for Handler {
             login,
             source: self.source,
             requests,
+            client: printable(&String::from_utf8_lossy(session.remote_sshid()), 255),
             cut: self.cut.clone(),
             channels: Arc::clone(&self.channels),
             handle: session.handle(),

@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::audit::{Audit, AuditError, AuditEvent};
 use crate::authn::Authenticated;
@@ -502,7 +502,7 @@ impl Visit {
             }
             Err(Refusal::Audit(failure))
         };
-        let dialing = target::ssh::connect(&target.address, pinned, cut, &bastion.target);
+        let dialing = target::ssh::connect(&target.address, pinned, cut, (&target).into(), &bastion.target);
         let (recording, dialed) = tokio::join!(recording, unless_ended(end.clone(), dialing));
         let recording = recording?;
         let leg = async {
@@ -514,7 +514,16 @@ impl Visit {
             unless_ended(end.clone(), checked.login(&destination.account, credential)).await
         };
         match leg.await {
-            Ok(leg) => Ok((recording, leg)),
+            Ok(leg) => {
+                // In the recording before anything else of the session: nothing is opened until this returns.
+                recording.note(format!("the user's client: {}", self.connection.client)).await;
+                recording.note(format!("the target: {}", leg.about)).await;
+                if target.insecure_algorithms {
+                    warn!(session = %id, target = %target.name, about = leg.about, "The leg may use insecure algorithms");
+                    recording.note(String::from("an operator lets this target use insecure algorithms")).await;
+                }
+                Ok((recording, leg))
+            }
             Err(refusal) => {
                 self.note_dial(destination, &refusal).await;
                 if let Err(failure) = recording.finish(&refusal.to_string()).await {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use russh::client::{self, ChannelOpenHandle, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
-use russh::{Channel, ChannelId, ChannelOpenFailure};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Names};
 use ssh_key::PublicKey;
 use tokio::sync::mpsc;
 
@@ -22,6 +22,7 @@ pub(super) struct TargetHandler {
     refused: mpsc::Sender<String>,
     opens: u32,
     gate: Gate,
+    agreed: Arc<Mutex<String>>,
 }
 
 /// What the handler has seen.
@@ -34,9 +35,15 @@ pub(super) struct Seen {
     pub listening: Listening,
     /// Who connected there.
     pub incoming: mpsc::Receiver<Incoming>,
+    agreed: Arc<Mutex<String>>,
 }
 
 impl Seen {
+    /// The algorithms that were agreed on first: key exchange, host key, cipher, MAC.
+    pub fn agreed(&self) -> String {
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The key that the target showed, once.
     pub fn take_key(&self) -> Option<PublicKey> {
         self.got.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -51,8 +58,10 @@ impl TargetHandler {
         let (incoming, coming) = mpsc::channel(INCOMING_MAX);
         let listening = Listening::default();
         let gate = Gate { listening: listening.clone(), incoming };
-        let handler = Self { pinned, got: Arc::clone(&got), refused: sender, opens: 0, gate };
-        (handler, Seen { got, refused, listening, incoming: coming })
+        let agreed: Arc<Mutex<String>> = Arc::default();
+        let (shared, agreed) = (Arc::clone(&agreed), agreed);
+        let handler = Self { pinned, got: Arc::clone(&got), refused: sender, opens: 0, gate, agreed: shared };
+        (handler, Seen { got, refused, listening, incoming: coming, agreed })
     }
 
     async fn forwarded(
@@ -91,6 +100,21 @@ impl client::Handler for TargetHandler {
         let known = self.pinned.iter().any(|pinned| pinned.key_data() == key.key_data());
         *self.got.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
         Ok(known)
+    }
+
+    async fn kex_done(
+        &mut self,
+        _shared_secret: Option<&[u8]>,
+        names: &Names,
+        _session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let mut agreed = self.agreed.lock().unwrap_or_else(PoisonError::into_inner);
+        if agreed.is_empty() {
+            let Names { kex, key, cipher, client_mac, .. } = names;
+            // An AEAD has no MAC of its own.
+            *agreed = format!("{} {key} {} {}", kex.as_ref(), cipher.as_ref(), client_mac.as_ref());
+        }
+        Ok(())
     }
 
     async fn server_channel_open_forwarded_tcpip(

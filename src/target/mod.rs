@@ -5,4 +5,4 @@ mod handler;
 pub mod ssh;
 
 pub use forward::Incoming;
-pub use ssh::{DialError, Leg, Settings, scan};
+pub use ssh::{Algorithms, DialError, Leg, Settings, scan};

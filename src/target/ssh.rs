@@ -17,13 +17,14 @@ use tokio::time::timeout;
 
 use super::forward::{Incoming, Listening};
 use super::handler::{Seen, TargetHandler};
-use crate::ledger::fingerprint;
+use crate::ledger::{Target, fingerprint};
 use crate::model::{AccountName, Program, Terminal};
 use crate::secret::Secret;
 use crate::vault::{Credential, CredentialKind};
 use crate::wire::channel::{ChannelSink, ChannelSource, Extended, split};
 use crate::wire::{
-    CHANNEL_MESSAGES_MAX, Cut, CutStream, IDENTIFICATION, PACKET_BYTES_MAX, WINDOW_BYTES, algorithms, rekey_limits,
+    self, CHANNEL_MESSAGES_MAX, Cut, CutStream, IDENTIFICATION, Identification, PACKET_BYTES_MAX, WINDOW_BYTES,
+    rekey_limits,
 };
 
 /// Times of the target leg.
@@ -104,11 +105,15 @@ impl DialError {
 pub struct Checked {
     handle: client::Handle<TargetHandler>,
     seen: Seen,
+    identification: Identification,
+    algorithms: Algorithms,
     settings: Settings,
 }
 
 /// A connection that is logged in.
 pub struct Leg {
+    /// How the target calls itself, and what was agreed on with it.
+    pub about: String,
     pub(super) handle: client::Handle<TargetHandler>,
     /// Channels of the target's own that were refused.
     refused: tokio::sync::Mutex<mpsc::Receiver<String>>,
@@ -127,14 +132,33 @@ pub type TargetSink = ChannelSink<client::Msg>;
 const CIPHERS: &[cipher::Name] =
     &[cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR];
 
-fn client_config(keys: Vec<Algorithm>, settings: &Settings) -> client::Config {
+/// Which algorithms a leg may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithms {
+    /// None that is broken or weak.
+    Sound,
+    /// Those too, for targets that an operator has marked so.
+    Insecure,
+}
+
+impl From<&Target> for Algorithms {
+    fn from(target: &Target) -> Self {
+        if target.insecure_algorithms { Self::Insecure } else { Self::Sound }
+    }
+}
+
+fn client_config(keys: Vec<Algorithm>, algorithms: Algorithms, settings: &Settings) -> client::Config {
+    let preferred = match algorithms {
+        Algorithms::Sound => wire::algorithms(CIPHERS),
+        Algorithms::Insecure => wire::insecure_algorithms(CIPHERS),
+    };
     client::Config {
         client_id: SshId::Standard(IDENTIFICATION.into()),
         limits: rekey_limits(settings.rekey_bytes),
         window_size: WINDOW_BYTES,
         maximum_packet_size: PACKET_BYTES_MAX,
         channel_buffer_size: CHANNEL_MESSAGES_MAX,
-        preferred: Preferred { key: keys.into(), ..algorithms(CIPHERS) },
+        preferred: Preferred { key: keys.into(), ..preferred },
         inactivity_timeout: None,
         keepalive_interval: Some(settings.keepalive),
         keepalive_max: settings.keepalive_max,
@@ -143,12 +167,16 @@ fn client_config(keys: Vec<Algorithm>, settings: &Settings) -> client::Config {
 }
 
 /// Signature algorithms with which the owner of one of `pinned` can prove itself.
-fn host_key_algorithms(pinned: &[PublicKey]) -> Vec<Algorithm> {
+fn host_key_algorithms(pinned: &[PublicKey], allowed: Algorithms) -> Vec<Algorithm> {
     let mut algorithms = Vec::new();
     for key in pinned {
         let algorithm = key.algorithm();
         let of_key = if algorithm.clone().is_rsa() {
-            vec![Algorithm::Rsa { hash: Some(HashAlg::Sha512) }, Algorithm::Rsa { hash: Some(HashAlg::Sha256) }]
+            let mut hashes = vec![Some(HashAlg::Sha512), Some(HashAlg::Sha256)];
+            if allowed == Algorithms::Insecure {
+                hashes.push(None); // SHA-1
+            }
+            hashes.into_iter().map(|hash| Algorithm::Rsa { hash }).collect()
         } else {
             vec![algorithm]
         };
@@ -169,25 +197,27 @@ pub async fn connect(
     address: &str,
     pinned: Vec<PublicKey>,
     cut: &Cut,
+    algorithms: Algorithms,
     settings: &Settings,
 ) -> Result<Checked, DialError> {
     if pinned.is_empty() {
         return Err(DialError::NoPinnedKey);
     }
     let expected: Vec<String> = pinned.iter().map(fingerprint).collect();
-    let config = Arc::new(client_config(host_key_algorithms(&pinned), settings));
+    let config = Arc::new(client_config(host_key_algorithms(&pinned, algorithms), algorithms, settings));
     let (check, seen) = TargetHandler::new(pinned);
     let dialing = async {
         let stream = TcpStream::connect(address).await.map_err(DialError::Unreachable)?;
         stream.set_nodelay(true).map_err(DialError::Unreachable)?;
-        client::connect_stream(config, CutStream::new(stream, cut), check)
-            .await
-            .map_err(|error| handshake_error(error, seen.take_key(), expected))
+        let (stream, identification) = CutStream::identifying(stream, cut);
+        let connected = client::connect_stream(config, stream, check).await;
+        let handle = connected.map_err(|error| handshake_error(error, seen.take_key(), expected))?;
+        Ok((handle, identification))
     };
-    let handle = timeout(settings.connect_timeout, dialing)
+    let (handle, identification) = timeout(settings.connect_timeout, dialing)
         .await
         .map_err(|_| DialError::Unreachable(std::io::ErrorKind::TimedOut.into()))??;
-    Ok(Checked { handle, seen, settings: settings.clone() })
+    Ok(Checked { handle, seen, identification, algorithms, settings: settings.clone() })
 }
 
 fn handshake_error(error: russh::Error, got: Option<PublicKey>, expected: Vec<String>) -> DialError {
@@ -213,9 +243,17 @@ impl Checked {
             .map_err(|_| DialError::Login(format!("no answer within {} s", limit.as_secs())))?
             .map_err(|error| DialError::Login(error.to_string()))?;
         if accepted {
+            let about = format!("{}, {}", self.identification.text(), self.seen.agreed());
             let refused = tokio::sync::Mutex::new(self.seen.refused);
             let incoming = tokio::sync::Mutex::new(self.seen.incoming);
-            Ok(Leg { handle: self.handle, refused, listening: self.seen.listening, incoming, settings: self.settings })
+            Ok(Leg {
+                about,
+                handle: self.handle,
+                refused,
+                listening: self.seen.listening,
+                incoming,
+                settings: self.settings,
+            })
         } else {
             Err(DialError::CredentialRefused)
         }
@@ -225,8 +263,14 @@ impl Checked {
         match credential.kind() {
             CredentialKind::Key(key) => {
                 let hash = self.handle.best_supported_rsa_hash().await?.flatten().or(Some(HashAlg::Sha512));
-                let key = PrivateKeyWithHashAlg::new(Arc::new(key.clone()), hash);
-                Ok(self.handle.authenticate_publickey(account.as_str(), key).await?.success())
+                let key = Arc::new(key.clone());
+                let try_with = |hash| PrivateKeyWithHashAlg::new(Arc::clone(&key), hash);
+                let tried = self.handle.authenticate_publickey(account.as_str(), try_with(hash)).await?;
+                if tried.success() || self.algorithms == Algorithms::Sound || !key.algorithm().is_rsa() {
+                    return Ok(tried.success());
+                }
+                // SHA-1.
+                Ok(self.handle.authenticate_publickey(account.as_str(), try_with(None)).await?.success())
             }
             CredentialKind::Password(password) => self.authenticate_password(account, password).await,
         }
@@ -342,7 +386,7 @@ async fn accepted(channel: &mut russh::Channel<client::Msg>, what: &'static str)
 ///
 /// # Errors
 /// Says why no key could be had.
-pub async fn scan(address: &str, limit: Duration) -> Result<Vec<PublicKey>, String> {
+pub async fn scan(address: &str, algorithms: Algorithms, limit: Duration) -> Result<Vec<PublicKey>, String> {
     let settings = Settings {
         connect_timeout: limit,
         login_timeout: limit,
@@ -352,14 +396,19 @@ pub async fn scan(address: &str, limit: Duration) -> Result<Vec<PublicKey>, Stri
     };
     let mut found: Vec<PublicKey> = Vec::new();
     let mut last = String::from("no answer");
-    for algorithm in [
+    let rsa = match algorithms {
+        Algorithms::Sound => vec![Some(HashAlg::Sha512)],
+        Algorithms::Insecure => vec![Some(HashAlg::Sha512), None],
+    };
+    let of_rsa = rsa.into_iter().map(|hash| Algorithm::Rsa { hash });
+    let others = [
         Algorithm::Ed25519,
         Algorithm::Ecdsa { curve: ssh_key::EcdsaCurve::NistP256 },
         Algorithm::Ecdsa { curve: ssh_key::EcdsaCurve::NistP384 },
         Algorithm::Ecdsa { curve: ssh_key::EcdsaCurve::NistP521 },
-        Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-    ] {
-        let config = Arc::new(client_config(vec![algorithm], &settings));
+    ];
+    for algorithm in others.into_iter().chain(of_rsa) {
+        let config = Arc::new(client_config(vec![algorithm], algorithms, &settings));
         // No key is pinned, so the handshake always ends at the key, before any login.
         let (check, seen) = TargetHandler::new(Vec::new());
         let dialing = async {
@@ -371,7 +420,7 @@ pub async fn scan(address: &str, limit: Duration) -> Result<Vec<PublicKey>, Stri
         if let Ok(Err(why)) = timeout(limit, dialing).await {
             last = why;
         }
-        if let Some(key) = seen.take_key() {
+        if let Some(key) = seen.take_key().filter(|key| !found.contains(key)) {
             found.push(key);
         }
     }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
@@ -43,6 +44,34 @@ pub struct CutStream<S> {
     // only the last task that polled it.
     read_cut: Pin<Box<WaitForCancellationFutureOwned>>,
     write_cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Until the peer has said what it is.
+    identification: Option<Identification>,
+}
+
+/// How a peer of SSH calls itself (RFC 4253 section 4.2), heard as it goes by.
+#[derive(Debug, Clone, Default)]
+pub struct Identification(Arc<Mutex<Vec<u8>>>);
+
+/// A server may send lines before; what comes later than this is not looked at.
+const IDENTIFICATION_LOOK_MAX: usize = 8 * 1024;
+
+impl Identification {
+    /// The line, made of printable ASCII, at most 255 characters; empty if there was none.
+    pub fn text(&self) -> String {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = heard.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"SSH-")).unwrap_or_default();
+        line.iter().filter(|byte| matches!(byte, 0x20..=0x7e)).take(255).map(|byte| char::from(*byte)).collect()
+    }
+
+    /// Takes what came; `false` once there is no need to hear more.
+    fn hear(&self, bytes: &[u8]) -> bool {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = IDENTIFICATION_LOOK_MAX.saturating_sub(heard.len());
+        heard.extend(bytes.iter().take(room));
+        let mut lines = heard.split_inclusive(|byte| *byte == b'\n');
+        let whole = lines.any(|line| line.starts_with(b"SSH-") && line.ends_with(b"\n"));
+        !whole && room > bytes.len()
+    }
 }
 
 /// Saves a system call for the length of each packet; larger gained nothing and costs every idle session.
@@ -55,7 +84,14 @@ impl<S: AsyncRead + AsyncWrite> CutStream<S> {
             stream: BufReader::with_capacity(READ_BUFFER_BYTES, stream),
             read_cut: Box::pin(cut.0.clone().cancelled_owned()),
             write_cut: Box::pin(cut.0.clone().cancelled_owned()),
+            identification: None,
         }
+    }
+
+    /// Wraps `stream`, and hears how the peer calls itself.
+    pub fn identifying(stream: S, cut: &Cut) -> (Self, Identification) {
+        let identification = Identification::default();
+        (Self { identification: Some(identification.clone()), ..Self::new(stream, cut) }, identification)
     }
 }
 
@@ -68,7 +104,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for CutStream<S> {
         if self.read_cut.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(cut_error()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(identification) = &self.identification
+            && !identification.hear(buf.filled().get(before..).unwrap_or_default())
+        {
+            self.identification = None;
+        }
+        read
     }
 }
 
@@ -97,6 +140,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CutStream<S> {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[test]
+    fn a_peer_is_known_by_its_line_however_it_comes() {
+        let heard = |text: &[u8], step: usize| {
+            let identification = Identification::default();
+            let read = text.chunks(step).take_while(|part| identification.hear(part)).count() * step;
+            (identification.text(), read)
+        };
+        for step in 1..9 {
+            assert_eq!(heard(b"SSH-2.0-x y\r\nmore", step).0, "SSH-2.0-x y");
+            assert_eq!(heard(b"hello\r\nSSH-2.0-\x1b[2Jz\r\n", step).0, "SSH-2.0-[2Jz");
+        }
+        let (text, read) = heard(&[b'x'; 100_000], 1000);
+        assert!(text.is_empty() && read < 10_000, "{read}");
+    }
 
     #[tokio::test]
     async fn a_cut_fails_a_read_and_a_write_that_wait() {

@@ -3,7 +3,7 @@
 pub mod channel;
 mod cut;
 
-pub use cut::{Cut, CutStream};
+pub use cut::{Cut, CutStream, Identification};
 
 use russh::{Preferred, cipher, compression, kex, mac};
 use std::borrow::Cow;
@@ -46,5 +46,31 @@ pub fn algorithms(ciphers: &'static [cipher::Name]) -> Preferred {
         mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
         compression: Cow::Borrowed(&[compression::NONE]),
         ..Preferred::DEFAULT
+    }
+}
+
+/// What a target's leg may speak besides, where an operator says so: SHA-1, CBC, finite-field groups down to 1024 bits,
+/// MACs over what is not encrypted yet. Old network gear has nothing else. The sound ones come first.
+pub fn insecure_algorithms(ciphers: &'static [cipher::Name]) -> Preferred {
+    let sound = algorithms(ciphers);
+    let old = &[
+        kex::ECDH_SHA2_NISTP256,
+        kex::ECDH_SHA2_NISTP384,
+        kex::ECDH_SHA2_NISTP521,
+        kex::DH_G16_SHA512,
+        kex::DH_GEX_SHA256,
+        kex::DH_G14_SHA256,
+        kex::DH_GEX_SHA1,
+        kex::DH_G14_SHA1,
+        kex::DH_G1_SHA1,
+    ];
+    let ciphers =
+        [cipher::AES_192_CTR, cipher::AES_128_CTR, cipher::AES_256_CBC, cipher::AES_192_CBC, cipher::AES_128_CBC];
+    let macs = [mac::HMAC_SHA512, mac::HMAC_SHA256, mac::HMAC_SHA1_ETM, mac::HMAC_SHA1];
+    Preferred {
+        kex: sound.kex.iter().chain(old).copied().collect(),
+        cipher: sound.cipher.iter().copied().chain(ciphers).collect(),
+        mac: sound.mac.iter().copied().chain(macs).collect(),
+        ..sound
     }
 }

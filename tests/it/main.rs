@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod algorithms;
 mod audit;
 mod auditing;
 mod backup;

@@ -27,6 +27,8 @@ pub struct Connection {
     pub source: SocketAddr,
     /// What they ask for; ends with the connection.
     pub requests: mpsc::Receiver<Request>,
+    /// How the user's client calls itself, in printable ASCII.
+    pub client: String,
     /// Cuts the connection's socket.
     pub cut: Cut,
     /// Places for its channels.

@@ -72,8 +72,8 @@ impl Reply {
 }
 
 /// What a peer sent, with what moves no cursor only.
-fn printable(text: &str, chars: usize) -> String {
-    text.chars().filter(char::is_ascii_graphic).take(chars).collect()
+pub(super) fn printable(text: &str, chars: usize) -> String {
+    text.chars().filter(|c| matches!(c, ' '..='~')).take(chars).collect()
 }
 
 impl Handler {
