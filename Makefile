@@ -97,6 +97,10 @@ demo: install-tools build ## a tour on real programs: grant, session, replay, re
 run: install-tools build ## leave a bastion and a target running, and print the commands to try
 	@DOORWARD=$(TARGET_DIR)/debug/doorward examples/first-session.sh --stay
 
+.PHONY: everyday
+everyday: install-tools build ## what people do with SSH, directly and in two ways through a bastion, compared
+	@DOORWARD=$(TARGET_DIR)/debug/doorward examples/everyday.sh
+
 .PHONY: check
 check: deps ## format, lint, documentation
 	cargo fmt --check

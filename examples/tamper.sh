@@ -7,19 +7,7 @@
 # under /tmp. DOORWARD names the program, by default target/debug/doorward. Exit status 0: every step was true.
 set -euo pipefail
 
-DOORWARD=$(realpath "${DOORWARD:-$(dirname "$0")/../target/debug/doorward}")
-[ -x "$DOORWARD" ] || { echo "error: no program at $DOORWARD; run \`make build\`" >&2; exit 2; }
-HERE=$(mktemp -d /tmp/doorward-tamper.XXXXXX)
-ME=$(id -un) # the account on the target; root, if you are root
-
-# ---- How the tour speaks. The steps below are what you want to read. ----
-
-step()  { printf '\n\033[1m== %s\033[0m\n' "$*"; }
-say()   { printf '   %s\n' "$@"; }
-fail()  { printf '\nerror: this step did not do what it says: %s\n' "$*" >&2; tail -n 20 "$HERE"/*.log >&2; exit 1; }
-shown() { printf '\033[36m$'; printf ' %s' "${@@Q}" | sed "s/ '\([A-Za-z0-9_@:.\/=+-]*\)'/ \1/g"; printf '\033[0m\n'; }
-run()   { shown "$@"; "$@" 2>&1 | tee "$HERE/said" || fail "$* ended with status $?"; }
-said()  { grep -q -- "$1" "$HERE/said" || fail "expected to read: $1"; }
+. "$(dirname "$0")/tour.bash"
 found() { # STATUS COMMAND...: the command must end with that status
   local wanted=$1 status=0
   shift
@@ -28,37 +16,6 @@ found() { # STATUS COMMAND...: the command must end with that status
   cat "$HERE/said"
   say "status $status"
   [ "$status" = "$wanted" ] || fail "$* ended with status $status, not $wanted"
-}
-
-free_port() {
-  local port
-  while port=$((10000 + RANDOM % 20000)); (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do :; done
-  echo "$port"
-}
-answers() { # PID PORT: waits until that process listens there
-  for _ in $(seq 200); do
-    (exec 3<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null && return
-    kill -0 "$1" 2>/dev/null || return 1
-    sleep 0.05
-  done
-  return 1
-}
-started=()
-clean_up() {
-  for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-  for pid in "${started[@]}"; do wait "$pid" 2>/dev/null || true; done
-  rm -rf "$HERE"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
-
-doorward() { "$DOORWARD" --config "$HERE/bastion/doorward.toml" "$@"; }
-ssh() { command ssh -F "$HERE/ssh_config" "$@"; }
-serve() { # starts the bastion
-  "$DOORWARD" --config "$HERE/bastion/doorward.toml" serve 2>> "$HERE/bastion.log" &
-  SERVER=$!
-  started+=("$SERVER")
-  answers "$SERVER" "$BASTION_PORT" || fail "the server does not start"
 }
 stop() { kill "$SERVER"; wait "$SERVER" || fail "the server ended with status $?"; }
 attack() { # a fresh copy of the store, to be spoiled
@@ -70,24 +27,8 @@ cd "$HERE"
 # -----------------------------------------------------------------------------------------------------------------
 step "A target, a bastion, and a witness on another machine (here: another process)"
 
-TARGET_PORT=$(free_port)
-ssh-keygen -q -t ed25519 -N '' -C target -f target_host_key
-ssh-keygen -q -t ed25519 -N '' -C account -f account_key
+target
 ssh-keygen -q -t ed25519 -N '' -C alice -f alice_key
-cat > sshd_config <<END
-ListenAddress 127.0.0.1
-Port $TARGET_PORT
-HostKey $HERE/target_host_key
-AuthorizedKeysFile $HERE/account_key.pub
-PermitRootLogin yes
-StrictModes no
-UsePAM no
-PidFile none
-END
-[ "$(id -u)" != 0 ] || mkdir -p /run/sshd # sshd wants it; Debian's own unit makes it
-"$(PATH=$PATH:/usr/sbin command -v sshd)" -D -e -f sshd_config 2> target.log &
-started+=($!)
-answers $! "$TARGET_PORT" || fail "sshd does not start"
 
 BASTION_PORT=$(free_port)
 doorward init --dir "$HERE/bastion" --listen "127.0.0.1:$BASTION_PORT" --make-auditor "$HERE/auditor.key" 2> init.log

@@ -20,9 +20,7 @@ use crate::model::{
     AccountName, Asked, ChannelClass, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, Timestamp,
     UserName,
 };
-use crate::policy::{
-    AuditQuestion, AuditRight, Decision, PolicySet, Question, Rule, audits_somewhere, decide, decide_audit,
-};
+use crate::policy::{AuditQuestion, AuditRight, Decision, PolicySet, Question, audits_somewhere, decide, decide_audit};
 pub use error::LedgerError;
 pub use removals::{Hold, Removal, RemovalKind};
 
@@ -276,13 +274,15 @@ impl Ledger {
         permit(&state.policy(), &question(stored, target, destination, Some(asked)), &grants, now)
     }
 
-    /// Whether some rule of this user's there names networks that forwards may lead to: only then is a name looked up.
-    pub fn forwards_by_network(&self, user: &UserName, destination: &Destination) -> bool {
+    /// Whether a forward of this user's there to some name may lead to this port by an address: only then is a name looked
+    /// up. Whether any forward is open to the user now, with its grant, is another question.
+    pub fn looks_up(&self, user: &UserName, destination: &Destination, port: u16) -> bool {
         let state = self.state();
         let Ok((stored, target)) = state.parties(user, destination) else { return false };
         let policy = state.policy();
-        let reached = |rule: &&Rule| rule.reaches(&stored.name, &stored.groups, &target.name, &target.labels);
-        policy.rules().filter(reached).any(Rule::names_networks)
+        let asked = ChannelClass::LocalForward.into();
+        let question = question(stored, target, destination, Some(&asked));
+        policy.rules().any(|rule| rule.covers(&question) && rule.looks_up(port))
     }
 
     /// The `[[audit]]` rule that lets this user do this with what was recorded on this target; none if none does, or if

@@ -284,6 +284,7 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         store: home.directory().to_owned(),
         catalog: Catalog::new(store.clone()),
         limits: session::VerbLimits::default(),
+        forwards: session::ForwardLimits::default(),
         refusals: session::RefusalLog::start(Arc::clone(&audit), clock.clone()),
     });
     let admin = Admin::new(config, clock, ledger, vault, audit, sessions, store);

@@ -651,7 +651,7 @@ impl server::Handler for Handler {
     }
 
     async fn unknown_request(&mut self, what: &str, name: &str) -> Result<(), russh::Error> {
-        if name == "no-more-sessions@openssh.com" && self.pending.is_empty() {
+        if name == "no-more-sessions@openssh.com" && self.pending.is_empty() && self.login_names_target {
             // `ssh -N`: forwards may be long in coming.
             self.progress.send_if_modified(|progress| advance(progress, Progress::Started));
         }

@@ -115,7 +115,7 @@ fn channels<'r>(rules: impl Iterator<Item = &'r &'r Rule>) -> BTreeSet<ChannelCl
 
 impl Rule {
     /// Whether the rule is about this user, target and account.
-    fn covers(&self, question: &Question<'_>) -> bool {
+    pub fn covers(&self, question: &Question<'_>) -> bool {
         self.reaches(question.user, question.groups, question.target, question.labels) && self.accounts.covers(question)
     }
 
@@ -134,9 +134,9 @@ impl Rule {
         asked.is_none_or(|asked| self.channels.contains(&asked.class) && self.forward.covers(asked))
     }
 
-    /// Whether forwards may lead to addresses that it names by network.
-    pub fn names_networks(&self) -> bool {
-        self.forward.to.iter().any(super::Address::is_net)
+    /// Whether a forward to a name may lead to this port by an address that the rule's networks hold.
+    pub fn looks_up(&self, port: u16) -> bool {
+        self.channels.contains(&ChannelClass::LocalForward) && self.forward.looks_up(port)
     }
 }
 

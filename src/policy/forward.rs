@@ -33,6 +33,11 @@ impl ForwardRule {
         }
     }
 
+    /// Whether a name may lead to this port by an address.
+    pub(super) fn looks_up(&self, port: u16) -> bool {
+        self.to.iter().any(|address| address.is_net_with(port))
+    }
+
     /// Reads a rule's `forward`.
     pub(super) fn read(node: &Node<'_>, faults: &mut Faults) -> Option<Self> {
         let mut table = faults.keep(node.table())?;
@@ -79,11 +84,12 @@ pub struct Address {
 enum Host {
     /// `*`.
     Every,
-    /// The name `localhost`, and every address of the target's own.
+    /// The name `localhost`, and every loopback address.
     Loopback,
     /// A name, as it stands: the target looks it up, once, when it connects.
     Name(String),
-    /// Addresses. A name that no rule has is looked up by the bastion, and the target is given the address.
+    /// Addresses, IPv4 ones in their own form. A name that no rule has is looked up by the bastion, and the target is given
+    /// the address.
     Net(IpNet),
 }
 
@@ -106,7 +112,7 @@ impl Address {
         let text = node.filled_string()?;
         Self::parse(text).ok_or_else(|| {
             node.fault(format!("{text:?} is not a host and a port"))
-                .hint("write host:port, such as localhost:5432, 10.0.0.0/8:443, [fd00::/8]:22, db.internal:* or *:443")
+                .hint("write host:port, such as localhost:5432, 10.0.0.0/8:443 (no bits beyond the prefix), [fd00::/8]:22, db.internal:* or *:443")
         })
     }
 
@@ -125,21 +131,28 @@ impl Address {
         };
         let host = if bare == "*" {
             Host::Every
-        } else if bare.eq_ignore_ascii_case("localhost") {
-            Host::Loopback
         } else if let Ok(net) = bare.parse::<IpNet>() {
-            Host::Net(net.trunc())
+            // Bits beyond the prefix are a slip - was one address meant, or the network? -, and a mapped one never matches.
+            let mapped = matches!(net.addr(), IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
+            if net != net.trunc() || mapped {
+                return None;
+            }
+            Host::Net(net)
         } else if let Ok(address) = bare.parse::<IpAddr>() {
             Host::Net(IpNet::from(address.to_canonical()))
         } else {
-            Host::Name(host_name(bare).ok()?)
+            match host_name(bare).ok()? {
+                name if name == "localhost" => Host::Loopback,
+                name => Host::Name(name),
+            }
         };
         (ports.0 <= ports.1).then_some(Self { host, ports })
     }
 
-    /// Whether it names addresses, so that a name that is asked for may have to be looked up.
-    pub(super) fn is_net(&self) -> bool {
-        matches!(self.host, Host::Net(_))
+    /// Whether it names addresses with this port, so that a name that is asked for may have to be looked up.
+    fn is_net_with(&self, port: u16) -> bool {
+        let (first, last) = self.ports;
+        matches!(self.host, Host::Net(_)) && (first..=last).contains(&port)
     }
 }
 
@@ -202,6 +215,7 @@ mod tests {
             ("localhost:5432", "127.0.0.1", 5432),
             ("localhost:5432", "::1", 5432),
             ("localhost:5432", "::ffff:127.0.0.1", 5432),
+            ("localhost.:5432", "127.0.0.1", 5432),
             ("LOCALHOST:*", "127.8.9.1", 1),
             ("10.0.0.0/8:443", "10.200.0.1", 443),
             ("10.0.0.1:443", "::ffff:10.0.0.1", 443),
@@ -240,6 +254,8 @@ mod tests {
             "127.1:22",
             "*.example:22",
             "10.0.0.0/33:1",
+            "10.1.2.3/8:443",
+            "[::ffff:10.0.0.0/104]:22",
         ] {
             assert!(Address::parse(bad).is_none(), "{bad}");
         }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -25,18 +25,32 @@ use super::{Bastion, EndCause, Live, Refusal, Visit, Visitor};
 use crate::audit::AuditEvent;
 use crate::cast::Entry;
 use crate::grant::{Denial, Permit};
-use crate::listener::{ForwardStart, ListenStart, Opener, Originator};
-use crate::model::{Asked, ChannelEvent, ChannelNumber, Destination, Endpoint, SessionId};
+use crate::listener::{ForwardStart, Limits, ListenStart, Opener, Originator, Place};
+use crate::model::{Asked, ChannelEvent, ChannelNumber, Destination, Endpoint, SessionId, UserName};
 use crate::policy::DenyReason;
 use crate::recorder::{ChannelFacts, RecorderError, Track};
 use crate::relay::{self, End, Facts};
 use crate::target::{Incoming, Leg};
 use crate::wire::channel::{Credit, Sink, Source};
 
-/// Names that are being looked up, of all users.
-static LOOKUPS: Semaphore = Semaphore::const_new(16);
 /// A name server has so long to answer.
 const LOOKUP_MAX: Duration = Duration::from_secs(5);
+/// So many forwards one session may open, and places it may have its target listen on, in a minute. Each has files of its
+/// own, and whoever reaches a port where the target listens makes one.
+pub const PER_MINUTE_MAX: u32 = 600;
+
+/// How much of forwards there may be at once. Each holds a file, and up to two windows of memory.
+pub struct ForwardLimits {
+    open: Limits<UserName>,
+    lookups: Limits<UserName>,
+}
+
+impl Default for ForwardLimits {
+    /// 2048 forwards, 128 of one user; 16 names that are being looked up, 4 of one user.
+    fn default() -> Self {
+        Self { open: Limits::new(2048, 128), lookups: Limits::new(16, 4) }
+    }
+}
 /// The user's client has so long to take what came in where the target listens.
 const TAKE_MAX: Duration = Duration::from_secs(30);
 
@@ -51,35 +65,37 @@ enum Judged {
 /// Whether the user may, by the place as it was asked for.
 fn judge(bastion: &Bastion, visitor: &Visitor, destination: &Destination, asked: &Asked) -> Result<Judged, Refusal> {
     let (user, now) = (visitor.user.user(), bastion.clock.now());
-    match (bastion.ledger.permit_asked(user, destination, asked, now), &asked.endpoint) {
-        (Ok(permit), _) => Ok(Judged::May(Box::new(permit))),
-        (Err(Denial::NoRule(DenyReason::NoRuleForPlace(_))), Some(endpoint @ Endpoint::Tcp { host, port }))
-            if endpoint.address().is_none() && bastion.ledger.forwards_by_network(user, destination) =>
-        {
-            Ok(Judged::ByAddress(host.clone(), *port))
-        }
-        (Err(denial), _) => Err(Refusal::Denied(denial)),
-    }
-}
-
-/// Looks a name up, once. A name server that hangs holds one of a few threads, not those of the log.
-async fn look_up(host: String, port: u16) -> Vec<IpAddr> {
-    let looking = async {
-        let place = LOOKUPS.acquire().await.ok()?;
-        let looking = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            (host.as_str(), port).to_socket_addrs().map(|found| found.map(|found| found.ip().to_canonical()).collect())
-        });
-        looking.await.ok()?.ok()
+    let denial = match bastion.ledger.permit_asked(user, destination, asked, now) {
+        Ok(permit) => return Ok(Judged::May(Box::new(permit))),
+        Err(denial) => denial,
     };
-    timeout(LOOKUP_MAX, looking).await.ok().flatten().unwrap_or_default()
+    if let (Denial::NoRule(DenyReason::NoRuleForPlace(class)), Some(endpoint @ Endpoint::Tcp { host, port })) =
+        (&denial, &asked.endpoint)
+        && endpoint.address().is_none()
+        && bastion.ledger.looks_up(user, destination, *port)
+    {
+        // Not for those who may open none now, for want of a grant.
+        let _ = bastion.ledger.permit(user, destination, *class, now).map_err(Refusal::Denied)?;
+        return Ok(Judged::ByAddress(host.clone(), *port));
+    }
+    Err(Refusal::Denied(denial))
 }
 
-/// A name that is being looked up for a forward, and the addresses that were found.
-pub type LookedUp = (ForwardStart, u16, Vec<IpAddr>);
+/// Looks a name up, once; none if there was no answer. A name server that hangs holds one of a few threads, and the place
+/// of whoever asked until it has answered.
+async fn look_up(host: String, port: u16, place: Place<UserName>) -> Option<Vec<IpAddr>> {
+    let looking = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        (host.as_str(), port).to_socket_addrs().map(|found| found.map(|found| found.ip().to_canonical()).collect())
+    });
+    timeout(LOOKUP_MAX, looking).await.ok()?.ok()?.ok()
+}
 
-/// Where the target listens for the user, and what it stands for among the session's channels.
-pub type Listening = BTreeMap<Endpoint, (Endpoint, OpenChannel)>;
+/// A name that was looked up for a forward, its port, and the addresses that were found.
+pub type LookedUp = (ForwardStart, u16, Option<Vec<IpAddr>>);
+
+/// Where the target listens for the user, and its place among the session's channels.
+pub type Listening = BTreeMap<Endpoint, OpenChannel>;
 
 /// Places on which one session may have its target listen.
 const LISTEN_MAX: usize = 16;
@@ -90,19 +106,61 @@ impl Visit {
         let judged = self.destination().and_then(|destination| {
             judge(&self.bastion, &self.visitor, &destination, &start.asked).map(|judged| (destination, judged))
         });
-        match judged {
-            Ok((_, Judged::ByAddress(host, port))) => {
-                self.lookups.spawn(async move { (start, port, look_up(host, port).await) });
+        let outcome = match judged {
+            Ok((destination, Judged::May(permit))) => return self.open_forward(start, destination, permit).await,
+            Ok((destination, Judged::ByAddress(host, port))) => {
+                self.prepare_lookup(&destination, &start, host, port).await
             }
-            Ok((destination, Judged::May(permit))) => self.open_forward(start, destination, permit).await,
+            Err(refusal) => Err(refusal),
+        };
+        match outcome {
+            Ok(looking) => drop(self.lookups.spawn(async move {
+                let (port, found) = looking.await;
+                (start, port, found)
+            })),
             Err(refusal) => self.refuse_forward(start, &refusal).await,
         }
     }
 
+    /// Puts on record that a name will be looked up: the question alone may carry something out.
+    async fn prepare_lookup(
+        &mut self,
+        destination: &Destination,
+        start: &ForwardStart,
+        host: String,
+        port: u16,
+    ) -> Result<impl Future<Output = (u16, Option<Vec<IpAddr>>)> + use<>, Refusal> {
+        let user = self.visitor.user.user();
+        let place = self.bastion.forwards.lookups.take(user).ok_or(Refusal::TooMany("names that are looked up"))?;
+        let asked = start.asked.class.into();
+        let live = self.live(destination, &asked).await?;
+        let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
+        tokio::select! {
+            () = live.recording.note(format!("{}: its name is looked up", start.asked)) => {}
+            cause = wait_end(&mut end) => return Err(Refusal::Ended(cause)),
+            failure = failed => return Err(Refusal::Recorder(failure)),
+        }
+        Ok(async move { (port, look_up(host, port, place).await) })
+    }
+
+    /// The session, opened where there is none; counts one more thing of which it may have so many in a minute.
+    async fn live(&mut self, destination: &Destination, asked: &Asked) -> Result<&mut Live, Refusal> {
+        if self.live.is_none() {
+            self.live = Some(self.open(destination, asked).await?);
+        }
+        let now = self.bastion.clock.instant();
+        let Some(live) = &mut self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
+        live.forwards.take(now).map(|_| live).ok_or(Refusal::TooMany("forwards in one minute"))
+    }
+
     /// Goes on with a forward whose name has been looked up: to the first address that a rule names.
     pub(super) async fn looked_up(&mut self, (mut start, port, found): LookedUp) {
-        let Ok(destination) = self.destination() else { return };
-        for address in found {
+        let destination = match (self.destination(), &found) {
+            (Ok(destination), Some(_)) => destination,
+            (Ok(_), None) => return self.refuse_forward(start, &Refusal::NotFound).await,
+            (Err(refusal), _) => return self.refuse_forward(start, &refusal).await,
+        };
+        for address in found.into_iter().flatten() {
             let host = address.to_string();
             let asked = Asked { class: start.asked.class, endpoint: Some(Endpoint::Tcp { host, port }) };
             if let Ok(Judged::May(permit)) = judge(&self.bastion, &self.visitor, &destination, &asked) {
@@ -135,14 +193,13 @@ impl Visit {
         asked: &Asked,
         originator: &Originator,
     ) -> Result<(Recorded, Carrying), Refusal> {
-        if self.live.is_none() {
-            self.live = Some(self.open(destination, asked).await?);
-        }
-        let Some(live) = &mut self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
-        self.bastion.recorder.healthy_for(permit.recording().durability).map_err(Refusal::Recorder)?;
-        let open = live.registration.channel(asked.clone());
+        let place = self.bastion.forwards.open.take(self.visitor.user.user()).ok_or(Refusal::TooMany("forwards"))?;
+        self.live(destination, asked).await?;
         let number = ChannelNumber(self.next);
         self.next = self.next.saturating_add(1);
+        let Some(live) = &mut self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
+        self.bastion.recorder.healthy_for(permit.recording().durability).map_err(Refusal::Recorder)?;
+        let held = Held { _open: live.registration.channel(asked.clone()), _place: place };
         let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
         let recorded = tokio::select! {
             recorded = record(live, permit, number, asked, originator) => recorded,
@@ -151,7 +208,8 @@ impl Visit {
         }?;
         live.registration.judge(&self.bastion.ledger, self.bastion.clock.now());
         let (visitor, bastion) = (Arc::clone(&self.visitor), Arc::clone(&self.bastion));
-        let carrying = Carrying { visitor, bastion, leg: Arc::clone(&live.leg), over: self.over.child_token(), open };
+        let (leg, over) = (Arc::clone(&live.leg), self.over.child_token());
+        let carrying = Carrying { visitor, bastion, leg, over, held: Arc::new(held) };
         Ok((recorded, carrying))
     }
 
@@ -170,32 +228,35 @@ impl Visit {
 
     async fn listen_at(&mut self, asked: &Asked) -> Result<Endpoint, Refusal> {
         let destination = self.destination()?;
-        let Some(endpoint) = &asked.endpoint else { return Err(Refusal::NotCarried(asked.to_string())) };
+        let Some(endpoint) = &asked.endpoint else { return Err(Refusal::NotFound) };
         let (user, now) = (self.visitor.user.user(), self.bastion.clock.now());
         self.bastion.ledger.permit_asked(user, &destination, asked, now).map_err(Refusal::Denied)?;
-        if self.listening.len() >= LISTEN_MAX || self.listening.contains_key(endpoint) {
-            return Err(Refusal::NotCarried(format!("one more than {LISTEN_MAX}, or the same twice,")));
+        if self.listening.len() >= LISTEN_MAX {
+            return Err(Refusal::TooMany("places where the target listens"));
         }
-        if self.live.is_none() {
-            self.live = Some(self.open(&destination, asked).await?);
-        }
-        let Some(live) = &mut self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
+        let bastion = Arc::clone(&self.bastion);
+        let user = self.visitor.user.user().clone();
+        let live = self.live(&destination, asked).await?;
         let open = live.registration.channel(asked.clone());
         let event = AuditEvent::Forward {
             session: live.id.clone(),
             channel: 0,
-            user: self.visitor.user.user().clone(),
+            user,
             class: asked.class.to_string(),
             place: endpoint.to_string(),
         };
-        self.bastion.record(event).await.map_err(Refusal::Audit)?;
-        let mut end = live.registration.end.clone();
-        let at = tokio::select! {
-            at = live.leg.listen(endpoint) => at.map_err(Refusal::Dial)?,
-            cause = wait_end(&mut end) => return Err(Refusal::Ended(cause)),
+        let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
+        let listening = async {
+            bastion.record(event).await.map_err(Refusal::Audit)?;
+            live.leg.listen(endpoint).await.map_err(Refusal::Dial)
         };
-        live.registration.judge(&self.bastion.ledger, self.bastion.clock.now());
-        self.listening.insert(at.clone(), (endpoint.clone(), open));
+        let at = tokio::select! {
+            at = listening => at?,
+            cause = wait_end(&mut end) => return Err(Refusal::Ended(cause)),
+            failure = failed => return Err(Refusal::Recorder(failure)),
+        };
+        live.registration.judge(&bastion.ledger, bastion.clock.now());
+        self.listening.insert(at.clone(), open);
         Ok(at)
     }
 
@@ -203,14 +264,15 @@ impl Visit {
     pub(super) async fn unlisten(&mut self, start: ListenStart) {
         let ListenStart { asked, listening } = start;
         let (Some(at), Some(live)) = (&asked.endpoint, &self.live) else { return };
-        // By the port that it got, or as it was asked for.
+        // By the port that it got.
         if self.listening.remove(at).is_none() {
             return;
         }
-        let mut end = live.registration.end.clone();
+        let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
         tokio::select! {
             () = live.leg.unlisten(at) => {}
             _ = wait_end(&mut end) => return,
+            _ = failed => return,
         }
         self.mark(format!("{asked}: the target listens no longer"));
         let _ = listening.send(port_of(at));
@@ -218,7 +280,7 @@ impl Visit {
 
     /// Somebody connected where the target listens.
     pub(super) async fn incoming(&mut self, incoming: Incoming) {
-        let Some(class) = self.listening.get(&incoming.at).map(|(_, open)| open.class()) else {
+        let Some(class) = self.listening.get(&incoming.at).map(OpenChannel::class) else {
             return incoming.refuse().await;
         };
         let asked = Asked { class, endpoint: Some(incoming.asked.clone()) };
@@ -278,7 +340,11 @@ async fn record(
     };
     let track = Arc::new(live.recording.channel(permit, facts).await.map_err(Refusal::Recorder)?);
     let Originator { address, port } = originator;
-    let text = format!("{asked}, asked for by {address} port {port}");
+    let text = match &asked.endpoint {
+        // A socket has nobody who could be named.
+        Some(Endpoint::Unix(_)) | None => asked.to_string(),
+        Some(Endpoint::Tcp { .. }) => format!("{asked}, asked for by {address} port {port}"),
+    };
     let _ = track.append(Entry::Marker(text)).await.map_err(Refusal::Recorder)?;
     Ok(Recorded {
         track,
@@ -308,8 +374,16 @@ struct Carrying {
     leg: Arc<Leg>,
     /// Ends it.
     over: CancellationToken,
+    /// Given back when it is over, and its peers have answered.
+    held: Arc<Held>,
+}
+
+/// What a forward holds.
+struct Held {
     /// Its place among the session's channels, by which it is judged again.
-    open: OpenChannel,
+    _open: OpenChannel,
+    /// And among the user's forwards.
+    _place: Place<UserName>,
 }
 
 /// Has the target connect, and relays.
@@ -317,14 +391,15 @@ struct Carrying {
 /// # Errors
 /// `RecorderError` ends the whole session.
 async fn carry(start: ForwardStart, recorded: Recorded, carrying: Carrying) -> Result<(), RecorderError> {
-    let ForwardStart { originator, source, sink, reply, place: _place, .. } = start;
+    let ForwardStart { originator, source, sink, reply, place, .. } = start;
+    let held = Arc::new((place, Arc::clone(&carrying.held)));
     let Some(endpoint) = &recorded.asked.endpoint else { return recorded.end("leads nowhere").await };
     if !recorded.announce(&carrying).await {
         reply.fail().await;
         return recorded.end("cannot be put on record").await;
     }
     let connected = tokio::select! {
-        connected = carrying.leg.connect(endpoint, (&originator.address, originator.port)) => connected,
+        connected = carrying.leg.connect(endpoint, (&originator.address, originator.port), Arc::clone(&held)) => connected,
         () = carrying.over.cancelled() => return recorded.end("the session ended first").await,
     };
     match connected {
@@ -348,7 +423,7 @@ async fn carry_back(
     incoming: Incoming,
     opener: Opener,
     recorded: Recorded,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
     carrying: Carrying,
 ) -> Result<(), RecorderError> {
     let (address, port) = incoming.originator.clone();
@@ -357,7 +432,8 @@ async fn carry_back(
         incoming.refuse().await;
         return recorded.end("cannot be put on record").await;
     }
-    let opening = timeout(TAKE_MAX, opener.open(&incoming.at, &originator));
+    let held = Arc::new((place, Arc::clone(&carrying.held)));
+    let opening = timeout(TAKE_MAX, opener.open(incoming.at.clone(), originator, Arc::clone(&held)));
     let opened = tokio::select! {
         opened = opening => opened.ok().flatten(),
         () = carrying.over.cancelled() => return recorded.end("the session ended first").await,
@@ -405,7 +481,7 @@ impl Recorded {
         let user = End { source: Tripwire::new(user.source, &tripped), sink: user.sink };
         let target = End { source: Tripwire::new(target.source, &tripped), sink: target.sink };
         let Self { track, facts, asked, session, .. } = self;
-        let Carrying { visitor, bastion, over, open: _open, .. } = carrying;
+        let Carrying { visitor, bastion, over, held: _held, .. } = carrying;
         // No lines of ours go into a forward.
         let (_, notices) = mpsc::channel(1);
         let carried = relay::run(user, target, facts, Arc::clone(&track), notices, over).await;

@@ -39,7 +39,8 @@ use crate::store::{Catalog, OpeningProof};
 use crate::target::{self, Incoming, Leg};
 use crate::vault::Vault;
 use crate::wire::Cut;
-use forward::{Listening, LookedUp};
+pub use forward::ForwardLimits;
+use forward::{Listening, LookedUp, PER_MINUTE_MAX};
 pub use log::SessionLog;
 pub use refusal::Refusal;
 use refusal_log::Kind;
@@ -73,6 +74,8 @@ pub struct Bastion {
     pub catalog: Catalog,
     /// How much auditors may ask for at once.
     pub limits: VerbLimits,
+    /// How many forwards there may be.
+    pub forwards: ForwardLimits,
     /// What users were refused, on its way to the log.
     pub refusals: RefusalLog,
 }
@@ -181,6 +184,8 @@ struct Live {
     time: Timekeeper,
     /// How many refusals its recording may still list one by one.
     markers: Budget,
+    /// How many forwards it may still open.
+    forwards: Budget,
 }
 
 /// So many refusals are listed one by one in a session's recording in a minute; of the others, how many there were.
@@ -437,7 +442,9 @@ impl Visit {
         time.watch(recording.failed());
         info!(session = %id, user = %user, target = %destination.target, account = %destination.account, "Session opened");
         let markers = Budget::new(bastion.clock.instant(), PERIOD, MARKERS_MAX);
-        Ok(Live { id, permit, registration, recording, leg: Arc::new(leg), cut, started: now, time, markers })
+        let forwards = Budget::new(bastion.clock.instant(), PERIOD, PER_MINUTE_MAX);
+        let leg = Arc::new(leg);
+        Ok(Live { id, permit, registration, recording, leg, cut, started: now, time, markers, forwards })
     }
 
     fn facts(&self, id: &SessionId, permit: &Permit, now: Timestamp) -> LiveSession {

@@ -40,6 +40,10 @@ pub enum Refusal {
     Denied(Denial),
     /// It is not carried in this version.
     NotCarried(String),
+    /// As many of these are there as may be.
+    TooMany(&'static str),
+    /// A name has no address, or its name server does not answer.
+    NotFound,
     /// The command line cannot be passed on as it is.
     Command(&'static str),
     /// It cannot be recorded.
@@ -98,6 +102,8 @@ impl fmt::Display for Refusal {
             Self::Withdrawn(verb) => write!(f, "{verb}: the right to it was taken away meanwhile"),
             Self::Denied(denial) => denial.fmt(f),
             Self::NotCarried(what) => write!(f, "{what} is not carried"),
+            Self::TooMany(what) => write!(f, "too many {what}"),
+            Self::NotFound => f.write_str("its name has no address, or its name server does not answer"),
             Self::Command(why) => f.write_str(why),
             Self::Recorder(error) => write!(f, "cannot record: {error}"),
             Self::Audit(error) => write!(f, "cannot write the audit log: {error}"),
@@ -132,6 +138,8 @@ impl Refusal {
             Self::NotCarried(what) => {
                 format!("{what} is not allowed here. This version carries shells and commands (scp -O works)")
             }
+            Self::TooMany(what) => format!("too many {what}; try again later"),
+            Self::NotFound => "the name has no address".into(),
             Self::Command(why) => (*why).to_owned(),
             Self::Recorder(_) | Self::Audit(_) => {
                 "this session could not be recorded, so it did not start. Tell the operator".into()
@@ -157,6 +165,8 @@ impl Refusal {
             | Self::Withdrawn(_)
             | Self::Denied(_)
             | Self::NotCarried(_)
+            | Self::TooMany(_)
+            | Self::NotFound
             | Self::Command(_) => 126,
             Self::Busy { .. }
             | Self::Recorder(_)

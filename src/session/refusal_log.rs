@@ -58,6 +58,8 @@ impl Kind {
             Refusal::NothingToAudit { .. } | Refusal::Withdrawn(_) => Self::Audit,
             Refusal::Denied(_)
             | Refusal::NotCarried(_)
+            | Refusal::TooMany(_)
+            | Refusal::NotFound
             | Refusal::Command(_)
             | Refusal::Recorder(_)
             | Refusal::Audit(_)

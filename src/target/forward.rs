@@ -1,11 +1,11 @@
 //! Forwards at the target: what it connects to, where it listens, and what comes in there (RFC 4254 section 7).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use russh::ChannelOpenFailure;
 use russh::client::{ChannelOpenHandle, Msg};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::ssh::{DialError, Leg, TargetSink, TargetSource};
@@ -15,21 +15,36 @@ use crate::wire::channel::{Extended, split};
 /// What comes in may wait for the session up to so many; more is refused.
 pub(super) const INCOMING_MAX: usize = 16;
 
-/// Where the target listens for us, and what it was asked for: a port of 0 becomes another.
+/// Where the target listens for us, and what it was asked for: a port of 0 becomes another. Where it listened before it
+/// has nothing: who connects there at that moment is refused, and that is no fault of the target's.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Listening(Arc<Mutex<BTreeMap<Endpoint, Endpoint>>>);
+pub(super) struct Listening(Arc<Mutex<BTreeMap<Endpoint, Option<Endpoint>>>>);
+
+/// Places that are remembered in one session. A target of which more are asked may be taken for a hostile one.
+const REMEMBERED_MAX: usize = 256;
 
 impl Listening {
-    fn add(&self, at: Endpoint, asked: Endpoint) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(at, asked);
+    fn places(&self) -> MutexGuard<'_, BTreeMap<Endpoint, Option<Endpoint>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `false` if the target listens there already.
+    fn add(&self, at: Endpoint, asked: Endpoint) -> bool {
+        let mut places = self.places();
+        if places.get(&at).is_some_and(Option::is_some) {
+            return false;
+        }
+        if places.len() >= REMEMBERED_MAX {
+            places.retain(|_, asked| asked.is_some());
+        }
+        places.insert(at, Some(asked));
+        true
     }
 
     fn remove(&self, at: &Endpoint) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(at);
-    }
-
-    fn asked(&self, at: &Endpoint) -> Option<Endpoint> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(at).cloned()
+        if let Some(asked) = self.places().get_mut(at) {
+            *asked = None;
+        }
     }
 }
 
@@ -67,8 +82,8 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Passes a channel on to the session; gives back the answer to it, which is then no, if nobody listens there. One
-    /// that comes while too many wait is refused, and no fault of the target's.
+    /// Passes a channel on to the session; gives back the answer to it, which is then no, if nobody ever listened there.
+    /// One that comes too late, or while too many wait, is refused, and no fault of the target's.
     pub async fn pass(
         &self,
         at: Option<Endpoint>,
@@ -76,7 +91,12 @@ impl Gate {
         channel: russh::Channel<Msg>,
         reply: ChannelOpenHandle,
     ) -> Option<ChannelOpenHandle> {
-        let Some((asked, at)) = at.and_then(|at| Some((self.listening.asked(&at)?, at))) else { return Some(reply) };
+        let known = at.and_then(|at| Some((self.listening.places().get(&at).cloned()?, at)));
+        let Some((asked, at)) = known else { return Some(reply) };
+        let Some(asked) = asked else {
+            reply.reject(ChannelOpenFailure::ConnectFailed).await;
+            return None;
+        };
         let coming = Incoming { at, asked, originator, channel, reply };
         if let Err(full) = self.incoming.try_send(coming) {
             full.into_inner().reply.reject(ChannelOpenFailure::ResourceShortage).await;
@@ -86,28 +106,34 @@ impl Gate {
 }
 
 impl Leg {
-    /// Has the target connect somewhere; returns once it has.
+    /// Has the target connect somewhere; returns once it has. `held` is given back once the target has answered, however
+    /// late: what it opens then is closed, and until then it counts as open.
     ///
     /// # Errors
     /// `ChannelRefused` if it cannot, or does not want to.
     pub async fn connect(
-        &self,
+        self: &Arc<Self>,
         endpoint: &Endpoint,
-        originator: (&str, u32),
+        (address, from): (&str, u32),
+        held: impl Send + 'static,
     ) -> Result<(TargetSource, TargetSink), DialError> {
-        let connecting = async {
-            match endpoint {
+        let (leg, endpoint, address) = (Arc::clone(self), endpoint.clone(), address.to_owned());
+        let (answer, connected) = oneshot::channel();
+        tokio::spawn(async move {
+            let opened = match endpoint {
                 Endpoint::Tcp { host, port } => {
-                    let (address, from) = originator;
-                    self.handle.channel_open_direct_tcpip(host, (*port).into(), address, from).await
+                    leg.handle.channel_open_direct_tcpip(host, port.into(), address, from).await
                 }
-                Endpoint::Unix(path) => self.handle.channel_open_direct_streamlocal(path).await,
+                Endpoint::Unix(path) => leg.handle.channel_open_direct_streamlocal(path).await,
+            };
+            if let Err(Ok(late)) = answer.send(opened) {
+                let _ = late.close().await;
             }
-        };
-        let channel = timeout(self.settings.connect_timeout, connecting).await;
-        match channel {
-            Ok(Ok(channel)) => Ok(split(channel, Extended::Dropped)),
-            Ok(Err(_)) => Err(DialError::ChannelRefused("to connect there")),
+            drop(held);
+        });
+        match timeout(self.settings.connect_timeout, connected).await {
+            Ok(Ok(Ok(channel))) => Ok(split(channel, Extended::Dropped)),
+            Ok(Ok(Err(_)) | Err(_)) => Err(DialError::ChannelRefused("to connect there")),
             Err(_) => Err(DialError::Login("the target does not answer".into())),
         }
     }
@@ -118,7 +144,9 @@ impl Leg {
     /// `ChannelRefused` if it does not.
     pub async fn listen(&self, asked: &Endpoint) -> Result<Endpoint, DialError> {
         // Known before it is asked for: what comes in at once is not refused.
-        self.listening.add(asked.clone(), asked.clone());
+        if !self.listening.add(asked.clone(), asked.clone()) {
+            return Err(DialError::ChannelRefused("to listen there twice"));
+        }
         let listening = async {
             match asked {
                 Endpoint::Tcp { host, port } => self.handle.tcpip_forward(host, (*port).into()).await,
@@ -137,7 +165,9 @@ impl Leg {
             self.listening.remove(asked);
         }
         let at = at.ok_or(DialError::ChannelRefused("to listen there"))?;
-        self.listening.add(at.clone(), asked.clone());
+        if at != *asked && !self.listening.add(at.clone(), asked.clone()) {
+            return Err(DialError::ChannelRefused("to listen on another port than it does already"));
+        }
         Ok(at)
     }
 

@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,7 +13,7 @@ use serde_json::Value;
 use crate::fixture::bastion::{ALICE, Bastion, DB1, OPEN};
 use crate::fixture::process::{Running, Stdout, cpu, memory};
 use crate::fixture::route::Route;
-use crate::fixture::{LIMIT, Sshd, free_port, holds, until};
+use crate::fixture::{LIMIT, Sshd, free_port, holds, key, own, until};
 use crate::require;
 
 /// Rules that open these channels, with these forwards.
@@ -177,6 +179,9 @@ fn a_name_is_looked_up_once_and_only_for_networks_that_a_rule_names() {
     assert_eq!(ask(connected(there), b"x"), "");
     drop(ssh);
     bastion.empties(LIMIT);
+    let log = bastion.audit();
+    let told = format!("local-forward no-such-host.invalid:{open}: its name has no address");
+    assert!(log.contains(&told), "{log}");
     // The target was given the address.
     assert_eq!(on_record(&bastion), [("local-forward".to_owned(), format!("127.0.0.1:{open}"))]);
 }
@@ -367,5 +372,80 @@ fn a_forward_that_nobody_reads_stalls_alone() {
         ask(connected(there), b"beside") == "hello\nbesidebye"
     });
     drop((unread, ssh));
+    bastion.empties(LIMIT);
+}
+
+#[test]
+fn one_user_cannot_use_up_the_forwards_of_others() {
+    // Promise P9.
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    let open = service("");
+    bastion.policy(&rules(r#""exec", "local-forward""#, r#"to = ["localhost:*"]"#));
+    let bob = key(bastion.scratch(), "bob", "ed25519", "");
+    bastion.add_user("bob", "dba", &bob);
+    bastion.serve();
+    let route = bastion.to(&sshd);
+    own::block_on(async {
+        let mut clients = Vec::new();
+        let mut channels = Vec::new();
+        let mut refused = 0;
+        for _ in 0..3 {
+            let client = own::Own::connect(&route).await;
+            for _ in 0..60 {
+                match client.handle.channel_open_direct_tcpip("127.0.0.1", open.into(), "127.0.0.1", 1).await {
+                    Ok(channel) => channels.push(channel),
+                    Err(_) => refused += 1,
+                }
+            }
+            clients.push(client);
+        }
+        assert_eq!((channels.len(), refused), (128, 52));
+        let other = own::Own::connect(&route.key(&bob)).await;
+        assert!(other.handle.channel_open_direct_tcpip("127.0.0.1", open.into(), "127.0.0.1", 1).await.is_ok());
+    });
+    bastion.empties(LIMIT);
+    assert!(bastion.audit().contains("too many forwards"));
+}
+
+#[test]
+fn who_connects_where_the_target_listens_neither_fills_the_log_nor_ends_the_session() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    let (mine, far) = (service("hello\n"), free_port());
+    bastion.policy(&rules(r#""exec", "remote-forward""#, &format!(r#"listen = ["localhost:{far}"]"#)));
+    bastion.serve();
+    let shared = bastion.to(&sshd).master(bastion.scratch());
+    let spec = format!("{far}:127.0.0.1:{mine}");
+    let stop = Arc::new(AtomicBool::new(false));
+    let strangers: Vec<_> = (0..4)
+        .map(|_| {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    drop(TcpStream::connect(("127.0.0.1", far)));
+                }
+            })
+        })
+        .collect();
+    // Many connect at the moment at which the target stops listening.
+    for _ in 0..20 {
+        shared.route.run_with(&["-O", "forward", "-R", &spec], "", b"").ok();
+        shared.route.run_with(&["-O", "cancel", "-R", &spec], "", b"").ok();
+    }
+    assert_eq!(shared.route.run("echo still here").ok().out(), "still here\n");
+    shared.route.run_with(&["-O", "forward", "-R", &spec], "", b"").ok();
+    until(LIMIT, "more than a minute may have", || {
+        bastion.audit().contains("too many forwards in one minute").then_some(())
+    });
+    stop.store(true, Ordering::SeqCst);
+    strangers.into_iter().for_each(|stranger| stranger.join().unwrap());
+    assert_eq!(shared.route.run("echo still here").ok().out(), "still here\n");
+    // Should it have taken longer than a minute, another share had begun.
+    let listed = on_record(&bastion).len();
+    assert!((600..=1200).contains(&listed), "{listed} forwards are on record");
+    drop(shared);
     bastion.empties(LIMIT);
 }

@@ -57,16 +57,29 @@ impl Connection {
 pub struct Opener(server::Handle);
 
 impl Opener {
-    /// Opens one for what came in at `endpoint`; `None` if the client does not want it.
-    pub async fn open(&self, endpoint: &Endpoint, originator: &Originator) -> Option<(UserSource, UserSink)> {
-        let channel = match endpoint {
-            Endpoint::Tcp { host, port } => {
-                let Originator { address, port: from } = originator;
-                self.0.channel_open_forwarded_tcpip(host, (*port).into(), address, *from).await
+    /// Opens one for what came in at `endpoint`; `None` if the client does not want it. `held` is given back once the
+    /// client has answered, however late: what it opens then is closed, and until then it counts as open.
+    pub async fn open(
+        self,
+        endpoint: Endpoint,
+        originator: Originator,
+        held: impl Send + 'static,
+    ) -> Option<(UserSource, UserSink)> {
+        let (answer, opened) = oneshot::channel();
+        tokio::spawn(async move {
+            let opened = match endpoint {
+                Endpoint::Tcp { host, port } => {
+                    let Originator { address, port: from } = originator;
+                    self.0.channel_open_forwarded_tcpip(host, port.into(), address, from).await
+                }
+                Endpoint::Unix(path) => self.0.channel_open_forwarded_streamlocal(path).await,
+            };
+            if let Err(Ok(late)) = answer.send(opened) {
+                let _ = late.close().await;
             }
-            Endpoint::Unix(path) => self.0.channel_open_forwarded_streamlocal(path).await,
-        };
-        Some(split(channel.ok()?, Extended::Dropped))
+            drop(held);
+        });
+        Some(split(opened.await.ok()?.ok()?, Extended::Dropped))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use russh::server::{ChannelOpenHandle, Msg};
 use russh::{Channel, ChannelOpenFailure};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::{Handler, Progress, Request, UserSink, UserSource, advance};
 use crate::model::{Asked, ChannelClass, Endpoint, InvalidName};
@@ -52,22 +52,27 @@ impl Originator {
 }
 
 /// The answer to a channel's opening; dropped, it is refused.
-pub struct Reply(ChannelOpenHandle);
+pub struct Reply {
+    handle: ChannelOpenHandle,
+    /// From the first forward that is open, the connection is in use.
+    progress: watch::Sender<Progress>,
+}
 
 impl Reply {
     /// Says that it is open.
     pub async fn accept(self) {
-        self.0.accept().await;
+        self.progress.send_if_modified(|progress| advance(progress, Progress::Started));
+        self.handle.accept().await;
     }
 
     /// Says that it is not allowed.
     pub async fn prohibit(self) {
-        self.0.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        self.handle.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
     }
 
     /// Says that nobody answers there.
     pub async fn fail(self) {
-        self.0.reject(ChannelOpenFailure::ConnectFailed).await;
+        self.handle.reject(ChannelOpenFailure::ConnectFailed).await;
     }
 }
 
@@ -93,8 +98,8 @@ impl Handler {
         let Some((place, reply)) = self.channel_place(reply).await else { return };
         let (source, sink) = split(channel, Extended::Dropped);
         let asked = Asked { class, endpoint: Some(endpoint) };
-        let start = ForwardStart { asked, originator, source, sink, reply: Reply(reply), place };
-        self.progress.send_if_modified(|progress| advance(progress, Progress::Started));
+        let reply = Reply { handle: reply, progress: self.progress.clone() };
+        let start = ForwardStart { asked, originator, source, sink, reply, place };
         if let Some(requests) = &self.requests {
             let _ = requests.send(Request::Forward(start)).await;
         }

@@ -1,0 +1,269 @@
+#!/usr/bin/env bash
+# Everyday: what people do with SSH all day, each thing three times - directly, by login name, and by a jump through the
+# bastion - and each time the result must be the same. At the end: what the recordings hold of it.
+#
+#   examples/everyday.sh     removes everything when it ends
+#
+# It starts a throw-away OpenSSH server as the target and a bastion, on loopback and in one folder under /tmp. DOORWARD
+# names the program, by default target/debug/doorward. What is not installed here (rsync, git, ansible) is left out, and
+# said so. Exit status 0: every result was the same.
+set -euo pipefail
+. "$(dirname "$0")/tour.bash"
+cd "$HERE"
+
+# -----------------------------------------------------------------------------------------------------------------
+step "A target, and a bastion with a rule that opens everything that there is"
+
+target
+BASTION_PORT=$(free_port)
+doorward init --dir "$HERE/bastion" --listen "127.0.0.1:$BASTION_PORT" --make-auditor "$HERE/auditor.key" 2> init.log
+rm bastion/policies/access/{administrators,backups,own-account}.toml
+cat > bastion/policies/access/tour.toml <<END
+schema = 1
+
+[[rule]]
+id       = "everyday"
+who      = { users = ["alice"] }
+where    = { targets = ["db1"] }
+accounts = ["$ME"]
+channels = ["shell", "exec", "sftp-read", "sftp-write", "local-forward", "local-forward-unix", "remote-forward"]
+forward  = { to = ["localhost:*"], sockets = ["$HERE/*"], listen = ["localhost:*"] }
+grant    = { required = false }
+
+[[test]]
+given  = { user = "alice", target = "db1", account = "$ME" }
+expect = "allow everyday"
+END
+ssh-keygen -q -t ed25519 -N '' -C alice -f alice_key
+doorward user add alice --key alice_key.pub 2>> init.log
+doorward target add db1 --address "127.0.0.1:$TARGET_PORT" --host-key target_host_key.pub 2>> init.log
+doorward secret set "$ME@db1" --private-key account_key 2>> init.log
+serve
+doorward host-ca > known_hosts
+cat > ssh_config <<END
+Host direct
+  HostName 127.0.0.1
+  Port $TARGET_PORT
+  User $ME
+  IdentityFile $HERE/account_key
+  StrictHostKeyChecking accept-new
+Host named
+  HostName 127.0.0.1
+  Port $BASTION_PORT
+  User $ME@db1
+  IdentityFile $HERE/alice_key
+  StrictHostKeyChecking accept-new
+Host jumped
+  HostName db1
+  User $ME
+  ProxyJump bastion
+  IdentityFile $HERE/alice_key
+  StrictHostKeyChecking yes
+Host bastion
+  HostName 127.0.0.1
+  Port $BASTION_PORT
+  User alice
+  IdentityFile $HERE/alice_key
+  StrictHostKeyChecking accept-new
+Host *
+  IdentitiesOnly yes
+  IdentityAgent none
+  UserKnownHostsFile $HERE/known_hosts
+  GlobalKnownHostsFile /dev/null
+  ControlPath $HERE/control-%n
+  LogLevel ERROR
+END
+WAYS=(direct named jumped)
+
+# ---- One thing, three ways. ----
+
+SAME=0
+same() { # WHAT COMMAND...: `{}` in a word is the host; what it prints, its status, and the files in result/ must be the same
+  local what=$1 way word words first=
+  shift
+  for way in "${WAYS[@]}"; do
+    words=()
+    for word in "$@"; do words+=("${word//\{\}/$way}"); done
+    rm -rf result there
+    mkdir result there
+    local status=0
+    (timeout 120 "${words[@]}") > out 2> err < /dev/null || status=$?
+    { cat out; echo "status $status"; (cd result && find . -type f -exec sha256sum {} + | sort -k 2); } > "outcome.$way"
+    [ -n "$first" ] || { first=$way; shown "${words[@]}" | sed 's/direct/HOST/g'; }
+    cmp -s "outcome.$first" "outcome.$way" ||
+      fail "$what differs by way '$way':"$'\n'"$(diff "outcome.$first" "outcome.$way" | head -n 20)"$'\n'"$(tail -n 5 err)"
+  done
+  SAME=$((SAME + 1))
+  say "$what: the same ($(tail -n 1 <(grep '^status' "outcome.$first")))"
+}
+have() { command -v "$1" >/dev/null || { say "left out: $1 is not installed here"; return 1; }; }
+in_files() { bash -c "set -e; cd '$HERE'; $1" ; }
+export -f ssh
+export HERE ME
+mkdir files
+printf 'one\n' > files/one
+head -c 3000000 /dev/urandom > files/'two words'
+mkdir files/deep && printf 'x' > files/deep/er
+chmod 751 files/deep
+
+# -----------------------------------------------------------------------------------------------------------------
+step "Commands and shells"
+
+same "a command" ssh {} 'echo out; echo err >&2; exit 7'
+same "a script on standard input" bash -c "ssh -T {} <<< 'echo \$((6*7)); exit 3'"
+same "piped input" bash -c "cat files/two* | ssh {} sha256sum"
+same "a terminal" bash -c "ssh -tt {} 'stty -echo -onlcr; tty -s && echo on a terminal' | grep -v doorward: | tr -d '\r'"
+same "a reader that leaves" bash -c "ssh {} yes | head -n 3"
+same "twenty channels of one connection (ControlMaster)" bash -c \
+  'ssh -MNf {}; for n in $(seq 20); do ssh {} "echo $n"; done; ssh -O exit {} 2>/dev/null'
+
+step "Files"
+
+same "scp there and back" bash -c \
+  'scp -qF ssh_config files/two* {}:"$HERE/there/x y" && scp -qF ssh_config {}:"$HERE/there/x\ y" result/'
+same "scp of a tree" bash -c 'scp -qrF ssh_config files {}:"$HERE/there/" && cp -r there/. result/'
+same "scp as it was (-O)" bash -c 'scp -OqrF ssh_config files {}:"$HERE/there/" && scp -OqrF ssh_config {}:"$HERE/there/files" result/'
+cat > batch <<END
+put files/one $HERE/there/one
+rename $HERE/there/one $HERE/there/uno
+chmod 600 $HERE/there/uno
+mkdir $HERE/there/d
+get $HERE/there/uno result/uno
+rm $HERE/there/uno
+rmdir $HERE/there/d
+END
+same "sftp, each operation" bash -c 'sftp -qF ssh_config -b batch {} > /dev/null && ls there | wc -l'
+if have rsync; then
+  same "rsync there" bash -c 'rsync -ae "ssh -F ssh_config" files/ {}:"$HERE/there/" && cp -a there/. result/ && find there -printf "%P %m\n" | sort'
+  same "rsync back, with a change" bash -c \
+    'cp -a files/. there/ && echo more >> there/one && rsync -ae "ssh -F ssh_config" {}:"$HERE/there/" result/'
+fi
+if have git; then
+  same "git push and clone" bash -c '
+    export GIT_SSH_COMMAND="ssh -F $HERE/ssh_config" GIT_CONFIG_GLOBAL=/dev/null HOME=$HERE
+    git init -q --bare there/r.git && git init -q work.{} && cd work.{}
+    echo text > file && git add file && git -c user.name=a -c user.email=a@b commit -qm first
+    git push -q "ssh://{}$HERE/there/r.git" HEAD:refs/heads/main
+    git clone -q -b main "ssh://{}$HERE/there/r.git" ../result/clone && rm -rf ../result/clone/.git'
+fi
+
+step "Tunnels"
+
+cat > speaks-first.py <<'END'
+import socket, sys, threading
+def serve(listening):
+    while True:
+        stream = listening.accept()[0]
+        threading.Thread(target=lambda s=stream: (s.sendall(b"220 hello\n"), s.sendall(s.recv(100).upper()), s.close())).start()
+tcp = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+unix = socket.socket(socket.AF_UNIX)
+unix.bind(sys.argv[2])
+unix.listen()
+threading.Thread(target=serve, args=(unix,)).start()
+serve(tcp)
+END
+cat > ask.py <<'END'
+import socket, sys, time
+for _ in range(200):
+    try:
+        stream = socket.create_connection(("127.0.0.1", int(sys.argv[1]))) if sys.argv[1].isdigit() else None
+        if stream is None:
+            stream = socket.socket(socket.AF_UNIX)
+            stream.connect(sys.argv[1])
+        break
+    except OSError:
+        time.sleep(0.05)
+if len(sys.argv) > 2:  # by SOCKS 5, by name
+    port = int(sys.argv[2])
+    stream.sendall(b"\5\1\0\5\1\0\3\tlocalhost" + port.to_bytes(2, "big"))
+    answer = 12  # which method, and where it leads
+    while answer:
+        got = len(stream.recv(answer))
+        answer -= got or sys.exit("the proxy ended the connection")
+said = b""
+while not said.endswith(b"\n"):
+    said += stream.recv(1) or sys.exit("no answer")
+stream.sendall(b"question")
+print(said.decode().strip(), stream.recv(100).decode())
+END
+SERVICE_PORT=$(free_port)
+python3 speaks-first.py "$SERVICE_PORT" "$HERE/service.sock" 2> service.log &
+started+=($!)
+answers $! "$SERVICE_PORT" || fail "the service does not start"
+export SERVICE_PORT
+tunnel() { # FLAGS WAY QUESTION: a tunnel, a question through it, and its end
+  ssh -N $1 "$2" & local pid=$!
+  python3 ask.py $3
+  kill $pid; wait $pid 2>/dev/null || true
+}
+export -f tunnel
+LOCAL_PORT=$(free_port)
+export LOCAL_PORT
+same "ssh -N -L to what speaks first" bash -c 'tunnel "-L $LOCAL_PORT:127.0.0.1:$SERVICE_PORT" {} $LOCAL_PORT'
+same "ssh -N -L of a socket" bash -c 'rm -f near.sock; tunnel "-L $HERE/near.sock:$HERE/service.sock" {} "$HERE/near.sock"'
+same "ssh -N -D, by name" bash -c 'tunnel "-D $LOCAL_PORT" {} "$LOCAL_PORT $SERVICE_PORT"'
+same "ssh -N -R" bash -c 'tunnel "-R $LOCAL_PORT:127.0.0.1:$SERVICE_PORT" {} $LOCAL_PORT'
+same "ssh -W" bash -c 'printf question | ssh -W 127.0.0.1:$SERVICE_PORT {}'
+
+step "An editor's way (VS Code Remote): a bootstrap by exec, a server on the target, a forward to it"
+
+EDITOR_PORT=$(free_port)
+export EDITOR_PORT
+same "bootstrap, then -D to the port that it says" bash -c '
+  printf "%s\n" "cd \"$HERE\"" "rm -f editor.sock" "(python3 speaks-first.py $EDITOR_PORT editor.sock >/dev/null 2>&1 & echo \$! > editor.pid)" \
+    "echo listeningOn==$EDITOR_PORT==" | ssh -T {} "bash -s" | grep listeningOn
+  tunnel "-D $LOCAL_PORT" {} "$LOCAL_PORT $EDITOR_PORT"
+  ssh {} "kill \$(cat $HERE/editor.pid)"'
+
+if have ansible; then
+  step "Ansible"
+  export ANSIBLE_LOCALHOST_WARNING=False ANSIBLE_HOST_KEY_CHECKING=False ANSIBLE_RETRY_FILES_ENABLED=False \
+    ANSIBLE_SSH_ARGS="-F $HERE/ssh_config" ANSIBLE_SCP_EXTRA_ARGS="-F $HERE/ssh_config" \
+    ANSIBLE_SFTP_EXTRA_ARGS="-F $HERE/ssh_config" ANSIBLE_HOME=$HERE/ansible ANSIBLE_LOCAL_TEMP=$HERE/ansible/local \
+    ANSIBLE_REMOTE_TEMP=$HERE/ansible/remote ANSIBLE_PYTHON_INTERPRETER=/usr/bin/python3 ANSIBLE_NOCOLOR=1
+  for transfer in sftp scp piped; do
+    export ANSIBLE_SSH_TRANSFER_METHOD=$transfer
+    same "copy by $transfer" bash -c \
+      'ansible all -i {}, -m copy -a "src=files/one dest=$HERE/there/one mode=0640" | grep -E "changed|checksum" && cp there/one result/'
+  done
+  export ANSIBLE_PIPELINING=1
+  same "pipelining" bash -c 'ansible all -i {}, -m command -a "echo pipelined" | tail -n 1'
+fi
+
+# -----------------------------------------------------------------------------------------------------------------
+step "What is on record"
+
+kill "$SERVER"
+wait "$SERVER" || fail "the server ended with status $?"
+mkdir bundles
+doorward recording list --json > list.json
+doorward audit list --json > audit.json
+python3 - <<'END' > sessions
+import json
+print("\n".join(row["session"] for row in json.load(open("list.json"))))
+END
+while read -r session; do
+  doorward recording export "$session" --proof "bundles/$session" 2>> export.log || fail "no evidence of $session"
+done < sessions
+python3 - <<'END'
+import collections, glob, json
+kinds = collections.defaultdict(lambda: collections.Counter())
+for name in glob.glob("bundles/*/coverage.json"):
+    for channel in json.load(open(name))["channels"]:
+        if channel.get("class"):
+            kind = kinds[channel["class"]]
+            kind["channels"] += 1
+            for way in ("stdin", "stdout", "stderr"):
+                kind["bytes"] += channel[way]["bytes"]
+                kind["recorded"] += channel[way]["recorded"]
+print(f"   {'channel':20} {'how many':>8} {'bytes':>12} {'of them recorded':>17}")
+for name, kind in sorted(kinds.items()):
+    print(f"   {name:20} {kind['channels']:8} {kind['bytes']:12} {kind['recorded']:17}")
+events = collections.Counter(row["type"] for row in json.load(open("audit.json")))
+print(f"   in the audit log: {events['session.start']} sessions, {events['file']} file events, {events['forward']} forwards,"
+      f" {events['channel.refused']} channels refused")
+END
+sessions=$(wc -l < sessions)
+[ "$sessions" -ge "$SAME" ] || fail "only $sessions sessions are on record"
+run doorward verify bastion/data --vkey "$(cat bastion/data/log/key.pub)"
+say "$SAME things done three ways each, all the same; $sessions recorded sessions verify."
