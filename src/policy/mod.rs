@@ -20,6 +20,7 @@ mod audit;
 mod decide;
 pub(crate) mod document;
 mod parse;
+mod reach;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use document::Fault;
 pub(crate) use document::size_of;
 pub(crate) use parse::read_auditors;
+pub use reach::{Opened, Reach};
 
 /// A policy file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
