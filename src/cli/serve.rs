@@ -285,6 +285,7 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         catalog: Catalog::new(store.clone()),
         limits: session::VerbLimits::default(),
         refusals: session::RefusalLog::start(Arc::clone(&audit), clock.clone()),
+        denials: session::Denials::default(),
     });
     let admin = Admin::new(config, clock, ledger, vault, audit, sessions, store);
     let admin = Arc::new(admin.with_recorder(bastion.recorder.clone()));

@@ -7,7 +7,9 @@
 //! permit, or with its recording. Every later channel asks for a permit of its own.
 
 mod channel;
+mod denials;
 mod log;
+mod menu;
 mod refusal;
 mod refusal_log;
 mod registry;
@@ -38,7 +40,10 @@ use crate::store::{Catalog, OpeningProof};
 use crate::target::{self, Leg};
 use crate::vault::Vault;
 use crate::wire::Cut;
+pub use denials::Denials;
+use denials::{Asked, Denied};
 pub use log::SessionLog;
+use menu::{Choice, TypedAhead};
 pub use refusal::Refusal;
 use refusal_log::Kind;
 pub use refusal_log::RefusalLog;
@@ -73,6 +78,8 @@ pub struct Bastion {
     pub limits: VerbLimits,
     /// What users were refused, on its way to the log.
     pub refusals: RefusalLog,
+    /// What each was refused last, for `why`.
+    pub denials: Denials,
 }
 
 impl Bastion {
@@ -109,9 +116,24 @@ struct Visitor {
 }
 
 impl Visitor {
+    /// Whether they still have their key, and their place among the users.
+    fn stands(&self, bastion: &Bastion) -> bool {
+        let (ledger, user) = (&bastion.ledger, self.user.user());
+        let suspended = ledger.user(user).is_none_or(|user| user.suspended_at.is_some());
+        !suspended && ledger.has_key(user, self.user.fingerprint())
+    }
+
+    /// The same, as if their login had named a destination.
+    fn at(&self, destination: &Destination) -> Self {
+        let user = Some(self.user.user().clone());
+        let login = Login::Destination { user, destination: destination.clone() }.to_string();
+        Self { user: self.user.clone(), login, source: self.source.clone() }
+    }
+
     /// Puts on record why something was not started, without waiting for it; gives what says that it stands there.
-    fn refused(&self, bastion: &Bastion, kind: Kind, refusal: &Refusal) -> Option<oneshot::Receiver<()>> {
+    fn refused(&self, bastion: &Bastion, kind: Kind, refusal: &Refusal, asked: Asked) -> Option<oneshot::Receiver<()>> {
         let user = self.user.user();
+        bastion.denials.note(user, bastion.clock.now(), asked, refusal);
         let (of, login, source) = (user.clone(), self.login.clone(), self.source.clone());
         let event = move |reason| AuditEvent::SessionRefused {
             user: of.clone(),
@@ -141,6 +163,7 @@ pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
         notices: Vec::new(),
         next: 1,
         over: CancellationToken::new(),
+        choices: mpsc::channel(1),
     };
     let cause = visit.serve().await;
     visit.leave(cause).await;
@@ -159,6 +182,8 @@ struct Visit {
     next: u32,
     /// Ends every relay.
     over: CancellationToken,
+    /// What was chosen at menus.
+    choices: (mpsc::Sender<Choice>, mpsc::Receiver<Choice>),
 }
 
 /// A session that has begun.
@@ -196,6 +221,7 @@ impl Visit {
                     Some(Request::Refused { what }) => self.note_refused(&what),
                     Some(Request::Start(start)) => self.start(start).await,
                 },
+                Some(choice) = self.choices.1.recv() => self.choose(choice).await,
                 Some(done) = self.channels.join_next(), if !self.channels.is_empty() => {
                     self.notices.retain(|notices| !notices.is_closed());
                     match done {
@@ -244,6 +270,7 @@ impl Visit {
     fn note_refused(&mut self, what: &str) {
         self.mark_refused(what);
         let user = self.visitor.user.user();
+        self.bastion.denials.keep(user, Denied::of_nobody(self.bastion.clock.now(), what));
         let session = self.live.as_ref().map(|live| live.id.clone());
         // Before a session it costs nothing.
         let kind = if session.is_some() { Kind::Within } else { Kind::Noise };
@@ -282,35 +309,73 @@ impl Visit {
 
     /// Starts what a channel asks for, or says why not.
     async fn start(&mut self, start: ChannelStart) {
-        match self.carry(start).await {
-            Ok(()) => {}
-            Err((start, refusal)) => {
-                self.mark_refused(&refusal.to_string());
-                let kind = if self.live.is_some() { Kind::Within } else { Kind::of(&refusal) };
-                let written = self.visitor.refused(&self.bastion, kind, &refusal);
-                let (no, over) = (refusal.told(self.bastion.clock.now()), self.over.clone());
-                self.channels.spawn(async move {
-                    channel::refuse(*start, no, written, over).await;
-                    Ok(())
-                });
-            }
+        let asked = Asked::channel(&start.wanted, &self.connection.login);
+        if let Err((start, refusal)) = self.carry(start).await {
+            self.refuse(start, &refusal, &Arc::clone(&self.visitor), asked);
         }
     }
 
+    /// Starts what was chosen at a menu, as if the login had named it; or says why not.
+    async fn choose(&mut self, choice: Choice) {
+        let Choice { start, destination, ahead, guest: _guest } = choice;
+        let (visitor, asked) = (self.visitor.at(&destination), Asked::program(&Program::Shell, &destination));
+        let begun = match self.standing() {
+            Ok(()) => self.begin(start, destination, Program::Shell, ahead).await,
+            Err(refusal) => Err((Box::new(start), refusal)),
+        };
+        if let Err((start, refusal)) = begun {
+            self.refuse(start, &refusal, &visitor, asked);
+        }
+    }
+
+    fn refuse(&mut self, start: Box<ChannelStart>, refusal: &Refusal, visitor: &Visitor, asked: Asked) {
+        self.mark_refused(&refusal.to_string());
+        let kind = if self.live.is_some() { Kind::Within } else { Kind::of(refusal) };
+        let written = visitor.refused(&self.bastion, kind, refusal, asked);
+        let (no, over) = (refusal.told(self.bastion.clock.now()), self.over.clone());
+        self.channels.spawn(async move {
+            channel::refuse(*start, no, written, over).await;
+            Ok(())
+        });
+    }
+
     async fn carry(&mut self, start: ChannelStart) -> Result<(), (Box<ChannelStart>, Refusal)> {
-        let (destination, program) = match self.wanted(&start) {
-            Ok(Errand::Program(destination, program)) => (destination, program),
+        let (visitor, bastion, over) = (Arc::clone(&self.visitor), Arc::clone(&self.bastion), self.over.child_token());
+        match self.wanted(&start) {
+            Ok(Errand::Program(destination, program)) => {
+                return self.begin(start, destination, program, TypedAhead::Kept).await;
+            }
+            Ok(Errand::Menu) => {
+                let (notices, lines) = mpsc::channel(4);
+                self.notices.push(notices);
+                let choices = self.choices.0.clone();
+                self.channels.spawn(async move {
+                    menu::run(start, visitor, bastion, choices, lines, over).await;
+                    Ok(())
+                });
+            }
             Ok(Errand::Verb(verb)) => {
-                let (visitor, bastion) = (Arc::clone(&self.visitor), Arc::clone(&self.bastion));
-                let over = self.over.child_token();
                 self.channels.spawn(async move {
                     verb::run(start, verb, visitor, bastion, over).await;
                     Ok(())
                 });
-                return Ok(());
             }
             Err(refusal) => return Err((Box::new(start), refusal)),
-        };
+        }
+        Ok(())
+    }
+
+    /// Starts a program at a destination.
+    async fn begin(
+        &mut self,
+        start: ChannelStart,
+        destination: Destination,
+        program: Program,
+        ahead: TypedAhead,
+    ) -> Result<(), (Box<ChannelStart>, Refusal)> {
+        if self.live.as_ref().is_some_and(|live| *live.permit.destination() != destination) {
+            return Err((Box::new(start), Refusal::Elsewhere));
+        }
         let classes = self.classes(&destination, &program);
         let class = classes.first().copied().unwrap_or(ChannelClass::Shell);
         if self.live.is_none() {
@@ -338,7 +403,7 @@ impl Visit {
                 let (notices, lines) = mpsc::channel(4);
                 self.notices.push(notices);
                 let over = self.over.child_token();
-                self.channels.spawn(channel::carry(start, opened, lines, over, places));
+                self.channels.spawn(channel::carry(start, opened, lines, over, places, ahead));
                 Ok(())
             }
             Err(refusal) => Err((Box::new(start), refusal)),
@@ -354,22 +419,28 @@ impl Visit {
         if open.is_empty() { all.last().into_iter().collect() } else { open }
     }
 
-    /// What the channel is for: to run something on a target, or to ask the bastion itself.
-    fn wanted(&self, start: &ChannelStart) -> Result<Errand, Refusal> {
+    /// Whether the user is one, with the key that proved them.
+    fn standing(&self) -> Result<(), Refusal> {
         let user = &self.connection.user;
         if user.suspended() || !self.bastion.ledger.has_key(user.user(), user.fingerprint()) {
             return Err(Refusal::Denied(Denial::Suspended));
         }
+        Ok(())
+    }
+
+    /// What the channel is for: to run something on a target, or to ask the bastion itself.
+    fn wanted(&self, start: &ChannelStart) -> Result<Errand, Refusal> {
+        self.standing()?;
         let destination = match &self.connection.login {
             Err(error) => return Err(Refusal::Login(error.clone())),
             Ok(Login::User(user)) => {
                 return match &start.wanted {
                     Wanted::Program(Program::Exec(command)) => {
-                        Verb::parse(command).map(Errand::Verb).ok_or(Refusal::UnknownVerb)
+                        let verb = Verb::parse(command).map_err(Refusal::Verb)?;
+                        Ok(if verb == Verb::Menu { Errand::Menu } else { Errand::Verb(verb) })
                     }
-                    Wanted::Program(Program::Shell | Program::Sftp) | Wanted::Subsystem(_) => {
-                        Err(Refusal::NoDestination(user.clone()))
-                    }
+                    Wanted::Program(Program::Shell) => Ok(Errand::Menu),
+                    Wanted::Program(Program::Sftp) | Wanted::Subsystem(_) => Err(Refusal::NoDestination(user.clone())),
                 };
             }
             Ok(Login::Destination { destination, .. }) => destination.clone(),
@@ -568,6 +639,8 @@ enum Errand {
     Program(Destination, Program),
     /// To be answered by the bastion.
     Verb(Verb),
+    /// To choose a destination first.
+    Menu,
 }
 
 /// What comes first: the dial's outcome, or the session's end.
