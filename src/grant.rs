@@ -261,6 +261,42 @@ pub fn permit(set: &PolicySet, question: &Question<'_>, grants: &[Grant], now: T
     })
 }
 
+/// What a user has where a rule wants a grant, for lists; a standing right is `Open`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It needs no grant.
+    Open,
+    /// A grant holds.
+    Granted {
+        /// The first moment at which none does any more.
+        until: Timestamp,
+    },
+    /// A grant begins later.
+    Begins {
+        /// When.
+        from: Timestamp,
+    },
+    /// There is no grant that holds, or will.
+    NeedsGrant,
+}
+
+/// What these grants, of one user to one destination, give at `now`: the longest that holds, or the next to begin.
+pub fn access<'g>(grants: impl Iterator<Item = &'g Grant>, now: Timestamp) -> Access {
+    let (mut until, mut from) = (None, None);
+    for grant in grants {
+        match grant.state(now) {
+            GrantState::Active => until = until.max(Some(grant.until)),
+            GrantState::Scheduled => from = from.into_iter().chain([grant.from]).min(),
+            GrantState::Ended | GrantState::Revoked => {}
+        }
+    }
+    match (until, from) {
+        (Some(until), _) => Access::Granted { until },
+        (None, Some(from)) => Access::Begins { from },
+        (None, None) => Access::NeedsGrant,
+    }
+}
+
 fn without_grant<'g>(grants: impl Iterator<Item = &'g Grant>, allowed: Allowed, now: Timestamp) -> Denial {
     let mut next: Option<&Grant> = None;
     let mut last: Option<(Timestamp, &Grant)> = None;
@@ -364,6 +400,30 @@ mod tests {
         assert_eq!(told, Denial::NeedsGrant { rule }.public_text());
         assert_eq!(told, Denial::NoRule(DenyReason::NoRule).public_text());
         assert_eq!(told, Denial::NoRule(DenyReason::NoRuleForChannel(ChannelClass::Exec)).public_text());
+    }
+
+    // What a list says is what a permit would.
+    #[test]
+    fn a_list_shows_the_grant_that_a_permit_would_rest_on() {
+        let all = [
+            grant("g-1", 0, 10),
+            revoked(grant("g-2", 0, 100), 50),
+            grant("g-3", 20, 40),
+            grant("g-4", 30, 60),
+            grant("g-5", 80, 90),
+        ];
+        let mut seen = std::collections::BTreeSet::new();
+        for now in 0..100 {
+            let said = access(all.iter(), Timestamp::from_millis(now));
+            let judged = match ask(&needing(), &all, now) {
+                Ok(permit) => Access::Granted { until: permit.until().unwrap() },
+                Err(Denial::NotYet { from, .. }) => Access::Begins { from },
+                Err(_) => Access::NeedsGrant,
+            };
+            assert_eq!(said, judged, "at {now}");
+            seen.insert(format!("{said:?}"));
+        }
+        assert_eq!(seen.len(), 7, "{seen:?}");
     }
 
     fn needing() -> PolicySet {

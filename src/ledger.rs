@@ -7,6 +7,7 @@
 //! make or change one (its values are sealed and bound to their keys).
 
 mod error;
+mod offers;
 mod removals;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use crate::model::{
 };
 use crate::policy::{AuditQuestion, AuditRight, Decision, PolicySet, Question, audits_somewhere, decide, decide_audit};
 pub use error::LedgerError;
+pub use offers::{Offer, Offers};
 pub use removals::{Hold, Removal, RemovalKind};
 
 /// Keys of one user, and host keys of one target: more are a mistake, and make a value too large for the store.

@@ -316,6 +316,12 @@ impl Timestamp {
         self.calendar().to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M").to_string()
     }
 
+    /// As `clock_time`, with the date where that is not the same day as `now`.
+    pub fn clock_time_from(self, now: Self) -> String {
+        let [day, today] = [self, now].map(|time| time.calendar().to_zoned(jiff::tz::TimeZone::system()).date());
+        if day == today { self.clock_time() } else { format!("{day} {}", self.clock_time()) }
+    }
+
     /// As `clock_time`, with seconds.
     pub fn clock_seconds(self) -> String {
         self.calendar().to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()

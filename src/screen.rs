@@ -20,7 +20,7 @@ use avt::parser::Function;
 use avt::{Cell, Line, Operation, Parser, Terminal};
 
 pub use chars::{Decoder, json_line, line, shown};
-pub use painter::{ENTER, LEAVE, Painter};
+pub use painter::{ENTER, LEAVE, Painter, Sheet};
 pub use plain::{Plain, STDERR_MARK};
 pub use words::{counted, plural};
 

@@ -286,6 +286,7 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         limits: session::VerbLimits::default(),
         forwards: session::ForwardLimits::default(),
         refusals: session::RefusalLog::start(Arc::clone(&audit), clock.clone()),
+        denials: session::Denials::default(),
     });
     let admin = Admin::new(config, clock, ledger, vault, audit, sessions, store);
     let admin = Arc::new(admin.with_recorder(bastion.recorder.clone()));

@@ -7,7 +7,7 @@ pub mod ssh;
 
 pub use environment::EnvPattern;
 pub use jump::{HostKeys, ca_line};
-pub use limits::{Limits, Place};
+pub use limits::{IDLE_MAX, Limits, Place};
 pub use ssh::{
     ChannelStart, Connection, FailedLogin, ForwardStart, ListenStart, Opener, Originator, Outlets, Request, Settings,
     UserSink, UserSource, Wanted, serve,

@@ -21,6 +21,7 @@ mod decide;
 pub(crate) mod document;
 mod forward;
 mod parse;
+mod reach;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ pub use document::Fault;
 pub(crate) use document::size_of;
 pub use forward::{Address, ForwardRule, SocketPath};
 pub(crate) use parse::read_auditors;
+pub use reach::{Opened, Reach};
 
 /// A policy file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,15 +20,13 @@ pub const LEAVE: &str = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 #[derive(Debug)]
 pub struct Painter {
     view: Size,
-    // The bytes of each row as drawn last; a row is drawn again only if they differ.
-    drawn: Vec<String>,
-    cursor: Option<(usize, usize)>,
+    sheet: Sheet,
 }
 
 impl Painter {
     /// A painter for a terminal of this size; its last row is the status line.
     pub fn new(view: Size) -> Self {
-        Self { view, drawn: Vec::new(), cursor: None }
+        Self { view, sheet: Sheet::default() }
     }
 
     /// The terminal's size.
@@ -54,6 +52,32 @@ impl Painter {
         rows.push(self.status(status));
         let row = row.saturating_sub(first);
         let cursor = (visible && row < self.rows() && col < self.view.cols).then_some((col, row));
+        self.sheet.draw(rows, cursor, out);
+    }
+
+    fn rows(&self) -> usize {
+        self.view.rows.saturating_sub(1)
+    }
+
+    fn status(&self, status: &str) -> String {
+        let text: String = line(status).chars().take(self.view.cols).collect();
+        let blank = self.view.cols.saturating_sub(text.chars().count());
+        format!("\x1b[7m{text}{:blank$}\x1b[0m", "")
+    }
+}
+
+/// A terminal's rows as they were drawn last, so that only what differs is sent.
+#[derive(Debug, Default)]
+pub struct Sheet {
+    // The bytes of each row; a row is drawn again only if they differ.
+    drawn: Vec<String>,
+    cursor: Option<(usize, usize)>,
+}
+
+impl Sheet {
+    /// Appends to `out` what makes the terminal show these rows, which are harmless and fit it, and the cursor at this
+    /// column and row, if it is shown.
+    pub fn draw(&mut self, rows: Vec<String>, cursor: Option<(usize, usize)>, out: &mut String) {
         if rows == self.drawn && cursor == self.cursor {
             return;
         }
@@ -67,16 +91,6 @@ impl Painter {
             _ = write!(out, "\x1b[0m\x1b[{};{}H\x1b[?25h", row + 1, col + 1);
         }
         (self.drawn, self.cursor) = (rows, cursor);
-    }
-
-    fn rows(&self) -> usize {
-        self.view.rows.saturating_sub(1)
-    }
-
-    fn status(&self, status: &str) -> String {
-        let text: String = line(status).chars().take(self.view.cols).collect();
-        let blank = self.view.cols.saturating_sub(text.chars().count());
-        format!("\x1b[7m{text}{:blank$}\x1b[0m", "")
     }
 }
 

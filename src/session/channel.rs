@@ -4,21 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::menu::TypedAhead;
 use super::refusal::No;
 use super::registry::OpenChannel;
 use super::{Bastion, Live, Refusal};
 use crate::grant::Permit;
-use crate::listener::{ChannelStart, UserSink};
+use crate::listener::{ChannelStart, UserSink, UserSource};
 use crate::model::{ChannelClass, ChannelEvent, ChannelNumber, Destination, Exit, Program};
 use crate::policy::InputMode;
 use crate::recorder::{ChannelFacts, RecorderError, Track};
 use crate::relay::{self, End, Facts, Notice};
 use crate::sftp::{self, Book, Rights};
 use crate::target::ssh::{TargetSink, TargetSource};
-use crate::wire::channel::{PeerGone, Sink};
+use crate::wire::CHANNEL_MESSAGES_MAX;
+use crate::wire::channel::{Credit, PeerGone, Sink, Source};
 
 /// A channel that runs at the target and is recorded.
 pub struct Opened {
@@ -110,10 +113,15 @@ pub async fn carry(
     notices: mpsc::Receiver<Notice>,
     over: CancellationToken,
     _open: Vec<OpenChannel>,
+    ahead: TypedAhead,
 ) -> Result<(), RecorderError> {
-    let ChannelStart { source, sink, started, place: _place, .. } = start;
+    let ChannelStart { mut source, sink, started, place: _place, .. } = start;
     let Opened { target, track, facts, greeting, files } = opened;
     let carried = async {
+        match ahead {
+            TypedAhead::Kept => {}
+            TypedAhead::Dropped => drop_typed_ahead(&mut source).await,
+        }
         if let Some(greeting) = greeting {
             let line = format!("doorward: {greeting}\r\n").into();
             relay::record_own(&track, facts.pty, &line).await?;
@@ -136,10 +144,39 @@ pub async fn carry(
     carried.and(finished)
 }
 
+/// Drops what the user has typed so far. What was resized, and that the user has left, is not dropped.
+async fn drop_typed_ahead(source: &mut UserSource) {
+    let (mut typed, mut size, mut end) = (0_usize, None, None);
+    // No credit is given meanwhile, so that the user cannot keep this going; small messages are counted.
+    for _ in 0..CHANNEL_MESSAGES_MAX {
+        let next = tokio::select! {
+            biased;
+            next = unconstrained(source.next()) => next,
+            () = std::future::ready(()) => break,
+        };
+        match next {
+            Some(ChannelEvent::Data(data) | ChannelEvent::Stderr(data)) => typed = typed.saturating_add(data.len()),
+            Some(ChannelEvent::Resize(to)) => size = Some(ChannelEvent::Resize(to)),
+            Some(
+                ChannelEvent::Signal(_) | ChannelEvent::Break(_) | ChannelEvent::EndOfWrite | ChannelEvent::Exit(_),
+            ) => {}
+            Some(last @ (ChannelEvent::Eof | ChannelEvent::Close)) => {
+                end = Some(last);
+                break;
+            }
+            None => break,
+        }
+    }
+    source.credit().consumed(typed);
+    for event in size.into_iter().chain(end) {
+        source.put_back(event);
+    }
+}
+
 /// A refused user has so long to take the reason.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// A refusal is on record before the user reads it, unless the log takes longer.
-const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
+pub const RECORD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Says why a channel does not start, with an exit status, and closes it. `written` is ready once that is on record.
 pub async fn refuse(start: ChannelStart, no: No, written: Option<oneshot::Receiver<()>>, over: CancellationToken) {

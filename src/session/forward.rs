@@ -174,7 +174,7 @@ impl Visit {
     }
 
     async fn refuse_forward(&mut self, start: ForwardStart, refusal: &Refusal) {
-        self.note_refused(&format!("{}: {refusal}", start.asked));
+        self.note_forward_refused(&start.asked, refusal);
         start.reply.prohibit().await;
     }
 
@@ -222,7 +222,7 @@ impl Visit {
                 let _ = listening.send(port_of(&at));
             }
             // Without an answer it is refused.
-            Err(refusal) => self.note_refused(&format!("{asked}: {refusal}")),
+            Err(refusal) => self.note_forward_refused(&asked, &refusal),
         }
     }
 
@@ -285,7 +285,7 @@ impl Visit {
         };
         let asked = Asked { class, endpoint: Some(incoming.asked.clone()) };
         let Some(place) = self.connection.place() else {
-            self.note_refused(&format!("{asked}: a channel beyond the limit for one connection"));
+            self.note_forward_refused(&asked, &Refusal::TooMany("channels of one connection"));
             return incoming.refuse().await;
         };
         let (address, port) = &incoming.originator;
@@ -305,7 +305,7 @@ impl Visit {
                 self.channels.spawn(carry_back(incoming, opener, recorded, place, carrying));
             }
             Err(refusal) => {
-                self.note_refused(&format!("{asked}: {refusal}"));
+                self.note_forward_refused(&asked, &refusal);
                 incoming.refuse().await;
             }
         }

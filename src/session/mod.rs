@@ -7,8 +7,10 @@
 //! permit, or with its recording. Every later channel asks for a permit of its own.
 
 mod channel;
+mod denials;
 mod forward;
 mod log;
+mod menu;
 mod refusal;
 mod refusal_log;
 mod registry;
@@ -39,9 +41,12 @@ use crate::store::{Catalog, OpeningProof};
 use crate::target::{self, Incoming, Leg};
 use crate::vault::Vault;
 use crate::wire::Cut;
+pub use denials::Denials;
+use denials::{Attempt, Denied};
 pub use forward::ForwardLimits;
 use forward::{Listening, LookedUp, PER_MINUTE_MAX};
 pub use log::SessionLog;
+use menu::{Choice, TypedAhead};
 pub use refusal::Refusal;
 use refusal_log::Kind;
 pub use refusal_log::RefusalLog;
@@ -78,6 +83,8 @@ pub struct Bastion {
     pub forwards: ForwardLimits,
     /// What users were refused, on its way to the log.
     pub refusals: RefusalLog,
+    /// What each was refused last, for `why`.
+    pub denials: Denials,
 }
 
 impl Bastion {
@@ -114,9 +121,30 @@ struct Visitor {
 }
 
 impl Visitor {
+    /// Whether they still have their key, and their place among the users.
+    fn stands(&self, bastion: &Bastion) -> bool {
+        let (ledger, user) = (&bastion.ledger, self.user.user());
+        let suspended = ledger.user(user).is_none_or(|user| user.suspended_at.is_some());
+        !suspended && ledger.has_key(user, self.user.fingerprint())
+    }
+
+    /// The same, as if their login had named a destination.
+    fn at(&self, destination: &Destination) -> Self {
+        let user = Some(self.user.user().clone());
+        let login = Login::Destination { user, destination: destination.clone() }.to_string();
+        Self { user: self.user.clone(), login, source: self.source.clone() }
+    }
+
     /// Puts on record why something was not started, without waiting for it; gives what says that it stands there.
-    fn refused(&self, bastion: &Bastion, kind: Kind, refusal: &Refusal) -> Option<oneshot::Receiver<()>> {
+    fn refused(
+        &self,
+        bastion: &Bastion,
+        kind: Kind,
+        refusal: &Refusal,
+        asked: Attempt,
+    ) -> Option<oneshot::Receiver<()>> {
         let user = self.user.user();
+        bastion.denials.note(user, bastion.clock.now(), asked, refusal);
         let (of, login, source) = (user.clone(), self.login.clone(), self.source.clone());
         let event = move |reason| AuditEvent::SessionRefused {
             user: of.clone(),
@@ -148,6 +176,7 @@ pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
         lookups: JoinSet::new(),
         listening: Listening::new(),
         over: CancellationToken::new(),
+        choices: mpsc::channel(1),
     };
     let cause = visit.serve().await;
     visit.leave(cause).await;
@@ -170,6 +199,8 @@ struct Visit {
     listening: Listening,
     /// Ends every relay.
     over: CancellationToken,
+    /// What was chosen at menus.
+    choices: (mpsc::Sender<Choice>, mpsc::Receiver<Choice>),
 }
 
 /// A session that has begun.
@@ -213,6 +244,7 @@ impl Visit {
                     Some(Request::Unlisten(start)) => self.unlisten(start).await,
                 },
                 Some(Ok(found)) = self.lookups.join_next(), if !self.lookups.is_empty() => self.looked_up(found).await,
+                Some(choice) = self.choices.1.recv() => self.choose(choice).await,
                 Some(done) = self.channels.join_next(), if !self.channels.is_empty() => {
                     self.notices.retain(|notices| !notices.is_closed());
                     match done {
@@ -260,8 +292,20 @@ impl Visit {
 
     /// Something was asked for that this version refuses always.
     fn note_refused(&mut self, what: &str) {
+        self.note_refusal(what, Denied::of_nobody(self.bastion.clock.now(), what));
+    }
+
+    /// A forward was refused. What the log is told of it is more than the user may know.
+    fn note_forward_refused(&mut self, asked: &Asked, refusal: &Refusal) {
+        let denied = Denied::new(self.bastion.clock.now(), Attempt::other(&asked.to_string()), refusal);
+        self.note_refusal(&format!("{asked}: {refusal}"), denied);
+    }
+
+    /// Puts on record that something was refused, and keeps for `why` what its user may know of it.
+    fn note_refusal(&mut self, what: &str, denied: Denied) {
         self.mark_refused(what);
         let user = self.visitor.user.user();
+        self.bastion.denials.keep(user, denied);
         let session = self.live.as_ref().map(|live| live.id.clone());
         // Before a session it costs nothing.
         let kind = if session.is_some() { Kind::Within } else { Kind::Noise };
@@ -300,35 +344,73 @@ impl Visit {
 
     /// Starts what a channel asks for, or says why not.
     async fn start(&mut self, start: ChannelStart) {
-        match self.carry(start).await {
-            Ok(()) => {}
-            Err((start, refusal)) => {
-                self.mark_refused(&refusal.to_string());
-                let kind = if self.live.is_some() { Kind::Within } else { Kind::of(&refusal) };
-                let written = self.visitor.refused(&self.bastion, kind, &refusal);
-                let (no, over) = (refusal.told(self.bastion.clock.now()), self.over.clone());
-                self.channels.spawn(async move {
-                    channel::refuse(*start, no, written, over).await;
-                    Ok(())
-                });
-            }
+        let asked = Attempt::channel(&start.wanted, &self.connection.login);
+        if let Err((start, refusal)) = self.carry(start).await {
+            self.refuse(start, &refusal, &Arc::clone(&self.visitor), asked);
         }
     }
 
+    /// Starts what was chosen at a menu, as if the login had named it; or says why not.
+    async fn choose(&mut self, choice: Choice) {
+        let Choice { start, destination, ahead, guest: _guest } = choice;
+        let (visitor, asked) = (self.visitor.at(&destination), Attempt::program(&Program::Shell, &destination));
+        let begun = match self.standing() {
+            Ok(()) => self.begin(start, destination, Program::Shell, ahead).await,
+            Err(refusal) => Err((Box::new(start), refusal)),
+        };
+        if let Err((start, refusal)) = begun {
+            self.refuse(start, &refusal, &visitor, asked);
+        }
+    }
+
+    fn refuse(&mut self, start: Box<ChannelStart>, refusal: &Refusal, visitor: &Visitor, asked: Attempt) {
+        self.mark_refused(&refusal.to_string());
+        let kind = if self.live.is_some() { Kind::Within } else { Kind::of(refusal) };
+        let written = visitor.refused(&self.bastion, kind, refusal, asked);
+        let (no, over) = (refusal.told(self.bastion.clock.now()), self.over.clone());
+        self.channels.spawn(async move {
+            channel::refuse(*start, no, written, over).await;
+            Ok(())
+        });
+    }
+
     async fn carry(&mut self, start: ChannelStart) -> Result<(), (Box<ChannelStart>, Refusal)> {
-        let (destination, program) = match self.wanted(&start) {
-            Ok(Errand::Program(destination, program)) => (destination, program),
+        let (visitor, bastion, over) = (Arc::clone(&self.visitor), Arc::clone(&self.bastion), self.over.child_token());
+        match self.wanted(&start) {
+            Ok(Errand::Program(destination, program)) => {
+                return self.begin(start, destination, program, TypedAhead::Kept).await;
+            }
+            Ok(Errand::Menu) => {
+                let (notices, lines) = mpsc::channel(4);
+                self.notices.push(notices);
+                let choices = self.choices.0.clone();
+                self.channels.spawn(async move {
+                    menu::run(start, visitor, bastion, choices, lines, over).await;
+                    Ok(())
+                });
+            }
             Ok(Errand::Verb(verb)) => {
-                let (visitor, bastion) = (Arc::clone(&self.visitor), Arc::clone(&self.bastion));
-                let over = self.over.child_token();
                 self.channels.spawn(async move {
                     verb::run(start, verb, visitor, bastion, over).await;
                     Ok(())
                 });
-                return Ok(());
             }
             Err(refusal) => return Err((Box::new(start), refusal)),
-        };
+        }
+        Ok(())
+    }
+
+    /// Starts a program at a destination.
+    async fn begin(
+        &mut self,
+        start: ChannelStart,
+        destination: Destination,
+        program: Program,
+        ahead: TypedAhead,
+    ) -> Result<(), (Box<ChannelStart>, Refusal)> {
+        if self.live.as_ref().is_some_and(|live| *live.permit.destination() != destination) {
+            return Err((Box::new(start), Refusal::Elsewhere));
+        }
         let classes = self.classes(&destination, &program);
         let class = classes.first().copied().unwrap_or(ChannelClass::Shell);
         if self.live.is_none() {
@@ -356,7 +438,7 @@ impl Visit {
                 let (notices, lines) = mpsc::channel(4);
                 self.notices.push(notices);
                 let over = self.over.child_token();
-                self.channels.spawn(channel::carry(start, opened, lines, over, places));
+                self.channels.spawn(channel::carry(start, opened, lines, over, places, ahead));
                 Ok(())
             }
             Err(refusal) => Err((Box::new(start), refusal)),
@@ -372,8 +454,8 @@ impl Visit {
         if open.is_empty() { all.last().into_iter().collect() } else { open }
     }
 
-    /// Whether the user is still who they proved to be.
-    fn stands(&self) -> Result<(), Refusal> {
+    /// Whether the user is one, with the key that proved them.
+    fn standing(&self) -> Result<(), Refusal> {
         let user = &self.connection.user;
         if user.suspended() || !self.bastion.ledger.has_key(user.user(), user.fingerprint()) {
             return Err(Refusal::Denied(Denial::Suspended));
@@ -383,7 +465,7 @@ impl Visit {
 
     /// Where the login leads.
     fn destination(&self) -> Result<Destination, Refusal> {
-        self.stands()?;
+        self.standing()?;
         match &self.connection.login {
             Err(error) => Err(Refusal::Login(error.clone())),
             Ok(Login::User(user)) => Err(Refusal::NoDestination(user.clone())),
@@ -393,17 +475,17 @@ impl Visit {
 
     /// What the channel is for: to run something on a target, or to ask the bastion itself.
     fn wanted(&self, start: &ChannelStart) -> Result<Errand, Refusal> {
-        self.stands()?;
+        self.standing()?;
         let destination = match &self.connection.login {
             Err(error) => return Err(Refusal::Login(error.clone())),
             Ok(Login::User(user)) => {
                 return match &start.wanted {
                     Wanted::Program(Program::Exec(command)) => {
-                        Verb::parse(command).map(Errand::Verb).ok_or(Refusal::UnknownVerb)
+                        let verb = Verb::parse(command).map_err(Refusal::Verb)?;
+                        Ok(if verb == Verb::Menu { Errand::Menu } else { Errand::Verb(verb) })
                     }
-                    Wanted::Program(Program::Shell | Program::Sftp) | Wanted::Subsystem(_) => {
-                        Err(Refusal::NoDestination(user.clone()))
-                    }
+                    Wanted::Program(Program::Shell) => Ok(Errand::Menu),
+                    Wanted::Program(Program::Sftp) | Wanted::Subsystem(_) => Err(Refusal::NoDestination(user.clone())),
                 };
             }
             Ok(Login::Destination { destination, .. }) => destination.clone(),
@@ -614,6 +696,8 @@ enum Errand {
     Program(Destination, Program),
     /// To be answered by the bastion.
     Verb(Verb),
+    /// To choose a destination first.
+    Menu,
 }
 
 /// What comes first: the dial's outcome, or the session's end.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::registry::EndCause;
-use super::verb::Verb;
+use super::verb::{Misread, Verb};
 use crate::audit::AuditError;
 use crate::grant::Denial;
 use crate::model::{InvalidName, Timestamp, UserName};
@@ -19,7 +19,7 @@ pub enum Refusal {
     /// The login names no destination.
     NoDestination(UserName),
     /// What was asked of the bastion itself is none of its verbs.
-    UnknownVerb,
+    Verb(Misread),
     /// There is nothing that this user may fetch or watch.
     NothingToAudit {
         /// What was asked for.
@@ -30,12 +30,16 @@ pub enum Refusal {
     /// As much is under way as may be at once.
     Busy {
         /// What was asked for.
-        verb: Verb,
+        what: String,
         /// What there is too much of.
         why: Busy,
     },
     /// What it rested on is gone: the user's key, their place among the users, or the rule.
-    Withdrawn(Verb),
+    Withdrawn(String),
+    /// The connection has a session at another destination.
+    Elsewhere,
+    /// Nothing was typed for long.
+    Idle,
     /// No rule or grant allows it.
     Denied(Denial),
     /// It is not carried in this version.
@@ -96,10 +100,13 @@ impl fmt::Display for Refusal {
         match self {
             Self::Login(error) => error.fmt(f),
             Self::NoDestination(_) => f.write_str("the login names no destination"),
-            Self::UnknownVerb => f.write_str("the bastion itself runs no such command"),
+            Self::Verb(Misread::Unknown) => f.write_str("the bastion itself runs no such command"),
+            Self::Verb(Misread::Usage(usage)) => write!(f, "not as in: {usage}"),
             Self::NothingToAudit { verb, why } => write!(f, "{verb}: {why}"),
-            Self::Busy { verb, why } => write!(f, "{verb}: {why}"),
-            Self::Withdrawn(verb) => write!(f, "{verb}: the right to it was taken away meanwhile"),
+            Self::Busy { what, why } => write!(f, "{what}: {why}"),
+            Self::Withdrawn(what) => write!(f, "{what}: the right to it was taken away meanwhile"),
+            Self::Elsewhere => f.write_str("the connection has a session at another destination"),
+            Self::Idle => f.write_str("nothing was typed"),
             Self::Denied(denial) => denial.fmt(f),
             Self::NotCarried(what) => write!(f, "{what} is not carried"),
             Self::TooMany(what) => write!(f, "too many {what}"),
@@ -123,17 +130,23 @@ impl Refusal {
             Self::Login(error) => format!("{error}. Use ssh ACCOUNT@TARGET@BASTION"),
             Self::NoDestination(user) => {
                 format!(
-                    "hello {user}. Say where to: ssh ACCOUNT@TARGET@BASTION (such as root@db1@bastion). Auditors: ssh {user}@BASTION help"
+                    "hello {user}. Say where to: ssh ACCOUNT@TARGET@BASTION (such as root@db1@bastion). To choose from a list: ssh {user}@BASTION"
                 )
             }
-            Self::UnknownVerb => format!(
-                "the bastion runs no commands of its own but these:\n{}To run one on a target: ssh ACCOUNT@TARGET@BASTION",
-                super::verb::HELP
-            ),
+            Self::Verb(Misread::Unknown) => "the bastion itself has no such verb: ssh USER@BASTION help lists those that \
+                                             there are. To run a command on a target: ssh ACCOUNT@TARGET@BASTION COMMAND"
+                .into(),
+            Self::Verb(Misread::Usage(usage)) => {
+                format!("use it as: ssh USER@BASTION {usage}. All verbs: ssh USER@BASTION help")
+            }
             // Whether it exists is not told to those who may not have it.
             Self::NothingToAudit { verb, .. } => format!("{verb}: there is no such session that you may audit"),
-            Self::Busy { verb, why } => format!("{verb}: busy: {why}; try again in a moment"),
-            Self::Withdrawn(verb) => format!("{verb}: you may no longer do this"),
+            Self::Busy { what, why } => format!("{what}: busy: {why}; try again in a moment"),
+            Self::Withdrawn(what) => format!("{what}: you may no longer do this"),
+            Self::Elsewhere => "this connection has a session already, and one has one destination: open another \
+                                connection for this one (ssh -S none if yours are shared)"
+                .into(),
+            Self::Idle => "nothing was typed for ten minutes: connect again".into(),
             Self::Denied(denial) => denial.public_text().to_string(),
             Self::NotCarried(what) => {
                 format!("{what} is not allowed here. This version carries shells and commands (scp -O works)")
@@ -160,7 +173,7 @@ impl Refusal {
         match self {
             Self::Login(_)
             | Self::NoDestination(_)
-            | Self::UnknownVerb
+            | Self::Verb(_)
             | Self::NothingToAudit { .. }
             | Self::Withdrawn(_)
             | Self::Denied(_)
@@ -169,6 +182,8 @@ impl Refusal {
             | Self::NotFound
             | Self::Command(_) => 126,
             Self::Busy { .. }
+            | Self::Elsewhere
+            | Self::Idle
             | Self::Recorder(_)
             | Self::Audit(_)
             | Self::Vault(_)

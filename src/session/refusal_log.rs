@@ -54,7 +54,7 @@ impl Kind {
     /// Of what was refused outside of a live session.
     pub fn of(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::Login(_) | Refusal::NoDestination(_) | Refusal::UnknownVerb | Refusal::Busy { .. } => Self::Noise,
+            Refusal::Login(_) | Refusal::NoDestination(_) | Refusal::Verb(_) | Refusal::Busy { .. } => Self::Noise,
             Refusal::NothingToAudit { .. } | Refusal::Withdrawn(_) => Self::Audit,
             Refusal::Denied(_)
             | Refusal::NotCarried(_)
@@ -65,6 +65,8 @@ impl Kind {
             | Refusal::Audit(_)
             | Refusal::Vault(_)
             | Refusal::Dial(_)
+            | Refusal::Elsewhere
+            | Refusal::Idle
             | Refusal::Ended(_) => Self::Start,
         }
     }

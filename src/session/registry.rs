@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::grant::{Denial, GrantState, Permit};
 use crate::ledger::Ledger;
@@ -110,13 +111,17 @@ pub struct Sessions(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     list: Mutex<List>,
-    /// Told each time that a session leaves.
+    /// Told each time that a session or a guest leaves.
     left: Notify,
+    /// Tells guests that the bastion stops.
+    stopping: CancellationToken,
 }
 
 #[derive(Debug, Default)]
 struct List {
     live: BTreeMap<SessionId, Entry>,
+    /// Who has no session and must be told when the bastion stops.
+    guests: usize,
     /// The bastion stops: whatever still begins ends at once.
     closed: bool,
 }
@@ -146,6 +151,26 @@ impl Drop for Registration {
     fn drop(&mut self) {
         self.sessions.lock().live.remove(&self.id);
         self.sessions.0.left.notify_waiters();
+    }
+}
+
+/// Somebody at a menu: no session, and yet their terminal must be given back before the bastion stops.
+#[derive(Debug)]
+pub struct Guest(Sessions);
+
+impl Guest {
+    /// Ready once the bastion stops, which waits for guests to leave.
+    pub async fn stopping(&self) {
+        self.0.0.stopping.cancelled().await;
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut list = self.0.lock();
+        list.guests = list.guests.saturating_sub(1);
+        drop(list);
+        self.0.0.left.notify_waiters();
     }
 }
 
@@ -227,6 +252,14 @@ impl Sessions {
         Registration { id, sessions: self.clone(), end: end_receiver, until: until_receiver }
     }
 
+    /// Counts somebody who has no session.
+    pub fn guest(&self) -> Guest {
+        let mut list = self.lock();
+        list.guests = list.guests.saturating_add(1);
+        drop(list);
+        Guest(self.clone())
+    }
+
     fn count(&self, id: &SessionId, asked: &Asked, change: i32) {
         if let Some(entry) = self.lock().live.get_mut(id) {
             let count = entry.open.entry(asked.clone()).or_insert(0);
@@ -252,20 +285,26 @@ impl Sessions {
     pub fn shut_down(&self) -> usize {
         let mut list = self.lock();
         list.closed = true;
+        self.0.stopping.cancel();
         list.live.values().for_each(|entry| end_once(entry, EndCause::Shutdown));
         list.live.len()
     }
 
-    /// Returns when no session is live.
+    /// Returns when no session is live and no guest is left.
     pub async fn all_ended(&self) {
         loop {
             // Listening before looking: a session that leaves in between is heard.
             let left = self.0.left.notified();
-            if self.lock().live.is_empty() {
+            if self.is_empty() {
                 return;
             }
             left.await;
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        let list = self.lock();
+        list.live.is_empty() && list.guests == 0
     }
 
     /// Judges every session again, and ends those that no longer have their right; says how many.
@@ -355,6 +394,23 @@ pub(super) mod tests {
         assert_eq!(after.end.borrow().clone(), Some(EndCause::Shutdown));
         // The server waits for it as for the others.
         assert_eq!(sessions.list().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_bastion_that_stops_tells_its_guests_and_waits_for_them() {
+        use std::time::Duration;
+
+        use tokio::time::timeout;
+        let sessions = Sessions::new();
+        let guest = sessions.guest();
+        assert!(timeout(Duration::from_millis(20), guest.stopping()).await.is_err());
+        sessions.shut_down();
+        timeout(Duration::from_secs(10), guest.stopping()).await.unwrap();
+        assert!(timeout(Duration::from_millis(20), sessions.all_ended()).await.is_err());
+        let waiting = tokio::spawn(async move { sessions.all_ended().await });
+        tokio::task::yield_now().await;
+        drop(guest);
+        timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
     }
 
     pub fn facts(number: i64) -> LiveSession {

@@ -1,4 +1,5 @@
-//! What a bastion user asks of the bastion itself: `ssh USER@BASTION VERB`, for the people whom `[[audit]]` rules name.
+//! What a bastion user asks of the bastion itself: `ssh USER@BASTION VERB`. Everybody may ask about themselves
+//! (`own`); the rest is for the people whom `[[audit]]` rules name.
 //!
 //! Nothing is opened here: a recording is handed out as it lies in the store, sealed, with its proofs. What is watched
 //! live is what the recorder has written, drawn by an emulator. Either is on record before the first byte goes out.
@@ -8,10 +9,11 @@
 
 mod handout;
 mod limits;
+pub(super) mod own;
+mod table;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,88 +27,17 @@ use tracing::info;
 use super::channel::{CLOSE_TIMEOUT, say_no};
 use super::refusal::Busy;
 use super::refusal_log::Kind;
-use super::{Bastion, Refusal, Visitor};
+use super::{Attempt, Bastion, Refusal, Visitor};
 use crate::audit::AuditEvent;
 use crate::listener::{ChannelStart, Place, UserSink, UserSource};
-use crate::model::{ChannelEvent, ChannelNumber, Exit, SessionId, TargetName, Terminal, UserName};
+use crate::model::{ChannelEvent, Exit, SessionId, TargetName, Terminal, UserName};
 use crate::policy::AuditRight;
 use crate::recorder::Watching;
 use crate::screen::line;
 use crate::store::{End, Filter, Listed, StoreError};
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
 pub use limits::VerbLimits;
-
-/// A longer command line is no verb.
-const COMMAND_BYTES_MAX: usize = 1024;
-
-/// What can be asked for.
-pub const HELP: &str = "\
-recording list [--json]            recordings that you may fetch
-recording get SESSION              one of them, sealed, with its proofs, as a tar archive
-session list [--json]              live sessions that you may watch
-session watch SESSION [CHANNEL]    what one of them shows; q leaves
-help                               this
-";
-
-/// What a user asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verb {
-    /// What there is.
-    Help,
-    /// Recordings that the user may fetch.
-    Recordings(Form),
-    /// A sealed recording with its proofs.
-    Get(SessionId),
-    /// Live sessions that the user may watch.
-    Sessions(Form),
-    /// What a live session shows.
-    Watch(SessionId, Option<ChannelNumber>),
-}
-
-/// How a list is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// Lines for people.
-    Text,
-    /// One JSON array.
-    Json,
-}
-
-impl Verb {
-    /// Reads a command line: words with blanks in between, no quotes.
-    pub fn parse(command: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(command).ok().filter(|text| text.len() <= COMMAND_BYTES_MAX)?;
-        let words: Vec<&str> = text.split_ascii_whitespace().collect();
-        match words.as_slice() {
-            ["help"] => Some(Self::Help),
-            ["recording", "list"] => Some(Self::Recordings(Form::Text)),
-            ["recording", "list", "--json"] => Some(Self::Recordings(Form::Json)),
-            ["recording", "get", session] => SessionId::parse(session).ok().map(Self::Get),
-            ["session", "list"] => Some(Self::Sessions(Form::Text)),
-            ["session", "list", "--json"] => Some(Self::Sessions(Form::Json)),
-            ["session", "watch", session] => SessionId::parse(session).ok().map(|session| Self::Watch(session, None)),
-            ["session", "watch", session, channel] => {
-                Some(Self::Watch(SessionId::parse(session).ok()?, channel.parse().ok().map(ChannelNumber)))
-                    .filter(|verb| !matches!(verb, Self::Watch(_, None)))
-            }
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Verb {
-    /// As it is asked for.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Help => f.write_str("help"),
-            Self::Recordings(_) => f.write_str("recording list"),
-            Self::Get(session) => write!(f, "recording get {session}"),
-            Self::Sessions(_) => f.write_str("session list"),
-            Self::Watch(session, None) => write!(f, "session watch {session}"),
-            Self::Watch(session, Some(channel)) => write!(f, "session watch {session} {channel}"),
-        }
-    }
-}
+pub use table::{Form, Misread, Verb};
 
 /// A verb that may be answered, and is on record where it must be.
 enum Answer {
@@ -138,9 +69,16 @@ struct Watched {
 ///
 /// # Errors
 /// `NothingToAudit` if there is no such session or no rule lets the user; `Busy`; `Audit` if it cannot be put on record.
-async fn judge(bastion: &Arc<Bastion>, user: &UserName, verb: &Verb) -> Result<Answer, Refusal> {
+async fn judge(bastion: &Arc<Bastion>, visitor: &Visitor, verb: &Verb) -> Result<Answer, Refusal> {
+    let user = visitor.user.user();
+    let own = |(text, place)| Answer::Text(text, Some(place));
     match verb {
-        Verb::Help => Ok(Answer::Text(HELP.to_owned(), None)),
+        // The menu is none of the answers; who asks for it is shown it before they come here.
+        Verb::Help | Verb::Menu => Ok(Answer::Text(table::help(), None)),
+        Verb::Ls(words, form) => own::ls(bastion, user, words, *form).await.map(own),
+        Verb::Own(form) => own::sessions(bastion, user, *form).await.map(own),
+        Verb::Whoami(form) => Ok(Answer::Text(own::whoami(bastion, visitor, *form), None)),
+        Verb::Why(form) => Ok(Answer::Text(own::why(bastion, user, *form), None)),
         Verb::Recordings(form) => recordings(bastion, user, verb, *form).await,
         Verb::Sessions(form) => Ok(Answer::Text(sessions(bastion, user, *form), None)),
         Verb::Get(session) => {
@@ -174,8 +112,8 @@ fn refused(verb: &Verb, why: &str) -> Refusal {
     Refusal::NothingToAudit { verb: verb.clone(), why: why.to_owned() }
 }
 
-fn busy(verb: &Verb, why: Busy) -> Refusal {
-    Refusal::Busy { verb: verb.clone(), why }
+fn busy(what: impl ToString, why: Busy) -> Refusal {
+    Refusal::Busy { what: what.to_string(), why }
 }
 
 fn check(
@@ -354,7 +292,8 @@ impl Answering {
                 let _ = timeout(CLOSE_TIMEOUT, self.sink.send(ChannelEvent::Close)).await;
             }
             Err(Stopped::Refused(refusal)) => {
-                let written = self.visitor.refused(&self.bastion, Kind::of(&refusal), &refusal);
+                let asked = Attempt::other(&self.verb.to_string());
+                let written = self.visitor.refused(&self.bastion, Kind::of(&refusal), &refusal, asked);
                 let no = refusal.told(self.bastion.clock.now());
                 say_no(&self.sink, self.terminal.is_some(), no, written).await;
             }
@@ -367,7 +306,7 @@ impl Answering {
         let answer = tokio::select! {
             // A refusal is on record, however soon the user leaves after asking.
             biased;
-            judged = judge(bastion, user, verb) => judged.map_err(Stopped::Refused)?,
+            judged = judge(bastion, visitor, verb) => judged.map_err(Stopped::Refused)?,
             () = gone(source) => return Err(Stopped::Gone),
         };
         info!(user = %user, verb = %verb, "Answered");
@@ -405,9 +344,8 @@ struct Standing<'a> {
 impl Standing<'_> {
     fn holds(&self) -> bool {
         let (ledger, user) = (&self.bastion.ledger, self.visitor.user.user());
-        let suspended = ledger.user(user).is_none_or(|user| user.suspended_at.is_some());
         let ruled = |(target, right): &(TargetName, AuditRight)| ledger.audit_rule(user, target, *right).is_some();
-        !suspended && ledger.has_key(user, self.visitor.user.fingerprint()) && self.right.as_ref().is_none_or(ruled)
+        self.visitor.stands(self.bastion) && self.right.as_ref().is_none_or(ruled)
     }
 
     /// Ready, with the refusal, once it holds no more.
@@ -415,7 +353,7 @@ impl Standing<'_> {
         loop {
             sleep(CHECK).await;
             if !self.holds() {
-                return Stopped::Refused(Refusal::Withdrawn(self.verb.clone()));
+                return Stopped::Refused(Refusal::Withdrawn(self.verb.to_string()));
             }
         }
     }
@@ -478,52 +416,6 @@ async fn complain(sink: &UserSink, text: &str) -> Result<(), PeerGone> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_verb_is_exactly_what_the_help_says() {
-        let session = SessionId::parse("01J9ZZZZZZZZZZZZZZZZZZZZZZ").unwrap();
-        let parse = |text: &str| Verb::parse(text.as_bytes());
-        assert_eq!(parse("recording list"), Some(Verb::Recordings(Form::Text)));
-        assert_eq!(parse("  recording   list --json "), Some(Verb::Recordings(Form::Json)));
-        assert_eq!(parse(&format!("recording get {session}")), Some(Verb::Get(session.clone())));
-        assert_eq!(parse(&format!("session watch {session}")), Some(Verb::Watch(session.clone(), None)));
-        let second = Some(Verb::Watch(session.clone(), Some(ChannelNumber(2))));
-        assert_eq!(parse(&format!("session watch {session} 2")), second);
-        for none in [
-            "",
-            "recording",
-            "recording get",
-            "recording get ../../etc/passwd",
-            "recording list; id",
-            "recording list --yaml",
-            "session watch x",
-            &format!("session watch {session} two"),
-            &format!("recording get {session} {session}"),
-            &format!("recording get {}", "0".repeat(2000)),
-        ] {
-            assert_eq!(parse(none), None, "{none}");
-        }
-        assert_eq!(Verb::parse(b"recording list\xff"), None);
-    }
-
-    #[test]
-    fn each_line_of_the_help_is_a_verb() {
-        for line in HELP.lines() {
-            let synopsis = line.split("  ").next().unwrap();
-            let said = |optional: bool| {
-                let words = synopsis.split(' ').filter(|word| optional || !word.starts_with('['));
-                let words = words.map(|word| word.trim_matches(['[', ']']));
-                words
-                    .collect::<Vec<_>>()
-                    .join(" ")
-                    .replace("SESSION", "01J9ZZZZZZZZZZZZZZZZZZZZZZ")
-                    .replace("CHANNEL", "2")
-            };
-            for command in [said(false), said(true)] {
-                assert!(Verb::parse(command.as_bytes()).is_some(), "{line}: {command}");
-            }
-        }
-    }
 
     struct Unread;
 

@@ -162,6 +162,28 @@ impl Catalog {
         listed
     }
 
+    /// The newest recordings of this user, newest first: at most `most`, among the `looked_at` newest of everybody; and
+    /// whether there may be more. Damaged ones are left out: whose they are cannot be told.
+    pub fn newest(&self, user: &UserName, most: usize, mut looked_at: usize) -> (Vec<Summary>, bool) {
+        let mut newest = Vec::new();
+        let mut days = days(&self.root, &mut Vec::new());
+        days.sort();
+        for (_, day) in days.into_iter().rev() {
+            let sessions = entries(&day).unwrap_or_default();
+            for session in sessions.iter().rev().filter_map(|name| SessionId::parse(name).ok()) {
+                if newest.len() == most || looked_at == 0 {
+                    return (newest, true);
+                }
+                looked_at = looked_at.saturating_sub(1);
+                match read(&session, &day.join(session.as_str())) {
+                    Ok(StoredRecording { summary, .. }) if summary.user == *user => newest.push(summary),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+        }
+        (newest, false)
+    }
+
     /// Where they are.
     pub fn root(&self) -> &StoreRoot {
         &self.root
@@ -189,22 +211,7 @@ type Found = Result<(SessionId, PathBuf), (PathBuf, StoreError)>;
 /// The sessions of the store by id, from the day of `since` on; directories that cannot be read as errors.
 pub(super) fn sessions(root: &StoreRoot, since: Option<Timestamp>) -> Vec<Found> {
     let mut found = Vec::new();
-    // Year, month, day: directories with numbers for names.
-    let mut days = vec![(Vec::<i64>::new(), root.directory().to_owned())];
-    for _ in 0..3 {
-        let mut deeper = Vec::new();
-        for (date, path) in days {
-            match entries(&path) {
-                Ok(names) => deeper.extend(names.into_iter().filter_map(|name| {
-                    let mut date = date.clone();
-                    date.push(name.parse().ok()?);
-                    Some((date, path.join(name)))
-                })),
-                Err(error) => found.push(Err((path, error))),
-            }
-        }
-        days = deeper;
-    }
+    let mut days = days(root, &mut found);
     let first = since.map(|since| {
         let (year, month, day) = since.date();
         vec![i64::from(year), i64::from(month), i64::from(day)]
@@ -227,6 +234,28 @@ pub(super) fn sessions(root: &StoreRoot, since: Option<Timestamp>) -> Vec<Found>
         (Err(_), Ok(_)) => std::cmp::Ordering::Greater,
     });
     found
+}
+
+/// The days of which there are recordings, as year, month and day, with their directories. What cannot be read is added
+/// to `found`.
+fn days(root: &StoreRoot, found: &mut Vec<Found>) -> Vec<(Vec<i64>, PathBuf)> {
+    // Year, month, day: directories with numbers for names.
+    let mut days = vec![(Vec::new(), root.directory().to_owned())];
+    for _ in 0..3 {
+        let mut deeper = Vec::new();
+        for (date, path) in days {
+            match entries(&path) {
+                Ok(names) => deeper.extend(names.into_iter().filter_map(|name| {
+                    let mut date: Vec<i64> = date.clone();
+                    date.push(name.parse().ok()?);
+                    Some((date, path.join(name)))
+                })),
+                Err(error) => found.push(Err((path, error))),
+            }
+        }
+        days = deeper;
+    }
+    days
 }
 
 /// The names in a directory that are UTF-8, sorted; none if it is not there.

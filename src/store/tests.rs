@@ -182,6 +182,34 @@ fn listings_are_filtered_by_user_target_and_time() {
 }
 
 #[test]
+fn the_newest_recordings_of_one_user_are_found_without_reading_all() {
+    let store = Store::new();
+    drop(store.channel(1));
+    let first = opening();
+    let later = |ms: i64, user: &str| {
+        let made = started(&session()).unwrap().as_millis() + ms;
+        let id = SessionId::from_parts(Timestamp::from_millis(made), 1);
+        let path = store.root.create_session(&store.disk, &id).unwrap();
+        let user = UserName::parse(user).unwrap();
+        write_file(&path.join("opened.json"), &Opening { session: id.clone(), user, ..first.clone() }.to_json());
+        id
+    };
+    let day = 86_400_000;
+    let (second, bobs, third) = (later(1, "alice"), later(2, "bob"), later(40 * day, "alice"));
+    // What nobody can read is nobody's.
+    fs::create_dir(store.session.with_file_name("01J9ZZZZZZZZZZZZZZZZZZZZZZ")).unwrap();
+    let newest = |user: &str, most, looked_at| {
+        let (found, more) = store.catalog().newest(&UserName::parse(user).unwrap(), most, looked_at);
+        (found.into_iter().map(|summary| summary.session).collect::<Vec<_>>(), more)
+    };
+    assert_eq!(newest("alice", 10, 100), (vec![third.clone(), second.clone(), session()], false));
+    assert_eq!(newest("alice", 2, 100), (vec![third.clone(), second], true));
+    assert_eq!(newest("bob", 10, 100), (vec![bobs], false));
+    assert_eq!(newest("eve", 10, 100), (vec![], false));
+    assert_eq!(newest("alice", 10, 1), (vec![third], true));
+}
+
+#[test]
 fn ids_that_are_none_are_not_found() {
     let store = Store::new();
     for id in ["..", "ZZZZZZZZZZZZZZZZZZZZZZZZZZ", "01J9ZK4Y8Q0000000000000009", "A"] {

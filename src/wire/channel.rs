@@ -1,5 +1,6 @@
 //! An SSH channel as a source and a sink of `ChannelEvent`, the same for both legs.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub struct ChannelSource<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'stati
     read: ChannelReadHalf,
     write: Arc<ChannelWriteHalf<M>>,
     extended: Extended,
+    /// What was taken from it and comes again first.
+    put_back: VecDeque<ChannelEvent>,
 }
 
 /// What extended data of a peer is (RFC 4254 section 5.2).
@@ -65,7 +68,7 @@ pub fn split<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static>(
 ) -> (ChannelSource<M>, ChannelSink<M>) {
     let (read, write) = channel.split();
     let write = Arc::new(write);
-    (ChannelSource { read, write: Arc::clone(&write), extended }, ChannelSink { write })
+    (ChannelSource { read, write: Arc::clone(&write), extended, put_back: VecDeque::new() }, ChannelSink { write })
 }
 
 /// Extended data of this type is standard error (RFC 4254 section 5.2); no other is defined.
@@ -73,6 +76,9 @@ const STDERR: u32 = 1;
 
 impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Source for ChannelSource<M> {
     async fn next(&mut self) -> Option<ChannelEvent> {
+        if let Some(event) = self.put_back.pop_front() {
+            return Some(event);
+        }
         loop {
             let message = self.read.wait().await?;
             if let Some(event) = self.event(message) {
@@ -95,6 +101,12 @@ impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Credit for Channe
 }
 
 impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> ChannelSource<M> {
+    /// Gives back an event that was taken: it is the next, behind others that were given back. For data of it, no
+    /// credit was given yet.
+    pub fn put_back(&mut self, event: ChannelEvent) {
+        self.put_back.push_back(event);
+    }
+
     /// The event that a message of the library stands for; `None` for those that mean nothing to a relay.
     #[expect(
         clippy::wildcard_enum_match_arm,

@@ -30,6 +30,7 @@ mod input;
 mod interop;
 mod jump;
 mod layers;
+mod menu;
 mod powercut;
 mod privacy;
 mod readers;

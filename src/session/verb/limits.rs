@@ -17,6 +17,16 @@ const WATCHES_MAX: usize = 64;
 const WATCHES_PER_USER_MAX: usize = 8;
 /// Each reads the whole log, or the facts of all recordings.
 const READERS_MAX: usize = 4;
+/// Menus that are open at once: each keeps the list of where its user may go, a few megabytes of it at most.
+const MENUS_MAX: usize = 256;
+const MENUS_PER_USER_MAX: usize = 8;
+/// Lists of users' own that are made at once.
+const LISTS_MAX: usize = 32;
+const LISTS_PER_USER_MAX: usize = 4;
+/// Each looks at every target.
+const SURVEYS_MAX: usize = 2;
+/// Each looks at thousands of recordings.
+const HISTORIES_MAX: usize = 2;
 /// Who has not come to read after so long is told to try again.
 const READER_WAIT: Duration = Duration::from_secs(10);
 
@@ -26,6 +36,11 @@ pub struct VerbLimits {
     watches: Limits<UserName>,
     readers: Arc<Semaphore>,
     drawers: Arc<Semaphore>,
+    // What everybody may ask for has places of its own: it takes none that an auditor could want.
+    menus: Limits<UserName>,
+    lists: Limits<UserName>,
+    surveys: Arc<Semaphore>,
+    histories: Arc<Semaphore>,
 }
 
 impl Default for VerbLimits {
@@ -35,6 +50,10 @@ impl Default for VerbLimits {
             watches: Limits::new(WATCHES_MAX, WATCHES_PER_USER_MAX),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
             drawers: Arc::new(Semaphore::new(drawers_max())),
+            menus: Limits::new(MENUS_MAX, MENUS_PER_USER_MAX),
+            lists: Limits::new(LISTS_MAX, LISTS_PER_USER_MAX),
+            surveys: Arc::new(Semaphore::new(SURVEYS_MAX)),
+            histories: Arc::new(Semaphore::new(HISTORIES_MAX)),
         }
     }
 }
@@ -54,6 +73,26 @@ impl VerbLimits {
     /// for it has a place for a request, so that one user cannot fill the queue.
     pub(super) async fn reader(&self) -> Option<OwnedSemaphorePermit> {
         timeout(READER_WAIT, Arc::clone(&self.readers).acquire_owned()).await.ok()?.ok()
+    }
+
+    /// A place for a menu.
+    pub(in crate::session) fn menu(&self, user: &UserName) -> Option<Place<UserName>> {
+        self.menus.take(user)
+    }
+
+    /// A place for a list of the user's own, until all of it is sent.
+    pub(super) fn list(&self, user: &UserName) -> Option<Place<UserName>> {
+        self.lists.take(user)
+    }
+
+    /// A turn at looking through the targets. Who waits for it has a place for a menu or a list.
+    pub(super) async fn survey(&self) -> Option<OwnedSemaphorePermit> {
+        timeout(READER_WAIT, Arc::clone(&self.surveys).acquire_owned()).await.ok()?.ok()
+    }
+
+    /// A turn at looking through recordings for a user's own: the disk holds up nobody's menu.
+    pub(super) async fn history(&self) -> Option<OwnedSemaphorePermit> {
+        timeout(READER_WAIT, Arc::clone(&self.histories).acquire_owned()).await.ok()?.ok()
     }
 
     /// A turn at drawing what is watched. Whoever waits longest is next.
@@ -80,6 +119,10 @@ mod tests {
         let requests: Vec<_> = (0..100).filter_map(|_| limits.request(eve)).collect();
         assert_eq!((watches.len(), requests.len()), (8, 4));
         assert!(limits.watch(gary).is_some() && limits.request(gary).is_some());
+        let menus: Vec<_> = (0..100).filter_map(|_| limits.menu(eve)).collect();
+        let lists: Vec<_> = (0..100).filter_map(|_| limits.list(eve)).collect();
+        assert_eq!((menus.len(), lists.len()), (8, 4));
+        assert!(limits.menu(gary).is_some() && limits.list(gary).is_some());
         let all: Vec<_> = users.iter().flat_map(|user| (0..8).filter_map(|_| limits.watch(user))).collect();
         assert_eq!(all.len() + watches.len(), 64);
     }

@@ -1,0 +1,292 @@
+//! The verbs, in one table from which both the reader of command lines and `help` come.
+
+use std::fmt;
+
+use crate::model::{ChannelNumber, SessionId};
+
+/// A longer command line is no verb.
+const COMMAND_BYTES_MAX: usize = 1024;
+
+/// What a user asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verb {
+    /// What there is.
+    Help,
+    /// Where to go, from a list.
+    Menu,
+    /// The destinations in whose line all these words are.
+    Ls(Vec<String>, Form),
+    /// The user's own sessions.
+    Own(Form),
+    /// Who the bastion takes the user for.
+    Whoami(Form),
+    /// What the user was refused last.
+    Why(Form),
+    /// Recordings that the user may fetch.
+    Recordings(Form),
+    /// A sealed recording with its proofs.
+    Get(SessionId),
+    /// Live sessions that the user may watch.
+    Sessions(Form),
+    /// What a live session shows.
+    Watch(SessionId, Option<ChannelNumber>),
+}
+
+/// How a list is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Lines for people.
+    Text,
+    /// JSON.
+    Json,
+}
+
+/// Why a command line is no verb.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Misread {
+    /// There is none of that name.
+    Unknown,
+    /// There is, and it is used like this.
+    Usage(String),
+}
+
+/// One verb of the table.
+struct Entry {
+    /// Its words.
+    name: &'static str,
+    /// What comes after them, as `help` shows it.
+    arguments: &'static str,
+    /// What it does.
+    does: &'static str,
+    /// Reads the words after the name.
+    read: fn(&[&str]) -> Option<Verb>,
+}
+
+/// The verbs for everybody.
+const EVERYBODY: &[Entry] = &[
+    Entry { name: "ls", arguments: "[WORD...] [--json]", does: "where you may go, or ask to", read: ls },
+    Entry { name: "menu", arguments: "", does: "choose from that; a login without a VERB", read: menu },
+    Entry {
+        name: "sessions",
+        arguments: "[--json]",
+        does: "your own, live and over, newest first",
+        read: |words| list(words).map(Verb::Own),
+    },
+    Entry {
+        name: "whoami",
+        arguments: "[--json]",
+        does: "who the bastion takes you for",
+        read: |words| list(words).map(Verb::Whoami),
+    },
+    Entry {
+        name: "why",
+        arguments: "[--json]",
+        does: "what you were refused last, and what to do",
+        read: |words| list(words).map(Verb::Why),
+    },
+    Entry { name: "help", arguments: "", does: "this", read: |words| words.is_empty().then_some(Verb::Help) },
+];
+
+/// The verbs for those whom `[[audit]]` rules name.
+const AUDITORS: &[Entry] = &[
+    Entry {
+        name: "recording list",
+        arguments: "[--json]",
+        does: "recordings that you may fetch",
+        read: |words| list(words).map(Verb::Recordings),
+    },
+    Entry { name: "recording get", arguments: "SESSION", does: "one, sealed, with its proofs, as a tar", read: get },
+    Entry {
+        name: "session list",
+        arguments: "[--json]",
+        does: "live sessions that you may watch",
+        read: |words| list(words).map(Verb::Sessions),
+    },
+    Entry {
+        name: "session watch",
+        arguments: "SESSION [CHANNEL]",
+        does: "what one of them shows; q leaves",
+        read: watch,
+    },
+];
+
+fn ls(words: &[&str]) -> Option<Verb> {
+    let (options, words): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| word.starts_with("--"));
+    list(&options).map(|form| Verb::Ls(words.into_iter().map(str::to_owned).collect(), form))
+}
+
+fn menu(words: &[&str]) -> Option<Verb> {
+    words.is_empty().then_some(Verb::Menu)
+}
+
+fn get(words: &[&str]) -> Option<Verb> {
+    let [session] = words else { return None };
+    SessionId::parse(session).ok().map(Verb::Get)
+}
+
+fn watch(words: &[&str]) -> Option<Verb> {
+    let (session, channel) = match words {
+        [session] => (session, None),
+        [session, channel] => (session, Some(ChannelNumber(channel.parse().ok()?))),
+        _ => return None,
+    };
+    SessionId::parse(session).ok().map(|session| Verb::Watch(session, channel))
+}
+
+/// What follows the name of a list.
+fn list(words: &[&str]) -> Option<Form> {
+    match words {
+        [] => Some(Form::Text),
+        ["--json"] => Some(Form::Json),
+        _ => None,
+    }
+}
+
+impl Verb {
+    /// Reads a command line: words with blanks in between, no quotes. What an `ssh` was given as several arguments, or
+    /// in quotes, comes as one line.
+    ///
+    /// # Errors
+    /// `Misread` says what to type.
+    pub fn parse(command: &[u8]) -> Result<Self, Misread> {
+        let text = std::str::from_utf8(command).ok().filter(|text| text.len() <= COMMAND_BYTES_MAX);
+        let words: Vec<&str> = text.ok_or(Misread::Unknown)?.split_ascii_whitespace().collect();
+        for entry in entries() {
+            let mut rest = words.as_slice();
+            let named = entry.name.split(' ').all(|name| {
+                let next = rest.split_first().filter(|(word, _)| **word == name);
+                next.map(|(_, after)| rest = after).is_some()
+            });
+            if named {
+                return (entry.read)(rest).ok_or_else(|| Misread::Usage(entry.to_string()));
+            }
+        }
+        Err(Misread::Unknown)
+    }
+}
+
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    EVERYBODY.iter().chain(AUDITORS)
+}
+
+impl fmt::Display for Entry {
+    /// As it is typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        if self.arguments.is_empty() { Ok(()) } else { write!(f, " {}", self.arguments) }
+    }
+}
+
+/// What `help` says.
+pub fn help() -> String {
+    let width = entries().map(|entry| entry.to_string().len()).max().unwrap_or(0);
+    let part = |heading: &str, entries: &[Entry]| {
+        let lines = entries.iter().map(|entry| format!("  {:width$}  {}\n", entry.to_string(), entry.does));
+        lines.fold(format!("{heading}\n"), |text, line| text + &line)
+    };
+    let going = "To a destination: ssh ACCOUNT@TARGET@BASTION [COMMAND]\n";
+    going.to_owned()
+        + &part("Of the bastion itself: ssh USER@BASTION VERB", EVERYBODY)
+        + &part("For auditors:", AUDITORS)
+}
+
+impl fmt::Display for Verb {
+    /// As it is asked for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Help => f.write_str("help"),
+            Self::Menu => f.write_str("menu"),
+            Self::Ls(..) => f.write_str("ls"),
+            Self::Own(_) => f.write_str("sessions"),
+            Self::Whoami(_) => f.write_str("whoami"),
+            Self::Why(_) => f.write_str("why"),
+            Self::Recordings(_) => f.write_str("recording list"),
+            Self::Get(session) => write!(f, "recording get {session}"),
+            Self::Sessions(_) => f.write_str("session list"),
+            Self::Watch(session, None) => write!(f, "session watch {session}"),
+            Self::Watch(session, Some(channel)) => write!(f, "session watch {session} {channel}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: &str = "01J9ZZZZZZZZZZZZZZZZZZZZZZ";
+
+    fn parse(text: &str) -> Result<Verb, Misread> {
+        Verb::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn a_verb_is_exactly_what_the_help_says() {
+        let session = SessionId::parse(SESSION).unwrap();
+        assert_eq!(parse("recording list"), Ok(Verb::Recordings(Form::Text)));
+        assert_eq!(parse("  recording   list --json "), Ok(Verb::Recordings(Form::Json)));
+        assert_eq!(parse(&format!("recording get {session}")), Ok(Verb::Get(session.clone())));
+        assert_eq!(parse(&format!("session watch {session}")), Ok(Verb::Watch(session.clone(), None)));
+        let second = Ok(Verb::Watch(session.clone(), Some(ChannelNumber(2))));
+        assert_eq!(parse(&format!("session watch {session} 2")), second);
+        assert_eq!(parse("ls"), Ok(Verb::Ls(vec![], Form::Text)));
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(parse("ls db1 --json root"), Ok(Verb::Ls(words(&["db1", "root"]), Form::Json)));
+    }
+
+    #[test]
+    fn what_is_no_verb_is_told_apart_from_a_verb_that_is_misused() {
+        for none in ["", "recording", "session", "lss", "LS", "recording lists", "sh -c id", &"ls ".repeat(400)] {
+            assert_eq!(parse(none), Err(Misread::Unknown), "{none}");
+        }
+        assert_eq!(Verb::parse(b"recording list\xff"), Err(Misread::Unknown));
+        for (misused, usage) in [
+            ("recording get", "recording get SESSION"),
+            ("recording get ../../etc/passwd", "recording get SESSION"),
+            (&format!("recording get {SESSION} {SESSION}"), "recording get SESSION"),
+            ("recording list; id", "recording list"),
+            ("recording list --yaml", "recording list [--json]"),
+            ("session watch x", "session watch SESSION [CHANNEL]"),
+            (&format!("session watch {SESSION} two"), "session watch SESSION [CHANNEL]"),
+            ("ls --yaml", "ls [WORD...] [--json]"),
+            ("ls --json --json", "ls [WORD...] [--json]"),
+            ("whoami root", "whoami [--json]"),
+            ("help me", "help"),
+        ] {
+            let told = match parse(misused) {
+                Err(Misread::Usage(usage)) => usage,
+                // A word with a semicolon is another word.
+                Err(Misread::Unknown) if misused.contains(';') => usage.to_owned(),
+                other => panic!("{misused}: {other:?}"),
+            };
+            assert_eq!(told, usage, "{misused}");
+        }
+    }
+
+    #[test]
+    fn each_line_of_the_help_is_a_verb() {
+        let help = help();
+        let lines: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+        assert_eq!(lines.len(), entries().count());
+        for line in lines {
+            let synopsis = line.split("  ").next().unwrap();
+            let said = |optional: bool| {
+                let words = synopsis.split(' ').filter(|word| optional || !word.starts_with('['));
+                let words = words.map(|word| word.trim_matches(['[', ']']));
+                words.collect::<Vec<_>>().join(" ").replace("SESSION", SESSION).replace("CHANNEL", "2")
+            };
+            for command in [said(false), said(true)] {
+                assert!(parse(&command).is_ok(), "{line}: {command}");
+            }
+        }
+        assert!(help.lines().all(|line| line.len() < 80), "{help}");
+    }
+
+    #[test]
+    fn a_verb_is_shown_by_the_name_that_asks_for_it() {
+        for entry in entries() {
+            let arguments = if entry.arguments.starts_with("SESSION") { format!(" {SESSION}") } else { String::new() };
+            let typed = format!("{}{arguments}", entry.name);
+            assert_eq!(parse(&typed).unwrap().to_string(), typed);
+        }
+    }
+}
