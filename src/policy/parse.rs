@@ -13,7 +13,7 @@ use super::{
     Who,
 };
 use crate::auditor::Recipient;
-use crate::model::{AccountName, ChannelClass, GroupName, InvalidName, RuleId, TargetName, UserName, join};
+use crate::model::{AccountName, ChannelClass, GroupName, InvalidName, Presence, RuleId, TargetName, UserName, join};
 
 const CHANNELS: &[(&str, ChannelClass)] = &[
     ("shell", ChannelClass::Shell),
@@ -145,6 +145,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let accounts = table.need("accounts", faults).and_then(|node| read_accounts(&node, faults));
     let channels = table.need("channels", faults).and_then(|node| words(&node, CHANNELS, faults));
     let grant = table.take("grant").map_or(Some(GrantNeed::Required), |node| read_grant(&node, faults));
+    let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
     let recording =
         table.take("recording").map_or(Some(RecordingPolicy::default()), |node| read_recording(&node, faults));
     table.finish(LATER_IN_RULE, faults);
@@ -167,6 +168,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         accounts: accounts?,
         channels: channels?,
         grant: grant?,
+        key: key?,
         recording: recording?,
     })
 }
@@ -256,6 +258,20 @@ fn read_grant(node: &Node<'_>, faults: &mut Faults) -> Option<GrantNeed> {
     let required = table.take("required").map_or(Some(true), |node| faults.keep(node.boolean()));
     table.finish(LATER_IN_GRANT, faults);
     Some(if required? { GrantNeed::Required } else { GrantNeed::NotRequired })
+}
+
+/// `key = { touch = true, pin = true }`: in a rule what the login must be, in a test what it is.
+fn read_key(node: &Node<'_>, faults: &mut Faults) -> Option<Presence> {
+    let mut table = faults.keep(node.table())?;
+    let mut word = |key| table.take(key).map_or(Some(false), |node| faults.keep(node.boolean()));
+    let (touch, pin) = (word("touch"), word("pin"));
+    table.finish(&[], faults);
+    let key = Presence { touch: touch?, pin: pin? };
+    if key == Presence::NONE {
+        faults.push(node.fault("demands nothing").hint("write touch = true, pin = true or both, or leave `key` out"));
+        return None;
+    }
+    Some(key)
 }
 
 fn read_recording(node: &Node<'_>, faults: &mut Faults) -> Option<RecordingPolicy> {
@@ -356,7 +372,7 @@ struct Test {
 
 /// What is asked for.
 enum Wanted {
-    Channel { account: AccountName, channel: Option<ChannelClass> },
+    Channel { account: AccountName, channel: Option<ChannelClass>, presence: Presence },
     Right(AuditRight),
 }
 
@@ -435,7 +451,8 @@ fn read_channel(given: &mut Table<'_>, faults: &mut Faults) -> Option<Wanted> {
         Some(node) => faults.keep(node.word(CHANNELS)).map(Some),
         None => Some(None),
     };
-    Some(Wanted::Channel { account: account?, channel: channel? })
+    let presence = given.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
+    Some(Wanted::Channel { account: account?, channel: channel?, presence: presence? })
 }
 
 impl Test {
@@ -445,8 +462,9 @@ impl Test {
         }
         let Self { user, groups, target, labels, .. } = self;
         let (got, about) = match &self.wanted {
-            Wanted::Channel { account, channel } => {
-                let question = Question { user, groups, target, labels, account, channel: *channel };
+            Wanted::Channel { account, channel, presence } => {
+                let (channel, presence) = (*channel, *presence);
+                let question = Question { user, groups, target, labels, account, channel, presence };
                 let channel = channel.map_or("any channel".to_owned(), |channel| channel.to_string());
                 let got = among(read.rules.iter(), &question).to_string();
                 (got, format!("{user} to {account}@{target}, {channel}"))

@@ -564,6 +564,7 @@ pub(crate) fn permit(durability: &str) -> Permit {
         labels: &BTreeMap::new(),
         account: &AccountName::parse("root").unwrap(),
         channel: Some(ChannelClass::Shell),
+        presence: crate::model::Presence::NONE,
     };
     crate::grant::permit(&set, &question, &[], Clock::system().now()).unwrap()
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use super::registry::EndCause;
 use super::verb::Verb;
 use crate::audit::AuditError;
+use crate::authn::AuthnError;
 use crate::grant::Denial;
 use crate::model::{InvalidName, Timestamp, UserName};
 use crate::recorder::RecorderError;
@@ -36,6 +37,8 @@ pub enum Refusal {
     },
     /// What it rested on is gone: the user's key, their place among the users, or the rule.
     Withdrawn(Verb),
+    /// What the login rested on holds no more.
+    LoginOver(AuthnError),
     /// No rule or grant allows it.
     Denied(Denial),
     /// It is not carried in this version.
@@ -96,6 +99,7 @@ impl fmt::Display for Refusal {
             Self::NothingToAudit { verb, why } => write!(f, "{verb}: {why}"),
             Self::Busy { verb, why } => write!(f, "{verb}: {why}"),
             Self::Withdrawn(verb) => write!(f, "{verb}: the right to it was taken away meanwhile"),
+            Self::LoginOver(error) => write!(f, "the login holds no more: {error}"),
             Self::Denied(denial) => denial.fmt(f),
             Self::NotCarried(what) => write!(f, "{what} is not carried"),
             Self::Command(why) => f.write_str(why),
@@ -128,6 +132,9 @@ impl Refusal {
             Self::NothingToAudit { verb, .. } => format!("{verb}: there is no such session that you may audit"),
             Self::Busy { verb, why } => format!("{verb}: busy: {why}; try again in a moment"),
             Self::Withdrawn(verb) => format!("{verb}: you may no longer do this"),
+            Self::LoginOver(_) => {
+                "your login no longer holds: its key or certificate expired or was withdrawn. Connect again".into()
+            }
             Self::Denied(denial) => denial.public_text().to_string(),
             Self::NotCarried(what) => {
                 format!("{what} is not allowed here. This version carries shells and commands (scp -O works)")
@@ -155,6 +162,7 @@ impl Refusal {
             | Self::UnknownVerb
             | Self::NothingToAudit { .. }
             | Self::Withdrawn(_)
+            | Self::LoginOver(_)
             | Self::Denied(_)
             | Self::NotCarried(_)
             | Self::Command(_) => 126,

@@ -407,7 +407,7 @@ impl Standing<'_> {
         let (ledger, user) = (&self.bastion.ledger, self.visitor.user.user());
         let suspended = ledger.user(user).is_none_or(|user| user.suspended_at.is_some());
         let ruled = |(target, right): &(TargetName, AuditRight)| ledger.audit_rule(user, target, *right).is_some();
-        !suspended && ledger.has_key(user, self.visitor.user.fingerprint()) && self.right.as_ref().is_none_or(ruled)
+        !suspended && self.visitor.user.stands(ledger).is_ok() && self.right.as_ref().is_none_or(ruled)
     }
 
     /// Ready, with the refusal, once it holds no more.

@@ -27,6 +27,7 @@ mod input;
 mod interop;
 mod jump;
 mod layers;
+mod logins;
 mod powercut;
 mod privacy;
 mod readers;

@@ -468,6 +468,7 @@ fn permit() -> Permit {
         labels: &BTreeMap::new(),
         account: &AccountName::parse("root").unwrap(),
         channel: Some(ChannelClass::Shell),
+        presence: doorward::model::Presence::NONE,
     };
     doorward::grant::permit(&policy(), &question, &[], Clock::system().now()).unwrap()
 }
