@@ -62,7 +62,7 @@ struct Inner {
     table: Table<Stored>,
     /// INVARIANT: held while a stored value is read, judged and written: a code counts once.
     failures: Mutex<HashMap<UserName, u32>>,
-    computing: Semaphore,
+    computing: Arc<Semaphore>,
     waiting: Semaphore,
     /// What is computed for those who have no password.
     dummy: Stored,
@@ -186,7 +186,7 @@ impl Passwords {
         Self(Arc::new(Inner {
             table: db.table("passwords"),
             failures: Mutex::default(),
-            computing: Semaphore::new(COMPUTING_MAX),
+            computing: Arc::new(Semaphore::new(COMPUTING_MAX)),
             waiting: Semaphore::new(WAITING_MAX),
             dummy: Stored { password: Some(dummy), totp: Some(totp), locked_until: None },
         }))
@@ -246,10 +246,14 @@ impl Passwords {
         clock: &Clock,
     ) -> Result<(), PasswordError> {
         let _waiting = self.0.waiting.try_acquire().map_err(|_| PasswordError::Busy)?;
-        let computing = timeout(WAIT_MAX, self.0.computing.acquire()).await.map_err(|_| PasswordError::Busy)?;
-        let _computing = computing.map_err(|_| PasswordError::Busy)?;
+        let computing = timeout(WAIT_MAX, Arc::clone(&self.0.computing).acquire_owned()).await;
+        let computing = computing.map_err(|_| PasswordError::Busy)?.map_err(|_| PasswordError::Busy)?;
         let (this, clock) = (self.clone(), clock.clone());
-        let judging = tokio::task::spawn_blocking(move || this.judge(user.as_ref(), &typed, lock_out, &clock));
+        let judging = tokio::task::spawn_blocking(move || {
+            // Held until the hash is computed, also for a stranger who has hung up meanwhile.
+            let _computing = computing;
+            this.judge(user.as_ref(), &typed, lock_out, &clock)
+        });
         judging.await.unwrap_or(Err(PasswordError::Crypto))
     }
 

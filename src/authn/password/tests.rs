@@ -106,15 +106,25 @@ async fn two_are_computed_at_once_few_wait_and_the_others_are_refused() {
             tokio::spawn(async move { passwords.check(None, typed("x", "y"), LOCK_OUT, &clock).await })
         })
         .collect();
-    while desk.passwords.0.waiting.available_permits() > 0 {
+    // Each takes its place before it waits: one turn for all of them is enough.
+    for _ in 0..=WAITING_MAX {
         tokio::task::yield_now().await;
     }
+    assert_eq!(desk.passwords.0.waiting.available_permits(), 0);
     assert!(matches!(desk.check(PASSWORD, &desk.code(0)).await, Err(PasswordError::Busy)));
     drop(computing);
     for one in waiting {
         assert!(matches!(one.await.unwrap(), Err(PasswordError::NotSet)));
     }
     desk.check(PASSWORD, &desk.code(0)).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_hangs_up_gives_no_place_back_before_the_hash_is_computed() {
+    let desk = Desk::new();
+    let given_up = timeout(Duration::from_millis(1), desk.check(PASSWORD, "000000")).await;
+    assert!(given_up.is_err());
+    assert_eq!(desk.passwords.0.computing.available_permits(), COMPUTING_MAX - 1);
 }
 
 #[test]
