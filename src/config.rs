@@ -16,6 +16,7 @@ use crate::policy::document::{Document, Faults, Node, Table};
 use crate::policy::{Fault, PolicyFile, read_auditors};
 use crate::recorder::FreeMin;
 use crate::tlog::VerifyingKey;
+use crate::trust::{List, Trust};
 use crate::witness::{WitnessAddress, WitnessUrl};
 
 mod starter;
@@ -54,6 +55,8 @@ pub struct Config {
     pub master_key: PathBuf,
     /// `[ssh]`.
     pub ssh: SshSettings,
+    /// `[login]`.
+    pub login: LoginSettings,
     /// `[target]`.
     pub target: TargetSettings,
     /// `[recording]`.
@@ -101,6 +104,37 @@ pub struct SshSettings {
     /// `rekey_bytes`: bytes in one direction after which both legs agree on new keys. Default `1GiB` (RFC 4253
     /// section 9). A small one slows large transfers down.
     pub rekey_bytes: u64,
+}
+
+/// `[login]`: by what bastion users prove who they are, besides the keys that they have in the state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginSettings {
+    /// `user_cas`: a file of public keys, one a line; the user certificates that they sign log in the users whom they
+    /// name as principals. Default none: no certificate does. Whoever has such a key can be every user.
+    pub user_cas: Option<PathBuf>,
+    /// `revoked_keys`: a file of keys and certificates that log nobody in: a key revocation list as `ssh-keygen -k`
+    /// writes it, or public keys, one a line. Default none. While it cannot be read nobody logs in by a key.
+    pub revoked_keys: Option<PathBuf>,
+    /// `passwords`: users who have a password and one-time codes may log in by both. Default false. It lets strangers
+    /// guess, and whoever knows a user's name can lock that user's password out.
+    pub passwords: bool,
+    /// `password_failures`: after so many in a row the user's password is locked. Default 5. A high one lets strangers
+    /// guess more, a low one lets them lock people out with less.
+    pub password_failures: u32,
+    /// `password_lock`: for so long. Default `15m`.
+    pub password_lock: Duration,
+}
+
+impl Default for LoginSettings {
+    fn default() -> Self {
+        Self {
+            user_cas: None,
+            revoked_keys: None,
+            passwords: false,
+            password_failures: 5,
+            password_lock: Duration::from_secs(900),
+        }
+    }
 }
 
 /// `[target]`: the side of the targets.
@@ -287,6 +321,7 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
         faults.push(fault.hint("move the key file out of `data`, onto other backups than `data` is on"));
     }
     let ssh = section(&mut root, "ssh", faults, read_ssh);
+    let login = section(&mut root, "login", faults, |table, faults| read_login(table, base, faults));
     let target = section(&mut root, "target", faults, read_target);
     let recording = section(&mut root, "recording", faults, |table, faults| read_recording(table, base, faults));
     let admin = section(&mut root, "admin", faults, |table, faults| read_admin(table, base, faults));
@@ -305,7 +340,20 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
     let log = section(&mut root, "log", faults, read_log);
     let witnesses = read_witnesses(&mut root, faults);
     root.finish(&[], faults);
-    Config { file: file.to_owned(), listen, data, policies, master_key, ssh, target, recording, admin, log, witnesses }
+    Config {
+        file: file.to_owned(),
+        listen,
+        data,
+        policies,
+        master_key,
+        ssh,
+        login,
+        target,
+        recording,
+        admin,
+        log,
+        witnesses,
+    }
 }
 
 /// Reads a table that may be missing; a missing one is read as an empty one would be.
@@ -392,6 +440,39 @@ fn read_env(node: &Node<'_>) -> Result<Vec<EnvPattern>, Fault> {
         })
     };
     node.list()?.iter().map(read).collect()
+}
+
+fn read_login(table: &mut Table<'_>, base: &Path, faults: &mut Faults) -> LoginSettings {
+    let path = |node: &Node<'_>| Ok(Some(base.join(node.filled_string()?)));
+    let default = LoginSettings::default();
+    LoginSettings {
+        user_cas: table.read("user_cas", None, faults, path),
+        revoked_keys: table.read("revoked_keys", None, faults, path),
+        passwords: table.read("passwords", default.passwords, faults, Node::boolean),
+        password_failures: table
+            .read("password_failures", default.password_failures, faults, |node| node.integer_in(1..=100)),
+        password_lock: table.read("password_lock", default.password_lock, faults, |node| {
+            node.duration_in(Duration::from_secs(1)..=Duration::from_secs(7 * 86_400))
+        }),
+    }
+}
+
+/// A list of revoked keys may be longer than what people write, and is read whole.
+const REVOKED_BYTES_MAX: u64 = 64 << 20;
+
+/// Reads the files of authorities and of revoked keys. What is wrong with one stands in the `Trust`, which then lets
+/// nobody in whom it would have to judge.
+pub fn read_trust(login: &LoginSettings) -> Trust {
+    let list = |key: &str, file: &PathBuf| {
+        let mode = std::fs::metadata(file).map_or(0, |metadata| metadata.permissions().mode());
+        let content = match mode & OTHERS_WRITE {
+            0 => read_bytes(file, REVOKED_BYTES_MAX),
+            _ => Err("others than its owner can write to the file; `chmod go-w` it".to_owned()),
+        };
+        List { name: format!("[login] {key}: `{}`", file.display()), content }
+    };
+    let cas = login.user_cas.as_ref().map(|file| list("user_cas", file));
+    Trust::read(cas, login.revoked_keys.as_ref().map(|file| list("revoked_keys", file)))
 }
 
 fn read_target(table: &mut Table<'_>, faults: &mut Faults) -> TargetSettings {
@@ -558,12 +639,17 @@ pub fn read_policies(directory: &Path) -> Result<Vec<PolicyFile>, Vec<Fault>> {
 
 /// Reads a text file of at most `FILE_BYTES_MAX` bytes.
 fn read_text(path: &Path, shown: &str) -> Result<String, Fault> {
-    let unreadable = |error: std::io::Error| Fault::in_file(shown, format!("cannot be read: {error}"));
+    let bytes = read_bytes(path, FILE_BYTES_MAX).map_err(|why| Fault::in_file(shown, why))?;
+    String::from_utf8(bytes).map_err(|_| Fault::in_file(shown, "is not UTF-8 text"))
+}
+
+fn read_bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
-        return Err(Fault::in_file(shown, format!("is longer than {FILE_BYTES_MAX} bytes")));
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
+        return Err(format!("is longer than {bytes_max} bytes"));
     }
-    String::from_utf8(bytes).map_err(|_| Fault::in_file(shown, "is not UTF-8 text"))
+    Ok(bytes)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Destination, GrantId, RuleId, Timestamp, UserName};
+use crate::model::{Destination, GrantId, Presence, RuleId, Timestamp, UserName};
 use crate::policy::{Allowed, Decision, DenyReason, PolicyHash, PolicySet, Question, RecordingPolicy, decide};
 
 /// A stored right of one user to one destination, from and until a time.
@@ -96,10 +96,20 @@ impl Grant {
     }
 }
 
+/// Who asks for a permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker<'a> {
+    /// The user.
+    pub user: &'a UserName,
+    /// What the user did at the login.
+    pub presence: Presence,
+}
+
 /// The proof that a session of this user at this destination may be carried now. Only `permit` makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permit {
     user: UserName,
+    presence: Presence,
     destination: Destination,
     rule: RuleId,
     policy_hash: PolicyHash,
@@ -111,6 +121,11 @@ impl Permit {
     /// The user.
     pub fn user(&self) -> &UserName {
         &self.user
+    }
+
+    /// The user, and how they logged in: whoever asks for more on the same login asks as this.
+    pub fn asker(&self) -> Asker<'_> {
+        Asker { user: &self.user, presence: self.presence }
     }
 
     /// Where to.
@@ -175,6 +190,13 @@ pub enum Denial {
         /// When it begins.
         from: Timestamp,
     },
+    /// A rule allows it, and nothing else is missing, but the login is not such as it demands.
+    NeedsKey {
+        /// That rule.
+        rule: RuleId,
+        /// What the user must do at the login, with a security key.
+        key: Presence,
+    },
     /// The user is suspended.
     Suspended,
     /// There is no such target.
@@ -191,7 +213,8 @@ pub enum Denial {
 impl Denial {
     /// One line for the bastion user: what to do next, and nothing about which targets, accounts or rules exist.
     ///
-    /// A grant that the user had is no news to them, so its end is told.
+    /// A grant that the user had is no news to them, so its end is told. What is missing at the login is told only to
+    /// those who would be let in with it.
     pub fn public_text(&self) -> String {
         match self {
             Self::NoRule(_) | Self::NeedsGrant { .. } | Self::UnknownTarget | Self::UnknownUser => {
@@ -205,6 +228,16 @@ impl Denial {
             }
             Self::NotYet { from, .. } => {
                 format!("access denied: your grant begins at {}; try again then", from.clock_time())
+            }
+            Self::NeedsKey { key: Presence { pin: false, .. }, .. } => {
+                "access denied: this needs a login with a security key that you touch (ssh-keygen -t ed25519-sk); connect \
+                 again with one, and not over an open connection"
+                    .to_owned()
+            }
+            Self::NeedsKey { key: Presence { pin: true, .. }, .. } => {
+                "access denied: this needs a login with a security key and its PIN (ssh-keygen -t ed25519-sk -O \
+                 verify-required); connect again with one, and not over an open connection"
+                    .to_owned()
             }
             Self::Suspended => "access denied: your access is suspended; ask an operator why".to_owned(),
             Self::Undecided { .. } => "access denied: the bastion cannot decide now; tell an operator".to_owned(),
@@ -220,6 +253,14 @@ impl fmt::Display for Denial {
             Self::GrantEnded { grant, until } => write!(f, "grant `{grant}` ended at {until}"),
             Self::GrantRevoked { grant, at } => write!(f, "grant `{grant}` was revoked at {at}"),
             Self::NotYet { grant, from } => write!(f, "grant `{grant}` begins at {from}"),
+            Self::NeedsKey { rule, key } => {
+                let needed: &[&str] = match (key.touch, key.pin) {
+                    (true, true) => &["touch", "PIN"],
+                    (false, true) => &["PIN"],
+                    (true | false, false) => &["touch"],
+                };
+                write!(f, "rule `{rule}` needs a login with a security key: {}", needed.join(" and "))
+            }
             Self::Suspended => f.write_str("the user is suspended"),
             Self::UnknownTarget => f.write_str("no such target"),
             Self::UnknownUser => f.write_str("no such user"),
@@ -238,6 +279,26 @@ impl std::error::Error for Denial {}
 /// `Denial` says why not. Where several grants do not hold, the one that is most useful to know is named: the
 /// next to begin, or else the last that was over.
 pub fn permit(set: &PolicySet, question: &Question<'_>, grants: &[Grant], now: Timestamp) -> Result<Permit, Denial> {
+    let denial = match permit_as_asked(set, question, grants, now) {
+        Ok(permit) => return Ok(permit),
+        Err(denial) => denial,
+    };
+    let with_key = Question { presence: Presence::FULL, ..*question };
+    match permit_as_asked(set, &with_key, grants, now) {
+        Err(_) => Err(denial),
+        Ok(Permit { rule, .. }) => {
+            let key = set.rules().find(|known| known.id == rule).map_or(Presence::FULL, |known| known.key);
+            Err(Denial::NeedsKey { rule, key })
+        }
+    }
+}
+
+fn permit_as_asked(
+    set: &PolicySet,
+    question: &Question<'_>,
+    grants: &[Grant],
+    now: Timestamp,
+) -> Result<Permit, Denial> {
     let destination = Destination { account: question.account.clone(), target: question.target.clone() };
     let (allowed, grant) = match decide(set, question) {
         Decision::Allow(allowed) => (allowed, None),
@@ -253,6 +314,7 @@ pub fn permit(set: &PolicySet, question: &Question<'_>, grants: &[Grant], now: T
     };
     Ok(Permit {
         user: question.user.clone(),
+        presence: question.presence,
         destination,
         rule: allowed.rule,
         policy_hash: set.hash().clone(),
@@ -394,6 +456,24 @@ mod tests {
     }
 
     #[test]
+    fn what_the_login_lacks_is_told_to_those_who_lack_nothing_else() {
+        let rule = |grant| {
+            let text = format!(
+                "schema = 1\n[[rule]]\nid = \"dba\"\nwho = {{ users = [\"alice\"] }}\nwhere = {{ targets = [\"db1\"] }}\n\
+                 accounts = [\"root\"]\nchannels = [\"shell\"]\ngrant = {{ required = {grant} }}\nkey = {{ pin = true }}\n"
+            );
+            PolicySet::parse(&[PolicyFile { path: "a.toml".to_owned(), text }]).unwrap()
+        };
+        let pin = Presence { touch: false, pin: true };
+        let lacks = |denial| matches!(denial, Err(Denial::NeedsKey { key, .. }) if key == pin);
+        assert!(lacks(ask(&rule(false), &[], 5)));
+        assert!(lacks(ask(&rule(true), &[grant("g-1", 0, HOUR)], 5)));
+        // Without a grant a key would open nothing: what is told is what is told of any place.
+        assert!(matches!(ask(&rule(true), &[], 5), Err(Denial::NoRule(_))));
+        assert!(matches!(ask(&rule(true), &[grant("g-1", 0, 2)], 5), Err(Denial::NoRule(_))));
+    }
+
+    #[test]
     fn a_denial_tells_nobody_what_exists() {
         let rule = RuleId::parse("dba").unwrap();
         let told = Denial::UnknownTarget.public_text();
@@ -440,6 +520,7 @@ mod tests {
             labels: &BTreeMap::new(),
             account: &AccountName::parse("root").unwrap(),
             asked: Some(&ChannelClass::Shell.into()),
+            presence: Presence::NONE,
         };
         permit(set, &question, grants, Timestamp::from_millis(now))
     }

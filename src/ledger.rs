@@ -11,17 +11,20 @@ mod offers;
 mod removals;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::db::{Db, Rev, Table};
-use crate::grant::{Denial, Grant, GrantState, Permit, Revoked, permit};
+use crate::grant::{Asker, Denial, Grant, GrantState, Permit, Revoked, permit};
 use crate::model::{
-    AccountName, Asked, ChannelClass, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, Timestamp,
-    UserName,
+    AccountName, Asked, ChannelClass, Destination, GrantId, GroupName, Presence, RuleId, SessionId, TargetName,
+    Timestamp, UserName,
 };
 use crate::policy::{AuditQuestion, AuditRight, Decision, PolicySet, Question, audits_somewhere, decide, decide_audit};
+use crate::trust::Trust;
 pub use error::LedgerError;
 pub use offers::{Offer, Offers};
 pub use removals::{Hold, Removal, RemovalKind};
@@ -46,6 +49,12 @@ pub struct User {
     /// Since when the user may do nothing.
     #[serde(alias = "suspended")]
     pub suspended_at: Option<Timestamp>,
+    /// The networks from which the user may log in; none means from anywhere.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub from: BTreeSet<IpNet>,
+    /// Since when the user may log in by a password with one-time codes; sessions on an earlier one have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_since: Option<Timestamp>,
 }
 
 /// An SSH public key of a user.
@@ -61,19 +70,92 @@ pub struct UserKey {
     pub created: Timestamp,
     /// The comment that came with it.
     pub comment: String,
+    /// `no-touch-required`: a login by this security key counts without a touch, too.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub no_touch: bool,
+    /// `verify-required`: a login by this security key counts only with its PIN.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub pin: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl User {
+    /// Whether the user may log in from there.
+    pub fn comes_from(&self, source: IpAddr) -> bool {
+        self.from.is_empty() || self.from.iter().any(|network| network.contains(&source.to_canonical()))
+    }
 }
 
 impl UserKey {
-    /// Reads one line of a `.pub` file.
+    /// Reads one line of a `.pub` file, or of an `authorized_keys` file with options for security keys only
+    /// (sshd(8), "AUTHORIZED_KEYS FILE FORMAT").
     ///
     /// # Errors
-    /// `LedgerError::BadKey` if it is not a public key.
+    /// `LedgerError::BadKey` if it is not a public key that may log in, or has other options.
     pub fn parse(line: &str, created: Timestamp) -> Result<Self, LedgerError> {
-        let parsed = public_key(line)?;
+        let (options, key) = key_options(line.trim());
+        let parsed = public_key(key)?;
+        check_user_key(&parsed)?;
+        let (mut no_touch, mut pin) = (false, false);
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            match option {
+                "no-touch-required" => no_touch = true,
+                "verify-required" => pin = true,
+                other => {
+                    let shown: String = other.chars().filter(char::is_ascii_graphic).take(40).collect();
+                    let why = format!("option `{shown}` is not known here; known: no-touch-required, verify-required");
+                    return Err(LedgerError::BadKey { why });
+                }
+            }
+        }
+        if (no_touch || pin) && !is_security_key(&parsed) {
+            let why = "no-touch-required and verify-required are for security keys (sk-)".to_owned();
+            return Err(LedgerError::BadKey { why });
+        }
         let comment: String = String::from_utf8_lossy(parsed.comment().as_ref()).into_owned();
         let comment = comment.chars().filter(|c| !c.is_control()).take(TEXT_BYTES_MAX / 4).collect();
-        Ok(Self { key: plain(&parsed)?, fingerprint: fingerprint(&parsed), created, comment })
+        Ok(Self { key: plain(&parsed)?, fingerprint: fingerprint(&parsed), created, comment, no_touch, pin })
     }
+}
+
+/// The options before a key, if there are any, and the rest.
+fn key_options(line: &str) -> (&str, &str) {
+    let options = |first: &str| ["no-touch-required", "verify-required"].iter().any(|name| first.starts_with(name));
+    match line.split_once(char::is_whitespace) {
+        Some((first, rest)) if options(first) => (first, rest.trim_start()),
+        Some(_) | None => ("", line),
+    }
+}
+
+/// Shorter RSA keys prove nobody (NIST SP 800-131A: 112 bits of strength).
+const RSA_BITS_MIN: u32 = 2048;
+
+/// Whether a key is of a kind that may prove who somebody is.
+///
+/// # Errors
+/// `BadKey`: an RSA key that is too short, a DSA key, a certificate where a key should be, or a kind that cannot be
+/// checked here.
+pub fn check_user_key(key: &ssh_key::PublicKey) -> Result<(), LedgerError> {
+    let (data, bad) = (key.key_data(), |why: String| Err(LedgerError::BadKey { why }));
+    if data.is_certificate() {
+        return bad("it is a certificate: give the key, the .pub file beside it".to_owned());
+    }
+    if let Some(rsa) = data.rsa().filter(|rsa| rsa.key_size() < RSA_BITS_MIN) {
+        return bad(format!("the RSA key has {} bits, and {RSA_BITS_MIN} is the least", rsa.key_size()));
+    }
+    if data.is_rsa() || data.is_ed25519() || data.is_ecdsa() || is_security_key(key) {
+        return Ok(());
+    }
+    bad(format!("{} keys are not accepted", key.algorithm()))
+}
+
+/// Whether the key lies in a security key (FIDO), which signs what its user did.
+pub fn is_security_key(key: &ssh_key::PublicKey) -> bool {
+    matches!(key.algorithm(), ssh_key::Algorithm::SkEd25519 | ssh_key::Algorithm::SkEcdsaSha2NistP256)
 }
 
 /// A machine reached through the bastion.
@@ -181,6 +263,7 @@ struct State {
     by_place: BTreeMap<(UserName, Destination), BTreeSet<GrantId>>,
     holds: BTreeMap<SessionId, (Rev, Hold)>,
     policy: Option<Arc<PolicySet>>,
+    trust: Arc<Trust>,
 }
 
 impl Ledger {
@@ -240,18 +323,31 @@ impl Ledger {
         self.change(|state| state.policy = Some(Arc::new(policy)));
     }
 
-    /// Whether this user may open such a channel there now, a forward anywhere.
+    // Certificates.
+
+    /// Which certificates count, and which keys do not.
+    pub fn trust(&self) -> Arc<Trust> {
+        Arc::clone(&self.state().trust)
+    }
+
+    /// Puts other lists in force; what cannot be read keeps for live sessions what it said before. Live sessions must be
+    /// judged again after it.
+    pub fn set_trust(&self, trust: Trust) {
+        self.change(|state| state.trust = Arc::new(trust.after(&state.trust)));
+    }
+
+    /// Whether this user may open such a channel there now, having logged in so; a forward anywhere.
     ///
     /// # Errors
     /// `Denial` says why not.
     pub fn permit(
         &self,
-        user: &UserName,
+        asker: Asker<'_>,
         destination: &Destination,
         class: ChannelClass,
         now: Timestamp,
     ) -> Result<Permit, Denial> {
-        self.permit_asked(user, destination, &class.into(), now)
+        self.permit_asked(asker, destination, &class.into(), now)
     }
 
     /// Whether this user may open this channel there now; of a forward, whether it may lead where it does.
@@ -260,20 +356,21 @@ impl Ledger {
     /// `Denial` says why not.
     pub fn permit_asked(
         &self,
-        user: &UserName,
+        asker: Asker<'_>,
         destination: &Destination,
         asked: &Asked,
         now: Timestamp,
     ) -> Result<Permit, Denial> {
         let state = self.state();
-        let (stored, target) = state.parties(user, destination)?;
+        let (stored, target) = state.parties(asker.user, destination)?;
         if stored.suspended_at.is_some() {
             return Err(Denial::Suspended);
         }
-        let place = (user.clone(), destination.clone());
+        let place = (asker.user.clone(), destination.clone());
         let ids = state.by_place.get(&place).into_iter().flatten();
         let grants: Vec<Grant> = ids.filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
-        permit(&state.policy(), &question(stored, target, destination, Some(asked)), &grants, now)
+        let question = Question { presence: asker.presence, ..question(stored, target, destination, Some(asked)) };
+        permit(&state.policy(), &question, &grants, now)
     }
 
     /// Whether a forward of this user's there to some name may lead to this port by an address: only then is a name looked
@@ -359,11 +456,6 @@ impl Ledger {
     /// One user.
     pub fn user(&self, name: &UserName) -> Option<User> {
         self.state().users.get(name).map(|(_, user)| user.clone())
-    }
-
-    /// Whether the key with this fingerprint still belongs to this user.
-    pub fn has_key(&self, name: &UserName, fingerprint: &str) -> bool {
-        self.user(name).is_some_and(|user| user.keys.iter().any(|key| key.fingerprint == fingerprint))
     }
 
     /// The one user whom this key proves.
@@ -588,6 +680,7 @@ impl Expect {
     }
 }
 
+/// Asks for one who has logged in as well as can be: what stands in the way is not the login.
 fn question<'a>(
     stored: &'a User,
     target: &'a Target,
@@ -601,6 +694,7 @@ fn question<'a>(
         labels: &target.labels,
         account: &destination.account,
         asked,
+        presence: Presence::FULL,
     }
 }
 

@@ -16,6 +16,7 @@
 //! policy      text -> PolicySet; question -> Decision                      socket or clock; `now` and
 //! grant       grants and policy -> Permit                                  bytes come in as arguments
 //! cast        session event <-> asciicast line
+//! trust       certificate authorities and revoked keys -> whether a certificate counts
 //! tlog        a transparency log's hashes, proofs, notes; what a witness says
 //! screen      recorded bytes -> a screen that is safe to show
 //! seal        lines -> sealed segments; scanning without a key; opening with it
@@ -29,7 +30,7 @@
 //! ledger      stored users, targets, grants; asks grant
 //! vault       sealed secrets; &Permit -> Credential
 //! backup      the state as a sealed file; copies of the store
-//! authn       key against stored users -> Authenticated
+//! authn       key or certificate against stored users -> Authenticated
 //! wire        a socket that can be cut                                     CARRYING: sockets and tasks;
 //! listener    accept, limits, handshake (asks authn)                       listener and target never
 //! target      dial, check host key, log in                                 meet: relay sees two streams
@@ -56,6 +57,7 @@ pub mod policy;
 pub mod screen;
 pub mod seal;
 pub mod tlog;
+pub mod trust;
 
 pub mod audit;
 pub mod authn;

@@ -411,6 +411,28 @@ impl fmt::Display for ChannelClass {
     }
 }
 
+/// What the user did when they logged in with a security key, as the key has signed it. Other ways in tell nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Presence {
+    /// Touched it.
+    pub touch: bool,
+    /// Gave it a PIN or a fingerprint.
+    pub pin: bool,
+}
+
+impl Presence {
+    /// Nothing is known of it.
+    pub const NONE: Self = Self { touch: false, pin: false };
+    /// All that a key can tell.
+    pub const FULL: Self = Self { touch: true, pin: true };
+
+    /// Whether it is all that is needed.
+    pub fn covers(self, needed: Self) -> bool {
+        (self.touch || !needed.touch) && (self.pin || !needed.pin)
+    }
+}
+
 /// A channel's number within its session, from 1; 0 is the session's own facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChannelNumber(pub u32);

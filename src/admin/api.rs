@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::inventory::{Change, Inventory};
@@ -32,13 +33,19 @@ pub enum Request {
         groups: BTreeSet<GroupName>,
         /// Lines of `.pub` files. If one of them cannot be taken, the user is not added.
         keys: Vec<String>,
+        /// The networks to log in from; none means anywhere.
+        #[serde(default)]
+        from: BTreeSet<IpNet>,
     },
-    /// Replaces a user's groups.
+    /// Changes a user; what is `None` stays.
     UserSet {
         /// The user.
         user: UserName,
         /// All groups from now on.
-        groups: BTreeSet<GroupName>,
+        groups: Option<BTreeSet<GroupName>>,
+        /// All networks to log in from; none of them means anywhere.
+        #[serde(default)]
+        from: Option<BTreeSet<IpNet>>,
     },
     /// Lists users.
     UserList {},
@@ -70,6 +77,23 @@ pub enum Request {
         user: UserName,
         /// `SHA256:...`
         fingerprint: String,
+    },
+    /// Sets a user's password.
+    UserPasswordSet {
+        /// The user.
+        user: UserName,
+        /// It.
+        password: SecretText,
+    },
+    /// Makes a new secret for a user's one-time codes, and shows it this once.
+    UserTotpSet {
+        /// The user.
+        user: UserName,
+    },
+    /// Forgets a user's password and secret for one-time codes.
+    UserPasswordRemove {
+        /// The user.
+        user: UserName,
     },
     /// Adds a target.
     TargetAdd {
@@ -311,6 +335,13 @@ pub enum Reply {
     Users {
         /// By name.
         users: Vec<User>,
+    },
+    /// To `UserTotpSet`.
+    Totp {
+        /// What an authenticator app takes: `otpauth://...`
+        uri: SecretText,
+        /// What happened.
+        lines: Vec<String>,
     },
     /// To `TargetList`.
     Targets {

@@ -1,10 +1,14 @@
 //! What the audit log says of a request: its verb, its subject, its details without secrets.
 
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+
 use super::Caller;
 use super::api::{AuditFilter, Request, SecretInput, SessionFilter, TargetChange};
 use crate::audit::{AuditEvent, Call, VaultChange};
 use crate::ledger::fingerprint;
-use crate::ledger::{Target, public_key};
+use crate::ledger::{Target, UserKey, public_key};
 use crate::model::{Destination, SessionId, Timestamp, join};
 
 /// What kind of event a request is.
@@ -78,6 +82,9 @@ fn about(request: &Request) -> Call {
         | Request::UserRemove { user }
         | Request::UserKeyAdd { user, .. }
         | Request::UserKeyRemove { user, .. }
+        | Request::UserPasswordSet { user, .. }
+        | Request::UserTotpSet { user }
+        | Request::UserPasswordRemove { user }
         | Request::GrantAdd { user, .. }
         | Request::ClientConfig { user } => Call { user: Some(user.clone()), ..call },
         Request::UserList {}
@@ -145,6 +152,9 @@ fn verb(request: &Request) -> (Effect, &'static str) {
         Request::UserRemove { .. } => (Takes, "user remove"),
         Request::UserKeyAdd { .. } => (Gives, "user key add"),
         Request::UserKeyRemove { .. } => (Takes, "user key remove"),
+        Request::UserPasswordSet { .. } => (Gives, "user password"),
+        Request::UserTotpSet { .. } => (Gives, "user totp"),
+        Request::UserPasswordRemove { .. } => (Takes, "user password --remove"),
         Request::TargetAdd { .. } => (Gives, "target add"),
         Request::TargetSet { .. } => (Gives, "target set"),
         Request::TargetList {} => (Reads, "target list"),
@@ -186,14 +196,21 @@ fn words(request: &Request) -> (String, String) {
     let of = |subject: &dyn ToString, detail: String| (subject.to_string(), detail);
     let only = |subject: &dyn ToString| (subject.to_string(), String::new());
     match request {
-        Request::UserAdd { user, groups, keys } => {
+        Request::UserAdd { user, groups, keys, from } => {
             let keys = join(keys.iter().map(|key| key_shown(key)));
-            of(user, format!("groups: {}; keys: {keys}", join(groups)))
+            of(user, format!("groups: {}; keys: {keys}; from: {}", join(groups), networks(from)))
         }
-        Request::UserSet { user, groups } => of(user, format!("groups: {}", join(groups))),
+        Request::UserSet { user, groups, from } => {
+            let groups = groups.iter().map(|groups| format!("groups: {}", join(groups)));
+            let from = from.iter().map(|from| format!("from: {}", networks(from)));
+            of(user, groups.chain(from).collect::<Vec<_>>().join("; "))
+        }
         Request::UserSuspend { user }
         | Request::UserResume { user }
         | Request::UserRemove { user }
+        | Request::UserPasswordSet { user, .. }
+        | Request::UserTotpSet { user }
+        | Request::UserPasswordRemove { user }
         | Request::ClientConfig { user } => only(user),
         Request::UserKeyAdd { user, key } => of(user, key_shown(key)),
         Request::UserKeyRemove { user, fingerprint } => of(user, clip(fingerprint)),
@@ -265,7 +282,17 @@ fn audit_filter_shown(filter: &AuditFilter) -> String {
 }
 
 fn key_shown(key: &str) -> String {
-    public_key(key).map_or_else(|_| "not a key".to_owned(), |key| fingerprint(&key))
+    match UserKey::parse(key, Timestamp::from_millis(0)) {
+        Ok(UserKey { fingerprint, no_touch, pin, .. }) => {
+            let no_touch = if no_touch { " no-touch-required" } else { "" };
+            format!("{fingerprint}{no_touch}{}", if pin { " verify-required" } else { "" })
+        }
+        Err(_) => public_key(key).map_or_else(|_| "not a key".to_owned(), |key| fingerprint(&key)),
+    }
+}
+
+fn networks(from: &BTreeSet<IpNet>) -> String {
+    if from.is_empty() { "anywhere".to_owned() } else { join(from) }
 }
 
 fn target_shown(target: &Target) -> String {

@@ -5,6 +5,7 @@ use std::fmt;
 use super::api::Failure;
 use super::inventory::Contradiction;
 use crate::audit::AuditError;
+use crate::authn::PasswordError;
 use crate::backup::BackupError;
 use crate::grant::Denial;
 use crate::ledger::LedgerError;
@@ -24,6 +25,8 @@ pub enum AdminError {
     Audit(AuditError),
     /// The ledger refused or failed.
     Ledger(LedgerError),
+    /// A password cannot be kept.
+    Password(PasswordError),
     /// The vault refused or failed.
     Vault(VaultError),
     /// The recording cannot be read.
@@ -107,6 +110,7 @@ impl fmt::Display for AdminError {
             Self::DoneNotRecorded(_) => f.write_str("it was done, but the audit log cannot be written"),
             Self::Audit(error) => error.fmt(f),
             Self::Ledger(error) => error.fmt(f),
+            Self::Password(error) => error.fmt(f),
             Self::Vault(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Rewrap(error) => error.fmt(f),
@@ -143,6 +147,7 @@ impl std::error::Error for AdminError {
             // These show as themselves, so that their cause is ours.
             Self::Audit(error) => error.source(),
             Self::Ledger(error) => error.source(),
+            Self::Password(error) => error.source(),
             Self::Vault(error) => error.source(),
             Self::Store(error) => error.source(),
             Self::Backup(error) => error.source(),
@@ -200,9 +205,12 @@ impl AdminError {
             Self::Rewrap(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::NotRemoved { .. } => one("look at the disk; the next start, or the next removal, goes on with them"),
             Self::StateChanged => one("run the command again and look at the new difference"),
-            Self::Store(_) | Self::Parties(_) | Self::Needless { .. } | Self::Inventory(_) | Self::NoRandomness => {
-                Vec::new()
-            }
+            Self::Store(_)
+            | Self::Password(_)
+            | Self::Parties(_)
+            | Self::Needless { .. }
+            | Self::Inventory(_)
+            | Self::NoRandomness => Vec::new(),
         }
     }
 

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::inventory::{Inventory, TargetEntry, UserEntry, check_label};
-use crate::ledger::public_key;
-use crate::model::{AccountName, GroupName, TargetName, UserName};
+use crate::ledger::{UserKey, public_key};
+use crate::model::{AccountName, GroupName, TargetName, Timestamp, UserName};
 
 /// Hosts that one Ansible range may stand for.
 const RANGE_MAX: usize = 1000;
@@ -194,16 +194,19 @@ fn csv_rows(text: &str) -> Vec<(usize, Vec<String>)> {
 /// Reads authorized_keys (sshd(8), "AUTHORIZED_KEYS FILE FORMAT").
 ///
 /// All keys go to `user`; without one, each goes to the user named before the `@` of its comment. Options such
-/// as `from=` are not taken over, and a key that has some is skipped: without them it would open more.
+/// as `from=` are not taken over, and a key that has some is skipped: without them it would open more. Those of security
+/// keys are.
 pub fn authorized_keys(text: &str, user: Option<&UserName>, groups: &BTreeSet<GroupName>) -> Import {
     let mut import = Import::default();
     for (number, line) in lines(text) {
-        let Ok(key) = public_key(line) else {
-            import.skip(number, "not a public key, or one with options, which are not taken over");
-            continue;
+        let key = match UserKey::parse(line, Timestamp::from_millis(0)) {
+            Ok(key) => key,
+            Err(error) => {
+                import.skip(number, format!("not taken over ({error}); options, but for security keys, are not"));
+                continue;
+            }
         };
-        let comment = String::from_utf8_lossy(key.comment().as_ref()).into_owned();
-        let named = comment.split('@').next().unwrap_or_default().to_ascii_lowercase();
+        let named = key.comment.split('@').next().unwrap_or_default().to_ascii_lowercase();
         let owner = user.cloned().map_or_else(|| UserName::parse(&named), Ok);
         match owner {
             Ok(owner) => {

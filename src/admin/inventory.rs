@@ -248,7 +248,16 @@ impl Inventory {
                 keys.push(known.cloned().unwrap_or(key));
             }
         }
-        Ok(User { name: name.clone(), groups, keys, suspended_at: old.and_then(|old| old.suspended_at) })
+        let from = old.map_or_else(BTreeSet::new, |old| old.from.clone());
+        let password_since = old.and_then(|old| old.password_since);
+        Ok(User {
+            name: name.clone(),
+            groups,
+            keys,
+            suspended_at: old.and_then(|old| old.suspended_at),
+            from,
+            password_since,
+        })
     }
 
     fn plan_targets(&self, targets: &[Target], plan: &mut Plan, faults: &mut Vec<Contradiction>) {
@@ -554,7 +563,14 @@ accounts = ["root"]
 
     fn user(name: &str, groups: &[&str]) -> User {
         let groups = groups.iter().map(|group| GroupName::parse(group).unwrap()).collect();
-        User { name: UserName::parse(name).unwrap(), groups, keys: Vec::new(), suspended_at: None }
+        User {
+            name: UserName::parse(name).unwrap(),
+            groups,
+            keys: Vec::new(),
+            suspended_at: None,
+            from: BTreeSet::new(),
+            password_since: None,
+        }
     }
 
     fn target(name: &str) -> Target {

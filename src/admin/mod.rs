@@ -31,8 +31,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::audit::Audit;
+use crate::authn::Passwords;
 use crate::clock::Clock;
-use crate::config::{Config, read_policies};
+use crate::config::{Config, read_policies, read_trust};
 use crate::grant::Revoked;
 use crate::ledger::Ledger;
 use crate::model::Timestamp;
@@ -90,6 +91,7 @@ struct Parts {
     clock: Clock,
     ledger: Arc<Ledger>,
     vault: Arc<Vault>,
+    passwords: Passwords,
     audit: Arc<Audit>,
     sessions: Sessions,
     catalog: Catalog,
@@ -110,8 +112,15 @@ impl Admin {
     ) -> Self {
         let catalog = Catalog::new(store);
         let watch = clock::Watch::new(&audit, &clock);
-        let parts = Parts { config: config.clone(), clock, ledger, vault, audit, sessions, catalog, recorder: None };
+        let passwords = Passwords::open(vault.database());
+        let parts =
+            Parts { config: config.clone(), clock, ledger, vault, passwords, audit, sessions, catalog, recorder: None };
         Self { parts, changing: Mutex::new(()), retiring: Mutex::new(()), passes: records::Passes::default(), watch }
+    }
+
+    /// The passwords of users: for the server that logs in by them.
+    pub fn passwords(&self) -> &Passwords {
+        &self.parts.passwords
     }
 
     /// With the recorder of the server, of which `doctor` tells.
@@ -160,14 +169,17 @@ impl Admin {
 
     fn dispatch(&self, caller: Caller, request: Request) -> Result<Reply, AdminError> {
         match request {
-            Request::UserAdd { user, groups, keys } => self.user_add(user, groups, &keys),
-            Request::UserSet { user, groups } => self.user_set(&user, groups),
+            Request::UserAdd { user, groups, keys, from } => self.user_add(user, groups, &keys, from),
+            Request::UserSet { user, groups, from } => self.user_set(&user, groups, from),
             Request::UserList {} => Ok(Reply::Users { users: self.parts.ledger.users() }),
             Request::UserSuspend { user } => self.user_suspend(&user),
             Request::UserResume { user } => self.user_resume(&user),
             Request::UserRemove { user } => self.user_remove(caller, &user),
             Request::UserKeyAdd { user, key } => self.user_key_add(&user, &key),
             Request::UserKeyRemove { user, fingerprint } => self.user_key_remove(&user, &fingerprint),
+            Request::UserPasswordSet { user, password } => self.user_password_set(&user, &password.0),
+            Request::UserTotpSet { user } => self.user_totp_set(&user),
+            Request::UserPasswordRemove { user } => self.user_password_remove(&user),
             Request::TargetAdd { target } => self.target_add(target),
             Request::TargetSet { target, change } => self.target_set(&target, change),
             Request::TargetList {} => self.target_list(),
@@ -246,6 +258,9 @@ impl Admin {
         lines.extend(set.warnings().iter().map(|warning| format!("warning: {warning}")));
         lines.extend(self.unknown_names(&set));
         self.parts.ledger.set_policy(set);
+        let trust = read_trust(&self.parts.config.login);
+        lines.extend(trust.faults().map(|fault| format!("warning: {fault}: nobody whom it must judge can log in")));
+        self.parts.ledger.set_trust(trust);
         lines.extend(self.rejudge());
         Ok(Reply::Done { lines })
     }

@@ -90,7 +90,7 @@ fn what_takes_a_right_away_ends_the_live_session() {
         ("suspend", |_| Request::UserSuspend { user: user("alice") }),
         ("remove user", |_| Request::UserRemove { user: user("alice") }),
         ("remove target", |_| Request::TargetRemove { target: target_name() }),
-        ("leave group", |_| Request::UserSet { user: user("alice"), groups: BTreeSet::new() }),
+        ("leave group", |_| Request::UserSet { user: user("alice"), groups: Some(BTreeSet::new()), from: None }),
     ];
     for (name, taking) in takings {
         let office = Office::furnished();
@@ -120,7 +120,7 @@ fn a_removed_and_added_user_comes_into_no_old_grant() {
     office.ask(grant("alice", "root@db1"));
     assert!(office.permit().is_ok());
     office.ask(Request::UserRemove { user: user("alice") });
-    office.ask(Request::UserAdd { user: user("alice"), groups: groups(), keys: Vec::new() });
+    office.ask(Request::UserAdd { user: user("alice"), groups: groups(), keys: Vec::new(), from: BTreeSet::new() });
     assert!(office.permit().is_err());
 }
 
@@ -255,7 +255,12 @@ fn an_inventory_is_applied_only_as_it_was_shown() {
         panic!("no difference")
     };
     let apply = Request::InventoryApply { inventory, expected: changes };
-    office.ask(Request::UserAdd { user: user("bob"), groups: BTreeSet::new(), keys: Vec::new() });
+    office.ask(Request::UserAdd {
+        user: user("bob"),
+        groups: BTreeSet::new(),
+        keys: Vec::new(),
+        from: BTreeSet::new(),
+    });
     assert!(matches!(office.refused(apply.clone()), AdminError::StateChanged));
     office.ask(Request::UserRemove { user: user("bob") });
     office.ask(apply);
@@ -280,7 +285,7 @@ fn a_user_is_added_with_all_keys_or_not_at_all() {
     let office = Office::furnished();
     let add = |keys: &[&str]| {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        office.call(Request::UserAdd { user: user("bob"), groups: groups(), keys })
+        office.call(Request::UserAdd { user: user("bob"), groups: groups(), keys, from: BTreeSet::new() })
     };
     // Alice has the second key; the third is none.
     for bad in [&[OTHER_KEY, KEY][..], &[OTHER_KEY, "ssh-ed25519 AAAA"]] {
@@ -439,7 +444,7 @@ impl Office {
     /// Alice of the group `dba`, and `db1` with the label that its rule asks for.
     pub(super) fn furnished() -> Self {
         let office = Self::new();
-        office.ask(Request::UserAdd { user: user("alice"), groups: groups(), keys: Vec::new() });
+        office.ask(Request::UserAdd { user: user("alice"), groups: groups(), keys: Vec::new(), from: BTreeSet::new() });
         office.ask(Request::UserKeyAdd { user: user("alice"), key: KEY.to_owned() });
         office.ask(Request::TargetAdd {
             target: Target {
@@ -506,7 +511,8 @@ impl Office {
 
     fn permit(&self) -> Result<crate::grant::Permit, crate::grant::Denial> {
         let now = self.admin.now();
-        self.admin.parts.ledger.permit(&user("alice"), &destination("root@db1"), ChannelClass::Shell, now)
+        let asker = crate::grant::Asker { user: &user("alice"), presence: crate::model::Presence::NONE };
+        self.admin.parts.ledger.permit(asker, &destination("root@db1"), ChannelClass::Shell, now)
     }
 
     fn live(&self, grant: &GrantId) -> crate::session::Registration {
@@ -523,7 +529,9 @@ impl Office {
             started: self.admin.now(),
             channels: 0,
         };
-        self.admin.parts.sessions.register(facts, ChannelClass::Shell)
+        let key = crate::ledger::public_key(KEY).unwrap();
+        let login = crate::authn::Authenticated::by_key(&user("alice"), &key);
+        self.admin.parts.sessions.register(facts, ChannelClass::Shell, &login)
     }
 
     /// The recorded calls: uid, verb, detail.

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::api::Reply;
+use ipnet::IpNet;
+
+use super::api::{Reply, SecretText};
 use super::{Admin, AdminError, Caller, done};
 use crate::ledger::{LedgerError, User, UserKey};
 use crate::model::{GroupName, UserName};
 use crate::screen::plural;
+use crate::secret::Secret;
 
 impl Admin {
     fn known_user(&self, name: &UserName) -> Result<User, AdminError> {
@@ -20,6 +23,7 @@ impl Admin {
         name: UserName,
         groups: BTreeSet<GroupName>,
         lines: &[String],
+        from: BTreeSet<IpNet>,
     ) -> Result<Reply, AdminError> {
         let mut keys: Vec<UserKey> = Vec::new();
         for line in lines {
@@ -30,13 +34,19 @@ impl Admin {
         }
         let line = format!("user `{name}` added");
         let more = keys.iter().map(|key| format!("key {} added to user `{name}`", key.fingerprint)).collect();
-        self.parts.ledger.add_user(User { name, groups, keys, suspended_at: None })?;
+        self.parts.ledger.add_user(User { name, groups, keys, suspended_at: None, from, password_since: None })?;
         Ok(done(line, more))
     }
 
-    pub(super) fn user_set(&self, name: &UserName, groups: BTreeSet<GroupName>) -> Result<Reply, AdminError> {
+    pub(super) fn user_set(
+        &self,
+        name: &UserName,
+        groups: Option<BTreeSet<GroupName>>,
+        from: Option<BTreeSet<IpNet>>,
+    ) -> Result<Reply, AdminError> {
         let user = self.known_user(name)?;
-        self.parts.ledger.set_user(User { groups, ..user })?;
+        let (groups, from) = (groups.unwrap_or(user.groups), from.unwrap_or(user.from));
+        self.parts.ledger.set_user(User { groups, from, ..user })?;
         Ok(done(format!("user `{name}` changed"), self.rejudge()))
     }
 
@@ -54,12 +64,53 @@ impl Admin {
     }
 
     pub(super) fn user_remove(&self, caller: Caller, name: &UserName) -> Result<Reply, AdminError> {
+        // Whoever comes after under this name must not come into them.
+        self.parts.passwords.remove(name).map_err(AdminError::Password)?;
         let revoked = self.parts.ledger.remove_user(name, &self.revoked(caller, "the user was removed"))?;
         let mut more = self.rejudge();
         if revoked > 0 {
             more.push(format!("{revoked} {} revoked", plural(revoked, "grant")));
         }
         Ok(done(format!("user `{name}` removed"), more))
+    }
+
+    pub(super) fn user_password_set(&self, name: &UserName, password: &Secret<String>) -> Result<Reply, AdminError> {
+        self.known_user(name)?;
+        let complete = self.parts.passwords.set_password(name, password).map_err(AdminError::Password)?;
+        Ok(done(format!("password of user `{name}` set"), self.password_changed(name, complete)?))
+    }
+
+    pub(super) fn user_totp_set(&self, name: &UserName) -> Result<Reply, AdminError> {
+        self.known_user(name)?;
+        let (uri, complete) = self.parts.passwords.set_totp(name).map_err(AdminError::Password)?;
+        let mut lines = vec![format!("one-time codes of user `{name}`: a new secret, shown this once")];
+        lines.extend(self.password_changed(name, complete)?);
+        Ok(Reply::Totp { uri: SecretText(uri), lines })
+    }
+
+    pub(super) fn user_password_remove(&self, name: &UserName) -> Result<Reply, AdminError> {
+        let user = self.known_user(name)?;
+        // The right first: what is left of a removal that fails in between opens nothing.
+        self.parts.ledger.set_user(User { password_since: None, ..user })?;
+        let more = self.rejudge();
+        match self.parts.passwords.remove(name).map_err(AdminError::Password)? {
+            true => Ok(done(format!("password and one-time codes of user `{name}` removed"), more)),
+            false => Ok(done(format!("user `{name}` has no password"), more)),
+        }
+    }
+
+    /// The login by password is another one from now on; sessions on the one before end.
+    fn password_changed(&self, name: &UserName, complete: bool) -> Result<Vec<String>, AdminError> {
+        let user = self.known_user(name)?;
+        self.parts.ledger.set_user(User { password_since: complete.then(|| self.now()), ..user })?;
+        let mut lines = self.rejudge();
+        if !complete {
+            lines.push("both are needed to log in: `doorward user password` and `doorward user totp`".to_owned());
+        }
+        if !self.parts.config.login.passwords {
+            lines.push("logins by password are off: set `passwords = true` under [login] in doorward.toml".to_owned());
+        }
+        Ok(lines)
     }
 
     pub(super) fn user_key_add(&self, name: &UserName, key: &str) -> Result<Reply, AdminError> {

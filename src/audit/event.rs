@@ -336,7 +336,7 @@ pub enum AuditEvent {
         #[serde(serialize_with = "bounded_text")]
         source: String,
         /// Why.
-        #[serde(serialize_with = "bounded_text")]
+        #[serde(serialize_with = "bounded_detail")]
         reason: String,
     },
     /// A channel or request was refused.

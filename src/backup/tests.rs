@@ -488,7 +488,17 @@ impl Store {
         let audit = Audit::create(&home.log(), vault.log_key(home.id()).unwrap(), &db, Clock::fixed(now())).unwrap();
         let ledger = Ledger::open(&db, PolicySet::empty()).unwrap();
         let keys = vec![crate::ledger::UserKey::parse(KEY, now()).unwrap()];
-        ledger.add_user(User { name: alice(), groups: BTreeSet::new(), keys, suspended_at: None }).unwrap();
+        let from = BTreeSet::new();
+        ledger
+            .add_user(User {
+                name: alice(),
+                groups: BTreeSet::new(),
+                keys,
+                suspended_at: None,
+                from,
+                password_since: None,
+            })
+            .unwrap();
         ledger.hold(&session(), Hold { by: "uid 0".into(), reason: "CASE-7".into(), since: now() }).unwrap();
         for text in ["first", "hunter2"] {
             let password = SecretValue::Password(Secret::new(text.to_owned()));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::output::{say, show};
 use super::{CliError, desk};
-use crate::config::{Config, read_policies};
+use crate::config::{Config, read_policies, read_trust};
 use crate::policy::{Fault, PolicySet};
 use crate::screen::counted;
 
@@ -12,21 +12,25 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), CliError> {
     let place = desk::place(file)?;
     let mut faults = Vec::new();
     match Config::load(&place) {
-        Ok(config) => match read_policies(&config.policies).and_then(|files| PolicySet::parse(&files)) {
-            Ok(set) => {
-                set.warnings().iter().for_each(tell_warning);
-                show(format!("configuration {} is good", place.display()));
-                show(format!(
-                    "policies {} are good: {}, hash {}",
-                    config.policies.display(),
-                    counted(set.rules().count(), "rule"),
-                    set.hash()
-                ));
-                say("not looked at: whether the users, groups and targets that rules name exist;");
-                say("`doorward policy reload` names those that do not");
+        Ok(config) => {
+            let lists = read_trust(&config.login);
+            faults.extend(lists.faults().map(|fault| Fault::in_file(place.display().to_string(), fault)));
+            match read_policies(&config.policies).and_then(|files| PolicySet::parse(&files)) {
+                Ok(set) => {
+                    set.warnings().iter().for_each(tell_warning);
+                    show(format!("configuration {} is good", place.display()));
+                    show(format!(
+                        "policies {} are good: {}, hash {}",
+                        config.policies.display(),
+                        counted(set.rules().count(), "rule"),
+                        set.hash()
+                    ));
+                    say("not looked at: whether the users, groups and targets that rules name exist;");
+                    say("`doorward policy reload` names those that do not");
+                }
+                Err(found) => faults.extend(found),
             }
-            Err(found) => faults.extend(found),
-        },
+        }
         Err(found) => {
             faults.extend(found);
             // Where the configuration is at fault the policies are looked for where they usually are.

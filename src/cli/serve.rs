@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use tracing::{error, info, warn};
 
 use crate::admin::{self, Admin, AdminError, Retired, socket};
 use crate::audit::{Audit, AuditError, AuditEvent, Publishing};
+use crate::authn::{LockOut, Logins};
 use crate::clock::Clock;
-use crate::config::{Config, read_policies};
+use crate::config::{Config, LoginSettings, read_policies, read_trust};
 use crate::db::{Db, DbError, MasterKey, MasterKeyError};
 use crate::home::{Home, HomeError};
 use crate::ledger::{Ledger, LedgerError};
@@ -193,10 +195,11 @@ struct Opened {
 async fn serve(config: Config) -> Result<(), ServeError> {
     let Opened { _home, bastion, admin, keys } = open(&config)?;
     let stop = Cut::new();
+    let logins = logins(&config.login, &bastion, &admin);
     let (connected, connections) = mpsc::channel(CONNECTIONS_MAX);
     let (failed, strangers) = mpsc::channel(CONNECTIONS_MAX);
     let outlets = listener::Outlets { connections: connected, failed };
-    let bound = listen(&config, &bastion, &keys, &stop, outlets).await?;
+    let bound = listen(&config, &logins, &keys, &stop, outlets).await?;
     let admin_socket =
         socket::bind(&config.admin.socket).map_err(|error| ServeError::Socket(config.admin.socket.clone(), error))?;
     let admin_stop = tokio_util::sync::CancellationToken::new();
@@ -221,6 +224,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::System)?;
     tokio::spawn(session::note_strangers(strangers, Arc::clone(&bastion)));
     let carrying = tokio::spawn(carry(connections, Arc::clone(&bastion)));
+    let watching = tokio::spawn(watch_trust(config.login.clone(), Arc::clone(&bastion)));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -228,6 +232,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     stop.cut();
     end_sessions(&bastion.sessions).await;
     carrying.abort();
+    watching.abort();
     retiring.abort();
     admin_stop.cancel();
     let _ = serving_admin.await;
@@ -255,6 +260,7 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let files = read_policies(&config.policies).map_err(ServeError::Policy)?;
     let policy = PolicySet::parse(&files).map_err(ServeError::Policy)?;
     let ledger = Arc::new(Ledger::open(&db, policy).map_err(ServeError::Ledger)?);
+    trust(&ledger, &config.login);
     let vault = Arc::new(Vault::open(&db).map_err(ServeError::Vault)?);
     let log_key = vault.log_key(home.id()).map_err(ServeError::Vault)?;
     let audit = Arc::new(Audit::open(&home.log(), log_key, &db, clock.clone()).map_err(ServeError::Audit)?);
@@ -296,10 +302,70 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     Ok(Opened { _home: home, bastion, admin, keys })
 }
 
+/// Puts the lists of authorities and revoked keys in force, and says what is wrong with them.
+fn trust(ledger: &Ledger, login: &LoginSettings) {
+    let trust = read_trust(login);
+    for fault in trust.faults() {
+        error!(error = fault, "Nobody whom this list must judge can log in");
+    }
+    ledger.set_trust(trust);
+}
+
+/// The lists of authorities and revoked keys are looked at so often.
+const TRUST_PERIOD: Duration = Duration::from_secs(1);
+
+/// A file, as far as it can be told apart from another in its place without reading it.
+#[derive(Debug, PartialEq, Eq)]
+struct Look {
+    inode: u64,
+    mode: u32,
+    length: u64,
+    changed: (i64, i64),
+}
+
+impl Look {
+    fn at(file: &Path) -> Option<Self> {
+        let found = std::fs::metadata(file).ok()?;
+        let changed = (found.ctime(), found.ctime_nsec());
+        Some(Self { inode: found.ino(), mode: found.mode(), length: found.len(), changed })
+    }
+}
+
+/// Reads the lists again when they change, and ends the sessions that rest on what they no longer have (promise P3).
+async fn watch_trust(login: LoginSettings, bastion: Arc<Bastion>) {
+    let files: Vec<PathBuf> = login.user_cas.iter().chain(&login.revoked_keys).cloned().collect();
+    if files.is_empty() {
+        return;
+    }
+    let mut seen = Vec::new();
+    loop {
+        tokio::time::sleep(TRUST_PERIOD).await;
+        let (files, login, bastion, before) = (files.clone(), login.clone(), Arc::clone(&bastion), seen);
+        let looked = tokio::task::spawn_blocking(move || {
+            let found: Vec<Option<Look>> = files.iter().map(|file| Look::at(file)).collect();
+            if found != before {
+                trust(&bastion.ledger, &login);
+                let ended = bastion.sessions.rejudge(&bastion.ledger, bastion.clock.now());
+                info!(authorities = bastion.ledger.trust().cas(), ended, "Lists of authorities and revoked keys read");
+            }
+            found
+        });
+        // After a panic, which has shown itself, they are read again.
+        seen = looked.await.unwrap_or_default();
+    }
+}
+
+fn logins(settings: &LoginSettings, bastion: &Bastion, admin: &Admin) -> Logins {
+    let lock_out = LockOut { after: settings.password_failures, span: settings.password_lock };
+    // The same as the administration's: what it sets, forgives or takes away counts at once.
+    let passwords = settings.passwords.then(|| (admin.passwords().clone(), lock_out));
+    Logins { ledger: Arc::clone(&bastion.ledger), clock: bastion.clock.clone(), passwords }
+}
+
 /// Listens on every address of the configuration; returns them as they were bound.
 async fn listen(
     config: &Config,
-    bastion: &Bastion,
+    logins: &Logins,
     keys: &HostKeys,
     stop: &Cut,
     outlets: listener::Outlets,
@@ -310,8 +376,14 @@ async fn listen(
         let failed = |error| ServeError::Listen(*address, error);
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         bound.push(socket.local_addr().map_err(failed)?);
-        let (ledger, settings) = (Arc::clone(&bastion.ledger), settings.clone());
-        tokio::spawn(listener::serve(socket, keys.clone(), settings, ledger, stop.clone(), outlets.clone()));
+        tokio::spawn(listener::serve(
+            socket,
+            keys.clone(),
+            settings.clone(),
+            logins.clone(),
+            stop.clone(),
+            outlets.clone(),
+        ));
     }
     Ok(bound)
 }

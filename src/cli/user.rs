@@ -1,13 +1,19 @@
 //! `doorward user`.
 
 use std::collections::BTreeSet;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+use zeroize::Zeroizing;
 
 use super::CliError;
 use super::desk::{Desk, unexpected};
-use super::output::{Form, Table, listing};
-use super::{apply, times};
-use crate::admin::api::{Reply, Request};
+use super::output::{Form, Table, listing, say, show};
+use super::{apply, prompt, times};
+use crate::admin::api::{Reply, Request, SecretText};
 use crate::admin::import;
 use crate::model::{GroupName, UserName, join};
 
@@ -23,17 +29,28 @@ pub(super) enum Command {
         /// A file with the user's public keys; repeat it for more.
         #[arg(long = "key", value_name = "FILE")]
         keys: Vec<PathBuf>,
+        /// A network that the user may log in from, such as 10.0.0.0/8, and from nowhere else; repeat it for more.
+        #[arg(long = "from", value_name = "NETWORK", value_parser = network)]
+        from: Vec<IpNet>,
     },
-    /// Replace a user's groups.
+    /// Replace a user's groups, or the networks that they may log in from.
+    #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
     Set {
         /// The user's name, such as alice.
         user: UserName,
         /// All groups from now on; repeat it for more.
-        #[arg(long = "group", value_name = "GROUP", required_unless_present = "no_groups")]
+        #[arg(long = "group", value_name = "GROUP", group = "change")]
         groups: Vec<GroupName>,
         /// Leave the user without a group.
-        #[arg(long, conflicts_with = "groups")]
+        #[arg(long, conflicts_with = "groups", group = "change")]
         no_groups: bool,
+        /// All networks from now on that the user may log in from, such as 10.0.0.0/8; repeat it for more. Sessions from
+        /// elsewhere end.
+        #[arg(long = "from", value_name = "NETWORK", value_parser = network, group = "change")]
+        from: Vec<IpNet>,
+        /// Let the user log in from anywhere.
+        #[arg(long, conflicts_with = "from", group = "change")]
+        from_anywhere: bool,
     },
     /// List users.
     List {
@@ -52,6 +69,25 @@ pub(super) enum Command {
     },
     /// Remove a user, revoke their grants and end their live sessions. Recordings stay.
     Remove {
+        /// The user's name, such as alice.
+        user: UserName,
+    },
+    /// Set the password that, with a one-time code, logs a user in; asks for it without echo.
+    Password {
+        /// The user's name, such as alice.
+        user: UserName,
+        /// Read the password from a file.
+        #[arg(long, group = "source")]
+        file: Option<PathBuf>,
+        /// Read the password from standard input.
+        #[arg(long, group = "source")]
+        stdin: bool,
+        /// Forget it, and the secret of the one-time codes; end sessions that logged in by them.
+        #[arg(long, group = "source")]
+        remove: bool,
+    },
+    /// Make the secret of a user's one-time codes, and show it once: as a QR code, and as text.
+    Totp {
         /// The user's name, such as alice.
         user: UserName,
     },
@@ -94,13 +130,26 @@ pub(super) enum KeyCommand {
 
 pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
     match command {
-        Command::Add { user, groups, keys } => {
+        Command::Add { user, groups, keys, from } => {
             let keys = read_keys(&keys)?;
-            desk.tell(Request::UserAdd { user, groups: groups.into_iter().collect(), keys })
+            let (groups, from) = (groups.into_iter().collect(), from.into_iter().collect());
+            desk.tell(Request::UserAdd { user, groups, keys, from })
         }
-        Command::Set { user, groups, no_groups: _ } => {
-            desk.tell(Request::UserSet { user, groups: groups.into_iter().collect() })
+        Command::Set { user, groups, no_groups, from, from_anywhere } => {
+            let groups = (no_groups || !groups.is_empty()).then(|| groups.into_iter().collect());
+            let from = (from_anywhere || !from.is_empty()).then(|| from.into_iter().collect());
+            desk.tell(Request::UserSet { user, groups, from })
         }
+        Command::Password { user, remove: true, .. } => desk.tell(Request::UserPasswordRemove { user }),
+        Command::Password { user, file, stdin, remove: false } => {
+            let password = SecretText(match &file {
+                Some(file) => prompt::from_file(file)?,
+                None if stdin => prompt::from_stdin()?,
+                None => prompt::secret(&format!("Password of {user}"))?,
+            });
+            desk.tell(Request::UserPasswordSet { user, password })
+        }
+        Command::Totp { user } => totp(desk, user),
         Command::List { form } => list(desk, form),
         Command::Suspend { user } => desk.tell(Request::UserSuspend { user }),
         Command::Resume { user } => desk.tell(Request::UserResume { user }),
@@ -117,6 +166,34 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
     }
 }
 
+/// Shows the secret: as a picture for whoever sits at the terminal, as text for programs.
+fn totp(desk: &Desk, user: UserName) -> Result<(), CliError> {
+    let Reply::Totp { uri, lines } = desk.ask(Request::UserTotpSet { user })? else {
+        return Err(unexpected());
+    };
+    lines.iter().for_each(say);
+    if std::io::stderr().is_terminal()
+        && let Ok(code) = QrCode::new(uri.0.expose().as_bytes())
+    {
+        // Light on dark, as most terminals are; readers take either.
+        let picture = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+        say(Zeroizing::new(picture).as_str());
+    }
+    show(uri.0.expose());
+    say("give it to an authenticator app, then forget it: whoever has it makes the codes");
+    Ok(())
+}
+
+/// A network; an address alone is one of itself.
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from));
+    let network = network.ok_or_else(|| "write a network such as 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32".to_owned())?;
+    if network.trunc() == network {
+        return Ok(network);
+    }
+    Err(format!("it has bits set that /{} leaves out; did you mean {}?", network.prefix_len(), network.trunc()))
+}
+
 fn add_keys(desk: &Desk, user: &UserName, lines: Vec<String>) -> Result<(), CliError> {
     lines.into_iter().try_for_each(|key| desk.tell(Request::UserKeyAdd { user: user.clone(), key }))
 }
@@ -125,11 +202,12 @@ fn list(desk: &Desk, form: Form) -> Result<(), CliError> {
     let Reply::Users { users } = desk.ask(Request::UserList {})? else {
         return Err(unexpected());
     };
-    let mut table = Table::new(&["USER", "GROUPS", "KEYS", "STATE"]);
+    let mut table = Table::new(&["USER", "GROUPS", "KEYS", "FROM", "STATE"]);
     for user in &users {
         let state =
             user.suspended_at.map_or_else(|| "active".to_owned(), |since| format!("suspended {}", times::shown(since)));
-        table.row([user.name.to_string(), join(&user.groups), user.keys.len().to_string(), state]);
+        let from = if user.from.is_empty() { "anywhere".to_owned() } else { join(&user.from) };
+        table.row([user.name.to_string(), join(&user.groups), user.keys.len().to_string(), from, state]);
     }
     listing(form, &users, &table, "no users; `doorward user add NAME --group GROUP --key FILE` adds one")
 }

@@ -95,6 +95,19 @@ master_key = @MASTER_KEY@
 ## New session keys after so many bytes.
 # rekey_bytes = "1GiB"
 
+[login]
+## Public keys, one a line, of the authorities whose user certificates log in; the principal is the user's name. Who has
+## such a key can be every user. The file is read again when it changes.
+## user_cas = "user_cas.pub"
+## Keys and certificates that log nobody in: what `ssh-keygen -k` writes, or public keys, one a line. While it cannot be
+## read nobody logs in by a key. It is read again when it changes, and live sessions that rest on what it names end.
+## revoked_keys = "revoked_keys"
+## Whether users who have both a password and one-time codes (`doorward user password`, `doorward user totp`) may log in
+## by them, and when a user's password is locked, for how long: so many failures in a row. Keys go on.
+# passwords = false
+# password_failures = 5
+# password_lock = "15m"
+
 [target]
 ## How long the TCP connection to a target may take; after it the user is told that the target does not answer.
 # connect_timeout = "10s"

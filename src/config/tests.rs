@@ -237,6 +237,7 @@ fn parse(text: &str) -> Result<Config, Vec<Fault>> {
 fn defaults() -> Config {
     let at = |name: &str| Path::new("/etc/doorward").join(name);
     Config {
+        login: LoginSettings::default(),
         file: at("doorward.toml"),
         listen: vec!["0.0.0.0:2222".parse().unwrap()],
         data: at("data"),

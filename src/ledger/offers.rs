@@ -204,7 +204,16 @@ grant = { required = false }
         let ledger = Ledger::open(&Db::in_memory().unwrap(), policy).unwrap();
         for name in ["alice", "bob", "eve"] {
             let (groups, keys) = (BTreeSet::new(), Vec::new());
-            ledger.add_user(User { name: user(name), groups, keys, suspended_at: None }).unwrap();
+            ledger
+                .add_user(User {
+                    name: user(name),
+                    groups,
+                    keys,
+                    suspended_at: None,
+                    from: BTreeSet::new(),
+                    password_since: None,
+                })
+                .unwrap();
         }
         ledger
     }

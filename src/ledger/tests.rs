@@ -1,4 +1,5 @@
 use super::*;
+use crate::grant::Asker;
 use crate::policy::PolicyFile;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice@laptop";
@@ -109,12 +110,20 @@ fn ledger(db: &Db) -> Ledger {
 
 fn ask(ledger: &Ledger) -> Result<(), Denial> {
     let destination = Destination::parse("root@db1").unwrap();
-    ledger.permit(&UserName::parse("alice").unwrap(), &destination, ChannelClass::Shell, time(5)).map(drop)
+    let asker = Asker { user: &UserName::parse("alice").unwrap(), presence: Presence::NONE };
+    ledger.permit(asker, &destination, ChannelClass::Shell, time(5)).map(drop)
 }
 
 fn user(name: &str, keys: &[&str]) -> User {
     let keys = keys.iter().map(|key| UserKey::parse(key, time(0)).unwrap()).collect();
-    User { name: UserName::parse(name).unwrap(), groups: BTreeSet::new(), keys, suspended_at: None }
+    User {
+        name: UserName::parse(name).unwrap(),
+        groups: BTreeSet::new(),
+        keys,
+        suspended_at: None,
+        from: BTreeSet::new(),
+        password_since: None,
+    }
 }
 
 fn target(name: &str) -> Target {

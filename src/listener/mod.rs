@@ -1,5 +1,6 @@
 //! Connections from bastion users: accept, limits, handshake, login.
 
+mod attempts;
 mod environment;
 mod jump;
 mod limits;

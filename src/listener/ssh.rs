@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::keys::ssh_key::{Certificate, Signature};
+use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, SshId, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -17,12 +18,12 @@ use tracing::{debug, info, warn};
 mod connection;
 mod forward;
 
+use super::attempts::{Attempts, answers, questions};
 use super::environment::{EnvPattern, Variables};
 use super::jump::{self, HostKeys};
 use super::limits::{IDLE_MAX, Limits, Place, Progress, idle};
-use crate::authn::{self, Authenticated, AuthnError};
+use crate::authn::{Authenticated, AuthnError, Claim, Logins, Shown};
 use crate::coverage::{Fate, Kind, Peer, row};
-use crate::ledger::Ledger;
 use crate::model::{
     AccountName, ChannelClass, Destination, Endpoint, InvalidName, Login, Program, TargetName, Terminal, TerminalSize,
     UserName,
@@ -67,12 +68,16 @@ pub async fn serve(
     listener: TcpListener,
     keys: HostKeys,
     settings: Settings,
-    ledger: Arc<Ledger>,
+    logins: Logins,
     stop: Cut,
     outlets: Outlets,
 ) {
-    let config = Arc::new(server_config(&keys, &settings));
-    let (keys, settings) = (Arc::new(keys), Arc::new(settings));
+    let mut config = server_config(&keys, &settings);
+    if logins.passwords.is_some() {
+        config.methods.push(MethodKind::KeyboardInteractive);
+    }
+    let config = Arc::new(config);
+    let (keys, settings, logins) = (Arc::new(keys), Arc::new(settings), Arc::new(logins));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -97,7 +102,7 @@ pub async fn serve(
         let house = House {
             keys: Arc::clone(&keys),
             settings: Arc::clone(&settings),
-            ledger: Arc::clone(&ledger),
+            logins: Arc::clone(&logins),
             outlets: outlets.clone(),
         };
         let handler = Handler::new(house, Door::Front { place: Some(place) }, source, Cut::new());
@@ -206,7 +211,7 @@ struct Pending {
 struct House {
     keys: Arc<HostKeys>,
     settings: Arc<Settings>,
-    ledger: Arc<Ledger>,
+    logins: Arc<Logins>,
     outlets: Outlets,
 }
 
@@ -240,38 +245,18 @@ struct Handler {
     login_names_target: bool,
 }
 
-/// What a connection has tried to log in with.
-#[derive(Default)]
-struct Attempts {
-    keys: u32,
-    login: String,
-    last: Option<AuthnError>,
-}
-
-impl Attempts {
-    fn failed(&mut self, login: &str, error: AuthnError) {
-        self.keys = self.keys.saturating_add(1);
-        self.login = login.chars().take(LOGIN_CHARS_MAX).collect();
-        self.last = Some(error);
-    }
-}
-
 impl Drop for Handler {
     fn drop(&mut self) {
         // Once in, the session tells what is refused.
         if self.requests.is_some() {
             return;
         }
-        if let Some(last) = self.attempts.last.take() {
-            let reason = format!("{} keys tried; the last: {last}", self.attempts.keys);
-            let login = std::mem::take(&mut self.attempts.login);
+        if let Some((login, reason)) = self.attempts.take() {
             let _ = self.house.outlets.failed.try_send(FailedLogin { login, source: self.source, reason });
         }
     }
 }
 
-/// So much of a login name that was not accepted is kept.
-const LOGIN_CHARS_MAX: usize = 256;
 /// Requests of one connection that may wait for the session.
 const REQUESTS_MAX: usize = 16;
 
@@ -294,6 +279,46 @@ impl Handler {
             requests: None,
             extended_refused: false,
             login_names_target: false,
+        }
+    }
+
+    fn claim<'a>(&self, named: Option<&'a UserName>) -> Claim<'a> {
+        Claim { named, source: self.source.ip() }
+    }
+
+    /// Whether the login around a jump may carry one more.
+    fn opens(&self, user: &Authenticated) -> bool {
+        user.opens(&self.house.logins.ledger, self.house.logins.clock.now()).is_ok()
+    }
+
+    /// Logs in whom a key or certificate proves, by a signature that has been verified.
+    fn prove(&mut self, user: &str, shown: Shown<'_>, signature: &Signature) -> Auth {
+        if let Door::Jump { .. } = self.door {
+            return Auth::reject();
+        }
+        let login = Login::parse(user);
+        let named = named_user(&login);
+        let proven = self.house.logins.prove(&self.claim(named.as_ref()), shown, signature);
+        self.proven(user, login, proven)
+    }
+
+    /// Lets in whoever is proven.
+    fn proven(
+        &mut self,
+        user: &str,
+        login: Result<Login, InvalidName>,
+        proven: Result<Authenticated, AuthnError>,
+    ) -> Auth {
+        match proven {
+            Ok(authenticated) => {
+                self.proven = Some((authenticated, login));
+                Auth::Accept
+            }
+            Err(error) => {
+                info!(source = %self.source, error = %error, "Login refused");
+                self.attempts.failed(user, error);
+                Auth::reject()
+            }
         }
     }
 
@@ -368,6 +393,9 @@ impl server::Handler for Handler {
     /// Who jumps has been proven by the connection around this one; all that is left to say is the account.
     async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
         let Door::Jump { user: person, target } = &self.door else { return Ok(Auth::reject()) };
+        if !self.opens(person) {
+            return Ok(Auth::reject());
+        }
         let destination = |account| Destination { account, target: target.clone() };
         let login = AccountName::parse(user)
             .map(|account| Login::Destination { user: None, destination: destination(account) });
@@ -381,7 +409,8 @@ impl server::Handler for Handler {
             return Ok(Auth::reject());
         }
         let named = named_user(&Login::parse(user));
-        match authn::known(&self.house.ledger, named.as_ref(), offer.public_key) {
+        let shown = offer.certificate.map_or(Shown::Key(offer.public_key), Shown::Certificate);
+        match self.house.logins.offered(&self.claim(named.as_ref()), shown, offer.algorithm) {
             Ok(()) => Ok(Auth::Accept),
             Err(error) => {
                 self.attempts.failed(user, error);
@@ -391,22 +420,34 @@ impl server::Handler for Handler {
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        if let Door::Jump { .. } = self.door {
+        Ok(self.prove(user, Shown::Key(key.public_key), key.signature))
+    }
+
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        certificate: &Certificate,
+        key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, russh::Error> {
+        Ok(self.prove(user, Shown::Certificate(certificate), key.signature))
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _submethods: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
+        if matches!(self.door, Door::Jump { .. }) || self.house.logins.passwords.is_none() {
             return Ok(Auth::reject());
         }
+        // Whoever it is, the same is asked.
+        let Some(response) = response else { return Ok(questions()) };
+        let Some(typed) = answers(response) else { return Ok(Auth::reject()) };
         let login = Login::parse(user);
-        let named = named_user(&login);
-        match authn::prove(&self.house.ledger, named.as_ref(), key.public_key) {
-            Ok(authenticated) => {
-                self.proven = Some((authenticated, login));
-                Ok(Auth::Accept)
-            }
-            Err(error) => {
-                info!(source = %self.source, error = %error, "Login refused");
-                self.attempts.failed(user, error);
-                Ok(Auth::reject())
-            }
-        }
+        let (named, logins) = (named_user(&login), Arc::clone(&self.house.logins));
+        let proven = logins.prove_by_password(&self.claim(named.as_ref()), typed).await;
+        Ok(self.proven(user, login, proven))
     }
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
@@ -426,6 +467,7 @@ impl server::Handler for Handler {
             return self.too_many(user.user(), session);
         };
         self.inside = Some(inside);
+        info!(user = %user.user(), source = %self.source, by = %user.proof(), "Logged in");
         if let Some(logged_in) = self.logged_in.take() {
             let _ = logged_in.send(());
         }
@@ -584,8 +626,9 @@ impl server::Handler for Handler {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
-        let target = |user: &Authenticated| jump::target(&self.house.ledger, user.user(), host, port);
-        let Some((user, target)) = self.jumper.as_ref().and_then(|user| Some((user.clone(), target(user)?))) else {
+        let target = |user: &Authenticated| jump::target(&self.house.logins.ledger, user.user(), host, port);
+        let jumper = self.jumper.as_ref().filter(|user| self.opens(user));
+        let Some((user, target)) = jumper.and_then(|user| Some((user.clone(), target(user)?))) else {
             let originator = Originator::new(originator, originator_port);
             let place = (Endpoint::tcp(host, port), &*format!("{host}:{port}"));
             self.forward(ChannelClass::LocalForward, place, originator, channel, reply).await;

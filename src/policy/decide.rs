@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{Accounts, GrantNeed, Place, PolicySet, RecordingPolicy, Rule, Who};
-use crate::model::{AccountName, Asked, ChannelClass, GroupName, RuleId, TargetName, UserName};
+use crate::model::{AccountName, Asked, ChannelClass, GroupName, Presence, RuleId, TargetName, UserName};
 
 /// May this user open this channel to this account on this target?
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,8 @@ pub struct Question<'a> {
     pub account: &'a AccountName,
     /// The channel, and where a forward leads; `None` asks whether any may be opened.
     pub asked: Option<&'a Asked>,
+    /// What the user did at the login.
+    pub presence: Presence,
 }
 
 /// What policy says of an access.
@@ -114,12 +116,14 @@ fn channels<'r>(rules: impl Iterator<Item = &'r &'r Rule>) -> BTreeSet<ChannelCl
 }
 
 impl Rule {
-    /// Whether the rule is about this user, target and account.
+    /// Whether the rule is about this user, target and account, and the login is such as it demands.
     pub fn covers(&self, question: &Question<'_>) -> bool {
-        self.reaches(question.user, question.groups, question.target, question.labels) && self.accounts.covers(question)
+        self.reaches(question.user, question.groups, question.target, question.labels)
+            && self.accounts.covers(question)
+            && question.presence.covers(self.key)
     }
 
-    /// Whether the rule is about this user and target, whatever the account.
+    /// Whether the rule is about this user and target, whatever the account and the login.
     pub fn reaches(
         &self,
         user: &UserName,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::auditor::Recipient;
-use crate::model::{AccountName, ChannelClass, GroupName, RuleId, TargetName, UserName};
+use crate::model::{AccountName, ChannelClass, GroupName, Presence, RuleId, TargetName, UserName};
 
 mod archive;
 mod audit;
@@ -146,6 +146,8 @@ pub struct Rule {
     pub forward: ForwardRule,
     /// Whether it takes effect only while a grant holds.
     pub grant: GrantNeed,
+    /// What the user must have done at the login, with a security key.
+    pub key: Presence,
     /// How its sessions are recorded.
     pub recording: RecordingPolicy,
 }

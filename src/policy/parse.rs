@@ -14,7 +14,7 @@ use super::{
 };
 use crate::auditor::Recipient;
 use crate::model::{
-    AccountName, Asked, ChannelClass, Endpoint, GroupName, InvalidName, RuleId, TargetName, UserName, join,
+    AccountName, Asked, ChannelClass, Endpoint, GroupName, InvalidName, Presence, RuleId, TargetName, UserName, join,
 };
 
 const CHANNELS: &[(&str, ChannelClass)] = &[
@@ -152,6 +152,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let channels = table.need("channels", faults).and_then(|node| words(&node, CHANNELS, faults));
     let forward = table.take("forward").map_or(Some(ForwardRule::default()), |node| ForwardRule::read(&node, faults));
     let grant = table.take("grant").map_or(Some(GrantNeed::Required), |node| read_grant(&node, faults));
+    let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
     let recording =
         table.take("recording").map_or(Some(RecordingPolicy::default()), |node| read_recording(&node, faults));
     table.finish(LATER_IN_RULE, faults);
@@ -178,6 +179,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         channels: channels?,
         forward: forward?,
         grant: grant?,
+        key: key?,
         recording: recording?,
     })
 }
@@ -291,6 +293,20 @@ fn read_grant(node: &Node<'_>, faults: &mut Faults) -> Option<GrantNeed> {
     Some(if required? { GrantNeed::Required } else { GrantNeed::NotRequired })
 }
 
+/// `key = { touch = true, pin = true }`: in a rule what the login must be, in a test what it is.
+fn read_key(node: &Node<'_>, faults: &mut Faults) -> Option<Presence> {
+    let mut table = faults.keep(node.table())?;
+    let mut word = |key| table.take(key).map_or(Some(false), |node| faults.keep(node.boolean()));
+    let (touch, pin) = (word("touch"), word("pin"));
+    table.finish(&[], faults);
+    let key = Presence { touch: touch?, pin: pin? };
+    if key == Presence::NONE {
+        faults.push(node.fault("demands nothing").hint("write touch = true, pin = true or both, or leave `key` out"));
+        return None;
+    }
+    Some(key)
+}
+
 fn read_recording(node: &Node<'_>, faults: &mut Faults) -> Option<RecordingPolicy> {
     let default = RecordingPolicy::default();
     let mut table = faults.keep(node.table())?;
@@ -389,7 +405,7 @@ struct Test {
 
 /// What is asked for.
 enum Wanted {
-    Channel { account: AccountName, asked: Option<Asked> },
+    Channel { account: AccountName, asked: Option<Asked>, presence: Presence },
     Right(AuditRight),
 }
 
@@ -477,7 +493,9 @@ fn read_channel(given: &mut Table<'_>, faults: &mut Faults) -> Option<Wanted> {
         faults.push(given.fault("`forward` says where a forward leads, and `channel` is none"));
         return None;
     }
-    Some(Wanted::Channel { account: account?, asked: class.map(|class| Asked { class, endpoint }) })
+    let presence = given.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
+    let asked = class.map(|class| Asked { class, endpoint });
+    Some(Wanted::Channel { account: account?, asked, presence: presence? })
 }
 
 /// `host:port`, or the path of a socket.
@@ -499,9 +517,10 @@ impl Test {
         }
         let Self { user, groups, target, labels, .. } = self;
         let (got, about) = match &self.wanted {
-            Wanted::Channel { account, asked } => {
-                let question = Question { user, groups, target, labels, account, asked: asked.as_ref() };
-                let what = asked.as_ref().map_or("any channel".to_owned(), Asked::to_string);
+            Wanted::Channel { account, asked, presence } => {
+                let (asked, presence) = (asked.as_ref(), *presence);
+                let question = Question { user, groups, target, labels, account, asked, presence };
+                let what = asked.map_or("any channel".to_owned(), Asked::to_string);
                 let got = among(read.rules.iter(), &question).to_string();
                 (got, format!("{user} to {account}@{target}, {what}"))
             }

@@ -103,7 +103,15 @@ channels = ["shell"]
                     for class in ChannelClass::ALL {
                         let (user, groups, target, account) = (&user, &groups, &target, &account);
                         let asked = class.into();
-                        let question = Question { user, groups, target, labels, account, asked: Some(&asked) };
+                        let question = Question {
+                            user,
+                            groups,
+                            target,
+                            labels,
+                            account,
+                            asked: Some(&asked),
+                            presence: crate::model::Presence::FULL,
+                        };
                         let none = Opened::default();
                         let Opened { standing, on_grant } = listed.get(account).unwrap_or(&none);
                         let said = (standing.contains(&class), on_grant.contains(&class));

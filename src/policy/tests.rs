@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::Asked;
+use crate::model::{Asked, Presence};
 
 const RULE: &str = r#"
 schema = 1
@@ -306,6 +306,50 @@ fn the_starter_policies_load_and_every_rule_of_theirs_is_tested() {
     assert_eq!(set.warnings(), []);
 }
 
+#[test]
+fn a_rule_that_demands_a_key_opens_for_such_logins_only() {
+    let (who, place) = ("users = ['alice']", "targets = ['db1']");
+    let set =
+        parse(&rule("strict", who, place, "grant = { required = false }\nkey = { touch = true, pin = true }")).unwrap();
+    let asked = |touch, pin| {
+        let question = Question {
+            user: &UserName::parse("alice").unwrap(),
+            groups: &BTreeSet::new(),
+            target: &TargetName::parse("db1").unwrap(),
+            labels: &BTreeMap::new(),
+            account: &AccountName::parse("root").unwrap(),
+            asked: Some(&ChannelClass::Shell.into()),
+            presence: Presence { touch, pin },
+        };
+        decide(&set, &question).to_string()
+    };
+    let answers = [asked(false, false), asked(true, false), asked(false, true), asked(true, true)];
+    assert_eq!(answers, ["deny", "deny", "deny", "allow strict"]);
+}
+
+#[test]
+fn a_test_says_what_the_login_is() {
+    let rule = rule("strict", "users = ['alice']", "targets = ['db1']", "key = { touch = true }");
+    let test = |key: &str, expect: &str| {
+        let given = format!("given = {{ user = 'alice', target = 'db1', account = 'root'{key} }}");
+        parse(&format!("{rule}[[test]]\n{given}\nexpect = '{expect}'\n"))
+    };
+    assert!(test(", key = { touch = true }", "needs-grant strict").is_ok());
+    assert!(test(", key = { touch = true, pin = true }", "needs-grant strict").is_ok());
+    assert!(test(", key = { pin = true }", "deny").is_ok() && test("", "deny").is_ok());
+    assert!(test("", "needs-grant strict").is_err());
+}
+
+#[test]
+fn a_demand_for_a_key_is_understood_whole_or_refused() {
+    let faults = |key: &str| faults_of(&rule("r", "users = ['alice']", "targets = ['db1']", key));
+    assert!(faults("key = {}").contains("rule.key: demands nothing"));
+    assert!(faults("key = { touch = false }").contains("demands nothing"));
+    assert!(faults("key = { tuch = true }").contains("rule.key.tuch: unknown key"));
+    assert!(faults("key = { touch = 'yes' }").contains("rule.key.touch: expected true or false"));
+    assert!(faults("key = 'touch'").contains("rule.key: expected a table"));
+}
+
 proptest! {
     #[test]
     fn any_text_parses_or_is_refused_without_a_panic(text in ".*") {
@@ -395,6 +439,7 @@ fn decide_for(
         labels: &labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         account: &AccountName::parse(account).unwrap(),
         asked: asked.as_ref(),
+        presence: Presence::NONE,
     };
     decide(set, &question)
 }

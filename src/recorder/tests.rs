@@ -565,6 +565,7 @@ pub(crate) fn permit(durability: &str) -> Permit {
         labels: &BTreeMap::new(),
         account: &AccountName::parse("root").unwrap(),
         asked: Some(&ChannelClass::Shell.into()),
+        presence: crate::model::Presence::NONE,
     };
     crate::grant::permit(&set, &question, &[], Clock::system().now()).unwrap()
 }

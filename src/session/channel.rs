@@ -48,7 +48,7 @@ pub async fn open(
 ) -> Result<Opened, Refusal> {
     let class = classes.first().copied().unwrap_or(ChannelClass::Shell);
     let now = bastion.clock.now();
-    let permit = bastion.ledger.permit(live.permit.user(), destination, class, now).map_err(Refusal::Denied)?;
+    let permit = bastion.ledger.permit(live.permit.asker(), destination, class, now).map_err(Refusal::Denied)?;
     bastion.recorder.healthy_for(permit.recording().durability).map_err(Refusal::Recorder)?;
     // A program that speaks SFTP has none, whatever the client asks for.
     let terminal = start.terminal.as_ref().filter(|_| !class.is_sftp());
@@ -66,7 +66,7 @@ pub async fn open(
     let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);
     let files = class.is_sftp().then(|| {
         let may = |class| {
-            classes.contains(&class) && bastion.ledger.permit(live.permit.user(), destination, class, now).is_ok()
+            classes.contains(&class) && bastion.ledger.permit(live.permit.asker(), destination, class, now).is_ok()
         };
         let rights = Rights { read: may(ChannelClass::SftpRead), write: may(ChannelClass::SftpWrite) };
         let (track, audit) = (Arc::clone(&track), Arc::clone(&bastion.audit));

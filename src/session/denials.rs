@@ -89,6 +89,7 @@ impl Denied {
             Refusal::Denied(
                 Denial::NoRule(_)
                 | Denial::NeedsGrant { .. }
+                | Denial::NeedsKey { .. }
                 | Denial::GrantEnded { .. }
                 | Denial::GrantRevoked { .. }
                 | Denial::NotYet { .. }
@@ -103,6 +104,7 @@ impl Denied {
             | Refusal::Withdrawn(_)
             | Refusal::Elsewhere
             | Refusal::Idle
+            | Refusal::LoginOver(_)
             | Refusal::NotCarried(_)
             | Refusal::TooMany(_)
             | Refusal::NotFound

@@ -223,7 +223,8 @@ impl<'a> Shown<'a> {
     /// is judged again, as with a login that names the destination.
     async fn judge(&self, destination: &Destination) -> Result<(), String> {
         let (bastion, now) = (self.bastion, self.bastion.clock.now());
-        let Err(denial) = bastion.ledger.permit(self.visitor.user.user(), destination, ChannelClass::Shell, now) else {
+        let Err(denial) = bastion.ledger.permit(self.visitor.user.asker(), destination, ChannelClass::Shell, now)
+        else {
             return Ok(());
         };
         let refusal = Refusal::Denied(denial);

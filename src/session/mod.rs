@@ -125,7 +125,7 @@ impl Visitor {
     fn stands(&self, bastion: &Bastion) -> bool {
         let (ledger, user) = (&bastion.ledger, self.user.user());
         let suspended = ledger.user(user).is_none_or(|user| user.suspended_at.is_some());
-        !suspended && ledger.has_key(user, self.user.fingerprint())
+        !suspended && self.user.stands(ledger).is_ok()
     }
 
     /// The same, as if their login had named a destination.
@@ -447,8 +447,8 @@ impl Visit {
 
     /// By which of its classes a program may run: those that the user may open now, the greatest first, or the least.
     fn classes(&self, destination: &Destination, program: &Program) -> Vec<ChannelClass> {
-        let (user, now) = (self.connection.user.user(), self.bastion.clock.now());
-        let may = |class: &ChannelClass| self.bastion.ledger.permit(user, destination, *class, now).is_ok();
+        let (asker, now) = (self.connection.user.asker(), self.bastion.clock.now());
+        let may = |class: &ChannelClass| self.bastion.ledger.permit(asker, destination, *class, now).is_ok();
         let all = program.classes().iter().copied();
         let open: Vec<ChannelClass> = all.clone().filter(may).collect();
         if open.is_empty() { all.last().into_iter().collect() } else { open }
@@ -457,9 +457,10 @@ impl Visit {
     /// Whether the user is one, with the key that proved them.
     fn standing(&self) -> Result<(), Refusal> {
         let user = &self.connection.user;
-        if user.suspended() || !self.bastion.ledger.has_key(user.user(), user.fingerprint()) {
+        if user.suspended() {
             return Err(Refusal::Denied(Denial::Suspended));
         }
+        user.opens(&self.bastion.ledger, self.bastion.clock.now()).map_err(Refusal::LoginOver)?;
         Ok(())
     }
 
@@ -507,14 +508,15 @@ impl Visit {
     /// Opens the session: no permit, no recording; no recording, no credential; no pinned key, no login.
     async fn open(&self, destination: &Destination, asked: &Asked) -> Result<Live, Refusal> {
         let bastion = &self.bastion;
-        let user = self.connection.user.user();
+        let (user, asker) = (self.connection.user.user(), self.connection.user.asker());
         let now = bastion.clock.now();
         let id = bastion.recorder.new_session_id(now);
         // Registered, and only then judged: a revoke that comes in between finds the session on the list.
-        let first = bastion.ledger.permit_asked(user, destination, asked, now).map_err(Refusal::Denied)?;
+        let first = bastion.ledger.permit_asked(asker, destination, asked, now).map_err(Refusal::Denied)?;
         bastion.recorder.healthy_for(first.recording().durability).map_err(Refusal::Recorder)?;
-        let registration = bastion.sessions.register(self.facts(&id, &first, now), asked.clone());
-        let permit = bastion.ledger.permit_asked(user, destination, asked, bastion.clock.now());
+        let registration =
+            bastion.sessions.register(self.facts(&id, &first, now), asked.clone(), &self.connection.user);
+        let permit = bastion.ledger.permit_asked(asker, destination, asked, bastion.clock.now());
         let permit = permit.map_err(Refusal::Denied)?;
         let cut = Cut::new();
         let legs = [self.connection.cut.clone(), cut.clone()];
@@ -538,7 +540,7 @@ impl Visit {
             grant: permit.grant().map(|grant| grant.id.clone()),
             until: permit.until(),
             reason: permit.grant().map(|grant| grant.reason.clone()),
-            key: self.connection.user.fingerprint().to_owned(),
+            key: self.connection.user.proof().to_string(),
             source: self.connection.source.to_string(),
             started: now,
             channels: 0,
@@ -560,7 +562,7 @@ impl Visit {
         let target = bastion.ledger.target(&destination.target).ok_or(Refusal::Denied(Denial::UnknownTarget))?;
         let facts = SessionFacts {
             id: id.clone(),
-            key_fingerprint: self.connection.user.fingerprint().to_owned(),
+            key_fingerprint: self.connection.user.proof().to_string(),
             target_address: target.address.clone(),
             source: self.connection.source.to_string(),
             started: now,
@@ -577,7 +579,7 @@ impl Visit {
                 grant: permit.grant().map(|grant| grant.id.clone()),
                 policy: permit.policy_hash().to_string(),
                 source: self.connection.source.to_string(),
-                key: self.connection.user.fingerprint().to_owned(),
+                key: self.connection.user.proof().to_string(),
                 opened,
                 envelope,
                 recipients,

@@ -5,6 +5,7 @@ use std::fmt;
 use super::registry::EndCause;
 use super::verb::{Misread, Verb};
 use crate::audit::AuditError;
+use crate::authn::AuthnError;
 use crate::grant::Denial;
 use crate::model::{InvalidName, Timestamp, UserName};
 use crate::recorder::RecorderError;
@@ -40,6 +41,8 @@ pub enum Refusal {
     Elsewhere,
     /// Nothing was typed for long.
     Idle,
+    /// What the login rested on holds no more.
+    LoginOver(AuthnError),
     /// No rule or grant allows it.
     Denied(Denial),
     /// It is not carried in this version.
@@ -107,6 +110,7 @@ impl fmt::Display for Refusal {
             Self::Withdrawn(what) => write!(f, "{what}: the right to it was taken away meanwhile"),
             Self::Elsewhere => f.write_str("the connection has a session at another destination"),
             Self::Idle => f.write_str("nothing was typed"),
+            Self::LoginOver(error) => write!(f, "the login holds no more: {error}"),
             Self::Denied(denial) => denial.fmt(f),
             Self::NotCarried(what) => write!(f, "{what} is not carried"),
             Self::TooMany(what) => write!(f, "too many {what}"),
@@ -147,6 +151,9 @@ impl Refusal {
                                 connection for this one (ssh -S none if yours are shared)"
                 .into(),
             Self::Idle => "nothing was typed for ten minutes: connect again".into(),
+            Self::LoginOver(_) => {
+                "your login no longer holds: its key or certificate expired or was withdrawn. Connect again".into()
+            }
             Self::Denied(denial) => denial.public_text().to_string(),
             Self::NotCarried(what) => {
                 format!("{what} is not allowed here. This version carries shells and commands (scp -O works)")
@@ -176,6 +183,7 @@ impl Refusal {
             | Self::Verb(_)
             | Self::NothingToAudit { .. }
             | Self::Withdrawn(_)
+            | Self::LoginOver(_)
             | Self::Denied(_)
             | Self::NotCarried(_)
             | Self::TooMany(_)

@@ -56,7 +56,8 @@ impl Kind {
         match refusal {
             Refusal::Login(_) | Refusal::NoDestination(_) | Refusal::Verb(_) | Refusal::Busy { .. } => Self::Noise,
             Refusal::NothingToAudit { .. } | Refusal::Withdrawn(_) => Self::Audit,
-            Refusal::Denied(_)
+            Refusal::LoginOver(_)
+            | Refusal::Denied(_)
             | Refusal::NotCarried(_)
             | Refusal::TooMany(_)
             | Refusal::NotFound

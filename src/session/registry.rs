@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::authn::Authenticated;
 use crate::grant::{Denial, GrantState, Permit};
 use crate::ledger::Ledger;
 use crate::model::{Asked, ChannelClass, Destination, GrantId, RuleId, SessionId, Timestamp, UserName};
@@ -94,7 +95,7 @@ pub struct LiveSession {
     pub until: Option<Timestamp>,
     /// The grant's reason.
     pub reason: Option<String>,
-    /// Fingerprint of the key that proved who they are.
+    /// What proved who they are: the fingerprint of a key, and of a certificate which.
     pub key: String,
     /// Where the user connects from.
     pub source: String,
@@ -134,6 +135,8 @@ struct Entry {
     open: BTreeMap<Asked, u32>,
     end: watch::Sender<Option<EndCause>>,
     until: watch::Sender<Option<Timestamp>>,
+    /// It must stand for as long as the session does.
+    login: Authenticated,
 }
 
 /// A session's place in the list; leaving the list when dropped.
@@ -241,12 +244,12 @@ impl Sessions {
     }
 
     /// Puts a session on the list, so that it can be ended from now on; after `shut_down` it is ending already.
-    pub fn register(&self, facts: LiveSession, first: impl Into<Asked>) -> Registration {
+    pub fn register(&self, facts: LiveSession, first: impl Into<Asked>, login: &Authenticated) -> Registration {
         let mut list = self.lock();
         let (end, end_receiver) = watch::channel(list.closed.then_some(EndCause::Shutdown));
         let (until, until_receiver) = watch::channel(facts.until);
         let id = facts.id.clone();
-        let entry = Entry { facts, first: first.into(), open: BTreeMap::new(), end, until };
+        let entry = Entry { facts, first: first.into(), open: BTreeMap::new(), end, until, login: login.clone() };
         list.live.insert(id.clone(), entry);
         drop(list);
         Registration { id, sessions: self.clone(), end: end_receiver, until: until_receiver }
@@ -346,15 +349,13 @@ fn end_once(entry: &Entry, cause: EndCause) {
 
 /// Whether a session keeps its right, and until when.
 fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Option<Timestamp>, EndCause> {
-    // A key that was taken away proves nothing any more.
-    if !ledger.has_key(&entry.facts.user, &entry.facts.key) {
-        return Err(EndCause::Suspended);
-    }
+    // A key that was taken away proves nothing any more; nor does a certificate that was revoked.
+    entry.login.stands(ledger).map_err(|_| EndCause::Suspended)?;
     let mut until = None;
     let open = if entry.open.is_empty() { vec![&entry.first] } else { entry.open.keys().collect() };
     for asked in open {
         let permit: Permit = ledger
-            .permit_asked(&entry.facts.user, &entry.facts.destination, asked, now)
+            .permit_asked(entry.login.asker(), &entry.facts.destination, asked, now)
             .map_err(|denial| cause_of(&denial))?;
         until = until.into_iter().chain(permit.until()).min();
     }
@@ -370,9 +371,11 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Option<Timest
 
 fn cause_of(denial: &Denial) -> EndCause {
     match denial {
-        Denial::NoRule(_) | Denial::NeedsGrant { .. } | Denial::UnknownTarget | Denial::Undecided { .. } => {
-            EndCause::PolicyChanged
-        }
+        Denial::NoRule(_)
+        | Denial::NeedsGrant { .. }
+        | Denial::NeedsKey { .. }
+        | Denial::UnknownTarget
+        | Denial::Undecided { .. } => EndCause::PolicyChanged,
         Denial::GrantEnded { .. } => EndCause::Time,
         Denial::GrantRevoked { .. } | Denial::NotYet { .. } => EndCause::Revoked,
         Denial::Suspended | Denial::UnknownUser => EndCause::Suspended,
@@ -386,11 +389,11 @@ pub(super) mod tests {
     #[test]
     fn a_session_that_begins_after_the_bastion_was_stopped_ends_at_once() {
         let sessions = Sessions::new();
-        let before = sessions.register(facts(1), ChannelClass::Shell);
+        let before = sessions.register(facts(1), ChannelClass::Shell, &login());
         assert_eq!(before.end.borrow().clone(), None);
         assert_eq!(sessions.shut_down(), 1);
         assert_eq!(before.end.borrow().clone(), Some(EndCause::Shutdown));
-        let after = sessions.register(facts(2), ChannelClass::Shell);
+        let after = sessions.register(facts(2), ChannelClass::Shell, &login());
         assert_eq!(after.end.borrow().clone(), Some(EndCause::Shutdown));
         // The server waits for it as for the others.
         assert_eq!(sessions.list().len(), 2);
@@ -411,6 +414,11 @@ pub(super) mod tests {
         tokio::task::yield_now().await;
         drop(guest);
         timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
+    }
+
+    pub fn login() -> Authenticated {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+        Authenticated::by_key(&UserName::parse("alice").unwrap(), &crate::ledger::public_key(key).unwrap())
     }
 
     pub fn facts(number: i64) -> LiveSession {

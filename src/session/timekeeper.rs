@@ -112,7 +112,7 @@ async fn run_clock(mut until: watch::Receiver<Option<Timestamp>>, clock: Clock, 
 mod tests {
     use tokio::time::timeout;
 
-    use super::super::registry::tests::facts;
+    use super::super::registry::tests::{facts, login};
     use super::*;
     use crate::model::ChannelClass;
 
@@ -148,7 +148,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_whose_recording_failed_is_cut_whatever_it_waits_for() {
-        let registration = super::super::Sessions::new().register(facts(1), ChannelClass::Shell);
+        let registration = super::super::Sessions::new().register(facts(1), ChannelClass::Shell, &login());
         let legs = [Cut::new(), Cut::new()];
         let mut time = Timekeeper::start(&registration, Clock::system(), legs.clone());
         let (fail, failed) = tokio::sync::oneshot::channel::<RecorderError>();

@@ -30,6 +30,7 @@ mod input;
 mod interop;
 mod jump;
 mod layers;
+mod logins;
 mod menu;
 mod powercut;
 mod privacy;

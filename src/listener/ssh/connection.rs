@@ -90,7 +90,7 @@ pub struct FailedLogin {
     pub login: String,
     /// Where from.
     pub source: SocketAddr,
-    /// How many keys were tried, and why the last one was not accepted.
+    /// How often it was tried, and why it was not accepted.
     pub reason: String,
 }
 

@@ -270,10 +270,11 @@ pub(in crate::session) fn whoami(bastion: &Bastion, visitor: &Visitor, form: For
     let user = visitor.user.user();
     let groups = bastion.ledger.user(user).map(|user| user.groups).unwrap_or_default();
     let rights = [AuditRight::Get, AuditRight::Watch].into_iter();
+    let proof = visitor.user.proof().to_string();
     let told = Told {
         user,
         login: &visitor.login,
-        key: visitor.user.fingerprint(),
+        key: &proof,
         groups: groups.iter().map(ToString::to_string).collect(),
         source: &visitor.source,
         audit: rights

@@ -469,6 +469,7 @@ fn permit() -> Permit {
         labels: &BTreeMap::new(),
         account: &AccountName::parse("root").unwrap(),
         asked: Some(&ChannelClass::Shell.into()),
+        presence: doorward::model::Presence::NONE,
     };
     doorward::grant::permit(&policy(), &question, &[], Clock::system().now()).unwrap()
 }
