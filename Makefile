@@ -107,10 +107,11 @@ check: deps ## format, lint, documentation
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
-# REQUIRE_OPENSSH turns a missing program from a skipped test into a failed one.
+# REQUIRE_OPENSSH turns a missing program from a skipped test into a failed one. Tests wait for programs more than they
+# compute, so there is one more thread than there are processors.
 .PHONY: test
 test: install-tools readers check ## check, and every test against real OpenSSH
-	REQUIRE_OPENSSH=1 cargo test --locked --no-fail-fast
+	REQUIRE_OPENSSH=1 RUST_TEST_THREADS=$$(($$(nproc) + 1)) cargo test --locked --no-fail-fast
 
 .PHONY: fuzz
 fuzz: deps ## the fuzz targets of `make test`, for 10 minutes each

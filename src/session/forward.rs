@@ -230,10 +230,7 @@ impl Visit {
         let destination = self.destination()?;
         let Some(endpoint) = &asked.endpoint else { return Err(Refusal::NotFound) };
         let (asker, now) = (self.visitor.user.asker(), self.bastion.clock.now());
-        self.bastion
-            .ledger
-            .permit_asked(self.visitor.user.asker(), &destination, asked, now)
-            .map_err(Refusal::Denied)?;
+        self.bastion.ledger.permit_asked(asker, &destination, asked, now).map_err(Refusal::Denied)?;
         if self.listening.len() >= LISTEN_MAX {
             return Err(Refusal::TooMany("places where the target listens"));
         }
