@@ -412,8 +412,13 @@ impl Proof {
                 (PublicKey::clone(key), touch, known.is_some_and(|known| known.pin))
             }
             Self::Certificate(certificate) => {
+                let key = key_in(certificate);
                 let touch = !certificate.extensions().contains_key("no-touch-required");
-                (key_in(certificate), touch, certificate.critical_options().contains_key("verify-required"))
+                let pin = certificate.critical_options().contains_key("verify-required");
+                // A key that is the user's by itself too owes what its own line demands, whatever an authority says.
+                let fingerprint = fingerprint(&key);
+                let known = user.keys.iter().find(|known| known.fingerprint == fingerprint);
+                (key, touch || known.is_some_and(|known| !known.no_touch), pin || known.is_some_and(|known| known.pin))
             }
             Self::Password { .. } => return Ok(()),
         };

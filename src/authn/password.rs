@@ -288,6 +288,8 @@ impl Passwords {
             }
             (true, Step::Used) => PasswordError::CodeUsed,
             (true, Step::Wrong) => PasswordError::Code,
+            // Nobody's password is empty: a client without anybody at it answers so, and guesses nothing.
+            (false, _) if typed.password.expose().is_empty() => return Err(PasswordError::Password),
             (false, Step::New(_) | Step::Used | Step::Wrong) => PasswordError::Password,
         };
         let count = failures.entry(user.clone()).or_insert(0);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::unconstrained;
 use tokio::time::timeout;
@@ -118,13 +119,16 @@ pub async fn carry(
     let ChannelStart { mut source, sink, started, place: _place, .. } = start;
     let Opened { target, track, facts, greeting, files } = opened;
     let carried = async {
+        let line = greeting.map(|greeting| Bytes::from(format!("doorward: {greeting}\r\n")));
+        if let Some(line) = &line {
+            relay::record_own(&track, facts.pty, line).await?;
+        }
+        // As late as can be: what comes while the line goes to the disk was typed before it is shown, too.
         match ahead {
             TypedAhead::Kept => {}
             TypedAhead::Dropped => drop_typed_ahead(&mut source).await,
         }
-        if let Some(greeting) = greeting {
-            let line = format!("doorward: {greeting}\r\n").into();
-            relay::record_own(&track, facts.pty, &line).await?;
+        if let Some(line) = line {
             // The queue towards the user is empty, so this does not wait for them.
             let _ = sink.send(ChannelEvent::Data(line)).await;
         }

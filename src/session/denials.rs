@@ -85,11 +85,11 @@ impl Denied {
     /// What was asked for and why it was refused.
     pub fn new(at: Timestamp, Attempt { text, wanted }: Attempt, refusal: &Refusal) -> Self {
         let missing = match refusal {
-            Refusal::Denied(Denial::Suspended | Denial::Undecided { .. }) => None,
+            // Of a login with another key there is no more to say than was told.
+            Refusal::Denied(Denial::Suspended | Denial::Undecided { .. } | Denial::NeedsKey { .. }) => None,
             Refusal::Denied(
                 Denial::NoRule(_)
                 | Denial::NeedsGrant { .. }
-                | Denial::NeedsKey { .. }
                 | Denial::GrantEnded { .. }
                 | Denial::GrantRevoked { .. }
                 | Denial::NotYet { .. }

@@ -457,7 +457,9 @@ impl Visit {
     /// Whether the user is one, with the key that proved them.
     fn standing(&self) -> Result<(), Refusal> {
         let user = &self.connection.user;
-        if user.suspended() {
+        // As it is now: whoever was suspended since the login gets no answers either.
+        let suspended = self.bastion.ledger.user(user.user()).is_none_or(|user| user.suspended_at.is_some());
+        if suspended || user.suspended() {
             return Err(Refusal::Denied(Denial::Suspended));
         }
         user.opens(&self.bastion.ledger, self.bastion.clock.now()).map_err(Refusal::LoginOver)?;

@@ -23,6 +23,8 @@ pub enum EndCause {
     Revoked,
     /// The bastion user was suspended or removed.
     Suspended,
+    /// What the login rested on was taken away: its key, certificate, authority, password or network.
+    LoginOver,
     /// The policy that was loaded since does not allow it.
     PolicyChanged,
     /// An operator ended it.
@@ -48,6 +50,7 @@ impl fmt::Display for EndCause {
             Self::Time => f.write_str("the grant ended"),
             Self::Revoked => f.write_str("the grant was revoked"),
             Self::Suspended => f.write_str("the user was suspended"),
+            Self::LoginOver => f.write_str("the login was withdrawn"),
             Self::PolicyChanged => f.write_str("the policy changed"),
             Self::Killed { by } => write!(f, "killed by {by}"),
             Self::Shutdown => f.write_str("the bastion stopped"),
@@ -67,6 +70,7 @@ impl EndCause {
             Self::Time => format!("the grant ended at {at}. Session closed."),
             Self::Revoked => format!("the grant was revoked at {at}. Session closed."),
             Self::Suspended => format!("access was suspended at {at}. Session closed."),
+            Self::LoginOver => format!("the login was withdrawn at {at}. Session closed."),
             Self::PolicyChanged => format!("the policy changed at {at} and no longer allows this. Session closed."),
             Self::Killed { .. } => format!("an operator ended this session at {at}."),
             Self::Shutdown => "the bastion is stopping. Session closed; connect again in a moment.".into(),
@@ -350,7 +354,12 @@ fn end_once(entry: &Entry, cause: EndCause) {
 /// Whether a session keeps its right, and until when.
 fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Option<Timestamp>, EndCause> {
     // A key that was taken away proves nothing any more; nor does a certificate that was revoked.
-    entry.login.stands(ledger).map_err(|_| EndCause::Suspended)?;
+    // A user who is gone has no key either: that is the truer cause.
+    if ledger.user(&entry.facts.user).is_none() {
+        return Err(EndCause::Suspended);
+    }
+    // A key that was taken away proves nothing any more.
+    entry.login.stands(ledger).map_err(|_| EndCause::LoginOver)?;
     let mut until = None;
     let open = if entry.open.is_empty() { vec![&entry.first] } else { entry.open.keys().collect() };
     for asked in open {

@@ -51,6 +51,15 @@ async fn failures_lock_the_password_for_a_while() {
 }
 
 #[tokio::test]
+async fn a_client_without_anybody_at_it_locks_nobody_out() {
+    let desk = Desk::new();
+    for _ in 0..=LOCK_OUT.after {
+        assert!(matches!(desk.check("", "").await, Err(PasswordError::Password)));
+    }
+    desk.check(PASSWORD, &desk.code(0)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_login_forgives_failures_and_so_does_an_operator() {
     let desk = Desk::new();
     for step in 0..3 {
