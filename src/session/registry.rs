@@ -353,12 +353,12 @@ fn end_once(entry: &Entry, cause: EndCause) {
 
 /// Whether a session keeps its right, and until when.
 fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Option<Timestamp>, EndCause> {
-    // A key that was taken away proves nothing any more; nor does a certificate that was revoked.
     // A user who is gone has no key either: that is the truer cause.
     if ledger.user(&entry.facts.user).is_none() {
         return Err(EndCause::Suspended);
     }
     // A key that was taken away proves nothing any more.
+    // A key that was taken away proves nothing any more; nor does a certificate that was revoked.
     entry.login.stands(ledger).map_err(|_| EndCause::LoginOver)?;
     let mut until = None;
     let open = if entry.open.is_empty() { vec![&entry.first] } else { entry.open.keys().collect() };
