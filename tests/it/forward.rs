@@ -269,6 +269,7 @@ fn a_remote_forward_listens_where_a_rule_says_and_ends_with_its_session() {
         assert_eq!(tunnel(&route, &["-R", &wrong]).wait(LIMIT).code, Some(255));
     }
     drop(shared);
+    until(LIMIT, "end of the other sessions", || (bastion.sessions().len() == 1).then_some(()));
     let live = bastion.only_session();
     bastion.doorward(&["session", "kill", &live]).ok();
     until(LIMIT, "end of listening", || TcpStream::connect(("127.0.0.1", far)).is_err().then_some(()));
