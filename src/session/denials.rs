@@ -137,13 +137,18 @@ impl Denied {
         if offer.open.contains(class) {
             return Some(String::from("you may do it now: try again"));
         }
+        if offer.with_key.contains(class) {
+            return Some(String::from(
+                "a rule opens it to a login with a security key, its touch or its PIN: log in so",
+            ));
+        }
         if !offer.with_grant.contains(class) {
             let all = join(offer.open.union(&offer.with_grant));
             return Some(format!("rules for you open {all} there, and not {class}: ask an operator for a right"));
         }
         Some(match offer.access {
             Access::Begins { from } => format!("your grant begins at {}: try again then", from.clock_time_from(now)),
-            Access::Open | Access::Granted { .. } | Access::NeedsGrant => {
+            Access::Open | Access::Granted { .. } | Access::NeedsGrant | Access::NeedsKey => {
                 String::from("a rule lets you do it while you hold a grant: ask an operator for one")
             }
         })
@@ -201,7 +206,14 @@ mod tests {
     fn offer(access: Access, open: &[ChannelClass], with_grant: &[ChannelClass]) -> Offer {
         let destination = Destination::parse("root@db1").unwrap();
         let set = |classes: &[ChannelClass]| classes.iter().copied().collect::<BTreeSet<_>>();
-        Offer { destination, access, ready: true, open: set(open), with_grant: set(with_grant) }
+        Offer {
+            destination,
+            access,
+            ready: true,
+            open: set(open),
+            with_grant: set(with_grant),
+            with_key: BTreeSet::new(),
+        }
     }
 
     // P10: what is not on the user's own list is all the same, whatever the reason.
