@@ -24,6 +24,7 @@ use super::jump::{self, HostKeys};
 use super::limits::{IDLE_MAX, Limits, Place, Progress, idle};
 use crate::authn::{Authenticated, AuthnError, Claim, Logins, Shown};
 use crate::coverage::{Fate, Kind, Peer, row};
+use crate::ledger::Target;
 use crate::model::{
     AccountName, ChannelClass, Destination, Endpoint, InvalidName, Login, Program, TargetName, Terminal, TerminalSize,
     UserName,
@@ -233,8 +234,9 @@ struct Handler {
     inside: Option<Place<UserName>>,
     progress: watch::Sender<Progress>,
     proven: Option<(Authenticated, Result<Login, InvalidName>)>,
-    /// Who may jump on from here: whoever came to the bastion itself, not to a target.
-    jumper: Option<Authenticated>,
+    /// Who may jump on from here: whoever came to the bastion itself, not to a target; or to this target, and a rule has
+    /// SSH in forwards from there end here.
+    jumper: Option<(Authenticated, Option<Destination>)>,
     logged_in: Option<oneshot::Sender<()>>,
     pending: HashMap<ChannelId, Pending>,
     channels: Arc<Semaphore>,
@@ -284,6 +286,19 @@ impl Handler {
 
     fn claim<'a>(&self, named: Option<&'a UserName>) -> Claim<'a> {
         Claim { named, source: self.source.ip() }
+    }
+
+    /// Who jumps to which target, if that is what a channel to this host and port is for.
+    fn jump(&self, host: &str, port: u32) -> Option<(Authenticated, Target)> {
+        let ledger = &self.house.logins.ledger;
+        let (user, from) = self.jumper.as_ref().filter(|(user, _)| self.opens(user))?;
+        let target = match from {
+            None => jump::target(ledger, user.user(), host, port)?,
+            // Addresses are those that the other target sees, and of it only SSH's place is meant, by its name.
+            Some(from) => jump::named(ledger, user.user(), host, port)
+                .filter(|_| ledger.ends_ssh(user.asker(), from, self.house.logins.clock.now()))?,
+        };
+        Some((user.clone(), target))
     }
 
     /// Whether the login around a jump may carry one more.
@@ -460,7 +475,11 @@ impl server::Handler for Handler {
         let (user, login) = self.proven.take().ok_or(russh::Error::Inconsistent)?;
         if let Door::Front { place } = &mut self.door {
             *place = None;
-            self.jumper = matches!(login, Ok(Login::User(_))).then(|| user.clone());
+            self.jumper = match &login {
+                Ok(Login::User(_)) => Some((user.clone(), None)),
+                Ok(Login::Destination { destination, .. }) => Some((user.clone(), Some(destination.clone()))),
+                Err(_) => None,
+            };
         }
         self.login_names_target = matches!(login, Ok(Login::Destination { .. }));
         let Some(inside) = self.house.settings.users.take(user.user()) else {
@@ -626,9 +645,7 @@ impl server::Handler for Handler {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
-        let target = |user: &Authenticated| jump::target(&self.house.logins.ledger, user.user(), host, port);
-        let jumper = self.jumper.as_ref().filter(|user| self.opens(user));
-        let Some((user, target)) = jumper.and_then(|user| Some((user.clone(), target(user)?))) else {
+        let Some((user, target)) = self.jump(host, port) else {
             let originator = Originator::new(originator, originator_port);
             let place = (Endpoint::tcp(host, port), &*format!("{host}:{port}"));
             self.forward(ChannelClass::LocalForward, place, originator, channel, reply).await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Accounts, GrantNeed, Place, PolicySet, RecordingPolicy, Rule, Who};
+use super::{Accounts, ForwardedSsh, GrantNeed, Place, PolicySet, RecordingPolicy, Rule, Who};
 use crate::model::{AccountName, Asked, ChannelClass, GroupName, Presence, RuleId, TargetName, UserName};
 
 /// May this user open this channel to this account on this target?
@@ -136,6 +136,11 @@ impl Rule {
 
     fn opens(&self, asked: Option<&Asked>) -> bool {
         asked.is_none_or(|asked| self.channels.contains(&asked.class) && self.forward.covers(asked))
+    }
+
+    /// Whether SSH to a target, in a forward from another, ends at the bastion.
+    pub fn ends_ssh(&self) -> bool {
+        self.channels.contains(&ChannelClass::LocalForward) && self.forward.ssh == ForwardedSsh::Ended
     }
 
     /// Whether a forward to a name may lead to this port by an address that the rule's networks hold.

@@ -30,7 +30,7 @@ pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_somewhere, decide_a
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use document::Fault;
 pub(crate) use document::size_of;
-pub use forward::{Address, ForwardRule, SocketPath};
+pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
 pub(crate) use parse::read_auditors;
 pub use reach::{Opened, Reach};
 

@@ -9,8 +9,8 @@ use super::audit::{self, AuditQuestion, AuditRight, AuditRule};
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
-    Accounts, Capture, Durability, ForwardRule, GrantNeed, InputMode, Names, Place, PolicyFile, PolicySet,
-    RecordingPolicy, Rule, Who,
+    Accounts, Capture, Durability, ForwardRule, ForwardedSsh, GrantNeed, InputMode, Names, Place, PolicyFile,
+    PolicySet, RecordingPolicy, Rule, Who,
 };
 use crate::auditor::Recipient;
 use crate::model::{
@@ -191,6 +191,10 @@ fn refuse_odd_forwards(
     fault: &dyn Fn(&str, String) -> Fault,
     faults: &mut Faults,
 ) {
+    if forward.ssh == ForwardedSsh::Ended && !channels.contains(&ChannelClass::LocalForward) {
+        let message = format!("has no effect: `channels` does not have {}", ChannelClass::LocalForward);
+        faults.push(fault("rule.forward.ssh", message).hint("add \"local-forward\" to channels, or remove it"));
+    }
     for class in ChannelClass::ALL {
         match (channels.contains(&class), forward.place_of(class)) {
             (true, Some((key, false))) => faults.push(

@@ -494,6 +494,8 @@ fn a_slip_in_forward_is_told_with_its_line() {
         ("to = [\"localhost:5432\", \"[fd00::/8]:1-9\"]", "to = []", "is empty"),
         ("channels = [\"local-forward\", ", "channels = [", "rule.forward.to: has no effect"),
         ("forward  = {", "forward  = { from = [\"x\"],", "from"),
+        ("forward  = {", "forward  = { ssh = \"record\",", "record"),
+        ("[\"local-forward\", ", "[", "0.toml:3: rule.forward.to: has no effect"),
     ] {
         let text = FORWARDS.replace(from, to);
         assert_ne!(text, FORWARDS, "{from}");

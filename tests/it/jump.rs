@@ -146,6 +146,55 @@ fn a_jump_goes_where_a_rule_lets_the_user_and_nowhere_else() {
 }
 
 #[test]
+fn ssh_to_a_target_in_a_forward_from_another_ends_here_where_a_rule_says_so() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let bastion = &mut Bastion::furnished(&sshd);
+    bastion.add_target("db2", &sshd);
+    bastion.set_key(&format!("{}@db2", sshd.account), &sshd.key);
+    let rules = |bastion: &Bastion, ssh: &str, grant: &str| {
+        let text =
+            OPEN.replace(r#"["shell", "exec"]"#, r#"["exec", "local-forward"]"#).replace("required = false", grant);
+        bastion.policy(&format!("{text}forward = {{ to = [\"localhost:9\"]{ssh} }}\n"));
+    };
+    rules(bastion, "", "required = false");
+    bastion.serve();
+    let desk = Desk::new(bastion, &sshd);
+    let (through, there) = (format!("{}@bastion", desk.at(DB1)), desk.at("db2"));
+    let by = |port: &str| desk.run(&["-J", &through, "-p", port, &there, "echo beyond"]);
+    let refused = || {
+        let seen = by("22");
+        assert!(seen.code == Some(255) && seen.err().contains("forwarding failed"), "{seen:?}");
+    };
+    refused();
+    let before = bastion.recordings_at_all().len();
+    let reload = |ssh: &str, grant: &str| {
+        rules(bastion, ssh, grant);
+        bastion.doorward(&["policy", "reload"]).ok();
+    };
+    reload(", ssh = \"end\"", "required = false");
+    assert_eq!(by("22").ok().out(), "beyond\n");
+    let recorded = until(LIMIT, "a recording", || {
+        let rows = bastion.recordings();
+        rows.iter().find(|row| row["destination"] == there).map(crate::fixture::bastion::id)
+    });
+    assert!(String::from_utf8_lossy(&bastion.export(&recorded, "txt", &[])).contains("beyond"));
+    // Only SSH's place of a target, by its name; and only as deep as that.
+    assert_eq!(by("23").code, Some(255));
+    let by_address = desk.run(&["-J", &through, "-p", &sshd.port.to_string(), &desk.at("127.0.0.1"), "true"]);
+    assert_eq!(by_address.code, Some(255), "{by_address:?}");
+    let chain = format!("bastion,{}", desk.at(DB1));
+    assert_eq!(desk.run(&["-J", &chain, &there, "true"]).code, Some(255));
+    // Such a rule opens no more than others do without a grant.
+    reload(", ssh = \"end\"", "required = true");
+    refused();
+    bastion.grant(ALICE, &desk.at(DB1), "1h", "CHG-1");
+    let seen = by("22");
+    assert!(seen.code == Some(126) && seen.err().contains("grant"), "there a grant is needed too: {seen:?}");
+    assert_eq!(bastion.recordings_at_all().len(), before + 1);
+}
+
+#[test]
 fn a_client_that_does_not_know_the_ca_does_not_believe_the_bastion() {
     require!("sshd", "ssh");
     let sshd = Sshd::start();
