@@ -12,6 +12,7 @@ mod removals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use ipnet::IpNet;
@@ -245,6 +246,7 @@ pub struct Ledger {
     /// INVARIANT: held while the database and then `state` are changed, so that both take changes in one order.
     tables: Mutex<Tables>,
     state: RwLock<State>,
+    changes: AtomicU64,
 }
 
 struct Tables {
@@ -298,7 +300,7 @@ impl Ledger {
                 state.holds.insert(session, (rev, hold));
             }
         }
-        Ok(Self { tables: Mutex::new(tables), state: RwLock::new(state) })
+        Ok(Self { tables: Mutex::new(tables), state: RwLock::new(state), changes: AtomicU64::new(0) })
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -306,7 +308,15 @@ impl Ledger {
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state);
+        // Counted before anybody can ask the changed state: an answer from it has its number, or a later one.
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often anything here has changed: what was answered at the same number would be answered alike, at the same time.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -373,6 +383,16 @@ impl Ledger {
         let grants: Vec<Grant> = ids.filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
         let question = Question { presence: asker.presence, ..question(stored, target, destination, Some(asked)) };
         permit(&state.policy(), &question, &grants, now)
+    }
+
+    /// Whether any rule lets this user do this there, were there a grant and the best of logins.
+    pub fn might(&self, user: &UserName, destination: &Destination, asked: &Asked) -> bool {
+        let state = self.state();
+        let Ok((stored, target)) = state.parties(user, destination) else { return false };
+        match decide(&state.policy(), &question(stored, target, destination, Some(asked))) {
+            Decision::Allow(_) | Decision::NeedsGrant(_) => true,
+            Decision::Deny(_) => false,
+        }
     }
 
     /// Whether a forward of this user's there to some name may lead to this port by an address: only then is a name looked

@@ -10,9 +10,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 mod endpoint;
+mod file;
 
 pub(crate) use endpoint::host_name;
-pub use endpoint::{Asked, Endpoint};
+pub use endpoint::{Asked, Endpoint, Matter};
+pub use file::{Extent, FileAction, FileAsked, FilePath};
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -47,7 +47,7 @@ const CLEAR: [&str; 26] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 37] = [
+pub const EVENT_TYPES: [&str; 38] = [
     "admin.call",
     "auth.failed",
     "channel.refused",
@@ -58,6 +58,7 @@ pub const EVENT_TYPES: [&str; 37] = [
     "envelope.drop",
     "erase",
     "file",
+    "file.refused",
     "forward",
     "gc",
     "grant.add",
@@ -226,7 +227,7 @@ pub enum AuditEvent {
         channel: u32,
         /// Such as `get`, `put` or `remove`. What changes something is on record before it is done.
         what: String,
-        /// The path, as the user named it.
+        /// The path, as the user named it; where rules name paths, the one that it leads to.
         #[serde(serialize_with = "bounded_detail")]
         path: String,
         /// The other path, of a rename or a link.
@@ -235,6 +236,19 @@ pub enum AuditEvent {
         /// How much went through and its SHA-256, which attributes were set, or what it was opened for.
         #[serde(serialize_with = "bounded_option")]
         detail: Option<String>,
+    },
+    /// Something was refused that a user wanted to do with a file on a target.
+    #[serde(rename = "file.refused")]
+    FileRefused {
+        /// The session.
+        session: SessionId,
+        /// The channel's number.
+        channel: u32,
+        /// Who.
+        user: UserName,
+        /// What, and where it would have led.
+        #[serde(serialize_with = "bounded_detail")]
+        what: String,
     },
     /// The file that says how a session ended could not be written when it ended.
     #[serde(rename = "session.unclosed")]
@@ -579,6 +593,7 @@ impl AuditEvent {
             | Self::SessionResumed { session, .. }
             | Self::SessionUnclosed { session, .. }
             | Self::File { session, .. }
+            | Self::FileRefused { session, .. }
             | Self::Forward { session, .. }
             | Self::EnvelopeCreate { session, .. }
             | Self::EnvelopeDrop { session, .. }

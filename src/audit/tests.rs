@@ -93,6 +93,11 @@ fn each_type_has_its_fields_where_they_belong() {
             "detail path to what",
         ),
         (
+            AuditEvent::FileRefused { session: session.clone(), channel: 1, user: user("alice"), what: hex() },
+            "channel session",
+            "user what",
+        ),
+        (
             AuditEvent::Forward {
                 session: session.clone(),
                 channel: 1,

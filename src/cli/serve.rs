@@ -30,6 +30,7 @@ use crate::policy::{Fault, PolicySet};
 use crate::recorder::{Recorder, RecorderError, RecorderSettings, Reserve};
 use crate::seal::Recipients;
 use crate::session::{self, Bastion, SessionLog, Sessions};
+use crate::sftp::Turns;
 use crate::store::{Catalog, Disk, LocalDisk, StoreRoot, recover};
 use crate::target;
 use crate::vault::{Vault, VaultError};
@@ -293,6 +294,7 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         forwards: session::ForwardLimits::default(),
         refusals: session::RefusalLog::start(Arc::clone(&audit), clock.clone()),
         denials: session::Denials::default(),
+        turns: Turns::default(),
     });
     let admin = Admin::new(config, clock, ledger, vault, audit, sessions, store);
     let admin = Arc::new(admin.with_recorder(bastion.recorder.clone()));

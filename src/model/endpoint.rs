@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelClass, InvalidName};
+use super::{ChannelClass, FileAsked, InvalidName};
 
 /// One end of a forward (RFC 4254 section 7; OpenSSH's PROTOCOL section 2.4).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -107,26 +107,54 @@ pub(crate) fn host_name(host: &str) -> Result<String, InvalidName> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// What a channel asks of the policy: its class and, of a forward, where it leads.
+/// What a channel asks of the policy: its class, and what it is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Asked {
     /// What the channel is for.
     pub class: ChannelClass,
-    /// Where a forward leads, or what it listens on; none for all else.
-    pub endpoint: Option<Endpoint>,
+    /// Where a forward leads, or which file; none asks whether anything of this class may be opened.
+    pub matter: Option<Matter>,
+}
+
+/// What a channel is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Matter {
+    /// Where a forward leads, or what it listens on.
+    Endpoint(Endpoint),
+    /// What is done by SFTP, and to which file.
+    File(FileAsked),
+    /// Whatever SFTP can do, to every file: what a rule without paths opens.
+    EveryFile,
+}
+
+impl Asked {
+    /// A forward, and where it leads or what it listens on.
+    pub fn forward(class: ChannelClass, endpoint: Endpoint) -> Self {
+        Self { class, matter: Some(Matter::Endpoint(endpoint)) }
+    }
+
+    /// Where it leads, if it is a forward.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        match &self.matter {
+            Some(Matter::Endpoint(endpoint)) => Some(endpoint),
+            Some(Matter::File(_) | Matter::EveryFile) | None => None,
+        }
+    }
 }
 
 impl From<ChannelClass> for Asked {
     fn from(class: ChannelClass) -> Self {
-        Self { class, endpoint: None }
+        Self { class, matter: None }
     }
 }
 
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.endpoint {
+        match &self.matter {
             None => self.class.fmt(f),
-            Some(endpoint) => write!(f, "{} {endpoint}", self.class),
+            Some(Matter::Endpoint(endpoint)) => write!(f, "{} {endpoint}", self.class),
+            Some(Matter::File(file)) => write!(f, "{} {file}", self.class),
+            Some(Matter::EveryFile) => write!(f, "{} of every file", self.class),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{Accounts, ForwardedSsh, GrantNeed, Place, PolicySet, RecordingPolicy, Rule, Who};
-use crate::model::{AccountName, Asked, ChannelClass, GroupName, Presence, RuleId, TargetName, UserName};
+use crate::model::{AccountName, Asked, ChannelClass, GroupName, Matter, Presence, RuleId, TargetName, UserName};
 
 /// May this user open this channel to this account on this target?
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +59,8 @@ pub enum DenyReason {
     NoRuleForChannel(ChannelClass),
     /// Rules open such forwards, but none of them leads there.
     NoRuleForPlace(ChannelClass),
+    /// Rules open this channel, but none of them for such files.
+    NoRuleForFile(ChannelClass),
 }
 
 impl fmt::Display for DenyReason {
@@ -68,6 +70,9 @@ impl fmt::Display for DenyReason {
             Self::NoRuleForChannel(channel) => write!(f, "no rule opens {channel} for this user at this destination"),
             Self::NoRuleForPlace(channel) => {
                 write!(f, "no rule's `forward` names where this {channel} of this user at this destination leads")
+            }
+            Self::NoRuleForFile(channel) => {
+                write!(f, "no rule's `sftp` names such files for {channel} of this user at this destination")
             }
         }
     }
@@ -95,9 +100,10 @@ pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Questi
     let standing = |rule: &&&Rule| rule.grant == GrantNeed::NotRequired;
     let Some(first) = matching.first() else {
         return Decision::Deny(match question.asked {
-            Some(asked) if here.iter().any(|rule| rule.channels.contains(&asked.class)) => {
-                DenyReason::NoRuleForPlace(asked.class)
-            }
+            Some(asked) if here.iter().any(|rule| rule.channels.contains(&asked.class)) => match asked.matter {
+                Some(Matter::File(_) | Matter::EveryFile) => DenyReason::NoRuleForFile(asked.class),
+                Some(Matter::Endpoint(_)) | None => DenyReason::NoRuleForPlace(asked.class),
+            },
             Some(asked) if !here.is_empty() => DenyReason::NoRuleForChannel(asked.class),
             Some(_) | None => DenyReason::NoRule,
         });
@@ -135,7 +141,19 @@ impl Rule {
     }
 
     fn opens(&self, asked: Option<&Asked>) -> bool {
-        asked.is_none_or(|asked| self.channels.contains(&asked.class) && self.forward.covers(asked))
+        asked.is_none_or(|asked| self.channels.contains(&asked.class) && self.is_about(asked))
+    }
+
+    fn is_about(&self, asked: &Asked) -> bool {
+        match (&asked.matter, &self.files) {
+            (None, _) => true,
+            (Some(Matter::Endpoint(_)), _) => self.forward.covers(asked),
+            (Some(Matter::File(_) | Matter::EveryFile), _) if !asked.class.is_sftp() => false,
+            (Some(Matter::File(file)), _) if !file.action.classes().contains(&asked.class) => false,
+            (Some(Matter::File(_) | Matter::EveryFile), None) => true,
+            (Some(Matter::File(file)), Some(files)) => files.covers(file),
+            (Some(Matter::EveryFile), Some(_)) => false,
+        }
     }
 
     /// Whether SSH to a target, in a forward from another, ends at the bastion.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::document::{Fault, Faults, Node};
+use super::pattern::part_matches;
 use crate::model::{Asked, ChannelClass, Endpoint, host_name};
 
 /// A rule's `forward`. What is not named is refused.
@@ -37,7 +38,7 @@ const SSH_WORDS: &[(&str, ForwardedSsh)] = &[("refuse", ForwardedSsh::Refused), 
 impl ForwardRule {
     /// Whether this is named. What has no place, such as a shell, or a question about all places, is not looked at.
     pub(super) fn covers(&self, asked: &Asked) -> bool {
-        let Some(endpoint) = &asked.endpoint else { return true };
+        let Some(endpoint) = asked.endpoint() else { return true };
         match asked.class {
             ChannelClass::LocalForward => self.to.iter().any(|address| address.covers(endpoint)),
             ChannelClass::LocalForwardUnix => self.sockets.iter().any(|path| path.covers(endpoint)),
@@ -187,7 +188,7 @@ impl SocketPath {
         loop {
             match (wanted.next(), parts.next()) {
                 (None, None) => return true,
-                (Some(wanted), Some(part)) if part_matches(wanted, part) => {}
+                (Some(wanted), Some(part)) if part_matches(wanted.as_bytes(), part.as_bytes()) => {}
                 _ => return false,
             }
         }
@@ -198,21 +199,6 @@ impl SocketPath {
         Endpoint::unix(text).map_err(|invalid| node.fault(format!("{text:?} is not a path")).hint(invalid.why))?;
         Ok(Self(text.to_owned()))
     }
-}
-
-/// Whether `part` is `wanted`, whose `*` are for anything: the pieces between them, each at its first place.
-fn part_matches(wanted: &str, part: &str) -> bool {
-    let Some((head, rest)) = wanted.split_once('*') else { return wanted == part };
-    let (middle, tail) = rest.rsplit_once('*').map_or(("", rest), |(middle, tail)| (middle, tail));
-    let Some(part) = part.strip_prefix(head).and_then(|part| part.strip_suffix(tail)) else { return false };
-    let mut left = part;
-    middle.split('*').all(|piece| match left.find(piece) {
-        Some(at) => {
-            left = left.get(at.saturating_add(piece.len())..).unwrap_or_default();
-            true
-        }
-        None => false,
-    })
 }
 
 #[cfg(test)]

@@ -19,8 +19,10 @@ mod archive;
 mod audit;
 mod decide;
 pub(crate) mod document;
+mod files;
 mod forward;
 mod parse;
+mod pattern;
 mod reach;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_somewhere, decide_a
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use document::Fault;
 pub(crate) use document::size_of;
+pub use files::FileRule;
 pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
 pub(crate) use parse::read_auditors;
 pub use reach::{Opened, Reach};
@@ -144,6 +147,8 @@ pub struct Rule {
     pub channels: BTreeSet<ChannelClass>,
     /// Where its forwards may lead.
     pub forward: ForwardRule,
+    /// Which files SFTP may reach; `None` where the rule names no paths, and so all that the account may.
+    pub files: Option<FileRule>,
     /// Whether it takes effect only while a grant holds.
     pub grant: GrantNeed,
     /// What the user must have done at the login, with a security key.

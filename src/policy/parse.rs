@@ -9,12 +9,13 @@ use super::audit::{self, AuditQuestion, AuditRight, AuditRule};
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
-    Accounts, Capture, Durability, ForwardRule, ForwardedSsh, GrantNeed, InputMode, Names, Place, PolicyFile,
+    Accounts, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, GrantNeed, InputMode, Names, Place, PolicyFile,
     PolicySet, RecordingPolicy, Rule, Who,
 };
 use crate::auditor::Recipient;
 use crate::model::{
-    AccountName, Asked, ChannelClass, Endpoint, GroupName, InvalidName, Presence, RuleId, TargetName, UserName, join,
+    AccountName, Asked, ChannelClass, Endpoint, Extent, FileAction, FileAsked, FilePath, GroupName, InvalidName,
+    Matter, Presence, RuleId, TargetName, UserName, join,
 };
 
 const CHANNELS: &[(&str, ChannelClass)] = &[
@@ -35,7 +36,7 @@ const INPUT_MODES: &[(&str, InputMode)] =
 const CAPTURES: &[(&str, Capture)] = &[("full", Capture::Full), ("digest", Capture::Digest)];
 
 // Keys of the whole language that this version does not have; see `Table::finish`.
-const LATER_IN_RULE: &[&str] = &["when", "from", "mfa", "commands", "approvers", "sftp", "effect", "deny"];
+const LATER_IN_RULE: &[&str] = &["when", "from", "mfa", "commands", "approvers", "effect", "deny"];
 const LATER_IN_AUDIT: &[&str] = &["when", "from", "mfa", "approvers", "auditors"];
 const LATER_IN_GRANT: &[&str] = &["max", "approvers", "reason", "ticket"];
 const LATER_IN_GIVEN: &[&str] = &["at", "from", "mfa", "command", "grant"];
@@ -151,6 +152,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let accounts = table.need("accounts", faults).and_then(|node| read_accounts(&node, faults));
     let channels = table.need("channels", faults).and_then(|node| words(&node, CHANNELS, faults));
     let forward = table.take("forward").map_or(Some(ForwardRule::default()), |node| ForwardRule::read(&node, faults));
+    let files = table.take("sftp").map_or(Some(None), |node| FileRule::read(&node, faults).map(Some));
     let grant = table.take("grant").map_or(Some(GrantNeed::Required), |node| read_grant(&node, faults));
     let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
     let recording =
@@ -158,6 +160,9 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     table.finish(LATER_IN_RULE, faults);
     if let (Some(channels), Some(forward)) = (&channels, &forward) {
         refuse_odd_forwards(channels, forward, &|key, message| of_line(file, line, key, message), faults);
+    }
+    if let (Some(channels), Some(Some(files))) = (&channels, &files) {
+        files.refuse_odd(channels, &|key, message| of_line(file, line, key, message), faults);
     }
     if let (Some(who), Some(recording)) = (&who, &recording)
         && recording.durability == Durability::BestEffort
@@ -178,6 +183,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         accounts: accounts?,
         channels: channels?,
         forward: forward?,
+        files: files?,
         grant: grant?,
         key: key?,
         recording: recording?,
@@ -492,14 +498,42 @@ fn read_channel(given: &mut Table<'_>, faults: &mut Faults) -> Option<Wanted> {
         Some(node) => faults.keep(read_endpoint(&node)).map(Some),
         None => Some(None),
     };
-    let (class, endpoint) = (class?, endpoint?);
+    let file = match given.take("file") {
+        Some(node) => read_file(&node, faults).map(Some),
+        None => Some(None),
+    };
+    let (class, endpoint, file) = (class?, endpoint?, file?);
     if endpoint.is_some() && class.is_none_or(|class| ForwardRule::default().place_of(class).is_none()) {
         faults.push(given.fault("`forward` says where a forward leads, and `channel` is none"));
         return None;
     }
+    if let Some(file) = &file
+        && class.is_none_or(|class| !file.action.classes().contains(&class))
+    {
+        let (action, classes) = (file.action, join(file.action.classes()));
+        faults.push(given.fault(format!("`file` asks to {action} a file, and `channel` is not {classes}")));
+        return None;
+    }
+    let matter = endpoint.map(Matter::Endpoint).or(file.map(Matter::File));
     let presence = given.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
-    let asked = class.map(|class| Asked { class, endpoint });
+    let asked = class.map(|class| Asked { class, matter });
     Some(Wanted::Channel { account: account?, asked, presence: presence? })
+}
+
+/// `{ write = "/etc/shadow" }`: what would be done, and to which file.
+fn read_file(node: &Node<'_>, faults: &mut Faults) -> Option<FileAsked> {
+    let mut table = faults.keep(node.table())?;
+    let named = FileAction::ALL.map(|action| (action, table.take(action.word())));
+    table.finish(&[], faults);
+    let mut named = named.into_iter().filter_map(|(action, node)| Some((action, node?)));
+    let (Some((action, path)), None) = (named.next(), named.next()) else {
+        faults.push(node.fault("asks for one action and its path").hint("write file = { read = \"/srv/a\" }"));
+        return None;
+    };
+    let text = faults.keep(path.string())?;
+    let parsed = FilePath::parse(text.as_bytes());
+    let parsed = parsed.map_err(|invalid| path.fault(format!("{text:?} is no file's path")).hint(invalid.why));
+    Some(FileAsked { action, path: faults.keep(parsed)?, extent: Extent::Itself })
 }
 
 /// `host:port`, or the path of a socket.

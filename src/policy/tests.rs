@@ -503,3 +503,95 @@ fn a_slip_in_forward_is_told_with_its_line() {
         assert!(faults.iter().any(|fault| fault.contains(told)), "{told} is not in {faults:?}");
     }
 }
+
+const FILES: &str = r#"
+schema = 1
+[[rule]]
+id       = "drop"
+who      = { users = ["alice"] }
+where    = { targets = ["db1"] }
+accounts = ["root"]
+channels = ["sftp-read", "sftp-write"]
+sftp     = { read = ["/srv/out/*.csv"], list = ["/srv", "/srv/**"], write = ["/srv/in/**"] }
+grant    = { required = false }
+"#;
+
+#[test]
+fn a_file_is_reached_where_its_rule_says() {
+    let test = |given: &str, expect: &str| {
+        let given = format!("user = \"alice\", target = \"db1\", account = \"root\", {given}");
+        parse(&format!("{FILES}[[test]]\ngiven = {{ {given} }}\nexpect = \"{expect}\"\n"))
+    };
+    for (given, expect) in [
+        (r#"channel = "sftp-read", file = { read = "/srv/out/a.csv" }"#, "allow drop"),
+        (r#"channel = "sftp-read", file = { read = "/srv/out/a" }"#, "deny"),
+        (r#"channel = "sftp-read", file = { list = "/srv" }"#, "allow drop"),
+        (r#"channel = "sftp-write", file = { list = "/srv/in" }"#, "allow drop"),
+        (r#"channel = "sftp-write", file = { write = "/srv/in/a/b" }"#, "allow drop"),
+        (r#"channel = "sftp-write", file = { write = "/etc/shadow" }"#, "deny"),
+        (r#"channel = "sftp-write", file = { delete = "/srv/in/a" }"#, "deny"),
+        (r#"channel = "sftp-write""#, "allow drop"),
+    ] {
+        test(given, expect).unwrap_or_else(|faults| panic!("{given}: {faults:?}"));
+    }
+    for (odd, told) in [
+        (r#"file = { read = "/a" }"#, "`channel` is not sftp-read"),
+        (r#"channel = "shell", file = { read = "/a" }"#, "`channel` is not sftp-read"),
+        (r#"channel = "sftp-read", file = { write = "/a" }"#, "`channel` is not sftp-write"),
+        (r#"channel = "sftp-read", file = {}"#, "one action"),
+        (r#"channel = "sftp-read", file = { read = "/a", list = "/a" }"#, "one action"),
+        (r#"channel = "sftp-read", file = { read = "/a/../b" }"#, "is no file's path"),
+        (r#"channel = "sftp-read", file = { chmod = "/a" }"#, "unknown key"),
+    ] {
+        let faults: Vec<String> = test(odd, "deny").unwrap_err().iter().map(Fault::to_string).collect();
+        assert!(faults.iter().any(|fault| fault.contains(told)), "{told} is not in {faults:?}");
+    }
+}
+
+#[test]
+fn a_slip_in_sftp_is_told_with_its_line() {
+    for (from, to, told) in [
+        (", \"sftp-write\"", "", "0.toml:3: rule.sftp.write: has no effect: `channels` does not have sftp-write"),
+        (", write = [\"/srv/in/**\"]", "", "`channels` has sftp-write, and no path is named for it"),
+        ("[\"sftp-read\", \"sftp-write\"]", "[\"shell\"]", "rule.sftp.list: has no effect"),
+        ("\"/srv\"", "\"srv\"", "\"srv\" is not a path"),
+        ("\"/srv\"", "\"/srv/../etc\"", "is not a path"),
+        ("\"/srv\"", "\"/**/x\"", "is not a path"),
+        ("[\"/srv\", \"/srv/**\"]", "[]", "is empty"),
+        (
+            "{ read = [\"/srv/out/*.csv\"], list = [\"/srv\", \"/srv/**\"], write = [\"/srv/in/**\"] }",
+            "{}",
+            "names no path",
+        ),
+        ("sftp     = {", "sftp     = { chmod = [\"/x\"],", "chmod"),
+    ] {
+        let text = FILES.replace(from, to);
+        assert_ne!(text, FILES, "{from}");
+        let faults: Vec<String> = parse(&text).unwrap_err().iter().map(Fault::to_string).collect();
+        assert!(faults.iter().any(|fault| fault.contains(told)), "{told} is not in {faults:?}");
+    }
+}
+
+// Rules only allow: what one of them names is open, and one that names no paths opens all.
+#[test]
+fn of_several_rules_any_may_name_the_file() {
+    let test = |more: &str, given: &str, expect: &str| {
+        let given = format!("user = \"alice\", target = \"db1\", account = \"root\", {given}");
+        parse(&format!("{FILES}{more}[[test]]\ngiven = {{ {given} }}\nexpect = \"{expect}\"\n"))
+            .unwrap_or_else(|faults| panic!("{given}: {faults:?}"));
+    };
+    let second = |channels: &str, rest: &str| {
+        format!(
+            "[[rule]]\nid = \"more\"\nwho = {{ users = [\"alice\"] }}\nwhere = {{ targets = [\"db1\"] }}\n\
+             accounts = [\"root\"]\nchannels = {channels}\n{rest}grant = {{ required = false }}\n"
+        )
+    };
+    let (write, read) =
+        (r#"channel = "sftp-write", file = { write = "/x" }"#, r#"channel = "sftp-read", file = { read = "/x" }"#);
+    let named = second("[\"sftp-write\"]", "sftp = { write = [\"/x\"] }\n");
+    test(&named, write, "allow more");
+    test(&named, read, "deny");
+    test(&second("[\"sftp-read\"]", ""), read, "allow more");
+    test(&second("[\"sftp-read\"]", ""), write, "deny");
+    test(&second("[\"shell\"]", ""), read, "deny");
+}

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 use super::menu::TypedAhead;
 use super::refusal::No;
 use super::registry::OpenChannel;
-use super::{Bastion, Live, Refusal};
+use super::{Bastion, Live, Refusal, files};
 use crate::grant::Permit;
 use crate::listener::{ChannelStart, UserSink, UserSource};
-use crate::model::{ChannelClass, ChannelEvent, ChannelNumber, Destination, Exit, Program};
+use crate::model::{Asked, ChannelClass, ChannelEvent, ChannelNumber, Destination, Exit, Program};
 use crate::policy::InputMode;
 use crate::recorder::{ChannelFacts, RecorderError, Track};
 use crate::relay::{self, End, Facts, Notice};
-use crate::sftp::{self, Book, Rights};
+use crate::sftp::{self, Book, Terms};
 use crate::target::ssh::{TargetSink, TargetSource};
 use crate::wire::CHANNEL_MESSAGES_MAX;
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
@@ -31,7 +31,7 @@ pub struct Opened {
     facts: Facts,
     greeting: Option<String>,
     /// For SFTP: what may be done, and where it is put on record.
-    files: Option<(Rights, Book)>,
+    files: Option<(Terms, Book)>,
 }
 
 /// Judges a channel, opens its recording, then starts it at the target.
@@ -40,16 +40,16 @@ pub struct Opened {
 /// `Refusal` says why it did not start.
 pub async fn open(
     live: &Live,
-    bastion: &Bastion,
+    bastion: &Arc<Bastion>,
     destination: &Destination,
     start: &ChannelStart,
     program: &Program,
-    classes: &[ChannelClass],
+    asked: &[Asked],
     number: ChannelNumber,
 ) -> Result<Opened, Refusal> {
-    let class = classes.first().copied().unwrap_or(ChannelClass::Shell);
-    let now = bastion.clock.now();
-    let permit = bastion.ledger.permit(live.permit.asker(), destination, class, now).map_err(Refusal::Denied)?;
+    let first = asked.first().cloned().unwrap_or(ChannelClass::Shell.into());
+    let (class, now) = (first.class, bastion.clock.now());
+    let permit = bastion.ledger.permit_asked(live.permit.asker(), destination, &first, now).map_err(Refusal::Denied)?;
     bastion.recorder.healthy_for(permit.recording().durability).map_err(Refusal::Recorder)?;
     // A program that speaks SFTP has none, whatever the client asks for.
     let terminal = start.terminal.as_ref().filter(|_| !class.is_sftp());
@@ -66,12 +66,9 @@ pub async fn open(
     };
     let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);
     let files = class.is_sftp().then(|| {
-        let may = |class| {
-            classes.contains(&class) && bastion.ledger.permit(live.permit.asker(), destination, class, now).is_ok()
-        };
-        let rights = Rights { read: may(ChannelClass::SftpRead), write: may(ChannelClass::SftpWrite) };
         let (track, audit) = (Arc::clone(&track), Arc::clone(&bastion.audit));
-        (rights, Book { track, audit, session: live.id.clone(), channel: number })
+        let terms = files::terms(live, bastion, destination, asked, number);
+        (terms, Book { track, audit, session: live.id.clone(), channel: number })
     });
     match live.leg.open(program, terminal, &start.environment).await {
         Ok((source, sink)) => Ok(Opened {
@@ -134,10 +131,10 @@ pub async fn carry(
         }
         let _ = started.send(());
         let track = Arc::clone(&track);
-        let Some((rights, book)) = files else {
+        let Some((terms, book)) = files else {
             return relay::run(End { source, sink }, target, facts, track, notices, over).await;
         };
-        let (asked, answered, conversation) = sftp::inspect(source, target.source, rights, book);
+        let (asked, answered, conversation) = sftp::inspect(source, target.source, terms, book);
         let (user, target) = (End { source: asked, sink }, End { source: answered, sink: target.sink });
         let carried = relay::run(user, target, facts, track, notices, over).await;
         conversation.finish().await;

@@ -124,6 +124,12 @@ impl Denied {
         Self { at, asked: cut(asked), told, missing: None }
     }
 
+    /// What a user wanted to do with a file, and no rule with paths lets them.
+    pub fn of_file(at: Timestamp, asked: &str, destination: &Destination) -> Self {
+        let told = String::from("permission denied: what you may do with files there, you may not do with this one");
+        Self { at, asked: cut(&format!("sftp at {destination}: {asked}")), told, missing: None }
+    }
+
     /// What to do about it, now that `offer` is what the user's list says of the destination; `None` if what they were
     /// told says it all.
     pub fn next(&self, offer: Option<&Offer>, now: Timestamp) -> Option<String> {

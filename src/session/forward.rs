@@ -70,7 +70,7 @@ fn judge(bastion: &Bastion, visitor: &Visitor, destination: &Destination, asked:
         Err(denial) => denial,
     };
     if let (Denial::NoRule(DenyReason::NoRuleForPlace(class)), Some(endpoint @ Endpoint::Tcp { host, port })) =
-        (&denial, &asked.endpoint)
+        (&denial, asked.endpoint())
         && endpoint.address().is_none()
         && bastion.ledger.looks_up(user, destination, *port)
     {
@@ -162,7 +162,7 @@ impl Visit {
         };
         for address in found.into_iter().flatten() {
             let host = address.to_string();
-            let asked = Asked { class: start.asked.class, endpoint: Some(Endpoint::Tcp { host, port }) };
+            let asked = Asked::forward(start.asked.class, Endpoint::Tcp { host, port });
             if let Ok(Judged::May(permit)) = judge(&self.bastion, &self.visitor, &destination, &asked) {
                 self.mark(format!("{} is at {address}", start.asked));
                 start.asked = asked;
@@ -228,7 +228,7 @@ impl Visit {
 
     async fn listen_at(&mut self, asked: &Asked) -> Result<Endpoint, Refusal> {
         let destination = self.destination()?;
-        let Some(endpoint) = &asked.endpoint else { return Err(Refusal::NotFound) };
+        let Some(endpoint) = asked.endpoint() else { return Err(Refusal::NotFound) };
         let (asker, now) = (self.visitor.user.asker(), self.bastion.clock.now());
         self.bastion.ledger.permit_asked(asker, &destination, asked, now).map_err(Refusal::Denied)?;
         if self.listening.len() >= LISTEN_MAX {
@@ -263,7 +263,7 @@ impl Visit {
     /// Has the target listen no longer.
     pub(super) async fn unlisten(&mut self, start: ListenStart) {
         let ListenStart { asked, listening } = start;
-        let (Some(at), Some(live)) = (&asked.endpoint, &self.live) else { return };
+        let (Some(at), Some(live)) = (asked.endpoint(), &self.live) else { return };
         // By the port that it got.
         if self.listening.remove(at).is_none() {
             return;
@@ -283,7 +283,7 @@ impl Visit {
         let Some(class) = self.listening.get(&incoming.at).map(OpenChannel::class) else {
             return incoming.refuse().await;
         };
-        let asked = Asked { class, endpoint: Some(incoming.asked.clone()) };
+        let asked = Asked::forward(class, incoming.asked.clone());
         let Some(place) = self.connection.place() else {
             self.note_forward_refused(&asked, &Refusal::TooMany("channels of one connection"));
             return incoming.refuse().await;
@@ -335,12 +335,12 @@ async fn record(
         class: asked.class,
         terminal: None,
         command: None,
-        forward: asked.endpoint.as_ref().map(Endpoint::to_string),
+        forward: asked.endpoint().map(Endpoint::to_string),
         environment: Vec::new(),
     };
     let track = Arc::new(live.recording.channel(permit, facts).await.map_err(Refusal::Recorder)?);
     let Originator { address, port } = originator;
-    let text = match &asked.endpoint {
+    let text = match asked.endpoint() {
         // A socket has nobody who could be named.
         Some(Endpoint::Unix(_)) | None => asked.to_string(),
         Some(Endpoint::Tcp { .. }) => format!("{asked}, asked for by {address} port {port}"),
@@ -393,7 +393,7 @@ struct Held {
 async fn carry(start: ForwardStart, recorded: Recorded, carrying: Carrying) -> Result<(), RecorderError> {
     let ForwardStart { originator, source, sink, reply, place, .. } = start;
     let held = Arc::new((place, Arc::clone(&carrying.held)));
-    let Some(endpoint) = &recorded.asked.endpoint else { return recorded.end("leads nowhere").await };
+    let Some(endpoint) = recorded.asked.endpoint() else { return recorded.end("leads nowhere").await };
     if !recorded.announce(&carrying).await {
         reply.fail().await;
         return recorded.end("cannot be put on record").await;
@@ -454,7 +454,7 @@ impl Recorded {
             channel: self.number.0,
             user: carrying.visitor.user.user().clone(),
             class: self.asked.class.to_string(),
-            place: self.asked.endpoint.as_ref().map(Endpoint::to_string).unwrap_or_default(),
+            place: self.asked.endpoint().map(Endpoint::to_string).unwrap_or_default(),
         };
         carrying.bastion.record(event).await.is_ok()
     }

@@ -8,6 +8,7 @@
 
 mod channel;
 mod denials;
+mod files;
 mod forward;
 mod log;
 mod menu;
@@ -34,9 +35,10 @@ use crate::clock::Clock;
 use crate::grant::{Denial, Permit};
 use crate::ledger::Ledger;
 use crate::listener::{ChannelStart, Connection, Request, Wanted};
-use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, Login, Program, SessionId, Timestamp};
+use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, Login, Matter, Program, SessionId, Timestamp};
 use crate::recorder::{Recorder, RecorderError, Recording, SessionFacts};
 use crate::relay::Notice;
+use crate::sftp::Turns;
 use crate::store::{Catalog, OpeningProof};
 use crate::target::{self, Incoming, Leg};
 use crate::vault::Vault;
@@ -85,6 +87,8 @@ pub struct Bastion {
     pub refusals: RefusalLog,
     /// What each was refused last, for `why`.
     pub denials: Denials,
+    /// Whose turn it is at a target, where rules name paths.
+    pub turns: Turns,
 }
 
 impl Bastion {
@@ -411,22 +415,22 @@ impl Visit {
         if self.live.as_ref().is_some_and(|live| *live.permit.destination() != destination) {
             return Err((Box::new(start), Refusal::Elsewhere));
         }
-        let classes = self.classes(&destination, &program);
-        let class = classes.first().copied().unwrap_or(ChannelClass::Shell);
+        let asked = self.asked(&destination, &program);
+        let first = asked.first().map_or(ChannelClass::Shell, |asked| asked.class);
         if self.live.is_none() {
-            match self.open(&destination, &class.into()).await {
+            match self.open(&destination, &first.into()).await {
                 Ok(live) => self.live = Some(live),
                 Err(refusal) => return Err((Box::new(start), refusal)),
             }
         }
         let Some(live) = &mut self.live else { return Err((Box::new(start), Refusal::Ended(EndCause::TargetLeft))) };
         // Counted before it is judged: a policy that changes in between then sees it.
-        let places = classes.iter().map(|class| live.registration.channel(*class)).collect();
+        let places = asked.iter().map(|asked| live.registration.channel(asked.clone())).collect();
         // Spent whatever comes of it: the recording of a channel that the target refuses has its directory.
         let number = ChannelNumber(self.next);
         self.next = self.next.saturating_add(1);
         let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
-        let opening = channel::open(live, &self.bastion, &destination, &start, &program, &classes, number);
+        let opening = channel::open(live, &self.bastion, &destination, &start, &program, &asked, number);
         let opened = tokio::select! {
             opened = opening => opened,
             cause = wait_end(&mut end) => Err(Refusal::Ended(cause)),
@@ -445,13 +449,18 @@ impl Visit {
         }
     }
 
-    /// By which of its classes a program may run: those that the user may open now, the greatest first, or the least.
-    fn classes(&self, destination: &Destination, program: &Program) -> Vec<ChannelClass> {
+    /// By which of its classes a program may run: those that the user may open now, the greatest first, or the least. SFTP
+    /// for every file, where no rule names paths: then it ends once one does.
+    fn asked(&self, destination: &Destination, program: &Program) -> Vec<Asked> {
         let (asker, now) = (self.connection.user.asker(), self.bastion.clock.now());
-        let may = |class: &ChannelClass| self.bastion.ledger.permit(asker, destination, *class, now).is_ok();
+        let may = |asked: &Asked| self.bastion.ledger.permit_asked(asker, destination, asked, now).is_ok();
+        let widest = |class: ChannelClass| {
+            let all = Asked { class, matter: Some(Matter::EveryFile) };
+            if class.is_sftp() && may(&all) { all } else { class.into() }
+        };
         let all = program.classes().iter().copied();
-        let open: Vec<ChannelClass> = all.clone().filter(may).collect();
-        if open.is_empty() { all.last().into_iter().collect() } else { open }
+        let open: Vec<Asked> = all.clone().filter(|class| may(&(*class).into())).map(widest).collect();
+        if open.is_empty() { all.last().map(Asked::from).into_iter().collect() } else { open }
     }
 
     /// Whether the user is one, with the key that proved them.

@@ -48,6 +48,8 @@ pub(super) enum Kind {
     Audit,
     /// Anything within a live session.
     Within,
+    /// What a user wanted to do with files.
+    File,
 }
 
 impl Kind {
@@ -299,7 +301,7 @@ mod tests {
         for _ in 0..1000 {
             let _ = refuse(&log, &ana, Kind::Noise, "no");
         }
-        for kind in [Kind::Start, Kind::Audit, Kind::Within] {
+        for kind in [Kind::Start, Kind::Audit, Kind::Within, Kind::File] {
             assert!(refuse(&log, &ana, kind, "no").is_some(), "{kind:?} has no share of its own");
         }
     }

@@ -1,17 +1,25 @@
 //! Judges each SFTP packet, and says what is put on record of it. Pure: packets in, what to do out.
 //!
+//! Where rules name paths, a request that names one is judged in two steps: `asked` says that its paths must be resolved,
+//! `resolved` judges where they lead, and sends the request there.
+//!
 //! What it does **not** guard against: what a file that may be written does once it is on the target.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ring::digest::{Context, SHA256};
 
 use super::packet::{
-    AFRESH, APPEND, DENIED, FAILED, FromTarget, FromUser, Malformed, Request, UNSUPPORTED, VERSION, changes,
-    from_target, from_user, init, purpose, reads, shown, status, version, writes,
+    AFRESH, APPEND, Change, DENIED, FAILED, FromTarget, FromUser, Malformed, NO_SUCH_FILE, OwnAnswer, OwnAsked,
+    Request, Set, UNSUPPORTED, VERSION, changes, from_target, from_user, init, own, own_answer, purpose, reads, shown,
+    status, version, with_paths, writes,
 };
+use super::paths::{Oversight, Place, Standing, Way, judge, judge_look, judge_open, judge_set, named};
+use crate::model::FilePath;
 
 /// What a user may do with files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +39,8 @@ pub struct Note {
     pub first: bool,
     /// For the audit log.
     pub file: Option<FileNote>,
+    /// What was refused, if it tells that.
+    pub refused: Option<String>,
 }
 
 /// What became of a file, for the audit log.
@@ -38,7 +48,7 @@ pub struct Note {
 pub struct FileNote {
     /// Such as `get`, `put`, `remove`.
     pub what: &'static str,
-    /// The path, as the user named it.
+    /// The path, as the user named it; where rules name paths, the one that it leads to.
     pub path: String,
     /// The other path, of a rename or a link.
     pub to: Option<String>,
@@ -53,6 +63,36 @@ pub enum Asked {
     Forward(Bytes, Option<Note>),
     /// The bastion answers.
     Answer(Bytes, Option<Note>),
+    /// Its paths must be resolved first.
+    Resolve(Errand),
+}
+
+/// A request whose paths must be resolved.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Errand {
+    packet: Bytes,
+    /// Each path, and how it is resolved.
+    pub paths: Vec<(Vec<u8>, Way)>,
+}
+
+/// What came of resolving.
+#[derive(Debug)]
+pub enum Resolution {
+    /// Each path leads here.
+    At(Vec<Place>),
+    /// A path leads nowhere: the nearest place on the way to it that is there, if any, and the target's status.
+    Nowhere { nearest: Option<FilePath>, code: u32 },
+    /// It cannot be said where a path leads.
+    Unclear(&'static str),
+}
+
+/// What to do with a target's packet.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// It goes to the user, once this is on record.
+    Forward(Bytes, Vec<Note>),
+    /// It answers the bastion.
+    Own,
 }
 
 /// Requests that may wait for their answers; OpenSSH's clients have 64.
@@ -63,6 +103,10 @@ const FILES_MAX: usize = 4096;
 /// One SFTP conversation.
 pub struct Gate {
     rights: Rights,
+    /// Where rules name paths.
+    limit: Option<Arc<dyn Oversight>>,
+    /// What the target answered to the bastion's last request.
+    own: Option<OwnAnswer>,
     pending: HashMap<u32, Pending>,
     files: HashMap<Vec<u8>, File>,
     greeted: Greeted,
@@ -81,6 +125,7 @@ enum Pending {
     Open {
         path: String,
         flags: Option<u32>,
+        at: Option<At>,
     },
     Read {
         handle: Vec<u8>,
@@ -96,11 +141,42 @@ enum Pending {
         text: String,
     },
     Look,
+    /// The bastion asked.
+    Own,
+}
+
+/// The place of an open file, where rules name paths.
+struct At {
+    path: FilePath,
+    standing: Standing,
+    /// That it may be used no longer is on record.
+    told: bool,
+}
+
+impl At {
+    /// Judges it again if anything has changed.
+    fn stand(&mut self, flags: Option<u32>, oversight: &dyn Oversight) -> Result<(), No> {
+        if self.standing.holds(oversight) {
+            return Ok(());
+        }
+        match judge_open(flags, &self.path, oversight) {
+            Some(standing) => {
+                self.standing = standing;
+                self.told = false;
+                Ok(())
+            }
+            None => {
+                let first = !std::mem::replace(&mut self.told, true);
+                Err(No::path(first.then(|| format!("to go on with {}", shown(self.path.as_bytes())))))
+            }
+        }
+    }
 }
 
 /// An open file or directory.
 struct File {
     path: String,
+    at: Option<At>,
     /// What it was opened with; none for a directory.
     flags: Option<u32>,
     read: Flow,
@@ -112,8 +188,8 @@ struct File {
 }
 
 impl File {
-    fn new(path: String, flags: Option<u32>) -> Self {
-        Self { path, flags, read: Flow::new(), written: Flow::new(), failed: 0, closing: false }
+    fn new(path: String, flags: Option<u32>, at: Option<At>) -> Self {
+        Self { path, at, flags, read: Flow::new(), written: Flow::new(), failed: 0, closing: false }
     }
 }
 
@@ -144,9 +220,9 @@ impl Flow {
 }
 
 impl Gate {
-    /// Nothing has been said yet.
-    pub fn new(rights: Rights) -> Self {
-        Self { rights, pending: HashMap::new(), files: HashMap::new(), greeted: Greeted::No }
+    /// Nothing has been said yet. `limit` says what may be done where, if rules name paths.
+    pub fn new(rights: Rights, limit: Option<Arc<dyn Oversight>>) -> Self {
+        Self { rights, limit, own: None, pending: HashMap::new(), files: HashMap::new(), greeted: Greeted::No }
     }
 
     /// How many requests wait for an answer.
@@ -174,22 +250,80 @@ impl Gate {
         if self.pending.contains_key(&id) {
             return Err(Malformed("two requests with one number"));
         }
-        match self.judge(&request) {
+        let paths = if self.limit.is_some() { named(&request) } else { Vec::new() };
+        if !paths.is_empty() {
+            let paths = paths.into_iter().map(|(path, way)| (path.to_vec(), way)).collect();
+            return Ok(Asked::Resolve(Errand { packet, paths }));
+        }
+        Ok(match self.judge(&request, &[]) {
             Ok((pending, note)) => {
                 self.pending.insert(id, pending);
-                Ok(Asked::Forward(packet, note))
+                Asked::Forward(packet, note)
             }
-            Err(No { code, told, note }) => {
-                let note = note.map(|text| Note { text: format!("sftp: refused: {text}"), first: false, file: None });
-                Ok(Asked::Answer(status(id, code, told), note))
-            }
-        }
+            Err(no) => no.answer(id),
+        })
     }
 
-    fn judge(&mut self, request: &Request<'_>) -> Result<(Pending, Option<Note>), No> {
+    /// Judges a request by where its paths lead; it goes to the target with those.
+    ///
+    /// # Errors
+    /// `Malformed` ends the channel.
+    pub fn resolved(&mut self, errand: Errand, resolution: Resolution) -> Result<Asked, Malformed> {
+        let Errand { packet, paths } = errand;
+        let FromUser::Request { id, request } = from_user(&packet)? else { return Err(Malformed("no request")) };
+        let text = || {
+            format!(
+                "{}{}",
+                word(&request),
+                paths.iter().map(|(path, _)| format!(" {}", shown(path))).collect::<String>()
+            )
+        };
+        let places = match resolution {
+            Resolution::At(places) if places.len() == paths.len() => places,
+            Resolution::At(_) => return Ok(No::path(Some(text())).answer(id)),
+            Resolution::Unclear(why) => return Ok(No::path(Some(format!("{}: {why}", text()))).answer(id)),
+            Resolution::Nowhere { nearest, code } => {
+                let Some(oversight) = &self.limit else { return Ok(No::path(Some(text())).answer(id)) };
+                if !nearest.is_some_and(|nearest| judge_look(&nearest, oversight.as_ref())) {
+                    return Ok(No::path(Some(text())).answer(id));
+                }
+                let code = if matches!(code, NO_SUCH_FILE | DENIED) { code } else { FAILED };
+                let note = Note::later(format!("{} failed ({})", text(), code_name(code)));
+                return Ok(Asked::Answer(status(id, code, "the target: not there"), Some(note)));
+            }
+        };
+        Ok(match self.judge(&request, &places) {
+            Ok((pending, note)) => {
+                let lead: Vec<&[u8]> = places.iter().map(|place| place.path.as_bytes()).collect();
+                // OpenSSH has the target of a link first.
+                let lead = if is_link(&request) { lead.into_iter().rev().collect() } else { lead };
+                let forwarded = with_paths(&packet, &lead)?;
+                self.pending.insert(id, pending);
+                Asked::Forward(forwarded, note)
+            }
+            Err(no) => no.answer(id),
+        })
+    }
+
+    /// A request of the bastion's own, with a number that the user does not hold now.
+    pub fn own(&mut self, asked: OwnAsked<'_>) -> Bytes {
+        let id = (0..=u32::MAX).rev().find(|id| !self.pending.contains_key(id)).unwrap_or_default();
+        self.pending.insert(id, Pending::Own);
+        self.own = None;
+        own(id, asked)
+    }
+
+    /// What the target answered to that, once it has.
+    pub fn own_answer(&mut self) -> Option<OwnAnswer> {
+        self.own.take()
+    }
+
+    /// Judges a request; where rules name paths, by the places to which its paths lead.
+    fn judge(&mut self, request: &Request<'_>, places: &[Place]) -> Result<(Pending, Option<Note>), No> {
+        let place = |index: usize, path: &[u8]| Named::of(path, places.get(index));
         match *request {
             Request::Open { path, flags } => {
-                let (path, purpose) = (shown(path), purpose(flags));
+                let (path, purpose) = (place(0, path), purpose(flags));
                 let text = format!("open {path} {purpose}");
                 if changes(flags) && !self.rights.write {
                     return Err(No::write(text));
@@ -197,24 +331,31 @@ impl Gate {
                 if reads(flags) && !self.rights.read {
                     return Err(No::read(text));
                 }
+                let at = self.place(request, places, &text)?;
                 self.room()?;
                 // It may make or cut a file by itself.
-                let file = FileNote { what: "open", path: path.clone(), to: None, detail: Some(purpose) };
+                let detail = Some(path.detail(purpose));
+                let file = FileNote { what: "open", path: path.path.clone(), to: None, detail };
                 let note = Note { file: changes(flags).then_some(file), ..Note::first(text) };
-                Ok((Pending::Open { path, flags: Some(flags) }, Some(note)))
+                Ok((Pending::Open { path: path.path, flags: Some(flags), at }, Some(note)))
             }
             Request::OpenDir { path } => {
+                let path = place(0, path);
+                let text = format!("list {path}");
+                let at = self.place(request, places, &text)?;
                 self.room()?;
-                let path = shown(path);
-                let note = Note::first(format!("list {path}"));
-                Ok((Pending::Open { path, flags: None }, Some(note)))
+                Ok((Pending::Open { path: path.path, flags: None, at }, Some(Note::first(text))))
             }
-            Request::Look { what, path } => Ok((Pending::Look, Some(Note::later(format!("{what} {}", shown(path)))))),
+            Request::Look { what, path } => {
+                let text = format!("{} {}", what.word(), place(0, path));
+                self.place(request, places, &text)?;
+                Ok((Pending::Look, Some(Note::later(text))))
+            }
             Request::LookAt { handle } => self.file(handle).map(|_| (Pending::Look, None)),
             Request::Limits => Ok((Pending::Look, None)),
             Request::Close { handle } => {
                 // What is asked of the handle from now on may reach another file, to which the target gives it again.
-                self.file(handle)?.closing = true;
+                self.open(handle)?.closing = true;
                 Ok((Pending::Close { handle: handle.to_vec() }, None))
             }
             Request::Read { handle, offset } => {
@@ -225,15 +366,31 @@ impl Gate {
                 self.file_for(handle, writes)?.written.take(offset, data);
                 Ok((Pending::Write { handle: handle.to_vec() }, None))
             }
-            Request::Change { what, path, to, ref set } => self.change(what, shown(path), to.map(shown), set),
-            Request::ChangeAt { what, handle, ref set } => {
-                let path = self.file(handle)?.path.clone();
-                self.change(what, path, None, set)
+            Request::Change { what, path, to, ref set } => {
+                let (path, to) = (place(0, path), to.map(|to| place(1, to)));
+                let change = Changing { what: what.word(), path, to, set };
+                self.may_write(&change)?;
+                self.place(request, places, &change.text())?;
+                Ok(change.pass())
+            }
+            Request::ChangeAt { handle, ref set } => {
+                let file = self.file(handle)?;
+                let (path, at) = (Named::known(&file.path), file.at.as_ref().map(|at| at.path.clone()));
+                let change = Changing { what: Change::SetStat.word(), path, to: None, set };
+                self.may_write(&change)?;
+                if let (Some(oversight), Some(at)) = (&self.limit, at)
+                    && judge_set(set.resizes, &at, oversight.as_ref()).is_none()
+                {
+                    return Err(No::path(Some(change.text())));
+                }
+                Ok(change.pass())
             }
             Request::Copy { from, to } => {
-                let from = self.file_for(from, reads)?.path.clone();
-                let to = self.file_for(to, writes)?.path.clone();
-                self.change("copy", from, Some(to), "")
+                let from = Named::known(&self.file_for(from, reads)?.path);
+                let to = Named::known(&self.file_for(to, writes)?.path);
+                let change = Changing { what: "copy", path: from, to: Some(to), set: &Set::default() };
+                self.may_write(&change)?;
+                Ok(change.pass())
             }
             Request::Unknown { ref name } => {
                 Err(No { code: UNSUPPORTED, told: "doorward: not carried", note: Some(name.clone()) })
@@ -241,29 +398,21 @@ impl Gate {
         }
     }
 
-    fn change(
-        &self,
-        what: &'static str,
-        path: String,
-        to: Option<String>,
-        set: &str,
-    ) -> Result<(Pending, Option<Note>), No> {
-        let mut text = format!("{what} {path}");
-        if let Some(to) = &to {
-            text.push_str(" to ");
-            text.push_str(to);
+    /// Where rules name paths, judges where a request's paths lead.
+    fn place(&self, request: &Request<'_>, places: &[Place], text: &str) -> Result<Option<At>, No> {
+        let Some(oversight) = &self.limit else { return Ok(None) };
+        // Of the home alone nothing is judged but that it may be asked for.
+        if places.is_empty() && named(request).is_empty() {
+            return Ok(None);
         }
-        let detail = (!set.is_empty()).then(|| set.to_owned());
-        if let Some(set) = &detail {
-            text.push(' ');
-            text.push_str(set);
+        match (judge(request, places, oversight.as_ref()), places.first()) {
+            (Some(standing), Some(place)) => Ok(Some(At { path: place.path.clone(), standing, told: false })),
+            (None, _) | (_, None) => Err(No::path(Some(text.to_owned()))),
         }
-        if !self.rights.write {
-            return Err(No::write(text));
-        }
-        let file = Some(FileNote { what, path, to, detail });
-        let note = Note { file, ..Note::first(text.clone()) };
-        Ok((Pending::Change { text }, Some(note)))
+    }
+
+    fn may_write(&self, change: &Changing<'_>) -> Result<(), No> {
+        if self.rights.write { Ok(()) } else { Err(No::write(change.text())) }
     }
 
     fn room(&self) -> Result<(), No> {
@@ -274,9 +423,19 @@ impl Gate {
         Err(No { code: FAILED, told: "doorward: too many open files", note: None })
     }
 
-    fn file(&mut self, handle: &[u8]) -> Result<&mut File, No> {
+    fn open(&mut self, handle: &[u8]) -> Result<&mut File, No> {
         let file = self.files.get_mut(handle).filter(|file| !file.closing);
         file.ok_or(No { code: FAILED, told: "doorward: no such handle", note: None })
+    }
+
+    /// The same, if it may still be used.
+    fn file(&mut self, handle: &[u8]) -> Result<&mut File, No> {
+        let limit = self.limit.clone();
+        let file = self.open(handle)?;
+        if let (Some(oversight), Some(at)) = (limit, &mut file.at) {
+            at.stand(file.flags, oversight.as_ref())?;
+        }
+        Ok(file)
     }
 
     /// The same, of a file that was opened for that.
@@ -292,12 +451,12 @@ impl Gate {
     ///
     /// # Errors
     /// `Malformed` ends the channel.
-    pub fn answered(&mut self, packet: Bytes) -> Result<(Bytes, Vec<Note>), Malformed> {
+    pub fn answered(&mut self, packet: Bytes) -> Result<Answered, Malformed> {
         let answer = from_target(&packet)?;
         let id = match (&answer, self.greeted) {
             (FromTarget::Version { version: VERSION, extensions }, Greeted::ByUser) => {
                 self.greeted = Greeted::ByBoth;
-                return Ok((version(extensions), Vec::new()));
+                return Ok(Answered::Forward(version(extensions), Vec::new()));
             }
             (FromTarget::Version { .. }, _) => return Err(Malformed("another version of SFTP, or a second beginning")),
             (
@@ -309,21 +468,25 @@ impl Gate {
             ) => *id,
         };
         let pending = self.pending.remove(&id).ok_or(Malformed("an answer to what nobody asked"))?;
+        if matches!(pending, Pending::Own) {
+            self.own = Some(own_answer(&packet)?);
+            return Ok(Answered::Own);
+        }
         let notes = self.note(pending, &answer)?;
-        Ok((packet, notes))
+        Ok(Answered::Forward(packet, notes))
     }
 
     fn note(&mut self, pending: Pending, answer: &FromTarget<'_>) -> Result<Vec<Note>, Malformed> {
         let failed = |text: String, code: &u32| vec![Note::later(format!("{text} failed ({})", code_name(*code)))];
         match (pending, answer) {
-            (Pending::Open { path, flags }, FromTarget::Handle { handle, .. }) => {
+            (Pending::Open { path, flags, at }, FromTarget::Handle { handle, .. }) => {
                 match self.files.entry(handle.to_vec()) {
                     Entry::Occupied(_) => return Err(Malformed("one handle for two files")),
-                    Entry::Vacant(place) => place.insert(File::new(path, flags)),
+                    Entry::Vacant(place) => place.insert(File::new(path, flags, at)),
                 };
                 Ok(Vec::new())
             }
-            (Pending::Open { path, flags }, FromTarget::Status { code, .. }) => {
+            (Pending::Open { path, flags, .. }, FromTarget::Status { code, .. }) => {
                 Ok(failed(format!("{} {path}", if flags.is_some() { "open" } else { "list" }), code))
             }
             (Pending::Write { handle }, FromTarget::Status { code, .. }) => {
@@ -385,11 +548,11 @@ impl File {
 
 impl Note {
     fn first(text: String) -> Self {
-        Self { text: format!("sftp: {text}"), first: true, file: None }
+        Self { text: format!("sftp: {text}"), first: true, file: None, refused: None }
     }
 
     fn later(text: String) -> Self {
-        Self { text: format!("sftp: {text}"), first: false, file: None }
+        Self { text: format!("sftp: {text}"), first: false, file: None, refused: None }
     }
 }
 
@@ -410,6 +573,113 @@ impl No {
     fn read(note: String) -> Self {
         Self { code: DENIED, told: "doorward: you may not read files here", note: Some(note) }
     }
+}
+
+impl No {
+    fn path(note: Option<String>) -> Self {
+        Self { code: DENIED, told: "doorward: no rule lets you do this there", note }
+    }
+
+    fn answer(self, id: u32) -> Asked {
+        let Self { code, told, note } = self;
+        let note = note.map(|text| Note {
+            text: format!("sftp: refused: {text}"),
+            first: false,
+            file: None,
+            refused: Some(text),
+        });
+        Asked::Answer(status(id, code, told), note)
+    }
+}
+
+/// A path as it is put on record.
+struct Named {
+    /// As the user named it; where rules name paths, the one that it leads to.
+    path: String,
+    /// How the user named it, if that is another.
+    by: Option<String>,
+}
+
+impl Named {
+    fn of(path: &[u8], place: Option<&Place>) -> Self {
+        match place {
+            None => Self { path: shown(path), by: None },
+            Some(place) => {
+                let leads = place.path.as_bytes();
+                Self { path: shown(leads), by: (leads != path).then(|| shown(path)) }
+            }
+        }
+    }
+
+    fn known(path: &str) -> Self {
+        Self { path: path.to_owned(), by: None }
+    }
+
+    /// With how it was named, if that is another.
+    fn detail(&self, detail: String) -> String {
+        match &self.by {
+            None => detail,
+            Some(by) if detail.is_empty() => format!("named {by}"),
+            Some(by) => format!("{detail}; named {by}"),
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.by {
+            None => f.write_str(&self.path),
+            Some(by) => write!(f, "{} (named {by})", self.path),
+        }
+    }
+}
+
+/// A change, as it is put on record.
+struct Changing<'c> {
+    what: &'static str,
+    path: Named,
+    to: Option<Named>,
+    set: &'c Set,
+}
+
+impl Changing<'_> {
+    fn text(&self) -> String {
+        let to = self.to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
+        let set = if self.set.text.is_empty() { String::new() } else { format!(" {}", self.set.text) };
+        format!("{} {}{to}{set}", self.what, self.path)
+    }
+
+    fn pass(self) -> (Pending, Option<Note>) {
+        let text = self.text();
+        let detail = self.path.detail(self.set.text.clone());
+        let detail = self.to.as_ref().map_or(detail.clone(), |to| to.detail(detail));
+        let (path, to) = (self.path.path, self.to.map(|to| to.path));
+        let file = FileNote { what: self.what, path, to, detail: (!detail.is_empty()).then_some(detail) };
+        let note = Note { file: Some(file), ..Note::first(text.clone()) };
+        (Pending::Change { text }, Some(note))
+    }
+}
+
+/// What a request that names paths is called on record.
+fn word(request: &Request<'_>) -> &'static str {
+    match request {
+        Request::Open { .. } => "open",
+        Request::OpenDir { .. } => "list",
+        Request::Look { what, .. } => what.word(),
+        Request::Change { what, .. } => what.word(),
+        Request::Close { .. }
+        | Request::Read { .. }
+        | Request::Write { .. }
+        | Request::LookAt { .. }
+        | Request::ChangeAt { .. }
+        | Request::Copy { .. }
+        | Request::Limits
+        | Request::Unknown { .. } => "request",
+    }
+}
+
+fn is_link(request: &Request<'_>) -> bool {
+    matches!(request, Request::Change { what: Change::SymLink, .. })
 }
 
 /// What a status says (draft section 7).

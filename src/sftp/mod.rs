@@ -3,13 +3,19 @@
 //! Two tasks stand between the channels and the relay, one for each direction. What they let through reaches the relay
 //! as it came, so that many requests may be under way at once, as clients have it. Of the bytes only counts are
 //! recorded: the recording has each operation, and for each file how much went through it and its SHA-256.
+//!
+//! Where rules name paths, a request that names one waits until all before it are answered; then the target is asked where
+//! the path leads, and the request goes there, before anybody else's does (`turns`). What goes by handles does not wait.
 
 mod gate;
 mod packet;
+mod paths;
+mod resolve;
 #[cfg(test)]
 mod tests;
+mod turns;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -23,8 +29,11 @@ use crate::model::{ChannelEvent, ChannelNumber, SessionId};
 use crate::recorder::{RecorderError, Track};
 use crate::wire::channel::{Credit, Source};
 pub use gate::Rights;
-use gate::{Asked, FileNote, Gate, Note, PENDING_MAX};
+use gate::{Answered, Asked, FileNote, Gate, Note, PENDING_MAX};
 use packet::{Frames, Malformed};
+pub use paths::{Oversight, Permission};
+use turns::Turn;
+pub use turns::{Turns, TurnsAt};
 
 /// Packets that may wait between a task and the relay.
 const PACKETS_MAX: usize = 16;
@@ -41,11 +50,26 @@ pub struct Book {
     pub channel: ChannelNumber,
 }
 
+/// What a user may do with files.
+pub struct Terms {
+    /// At all.
+    pub rights: Rights,
+    /// Who says what may be done where, and hears what was refused.
+    pub oversight: Arc<dyn Oversight>,
+    /// Where rules name paths: the turns at the target.
+    pub turns: Option<TurnsAt>,
+}
+
 /// One SFTP conversation, beside its two sources.
 pub struct Conversation {
     gate: Mutex<Gate>,
+    oversight: Arc<dyn Oversight>,
+    turns: Option<TurnsAt>,
     book: Book,
+    /// The gate has taken an answer, or what it is to has been passed on.
     answered: Notify,
+    /// An answer is on its way to the user, who may not be reading.
+    passing: AtomicBool,
 }
 
 /// What is let through of one direction.
@@ -108,6 +132,8 @@ impl Credit for Credits {
 enum Broken {
     User(Malformed),
     Target(Malformed),
+    /// The target does not answer.
+    Silent,
     Record,
     /// Whom it was for is gone.
     Gone,
@@ -117,10 +143,14 @@ enum Broken {
 pub fn inspect(
     user: impl Source + 'static,
     target: impl Source + 'static,
-    rights: Rights,
+    terms: Terms,
     book: Book,
 ) -> (Inspected, Inspected, Arc<Conversation>) {
-    let conversation = Arc::new(Conversation { gate: Mutex::new(Gate::new(rights)), book, answered: Notify::new() });
+    let Terms { rights, oversight, turns } = terms;
+    let gate = Mutex::new(Gate::new(rights, turns.is_some().then(|| Arc::clone(&oversight))));
+    let conversation =
+        Conversation { gate, oversight, turns, book, answered: Notify::new(), passing: AtomicBool::new(false) };
+    let conversation = Arc::new(conversation);
     let (to_target, from_user) = mpsc::channel(PACKETS_MAX);
     let (to_user, from_target) = mpsc::channel(PACKETS_MAX);
     let (user_credit, target_credit) = (Credits::of(&user), Credits::of(&target));
@@ -144,6 +174,13 @@ pub fn inspect(
 /// place.
 fn is_own(sent: &Bytes, came: &Bytes) -> bool {
     sent.as_ptr() != came.as_ptr()
+}
+
+/// Where packets of a user go, or the answers to them.
+struct Lines<'l> {
+    credit: &'l Credits,
+    to_target: &'l mpsc::Sender<ChannelEvent>,
+    reply: &'l Reply,
 }
 
 /// Where answers of the bastion's own go.
@@ -171,7 +208,7 @@ impl Conversation {
             let carried = match event {
                 ChannelEvent::Data(bytes) => {
                     frames.push(&bytes);
-                    self.ask_all(&mut frames, &credit, &to_target, &reply).await
+                    self.ask_all(&mut frames, &Lines { credit: &credit, to_target: &to_target, reply: &reply }).await
                 }
                 // A program that speaks SFTP has no terminal, and nothing but its input.
                 ChannelEvent::Stderr(_) | ChannelEvent::Resize(_) | ChannelEvent::Break(_) => Ok(()),
@@ -187,37 +224,50 @@ impl Conversation {
         }
     }
 
-    async fn ask_all(
-        &self,
-        frames: &mut Frames,
-        credit: &Credits,
-        to_target: &mpsc::Sender<ChannelEvent>,
-        reply: &Reply,
-    ) -> Result<(), Broken> {
+    async fn ask_all(&self, frames: &mut Frames, lines: &Lines<'_>) -> Result<(), Broken> {
         while let Some(packet) = frames.next().map_err(Broken::User)? {
             while self.gate().waiting() >= PENDING_MAX {
                 self.answered.notified().await;
             }
-            let length = packet.len();
             let asked = self.gate().asked(packet.clone()).map_err(Broken::User)?;
-            match asked {
-                Asked::Forward(forwarded, note) => {
-                    self.write(note).await?;
-                    if is_own(&forwarded, &packet) {
-                        credit.dropped(length);
-                        credit.own(forwarded.len());
-                    }
-                    to_target.send(ChannelEvent::Data(forwarded)).await.map_err(|_| Broken::Gone)?;
-                }
-                Asked::Answer(answer, note) => {
-                    self.write(note).await?;
-                    credit.dropped(length);
-                    reply.credit.own(answer.len());
-                    reply.packets.send(ChannelEvent::Data(answer)).await.map_err(|_| Broken::Gone)?;
-                }
+            match (asked, &self.turns) {
+                (Asked::Resolve(errand), Some(turns)) => self.run_errand(errand, &packet, turns, lines).await?,
+                (asked, _) => self.pass(asked, &packet, None, lines).await?,
             }
         }
         Ok(())
+    }
+
+    /// Does with a packet what the gate says.
+    async fn pass(
+        &self,
+        asked: Asked,
+        packet: &Bytes,
+        turn: Option<&mut Turn>,
+        lines: &Lines<'_>,
+    ) -> Result<(), Broken> {
+        let (credit, length) = (lines.credit, packet.len());
+        match asked {
+            Asked::Forward(forwarded, note) => {
+                self.write(note).await?;
+                if is_own(&forwarded, packet) {
+                    credit.dropped(length);
+                    credit.own(forwarded.len());
+                }
+                if let Some(turn) = turn {
+                    turn.begin();
+                }
+                lines.to_target.send(ChannelEvent::Data(forwarded)).await.map_err(|_| Broken::Gone)
+            }
+            Asked::Answer(answer, note) => {
+                self.write(note).await?;
+                credit.dropped(length);
+                lines.reply.credit.own(answer.len());
+                lines.reply.packets.send(ChannelEvent::Data(answer)).await.map_err(|_| Broken::Gone)
+            }
+            // It is resolved only in a turn.
+            Asked::Resolve(_) => Err(Broken::User(Malformed("a path that cannot be resolved"))),
+        }
     }
 
     /// Carries what the target sends.
@@ -247,8 +297,14 @@ impl Conversation {
     ) -> Result<(), Broken> {
         while let Some(packet) = frames.next().map_err(Broken::Target)? {
             let length = packet.len();
-            let (passed, notes) = self.gate().answered(packet.clone()).map_err(Broken::Target)?;
+            self.passing.store(true, Ordering::SeqCst);
+            let answered = self.gate().answered(packet.clone()).map_err(Broken::Target)?;
             self.answered.notify_one();
+            let Answered::Forward(passed, notes) = answered else {
+                credit.dropped(length);
+                self.passed();
+                continue;
+            };
             for note in notes {
                 self.write(Some(note)).await?;
             }
@@ -257,8 +313,15 @@ impl Conversation {
                 credit.own(passed.len());
             }
             to_user.send(ChannelEvent::Data(passed)).await.map_err(|_| Broken::Gone)?;
+            self.passed();
         }
         Ok(())
+    }
+
+    /// No answer is on its way to the user.
+    fn passed(&self) {
+        self.passing.store(false, Ordering::SeqCst);
+        self.answered.notify_one();
     }
 
     /// Puts on record why it ends; both sources end with it.
@@ -266,13 +329,17 @@ impl Conversation {
         let text = match broken {
             Broken::User(Malformed(why)) => format!("sftp: ended: the user sent {why}"),
             Broken::Target(Malformed(why)) => format!("sftp: ended: the target sent {why}"),
+            Broken::Silent => String::from("sftp: ended: the target did not answer in time"),
             Broken::Record | Broken::Gone => return,
         };
-        let _ = self.write(Some(Note { text, first: false, file: None })).await;
+        let _ = self.write(Some(Note { text, first: false, file: None, refused: None })).await;
     }
 
     async fn write(&self, note: Option<Note>) -> Result<(), Broken> {
-        let Some(Note { text, first, file }) = note else { return Ok(()) };
+        let Some(Note { text, first, file, refused }) = note else { return Ok(()) };
+        if let Some(what) = refused {
+            self.oversight.refused(&what);
+        }
         let recorded = async {
             let ticket = self.book.track.append(Entry::Marker(text)).await?;
             if first { ticket.durable().await } else { Ok(()) }

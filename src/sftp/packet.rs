@@ -60,19 +60,94 @@ pub enum Request<'p> {
     /// Begins a listing.
     OpenDir { path: &'p [u8] },
     /// Asks something about a path, and changes nothing.
-    Look { what: &'static str, path: &'p [u8] },
+    Look { what: Look, path: &'p [u8] },
     /// Asks something about a handle, or makes a file durable.
     LookAt { handle: &'p [u8] },
     /// Changes a path, or one and another; `set` says which attributes it gets.
-    Change { what: &'static str, path: &'p [u8], to: Option<&'p [u8]>, set: String },
+    Change { what: Change, path: &'p [u8], to: Option<&'p [u8]>, set: Set },
     /// Changes the attributes of an open file.
-    ChangeAt { what: &'static str, handle: &'p [u8], set: String },
+    ChangeAt { handle: &'p [u8], set: Set },
     /// Copies on the target, from one open file to another.
     Copy { from: &'p [u8], to: &'p [u8] },
     /// Asks for the target's limits.
     Limits,
     /// What is not carried.
     Unknown { name: String },
+}
+
+/// What is asked about a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Its attributes.
+    Stat,
+    /// The same; of a link, its own.
+    LStat,
+    /// The file system that it is on.
+    StatVfs,
+    /// Where it leads.
+    RealPath,
+    /// The same, `~` and `~user` understood.
+    ExpandPath,
+    /// What stands in a link.
+    ReadLink,
+}
+
+impl Look {
+    /// Its name on record.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Stat => "stat",
+            Self::LStat => "lstat",
+            Self::StatVfs => "statvfs",
+            Self::RealPath | Self::ExpandPath => "realpath",
+            Self::ReadLink => "readlink",
+        }
+    }
+}
+
+/// What is done to a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Its attributes are set.
+    SetStat,
+    /// The same; of a link, its own.
+    LSetStat,
+    /// A file or a link is removed.
+    Remove,
+    /// An empty directory is removed.
+    RemoveDir,
+    /// A directory is made.
+    MakeDir,
+    /// It gets another name, which may be taken from what had it.
+    Rename,
+    /// It gets a second name.
+    HardLink,
+    /// A link is made.
+    SymLink,
+}
+
+impl Change {
+    /// Its name on record.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::SetStat | Self::LSetStat => "setstat",
+            Self::Remove => "remove",
+            Self::RemoveDir => "rmdir",
+            Self::MakeDir => "mkdir",
+            Self::Rename => "rename",
+            Self::HardLink => "hardlink",
+            Self::SymLink => "symlink",
+        }
+    }
+}
+
+/// Attributes that are set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Set {
+    /// In words.
+    pub text: String,
+    /// Whether the size is among them: what is in the file changes.
+    pub resizes: bool,
 }
 
 /// Whether an open with these flags can read: sftp-server opens for reading whatever is not for writing alone.
@@ -83,6 +158,11 @@ pub fn reads(flags: u32) -> bool {
 /// Whether an open with these flags changes anything, or lets it be changed: all flags but reading.
 pub fn changes(flags: u32) -> bool {
     flags & !1 != 0
+}
+
+/// Whether an open with these flags may make the file.
+pub fn makes(flags: u32) -> bool {
+    flags & 8 != 0
 }
 
 /// Whether what an open with these flags gives can be written to.
@@ -174,31 +254,31 @@ pub fn from_user(packet: &[u8]) -> Result<FromUser<'_>, Malformed> {
             Request::Read { handle, offset }
         }
         6 => Request::Write { handle: rest.handle()?, offset: rest.long()?, data: rest.string()? },
-        7 => Request::Look { what: "lstat", path: rest.path()? },
+        7 => Request::Look { what: Look::LStat, path: rest.path()? },
         8 | 12 => Request::LookAt { handle: rest.handle()? },
         9 => {
             let path = rest.path()?;
-            Request::Change { what: "setstat", path, to: None, set: rest.attributes()? }
+            Request::Change { what: Change::SetStat, path, to: None, set: rest.attributes()? }
         }
         10 => {
             let handle = rest.handle()?;
-            Request::ChangeAt { what: "setstat", handle, set: rest.attributes()? }
+            Request::ChangeAt { handle, set: rest.attributes()? }
         }
         11 => Request::OpenDir { path: rest.path()? },
-        13 => rest.removal("remove")?,
+        13 => rest.removal(Change::Remove)?,
         14 => {
             let path = rest.path()?;
-            Request::Change { what: "mkdir", path, to: None, set: rest.attributes()? }
+            Request::Change { what: Change::MakeDir, path, to: None, set: rest.attributes()? }
         }
-        15 => rest.removal("rmdir")?,
-        16 => Request::Look { what: "realpath", path: rest.path()? },
-        17 => Request::Look { what: "stat", path: rest.path()? },
-        18 => rest.change("rename")?,
-        19 => Request::Look { what: "readlink", path: rest.path()? },
+        15 => rest.removal(Change::RemoveDir)?,
+        16 => Request::Look { what: Look::RealPath, path: rest.path()? },
+        17 => Request::Look { what: Look::Stat, path: rest.path()? },
+        18 => rest.change(Change::Rename)?,
+        19 => Request::Look { what: Look::ReadLink, path: rest.path()? },
         // OpenSSH has the target of the link first, other than the draft says (its PROTOCOL, section 4.1).
         20 => {
             let (to, path) = (rest.path()?, rest.path()?);
-            Request::Change { what: "symlink", path, to: Some(to), set: String::new() }
+            Request::Change { what: Change::SymLink, path, to: Some(to), set: Set::default() }
         }
         200 => return extended(id, rest),
         _ => return Ok(FromUser::Request { id, request: Request::Unknown { name: format!("request {kind}") } }),
@@ -210,14 +290,14 @@ pub fn from_user(packet: &[u8]) -> Result<FromUser<'_>, Malformed> {
 fn extended(id: u32, mut rest: Fields<'_>) -> Result<FromUser<'_>, Malformed> {
     let name = rest.string()?;
     let request = match name {
-        b"posix-rename@openssh.com" => rest.change("rename")?,
-        b"hardlink@openssh.com" => rest.change("hardlink")?,
-        b"statvfs@openssh.com" => Request::Look { what: "statvfs", path: rest.path()? },
-        b"expand-path@openssh.com" => Request::Look { what: "realpath", path: rest.path()? },
+        b"posix-rename@openssh.com" => rest.change(Change::Rename)?,
+        b"hardlink@openssh.com" => rest.change(Change::HardLink)?,
+        b"statvfs@openssh.com" => Request::Look { what: Look::StatVfs, path: rest.path()? },
+        b"expand-path@openssh.com" => Request::Look { what: Look::ExpandPath, path: rest.path()? },
         b"fstatvfs@openssh.com" | b"fsync@openssh.com" => Request::LookAt { handle: rest.handle()? },
         b"lsetstat@openssh.com" => {
             let path = rest.path()?;
-            Request::Change { what: "setstat", path, to: None, set: rest.attributes()? }
+            Request::Change { what: Change::LSetStat, path, to: None, set: rest.attributes()? }
         }
         b"limits@openssh.com" => Request::Limits,
         b"copy-data" => {
@@ -261,6 +341,114 @@ pub fn from_target(packet: &[u8]) -> Result<FromTarget<'_>, Malformed> {
     }
 }
 
+/// A request with other paths in the place of its own, in the order in which they stand in it; every other byte as it came.
+///
+/// # Errors
+/// `Malformed` if it has not so many paths.
+pub fn with_paths(packet: &[u8], paths: &[&[u8]]) -> Result<Bytes, Malformed> {
+    let mut rest = Fields::of(packet)?;
+    let mut body = BytesMut::new();
+    let kind = rest.byte()?;
+    body.put_u8(kind);
+    body.put_u32(rest.number()?);
+    if kind == 200 {
+        put_string(&mut body, rest.string()?);
+    }
+    for path in paths {
+        rest.string()?;
+        put_string(&mut body, path);
+    }
+    body.put_slice(rest.0);
+    Ok(framed(&body))
+}
+
+/// What the bastion asks the target by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnAsked<'p> {
+    /// Where a path leads.
+    RealPath(&'p [u8]),
+    /// The same, `~` and `~user` understood.
+    ExpandPath(&'p [u8]),
+    /// What is at a path; of a link, the link.
+    LStat(&'p [u8]),
+}
+
+/// A request of the bastion's own.
+pub fn own(id: u32, asked: OwnAsked<'_>) -> Bytes {
+    let mut body = BytesMut::new();
+    let (kind, path) = match asked {
+        OwnAsked::RealPath(path) => (16, path),
+        OwnAsked::ExpandPath(path) => (200, path),
+        OwnAsked::LStat(path) => (7, path),
+    };
+    body.put_u8(kind);
+    body.put_u32(id);
+    if kind == 200 {
+        put_string(&mut body, b"expand-path@openssh.com");
+    }
+    put_string(&mut body, path);
+    framed(&body)
+}
+
+/// What the target answers to that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnAnswer {
+    /// A path.
+    Path(Vec<u8>),
+    /// What kind of file it is (stat(2), `st_mode`), if the target tells.
+    Kind(Option<FileKind>),
+    /// It could not, with a status (draft section 7).
+    Failed(u32),
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A directory.
+    Directory,
+    /// A link.
+    Link,
+    /// Something else.
+    Other,
+}
+
+/// Reads an answer to a request of the bastion's own, its length in front.
+///
+/// # Errors
+/// `Malformed`, also if it answers something else.
+pub fn own_answer(packet: &[u8]) -> Result<OwnAnswer, Malformed> {
+    let mut rest = Fields::of(packet)?;
+    let kind = rest.byte()?;
+    rest.number()?;
+    match kind {
+        101 => Ok(OwnAnswer::Failed(rest.number()?)),
+        104 => match rest.number()? {
+            1 => Ok(OwnAnswer::Path(rest.string()?.to_vec())),
+            _ => Err(Malformed("one path too many, or none")),
+        },
+        105 => {
+            let flags = rest.number()?;
+            if flags & 1 != 0 {
+                rest.long()?;
+            }
+            if flags & 2 != 0 {
+                rest.long()?;
+            }
+            if flags & 4 == 0 {
+                return Ok(OwnAnswer::Kind(None));
+            }
+            Ok(OwnAnswer::Kind(match rest.number()? & 0o170_000 {
+                // Some targets tell the permissions and no more.
+                0 => None,
+                0o040_000 => Some(FileKind::Directory),
+                0o120_000 => Some(FileKind::Link),
+                _ => Some(FileKind::Other),
+            }))
+        }
+        _ => Err(Malformed("an answer of the wrong type")),
+    }
+}
+
 /// The user's first packet, as it goes to the target.
 pub fn init() -> Bytes {
     let mut body = BytesMut::new();
@@ -283,6 +471,8 @@ pub fn version(extensions: &[(&[u8], &[u8])]) -> Bytes {
 
 /// A refusal (draft section 7): `SSH_FX_PERMISSION_DENIED`.
 pub const DENIED: u32 = 3;
+/// `SSH_FX_NO_SUCH_FILE`.
+pub const NO_SUCH_FILE: u32 = 2;
 /// `SSH_FX_FAILURE`.
 pub const FAILED: u32 = 4;
 /// `SSH_FX_OP_UNSUPPORTED`.
@@ -376,13 +566,13 @@ impl<'p> Fields<'p> {
         Ok(path)
     }
 
-    fn removal(&mut self, what: &'static str) -> Result<Request<'p>, Malformed> {
-        Ok(Request::Change { what, path: self.path()?, to: None, set: String::new() })
+    fn removal(&mut self, what: Change) -> Result<Request<'p>, Malformed> {
+        Ok(Request::Change { what, path: self.path()?, to: None, set: Set::default() })
     }
 
     /// A change of one path to another.
-    fn change(&mut self, what: &'static str) -> Result<Request<'p>, Malformed> {
-        Ok(Request::Change { what, path: self.path()?, to: Some(self.path()?), set: String::new() })
+    fn change(&mut self, what: Change) -> Result<Request<'p>, Malformed> {
+        Ok(Request::Change { what, path: self.path()?, to: Some(self.path()?), set: Set::default() })
     }
 
     fn handle(&mut self) -> Result<&'p [u8], Malformed> {
@@ -391,7 +581,7 @@ impl<'p> Fields<'p> {
     }
 
     /// Attributes (draft section 5), in words.
-    fn attributes(&mut self) -> Result<String, Malformed> {
+    fn attributes(&mut self) -> Result<Set, Malformed> {
         let flags = self.number()?;
         if flags & !(1 | 2 | 4 | 8 | EXTENDED) != 0 {
             return Err(Malformed("attributes of an unknown kind"));
@@ -417,7 +607,7 @@ impl<'p> Fields<'p> {
             }
             set.push(format!("{count} more"));
         }
-        Ok(set.join(" "))
+        Ok(Set { text: set.join(" "), resizes: flags & 1 != 0 })
     }
 
     fn end(&self) -> Result<(), Malformed> {

@@ -1,9 +1,11 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
 
-use super::gate::{Asked, Gate, Rights};
-use super::packet::{Frames, FromUser, Malformed, Request, from_target, from_user, shown};
+use super::gate::{Answered, Asked, Gate, Rights};
+use super::packet::{Change, Frames, FromUser, Malformed, Request, Set, from_target, from_user, shown};
 use super::*;
+
+mod limited;
 
 const ALL: Rights = Rights { read: true, write: true };
 
@@ -67,7 +69,7 @@ fn a_request_is_understood_to_its_last_byte_or_not_at_all() {
 #[test]
 fn a_link_is_where_it_is_made_and_not_what_it_points_to() {
     let asked = packet(20, &[&[0; 4], &string(b"to"), &string(b"link")]);
-    let wanted = Request::Change { what: "symlink", path: b"link", to: Some(b"to"), set: String::new() };
+    let wanted = Request::Change { what: Change::SymLink, path: b"link", to: Some(b"to"), set: Set::default() };
     assert_eq!(from_user(&asked), Ok(FromUser::Request { id: 0, request: wanted }));
 }
 
@@ -81,14 +83,15 @@ fn what_is_shown_of_a_path_moves_no_cursor() {
 
 /// A gate after the greetings.
 fn greeted(rights: Rights) -> Gate {
-    let mut gate = Gate::new(rights);
+    let mut gate = Gate::new(rights, None);
     assert!(matches!(gate.asked(packet(1, &[&[0, 0, 0, 3]])), Ok(Asked::Forward(..))));
     gate.answered(packet(2, &[&[0, 0, 0, 3]])).unwrap();
     gate
 }
 
 fn told(gate: &mut Gate, packet: Bytes) -> Vec<String> {
-    gate.answered(packet).unwrap().1.into_iter().map(|note| note.text).collect()
+    let Answered::Forward(_, notes) = gate.answered(packet).unwrap() else { panic!("it is an answer to the bastion") };
+    notes.into_iter().map(|note| note.text).collect()
 }
 
 #[test]
@@ -204,7 +207,7 @@ fn a_target_answers_only_what_it_was_asked() {
     assert!(gate.asked(packet(17, &[&[0, 0, 0, 1], &string(b"/g")])).is_err(), "one number twice");
     assert!(gate.answered(packet(105, &[&[0, 0, 0, 1]])).is_ok());
     // Before the greetings nothing passes.
-    let mut early = Gate::new(ALL);
+    let mut early = Gate::new(ALL, None);
     assert_eq!(early.asked(requests()[0].clone()), Err(Malformed("a request before the beginning")));
 }
 
@@ -217,6 +220,7 @@ fn open_files_are_bounded() {
         match asked {
             Asked::Forward(..) => drop(gate.answered(packet(102, &[&id, &string(&id)])).unwrap()),
             Asked::Answer(..) => return assert_eq!(number, 4096),
+            Asked::Resolve(..) => panic!("there are no rules with paths"),
         }
     }
     panic!("no bound");

@@ -32,6 +32,7 @@ mod jump;
 mod layers;
 mod logins;
 mod menu;
+mod paths;
 mod powercut;
 mod privacy;
 mod readers;

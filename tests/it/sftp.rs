@@ -12,15 +12,15 @@ use crate::fixture::{LIMIT, Route, Sshd};
 use crate::require;
 
 /// The rule, for these channels.
-fn rule(channels: &str) -> String {
+pub fn rule(channels: &str) -> String {
     OPEN.replace(r#"["shell", "exec"]"#, channels)
 }
 
-fn sftp(route: &Route, batch: &str) -> Finished {
+pub fn sftp(route: &Route, batch: &str) -> Finished {
     run(route.copier("sftp", &["-b", "-", "{}"]), batch.as_bytes(), LIMIT)
 }
 
-fn noise(bytes: u32) -> Vec<u8> {
+pub fn noise(bytes: u32) -> Vec<u8> {
     (0..bytes).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
@@ -31,11 +31,12 @@ fn sha256(path: &Path) -> String {
 }
 
 /// What the audit log says of files.
-fn files(bastion: &Bastion) -> Vec<Value> {
-    bastion.rows(&["audit", "list", "--type", "file"])
+pub fn files(bastion: &Bastion) -> Vec<Value> {
+    let rows = bastion.rows(&["audit", "list", "--type", "file"]);
+    rows.into_iter().filter(|row| row["type"] == "file").collect()
 }
 
-fn markers(bastion: &Bastion, session: &str) -> String {
+pub fn markers(bastion: &Bastion, session: &str) -> String {
     let cast = String::from_utf8(bastion.export(session, "v3", &["--channel", "1"])).unwrap();
     cast.lines().filter(|line| line.contains("sftp: ")).map(|line| format!("{line}\n")).collect()
 }
@@ -187,22 +188,22 @@ fn who_may_read_cannot_write_and_who_may_write_cannot_read() {
 }
 
 /// An SFTP packet.
-fn packet(kind: u8, body: &[&[u8]]) -> Vec<u8> {
+pub fn packet(kind: u8, body: &[&[u8]]) -> Vec<u8> {
     let body = body.concat();
     let length = u32::try_from(body.len() + 1).unwrap();
     [&length.to_be_bytes()[..], &[kind], &body].concat()
 }
 
-fn text(text: &str) -> Vec<u8> {
+pub fn text(text: &str) -> Vec<u8> {
     [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
 }
 
-fn open(id: u32, path: &str, flags: u32) -> Vec<u8> {
+pub fn open(id: u32, path: &str, flags: u32) -> Vec<u8> {
     packet(3, &[&id.to_be_bytes(), &text(path), &flags.to_be_bytes(), &[0; 4]])
 }
 
 /// A client that says what it is told to, after the greeting.
-struct Talk {
+pub struct Talk {
     ssh: Running,
     input: std::process::ChildStdin,
     output: std::process::ChildStdout,
@@ -210,7 +211,7 @@ struct Talk {
 }
 
 impl Talk {
-    fn begin(route: &Route) -> Self {
+    pub fn begin(route: &Route) -> Self {
         let mut ssh = Running::start(route.ssh(&["-s"], "sftp"), Stdout::Unread);
         let (mut input, mut output) = (ssh.stdin(), ssh.stdout());
         std::io::Write::write_all(&mut input, &packet(1, &[&3_u32.to_be_bytes()])).unwrap();
@@ -219,16 +220,16 @@ impl Talk {
     }
 
     /// Says this; one that was sent away may not take it all.
-    fn say(&mut self, packets: &[u8]) {
+    pub fn say(&mut self, packets: &[u8]) {
         let _ = std::io::Write::write_all(&mut self.input, packets);
     }
 
-    fn hear(&mut self) -> Option<Vec<u8>> {
+    pub fn hear(&mut self) -> Option<Vec<u8>> {
         next(&mut self.output)
     }
 
     /// Waits until it was sent away, with its input open.
-    fn sent_away(self) {
+    pub fn sent_away(self) {
         let Self { ssh, input, .. } = self;
         assert_ne!(ssh.wait_with_open_stdin(LIMIT).code, Some(0));
         drop(input);
@@ -239,7 +240,7 @@ impl Talk {
 const LAST: u32 = 0xffff;
 
 /// Says this after the greeting, and gives what comes back, by packet.
-fn speak(route: &Route, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
+pub fn speak(route: &Route, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut talk = Talk::begin(route);
     talk.say(&packets.concat());
     talk.say(&packet(17, &[&LAST.to_be_bytes(), &text("/")]));
@@ -262,7 +263,7 @@ fn next(output: &mut impl std::io::Read) -> Option<Vec<u8>> {
 }
 
 /// The status that answers this request.
-fn status(answers: &[Vec<u8>], id: u32) -> Option<u32> {
+pub fn status(answers: &[Vec<u8>], id: u32) -> Option<u32> {
     let answer = answers.iter().find(|answer| answer[0] == 101 && answer[1..5] == id.to_be_bytes())?;
     Some(u32::from_be_bytes(answer[5..9].try_into().unwrap()))
 }
