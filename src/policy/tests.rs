@@ -595,3 +595,12 @@ fn of_several_rules_any_may_name_the_file() {
     test(&second("[\"sftp-read\"]", ""), write, "deny");
     test(&second("[\"shell\"]", ""), read, "deny");
 }
+
+#[test]
+fn the_example_with_paths_that_users_read_loads_and_is_tested() {
+    let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/README.md");
+    let text = std::fs::read_to_string(readme).unwrap();
+    let example = text.split("```").find(|block| block.starts_with("toml") && block.contains("[rule.sftp]")).unwrap();
+    let set = parse(example.strip_prefix("toml").unwrap()).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    assert_eq!((set.rules().count(), set.warnings()), (1, &[][..]));
+}
