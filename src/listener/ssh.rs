@@ -704,8 +704,7 @@ impl server::Handler for Handler {
             _ => Kind::Global,
         };
         if row(Peer::User, kind, name).is_none_or(|row| row.fate == Fate::Refused) {
-            let name: String = name.chars().filter(char::is_ascii_graphic).take(64).collect();
-            self.refused(format!("the unknown {what} {name}")).await;
+            self.refused(format!("the unknown {what} {}", printable(name, 64))).await;
         }
         Ok(())
     }
