@@ -443,7 +443,10 @@ impl server::Handler for Handler {
         }
         // Whoever it is, the same is asked.
         let Some(response) = response else { return Ok(questions()) };
-        let Some(typed) = answers(response) else { return Ok(Auth::reject()) };
+        let Some(typed) = answers(response) else {
+            self.attempts.failed(user, AuthnError::Password { user: None, why: "a malformed answer".into() });
+            return Ok(Auth::reject());
+        };
         let login = Login::parse(user);
         let (named, logins) = (named_user(&login), Arc::clone(&self.house.logins));
         let proven = logins.prove_by_password(&self.claim(named.as_ref()), typed).await;

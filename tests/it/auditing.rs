@@ -289,9 +289,9 @@ fn watchers_who_do_not_read_hold_up_nobody() {
     drop(work);
 }
 
-// T23: three bytes fill a screen, and each watcher's emulator draws it.
+// Three bytes fill a screen, and each watcher's emulator draws it.
 #[test]
-fn a_flood_of_screens_that_auditors_watch_holds_up_nobody() {
+fn t24_a_flood_of_screens_that_auditors_watch_holds_up_nobody() {
     require!("sshd", "ssh");
     let sshd = Sshd::start();
     let (bastion, eve, _) = audited(&sshd);
