@@ -286,9 +286,9 @@ fn t23_a_client_that_insists_on_compression_is_sent_away() {
 fn t23_the_largest_offers_of_algorithms_cost_little() {
     require!("sshd", "ssh");
     let mut siege = Siege::begin(&format!("{FOR_EVER}\nmax_unauthenticated_per_address = 90"));
-    // Nothing that the bastion knows, in as many names as a packet takes; and what it knows behind 32 KiB of them.
+    // Nothing that the bastion knows, in as many names as a packet takes; and what it knows behind as many as it reads.
     let strange = "a,".repeat(127 << 10);
-    let late = format!("{}curve25519-sha256", "a,".repeat(16 << 10));
+    let late = format!("{}curve25519-sha256", "unheard-of-name,".repeat(900));
     let mut late_ones = Vec::new();
     for _ in 0..40 {
         let mut stream = siege.identified();
