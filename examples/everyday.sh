@@ -101,7 +101,7 @@ export -f ssh
 export HERE ME
 mkdir files
 printf 'one\n' > files/one
-head -c 3000000 /dev/urandom > files/'two words'
+head -c 400000 /dev/urandom > files/'two words'
 mkdir files/deep && printf 'x' > files/deep/er
 chmod 751 files/deep
 
@@ -113,8 +113,8 @@ same "a script on standard input" 3 "ssh -T {} <<< 'echo \$((6*7)); exit 3'"
 same "piped input" 0 "cat files/two* | ssh {} sha256sum"
 same "a terminal" 0 "ssh -tt {} 'stty -echo -onlcr; tty -s && echo on a terminal' | grep -v doorward: | tr -d '\r'"
 same "a reader that leaves" 0 "{ ssh {} yes || true; } | head -n 3"
-same "twenty channels of one connection (ControlMaster)" 0 \
-  'ssh -MNf {}; for n in $(seq 20); do ssh {} "echo $n"; done; ssh -O exit {} 2>/dev/null'
+same "ten channels of one connection (ControlMaster)" 0 \
+  'ssh -MNf {}; for n in $(seq 10); do ssh {} "echo $n"; done; ssh -O exit {} 2>/dev/null'
 
 step "Files"
 
