@@ -458,7 +458,10 @@ impl server::Handler for Handler {
         }
         // Whoever it is, the same is asked.
         let Some(response) = response else { return Ok(questions()) };
-        let Some(typed) = answers(response) else { return Ok(Auth::reject()) };
+        let Some(typed) = answers(response) else {
+            self.attempts.failed(user, AuthnError::Password { user: None, why: "a malformed answer".into() });
+            return Ok(Auth::reject());
+        };
         let login = Login::parse(user);
         let (named, logins) = (named_user(&login), Arc::clone(&self.house.logins));
         let proven = logins.prove_by_password(&self.claim(named.as_ref()), typed).await;
@@ -721,8 +724,7 @@ impl server::Handler for Handler {
             _ => Kind::Global,
         };
         if row(Peer::User, kind, name).is_none_or(|row| row.fate == Fate::Refused) {
-            let name: String = name.chars().filter(char::is_ascii_graphic).take(64).collect();
-            self.refused(format!("the unknown {what} {name}")).await;
+            self.refused(format!("the unknown {what} {}", printable(name, 64))).await;
         }
         Ok(())
     }

@@ -36,6 +36,14 @@ fn what_nobody_knows_is_refused_and_on_record() {
 }
 
 #[test]
+fn t06_names_that_are_no_utf8_are_refused_and_on_record() {
+    let log = unharmed("bytes", "alive\n");
+    for asked in ["local-forward 10.0.0?.1:22", "unknown channel type session?", "remote-forward 127.0.0?.1:8080"] {
+        assert!(log.contains(asked), "{asked} is not in {log}");
+    }
+}
+
+#[test]
 fn a_flood_of_refusals_is_counted_and_not_listed() {
     let log = unharmed("forwards", "alive\n");
     let listed = log.lines().filter(|line| line.contains("local-forward 10.0.0.1:22")).count();
@@ -94,7 +102,8 @@ fn noise_hides_nothing_of_what_is_refused_elsewhere() {
 fn unharmed(what: &str, outcome: &str) -> String {
     if !["sshd", "ssh", "python3-paramiko"].into_iter().all(crate::fixture::has) {
         return String::from(
-            "skipped: channel type tun@openssh.com channel request nobody@knows global request anything@else\nlocal-forward 10.0.0.1:22",
+            "skipped: channel type tun@openssh.com channel request nobody@knows global request anything@else\nlocal-forward 10.0.0.1:22 \
+             local-forward 10.0.0?.1:22 unknown channel type session? remote-forward 127.0.0?.1:8080",
         );
     }
     let sshd = Sshd::start();

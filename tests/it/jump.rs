@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::fixture::bastion::{ALICE, Bastion, DB1, OPEN};
+use crate::fixture::bastion::{ALICE, Bastion, DB1, GRANTED, OPEN};
 use crate::fixture::process::{Finished, Running, Stdout, descendants, run};
 use crate::fixture::{LIMIT, Sshd, key, until};
 use crate::require;
@@ -243,6 +243,39 @@ fn what_ends_a_session_ends_one_that_jumped() {
     assert_ne!(held.wait(Duration::from_secs(10)).code, Some(0));
     let seen = desk.run(&["-J", "bastion", &desk.at(DB1), "true"]);
     assert!(seen.err().contains("suspended"), "{seen:?}");
+}
+
+#[test]
+fn t07_a_jump_after_the_grants_end_is_refused_on_the_connection_that_carries_it() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    bastion.policy(GRANTED);
+    bastion.serve();
+    let desk = Desk::new(&bastion, &sshd);
+    let grant = bastion.grant(ALICE, &desk.at(DB1), "1h", "CHG-1 a test");
+    // One connection to the bastion, which needs no grant, and jumps through it.
+    let socket = bastion.scratch().join("shared").display().to_string();
+    let mut shared = Running::start(desk.ssh(&["-M", "-S", &socket, "-N", "bastion"]), Stdout::Gathered);
+    until(LIMIT, "shared connection", || std::path::Path::new(&socket).exists().then_some(()));
+    let proxy = format!("ProxyCommand=ssh -F {} -S {socket} -W %h:%p bastion", desk.config().display());
+    let inner = bastion.scratch().join("inner").display().to_string();
+    let arguments = ["-o", &proxy, "-M", "-S", &inner, &desk.at(DB1), "echo begun; exec cat"];
+    let mut held = Running::start(desk.ssh(&arguments), Stdout::Unread);
+    assert_eq!(crate::fixture::route::line(&mut held.stdout()), "begun\n");
+    assert_eq!(desk.run(&["-S", &inner, &desk.at(DB1), "echo second"]).ok().out(), "second\n");
+
+    bastion.doorward(&["grant", "revoke", &grant]).ok();
+    bastion.empties(Duration::from_secs(5));
+    assert_eq!(held.wait_with_open_stdin(LIMIT).code, Some(255));
+    for route in [["-o", &proxy], ["-S", &inner], ["-J", "bastion"]] {
+        let seen = desk.run(&[&route[..], &[&desk.at(DB1), "echo in"]].concat());
+        // Whose socket is gone, and who knows no other way, gets nowhere.
+        assert!(seen.out().is_empty() && matches!(seen.code, Some(126 | 255)), "{route:?}: {seen:?}");
+    }
+    let seen = desk.run(&["-o", &proxy, &desk.at(DB1), "echo in"]);
+    assert!(seen.code == Some(126) && seen.err().contains("grant"), "{seen:?}");
+    assert!(!shared.ended(), "the connection around it");
 }
 
 #[test]

@@ -42,5 +42,6 @@ mod retention;
 mod rewrap;
 mod rotation;
 mod sftp;
+mod strangers;
 mod verify;
 mod witness;
