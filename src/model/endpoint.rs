@@ -114,19 +114,45 @@ pub struct Asked {
     pub class: ChannelClass,
     /// Where a forward leads, or what it listens on; none for all else.
     pub endpoint: Option<Endpoint>,
+    /// Of an agent, the one key that is to be used, by its fingerprint (`SHA256:...`); none asks for the agent.
+    pub key: Option<String>,
+}
+
+impl Asked {
+    /// A forward to, or from, this place.
+    pub fn at(class: ChannelClass, endpoint: Endpoint) -> Self {
+        Self { class, endpoint: Some(endpoint), key: None }
+    }
+
+    /// One key of the user's agent.
+    pub fn agent_key(fingerprint: String) -> Self {
+        Self { class: ChannelClass::Agent, endpoint: None, key: Some(fingerprint) }
+    }
+}
+
+/// What a target opens of its own accord, because it was asked to listen there or was lent something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inbound {
+    /// Somebody connected where it listens for the user.
+    Place(Endpoint),
+    /// A program on it wants the user's agent.
+    Agent,
+    /// A program on it wants the user's display.
+    X11,
 }
 
 impl From<ChannelClass> for Asked {
     fn from(class: ChannelClass) -> Self {
-        Self { class, endpoint: None }
+        Self { class, endpoint: None, key: None }
     }
 }
 
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.endpoint {
-            None => self.class.fmt(f),
-            Some(endpoint) => write!(f, "{} {endpoint}", self.class),
+        match (&self.endpoint, &self.key) {
+            (None, None) => self.class.fmt(f),
+            (Some(endpoint), _) => write!(f, "{} {endpoint}", self.class),
+            (None, Some(key)) => write!(f, "{} {key}", self.class),
         }
     }
 }

@@ -59,6 +59,8 @@ pub enum DenyReason {
     NoRuleForChannel(ChannelClass),
     /// Rules open such forwards, but none of them leads there.
     NoRuleForPlace(ChannelClass),
+    /// Rules lend the agent, but none of them this key of it.
+    NoRuleForKey,
 }
 
 impl fmt::Display for DenyReason {
@@ -69,6 +71,7 @@ impl fmt::Display for DenyReason {
             Self::NoRuleForPlace(channel) => {
                 write!(f, "no rule's `forward` names where this {channel} of this user at this destination leads")
             }
+            Self::NoRuleForKey => f.write_str("no rule's `agent` names this key for this user at this destination"),
         }
     }
 }
@@ -95,6 +98,9 @@ pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Questi
     let standing = |rule: &&&Rule| rule.grant == GrantNeed::NotRequired;
     let Some(first) = matching.first() else {
         return Decision::Deny(match question.asked {
+            Some(asked) if asked.key.is_some() && here.iter().any(|rule| rule.channels.contains(&asked.class)) => {
+                DenyReason::NoRuleForKey
+            }
             Some(asked) if here.iter().any(|rule| rule.channels.contains(&asked.class)) => {
                 DenyReason::NoRuleForPlace(asked.class)
             }
@@ -135,7 +141,9 @@ impl Rule {
     }
 
     fn opens(&self, asked: Option<&Asked>) -> bool {
-        asked.is_none_or(|asked| self.channels.contains(&asked.class) && self.forward.covers(asked))
+        asked.is_none_or(|asked| {
+            self.channels.contains(&asked.class) && self.forward.covers(asked) && self.agent.covers(asked)
+        })
     }
 
     /// Whether a forward to a name may lead to this port by an address that the rule's networks hold.

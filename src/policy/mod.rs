@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::auditor::Recipient;
 use crate::model::{AccountName, ChannelClass, GroupName, Presence, RuleId, TargetName, UserName};
 
+mod agent;
 mod archive;
 mod audit;
 mod decide;
@@ -25,6 +26,7 @@ mod reach;
 #[cfg(test)]
 mod tests;
 
+pub use agent::AgentRule;
 pub use archive::{ARCHIVE_BYTES_MAX, MalformedArchive, decode as decode_archive, encode as encode_archive};
 pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_somewhere, decide_audit};
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
@@ -144,6 +146,8 @@ pub struct Rule {
     pub channels: BTreeSet<ChannelClass>,
     /// Where its forwards may lead.
     pub forward: ForwardRule,
+    /// Which keys of an agent it lends.
+    pub agent: AgentRule,
     /// Whether it takes effect only while a grant holds.
     pub grant: GrantNeed,
     /// What the user must have done at the login, with a security key.

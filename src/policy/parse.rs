@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::agent;
 use super::audit::{self, AuditQuestion, AuditRight, AuditRule};
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
-    Accounts, Capture, Durability, ForwardRule, GrantNeed, InputMode, Names, Place, PolicyFile, PolicySet,
+    Accounts, AgentRule, Capture, Durability, ForwardRule, GrantNeed, InputMode, Names, Place, PolicyFile, PolicySet,
     RecordingPolicy, Rule, Who,
 };
 use crate::auditor::Recipient;
@@ -26,6 +27,8 @@ const CHANNELS: &[(&str, ChannelClass)] = &[
     ("local-forward-unix", ChannelClass::LocalForwardUnix),
     ("remote-forward", ChannelClass::RemoteForward),
     ("remote-forward-unix", ChannelClass::RemoteForwardUnix),
+    ("agent", ChannelClass::Agent),
+    ("x11", ChannelClass::X11),
 ];
 const AUDIT_RIGHTS: &[(&str, AuditRight)] = &[("get", AuditRight::Get), ("watch", AuditRight::Watch)];
 const DURABILITIES: &[(&str, Durability)] =
@@ -151,6 +154,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let accounts = table.need("accounts", faults).and_then(|node| read_accounts(&node, faults));
     let channels = table.need("channels", faults).and_then(|node| words(&node, CHANNELS, faults));
     let forward = table.take("forward").map_or(Some(ForwardRule::default()), |node| ForwardRule::read(&node, faults));
+    let agent = table.take("agent").map_or(Some(AgentRule::default()), |node| AgentRule::read(&node, faults));
     let grant = table.take("grant").map_or(Some(GrantNeed::Required), |node| read_grant(&node, faults));
     let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
     let recording =
@@ -158,6 +162,13 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     table.finish(LATER_IN_RULE, faults);
     if let (Some(channels), Some(forward)) = (&channels, &forward) {
         refuse_odd_forwards(channels, forward, &|key, message| of_line(file, line, key, message), faults);
+    }
+    if let (Some(channels), Some(agent)) = (&channels, &agent)
+        && *agent != AgentRule::default()
+        && !channels.contains(&ChannelClass::Agent)
+    {
+        let message = String::from("has no effect: `channels` does not have agent");
+        faults.push(of_line(file, line, "rule.agent", message).hint("add \"agent\" to channels, or remove it"));
     }
     if let (Some(who), Some(recording)) = (&who, &recording)
         && recording.durability == Durability::BestEffort
@@ -178,6 +189,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         accounts: accounts?,
         channels: channels?,
         forward: forward?,
+        agent: agent?,
         grant: grant?,
         key: key?,
         recording: recording?,
@@ -488,13 +500,21 @@ fn read_channel(given: &mut Table<'_>, faults: &mut Faults) -> Option<Wanted> {
         Some(node) => faults.keep(read_endpoint(&node)).map(Some),
         None => Some(None),
     };
-    let (class, endpoint) = (class?, endpoint?);
+    let agent_key = match given.take("agent_key") {
+        Some(node) => faults.keep(agent::read_fingerprint(&node)).map(Some),
+        None => Some(None),
+    };
+    let (class, endpoint, agent_key) = (class?, endpoint?, agent_key?);
+    if agent_key.is_some() && class != Some(ChannelClass::Agent) {
+        faults.push(given.fault("`agent_key` is one key of an agent, and `channel` is not agent"));
+        return None;
+    }
     if endpoint.is_some() && class.is_none_or(|class| ForwardRule::default().place_of(class).is_none()) {
         faults.push(given.fault("`forward` says where a forward leads, and `channel` is none"));
         return None;
     }
     let presence = given.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
-    let asked = class.map(|class| Asked { class, endpoint });
+    let asked = class.map(|class| Asked { class, endpoint, key: agent_key });
     Some(Wanted::Channel { account: account?, asked, presence: presence? })
 }
 

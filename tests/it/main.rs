@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod agent;
 mod algorithms;
 mod audit;
 mod auditing;
@@ -43,3 +44,4 @@ mod rotation;
 mod sftp;
 mod verify;
 mod witness;
+mod x11;

@@ -97,7 +97,7 @@ impl Handler {
         };
         let Some((place, reply)) = self.channel_place(reply).await else { return };
         let (source, sink) = split(channel, Extended::Dropped);
-        let asked = Asked { class, endpoint: Some(endpoint) };
+        let asked = Asked::at(class, endpoint);
         let reply = Reply { handle: reply, progress: self.progress.clone() };
         let start = ForwardStart { asked, originator, source, sink, reply, place };
         if let Some(requests) = &self.requests {
@@ -117,7 +117,7 @@ impl Handler {
             return None;
         };
         let (listening, answer) = oneshot::channel();
-        let start = ListenStart { asked: Asked { class, endpoint: Some(endpoint) }, listening };
+        let start = ListenStart { asked: Asked::at(class, endpoint), listening };
         self.requests.as_ref()?.send(request(start)).await.ok()?;
         let port = answer.await.ok()?;
         self.progress.send_if_modified(|progress| advance(progress, Progress::Started));
