@@ -37,7 +37,7 @@ impl Frames {
     ///
     /// # Errors
     /// `Malformed` if its length is none; nothing after it can be read.
-    pub fn next(&mut self) -> Result<Option<Bytes>, Malformed> {
+    pub fn take(&mut self) -> Result<Option<Bytes>, Malformed> {
         let Some(length) = self.0.first_chunk::<4>() else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
         if length == 0 || length > MESSAGE_BYTES_MAX {

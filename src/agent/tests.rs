@@ -176,7 +176,7 @@ fn t22_messages_are_cut_however_their_bytes_come_and_a_wrong_length_ends_it() {
         let (mut frames, mut found) = (Frames::default(), Vec::new());
         for part in stream.chunks(step) {
             frames.push(part);
-            while let Some(one) = frames.next().unwrap() {
+            while let Some(one) = frames.take().unwrap() {
                 found.push(one.to_vec());
             }
         }
@@ -186,7 +186,7 @@ fn t22_messages_are_cut_however_their_bytes_come_and_a_wrong_length_ends_it() {
     for length in [0, MESSAGE_BYTES_MAX + 1, usize::try_from(u32::MAX).unwrap()] {
         let mut frames = Frames::default();
         frames.push(&u32::try_from(length).unwrap().to_be_bytes());
-        assert!(frames.next().is_err(), "{length}");
+        assert!(frames.take().is_err(), "{length}");
     }
 }
 

@@ -124,7 +124,7 @@ impl<S: Source, K: Sink> Side<S, K> {
 
     async fn next(&mut self, whose: &'static str) -> Result<Bytes, Over> {
         loop {
-            if let Some(message) = self.frames.next().map_err(|Malformed(_)| Over::Broken(whose))? {
+            if let Some(message) = self.frames.take().map_err(|Malformed(_)| Over::Broken(whose))? {
                 return Ok(message);
             }
             match self.source.next().await {

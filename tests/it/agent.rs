@@ -105,7 +105,7 @@ fn t22_a_lent_agent_logs_in_elsewhere_and_each_signature_is_on_record_first() {
     assert_eq!(route.run(&hop(&far, "echo far")).ok().out(), "far\n");
     bastion.empties(LIMIT);
     let expected = (fingerprint(&mine), far.account.clone(), fingerprint(&far.host_key()));
-    assert_eq!(signatures(&bastion), [expected.clone()]);
+    assert_eq!(signatures(&bastion), std::slice::from_ref(&expected));
     let both: String = bastion.recordings_at_all().iter().map(|session| told(&bastion, session)).collect();
     assert!(both.contains("the target asked for the keys: 2 of 3 shown"), "{both}");
     let asked = format!("the target asked for a signature by {}, for a login as {}", expected.0, expected.1);
