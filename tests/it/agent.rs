@@ -242,7 +242,7 @@ fn t22_what_is_lent_ends_with_the_channel_that_lent_it_and_with_the_grant() {
     // A connection to the agent that stands while the channel goes.
     let (mut standing, mut told) = apart.start_ready(
         &[],
-        "/usr/bin/python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); \
+        "/usr/bin/python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(50); \
          s.connect(open(\"'$HOME'/sock\").read().strip()); print(\"on\", flush=True); s.recv(1); print(\"over\")'",
     );
     assert_eq!(crate::fixture::route::line(&mut told), "on\n");
