@@ -17,6 +17,7 @@
 //! grant       grants and policy -> Permit                                  bytes come in as arguments
 //! cast        session event <-> asciicast line
 //! trust       certificate authorities and revoked keys -> whether a certificate counts
+//! agent       SSH agent messages: what a target may ask of a user's agent
 //! tlog        a transparency log's hashes, proofs, notes; what a witness says
 //! screen      recorded bytes -> a screen that is safe to show
 //! seal        lines -> sealed segments; scanning without a key; opening with it
@@ -50,6 +51,7 @@ pub mod clock;
 pub mod model;
 pub mod secret;
 
+pub mod agent;
 pub mod cast;
 pub mod coverage;
 pub mod grant;

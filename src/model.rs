@@ -13,7 +13,7 @@ mod endpoint;
 mod file;
 
 pub(crate) use endpoint::host_name;
-pub use endpoint::{Asked, Endpoint, Matter};
+pub use endpoint::{Asked, Endpoint, Inbound, Matter};
 pub use file::{Extent, FileAction, FileAsked, FilePath};
 
 /// Why a text is not a name.
@@ -369,11 +369,15 @@ pub enum ChannelClass {
     RemoteForward,
     /// The same on a Unix socket.
     RemoteForwardUnix,
+    /// The user's own SSH agent, lent to the target (`ssh -A`; OpenSSH's PROTOCOL.agent).
+    Agent,
+    /// The user's own display, lent to the target (`ssh -X`; RFC 4254 section 6.3).
+    X11,
 }
 
 impl ChannelClass {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Shell,
         Self::Exec,
         Self::SftpRead,
@@ -382,7 +386,14 @@ impl ChannelClass {
         Self::LocalForwardUnix,
         Self::RemoteForward,
         Self::RemoteForwardUnix,
+        Self::Agent,
+        Self::X11,
     ];
+
+    /// Whether what it does is recorded, operation by operation, and not its bytes.
+    pub fn is_by_operation(self) -> bool {
+        self.is_sftp() || self == Self::Agent
+    }
 
     /// Whether it is SFTP, whose operations are recorded, and not its bytes.
     pub fn is_sftp(self) -> bool {
@@ -393,7 +404,9 @@ impl ChannelClass {
             | Self::LocalForward
             | Self::LocalForwardUnix
             | Self::RemoteForward
-            | Self::RemoteForwardUnix => false,
+            | Self::RemoteForwardUnix
+            | Self::Agent
+            | Self::X11 => false,
         }
     }
 }
@@ -409,6 +422,8 @@ impl fmt::Display for ChannelClass {
             Self::LocalForwardUnix => "local-forward-unix",
             Self::RemoteForward => "remote-forward",
             Self::RemoteForwardUnix => "remote-forward-unix",
+            Self::Agent => "agent",
+            Self::X11 => "x11",
         })
     }
 }

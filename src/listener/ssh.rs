@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 mod connection;
 mod forward;
+mod lend;
 
 use super::attempts::{Attempts, answers, questions};
 use super::environment::{EnvPattern, Variables};
@@ -31,12 +32,15 @@ use crate::model::{
 };
 use crate::wire::channel::{Extended, split, stream};
 use crate::wire::{
-    CHANNEL_MESSAGES_MAX, Cut, CutStream, IDENTIFICATION, PACKET_BYTES_MAX, WINDOW_BYTES, algorithms, rekey_limits,
+    CHANNEL_MESSAGES_MAX, Cut, CutStream, Display, IDENTIFICATION, PACKET_BYTES_MAX, WINDOW_BYTES, algorithms,
+    rekey_limits,
 };
 
 pub use connection::{ChannelStart, Connection, FailedLogin, Opener, Outlets, Request, UserSink, UserSource, Wanted};
 use forward::printable;
 pub use forward::{ForwardStart, ListenStart, Originator};
+pub use lend::LendStart;
+use lend::Offered;
 
 /// Limits of the listener.
 #[derive(Debug, Clone)]
@@ -204,6 +208,7 @@ struct Pending {
     channel: Channel<Msg>,
     terminal: Option<Terminal>,
     environment: Variables,
+    offered: Offered,
     place: OwnedSemaphorePermit,
 }
 
@@ -371,11 +376,12 @@ impl Handler {
         let (Some(pending), Some(requests)) = (self.pending.remove(&id), &self.requests) else {
             return session.channel_failure(id);
         };
-        let Pending { channel, terminal, environment, place } = pending;
+        let Pending { channel, terminal, environment, offered, place } = pending;
         let (source, sink) = split(channel, Extended::Dropped);
         let (started, waiting) = oneshot::channel();
         let environment = environment.into_pairs();
-        let start = ChannelStart { wanted, terminal, environment, source, sink, started, place };
+        let Offered { agent, display, .. } = offered;
+        let start = ChannelStart { wanted, terminal, environment, agent, display, source, sink, started, place };
         self.progress.send_if_modified(|progress| advance(progress, Progress::Starting));
         let sent = requests.send(Request::Start(start)).await.is_ok();
         // The reply is given here, before the next request is read: the library keeps one reply flag for a
@@ -515,8 +521,8 @@ impl server::Handler for Handler {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         let Some((place, reply)) = self.channel_place(reply).await else { return Ok(()) };
-        self.pending
-            .insert(channel.id(), Pending { channel, terminal: None, environment: Variables::default(), place });
+        let (environment, offered) = (Variables::default(), Offered::default());
+        self.pending.insert(channel.id(), Pending { channel, terminal: None, environment, offered, place });
         reply.accept().await;
         Ok(())
     }
@@ -617,22 +623,22 @@ impl server::Handler for Handler {
         self.start(channel, Wanted::Subsystem(name.chars().take(64).collect()), session).await
     }
 
-    async fn agent_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<bool, russh::Error> {
-        self.refused("the channel request auth-agent-req@openssh.com: agent forwarding".into()).await;
-        session.channel_failure(channel)?;
-        Ok(false)
+    async fn agent_request(&mut self, channel: ChannelId, _session: &mut Session) -> Result<bool, russh::Error> {
+        Ok(self.lend_agent(channel).await)
     }
 
     async fn x11_request(
         &mut self,
         channel: ChannelId,
-        _single_connection: bool,
-        _protocol: &str,
-        _cookie: &str,
-        _screen: u32,
+        single: bool,
+        protocol: &str,
+        cookie: &str,
+        screen: u32,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.refused("the channel request x11-req: X11 forwarding".into()).await;
+        if self.lend_display(channel, Display::new(single, protocol, cookie, screen)).await {
+            return session.channel_success(channel);
+        }
         session.channel_failure(channel)
     }
 

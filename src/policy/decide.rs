@@ -61,6 +61,8 @@ pub enum DenyReason {
     NoRuleForPlace(ChannelClass),
     /// Rules open this channel, but none of them for such files.
     NoRuleForFile(ChannelClass),
+    /// Rules lend the agent, but none of them this key of it.
+    NoRuleForKey,
 }
 
 impl fmt::Display for DenyReason {
@@ -74,6 +76,7 @@ impl fmt::Display for DenyReason {
             Self::NoRuleForFile(channel) => {
                 write!(f, "no rule's `sftp` names such files for {channel} of this user at this destination")
             }
+            Self::NoRuleForKey => f.write_str("no rule's `agent` names this key for this user at this destination"),
         }
     }
 }
@@ -102,6 +105,7 @@ pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Questi
         return Decision::Deny(match question.asked {
             Some(asked) if here.iter().any(|rule| rule.channels.contains(&asked.class)) => match asked.matter {
                 Some(Matter::File(_) | Matter::EveryFile) => DenyReason::NoRuleForFile(asked.class),
+                Some(Matter::Key(_)) => DenyReason::NoRuleForKey,
                 Some(Matter::Endpoint(_)) | None => DenyReason::NoRuleForPlace(asked.class),
             },
             Some(asked) if !here.is_empty() => DenyReason::NoRuleForChannel(asked.class),
@@ -153,6 +157,7 @@ impl Rule {
             (Some(Matter::File(_) | Matter::EveryFile), None) => true,
             (Some(Matter::File(file)), Some(files)) => files.covers(file),
             (Some(Matter::EveryFile), Some(_)) => false,
+            (Some(Matter::Key(key)), _) => self.agent.covers(key),
         }
     }
 

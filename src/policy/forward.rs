@@ -44,7 +44,12 @@ impl ForwardRule {
             ChannelClass::LocalForwardUnix => self.sockets.iter().any(|path| path.covers(endpoint)),
             ChannelClass::RemoteForward => self.listen.iter().any(|address| address.covers(endpoint)),
             ChannelClass::RemoteForwardUnix => self.listen_sockets.iter().any(|path| path.covers(endpoint)),
-            ChannelClass::Shell | ChannelClass::Exec | ChannelClass::SftpRead | ChannelClass::SftpWrite => false,
+            ChannelClass::Shell
+            | ChannelClass::Exec
+            | ChannelClass::SftpRead
+            | ChannelClass::SftpWrite
+            | ChannelClass::Agent
+            | ChannelClass::X11 => false,
         }
     }
 
@@ -76,7 +81,12 @@ impl ForwardRule {
             ChannelClass::LocalForwardUnix => Some(("sockets", !self.sockets.is_empty())),
             ChannelClass::RemoteForward => Some(("listen", !self.listen.is_empty())),
             ChannelClass::RemoteForwardUnix => Some(("listen_sockets", !self.listen_sockets.is_empty())),
-            ChannelClass::Shell | ChannelClass::Exec | ChannelClass::SftpRead | ChannelClass::SftpWrite => None,
+            ChannelClass::Shell
+            | ChannelClass::Exec
+            | ChannelClass::SftpRead
+            | ChannelClass::SftpWrite
+            | ChannelClass::Agent
+            | ChannelClass::X11 => None,
         }
     }
 }

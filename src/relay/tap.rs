@@ -205,7 +205,9 @@ impl Tap {
                 | ChannelClass::LocalForward
                 | ChannelClass::LocalForwardUnix
                 | ChannelClass::RemoteForward
-                | ChannelClass::RemoteForwardUnix,
+                | ChannelClass::RemoteForwardUnix
+                | ChannelClass::Agent
+                | ChannelClass::X11,
                 _,
             ) => Mode::Full(u64::MAX),
         };

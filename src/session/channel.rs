@@ -13,6 +13,7 @@ use super::menu::TypedAhead;
 use super::refusal::No;
 use super::registry::OpenChannel;
 use super::{Bastion, Live, Refusal, files};
+use crate::cast::Entry;
 use crate::grant::Permit;
 use crate::listener::{ChannelStart, UserSink, UserSource};
 use crate::model::{Asked, ChannelClass, ChannelEvent, ChannelNumber, Destination, Exit, Program};
@@ -21,6 +22,7 @@ use crate::recorder::{ChannelFacts, RecorderError, Track};
 use crate::relay::{self, End, Facts, Notice};
 use crate::sftp::{self, Book, Terms};
 use crate::target::ssh::{TargetSink, TargetSource};
+use crate::target::{Loan, Started, Wishes};
 use crate::wire::CHANNEL_MESSAGES_MAX;
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
 
@@ -32,6 +34,8 @@ pub struct Opened {
     greeting: Option<String>,
     /// For SFTP: what may be done, and where it is put on record.
     files: Option<(Terms, Book)>,
+    /// What the target is lent.
+    loans: Vec<Loan>,
 }
 
 /// Judges a channel, opens its recording, then starts it at the target.
@@ -70,19 +74,36 @@ pub async fn open(
         let terms = files::terms(live, bastion, destination, asked, number);
         (terms, Book { track, audit, session: live.id.clone(), channel: number })
     });
-    match live.leg.open(program, terminal, &start.environment).await {
-        Ok((source, sink)) => Ok(Opened {
-            target: End { source, sink },
-            track,
-            facts: Facts { class, pty: terminal.is_some(), policy: permit.recording().clone() },
-            greeting: terminal.map(|_| greeting(live, &permit)),
-            files,
-        }),
+    let wishes = Wishes { agent: start.agent, display: start.display.as_ref() };
+    match live.leg.open(program, terminal, &start.environment, wishes).await {
+        Ok(Started { source, sink, loans, not_lent }) => {
+            for text in told_of_loans(&wishes, &not_lent) {
+                let _ = track.append(Entry::Marker(text)).await.map_err(Refusal::Recorder)?;
+            }
+            Ok(Opened {
+                target: End { source, sink },
+                track,
+                facts: Facts { class, pty: terminal.is_some(), policy: permit.recording().clone() },
+                greeting: terminal.map(|_| greeting(live, &permit)),
+                files,
+                loans,
+            })
+        }
         Err(error) => {
             track.finish().await.map_err(Refusal::Recorder)?;
             Err(Refusal::Dial(error))
         }
     }
+}
+
+/// What the recording tells of what the target is lent.
+fn told_of_loans<'a>(wishes: &Wishes<'_>, not_lent: &'a [&'static str]) -> impl Iterator<Item = String> + use<'a> {
+    let wished = [wishes.agent.then_some("agent"), wishes.display.map(|_| "display")];
+    wished.into_iter().flatten().map(|what| {
+        let not =
+            if not_lent.contains(&what) { "which the target does not take" } else { "while this channel is open" };
+        format!("the user lends their {what}, {not}")
+    })
 }
 
 /// The line at the start of a terminal session.
@@ -114,7 +135,7 @@ pub async fn carry(
     ahead: TypedAhead,
 ) -> Result<(), RecorderError> {
     let ChannelStart { mut source, sink, started, place: _place, .. } = start;
-    let Opened { target, track, facts, greeting, files } = opened;
+    let Opened { target, track, facts, greeting, files, loans: _loans } = opened;
     let carried = async {
         let line = greeting.map(|greeting| Bytes::from(format!("doorward: {greeting}\r\n")));
         if let Some(line) = &line {

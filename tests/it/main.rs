@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod agent;
 mod algorithms;
 mod audit;
 mod auditing;
@@ -45,3 +46,4 @@ mod sftp;
 mod strangers;
 mod verify;
 mod witness;
+mod x11;
