@@ -37,6 +37,7 @@
 //! witness     gets our checkpoints cosigned; cosigns those of other logs   of channel events
 //! recorder    bounded queue -> cast -> store
 //! relay       channel events both ways; taps all for the recorder
+//! inspect     what stands between a channel's two sources and the relay; files on record
 //! sftp        SFTP packets: judged, and on record before they go on
 //! session     one session from accept to end: the story
 //! config      RawConfig (serde) -> Config (checked)                        CONTROL: may start and end
@@ -71,6 +72,7 @@ pub mod store;
 pub mod vault;
 pub mod verify;
 
+pub mod inspect;
 pub mod listener;
 pub mod recorder;
 pub mod relay;

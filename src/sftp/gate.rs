@@ -12,6 +12,7 @@ use super::packet::{
     AFRESH, APPEND, DENIED, FAILED, FromTarget, FromUser, Malformed, Request, UNSUPPORTED, VERSION, changes,
     from_target, from_user, init, purpose, reads, shown, status, version, writes,
 };
+use crate::inspect::{FileNote, Note};
 
 /// What a user may do with files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,30 +21,6 @@ pub struct Rights {
     pub read: bool,
     /// Write and change them.
     pub write: bool,
-}
-
-/// What is put on record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    /// For the recording.
-    pub text: String,
-    /// Whether it must be there before the packet goes on.
-    pub first: bool,
-    /// For the audit log.
-    pub file: Option<FileNote>,
-}
-
-/// What became of a file, for the audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileNote {
-    /// Such as `get`, `put`, `remove`.
-    pub what: &'static str,
-    /// The path, as the user named it.
-    pub path: String,
-    /// The other path, of a rename or a link.
-    pub to: Option<String>,
-    /// What more is known: what went through, or which attributes were set.
-    pub detail: Option<String>,
 }
 
 /// What to do with a user's packet.
