@@ -133,6 +133,11 @@ impl Permit {
         &self.destination
     }
 
+    /// Whether the right to files that it is for holds for some paths only. No rule can say so yet.
+    pub fn is_limited_to_paths(&self) -> bool {
+        false
+    }
+
     /// The rule that allowed it.
     pub fn rule(&self) -> &RuleId {
         &self.rule

@@ -16,6 +16,7 @@ use super::{Bastion, Live, Refusal};
 use crate::grant::Permit;
 use crate::inspect::Book;
 use crate::listener::{ChannelStart, UserSink, UserSource};
+use crate::model::transfer::{Tool, Transfer};
 use crate::model::{ChannelClass, ChannelEvent, ChannelNumber, Destination, Exit, Program};
 use crate::policy::InputMode;
 use crate::recorder::{ChannelFacts, RecorderError, Track};
@@ -24,6 +25,7 @@ use crate::sftp::{self, Rights};
 use crate::target::ssh::{TargetSink, TargetSource};
 use crate::wire::CHANNEL_MESSAGES_MAX;
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
+use crate::{rsync, scp};
 
 /// A channel that runs at the target and is recorded.
 pub struct Opened {
@@ -31,8 +33,16 @@ pub struct Opened {
     track: Arc<Track>,
     facts: Facts,
     greeting: Option<String>,
-    /// For SFTP: what may be done, and where it is put on record.
-    files: Option<(Rights, Book)>,
+    /// Where files are moved: how, and where it is put on record.
+    files: Option<(Files, Book)>,
+}
+
+/// How files are moved.
+enum Files {
+    /// By SFTP, within these rights.
+    Sftp(Rights),
+    /// By a command line that was judged.
+    Transfer(Transfer),
 }
 
 /// Judges a channel, opens its recording, then starts it at the target.
@@ -52,7 +62,10 @@ pub async fn open(
     let now = bastion.clock.now();
     let permit = bastion.ledger.permit(live.permit.asker(), destination, class, now).map_err(Refusal::Denied)?;
     bastion.recorder.healthy_for(permit.recording().durability).map_err(Refusal::Recorder)?;
-    // A program that speaks SFTP has none, whatever the client asks for.
+    if let Program::Transfer { .. } = program {
+        may_transfer(&permit)?;
+    }
+    // A program that moves files has none, whatever the client asks for.
     let terminal = start.terminal.as_ref().filter(|_| !class.is_sftp());
     let facts = ChannelFacts {
         number,
@@ -60,25 +73,37 @@ pub async fn open(
         terminal: terminal.cloned(),
         command: match program {
             Program::Shell | Program::Sftp => None,
-            Program::Exec(command) => Some(command.clone()),
+            Program::Exec(command) | Program::Transfer { asked: command, .. } => Some(command.clone()),
         },
         forward: None,
         environment: start.environment.clone(),
     };
     let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);
-    let files = class.is_sftp().then(|| {
-        let may = |class| {
-            classes.contains(&class) && bastion.ledger.permit(live.permit.asker(), destination, class, now).is_ok()
-        };
-        let rights = Rights { read: may(ChannelClass::SftpRead), write: may(ChannelClass::SftpWrite) };
+    let files = match program {
+        Program::Shell | Program::Exec(_) => None,
+        Program::Sftp => {
+            let may = |class| {
+                classes.contains(&class) && bastion.ledger.permit(live.permit.asker(), destination, class, now).is_ok()
+            };
+            let rights = Rights { read: may(ChannelClass::SftpRead), write: may(ChannelClass::SftpWrite) };
+            Some(Files::Sftp(rights))
+        }
+        Program::Transfer { transfer, .. } => Some(Files::Transfer(transfer.clone())),
+    };
+    let digested = match program {
+        Program::Shell | Program::Exec(_) | Program::Sftp => false,
+        Program::Transfer { transfer, .. } => matches!(transfer.tool(), Tool::Rsync(_)),
+    };
+    let book = || {
         let (track, audit) = (Arc::clone(&track), Arc::clone(&bastion.audit));
-        (rights, Book { track, audit, session: live.id.clone(), channel: number })
-    });
+        Book { track, audit, session: live.id.clone(), channel: number }
+    };
+    let files = files.map(|files| (files, book()));
     match live.leg.open(program, terminal, &start.environment).await {
         Ok((source, sink)) => Ok(Opened {
             target: End { source, sink },
             track,
-            facts: Facts { class, pty: terminal.is_some(), policy: permit.recording().clone() },
+            facts: Facts { class, pty: terminal.is_some(), policy: permit.recording().clone(), digested },
             greeting: terminal.map(|_| greeting(live, &permit)),
             files,
         }),
@@ -87,6 +112,17 @@ pub async fn open(
             Err(Refusal::Dial(error))
         }
     }
+}
+
+/// Whether `scp -O` and rsync may use a right: they cannot be held to paths, and are refused where it is limited to some.
+fn may_transfer(permit: &Permit) -> Result<(), Refusal> {
+    if permit.is_limited_to_paths() {
+        return Err(Refusal::Command(
+            "your right to files here is for some paths only, to which scp -O and rsync cannot be held: use sftp, or scp \
+             without -O",
+        ));
+    }
+    Ok(())
 }
 
 /// The line at the start of a terminal session.
@@ -135,14 +171,37 @@ pub async fn carry(
         }
         let _ = started.send(());
         let track = Arc::clone(&track);
-        let Some((rights, book)) = files else {
+        let Some((files, book)) = files else {
             return relay::run(End { source, sink }, target, facts, track, notices, over).await;
         };
-        let (asked, answered, conversation) = sftp::inspect(source, target.source, rights, book);
-        let (user, target) = (End { source: asked, sink }, End { source: answered, sink: target.sink });
-        let carried = relay::run(user, target, facts, track, notices, over).await;
-        conversation.finish().await;
-        carried
+        let relay = async |asked, answered| {
+            let (user, target) = (End { source: asked, sink }, End { source: answered, sink: target.sink });
+            relay::run(user, target, facts, track, notices, over).await
+        };
+        match files {
+            Files::Sftp(rights) => {
+                let (asked, answered, conversation) = sftp::inspect(source, target.source, rights, book);
+                let carried = relay(asked, answered).await;
+                conversation.finish().await;
+                carried
+            }
+            Files::Transfer(transfer) => match transfer.tool() {
+                Tool::Scp(options) => {
+                    let (way, paths) = (transfer.way(), transfer.paths());
+                    let (asked, answered, conversation) =
+                        scp::inspect(source, target.source, way, *options, paths, book);
+                    let carried = relay(asked, answered).await;
+                    conversation.finish().await;
+                    carried
+                }
+                Tool::Rsync(_) => {
+                    let (asked, answered, conversation) = rsync::inspect(source, target.source, &transfer, book);
+                    let carried = relay(asked, answered).await;
+                    conversation.finish().await;
+                    carried
+                }
+            },
+        }
     };
     let carried = carried.await;
     let finished = track.finish().await;

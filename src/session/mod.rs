@@ -445,11 +445,17 @@ impl Visit {
         }
     }
 
-    /// By which of its classes a program may run: those that the user may open now, the greatest first, or the least.
+    /// By which of its classes a program may run: those that the user may open now, the greatest first, or the least. Of a
+    /// transfer, which needs all, the one that is missing.
     fn classes(&self, destination: &Destination, program: &Program) -> Vec<ChannelClass> {
         let (asker, now) = (self.connection.user.asker(), self.bastion.clock.now());
         let may = |class: &ChannelClass| self.bastion.ledger.permit(asker, destination, *class, now).is_ok();
         let all = program.classes().iter().copied();
+        if matches!(program, Program::Transfer { .. })
+            && let Some(missing) = all.clone().find(|class| !may(class))
+        {
+            return vec![missing];
+        }
         let open: Vec<ChannelClass> = all.clone().filter(may).collect();
         if open.is_empty() { all.last().into_iter().collect() } else { open }
     }
@@ -488,7 +494,9 @@ impl Visit {
                         Ok(if verb == Verb::Menu { Errand::Menu } else { Errand::Verb(verb) })
                     }
                     Wanted::Program(Program::Shell) => Ok(Errand::Menu),
-                    Wanted::Program(Program::Sftp) | Wanted::Subsystem(_) => Err(Refusal::NoDestination(user.clone())),
+                    Wanted::Program(Program::Sftp | Program::Transfer { .. }) | Wanted::Subsystem(_) => {
+                        Err(Refusal::NoDestination(user.clone()))
+                    }
                 };
             }
             Ok(Login::Destination { destination, .. }) => destination.clone(),
@@ -503,6 +511,8 @@ impl Visit {
                 // A C string ends at the first NUL: the target would run less than the recording shows.
                 Err(Refusal::Command("the command line contains a NUL byte"))
             }
+            // A transfer has rights of its own; every other line is a command.
+            Wanted::Program(Program::Exec(command)) => Ok(Errand::Program(destination, Program::of_line(command))),
             Wanted::Program(program) => Ok(Errand::Program(destination, program.clone())),
         }
     }

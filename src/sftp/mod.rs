@@ -19,6 +19,7 @@ use crate::model::ChannelEvent;
 use crate::wire::channel::Source;
 pub use gate::Rights;
 use gate::{Asked, Gate, PENDING_MAX};
+pub use packet::shown;
 use packet::{Frames, Malformed};
 
 /// One SFTP conversation, beside its two sources.

@@ -41,5 +41,6 @@ mod retention;
 mod rewrap;
 mod rotation;
 mod sftp;
+mod transfer;
 mod verify;
 mod witness;

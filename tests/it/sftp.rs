@@ -12,7 +12,7 @@ use crate::fixture::{LIMIT, Route, Sshd};
 use crate::require;
 
 /// The rule, for these channels.
-fn rule(channels: &str) -> String {
+pub fn rule(channels: &str) -> String {
     OPEN.replace(r#"["shell", "exec"]"#, channels)
 }
 
@@ -20,18 +20,18 @@ fn sftp(route: &Route, batch: &str) -> Finished {
     run(route.copier("sftp", &["-b", "-", "{}"]), batch.as_bytes(), LIMIT)
 }
 
-fn noise(bytes: u32) -> Vec<u8> {
+pub fn noise(bytes: u32) -> Vec<u8> {
     (0..bytes).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
-fn sha256(path: &Path) -> String {
+pub fn sha256(path: &Path) -> String {
     let mut sum = Command::new("sha256sum");
     sum.arg(path);
     run(sum, b"", LIMIT).ok().out().split_whitespace().next().unwrap().to_owned()
 }
 
 /// What the audit log says of files.
-fn files(bastion: &Bastion) -> Vec<Value> {
+pub fn files(bastion: &Bastion) -> Vec<Value> {
     bastion.rows(&["audit", "list", "--type", "file"])
 }
 
