@@ -19,7 +19,7 @@ fn passes(gate: &mut Gate, side: Side, mut bytes: &[u8]) -> Vec<String> {
                 bytes = &bytes[count..];
                 texts.extend(notes.into_iter().map(|note| note.text));
             }
-            other => panic!("{other:?} at {}", bytes.escape_ascii()),
+            other @ (Step::More | Step::Wait) => panic!("{other:?} at {}", bytes.escape_ascii()),
         }
     }
     texts

@@ -62,8 +62,11 @@ const FLAGS: &[&str] = &[
     "use-qsort",
 ];
 
-/// Long options with a value, and the characters that it may have.
-const VALUES: &[(&str, fn(char) -> bool)] = &[
+/// Which characters a value may have.
+type Characters = fn(char) -> bool;
+
+/// Long options with a value.
+const VALUES: &[(&str, Characters)] = &[
     ("block-size", is_digit),
     ("bwlimit", is_number),
     ("checksum-choice", is_name),
