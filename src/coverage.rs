@@ -143,7 +143,7 @@ pub const TABLE: &[Row] = {
         row_of(User, Request, "pty-req", Recorded, None, "terminal, size and modes", "RFC 4254 6.2"),
         row_of(User, Request, "env", Recorded, None, "names of [ssh] environment; others are refused", "RFC 4254 6.4"),
         row_of(User, Request, "shell", Recorded, Some("shell"), "", "RFC 4254 6.5"),
-        row_of(User, Request, "exec", Recorded, Some("exec"), "scp -O, rsync and git too", "RFC 4254 6.5"),
+        row_of(User, Request, "exec", Recorded, Some("exec"), "scp -O and rsync by sftp-read and sftp-write instead", "RFC 4254 6.5"),
         row_of(User, Request, "subsystem", Recorded, Some("sftp-read, sftp-write"), "sftp, by operation; every other subsystem is refused", "RFC 4254 6.5"),
         row_of(User, Request, "window-change", Recorded, None, "", "RFC 4254 6.7"),
         row_of(User, Request, "signal", Recorded, None, "", "RFC 4254 6.9"),

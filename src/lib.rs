@@ -38,7 +38,10 @@
 //! witness     gets our checkpoints cosigned; cosigns those of other logs   of channel events
 //! recorder    bounded queue -> cast -> store
 //! relay       channel events both ways; taps all for the recorder
+//! inspect     what stands between a channel's two sources and the relay; files on record
 //! sftp        SFTP packets: judged, and on record before they go on
+//! scp         the old protocol of scp: the same
+//! rsync       rsync's streams: what they read or write is on record first
 //! session     one session from accept to end: the story
 //! config      RawConfig (serde) -> Config (checked)                        CONTROL: may start and end
 //! telemetry   tracing set-up                                               sessions, never alters
@@ -73,9 +76,12 @@ pub mod store;
 pub mod vault;
 pub mod verify;
 
+pub mod inspect;
 pub mod listener;
 pub mod recorder;
 pub mod relay;
+pub mod rsync;
+pub mod scp;
 pub mod session;
 pub mod sftp;
 pub mod target;

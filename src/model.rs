@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 
 mod endpoint;
 mod file;
+pub mod transfer;
 
 pub(crate) use endpoint::host_name;
 pub use endpoint::{Asked, Endpoint, Inbound, Matter};
 pub use file::{Extent, FileAction, FileAsked, FilePath};
+use transfer::Transfer;
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -355,11 +357,11 @@ impl From<Timestamp> for String {
 pub enum ChannelClass {
     /// An interactive shell (RFC 4254 section 6.5).
     Shell,
-    /// One command (RFC 4254 section 6.5), `scp -O`, `rsync` and `git` among them.
+    /// One command (RFC 4254 section 6.5), `git` among them; not `scp -O` and `rsync`, which move files.
     Exec,
-    /// SFTP that reads and lists files (draft-ietf-secsh-filexfer-02).
+    /// Reading and listing files, by SFTP (draft-ietf-secsh-filexfer-02), `scp -O` or `rsync`.
     SftpRead,
-    /// SFTP that writes, makes, changes and removes them.
+    /// Writing, making, changing and removing them.
     SftpWrite,
     /// A connection that the target makes for the user (`ssh -L` and `-D`; RFC 4254 section 7.2).
     LocalForward,
@@ -395,7 +397,7 @@ impl ChannelClass {
         self.is_sftp() || self == Self::Agent
     }
 
-    /// Whether it is SFTP, whose operations are recorded, and not its bytes.
+    /// Whether it moves files, of which the operations are recorded, and not the bytes.
     pub fn is_sftp(self) -> bool {
         match self {
             Self::SftpRead | Self::SftpWrite => true,
@@ -479,15 +481,32 @@ pub enum Program {
     Exec(Vec<u8>),
     /// The subsystem `sftp` (RFC 4254 section 6.5).
     Sftp,
+    /// A command line that moves files and does nothing else.
+    Transfer {
+        /// The bytes that came.
+        asked: Vec<u8>,
+        /// What they mean; its line is what runs.
+        transfer: Transfer,
+    },
 }
 
 impl Program {
-    /// The classes by which rules name it, the greatest first: one of them is enough.
+    /// What a command line is to run.
+    pub fn of_line(line: &[u8]) -> Self {
+        let asked = line.to_vec();
+        match Transfer::parse(line) {
+            Some(transfer) => Self::Transfer { asked, transfer },
+            None => Self::Exec(asked),
+        }
+    }
+
+    /// The classes by which rules name it, the greatest first: one of them is enough, but for a transfer, which needs all.
     pub fn classes(&self) -> &'static [ChannelClass] {
         match self {
             Self::Shell => &[ChannelClass::Shell],
             Self::Exec(_) => &[ChannelClass::Exec],
             Self::Sftp => &[ChannelClass::SftpWrite, ChannelClass::SftpRead],
+            Self::Transfer { transfer, .. } => transfer.classes(),
         }
     }
 }

@@ -53,6 +53,7 @@ impl Attempt {
             Program::Shell => "a shell",
             Program::Exec(_) => "a command",
             Program::Sftp => "sftp",
+            Program::Transfer { transfer, .. } => transfer.name(),
         };
         // The least that it needs: what a rule must open for it to begin.
         let class = program.classes().last().map(|class| (destination.clone(), *class));
@@ -62,6 +63,9 @@ impl Attempt {
     /// What a channel is for.
     pub fn channel(wanted: &Wanted, login: &Result<Login, InvalidName>) -> Self {
         match (login, wanted) {
+            (Ok(Login::Destination { destination, .. }), Wanted::Program(Program::Exec(line))) => {
+                Self::program(&Program::of_line(line), destination)
+            }
             (Ok(Login::Destination { destination, .. }), Wanted::Program(program)) => {
                 Self::program(program, destination)
             }
@@ -71,7 +75,9 @@ impl Attempt {
             (_, Wanted::Subsystem(name)) => Self::other(&format!("the subsystem {name}")),
             (_, Wanted::Program(Program::Shell)) => Self::other("a shell"),
             (_, Wanted::Program(Program::Sftp)) => Self::other("sftp"),
-            (_, Wanted::Program(Program::Exec(command))) => Self::other(&String::from_utf8_lossy(command)),
+            (_, Wanted::Program(Program::Exec(asked) | Program::Transfer { asked, .. })) => {
+                Self::other(&String::from_utf8_lossy(asked))
+            }
         }
     }
 

@@ -372,7 +372,7 @@ async fn record(
     let _ = track.append(Entry::Marker(text)).await.map_err(Refusal::Recorder)?;
     Ok(Recorded {
         track,
-        facts: Facts { class: asked.class, pty: false, policy: permit.recording().clone() },
+        facts: Facts { class: asked.class, pty: false, policy: permit.recording().clone(), digested: false },
         session: live.id.clone(),
         number,
         asked: asked.clone(),

@@ -461,7 +461,8 @@ impl Visit {
     }
 
     /// By which of its classes a program may run: those that the user may open now, the greatest first, or the least. SFTP
-    /// for every file, where no rule names paths: then it ends once one does.
+    /// for every file, where no rule names paths: then it ends once one does. A transfer needs all of its classes, for every
+    /// file, since it cannot be held to paths; or it is the one that is missing.
     fn asked(&self, destination: &Destination, program: &Program) -> Vec<Asked> {
         let (asker, now) = (self.connection.user.asker(), self.bastion.clock.now());
         let may = |asked: &Asked| self.bastion.ledger.permit_asked(asker, destination, asked, now).is_ok();
@@ -470,6 +471,13 @@ impl Visit {
             if class.is_sftp() && may(&all) { all } else { class.into() }
         };
         let all = program.classes().iter().copied();
+        if matches!(program, Program::Transfer { .. }) {
+            let all: Vec<Asked> = all.map(|class| Asked { class, matter: Some(Matter::EveryFile) }).collect();
+            return match all.iter().find(|asked| !may(asked)) {
+                Some(missing) => vec![missing.clone()],
+                None => all,
+            };
+        }
         let open: Vec<Asked> = all.clone().filter(|class| may(&(*class).into())).map(widest).collect();
         if open.is_empty() { all.last().map(Asked::from).into_iter().collect() } else { open }
     }
@@ -508,7 +516,9 @@ impl Visit {
                         Ok(if verb == Verb::Menu { Errand::Menu } else { Errand::Verb(verb) })
                     }
                     Wanted::Program(Program::Shell) => Ok(Errand::Menu),
-                    Wanted::Program(Program::Sftp) | Wanted::Subsystem(_) => Err(Refusal::NoDestination(user.clone())),
+                    Wanted::Program(Program::Sftp | Program::Transfer { .. }) | Wanted::Subsystem(_) => {
+                        Err(Refusal::NoDestination(user.clone()))
+                    }
                 };
             }
             Ok(Login::Destination { destination, .. }) => destination.clone(),
@@ -523,6 +533,8 @@ impl Visit {
                 // A C string ends at the first NUL: the target would run less than the recording shows.
                 Err(Refusal::Command("the command line contains a NUL byte"))
             }
+            // A transfer has rights of its own; every other line is a command.
+            Wanted::Program(Program::Exec(command)) => Ok(Errand::Program(destination, Program::of_line(command))),
             Wanted::Program(program) => Ok(Errand::Program(destination, program.clone())),
         }
     }

@@ -392,6 +392,7 @@ impl Leg {
             Program::Shell => channel.request_shell(true).await.map_err(broken)?,
             Program::Exec(command) => channel.exec(true, command.clone()).await.map_err(broken)?,
             Program::Sftp => channel.request_subsystem(true, "sftp").await.map_err(broken)?,
+            Program::Transfer { transfer, .. } => channel.exec(true, transfer.line()).await.map_err(broken)?,
         }
         accepted(&mut channel, "the program").await?;
         let (source, sink) = split(channel, Extended::Stderr);

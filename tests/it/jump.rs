@@ -69,6 +69,8 @@ fn a_jump_reaches_the_target_asks_nothing_and_is_recorded() {
     require!("sshd", "ssh", "scp");
     let sshd = Sshd::start();
     let bastion = Bastion::serving(&sshd);
+    bastion.policy(&crate::sftp::rule(r#"["shell", "exec", "sftp-write"]"#));
+    bastion.doorward(&["policy", "reload"]).ok();
     let desk = Desk::new(&bastion, &sshd);
     let seen = desk.run(&["-J", "bastion", &desk.at(DB1), "echo jumped; echo aside >&2; exit 7"]);
     assert_eq!((seen.code, seen.out().as_str(), seen.err().as_str()), (Some(7), "jumped\n", "aside\n"), "{seen:?}");

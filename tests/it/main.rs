@@ -44,6 +44,7 @@ mod rewrap;
 mod rotation;
 mod sftp;
 mod strangers;
+mod transfer;
 mod verify;
 mod witness;
 mod x11;
