@@ -16,6 +16,9 @@ mod tests;
 /// The longest message, without its length: OpenSSH's own bound.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
+/// How many keys an agent may have: each is judged whenever a target asks for them.
+pub const IDENTITIES_MAX: u32 = 256;
+
 /// Why a message is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
@@ -300,6 +303,9 @@ pub fn identities(message: &[u8]) -> Result<Option<Vec<Identity>>, Malformed> {
         _ => return Err(Malformed("no answer to what was asked")),
     }
     let count = rest.number()?;
+    if count > IDENTITIES_MAX {
+        return Err(Malformed("more keys than an agent has"));
+    }
     let mut identities = Vec::new();
     for _ in 0..count {
         identities.push(Identity { blob: rest.string()?.to_vec(), comment: rest.string()?.to_vec() });

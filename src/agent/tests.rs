@@ -232,3 +232,13 @@ fn answers_are_understood_to_their_last_byte() {
     let Request::Bind(host) = request(&forwarded(&blob(2), SESSION, b"signature")) else { panic!("no binding") };
     assert_eq!(host.fingerprint(), key(2).fingerprint(HashAlg::Sha256).to_string());
 }
+
+#[test]
+fn more_keys_than_an_agent_has_are_not_judged() {
+    let list = |count: u32| {
+        let identity = Identity { blob: blob(1), comment: Vec::new() };
+        list_of(&vec![identity; usize::try_from(count).unwrap()])
+    };
+    assert_eq!(identities(&list(IDENTITIES_MAX)).unwrap().unwrap().len(), 256);
+    assert!(identities(&list(IDENTITIES_MAX + 1)).is_err());
+}

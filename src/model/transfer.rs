@@ -10,6 +10,8 @@
 mod rsync;
 mod words;
 
+use std::collections::BTreeSet;
+
 use super::ChannelClass;
 pub use words::{quoted, words};
 
@@ -147,6 +149,15 @@ fn scp(program: &str, words: &[String]) -> Option<Transfer> {
     if rest.is_empty() || rest.iter().any(String::is_empty) || (way == Way::ToTarget && rest.len() > 1) {
         return None;
     }
+    // What is sent names only the last part of a path, which must tell from which of several it comes.
+    let mut names = BTreeSet::new();
+    let mut tells = |path: &String| {
+        let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        !["", ".", ".."].contains(&name) && names.insert(name.to_owned())
+    };
+    if rest.len() > 1 && !rest.iter().all(&mut tells) {
+        return None;
+    }
     let mut options: Vec<String> =
         ['v', 'q', 'r', 'p', 'd', 't', 'f'].into_iter().filter(|c| has(*c)).map(|c| format!("-{c}")).collect();
     // Only where it is needed, for there are servers that read this line themselves and do not know it.
@@ -194,6 +205,11 @@ mod tests {
     #[test]
     fn what_is_more_than_a_transfer_is_none() {
         for asked in [
+            // What is sent would not tell which of them it is.
+            "scp -f /none/shadow /etc/shadow",
+            "scp -r -f /a/etc/ /etc",
+            "scp -f . /etc",
+            "scp -f /a /",
             "",
             "scp",
             "scp -t",
@@ -290,6 +306,9 @@ mod tests {
         ] {
             assert_eq!(line(asked), None, "{asked}");
         }
+        // What would not be on record whole.
+        let paths = (0..300).map(|n| format!("/p{n}")).collect::<Vec<_>>().join(" ");
+        assert!(line(&format!("rsync --server --sender -r . {paths}")).is_none());
         assert!(line(&format!("scp -t {}", "a".repeat(LINE_BYTES_MAX))).is_none());
         assert!(Transfer::parse(b"scp -t \xff").is_none());
     }

@@ -19,7 +19,7 @@ use crate::wire::channel::Source;
 pub struct Conversation {
     way: Way,
     /// What is read or written, as the user named it.
-    roots: String,
+    roots: Vec<String>,
     options: String,
     book: Book,
     from_user: AtomicU64,
@@ -44,7 +44,7 @@ pub fn inspect(
 ) -> (Inspected, Inspected, Arc<Conversation>) {
     let conversation = Arc::new(Conversation {
         way: transfer.way(),
-        roots: shown(transfer.paths().join(" ").as_bytes()),
+        roots: transfer.paths().iter().map(|path| shown(path.as_bytes())).collect(),
         options: shown(&transfer.line()),
         book,
         from_user: AtomicU64::new(0),
@@ -103,7 +103,7 @@ impl Conversation {
     fn begins(&self) -> Note {
         let log = FileNote {
             what: "open",
-            path: self.roots.clone(),
+            path: self.roots.join(" "),
             to: None,
             detail: Some(format!("to write or remove, by {}", self.options)),
         };
@@ -112,7 +112,7 @@ impl Conversation {
             Way::ToTarget => Some(log),
         };
         Note {
-            text: format!("rsync: {} {} by {}", self.verb(), self.roots, self.options),
+            text: format!("rsync: {} {} by {}", self.verb(), self.roots.join(" "), self.options),
             first: true,
             file,
             refused: None,
@@ -123,8 +123,13 @@ impl Conversation {
     pub async fn finish(&self) {
         let (up, down) = (self.from_user.load(Ordering::SeqCst), self.from_target.load(Ordering::SeqCst));
         let detail = format!("{up} bytes to the target, {down} bytes from it");
-        let text = format!("rsync: {} {}: {detail}", self.verb(), self.roots);
-        let file = FileNote { what: self.verb(), path: self.roots.clone(), to: None, detail: Some(detail) };
-        self.book.write_last(vec![Note { text, first: false, file: Some(file), refused: None }]).await;
+        let text = format!("rsync: {} {}: {detail}", self.verb(), self.roots.join(" "));
+        let one = |path: &String| {
+            let detail = Some(format!("{detail}, by {}", self.options));
+            let file = FileNote { what: self.verb(), path: path.clone(), to: None, detail };
+            let text = if self.roots.len() > 1 { format!("{text} (of which {path})") } else { text.clone() };
+            Note { text, first: false, file: Some(file), refused: None }
+        };
+        self.book.write_last(self.roots.iter().map(one).collect()).await;
     }
 }

@@ -255,8 +255,10 @@ impl Gate {
                 Vec::new()
             }
             (Asked::End(file, bad), why) => {
+                let took = bad.is_some() && why.is_none();
                 let bad = bad.map(|bad| format!("{} says: {bad}", self.sender()));
                 let why = why.map(|why| format!("{receiver} says: {why}"));
+                let why = why.or_else(|| took.then(|| format!("{receiver} took it")));
                 let says: String = [bad, why].into_iter().flatten().map(|says| format!(", {says}")).collect();
                 vec![self.ended(&file, &says)]
             }
@@ -373,9 +375,14 @@ fn reason(code: u8, bytes: &[u8]) -> Result<Option<(usize, Option<String>)>, Mal
     match code {
         0 => Ok(Some((1, None))),
         1 | 2 => Ok(line(bytes, REASON_BYTES_MAX)?
-            .map(|line| (line.len().saturating_add(1), Some(shown(line.get(1..).unwrap_or_default()))))),
+            .map(|line| (line.len().saturating_add(1), Some(quote(line.get(1..).unwrap_or_default()))))),
         _ => Err(Malformed("neither that a file is whole nor that it is not")),
     }
+}
+
+/// A peer's words, told from ours by their quotation marks.
+fn quote(words: &[u8]) -> String {
+    format!("\"{}\"", shown(words).replace('"', "\\\""))
 }
 
 /// What a `C` or `D` line says.

@@ -56,8 +56,8 @@ fn a_tree_that_is_written_is_on_record_name_by_name() {
             "scp: put /srv/x mode 0644 size 3, sent as tree/a b",
             "scp: put /srv/x: 3 bytes, SHA-256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
             "scp: put /srv/x mode 0600 size 0, sent as tree/none",
-            "scp: put /srv/x: the target says: scp: /srv/x/tree/none: Permission denied",
-            "scp: the user says: scp: gone: No such file",
+            "scp: put /srv/x: the target says: \"scp: /srv/x/tree/none: Permission denied\"",
+            "scp: the user says: \"scp: gone: No such file\"",
         ]
     );
 }
@@ -78,7 +78,8 @@ fn who_reads_gets_files_and_sends_nothing_but_answers() {
     }
     assert_eq!(told[0], "scp: get /srv/x mode 0644 size 2");
     assert!(
-        told[1].starts_with("scp: get /srv/x: 2 bytes, SHA-256") && told[1].ends_with("the user says: scp: disk full")
+        told[1].starts_with("scp: get /srv/x: 2 bytes, SHA-256")
+            && told[1].ends_with("the user says: \"scp: disk full\"")
     );
     for bad in [&b"C0644 1 x\n"[..], b"D0755 0 x\n", b"E\n", b"T0 0 0 0\n", b"x"] {
         let mut gate = began(Way::FromTarget);
@@ -230,4 +231,21 @@ fn play(way: Way, sends: &[u8], answers: &[u8], cuts: &[usize]) -> (usize, usize
     }
     notes.extend(gate.finish().into_iter().map(|note| note.text));
     (sent, answered, notes, false)
+}
+
+#[test]
+fn nobody_puts_words_into_anothers_mouth() {
+    use Side::{Target, User};
+    let mut gate = began(Way::ToTarget);
+    let mut told = Vec::new();
+    for (side, bytes) in [
+        (User, &b"C0644 2 x\n"[..]),
+        (Target, b"\0"),
+        (User, b"ab\x01oops, the target says: \"no\"\n"),
+        (Target, b"\0"),
+    ] {
+        told.extend(passes(&mut gate, side, bytes));
+    }
+    let end = "the user says: \"oops, the target says: \\\"no\\\"\", the target took it";
+    assert!(told.last().unwrap().ends_with(end), "{told:?}");
 }

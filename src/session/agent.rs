@@ -32,7 +32,7 @@ use crate::wire::channel::{Credit, Sink, Source};
 /// Signatures that one session may ask of the user's agent in a minute.
 const SIGNATURES_PER_MINUTE_MAX: u32 = 60;
 /// Other questions.
-const QUESTIONS_PER_MINUTE_MAX: u32 = 600;
+const QUESTIONS_PER_MINUTE_MAX: u32 = 120;
 /// A user's agent has so long to answer: its user may have to find and touch a key.
 const ANSWER_MAX: Duration = Duration::from_secs(120);
 
@@ -320,16 +320,22 @@ impl<US: Source, UK: Sink, TS: Source, TK: Sink> Talk<US, UK, TS, TK> {
         let hidden: Vec<PublicKey> =
             known.iter().filter(|(key, _)| self.logs_in(key)).map(|(key, _)| key.plain.clone()).collect();
         let is_hidden = |key: &Key| hidden.iter().any(|hidden| hidden.key_data() == key.plain.key_data());
-        known.into_iter().filter(|(key, _)| !is_hidden(key) && self.may(key)).map(|(_, identity)| identity).collect()
+        let lent = known.into_iter().filter(|(key, _)| !is_hidden(key) && self.is_named(key));
+        lent.map(|(_, identity)| identity).collect()
     }
 
     /// Whether a key may be used now.
     fn may(&self, key: &Key) -> bool {
+        !self.logs_in(key) && self.is_named(key)
+    }
+
+    /// Whether the rules lend this key, as they are now.
+    fn is_named(&self, key: &Key) -> bool {
         let (bastion, visitor) = (&self.carrying.bastion, &self.carrying.visitor);
         let asked = Asked::agent_key(key.fingerprint());
         let permit =
             bastion.ledger.permit_asked(visitor.user.asker(), &self.asking.destination, &asked, bastion.clock.now());
-        !self.logs_in(key) && permit.is_ok()
+        permit.is_ok()
     }
 
     /// Whether a key, or the certificate that it is in, logs somebody in at the bastion.

@@ -441,7 +441,8 @@ fn a_witness_that_tells_another_size_each_time_is_asked_seldom() {
     // Publishing does not shorten the pause.
     (0..50).for_each(|_| submitter.published());
     std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(fake.asked(), 3);
+    // Without pauses it would be asked whatever it has answers for; on a slow machine a pause may be over.
+    assert!((3..9).contains(&fake.asked()), "{}", fake.asked());
     submitter.stop();
 }
 

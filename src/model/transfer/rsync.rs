@@ -113,6 +113,9 @@ fn is_suffix(c: char) -> bool {
     !matches!(c, '/' | '\\')
 }
 
+/// A line is on record whole, whatever its characters take there.
+const RECORDED_BYTES_MAX: usize = 1200;
+
 /// The words behind the program.
 pub(super) fn parse(program: &str, words: &[String]) -> Option<Transfer> {
     let (server, mut rest) = words.split_first()?;
@@ -142,6 +145,10 @@ pub(super) fn parse(program: &str, words: &[String]) -> Option<Transfer> {
     // Options are found behind paths too, so that none may look like one.
     let are_paths = rest.iter().all(|path| !path.is_empty() && !path.starts_with('-'));
     if rest.is_empty() || !are_paths || (way == Way::ToTarget && rest.len() > 1) {
+        return None;
+    }
+    let bytes: usize = options.iter().chain(rest).map(|word| word.len().saturating_add(3)).sum();
+    if bytes > RECORDED_BYTES_MAX {
         return None;
     }
     Some(Transfer { program: program.to_owned(), tool: Tool::Rsync(rsync), way, options, paths: rest.to_vec() })
