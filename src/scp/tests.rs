@@ -239,7 +239,8 @@ fn nobody_puts_words_into_anothers_mouth() {
     let mut gate = began(Way::ToTarget);
     let mut told = Vec::new();
     for (side, bytes) in [
-        (User, &b"C0644 2 x\n"[..]),
+        (Target, &b"\0"[..]),
+        (User, b"C0644 2 x\n"),
         (Target, b"\0"),
         (User, b"ab\x01oops, the target says: \"no\"\n"),
         (Target, b"\0"),
