@@ -5,7 +5,7 @@
 #   examples/everyday.sh     removes everything when it ends
 #
 # It starts a throw-away OpenSSH server as the target and a bastion, on loopback and in one folder under /tmp. DOORWARD
-# names the program, by default target/debug/doorward. What is not installed here (rsync, git, ansible) is left out, and
+# names the program, by default target/debug/doorward. What is not installed here (rsync, git, lftp, sshfs, ansible) is left out, and
 # said so. Exit status 0: every result was the same.
 set -euo pipefail
 . "$(dirname "$0")/tour.bash"
@@ -17,6 +17,7 @@ step "A target, and a bastion with a rule that opens everything that there is"
 target
 BASTION_PORT=$(free_port)
 doorward init --dir "$HERE/bastion" --listen "127.0.0.1:$BASTION_PORT" --make-auditor "$HERE/auditor.key" 2> init.log
+sed -i 's/^\[recording\]$/&\nfree_min_percent = 0/' bastion/doorward.toml # a disk that is nearly full will do for this
 rm bastion/policies/access/{administrators,backups,own-account}.toml
 cat > bastion/policies/access/tour.toml <<END
 schema = 1
@@ -78,51 +79,49 @@ WAYS=(direct named jumped)
 # ---- One thing, three ways. ----
 
 SAME=0
-same() { # WHAT COMMAND...: `{}` in a word is the host; what it prints, its status, and the files in result/ must be the same
-  local what=$1 way word words first=
-  shift
+same() { # WHAT STATUS LINE: `{}` in the shell's line is the host; what it prints, its status, and the files in result/ must be
+  # the same each way, and the status this one: what fails in every way alike is no comparison
+  local what=$1 wanted=$2 line=$3 way first= began=$EPOCHSECONDS
   for way in "${WAYS[@]}"; do
-    words=()
-    for word in "$@"; do words+=("${word//\{\}/$way}"); done
     rm -rf result there
     mkdir result there
     local status=0
-    (timeout 120 "${words[@]}") > out 2> err < /dev/null || status=$?
+    timeout 120 bash -eo pipefail -c "${line//\{\}/$way}" > out 2> err < /dev/null || status=$?
     { cat out; echo "status $status"; (cd result && find . -type f -exec sha256sum {} + | sort -k 2); } > "outcome.$way"
-    [ -n "$first" ] || { first=$way; shown "${words[@]}" | sed 's/direct/HOST/g'; }
+    [ -n "$first" ] || { first=$way; printf '\033[36m$ %s\033[0m\n' "$(sed 's/{}/HOST/g' <<< "$line")"; }
+    [ "$status" = "$wanted" ] || fail "$what by way '$way' ended with status $status, not $wanted:"$'\n'"$(tail -n 5 out err)"
     cmp -s "outcome.$first" "outcome.$way" ||
       fail "$what differs by way '$way':"$'\n'"$(diff "outcome.$first" "outcome.$way" | head -n 20)"$'\n'"$(tail -n 5 err)"
   done
   SAME=$((SAME + 1))
-  say "$what: the same ($(tail -n 1 <(grep '^status' "outcome.$first")))"
+  say "$what: the same (status $status, $((EPOCHSECONDS - began)) s)"
 }
 have() { command -v "$1" >/dev/null || { say "left out: $1 is not installed here"; return 1; }; }
-in_files() { bash -c "set -e; cd '$HERE'; $1" ; }
 export -f ssh
 export HERE ME
 mkdir files
 printf 'one\n' > files/one
-head -c 3000000 /dev/urandom > files/'two words'
+head -c 400000 /dev/urandom > files/'two words'
 mkdir files/deep && printf 'x' > files/deep/er
 chmod 751 files/deep
 
 # -----------------------------------------------------------------------------------------------------------------
 step "Commands and shells"
 
-same "a command" ssh {} 'echo out; echo err >&2; exit 7'
-same "a script on standard input" bash -c "ssh -T {} <<< 'echo \$((6*7)); exit 3'"
-same "piped input" bash -c "cat files/two* | ssh {} sha256sum"
-same "a terminal" bash -c "ssh -tt {} 'stty -echo -onlcr; tty -s && echo on a terminal' | grep -v doorward: | tr -d '\r'"
-same "a reader that leaves" bash -c "ssh {} yes | head -n 3"
-same "twenty channels of one connection (ControlMaster)" bash -c \
-  'ssh -MNf {}; for n in $(seq 20); do ssh {} "echo $n"; done; ssh -O exit {} 2>/dev/null'
+same "a command" 7 'ssh {} "echo out; echo err >&2; exit 7"'
+same "a script on standard input" 3 "ssh -T {} <<< 'echo \$((6*7)); exit 3'"
+same "piped input" 0 "cat files/two* | ssh {} sha256sum"
+same "a terminal" 0 "ssh -tt {} 'stty -echo -onlcr; tty -s && echo on a terminal' | grep -v doorward: | tr -d '\r'"
+same "a reader that leaves" 0 "{ ssh {} yes || true; } | head -n 3"
+same "ten channels of one connection (ControlMaster)" 0 \
+  'ssh -MNf {}; for n in $(seq 10); do ssh {} "echo $n"; done; ssh -O exit {} 2>/dev/null'
 
 step "Files"
 
-same "scp there and back" bash -c \
+same "scp there and back" 0 \
   'scp -qF ssh_config files/two* {}:"$HERE/there/x y" && scp -qF ssh_config {}:"$HERE/there/x\ y" result/'
-same "scp of a tree" bash -c 'scp -qrF ssh_config files {}:"$HERE/there/" && cp -r there/. result/'
-same "scp as it was (-O)" bash -c 'scp -OqrF ssh_config files {}:"$HERE/there/" && scp -OqrF ssh_config {}:"$HERE/there/files" result/'
+same "scp of a tree" 0 'scp -qrF ssh_config files {}:"$HERE/there/" && cp -r there/. result/'
+same "scp as it was (-O)" 0 'scp -OqrF ssh_config files {}:"$HERE/there/" && scp -OqrF ssh_config {}:"$HERE/there/files" result/'
 cat > batch <<END
 put files/one $HERE/there/one
 rename $HERE/there/one $HERE/there/uno
@@ -132,19 +131,31 @@ get $HERE/there/uno result/uno
 rm $HERE/there/uno
 rmdir $HERE/there/d
 END
-same "sftp, each operation" bash -c 'sftp -qF ssh_config -b batch {} > /dev/null && ls there | wc -l'
+same "sftp, each operation" 0 'sftp -qF ssh_config -b batch {} > /dev/null && ls there | wc -l'
 if have rsync; then
-  same "rsync there" bash -c 'rsync -ae "ssh -F ssh_config" files/ {}:"$HERE/there/" && cp -a there/. result/ && find there -printf "%P %m\n" | sort'
-  same "rsync back, with a change" bash -c \
+  same "rsync there" 0 'rsync -ae "ssh -F ssh_config" files/ {}:"$HERE/there/" && cp -a there/. result/ && find there -printf "%P %m\n" | sort'
+  same "rsync back, with a change" 0 \
     'cp -a files/. there/ && echo more >> there/one && rsync -ae "ssh -F ssh_config" {}:"$HERE/there/" result/'
 fi
 if have git; then
-  same "git push and clone" bash -c '
+  same "git push and clone" 0 '
     export GIT_SSH_COMMAND="ssh -F $HERE/ssh_config" GIT_CONFIG_GLOBAL=/dev/null HOME=$HERE
     git init -q --bare there/r.git && git init -q work.{} && cd work.{}
     echo text > file && git add file && git -c user.name=a -c user.email=a@b commit -qm first
     git push -q "ssh://{}$HERE/there/r.git" HEAD:refs/heads/main
     git clone -q -b main "ssh://{}$HERE/there/r.git" ../result/clone && rm -rf ../result/clone/.git'
+fi
+
+if have lftp; then
+  same "lftp mirrors a tree" 0 \
+    'HOME=$HERE lftp -e "set sftp:connect-program \"ssh -axF $HERE/ssh_config\"; open sftp://{}; mirror -R files $HERE/there/m; bye" &&
+     cp -r there/. result/'
+fi
+if have sshfs && [ -w /dev/fuse ]; then
+  same "sshfs, a folder of the target as one's own" 0 '
+    mkdir -p mounted && sshfs -F "$HERE/ssh_config" {}:"$HERE/there" mounted
+    cp -r files/. mounted/ && mv mounted/one mounted/uno && find mounted -type f -printf "%P %s\n" | sort
+    fusermount3 -u mounted && cp -r there/. result/'
 fi
 
 step "Tunnels"
@@ -192,24 +203,24 @@ started+=($!)
 answers $! "$SERVICE_PORT" || fail "the service does not start"
 export SERVICE_PORT
 tunnel() { # FLAGS WAY QUESTION: a tunnel, a question through it, and its end
-  ssh -N $1 "$2" & local pid=$!
+  command ssh -F "$HERE/ssh_config" -N $1 "$2" & local pid=$! # not the function: its process is another one
   python3 ask.py $3
   kill $pid; wait $pid 2>/dev/null || true
 }
 export -f tunnel
 LOCAL_PORT=$(free_port)
 export LOCAL_PORT
-same "ssh -N -L to what speaks first" bash -c 'tunnel "-L $LOCAL_PORT:127.0.0.1:$SERVICE_PORT" {} $LOCAL_PORT'
-same "ssh -N -L of a socket" bash -c 'rm -f near.sock; tunnel "-L $HERE/near.sock:$HERE/service.sock" {} "$HERE/near.sock"'
-same "ssh -N -D, by name" bash -c 'tunnel "-D $LOCAL_PORT" {} "$LOCAL_PORT $SERVICE_PORT"'
-same "ssh -N -R" bash -c 'tunnel "-R $LOCAL_PORT:127.0.0.1:$SERVICE_PORT" {} $LOCAL_PORT'
-same "ssh -W" bash -c 'printf question | ssh -W 127.0.0.1:$SERVICE_PORT {}'
+same "ssh -N -L to what speaks first" 0 'tunnel "-L $LOCAL_PORT:127.0.0.1:$SERVICE_PORT" {} $LOCAL_PORT'
+same "ssh -N -L of a socket" 0 'rm -f near.sock; tunnel "-L $HERE/near.sock:$HERE/service.sock" {} "$HERE/near.sock"'
+same "ssh -N -D, by name" 0 'tunnel "-D $LOCAL_PORT" {} "$LOCAL_PORT $SERVICE_PORT"'
+same "ssh -N -R" 0 'tunnel "-R $LOCAL_PORT:127.0.0.1:$SERVICE_PORT" {} $LOCAL_PORT'
+same "ssh -W" 0 'printf question | ssh -W 127.0.0.1:$SERVICE_PORT {}'
 
 step "An editor's way (VS Code Remote): a bootstrap by exec, a server on the target, a forward to it"
 
 EDITOR_PORT=$(free_port)
 export EDITOR_PORT
-same "bootstrap, then -D to the port that it says" bash -c '
+same "bootstrap, then -D to the port that it says" 0 '
   printf "%s\n" "cd \"$HERE\"" "rm -f editor.sock" "(python3 speaks-first.py $EDITOR_PORT editor.sock >/dev/null 2>&1 & echo \$! > editor.pid)" \
     "echo listeningOn==$EDITOR_PORT==" | ssh -T {} "bash -s" | grep listeningOn
   tunnel "-D $LOCAL_PORT" {} "$LOCAL_PORT $EDITOR_PORT"
@@ -218,16 +229,25 @@ same "bootstrap, then -D to the port that it says" bash -c '
 if have ansible; then
   step "Ansible"
   export ANSIBLE_LOCALHOST_WARNING=False ANSIBLE_HOST_KEY_CHECKING=False ANSIBLE_RETRY_FILES_ENABLED=False \
-    ANSIBLE_SSH_ARGS="-F $HERE/ssh_config" ANSIBLE_SCP_EXTRA_ARGS="-F $HERE/ssh_config" \
+    ANSIBLE_SSH_ARGS="-F $HERE/ssh_config -o ControlMaster=auto -o ControlPersist=2s" ANSIBLE_SCP_EXTRA_ARGS="-F $HERE/ssh_config" \
     ANSIBLE_SFTP_EXTRA_ARGS="-F $HERE/ssh_config" ANSIBLE_HOME=$HERE/ansible ANSIBLE_LOCAL_TEMP=$HERE/ansible/local \
     ANSIBLE_REMOTE_TEMP=$HERE/ansible/remote ANSIBLE_PYTHON_INTERPRETER=/usr/bin/python3 ANSIBLE_NOCOLOR=1
-  for transfer in sftp scp piped; do
-    export ANSIBLE_SSH_TRANSFER_METHOD=$transfer
-    same "copy by $transfer" bash -c \
-      'ansible all -i {}, -m copy -a "src=files/one dest=$HERE/there/one mode=0640" | grep -E "changed|checksum" && cp there/one result/'
-  done
-  export ANSIBLE_PIPELINING=1
-  same "pipelining" bash -c 'ansible all -i {}, -m command -a "echo pipelined" | tail -n 1'
+  cat > play.yml <<END
+- hosts: all
+  gather_facts: false
+  tasks:
+    - copy: { src: files/one, dest: $HERE/there/by-sftp, mode: "0640" }
+      vars: { ansible_ssh_transfer_method: sftp }
+    - copy: { src: files/one, dest: $HERE/there/by-scp }
+      vars: { ansible_ssh_transfer_method: scp }
+    - copy: { src: files/one, dest: $HERE/there/piped }
+      vars: { ansible_ssh_transfer_method: piped }
+    - shell: id -un > $HERE/there/pipelined
+      vars: { ansible_pipelining: true }
+END
+  # One play for all: most of its time is its own start.
+  same "a play: copies by sftp, scp and a pipe, a command by a pipeline" 0 \
+    'ansible-playbook -i {}, play.yml | grep -o "ok=[0-9]* *changed=[0-9]*" && cp there/* result/ && stat -c "%n %a" there/*'
 fi
 
 # -----------------------------------------------------------------------------------------------------------------
@@ -243,7 +263,7 @@ import json
 print("\n".join(row["session"] for row in json.load(open("list.json"))))
 END
 while read -r session; do
-  doorward recording export "$session" --proof "bundles/$session" 2>> export.log || fail "no evidence of $session"
+  doorward recording export "$session" --identity auditor.key --proof "bundles/$session" 2>> export.log || fail "no evidence of $session"
 done < sessions
 python3 - <<'END'
 import collections, glob, json
@@ -265,5 +285,5 @@ print(f"   in the audit log: {events['session.start']} sessions, {events['file']
 END
 sessions=$(wc -l < sessions)
 [ "$sessions" -ge "$SAME" ] || fail "only $sessions sessions are on record"
-run doorward verify bastion/data --vkey "$(cat bastion/data/log/key.pub)"
+run doorward verify --store bastion/data --vkey "$(cat bastion/data/log/key.pub)"
 say "$SAME things done three ways each, all the same; $sessions recorded sessions verify."

@@ -37,11 +37,16 @@ impl fmt::Display for Fate {
 /// What becomes of the bytes of a channel.
 pub fn fate(class: ChannelClass) -> Fate {
     match class {
-        ChannelClass::Shell | ChannelClass::Exec | ChannelClass::SftpRead | ChannelClass::SftpWrite => Fate::Recorded,
+        ChannelClass::Shell
+        | ChannelClass::Exec
+        | ChannelClass::SftpRead
+        | ChannelClass::SftpWrite
+        | ChannelClass::Agent => Fate::Recorded,
         ChannelClass::LocalForward
         | ChannelClass::LocalForwardUnix
         | ChannelClass::RemoteForward
-        | ChannelClass::RemoteForwardUnix => Fate::Metadata,
+        | ChannelClass::RemoteForwardUnix
+        | ChannelClass::X11 => Fate::Metadata,
     }
 }
 
@@ -138,15 +143,15 @@ pub const TABLE: &[Row] = {
         row_of(User, Request, "pty-req", Recorded, None, "terminal, size and modes", "RFC 4254 6.2"),
         row_of(User, Request, "env", Recorded, None, "names of [ssh] environment; others are refused", "RFC 4254 6.4"),
         row_of(User, Request, "shell", Recorded, Some("shell"), "", "RFC 4254 6.5"),
-        row_of(User, Request, "exec", Recorded, Some("exec"), "scp -O, rsync and git too", "RFC 4254 6.5"),
+        row_of(User, Request, "exec", Recorded, Some("exec"), "scp -O and rsync by sftp-read and sftp-write instead", "RFC 4254 6.5"),
         row_of(User, Request, "subsystem", Recorded, Some("sftp-read, sftp-write"), "sftp, by operation; every other subsystem is refused", "RFC 4254 6.5"),
         row_of(User, Request, "window-change", Recorded, None, "", "RFC 4254 6.7"),
         row_of(User, Request, "signal", Recorded, None, "", "RFC 4254 6.9"),
         row_of(User, Request, "break", Recorded, None, "", "RFC 4335"),
         row_of(User, Request, "eow@openssh.com", Empty, None, "passed on", "PROTOCOL 2.1"),
         row_of(User, Request, "keepalive@openssh.com", Empty, None, "", "OpenSSH"),
-        row_of(User, Request, "x11-req", Refused, None, "ssh -X: not in this version", "RFC 4254 6.3.1"),
-        row_of(User, Request, "auth-agent-req@openssh.com", Refused, None, "ssh -A: not in this version", "PROTOCOL.agent"),
+        row_of(User, Request, "x11-req", Metadata, Some("x11"), "ssh -X; the cookie is nowhere on record", "RFC 4254 6.3.1"),
+        row_of(User, Request, "auth-agent-req@openssh.com", Recorded, Some("agent"), "ssh -A", "PROTOCOL.agent"),
         row_of(User, Global, "tcpip-forward", Metadata, Some("remote-forward"), "ssh -R", "RFC 4254 7.1"),
         row_of(User, Global, "cancel-tcpip-forward", Metadata, Some("remote-forward"), "", "RFC 4254 7.1"),
         row_of(User, Global, "streamlocal-forward@openssh.com", Metadata, Some("remote-forward-unix"), "ssh -R to a socket", "PROTOCOL 2.4"),
@@ -158,8 +163,8 @@ pub const TABLE: &[Row] = {
         row_of(User, Data, "extended-data", Refused, None, "a program has no second input: dropped", "RFC 4254 5.2"),
         row_of(Target, Channel, "forwarded-tcpip", Metadata, Some("remote-forward"), "only from where it was asked to listen", "RFC 4254 7.2"),
         row_of(Target, Channel, "forwarded-streamlocal@openssh.com", Metadata, Some("remote-forward-unix"), "only from where it was asked to listen", "PROTOCOL 2.4"),
-        row_of(Target, Channel, "x11", Refused, None, "", "RFC 4254 6.3.2"),
-        row_of(Target, Channel, "auth-agent@openssh.com", Refused, None, "", "PROTOCOL.agent"),
+        row_of(Target, Channel, "x11", Metadata, Some("x11"), "only while a channel that asked for it is open", "RFC 4254 6.3.2"),
+        row_of(Target, Channel, "auth-agent@openssh.com", Recorded, Some("agent"), "the same; by operation, filtered: only keys and signatures for logins elsewhere", "PROTOCOL.agent"),
         row_of(Target, Channel, "session", Refused, None, "", "RFC 4254 6.1"),
         row_of(Target, Channel, "direct-tcpip", Refused, None, "", "RFC 4254 7.2"),
         row_of(Target, Channel, "direct-streamlocal@openssh.com", Refused, None, "", "PROTOCOL 2.4"),

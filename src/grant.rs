@@ -340,6 +340,8 @@ pub enum Access {
     },
     /// There is no grant that holds, or will.
     NeedsGrant,
+    /// It wants a login with a security key, its touch or its PIN.
+    NeedsKey,
 }
 
 /// What these grants, of one user to one destination, give at `now`: the longest that holds, or the next to begin.

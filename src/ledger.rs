@@ -19,12 +19,14 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::db::{Db, Rev, Table};
-use crate::grant::{Asker, Denial, Grant, GrantState, Permit, Revoked, permit};
+use crate::grant::{Access, Asker, Denial, Grant, GrantState, Permit, Revoked, access, permit};
 use crate::model::{
     AccountName, Asked, ChannelClass, Destination, GrantId, GroupName, Presence, RuleId, SessionId, TargetName,
     Timestamp, UserName,
 };
-use crate::policy::{AuditQuestion, AuditRight, Decision, PolicySet, Question, audits_somewhere, decide, decide_audit};
+use crate::policy::{
+    AuditQuestion, AuditRight, Decision, GrantNeed, PolicySet, Question, audits_somewhere, decide, decide_audit,
+};
 use crate::trust::Trust;
 pub use error::LedgerError;
 pub use offers::{Offer, Offers};
@@ -402,6 +404,20 @@ impl Ledger {
         let asked = ChannelClass::LocalForward.into();
         let question = question(stored, target, destination, Some(&asked));
         policy.rules().any(|rule| rule.covers(&question) && rule.looks_up(port))
+    }
+
+    /// Whether SSH to a target, in a forward of this user's from there, ends at the bastion: by a rule that holds now.
+    pub fn ends_ssh(&self, asker: Asker<'_>, destination: &Destination, now: Timestamp) -> bool {
+        let state = self.state();
+        let Ok((stored, target)) = state.parties(asker.user, destination) else { return false };
+        let policy = state.policy();
+        let question = Question { presence: asker.presence, ..question(stored, target, destination, None) };
+        let mut ending = policy.rules().filter(|rule| rule.ends_ssh() && rule.covers(&question)).peekable();
+        let place = (asker.user.clone(), destination.clone());
+        let ids = state.by_place.get(&place).into_iter().flatten();
+        let grants = ids.filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant);
+        let granted = ending.peek().is_some() && matches!(access(grants, now), Access::Granted { .. });
+        stored.suspended_at.is_none() && (granted || ending.any(|rule| rule.grant == GrantNeed::NotRequired))
     }
 
     /// The `[[audit]]` rule that lets this user do this with what was recorded on this target; none if none does, or if

@@ -17,6 +17,7 @@
 //! grant       grants and policy -> Permit                                  bytes come in as arguments
 //! cast        session event <-> asciicast line
 //! trust       certificate authorities and revoked keys -> whether a certificate counts
+//! agent       SSH agent messages: what a target may ask of a user's agent
 //! tlog        a transparency log's hashes, proofs, notes; what a witness says
 //! screen      recorded bytes -> a screen that is safe to show
 //! seal        lines -> sealed segments; scanning without a key; opening with it
@@ -37,7 +38,10 @@
 //! witness     gets our checkpoints cosigned; cosigns those of other logs   of channel events
 //! recorder    bounded queue -> cast -> store
 //! relay       channel events both ways; taps all for the recorder
+//! inspect     what stands between a channel's two sources and the relay; files on record
 //! sftp        SFTP packets: judged, and on record before they go on
+//! scp         the old protocol of scp: the same
+//! rsync       rsync's streams: what they read or write is on record first
 //! session     one session from accept to end: the story
 //! config      RawConfig (serde) -> Config (checked)                        CONTROL: may start and end
 //! telemetry   tracing set-up                                               sessions, never alters
@@ -50,6 +54,7 @@ pub mod clock;
 pub mod model;
 pub mod secret;
 
+pub mod agent;
 pub mod cast;
 pub mod coverage;
 pub mod grant;
@@ -71,9 +76,12 @@ pub mod store;
 pub mod vault;
 pub mod verify;
 
+pub mod inspect;
 pub mod listener;
 pub mod recorder;
 pub mod relay;
+pub mod rsync;
+pub mod scp;
 pub mod session;
 pub mod sftp;
 pub mod target;

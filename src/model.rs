@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 
 mod endpoint;
 mod file;
+pub mod transfer;
 
 pub(crate) use endpoint::host_name;
-pub use endpoint::{Asked, Endpoint, Matter};
+pub use endpoint::{Asked, Endpoint, Inbound, Matter};
 pub use file::{Extent, FileAction, FileAsked, FilePath};
+use transfer::Transfer;
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -355,11 +357,11 @@ impl From<Timestamp> for String {
 pub enum ChannelClass {
     /// An interactive shell (RFC 4254 section 6.5).
     Shell,
-    /// One command (RFC 4254 section 6.5), `scp -O`, `rsync` and `git` among them.
+    /// One command (RFC 4254 section 6.5), `git` among them; not `scp -O` and `rsync`, which move files.
     Exec,
-    /// SFTP that reads and lists files (draft-ietf-secsh-filexfer-02).
+    /// Reading and listing files, by SFTP (draft-ietf-secsh-filexfer-02), `scp -O` or `rsync`.
     SftpRead,
-    /// SFTP that writes, makes, changes and removes them.
+    /// Writing, making, changing and removing them.
     SftpWrite,
     /// A connection that the target makes for the user (`ssh -L` and `-D`; RFC 4254 section 7.2).
     LocalForward,
@@ -369,11 +371,15 @@ pub enum ChannelClass {
     RemoteForward,
     /// The same on a Unix socket.
     RemoteForwardUnix,
+    /// The user's own SSH agent, lent to the target (`ssh -A`; OpenSSH's PROTOCOL.agent).
+    Agent,
+    /// The user's own display, lent to the target (`ssh -X`; RFC 4254 section 6.3).
+    X11,
 }
 
 impl ChannelClass {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Shell,
         Self::Exec,
         Self::SftpRead,
@@ -382,9 +388,16 @@ impl ChannelClass {
         Self::LocalForwardUnix,
         Self::RemoteForward,
         Self::RemoteForwardUnix,
+        Self::Agent,
+        Self::X11,
     ];
 
-    /// Whether it is SFTP, whose operations are recorded, and not its bytes.
+    /// Whether what it does is recorded, operation by operation, and not its bytes.
+    pub fn is_by_operation(self) -> bool {
+        self.is_sftp() || self == Self::Agent
+    }
+
+    /// Whether it moves files, of which the operations are recorded, and not the bytes.
     pub fn is_sftp(self) -> bool {
         match self {
             Self::SftpRead | Self::SftpWrite => true,
@@ -393,7 +406,9 @@ impl ChannelClass {
             | Self::LocalForward
             | Self::LocalForwardUnix
             | Self::RemoteForward
-            | Self::RemoteForwardUnix => false,
+            | Self::RemoteForwardUnix
+            | Self::Agent
+            | Self::X11 => false,
         }
     }
 }
@@ -409,6 +424,8 @@ impl fmt::Display for ChannelClass {
             Self::LocalForwardUnix => "local-forward-unix",
             Self::RemoteForward => "remote-forward",
             Self::RemoteForwardUnix => "remote-forward-unix",
+            Self::Agent => "agent",
+            Self::X11 => "x11",
         })
     }
 }
@@ -464,15 +481,32 @@ pub enum Program {
     Exec(Vec<u8>),
     /// The subsystem `sftp` (RFC 4254 section 6.5).
     Sftp,
+    /// A command line that moves files and does nothing else.
+    Transfer {
+        /// The bytes that came.
+        asked: Vec<u8>,
+        /// What they mean; its line is what runs.
+        transfer: Transfer,
+    },
 }
 
 impl Program {
-    /// The classes by which rules name it, the greatest first: one of them is enough.
+    /// What a command line is to run.
+    pub fn of_line(line: &[u8]) -> Self {
+        let asked = line.to_vec();
+        match Transfer::parse(line) {
+            Some(transfer) => Self::Transfer { asked, transfer },
+            None => Self::Exec(asked),
+        }
+    }
+
+    /// The classes by which rules name it, the greatest first: one of them is enough, but for a transfer, which needs all.
     pub fn classes(&self) -> &'static [ChannelClass] {
         match self {
             Self::Shell => &[ChannelClass::Shell],
             Self::Exec(_) => &[ChannelClass::Exec],
             Self::Sftp => &[ChannelClass::SftpWrite, ChannelClass::SftpRead],
+            Self::Transfer { transfer, .. } => transfer.classes(),
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct Facts {
     pub pty: bool,
     /// What is recorded in full.
     pub policy: RecordingPolicy,
+    /// Whether, where files are moved, the bytes of each direction are digested as a whole, and not only counted.
+    pub digested: bool,
 }
 
 /// A line of the bastion's own, for the user alone.

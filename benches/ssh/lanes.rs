@@ -98,6 +98,31 @@ impl Lanes {
         }
     }
 
+    /// How stock `ssh` takes this lane to another machine, which the bastion gets to know by this number.
+    pub fn route_to(&self, lane: Lane, number: usize, sshd: &Sshd) -> Route {
+        match lane {
+            Lane::Direct => sshd.direct(),
+            Lane::Jump => Route { options: self.route(lane, Kept::Full, &[]).options, ..sshd.direct() },
+            Lane::Strict | Lane::Bounded => {
+                let name = format!("m{number}-{}", lane.name());
+                let label = format!("kept=full-{}", lane.name());
+                self.bastion().add_target(&name, sshd);
+                self.bastion().doorward(&["target", "set", &name, "--label", &label]).ok();
+                self.bastion().set_key(&format!("{}@{name}", sshd.account), &sshd.key);
+                self.bastion().login(&format!("{}@{name}", sshd.account))
+            }
+        }
+    }
+
+    /// The port at which strangers meet what the lane leads through: the target, where it leads through nothing.
+    pub fn door(&self, lane: Lane) -> u16 {
+        match lane {
+            Lane::Direct => self.target.port,
+            Lane::Jump => self.jump.port,
+            Lane::Strict | Lane::Bounded => self.bastion().port,
+        }
+    }
+
     /// How our own client takes this lane: it connects once and needs no options.
     pub fn own_route(&self, lane: Lane) -> Route {
         match lane {
@@ -146,7 +171,8 @@ fn bastion(target: &Sshd) -> Bastion {
             let recording = format!(
                 "recording = {{ durability = \"{durability}\", exec = \"{what}\", stdin = \"{what}\", exec_cap = \"64GiB\" }}"
             );
-            let rule = OPEN.replace("schema = 1\n", "").replace("\"dba\"\n", &format!("\"{name}\"\n"));
+            let open = OPEN.replace(r#"["shell", "exec"]"#, r#"["shell", "exec", "sftp-read", "sftp-write"]"#);
+            let rule = open.replace("schema = 1\n", "").replace("\"dba\"\n", &format!("\"{name}\"\n"));
             policy += &format!("{}{recording}\n", rule.replace("env = \"test\"", &format!("kept = \"{name}\"")));
             bastion.add_target(&name, target);
             bastion.doorward(&["target", "set", &name, "--label", &format!("kept={name}")]).ok();

@@ -18,7 +18,9 @@
     reason = "a measurement that stops at the first surprise, with its text, is what these are for"
 )]
 
+mod attack;
 mod crowd;
+mod everyday;
 #[allow(unused_imports, unused_macros, reason = "the tests use the rest")]
 #[path = "../../tests/it/fixture/mod.rs"]
 mod fixture;
@@ -52,6 +54,10 @@ pub struct Scale {
     pub stuck: Duration,
     /// Sessions that come and go.
     pub opened: usize,
+    /// Small files that are moved.
+    pub files: usize,
+    /// Machines whose facts are gathered.
+    pub machines: usize,
 }
 
 fn main() {
@@ -70,6 +76,8 @@ fn main() {
             repeats: 10,
             stuck: Duration::from_secs(5),
             opened: 200,
+            files: 200,
+            machines: 5,
         }
     } else {
         Scale {
@@ -82,6 +90,8 @@ fn main() {
             repeats: 100,
             stuck: Duration::from_secs(60),
             opened: 1000,
+            files: 2000,
+            machines: 20,
         }
     };
     let only = std::env::var("BENCH_ONLY").unwrap_or_default();
@@ -130,4 +140,8 @@ const MEASURES: &[(&str, Measure)] = &[
     ("memory", measures::memory_of_sessions),
     ("memory while writing", crowd::memory_while_writing),
     ("open and close", measures::open_close),
+    ("sftp", everyday::sftp),
+    ("shared connection", everyday::shared),
+    ("Ansible", everyday::ansible),
+    ("attack", attack::echo),
 ];

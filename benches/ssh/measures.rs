@@ -17,12 +17,13 @@ use crate::report::{Goal, Report, median, quantile};
 /// No single transfer takes longer, unless it hangs.
 const HANG: Duration = Duration::from_secs(120);
 
-const DOORWARD: [Lane; 2] = [Lane::Strict, Lane::Bounded];
+/// The lanes that goals are for.
+pub const DOORWARD: [Lane; 2] = [Lane::Strict, Lane::Bounded];
 
 pub type Figures = Vec<(Lane, Vec<f64>)>;
 
 /// Rounds of all lanes, one after the other.
-fn interleaved(lanes: &Lanes, rounds: usize, mut measure: impl FnMut(Lane) -> f64) -> Figures {
+pub fn interleaved(lanes: &Lanes, rounds: usize, mut measure: impl FnMut(Lane) -> f64) -> Figures {
     let mut figures: Figures = lanes.names().iter().map(|lane| (*lane, Vec::new())).collect();
     for _ in 0..rounds {
         for (lane, of_lane) in &mut figures {
@@ -32,11 +33,11 @@ fn interleaved(lanes: &Lanes, rounds: usize, mut measure: impl FnMut(Lane) -> f6
     figures
 }
 
-fn medians(figures: &Figures) -> Vec<(Lane, f64)> {
+pub fn medians(figures: &Figures) -> Vec<(Lane, f64)> {
     figures.iter().map(|(lane, of_lane)| (*lane, median(of_lane))).collect()
 }
 
-fn mib_per_second(bytes: u64, took: Duration) -> f64 {
+pub fn mib_per_second(bytes: u64, took: Duration) -> f64 {
     bytes as f64 / f64::from(1 << 20) / took.as_secs_f64()
 }
 

@@ -381,6 +381,8 @@ pub enum Reply {
     Recordings {
         /// Oldest first.
         recordings: Vec<RecordingRow>,
+        /// What is left of those that were erased, oldest first.
+        erased: Vec<SessionId>,
         /// Directories that hold no readable recording, and why.
         damaged: Vec<String>,
     },

@@ -200,6 +200,7 @@ impl AdminError {
             Self::NoSession { .. } => one("`doorward session list` shows the live ones"),
             Self::Scan { .. } => one("look at the address (`doorward target list`), and that the target is up"),
             Self::Store(StoreError::NotFound { .. }) => one("`doorward recording list` shows them"),
+            Self::Store(StoreError::Erased { .. }) => one("`doorward audit list --type erase` tells who did it"),
             Self::NotOwner { .. } => one("run as root or as the server's user"),
             Self::Backup(error) => error.hint().into_iter().collect(),
             Self::Rewrap(error) => error.hint().map(str::to_owned).into_iter().collect(),

@@ -33,7 +33,7 @@ impl Admin {
 
     pub(super) fn recording_list(&self, filter: SessionFilter) -> Reply {
         let SessionFilter { user, target, since } = filter;
-        let (mut recordings, mut damaged) = (Vec::new(), Vec::new());
+        let (mut recordings, mut erased, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
         for listed in self.parts.catalog.list(&Filter { user, target, since }) {
             match listed {
                 Listed::Recording(mut summary) => {
@@ -43,10 +43,11 @@ impl Admin {
                     let held = self.parts.ledger.held(&summary.session);
                     recordings.push(row(*summary, held));
                 }
+                Listed::Erased(session) => erased.push(session),
                 Listed::Damaged { path, why } => damaged.push(format!("{}: {why}", path.display())),
             }
         }
-        Reply::Recordings { recordings, damaged }
+        Reply::Recordings { recordings, erased, damaged }
     }
 
     pub(super) fn recording_read(&self, session: &SessionId) -> Result<Reply, AdminError> {

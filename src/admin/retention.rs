@@ -13,7 +13,7 @@ use super::{Admin, AdminError, Caller, ClockDoubt, done};
 use crate::audit::{Audit, AuditEvent, Subject};
 use crate::ledger::{Hold, Ledger, Removal, RemovalKind};
 use crate::model::{SessionId, Timestamp};
-use crate::store::{End, Filter, Listed, StoreRoot, describe};
+use crate::store::{End, Filter, Listed, StoreError, StoreRoot, StoredRecording, describe};
 
 /// A leaf, and a value of the ledger, has room for so many sessions.
 const SESSIONS_OF_A_LEAF: usize = 256;
@@ -59,10 +59,9 @@ impl Admin {
         if !left.is_empty() {
             return Err(AdminError::NotRemoved { removed: 0, failed: left });
         }
-        let recording = self.parts.catalog.open(session).map_err(AdminError::Store)?;
+        let recording = self.not_erased(session)?;
         self.check_over(session, &recording.summary.end)?;
         self.check_free(session)?;
-        self.check_key(session)?;
         let event = AuditEvent::Erase { session: session.clone(), by: caller.to_string(), approver, reason };
         let failed = self.remove(RemovalKind::Erase, vec![session.clone()], &event)?;
         if !failed.is_empty() {
@@ -82,8 +81,7 @@ impl Admin {
         let _one_at_a_time = self.retiring();
         let by = caller.to_string();
         if on {
-            self.parts.catalog.open(session).map_err(AdminError::Store)?;
-            self.check_key(session)?;
+            self.not_erased(session)?;
             // The hold first: what it forbids must not happen while it is put on record.
             self.parts.ledger.hold(session, Hold { by: by.clone(), reason: reason.clone(), since: self.now() })?;
         } else if self.parts.ledger.held(session).is_none() {
@@ -106,15 +104,23 @@ impl Admin {
         let mut failed = if dry_run { Vec::new() } else { self.finish_alone()? };
         let (mut due, mut kept) = (Vec::new(), Vec::new());
         for listed in self.parts.catalog.list(&Filter::default()) {
-            let Listed::Recording(summary) = listed else { continue };
-            let young = summary.started >= old.before;
-            let on_record = failed.iter().any(|(session, _)| *session == summary.session);
-            if young || on_record || self.check_over(&summary.session, &summary.end).is_err() {
+            let (session, started) = match listed {
+                Listed::Recording(summary) if self.check_over(&summary.session, &summary.end).is_ok() => {
+                    (summary.session, Some(summary.started))
+                }
+                Listed::Erased(session) => {
+                    let made = session.made();
+                    (session, made)
+                }
+                Listed::Recording(_) | Listed::Damaged { .. } => continue,
+            };
+            let young = started.is_none_or(|started| started >= old.before);
+            if young || failed.iter().any(|(one, _)| *one == session) {
                 continue;
             }
-            match self.parts.ledger.held(&summary.session) {
-                Some(hold) => kept.push(HeldRow { session: summary.session, hold }),
-                None => due.push(summary.session),
+            match self.parts.ledger.held(&session) {
+                Some(hold) => kept.push(HeldRow { session, hold }),
+                None => due.push(session),
             }
         }
         if dry_run {
@@ -242,15 +248,17 @@ impl Admin {
         }
     }
 
-    /// What nobody can read any more can be neither erased nor kept.
-    fn check_key(&self, session: &SessionId) -> Result<(), AdminError> {
-        if std::fs::symlink_metadata(self.parts.catalog.root().envelope(session)).is_ok() {
-            return Ok(());
-        }
-        Err(AdminError::Refused {
+    /// A recording, which nobody has erased: what nobody can read any more can be neither erased nor kept.
+    fn not_erased(&self, session: &SessionId) -> Result<StoredRecording, AdminError> {
+        let erased = || AdminError::Refused {
             why: format!("recording `{session}` was erased already: nobody can read it"),
             hint: "`doorward audit list --type erase` tells who did it; if nobody did, `doorward verify` says so",
-        })
+        };
+        match self.parts.catalog.open(session) {
+            Ok(_) if !self.parts.catalog.root().has_envelope(session) => Err(erased()),
+            Err(StoreError::Erased { .. }) => Err(erased()),
+            found => found.map_err(AdminError::Store),
+        }
     }
 }
 
@@ -303,10 +311,10 @@ fn carry_out(removal: &Removal, ledger: &Ledger, audit: &Audit, root: &StoreRoot
                 .push((session.clone(), format!("it is on hold since {} by {}: {}", hold.since, hold.by, hold.reason)));
             continue;
         }
-        let gone = root.destroy_envelopes(session).and_then(|()| match removal.kind {
-            RemovalKind::Erase => Ok(()),
-            RemovalKind::Gc => root.remove_session(session),
-        });
+        let gone = match removal.kind {
+            RemovalKind::Erase => root.erase_session(session),
+            RemovalKind::Gc => root.destroy_envelopes(session).and_then(|()| root.remove_session(session)),
+        };
         let forgotten = audit.forget(&Subject::Session(session.clone()));
         let gone = gone.map_err(|error| describe(&error));
         if let Err(why) = gone.and_then(|()| forgotten.map(drop).map_err(|error| describe(&error))) {

@@ -399,6 +399,7 @@ fn recordings_go_by_themselves_once_their_time_is_over_and_those_on_hold_stay() 
         let listed = office.admin.parts.catalog.list(&crate::store::Filter::default());
         let sessions = listed.into_iter().map(|listed| match listed {
             crate::store::Listed::Recording(summary) => summary.session,
+            crate::store::Listed::Erased(session) => panic!("{session} was erased"),
             crate::store::Listed::Damaged { path, why } => panic!("{}: {why}", path.display()),
         });
         sessions.collect()

@@ -47,8 +47,9 @@ const CLEAR: [&str; 26] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 38] = [
+pub const EVENT_TYPES: [&str; 39] = [
     "admin.call",
+    "agent.sign",
     "auth.failed",
     "channel.refused",
     "clock.doubt",
@@ -217,6 +218,24 @@ pub enum AuditEvent {
         /// Where it leads, or where the target listens.
         #[serde(serialize_with = "bounded_text")]
         place: String,
+    },
+    /// A target is about to get a signature by a key of the user's own agent.
+    #[serde(rename = "agent.sign")]
+    AgentSign {
+        /// The session.
+        session: SessionId,
+        /// The channel's number.
+        channel: u32,
+        /// Whose agent.
+        user: UserName,
+        /// Fingerprint of the key.
+        key: String,
+        /// As whom the login is that the signature is for.
+        #[serde(serialize_with = "bounded_text")]
+        account: String,
+        /// Fingerprint of the host key that the login names; none if it names none.
+        #[serde(serialize_with = "bounded_option")]
+        host: Option<String>,
     },
     /// A file on a target was read, written or changed.
     #[serde(rename = "file")]
@@ -595,6 +614,7 @@ impl AuditEvent {
             | Self::File { session, .. }
             | Self::FileRefused { session, .. }
             | Self::Forward { session, .. }
+            | Self::AgentSign { session, .. }
             | Self::EnvelopeCreate { session, .. }
             | Self::EnvelopeDrop { session, .. }
             | Self::ChannelRefused { session: Some(session), .. } => Subject::Session(session.clone()),

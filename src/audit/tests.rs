@@ -108,6 +108,18 @@ fn each_type_has_its_fields_where_they_belong() {
             "channel session",
             "class place user",
         ),
+        (
+            AuditEvent::AgentSign {
+                session: session.clone(),
+                channel: 1,
+                user: user("alice"),
+                key: hex(),
+                account: hex(),
+                host: Some(hex()),
+            },
+            "channel session",
+            "account host key user",
+        ),
         (AuditEvent::SessionHeads { heads: Vec::new() }, "heads", ""),
         (AuditEvent::SessionGap { session: session.clone(), reason: hex() }, "session", "reason"),
         (AuditEvent::SessionUnclosed { session: session.clone(), reason: hex() }, "session", "reason"),

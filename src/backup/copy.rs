@@ -298,7 +298,8 @@ impl Copying<'_> {
             // How its envelopes came to be stays, as it does in the store: verify asks for it.
             let earlier = self.place.names(&rewraps)?.into_iter().filter(|name| name.ends_with(".age"));
             let earlier = earlier.map(|name| format!("{rewraps}/{name}"));
-            self.destroyed(&earlier.chain([envelope.clone()]).collect::<Vec<_>>())?;
+            let opened = format!("{to}/opened.json");
+            self.destroyed(&earlier.chain([envelope.clone(), opened]).collect::<Vec<_>>())?;
         }
         if !standing.began && !from.is_dir() {
             // It never began; nothing of it need be there.
@@ -407,7 +408,8 @@ impl Copying<'_> {
                 first = keep_first(first, copied)?;
             }
         }
-        for name in ["opened.json"].into_iter().chain(ending) {
+        let opened = (!standing.erased).then_some("opened.json");
+        for name in opened.into_iter().chain(ending) {
             let path = from.join(name);
             let copied = match read_plain(&path, JSON_BYTES_MAX)? {
                 Some(bytes) => self.place.put(&format!("{to}/{name}"), &bytes),

@@ -381,10 +381,12 @@ impl Since {
                 again.held += u64::from(there);
                 continue;
             }
-            store.destroy_envelopes(session).map_err(BackupError::Store)?;
             if removed {
-                store.remove_session(session).map_err(BackupError::Store)?;
+                store.destroy_envelopes(session).and_then(|()| store.remove_session(session))
+            } else {
+                store.erase_session(session)
             }
+            .map_err(BackupError::Store)?;
             audit.forget(&Subject::Session(session.clone())).map_err(BackupError::Audit)?;
             again.destroyed += u64::from(there);
         }

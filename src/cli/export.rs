@@ -298,8 +298,8 @@ pub fn text(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), Ex
             Entry::Output { bytes, .. } if header.doorward.pty => screen.feed_scrolling(&bytes, &mut kept),
             Entry::Output { output, bytes } => plain.push(output, &bytes, &mut kept),
             Entry::Resize { cols, rows } => screen.resize(Size::bounded(cols, rows)),
-            // Of SFTP the operations are what happened.
-            Entry::Marker(text) if header.doorward.class.is_some_and(ChannelClass::is_sftp) => {
+            // Of SFTP and an agent the operations are what happened.
+            Entry::Marker(text) if header.doorward.class.is_some_and(ChannelClass::is_by_operation) => {
                 plain.note(&text, &mut kept);
             }
             Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Exit(_) | Entry::Digest(_) => {}

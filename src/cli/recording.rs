@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use serde::Serialize;
 
 use super::desk::{Desk, unexpected};
 use super::fetch::{Source, parse_size};
@@ -12,7 +13,7 @@ use super::filter::FilterArguments;
 use super::output::{Form, Table, clipped, json, listing, say, show_line, span_shown};
 use super::recorded::Archive;
 use super::{CliError, evidence, export, prompt, replay, rewrap, times, verify};
-use crate::admin::api::{HeldRow, Reply, Request, SessionFilter};
+use crate::admin::api::{HeldRow, RecordingRow, Reply, Request, SessionFilter};
 use crate::auditor::Identity;
 use crate::cast::Direction;
 use crate::model::{ChannelNumber, SessionId, Timestamp};
@@ -413,7 +414,7 @@ fn read(session: &SessionId, purpose: &str) -> Request {
 }
 
 fn list(desk: &Desk, filter: SessionFilter, form: Form) -> Result<(), CliError> {
-    let Reply::Recordings { recordings, damaged } = desk.ask(Request::RecordingList { filter })? else {
+    let Reply::Recordings { recordings, erased, damaged } = desk.ask(Request::RecordingList { filter })? else {
         return Err(unexpected());
     };
     let mut table = Table::new(&[
@@ -428,7 +429,25 @@ fn list(desk: &Desk, filter: SessionFilter, form: Form) -> Result<(), CliError> 
         "HELD",
         "REASON",
     ]);
-    for row in &recordings {
+    let mut rows: Vec<Row<'_>> = recordings.iter().map(Row::Recording).collect();
+    rows.extend(erased.iter().map(|session| Row::Erased { session, erased: true }));
+    // Ids are in the order of their making.
+    rows.sort_by_key(|row| match row {
+        Row::Recording(row) => &row.session,
+        Row::Erased { session, .. } => session,
+    });
+    for row in &rows {
+        let row = match row {
+            Row::Recording(row) => row,
+            Row::Erased { session, .. } => {
+                let mut cells = [const { String::new() }; 10];
+                let started = session.made().map(times::shown).unwrap_or_default();
+                let known = [session.to_string(), String::from("<erased>"), String::from("<erased>"), started];
+                cells.iter_mut().zip(known).for_each(|(cell, known)| *cell = known);
+                table.row(cells);
+                continue;
+            }
+        };
         table.row([
             row.session.to_string(),
             row.user.to_string(),
@@ -445,5 +464,17 @@ fn list(desk: &Desk, filter: SessionFilter, form: Form) -> Result<(), CliError> 
     for one in &damaged {
         say(format!("warning: {one}"));
     }
-    listing(form, &recordings, &table, "no recordings")
+    listing(form, &rows, &table, "no recordings")
+}
+
+/// A line of `recording list`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Row<'a> {
+    Recording(&'a RecordingRow),
+    /// What is left of one that was erased.
+    Erased {
+        session: &'a SessionId,
+        erased: bool,
+    },
 }

@@ -171,6 +171,7 @@ fn chosen(catalog: &Catalog, arguments: &Arguments) -> Vec<SessionId> {
                     sessions.push(summary.session);
                 }
             }
+            Listed::Erased(_) => {}
             Listed::Damaged { path, why } => say(format!("warning: passed over {}: {why}", path.display())),
         }
     }

@@ -266,6 +266,7 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let log_key = vault.log_key(home.id()).map_err(ServeError::Vault)?;
     let audit = Arc::new(Audit::open(&home.log(), log_key, &db, clock.clone()).map_err(ServeError::Audit)?);
     let (own, ca) = (vault.host_key().map_err(ServeError::Vault)?, vault.host_ca().map_err(ServeError::Vault)?);
+    let own_keys = vec![own.public_key().clone(), ca.public_key().clone()];
     let keys = HostKeys::new(own, ca, clock.clone());
     let home = Arc::new(home);
     // A full disk must not keep the server from starting: it refuses sessions then, and says why.
@@ -291,6 +292,7 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         store: home.directory().to_owned(),
         catalog: Catalog::new(store.clone()),
         limits: session::VerbLimits::default(),
+        own_keys,
         forwards: session::ForwardLimits::default(),
         refusals: session::RefusalLog::start(Arc::clone(&audit), clock.clone()),
         denials: session::Denials::default(),

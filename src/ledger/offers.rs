@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use super::{Ledger, State, Target};
-use crate::grant::{Access, access};
+use crate::grant::{Access, Asker, access};
 use crate::model::{ChannelClass, Destination, TargetName, Timestamp, UserName, join};
 use crate::policy::{Opened, Reach};
 
@@ -28,6 +28,8 @@ pub struct Offer {
     pub open: BTreeSet<ChannelClass>,
     /// What may be opened with a grant that the user does not hold now.
     pub with_grant: BTreeSet<ChannelClass>,
+    /// What may be opened by a login with a security key, its touch or its PIN, and not by this one.
+    pub with_key: BTreeSet<ChannelClass>,
 }
 
 /// Where a user may go.
@@ -48,6 +50,7 @@ impl Offer {
             Access::Granted { until } => format!("granted until {}", until.clock_time_from(now)).into(),
             Access::Begins { from } => format!("granted from {}", from.clock_time_from(now)).into(),
             Access::NeedsGrant => "needs a grant".into(),
+            Access::NeedsKey => "needs a security key".into(),
         }
     }
 
@@ -58,24 +61,36 @@ impl Offer {
 
     /// What may be opened, in words: now, or else with a grant.
     pub fn channels(&self) -> String {
-        match (self.open.is_empty(), self.with_grant.is_empty()) {
-            (false, false) => format!("{}; with a grant {}", join(&self.open), join(&self.with_grant)),
-            (false, true) => join(&self.open),
-            (true, _) => join(&self.with_grant),
+        let parts = [(&self.open, ""), (&self.with_grant, "with a grant "), (&self.with_key, "with a security key ")];
+        let parts: Vec<_> = parts.into_iter().filter(|(classes, _)| !classes.is_empty()).collect();
+        match parts.as_slice() {
+            // The state says it already.
+            [(classes, _)] => join(*classes),
+            several => {
+                several.iter().map(|(classes, by)| format!("{by}{}", join(*classes))).collect::<Vec<_>>().join("; ")
+            }
         }
     }
 
     fn new(destination: Destination, opened: Opened, on_grant: Access, ready: bool) -> Self {
-        let Opened { standing, on_grant: needing } = opened;
-        let shell = if standing.contains(&ChannelClass::Shell) { Some(Access::Open) } else { None };
-        let shell = shell.or_else(|| needing.contains(&ChannelClass::Shell).then_some(on_grant));
-        let any = if standing.is_empty() { on_grant } else { Access::Open };
-        let (mut open, mut with_grant) = (standing, needing);
+        let Opened { standing, on_grant: mut with_grant, on_key: mut with_key, mut on_both } = opened;
+        let mut open = standing.clone();
         match on_grant {
-            Access::Granted { .. } | Access::Open => open.append(&mut with_grant),
-            Access::Begins { .. } | Access::NeedsGrant => {}
+            Access::Granted { .. } | Access::Open => {
+                open.append(&mut with_grant);
+                with_key.append(&mut on_both);
+            }
+            // Who would not be let in anyway is not told what is missing at the login.
+            Access::Begins { .. } | Access::NeedsGrant | Access::NeedsKey => with_grant.append(&mut on_both),
         }
-        Self { destination, access: shell.unwrap_or(any), ready, open, with_grant }
+        let by = |is_in: &dyn Fn(&BTreeSet<ChannelClass>) -> bool| {
+            let ways =
+                [(&standing, Access::Open), (&open, on_grant), (&with_grant, on_grant), (&with_key, Access::NeedsKey)];
+            ways.into_iter().find(|(classes, _)| is_in(classes)).map(|(_, access)| access)
+        };
+        let shell = by(&|classes| classes.contains(&ChannelClass::Shell));
+        let access = shell.or_else(|| by(&|classes| !classes.is_empty())).unwrap_or(Access::NeedsGrant);
+        Self { destination, access, ready, open, with_grant, with_key }
     }
 }
 
@@ -85,7 +100,8 @@ impl Ledger {
     ///
     /// Where a target's accounts are known, others are left out, though a rule may name them. Time is linear in the
     /// targets: for thousands of them, not for a thread that carries sessions.
-    pub fn offers(&self, user: &UserName, now: Timestamp, most: usize) -> Offers {
+    pub fn offers(&self, asker: Asker<'_>, now: Timestamp, most: usize) -> Offers {
+        let Asker { user, presence } = asker;
         let mut offers = Offers::default();
         let (policy, stored) = {
             let state = self.state();
@@ -93,7 +109,7 @@ impl Ledger {
             let Some((_, stored)) = stored else { return offers };
             (state.policy(), stored.clone())
         };
-        let reach = Reach::of(&policy, user, &stored.groups);
+        let reach = Reach::of(&policy, user, &stored.groups, presence);
         let mut next: Bound<TargetName> = Bound::Unbounded;
         while !reach.is_nowhere() {
             let state = self.state();
@@ -114,12 +130,13 @@ impl Ledger {
     }
 
     /// What this user would be offered there; `None` if no list shows them the destination.
-    pub fn offer(&self, user: &UserName, destination: &Destination, now: Timestamp) -> Option<Offer> {
+    pub fn offer(&self, asker: Asker<'_>, destination: &Destination, now: Timestamp) -> Option<Offer> {
+        let Asker { user, presence } = asker;
         let state = self.state();
         let (_, stored) = state.users.get(user).filter(|(_, user)| user.suspended_at.is_none())?;
         let (_, target) = state.targets.get(&destination.target)?;
         let policy = state.policy();
-        let reach = Reach::of(&policy, user, &stored.groups);
+        let reach = Reach::of(&policy, user, &stored.groups, presence);
         state.offers_at(&reach, user, target, now).find(|offer| offer.destination == *destination)
     }
 }
@@ -152,7 +169,7 @@ mod tests {
     use crate::db::Db;
     use crate::grant::Grant;
     use crate::ledger::User;
-    use crate::model::{AccountName, GrantId};
+    use crate::model::{AccountName, GrantId, Presence};
     use crate::policy::{PolicyFile, PolicySet};
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ a";
@@ -200,7 +217,10 @@ grant = { required = false }
     }
 
     fn ledger() -> Ledger {
-        let policy = PolicySet::parse(&[PolicyFile { path: "a.toml".into(), text: RULES.into() }]).unwrap();
+        ledger_by(PolicySet::parse(&[PolicyFile { path: "a.toml".into(), text: RULES.into() }]).unwrap())
+    }
+
+    fn ledger_by(policy: PolicySet) -> Ledger {
         let ledger = Ledger::open(&Db::in_memory().unwrap(), policy).unwrap();
         for name in ["alice", "bob", "eve"] {
             let (groups, keys) = (BTreeSet::new(), Vec::new());
@@ -218,6 +238,24 @@ grant = { required = false }
         ledger
     }
 
+    fn grant(id: &str, destination: &str, from: i64) -> Grant {
+        Grant {
+            id: GrantId::parse(id).unwrap(),
+            user: user("alice"),
+            destination: Destination::parse(destination).unwrap(),
+            from: time(from),
+            until: time(120_000),
+            reason: String::from("CHG-1"),
+            created_by: String::from("uid 0"),
+            created: time(0),
+            revoked: None,
+        }
+    }
+
+    fn asker(user: &UserName) -> Asker<'_> {
+        Asker { user, presence: Presence::NONE }
+    }
+
     fn told(offers: &Offers) -> Vec<(String, String, String)> {
         let one = |offer: &Offer| (offer.destination.to_string(), offer.state(time(5)).into_owned(), offer.channels());
         offers.list.iter().map(one).collect()
@@ -232,7 +270,7 @@ grant = { required = false }
         let ledger = ledger();
         ledger.add_target(target("db1", "test")).unwrap();
         ledger.add_target(target("secret", "prod")).unwrap();
-        let shown = |name| told(&ledger.offers(&user(name), time(5), 100));
+        let shown = |name| told(&ledger.offers(asker(&user(name)), time(5), 100));
         let mixed = "sftp-read; with a grant shell, exec";
         assert_eq!(
             shown("alice"),
@@ -242,13 +280,17 @@ grant = { required = false }
         assert_eq!((shown("eve"), shown("nobody")), (vec![], vec![]));
         // What a list does not show does not exist, whoever asks for it by name.
         for hidden in ["root@secret", "oracle@db1", "root@none"] {
-            assert_eq!(ledger.offer(&user("alice"), &Destination::parse(hidden).unwrap(), time(5)), None, "{hidden}");
+            assert_eq!(
+                ledger.offer(asker(&user("alice")), &Destination::parse(hidden).unwrap(), time(5)),
+                None,
+                "{hidden}"
+            );
         }
         let mut suspended = ledger.user(&user("alice")).unwrap();
         suspended.suspended_at = Some(time(1));
         ledger.set_user(suspended).unwrap();
         assert_eq!(shown("alice"), []);
-        assert_eq!(ledger.offer(&user("alice"), &Destination::parse("root@db1").unwrap(), time(5)), None);
+        assert_eq!(ledger.offer(asker(&user("alice")), &Destination::parse("root@db1").unwrap(), time(5)), None);
     }
 
     #[test]
@@ -258,22 +300,11 @@ grant = { required = false }
         let bare = Target { host_keys: Vec::new(), ..target("db2", "test") };
         ledger.add_target(Target { accounts: BTreeSet::from([AccountName::parse("root").unwrap()]), ..bare }).unwrap();
         for (id, destination, from) in [("g-1", "root@db1", 0), ("g-2", "postgres@db1", 60_000)] {
-            let grant = Grant {
-                id: GrantId::parse(id).unwrap(),
-                user: user("alice"),
-                destination: Destination::parse(destination).unwrap(),
-                from: time(from),
-                until: time(120_000),
-                reason: String::from("CHG-1"),
-                created_by: String::from("uid 0"),
-                created: time(0),
-                revoked: None,
-            };
-            ledger.add_grant(grant).unwrap();
+            ledger.add_grant(grant(id, destination, from)).unwrap();
         }
         let (from, until) = (time(60_000).clock_time(), time(120_000).clock_time());
         assert_eq!(
-            told(&ledger.offers(&user("alice"), time(5), 100)),
+            told(&ledger.offers(asker(&user("alice")), time(5), 100)),
             [
                 row("postgres@db1", &format!("granted from {from}"), "shell, exec"),
                 row("root@db1", &format!("granted until {until}"), "shell, exec, sftp-read"),
@@ -282,8 +313,30 @@ grant = { required = false }
             ]
         );
         let tomorrow = time(5).plus(Duration::from_secs(2 * 86_400));
-        let [_, root, _] = ledger.offers(&user("alice"), time(5), 100).list.try_into().unwrap();
+        let [_, root, _] = ledger.offers(asker(&user("alice")), time(5), 100).list.try_into().unwrap();
         assert_eq!(root.state(tomorrow), format!("granted until 1970-01-01 {until}"));
+    }
+
+    #[test]
+    fn what_only_a_security_key_opens_is_shown_as_that_to_whoever_came_without() {
+        let text = RULES.replace("id = \"work\"", "id = \"work\"\nkey = { touch = true }");
+        let policy = PolicySet::parse(&[PolicyFile { path: "a.toml".into(), text }]).unwrap();
+        let ledger = ledger_by(policy);
+        ledger.add_target(target("db1", "test")).unwrap();
+        let alice = user("alice");
+        let shown = |presence| {
+            let offers = ledger.offers(Asker { user: &alice, presence }, time(5), 100);
+            let [_, root]: [Offer; 2] = offers.list.try_into().unwrap();
+            (root.state(time(5)).into_owned(), root.channels())
+        };
+        let pair = |state: &str, channels: &str| (state.to_owned(), channels.to_owned());
+        for presence in [Presence::NONE, Presence::FULL] {
+            assert_eq!(shown(presence), pair("needs a grant", "sftp-read; with a grant shell, exec"));
+        }
+        ledger.add_grant(grant("g-1", "root@db1", 0)).unwrap();
+        assert_eq!(shown(Presence::NONE), pair("needs a security key", "sftp-read; with a security key shell, exec"));
+        let until = time(120_000).clock_time();
+        assert_eq!(shown(Presence::FULL), pair(&format!("granted until {until}"), "shell, exec, sftp-read"));
     }
 
     #[test]
@@ -292,11 +345,11 @@ grant = { required = false }
         for number in 0..1000 {
             ledger.add_target(target(&format!("db{number}"), "test")).unwrap();
         }
-        let offers = ledger.offers(&user("bob"), time(5), 5000);
+        let offers = ledger.offers(asker(&user("bob")), time(5), 5000);
         let names: BTreeSet<_> = offers.list.iter().map(|offer| offer.destination.clone()).collect();
         assert_eq!((offers.list.len(), names.len(), offers.more), (1000, 1000, false));
         assert!(offers.list.is_sorted_by_key(|offer| offer.destination.target.clone()));
-        let some = ledger.offers(&user("alice"), time(5), 700);
+        let some = ledger.offers(asker(&user("alice")), time(5), 700);
         assert_eq!((some.list.len(), some.more), (700, true));
     }
 }

@@ -96,13 +96,22 @@ pub fn ca_line(ca: &PublicKey, targets: &[Target]) -> Option<String> {
     (!patterns.is_empty()).then(|| format!("@cert-authority {} {key}", patterns.join(",")))
 }
 
+/// The target of this name, if the port is SSH's or its own and a rule lets the user reach it, with a grant or without.
+pub(super) fn named(ledger: &Ledger, user: &UserName, host: &str, port: u32) -> Option<Target> {
+    by_name(ledger, host, port).filter(|target| ledger.reaches(user, &target.name))
+}
+
+fn by_name(ledger: &Ledger, host: &str, port: u32) -> Option<Target> {
+    let own_port = |target: &Target| host_and_port(&target.address).1 == port.to_string();
+    let target = ledger.target(&TargetName::parse(host).ok()?)?;
+    (port == SSH_PORT || own_port(&target)).then_some(target)
+}
+
 /// The target that a user means by this host and port: one by that name, or the only one at that address, and only one
 /// that a rule lets the user reach, with a grant or without.
 pub(super) fn target(ledger: &Ledger, user: &UserName, host: &str, port: u32) -> Option<Target> {
     let reached = |target: &Target| ledger.reaches(user, &target.name);
-    let named = TargetName::parse(host).ok().and_then(|name| ledger.target(&name));
-    let own_port = |target: &Target| host_and_port(&target.address).1 == port.to_string();
-    if let Some(target) = named.filter(|target| port == SSH_PORT || own_port(target)) {
+    if let Some(target) = by_name(ledger, host, port) {
         return reached(&target).then_some(target);
     }
     let place = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };

@@ -10,6 +10,6 @@ pub use environment::EnvPattern;
 pub use jump::{HostKeys, ca_line};
 pub use limits::{IDLE_MAX, Limits, Place};
 pub use ssh::{
-    ChannelStart, Connection, FailedLogin, ForwardStart, ListenStart, Opener, Originator, Outlets, Request, Settings,
-    UserSink, UserSource, Wanted, serve,
+    ChannelStart, Connection, FailedLogin, ForwardStart, LendStart, ListenStart, Opener, Originator, Outlets, Request,
+    Settings, UserSink, UserSource, Wanted, serve,
 };

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 mod connection;
 mod forward;
+mod lend;
 
 use super::attempts::{Attempts, answers, questions};
 use super::environment::{EnvPattern, Variables};
@@ -24,18 +25,22 @@ use super::jump::{self, HostKeys};
 use super::limits::{IDLE_MAX, Limits, Place, Progress, idle};
 use crate::authn::{Authenticated, AuthnError, Claim, Logins, Shown};
 use crate::coverage::{Fate, Kind, Peer, row};
+use crate::ledger::Target;
 use crate::model::{
     AccountName, ChannelClass, Destination, Endpoint, InvalidName, Login, Program, TargetName, Terminal, TerminalSize,
     UserName,
 };
 use crate::wire::channel::{Extended, split, stream};
 use crate::wire::{
-    CHANNEL_MESSAGES_MAX, Cut, CutStream, IDENTIFICATION, PACKET_BYTES_MAX, WINDOW_BYTES, algorithms, rekey_limits,
+    CHANNEL_MESSAGES_MAX, Cut, CutStream, Display, IDENTIFICATION, PACKET_BYTES_MAX, WINDOW_BYTES, algorithms,
+    rekey_limits,
 };
 
 pub use connection::{ChannelStart, Connection, FailedLogin, Opener, Outlets, Request, UserSink, UserSource, Wanted};
 use forward::printable;
 pub use forward::{ForwardStart, ListenStart, Originator};
+pub use lend::LendStart;
+use lend::Offered;
 
 /// Limits of the listener.
 #[derive(Debug, Clone)]
@@ -203,6 +208,7 @@ struct Pending {
     channel: Channel<Msg>,
     terminal: Option<Terminal>,
     environment: Variables,
+    offered: Offered,
     place: OwnedSemaphorePermit,
 }
 
@@ -233,8 +239,9 @@ struct Handler {
     inside: Option<Place<UserName>>,
     progress: watch::Sender<Progress>,
     proven: Option<(Authenticated, Result<Login, InvalidName>)>,
-    /// Who may jump on from here: whoever came to the bastion itself, not to a target.
-    jumper: Option<Authenticated>,
+    /// Who may jump on from here: whoever came to the bastion itself, not to a target; or to this target, and a rule has
+    /// SSH in forwards from there end here.
+    jumper: Option<(Authenticated, Option<Destination>)>,
     logged_in: Option<oneshot::Sender<()>>,
     pending: HashMap<ChannelId, Pending>,
     channels: Arc<Semaphore>,
@@ -284,6 +291,19 @@ impl Handler {
 
     fn claim<'a>(&self, named: Option<&'a UserName>) -> Claim<'a> {
         Claim { named, source: self.source.ip() }
+    }
+
+    /// Who jumps to which target, if that is what a channel to this host and port is for.
+    fn jump(&self, host: &str, port: u32) -> Option<(Authenticated, Target)> {
+        let ledger = &self.house.logins.ledger;
+        let (user, from) = self.jumper.as_ref().filter(|(user, _)| self.opens(user))?;
+        let target = match from {
+            None => jump::target(ledger, user.user(), host, port)?,
+            // Addresses are those that the other target sees, and of it only SSH's place is meant, by its name.
+            Some(from) => jump::named(ledger, user.user(), host, port)
+                .filter(|_| ledger.ends_ssh(user.asker(), from, self.house.logins.clock.now()))?,
+        };
+        Some((user.clone(), target))
     }
 
     /// Whether the login around a jump may carry one more.
@@ -356,11 +376,12 @@ impl Handler {
         let (Some(pending), Some(requests)) = (self.pending.remove(&id), &self.requests) else {
             return session.channel_failure(id);
         };
-        let Pending { channel, terminal, environment, place } = pending;
+        let Pending { channel, terminal, environment, offered, place } = pending;
         let (source, sink) = split(channel, Extended::Dropped);
         let (started, waiting) = oneshot::channel();
         let environment = environment.into_pairs();
-        let start = ChannelStart { wanted, terminal, environment, source, sink, started, place };
+        let Offered { agent, display, .. } = offered;
+        let start = ChannelStart { wanted, terminal, environment, agent, display, source, sink, started, place };
         self.progress.send_if_modified(|progress| advance(progress, Progress::Starting));
         let sent = requests.send(Request::Start(start)).await.is_ok();
         // The reply is given here, before the next request is read: the library keeps one reply flag for a
@@ -443,7 +464,10 @@ impl server::Handler for Handler {
         }
         // Whoever it is, the same is asked.
         let Some(response) = response else { return Ok(questions()) };
-        let Some(typed) = answers(response) else { return Ok(Auth::reject()) };
+        let Some(typed) = answers(response) else {
+            self.attempts.failed(user, AuthnError::Password { user: None, why: "a malformed answer".into() });
+            return Ok(Auth::reject());
+        };
         let login = Login::parse(user);
         let (named, logins) = (named_user(&login), Arc::clone(&self.house.logins));
         let proven = logins.prove_by_password(&self.claim(named.as_ref()), typed).await;
@@ -460,7 +484,11 @@ impl server::Handler for Handler {
         let (user, login) = self.proven.take().ok_or(russh::Error::Inconsistent)?;
         if let Door::Front { place } = &mut self.door {
             *place = None;
-            self.jumper = matches!(login, Ok(Login::User(_))).then(|| user.clone());
+            self.jumper = match &login {
+                Ok(Login::User(_)) => Some((user.clone(), None)),
+                Ok(Login::Destination { destination, .. }) => Some((user.clone(), Some(destination.clone()))),
+                Err(_) => None,
+            };
         }
         self.login_names_target = matches!(login, Ok(Login::Destination { .. }));
         let Some(inside) = self.house.settings.users.take(user.user()) else {
@@ -493,8 +521,8 @@ impl server::Handler for Handler {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         let Some((place, reply)) = self.channel_place(reply).await else { return Ok(()) };
-        self.pending
-            .insert(channel.id(), Pending { channel, terminal: None, environment: Variables::default(), place });
+        let (environment, offered) = (Variables::default(), Offered::default());
+        self.pending.insert(channel.id(), Pending { channel, terminal: None, environment, offered, place });
         reply.accept().await;
         Ok(())
     }
@@ -595,22 +623,22 @@ impl server::Handler for Handler {
         self.start(channel, Wanted::Subsystem(name.chars().take(64).collect()), session).await
     }
 
-    async fn agent_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<bool, russh::Error> {
-        self.refused("the channel request auth-agent-req@openssh.com: agent forwarding".into()).await;
-        session.channel_failure(channel)?;
-        Ok(false)
+    async fn agent_request(&mut self, channel: ChannelId, _session: &mut Session) -> Result<bool, russh::Error> {
+        Ok(self.lend_agent(channel).await)
     }
 
     async fn x11_request(
         &mut self,
         channel: ChannelId,
-        _single_connection: bool,
-        _protocol: &str,
-        _cookie: &str,
-        _screen: u32,
+        single: bool,
+        protocol: &str,
+        cookie: &str,
+        screen: u32,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.refused("the channel request x11-req: X11 forwarding".into()).await;
+        if self.lend_display(channel, Display::new(single, protocol, cookie, screen)).await {
+            return session.channel_success(channel);
+        }
         session.channel_failure(channel)
     }
 
@@ -626,9 +654,7 @@ impl server::Handler for Handler {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
-        let target = |user: &Authenticated| jump::target(&self.house.logins.ledger, user.user(), host, port);
-        let jumper = self.jumper.as_ref().filter(|user| self.opens(user));
-        let Some((user, target)) = jumper.and_then(|user| Some((user.clone(), target(user)?))) else {
+        let Some((user, target)) = self.jump(host, port) else {
             let originator = Originator::new(originator, originator_port);
             let place = (Endpoint::tcp(host, port), &*format!("{host}:{port}"));
             self.forward(ChannelClass::LocalForward, place, originator, channel, reply).await;
@@ -704,8 +730,7 @@ impl server::Handler for Handler {
             _ => Kind::Global,
         };
         if row(Peer::User, kind, name).is_none_or(|row| row.fate == Fate::Refused) {
-            let name: String = name.chars().filter(char::is_ascii_graphic).take(64).collect();
-            self.refused(format!("the unknown {what} {name}")).await;
+            self.refused(format!("the unknown {what} {}", printable(name, 64))).await;
         }
         Ok(())
     }

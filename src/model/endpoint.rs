@@ -125,6 +125,8 @@ pub enum Matter {
     File(FileAsked),
     /// Whatever SFTP can do, to every file: what a rule without paths opens.
     EveryFile,
+    /// One key of the user's agent, by its fingerprint (`SHA256:...`).
+    Key(String),
 }
 
 impl Asked {
@@ -133,13 +135,29 @@ impl Asked {
         Self { class, matter: Some(Matter::Endpoint(endpoint)) }
     }
 
+    /// One key of the user's agent.
+    pub fn agent_key(fingerprint: String) -> Self {
+        Self { class: ChannelClass::Agent, matter: Some(Matter::Key(fingerprint)) }
+    }
+
     /// Where it leads, if it is a forward.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         match &self.matter {
             Some(Matter::Endpoint(endpoint)) => Some(endpoint),
-            Some(Matter::File(_) | Matter::EveryFile) | None => None,
+            Some(Matter::File(_) | Matter::EveryFile | Matter::Key(_)) | None => None,
         }
     }
+}
+
+/// What a target opens of its own accord, because it was asked to listen there or was lent something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inbound {
+    /// Somebody connected where it listens for the user.
+    Place(Endpoint),
+    /// A program on it wants the user's agent.
+    Agent,
+    /// A program on it wants the user's display.
+    X11,
 }
 
 impl From<ChannelClass> for Asked {
@@ -155,6 +173,7 @@ impl fmt::Display for Asked {
             Some(Matter::Endpoint(endpoint)) => write!(f, "{} {endpoint}", self.class),
             Some(Matter::File(file)) => write!(f, "{} {file}", self.class),
             Some(Matter::EveryFile) => write!(f, "{} of every file", self.class),
+            Some(Matter::Key(key)) => write!(f, "{} {key}", self.class),
         }
     }
 }

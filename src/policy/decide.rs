@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Accounts, GrantNeed, Place, PolicySet, RecordingPolicy, Rule, Who};
+use super::{Accounts, ForwardedSsh, GrantNeed, Place, PolicySet, RecordingPolicy, Rule, Who};
 use crate::model::{AccountName, Asked, ChannelClass, GroupName, Matter, Presence, RuleId, TargetName, UserName};
 
 /// May this user open this channel to this account on this target?
@@ -61,6 +61,8 @@ pub enum DenyReason {
     NoRuleForPlace(ChannelClass),
     /// Rules open this channel, but none of them for such files.
     NoRuleForFile(ChannelClass),
+    /// Rules lend the agent, but none of them this key of it.
+    NoRuleForKey,
 }
 
 impl fmt::Display for DenyReason {
@@ -74,6 +76,7 @@ impl fmt::Display for DenyReason {
             Self::NoRuleForFile(channel) => {
                 write!(f, "no rule's `sftp` names such files for {channel} of this user at this destination")
             }
+            Self::NoRuleForKey => f.write_str("no rule's `agent` names this key for this user at this destination"),
         }
     }
 }
@@ -102,6 +105,7 @@ pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Questi
         return Decision::Deny(match question.asked {
             Some(asked) if here.iter().any(|rule| rule.channels.contains(&asked.class)) => match asked.matter {
                 Some(Matter::File(_) | Matter::EveryFile) => DenyReason::NoRuleForFile(asked.class),
+                Some(Matter::Key(_)) => DenyReason::NoRuleForKey,
                 Some(Matter::Endpoint(_)) | None => DenyReason::NoRuleForPlace(asked.class),
             },
             Some(asked) if !here.is_empty() => DenyReason::NoRuleForChannel(asked.class),
@@ -153,7 +157,13 @@ impl Rule {
             (Some(Matter::File(_) | Matter::EveryFile), None) => true,
             (Some(Matter::File(file)), Some(files)) => files.covers(file),
             (Some(Matter::EveryFile), Some(_)) => false,
+            (Some(Matter::Key(key)), _) => self.agent.covers(key),
         }
+    }
+
+    /// Whether SSH to a target, in a forward from another, ends at the bastion.
+    pub fn ends_ssh(&self) -> bool {
+        self.channels.contains(&ChannelClass::LocalForward) && self.forward.ssh == ForwardedSsh::Ended
     }
 
     /// Whether a forward to a name may lead to this port by an address that the rule's networks hold.

@@ -19,7 +19,21 @@ pub struct ForwardRule {
     pub listen: Vec<Address>,
     /// On which sockets it may listen: `listen_sockets`.
     pub listen_sockets: Vec<SocketPath>,
+    /// What becomes of SSH to targets of the bastion: `ssh`.
+    pub ssh: ForwardedSsh,
 }
+
+/// What becomes of a forward to a target's name, from a connection to another target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ForwardedSsh {
+    /// It is a forward as any other, so it ends as soon as SSH is seen in it: `refuse`.
+    #[default]
+    Refused,
+    /// It ends at the bastion, as a jump does: `end`.
+    Ended,
+}
+
+const SSH_WORDS: &[(&str, ForwardedSsh)] = &[("refuse", ForwardedSsh::Refused), ("end", ForwardedSsh::Ended)];
 
 impl ForwardRule {
     /// Whether this is named. What has no place, such as a shell, or a question about all places, is not looked at.
@@ -30,7 +44,12 @@ impl ForwardRule {
             ChannelClass::LocalForwardUnix => self.sockets.iter().any(|path| path.covers(endpoint)),
             ChannelClass::RemoteForward => self.listen.iter().any(|address| address.covers(endpoint)),
             ChannelClass::RemoteForwardUnix => self.listen_sockets.iter().any(|path| path.covers(endpoint)),
-            ChannelClass::Shell | ChannelClass::Exec | ChannelClass::SftpRead | ChannelClass::SftpWrite => false,
+            ChannelClass::Shell
+            | ChannelClass::Exec
+            | ChannelClass::SftpRead
+            | ChannelClass::SftpWrite
+            | ChannelClass::Agent
+            | ChannelClass::X11 => false,
         }
     }
 
@@ -50,8 +69,9 @@ impl ForwardRule {
             table.take(key).map_or(Some(Vec::new()), |node| list(&node, SocketPath::read, faults))
         };
         let (sockets, listen_sockets) = (paths("sockets", faults), paths("listen_sockets", faults));
+        let ssh = table.take("ssh").map_or(Some(ForwardedSsh::default()), |node| faults.keep(node.word(SSH_WORDS)));
         table.finish(&[], faults);
-        Some(Self { to: to?, sockets: sockets?, listen: listen?, listen_sockets: listen_sockets? })
+        Some(Self { to: to?, sockets: sockets?, listen: listen?, listen_sockets: listen_sockets?, ssh: ssh? })
     }
 
     /// What a class of channels needs in `forward`, and whether it is there.
@@ -61,7 +81,12 @@ impl ForwardRule {
             ChannelClass::LocalForwardUnix => Some(("sockets", !self.sockets.is_empty())),
             ChannelClass::RemoteForward => Some(("listen", !self.listen.is_empty())),
             ChannelClass::RemoteForwardUnix => Some(("listen_sockets", !self.listen_sockets.is_empty())),
-            ChannelClass::Shell | ChannelClass::Exec | ChannelClass::SftpRead | ChannelClass::SftpWrite => None,
+            ChannelClass::Shell
+            | ChannelClass::Exec
+            | ChannelClass::SftpRead
+            | ChannelClass::SftpWrite
+            | ChannelClass::Agent
+            | ChannelClass::X11 => None,
         }
     }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::auditor::Recipient;
 use crate::model::{AccountName, ChannelClass, GroupName, Presence, RuleId, TargetName, UserName};
 
+mod agent;
 mod archive;
 mod audit;
 mod decide;
@@ -27,13 +28,14 @@ mod reach;
 #[cfg(test)]
 mod tests;
 
+pub use agent::AgentRule;
 pub use archive::{ARCHIVE_BYTES_MAX, MalformedArchive, decode as decode_archive, encode as encode_archive};
 pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_somewhere, decide_audit};
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use document::Fault;
 pub(crate) use document::size_of;
 pub use files::FileRule;
-pub use forward::{Address, ForwardRule, SocketPath};
+pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
 pub(crate) use parse::read_auditors;
 pub use reach::{Opened, Reach};
 
@@ -149,6 +151,8 @@ pub struct Rule {
     pub forward: ForwardRule,
     /// Which files SFTP may reach; `None` where the rule names no paths, and so all that the account may.
     pub files: Option<FileRule>,
+    /// Which keys of an agent it lends.
+    pub agent: AgentRule,
     /// Whether it takes effect only while a grant holds.
     pub grant: GrantNeed,
     /// What the user must have done at the login, with a security key.

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::agent;
 use super::audit::{self, AuditQuestion, AuditRight, AuditRule};
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
-    Accounts, Capture, Durability, FileRule, ForwardRule, GrantNeed, InputMode, Names, Place, PolicyFile, PolicySet,
-    RecordingPolicy, Rule, Who,
+    Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, GrantNeed, InputMode, Names, Place,
+    PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
 };
 use crate::auditor::Recipient;
 use crate::model::{
@@ -27,6 +28,8 @@ const CHANNELS: &[(&str, ChannelClass)] = &[
     ("local-forward-unix", ChannelClass::LocalForwardUnix),
     ("remote-forward", ChannelClass::RemoteForward),
     ("remote-forward-unix", ChannelClass::RemoteForwardUnix),
+    ("agent", ChannelClass::Agent),
+    ("x11", ChannelClass::X11),
 ];
 const AUDIT_RIGHTS: &[(&str, AuditRight)] = &[("get", AuditRight::Get), ("watch", AuditRight::Watch)];
 const DURABILITIES: &[(&str, Durability)] =
@@ -153,6 +156,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let channels = table.need("channels", faults).and_then(|node| words(&node, CHANNELS, faults));
     let forward = table.take("forward").map_or(Some(ForwardRule::default()), |node| ForwardRule::read(&node, faults));
     let files = table.take("sftp").map_or(Some(None), |node| FileRule::read(&node, faults).map(Some));
+    let agent = table.take("agent").map_or(Some(AgentRule::default()), |node| AgentRule::read(&node, faults));
     let grant = table.take("grant").map_or(Some(GrantNeed::Required), |node| read_grant(&node, faults));
     let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
     let recording =
@@ -163,6 +167,13 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     }
     if let (Some(channels), Some(Some(files))) = (&channels, &files) {
         files.refuse_odd(channels, &|key, message| of_line(file, line, key, message), faults);
+    }
+    if let (Some(channels), Some(agent)) = (&channels, &agent)
+        && *agent != AgentRule::default()
+        && !channels.contains(&ChannelClass::Agent)
+    {
+        let message = String::from("has no effect: `channels` does not have agent");
+        faults.push(of_line(file, line, "rule.agent", message).hint("add \"agent\" to channels, or remove it"));
     }
     if let (Some(who), Some(recording)) = (&who, &recording)
         && recording.durability == Durability::BestEffort
@@ -184,6 +195,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         channels: channels?,
         forward: forward?,
         files: files?,
+        agent: agent?,
         grant: grant?,
         key: key?,
         recording: recording?,
@@ -197,6 +209,10 @@ fn refuse_odd_forwards(
     fault: &dyn Fn(&str, String) -> Fault,
     faults: &mut Faults,
 ) {
+    if forward.ssh == ForwardedSsh::Ended && !channels.contains(&ChannelClass::LocalForward) {
+        let message = format!("has no effect: `channels` does not have {}", ChannelClass::LocalForward);
+        faults.push(fault("rule.forward.ssh", message).hint("add \"local-forward\" to channels, or remove it"));
+    }
     for class in ChannelClass::ALL {
         match (channels.contains(&class), forward.place_of(class)) {
             (true, Some((key, false))) => faults.push(
@@ -498,7 +514,15 @@ fn read_channel(given: &mut Table<'_>, faults: &mut Faults) -> Option<Wanted> {
         Some(node) => read_file(&node, faults).map(Some),
         None => Some(None),
     };
-    let (class, endpoint, file) = (class?, endpoint?, file?);
+    let agent_key = match given.take("agent_key") {
+        Some(node) => faults.keep(agent::read_fingerprint(&node)).map(Some),
+        None => Some(None),
+    };
+    let (class, endpoint, file, agent_key) = (class?, endpoint?, file?, agent_key?);
+    if agent_key.is_some() && class != Some(ChannelClass::Agent) {
+        faults.push(given.fault("`agent_key` is one key of an agent, and `channel` is not agent"));
+        return None;
+    }
     if endpoint.is_some() && class.is_none_or(|class| ForwardRule::default().place_of(class).is_none()) {
         faults.push(given.fault("`forward` says where a forward leads, and `channel` is none"));
         return None;
@@ -510,7 +534,7 @@ fn read_channel(given: &mut Table<'_>, faults: &mut Faults) -> Option<Wanted> {
         faults.push(given.fault(format!("`file` asks to {action} a file, and `channel` is not {classes}")));
         return None;
     }
-    let matter = endpoint.map(Matter::Endpoint).or(file.map(Matter::File));
+    let matter = endpoint.map(Matter::Endpoint).or(file.map(Matter::File)).or(agent_key.map(Matter::Key));
     let presence = given.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
     let asked = class.map(|class| Asked { class, matter });
     Some(Wanted::Channel { account: account?, asked, presence: presence? })

@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{GrantNeed, PolicySet, Rule};
-use crate::model::{AccountName, ChannelClass, GroupName, TargetName, UserName};
+use crate::model::{AccountName, ChannelClass, GroupName, Presence, TargetName, UserName};
 
 /// The rules that are about one user.
 #[derive(Debug)]
 pub struct Reach<'s> {
     rules: Vec<&'s Rule>,
+    presence: Presence,
     own: Option<AccountName>,
 }
 
@@ -21,13 +22,17 @@ pub struct Opened {
     pub standing: BTreeSet<ChannelClass>,
     /// Open while a grant holds, and not without.
     pub on_grant: BTreeSet<ChannelClass>,
+    /// Open to those who show more at the login than this user has: a security key, its touch, its PIN.
+    pub on_key: BTreeSet<ChannelClass>,
+    /// Open to those while a grant holds.
+    pub on_both: BTreeSet<ChannelClass>,
 }
 
 impl<'s> Reach<'s> {
-    /// The rules of `set` that are about this user, of these groups.
-    pub fn of(set: &'s PolicySet, user: &UserName, groups: &BTreeSet<GroupName>) -> Self {
+    /// The rules of `set` that are about this user, of these groups, who logged in like this.
+    pub fn of(set: &'s PolicySet, user: &UserName, groups: &BTreeSet<GroupName>, presence: Presence) -> Self {
         let rules = set.rules().filter(|rule| rule.who.covers(user, groups)).collect();
-        Self { rules, own: AccountName::parse(user.as_str()).ok() }
+        Self { rules, presence, own: AccountName::parse(user.as_str()).ok() }
     }
 
     /// Whether no rule is about the user.
@@ -42,15 +47,19 @@ impl<'s> Reach<'s> {
             let own = self.own.iter().filter(|_| rule.accounts.own);
             for account in rule.accounts.named.iter().chain(own) {
                 let opened = accounts.entry(account.clone()).or_default();
-                let channels = match rule.grant {
-                    GrantNeed::NotRequired => &mut opened.standing,
-                    GrantNeed::Required => &mut opened.on_grant,
+                let channels = match (rule.grant, self.presence.covers(rule.key)) {
+                    (GrantNeed::NotRequired, true) => &mut opened.standing,
+                    (GrantNeed::Required, true) => &mut opened.on_grant,
+                    (GrantNeed::NotRequired, false) => &mut opened.on_key,
+                    (GrantNeed::Required, false) => &mut opened.on_both,
                 };
                 channels.extend(&rule.channels);
             }
         }
-        for Opened { standing, on_grant } in accounts.values_mut() {
+        for Opened { standing, on_grant, on_key, on_both } in accounts.values_mut() {
             on_grant.retain(|class| !standing.contains(class));
+            on_key.retain(|class| !standing.contains(class) && !on_grant.contains(class));
+            on_both.retain(|class| [&*standing, &*on_grant, &*on_key].iter().all(|better| !better.contains(class)));
         }
         accounts
     }
@@ -82,6 +91,14 @@ who = { users = ["bob"] }
 where = { targets = ["*"] }
 accounts = ["oracle"]
 channels = ["shell"]
+[[rule]]
+id = "touched"
+who = { groups = ["dba"] }
+where = { targets = ["db1"] }
+accounts = ["oracle"]
+channels = ["exec"]
+key = { touch = true }
+grant = { required = false }
 "#;
 
     // Whatever a list says is what a question to the same rules gives.
@@ -89,13 +106,19 @@ channels = ["shell"]
     fn a_list_says_what_a_decision_says() {
         let set = PolicySet::parse(&[PolicyFile { path: "a.toml".into(), text: RULES.into() }]).unwrap();
         let test = BTreeMap::from([(String::from("env"), String::from("test"))]);
-        let mut seen = 0;
+        let (mut seen, mut keyed) = (0, 0);
         for (user, groups) in [("alice", vec!["dba"]), ("alice", vec![]), ("bob", vec!["dba"]), ("eve", vec![])] {
             let user = UserName::parse(user).unwrap();
             let groups = groups.into_iter().map(|group| GroupName::parse(group).unwrap()).collect();
-            let reach = Reach::of(&set, &user, &groups);
-            assert_eq!(reach.is_nowhere(), user.as_str() == "eve");
-            for (target, labels) in [("db1", &test), ("db2", &test), ("db1", &BTreeMap::new())] {
+            assert_eq!(
+                Reach::of(&set, &user, &groups, Presence::NONE).is_nowhere(),
+                user.as_str() == "eve" && groups.is_empty()
+            );
+            let places = [("db1", &test), ("db2", &test), ("db1", &BTreeMap::new())];
+            for (presence, (target, labels)) in
+                [Presence::NONE, Presence::FULL].into_iter().flat_map(|presence| places.map(|place| (presence, place)))
+            {
+                let reach = Reach::of(&set, &user, &groups, presence);
                 let target = TargetName::parse(target).unwrap();
                 let listed = reach.at(&target, labels);
                 for account in ["root", "postgres", "oracle", "alice", "bob", "eve"] {
@@ -103,29 +126,26 @@ channels = ["shell"]
                     for class in ChannelClass::ALL {
                         let (user, groups, target, account) = (&user, &groups, &target, &account);
                         let asked = class.into();
-                        let question = Question {
-                            user,
-                            groups,
-                            target,
-                            labels,
-                            account,
-                            asked: Some(&asked),
-                            presence: crate::model::Presence::FULL,
-                        };
+                        let question =
+                            Question { user, groups, target, labels, account, asked: Some(&asked), presence };
                         let none = Opened::default();
-                        let Opened { standing, on_grant } = listed.get(account).unwrap_or(&none);
-                        let said = (standing.contains(&class), on_grant.contains(&class));
-                        let decided = match decide(&set, &question) {
-                            Decision::Allow(_) => (true, false),
-                            Decision::NeedsGrant(_) => (false, true),
-                            Decision::Deny(_) => (false, false),
+                        let Opened { standing, on_grant, on_key, on_both } = listed.get(account).unwrap_or(&none);
+                        let with_key = on_key.contains(&class) || on_both.contains(&class);
+                        let said = (standing.contains(&class), on_grant.contains(&class), with_key);
+                        let with_key = Question { presence: Presence::FULL, ..question };
+                        let decided = match (decide(&set, &question), decide(&set, &with_key)) {
+                            (Decision::Allow(_), _) => (true, false, false),
+                            (Decision::NeedsGrant(_), _) => (false, true, false),
+                            (Decision::Deny(_), Decision::Deny(_)) => (false, false, false),
+                            (Decision::Deny(_), _) => (false, false, true),
                         };
                         assert_eq!(said, decided, "{user} {account}@{target} {class}");
-                        seen += usize::from(said.0 || said.1);
+                        seen += usize::from(said.0 || said.1 || said.2);
+                        keyed += usize::from(said.2);
                     }
                 }
             }
         }
-        assert!(seen > 10, "{seen}");
+        assert!(seen > 10 && keyed > 0, "{seen} {keyed}");
     }
 }

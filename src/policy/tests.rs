@@ -134,7 +134,7 @@ fn what_would_make_a_rule_wider_than_it_reads_is_refused() {
         ("['root']", "['*']", "\"*\" is not a valid account name"),
         ("['root']", "['$group']", "\"$group\" is not a valid account name"),
         ("['shell', 'exec']", "[]", "rule.channels: is empty"),
-        ("['shell', 'exec']", "['x11']", "\"x11\" is not in this version; known: shell, exec, sftp-read, sftp-write"),
+        ("['shell', 'exec']", "['tun']", "\"tun\" is not in this version; known: shell, exec, sftp-read, sftp-write"),
         ("required = true", "required = 'no'", "expected true or false"),
         ("required = true", "max = '2h'", "rule.grant.max: not supported in this version"),
         ("grant = {", "when = {}\ngrant = {", "rule.when: not supported in this version"),
@@ -494,6 +494,8 @@ fn a_slip_in_forward_is_told_with_its_line() {
         ("to = [\"localhost:5432\", \"[fd00::/8]:1-9\"]", "to = []", "is empty"),
         ("channels = [\"local-forward\", ", "channels = [", "rule.forward.to: has no effect"),
         ("forward  = {", "forward  = { from = [\"x\"],", "from"),
+        ("forward  = {", "forward  = { ssh = \"record\",", "record"),
+        ("[\"local-forward\", ", "[", "0.toml:3: rule.forward.to: has no effect"),
     ] {
         let text = FORWARDS.replace(from, to);
         assert_ne!(text, FORWARDS, "{from}");
@@ -601,4 +603,46 @@ fn the_example_with_paths_that_users_read_loads_and_is_tested() {
     let example = text.split("```").find(|block| block.starts_with("toml") && block.contains("[rule.sftp]")).unwrap();
     let set = parse(example.strip_prefix("toml").unwrap()).unwrap_or_else(|faults| panic!("{faults:#?}"));
     assert_eq!((set.rules().count(), set.warnings()), (1, &[][..]));
+}
+
+/// An agent's keys, by fingerprint.
+const LENT: &str = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const OTHER: &str = "SHA256:BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+#[test]
+fn t22_an_agent_is_lent_with_the_keys_that_its_rule_names() {
+    let rules = |agent: &str| {
+        format!(
+            "{}\n{agent}\n",
+            rule("a", "users = ['bob']", "targets = ['db1']", "grant = { required = false }")
+                .replace("'shell', 'exec'", "'shell', 'agent', 'x11'")
+        )
+    };
+    let test = |agent: &str, given: &str, expect: &str| {
+        let given = format!("user = 'bob', target = 'db1', account = 'root', {given}");
+        parse(&format!("{}[[test]]\ngiven = {{ {given} }}\nexpect = '{expect}'\n", rules(agent)))
+    };
+    let named = format!("agent = {{ keys = ['{LENT}'] }}");
+    for (agent, given, expect) in [
+        ("", "channel = 'agent'".to_owned(), "allow a"),
+        ("", format!("channel = 'agent', agent_key = '{OTHER}'"), "allow a"),
+        (&named, "channel = 'agent'".to_owned(), "allow a"),
+        (&named, "channel = 'x11'".to_owned(), "allow a"),
+        (&named, format!("channel = 'agent', agent_key = '{LENT}'"), "allow a"),
+        (&named, format!("channel = 'agent', agent_key = '{OTHER}'"), "deny"),
+        (&named, "channel = 'exec'".to_owned(), "deny"),
+    ] {
+        test(agent, &given, expect).unwrap_or_else(|faults| panic!("{agent} {given}: {faults:?}"));
+    }
+    for odd in [
+        "agent = {}",
+        "agent = { keys = [] }",
+        "agent = { keys = ['MD5:00'] }",
+        "agent = { keys = ['SHA256:x'] }",
+        "agent = 1",
+    ] {
+        assert!(parse(&rules(odd)).is_err(), "{odd}");
+    }
+    assert!(parse(&rules(&named).replace("'agent', ", "")).unwrap_err()[0].message.contains("has no effect"));
+    assert!(test("", &format!("channel = 'shell', agent_key = '{LENT}'"), "deny").is_err());
 }

@@ -98,6 +98,7 @@ pub(super) fn full_path(error: &StoreError) -> Option<&Path> {
     let (path, source) = match error {
         StoreError::Create { path, source } | StoreError::Write { path, source } => (path, source),
         StoreError::NotFound { .. }
+        | StoreError::Erased { .. }
         | StoreError::Read { .. }
         | StoreError::Segment { .. }
         | StoreError::Seal { .. }

@@ -184,9 +184,14 @@ impl Lane {
     }
 }
 
-/// Whether of its data only the length is on record: it is there in another form (SFTP), or only metadata is kept.
-fn is_counted(facts: &Facts) -> bool {
-    facts.class.is_sftp() || fate(facts.class) == Fate::Metadata
+/// How data is recorded of which the content is not: where files are moved, it is there in another form; of forwards there
+/// is metadata alone.
+fn without_content(facts: &Facts, direction: Direction) -> Option<Lane> {
+    match (facts.class.is_sftp(), fate(facts.class)) {
+        (true, _) if facts.digested => Some(Lane::new(direction, Mode::Digest { said: false })),
+        (true, _) | (false, Fate::Metadata) => Some(Lane::counting(direction)),
+        (false, Fate::Recorded | Fate::Empty | Fate::Refused) => None,
+    }
 }
 
 impl Tap {
@@ -205,12 +210,13 @@ impl Tap {
                 | ChannelClass::LocalForward
                 | ChannelClass::LocalForwardUnix
                 | ChannelClass::RemoteForward
-                | ChannelClass::RemoteForwardUnix,
+                | ChannelClass::RemoteForwardUnix
+                | ChannelClass::Agent
+                | ChannelClass::X11,
                 _,
             ) => Mode::Full(u64::MAX),
         };
-        let data =
-            if is_counted(facts) { Lane::counting(Direction::Stdout) } else { Lane::new(Direction::Stdout, mode) };
+        let data = without_content(facts, Direction::Stdout).unwrap_or_else(|| Lane::new(Direction::Stdout, mode));
         Self { track, data, stderr: Lane::new(Direction::Stderr, mode), typed: None, keys: None }
     }
 
@@ -222,7 +228,7 @@ impl Tap {
             (false, Capture::Full) => Mode::Full(facts.policy.exec_cap),
             (false, Capture::Digest) => Mode::Digest { said: false },
         };
-        let data = if is_counted(facts) { Lane::counting(Direction::Stdin) } else { Lane::new(Direction::Stdin, mode) };
+        let data = without_content(facts, Direction::Stdin).unwrap_or_else(|| Lane::new(Direction::Stdin, mode));
         Self { track, data, stderr: Lane::new(Direction::Stdin, mode), typed: typed.then(Typed::new), keys: None }
     }
 
@@ -419,7 +425,7 @@ mod tests {
             let tap_of = |pty, input, capture| {
                 let policy = RecordingPolicy { input, stdin: capture, exec: capture, ..permit.recording().clone() };
                 let class = if pty { ChannelClass::Shell } else { ChannelClass::Exec };
-                taps(&Facts { class, pty, policy }, &track)
+                taps(&Facts { class, pty, policy, digested: false }, &track)
             };
             let key = ChannelEvent::Data(Bytes::from_static(b"k"));
             let (mut kept_out, _) = tap_of(true, InputMode::Off, Capture::Full);

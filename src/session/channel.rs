@@ -13,16 +13,21 @@ use super::menu::TypedAhead;
 use super::refusal::No;
 use super::registry::OpenChannel;
 use super::{Bastion, Live, Refusal, files};
+use crate::cast::Entry;
 use crate::grant::Permit;
+use crate::inspect::Book;
 use crate::listener::{ChannelStart, UserSink, UserSource};
+use crate::model::transfer::{Tool, Transfer};
 use crate::model::{Asked, ChannelClass, ChannelEvent, ChannelNumber, Destination, Exit, Program};
 use crate::policy::InputMode;
 use crate::recorder::{ChannelFacts, RecorderError, Track};
 use crate::relay::{self, End, Facts, Notice};
-use crate::sftp::{self, Book, Terms};
+use crate::sftp::{self, Terms};
 use crate::target::ssh::{TargetSink, TargetSource};
+use crate::target::{Loan, Started, Wishes};
 use crate::wire::CHANNEL_MESSAGES_MAX;
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
+use crate::{rsync, scp};
 
 /// A channel that runs at the target and is recorded.
 pub struct Opened {
@@ -30,8 +35,18 @@ pub struct Opened {
     track: Arc<Track>,
     facts: Facts,
     greeting: Option<String>,
-    /// For SFTP: what may be done, and where it is put on record.
-    files: Option<(Terms, Book)>,
+    /// Where files are moved: how, and where it is put on record.
+    files: Option<(Files, Book)>,
+    /// What the target is lent.
+    loans: Vec<Loan>,
+}
+
+/// How files are moved.
+enum Files {
+    /// By SFTP, on these terms.
+    Sftp(Terms),
+    /// By a command line that was judged.
+    Transfer(Transfer),
 }
 
 /// Judges a channel, opens its recording, then starts it at the target.
@@ -49,9 +64,14 @@ pub async fn open(
 ) -> Result<Opened, Refusal> {
     let first = asked.first().cloned().unwrap_or(ChannelClass::Shell.into());
     let (class, now) = (first.class, bastion.clock.now());
-    let permit = bastion.ledger.permit_asked(live.permit.asker(), destination, &first, now).map_err(Refusal::Denied)?;
+    let asker = live.permit.asker();
+    let permit = bastion.ledger.permit_asked(asker, destination, &first, now).map_err(|denial| {
+        let by_paths = bastion.ledger.permit(asker, destination, class, now).is_ok();
+        let transfer = matches!(program, Program::Transfer { .. });
+        if by_paths && transfer { Refusal::Command(NOT_TO_PATHS) } else { Refusal::Denied(denial) }
+    })?;
     bastion.recorder.healthy_for(permit.recording().durability).map_err(Refusal::Recorder)?;
-    // A program that speaks SFTP has none, whatever the client asks for.
+    // A program that moves files has none, whatever the client asks for.
     let terminal = start.terminal.as_ref().filter(|_| !class.is_sftp());
     let facts = ChannelFacts {
         number,
@@ -59,31 +79,61 @@ pub async fn open(
         terminal: terminal.cloned(),
         command: match program {
             Program::Shell | Program::Sftp => None,
-            Program::Exec(command) => Some(command.clone()),
+            Program::Exec(command) | Program::Transfer { asked: command, .. } => Some(command.clone()),
         },
         forward: None,
         environment: start.environment.clone(),
     };
     let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);
-    let files = class.is_sftp().then(|| {
+    let files = match program {
+        Program::Shell | Program::Exec(_) => None,
+        Program::Sftp => Some(Files::Sftp(files::terms(live, bastion, destination, asked, number))),
+        Program::Transfer { transfer, .. } => Some(Files::Transfer(transfer.clone())),
+    };
+    let digested = match program {
+        Program::Shell | Program::Exec(_) | Program::Sftp => false,
+        Program::Transfer { transfer, .. } => matches!(transfer.tool(), Tool::Rsync(_)),
+    };
+    let book = || {
         let (track, audit) = (Arc::clone(&track), Arc::clone(&bastion.audit));
-        let terms = files::terms(live, bastion, destination, asked, number);
-        (terms, Book { track, audit, session: live.id.clone(), channel: number })
-    });
-    match live.leg.open(program, terminal, &start.environment).await {
-        Ok((source, sink)) => Ok(Opened {
-            target: End { source, sink },
-            track,
-            facts: Facts { class, pty: terminal.is_some(), policy: permit.recording().clone() },
-            greeting: terminal.map(|_| greeting(live, &permit)),
-            files,
-        }),
+        Book { track, audit, session: live.id.clone(), channel: number }
+    };
+    let files = files.map(|files| (files, book()));
+    let wishes = Wishes { agent: start.agent, display: start.display.as_ref() };
+    match live.leg.open(program, terminal, &start.environment, wishes).await {
+        Ok(Started { source, sink, loans, not_lent }) => {
+            for text in told_of_loans(&wishes, &not_lent) {
+                let _ = track.append(Entry::Marker(text)).await.map_err(Refusal::Recorder)?;
+            }
+            Ok(Opened {
+                target: End { source, sink },
+                track,
+                facts: Facts { class, pty: terminal.is_some(), policy: permit.recording().clone(), digested },
+                greeting: terminal.map(|_| greeting(live, &permit)),
+                files,
+                loans,
+            })
+        }
         Err(error) => {
             track.finish().await.map_err(Refusal::Recorder)?;
             Err(Refusal::Dial(error))
         }
     }
 }
+
+/// What the recording tells of what the target is lent.
+fn told_of_loans<'a>(wishes: &Wishes<'_>, not_lent: &'a [&'static str]) -> impl Iterator<Item = String> + use<'a> {
+    let wished = [wishes.agent.then_some("agent"), wishes.display.map(|_| "display")];
+    wished.into_iter().flatten().map(|what| {
+        let not =
+            if not_lent.contains(&what) { "which the target does not take" } else { "while this channel is open" };
+        format!("the user lends their {what}, {not}")
+    })
+}
+
+/// What the user is told whose right to files is limited to paths.
+const NOT_TO_PATHS: &str = "your right to files here is for some paths only, to which scp -O and rsync cannot be held: use \
+                            sftp, or scp without -O";
 
 /// The line at the start of a terminal session.
 fn greeting(live: &Live, permit: &Permit) -> String {
@@ -114,7 +164,7 @@ pub async fn carry(
     ahead: TypedAhead,
 ) -> Result<(), RecorderError> {
     let ChannelStart { mut source, sink, started, place: _place, .. } = start;
-    let Opened { target, track, facts, greeting, files } = opened;
+    let Opened { target, track, facts, greeting, files, loans: _loans } = opened;
     let carried = async {
         let line = greeting.map(|greeting| Bytes::from(format!("doorward: {greeting}\r\n")));
         if let Some(line) = &line {
@@ -131,14 +181,37 @@ pub async fn carry(
         }
         let _ = started.send(());
         let track = Arc::clone(&track);
-        let Some((terms, book)) = files else {
+        let Some((files, book)) = files else {
             return relay::run(End { source, sink }, target, facts, track, notices, over).await;
         };
-        let (asked, answered, conversation) = sftp::inspect(source, target.source, terms, book);
-        let (user, target) = (End { source: asked, sink }, End { source: answered, sink: target.sink });
-        let carried = relay::run(user, target, facts, track, notices, over).await;
-        conversation.finish().await;
-        carried
+        let relay = async |asked, answered| {
+            let (user, target) = (End { source: asked, sink }, End { source: answered, sink: target.sink });
+            relay::run(user, target, facts, track, notices, over).await
+        };
+        match files {
+            Files::Sftp(terms) => {
+                let (asked, answered, conversation) = sftp::inspect(source, target.source, terms, book);
+                let carried = relay(asked, answered).await;
+                conversation.finish().await;
+                carried
+            }
+            Files::Transfer(transfer) => match transfer.tool() {
+                Tool::Scp(options) => {
+                    let (way, paths) = (transfer.way(), transfer.paths());
+                    let (asked, answered, conversation) =
+                        scp::inspect(source, target.source, way, *options, paths, book);
+                    let carried = relay(asked, answered).await;
+                    conversation.finish().await;
+                    carried
+                }
+                Tool::Rsync(_) => {
+                    let (asked, answered, conversation) = rsync::inspect(source, target.source, &transfer, book);
+                    let carried = relay(asked, answered).await;
+                    conversation.finish().await;
+                    carried
+                }
+            },
+        }
     };
     let carried = carried.await;
     let finished = track.finish().await;

@@ -53,6 +53,7 @@ impl Attempt {
             Program::Shell => "a shell",
             Program::Exec(_) => "a command",
             Program::Sftp => "sftp",
+            Program::Transfer { transfer, .. } => transfer.name(),
         };
         // The least that it needs: what a rule must open for it to begin.
         let class = program.classes().last().map(|class| (destination.clone(), *class));
@@ -62,6 +63,9 @@ impl Attempt {
     /// What a channel is for.
     pub fn channel(wanted: &Wanted, login: &Result<Login, InvalidName>) -> Self {
         match (login, wanted) {
+            (Ok(Login::Destination { destination, .. }), Wanted::Program(Program::Exec(line))) => {
+                Self::program(&Program::of_line(line), destination)
+            }
             (Ok(Login::Destination { destination, .. }), Wanted::Program(program)) => {
                 Self::program(program, destination)
             }
@@ -71,7 +75,9 @@ impl Attempt {
             (_, Wanted::Subsystem(name)) => Self::other(&format!("the subsystem {name}")),
             (_, Wanted::Program(Program::Shell)) => Self::other("a shell"),
             (_, Wanted::Program(Program::Sftp)) => Self::other("sftp"),
-            (_, Wanted::Program(Program::Exec(command))) => Self::other(&String::from_utf8_lossy(command)),
+            (_, Wanted::Program(Program::Exec(asked) | Program::Transfer { asked, .. })) => {
+                Self::other(&String::from_utf8_lossy(asked))
+            }
         }
     }
 
@@ -143,13 +149,18 @@ impl Denied {
         if offer.open.contains(class) {
             return Some(String::from("you may do it now: try again"));
         }
+        if offer.with_key.contains(class) {
+            return Some(String::from(
+                "a rule opens it to a login with a security key, its touch or its PIN: log in so",
+            ));
+        }
         if !offer.with_grant.contains(class) {
             let all = join(offer.open.union(&offer.with_grant));
             return Some(format!("rules for you open {all} there, and not {class}: ask an operator for a right"));
         }
         Some(match offer.access {
             Access::Begins { from } => format!("your grant begins at {}: try again then", from.clock_time_from(now)),
-            Access::Open | Access::Granted { .. } | Access::NeedsGrant => {
+            Access::Open | Access::Granted { .. } | Access::NeedsGrant | Access::NeedsKey => {
                 String::from("a rule lets you do it while you hold a grant: ask an operator for one")
             }
         })
@@ -207,7 +218,14 @@ mod tests {
     fn offer(access: Access, open: &[ChannelClass], with_grant: &[ChannelClass]) -> Offer {
         let destination = Destination::parse("root@db1").unwrap();
         let set = |classes: &[ChannelClass]| classes.iter().copied().collect::<BTreeSet<_>>();
-        Offer { destination, access, ready: true, open: set(open), with_grant: set(with_grant) }
+        Offer {
+            destination,
+            access,
+            ready: true,
+            open: set(open),
+            with_grant: set(with_grant),
+            with_key: BTreeSet::new(),
+        }
     }
 
     // P10: what is not on the user's own list is all the same, whatever the reason.

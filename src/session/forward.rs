@@ -19,6 +19,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::agent::{self, Asking};
+use super::lend::lent;
 use super::registry::OpenChannel;
 use super::timekeeper::wait_end;
 use super::{Bastion, EndCause, Live, Refusal, Visit, Visitor};
@@ -26,7 +28,9 @@ use crate::audit::AuditEvent;
 use crate::cast::Entry;
 use crate::grant::{Denial, Permit};
 use crate::listener::{ForwardStart, Limits, ListenStart, Opener, Originator, Place};
-use crate::model::{Asked, ChannelEvent, ChannelNumber, Destination, Endpoint, SessionId, UserName};
+use crate::model::{
+    Asked, ChannelClass, ChannelEvent, ChannelNumber, Destination, Endpoint, Inbound, SessionId, UserName,
+};
 use crate::policy::DenyReason;
 use crate::recorder::{ChannelFacts, RecorderError, Track};
 use crate::relay::{self, End, Facts};
@@ -278,37 +282,56 @@ impl Visit {
         let _ = listening.send(port_of(at));
     }
 
-    /// Somebody connected where the target listens.
+    /// Somebody connected where the target listens, or wants what it is lent.
     pub(super) async fn incoming(&mut self, incoming: Incoming) {
-        let Some(class) = self.listening.get(&incoming.at).map(OpenChannel::class) else {
-            return incoming.refuse().await;
+        let lent = lent(&incoming.at).map(|(class, _)| class);
+        let asked = match (&incoming.at, &incoming.asked, lent) {
+            (_, _, Some(class)) => Some(Asked::from(class)),
+            (Inbound::Place(at), Some(asked), None) => {
+                self.listening.get(at).map(|open| Asked::forward(open.class(), asked.clone()))
+            }
+            (Inbound::Place(_) | Inbound::Agent | Inbound::X11, _, None) => None,
         };
-        let asked = Asked::forward(class, incoming.asked.clone());
+        let Some(asked) = asked else { return incoming.refuse().await };
         let Some(place) = self.connection.place() else {
             self.note_forward_refused(&asked, &Refusal::TooMany("channels of one connection"));
             return incoming.refuse().await;
         };
-        let (address, port) = &incoming.originator;
-        let originator = Originator::new(address, *port);
-        let judged = self.destination().and_then(|destination| {
-            let (asker, now) = (self.visitor.user.asker(), self.bastion.clock.now());
-            let permit = self.bastion.ledger.permit_asked(asker, &destination, &asked, now);
-            permit.map(|permit| (destination, permit)).map_err(Refusal::Denied)
-        });
-        let recorded = match judged {
-            Ok((destination, permit)) => self.record_forward(&destination, &permit, &asked, &originator).await,
-            Err(refusal) => Err(refusal),
+        let destination = match lent {
+            Some(_) => self.live_destination(),
+            None => self.destination(),
         };
-        match recorded {
-            Ok((recorded, carrying)) => {
+        match self.take_in(&incoming, &asked, destination).await {
+            Ok((recorded, carrying, asking)) => {
                 let opener = self.connection.opener();
-                self.channels.spawn(carry_back(incoming, opener, recorded, place, carrying));
+                self.channels.spawn(carry_back(incoming, opener, recorded, place, carrying, asking));
             }
             Err(refusal) => {
                 self.note_forward_refused(&asked, &refusal);
                 incoming.refuse().await;
             }
         }
+    }
+
+    /// Judges it, and opens its record.
+    async fn take_in(
+        &mut self,
+        incoming: &Incoming,
+        asked: &Asked,
+        destination: Result<Destination, Refusal>,
+    ) -> Result<(Recorded, Carrying, Option<Asking>), Refusal> {
+        let destination = destination?;
+        let agency = self.live.as_ref().filter(|_| asked.class == ChannelClass::Agent).map(|live| &live.agency);
+        let asking = match agency {
+            Some(agency) => Some(Asking::new(agency, destination.clone())?),
+            None => None,
+        };
+        let (address, port) = &incoming.originator;
+        let originator = Originator::new(address, *port);
+        let (asker, now) = (self.visitor.user.asker(), self.bastion.clock.now());
+        let permit = self.bastion.ledger.permit_asked(asker, &destination, asked, now).map_err(Refusal::Denied)?;
+        let (recorded, carrying) = self.record_forward(&destination, &permit, asked, &originator).await?;
+        Ok((recorded, carrying, asking))
     }
 }
 
@@ -342,13 +365,14 @@ async fn record(
     let Originator { address, port } = originator;
     let text = match asked.endpoint() {
         // A socket has nobody who could be named.
-        Some(Endpoint::Unix(_)) | None => asked.to_string(),
-        Some(Endpoint::Tcp { .. }) => format!("{asked}, asked for by {address} port {port}"),
+        Some(Endpoint::Unix(_)) => asked.to_string(),
+        None if address.is_empty() => asked.to_string(),
+        Some(Endpoint::Tcp { .. }) | None => format!("{asked}, asked for by {address} port {port}"),
     };
     let _ = track.append(Entry::Marker(text)).await.map_err(Refusal::Recorder)?;
     Ok(Recorded {
         track,
-        facts: Facts { class: asked.class, pty: false, policy: permit.recording().clone() },
+        facts: Facts { class: asked.class, pty: false, policy: permit.recording().clone(), digested: false },
         session: live.id.clone(),
         number,
         asked: asked.clone(),
@@ -356,24 +380,24 @@ async fn record(
 }
 
 /// A forward whose record is open.
-struct Recorded {
-    track: Arc<Track>,
+pub(super) struct Recorded {
+    pub track: Arc<Track>,
     facts: Facts,
-    session: SessionId,
-    number: ChannelNumber,
+    pub session: SessionId,
+    pub number: ChannelNumber,
     asked: Asked,
 }
 
 /// What a forward's task uses.
-struct Carrying {
+pub(super) struct Carrying {
     /// Who.
-    visitor: Arc<Visitor>,
+    pub visitor: Arc<Visitor>,
     /// The bastion.
-    bastion: Arc<Bastion>,
+    pub bastion: Arc<Bastion>,
     /// The target.
-    leg: Arc<Leg>,
+    pub leg: Arc<Leg>,
     /// Ends it.
-    over: CancellationToken,
+    pub over: CancellationToken,
     /// Given back when it is over, and its peers have answered.
     held: Arc<Held>,
 }
@@ -415,7 +439,7 @@ async fn carry(start: ForwardStart, recorded: Recorded, carrying: Carrying) -> R
     }
 }
 
-/// Takes what came in where the target listens to the user, and relays.
+/// Takes what came in where the target listens, or wants what it is lent, to the user, and relays.
 ///
 /// # Errors
 /// `RecorderError` ends the whole session.
@@ -425,6 +449,7 @@ async fn carry_back(
     recorded: Recorded,
     place: OwnedSemaphorePermit,
     carrying: Carrying,
+    asking: Option<Asking>,
 ) -> Result<(), RecorderError> {
     let (address, port) = incoming.originator.clone();
     let originator = Originator::new(&address, port);
@@ -442,8 +467,22 @@ async fn carry_back(
         incoming.refuse().await;
         return recorded.end("the user's client does not take it").await;
     };
+    let at = incoming.at.clone();
     let (from_target, to_target) = incoming.accept().await;
-    recorded.relay(End { source, sink }, End { source: from_target, sink: to_target }, carrying).await
+    let (user, target) = (End { source, sink }, End { source: from_target, sink: to_target });
+    let Some((_, lent)) = lent(&at) else { return recorded.relay(user, target, carrying).await };
+    if let Some(asking) = asking {
+        return agent::converse(user, target, recorded, carrying, asking).await;
+    }
+    // It ends with what lent it.
+    let (leg, over) = (Arc::clone(&carrying.leg), carrying.over.clone());
+    let relaying = recorded.relay(user, target, carrying);
+    tokio::pin!(relaying);
+    tokio::select! {
+        ended = &mut relaying => return ended,
+        () = leg.returned(lent) => over.cancel(),
+    }
+    relaying.await
 }
 
 impl Recorded {
@@ -454,7 +493,7 @@ impl Recorded {
             channel: self.number.0,
             user: carrying.visitor.user.user().clone(),
             class: self.asked.class.to_string(),
-            place: self.asked.endpoint().map(Endpoint::to_string).unwrap_or_default(),
+            place: self.asked.endpoint().map_or_else(|| String::from("the user's own"), Endpoint::to_string),
         };
         carrying.bastion.record(event).await.is_ok()
     }

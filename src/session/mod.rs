@@ -6,10 +6,12 @@
 //! A session begins with the first channel that a connection asks for, and ends with the connection, with its
 //! permit, or with its recording. Every later channel asks for a permit of its own.
 
+mod agent;
 mod channel;
 mod denials;
 mod files;
 mod forward;
+mod lend;
 mod log;
 mod menu;
 mod refusal;
@@ -43,6 +45,7 @@ use crate::store::{Catalog, OpeningProof};
 use crate::target::{self, Incoming, Leg};
 use crate::vault::Vault;
 use crate::wire::Cut;
+use agent::Agency;
 pub use denials::Denials;
 use denials::{Attempt, Denied};
 pub use forward::ForwardLimits;
@@ -81,6 +84,8 @@ pub struct Bastion {
     pub catalog: Catalog,
     /// How much auditors may ask for at once.
     pub limits: VerbLimits,
+    /// Its host key and host CA: a user's agent signs no login at the bastion itself for a target.
+    pub own_keys: Vec<ssh_key::PublicKey>,
     /// How many forwards there may be.
     pub forwards: ForwardLimits,
     /// What users were refused, on its way to the log.
@@ -221,6 +226,8 @@ struct Live {
     markers: Budget,
     /// How many forwards it may still open.
     forwards: Budget,
+    /// How much the target may ask of the user's agent.
+    agency: Arc<Agency>,
 }
 
 /// So many refusals are listed one by one in a session's recording in a minute; of the others, how many there were.
@@ -246,6 +253,7 @@ impl Visit {
                     Some(Request::Forward(start)) => self.forward(start).await,
                     Some(Request::Listen(start)) => self.listen(start).await,
                     Some(Request::Unlisten(start)) => self.unlisten(start).await,
+                    Some(Request::Lend(start)) => self.may_lend(start),
                 },
                 Some(Ok(found)) = self.lookups.join_next(), if !self.lookups.is_empty() => self.looked_up(found).await,
                 Some(choice) = self.choices.1.recv() => self.choose(choice).await,
@@ -394,6 +402,7 @@ impl Visit {
                 });
             }
             Ok(Errand::Verb(verb)) => {
+                self.borrow_nothing(&start);
                 self.channels.spawn(async move {
                     verb::run(start, verb, visitor, bastion, over).await;
                     Ok(())
@@ -407,7 +416,7 @@ impl Visit {
     /// Starts a program at a destination.
     async fn begin(
         &mut self,
-        start: ChannelStart,
+        mut start: ChannelStart,
         destination: Destination,
         program: Program,
         ahead: TypedAhead,
@@ -423,9 +432,11 @@ impl Visit {
                 Err(refusal) => return Err((Box::new(start), refusal)),
             }
         }
+        let lends = self.lends(&mut start, &destination);
         let Some(live) = &mut self.live else { return Err((Box::new(start), Refusal::Ended(EndCause::TargetLeft))) };
         // Counted before it is judged: a policy that changes in between then sees it.
-        let places = asked.iter().map(|asked| live.registration.channel(asked.clone())).collect();
+        let lends = lends.into_iter().map(Asked::from);
+        let places = asked.iter().cloned().chain(lends).map(|asked| live.registration.channel(asked)).collect();
         // Spent whatever comes of it: the recording of a channel that the target refuses has its directory.
         let number = ChannelNumber(self.next);
         self.next = self.next.saturating_add(1);
@@ -450,7 +461,8 @@ impl Visit {
     }
 
     /// By which of its classes a program may run: those that the user may open now, the greatest first, or the least. SFTP
-    /// for every file, where no rule names paths: then it ends once one does.
+    /// for every file, where no rule names paths: then it ends once one does. A transfer needs all of its classes, for every
+    /// file, since it cannot be held to paths; or it is the one that is missing.
     fn asked(&self, destination: &Destination, program: &Program) -> Vec<Asked> {
         let (asker, now) = (self.connection.user.asker(), self.bastion.clock.now());
         let may = |asked: &Asked| self.bastion.ledger.permit_asked(asker, destination, asked, now).is_ok();
@@ -459,6 +471,13 @@ impl Visit {
             if class.is_sftp() && may(&all) { all } else { class.into() }
         };
         let all = program.classes().iter().copied();
+        if matches!(program, Program::Transfer { .. }) {
+            let all: Vec<Asked> = all.map(|class| Asked { class, matter: Some(Matter::EveryFile) }).collect();
+            return match all.iter().find(|asked| !may(asked)) {
+                Some(missing) => vec![missing.clone()],
+                None => all,
+            };
+        }
         let open: Vec<Asked> = all.clone().filter(|class| may(&(*class).into())).map(widest).collect();
         if open.is_empty() { all.last().map(Asked::from).into_iter().collect() } else { open }
     }
@@ -497,7 +516,9 @@ impl Visit {
                         Ok(if verb == Verb::Menu { Errand::Menu } else { Errand::Verb(verb) })
                     }
                     Wanted::Program(Program::Shell) => Ok(Errand::Menu),
-                    Wanted::Program(Program::Sftp) | Wanted::Subsystem(_) => Err(Refusal::NoDestination(user.clone())),
+                    Wanted::Program(Program::Sftp | Program::Transfer { .. }) | Wanted::Subsystem(_) => {
+                        Err(Refusal::NoDestination(user.clone()))
+                    }
                 };
             }
             Ok(Login::Destination { destination, .. }) => destination.clone(),
@@ -512,6 +533,8 @@ impl Visit {
                 // A C string ends at the first NUL: the target would run less than the recording shows.
                 Err(Refusal::Command("the command line contains a NUL byte"))
             }
+            // A transfer has rights of its own; every other line is a command.
+            Wanted::Program(Program::Exec(command)) => Ok(Errand::Program(destination, Program::of_line(command))),
             Wanted::Program(program) => Ok(Errand::Program(destination, program.clone())),
         }
     }
@@ -538,8 +561,9 @@ impl Visit {
         info!(session = %id, user = %user, target = %destination.target, account = %destination.account, "Session opened");
         let markers = Budget::new(bastion.clock.instant(), PERIOD, MARKERS_MAX);
         let forwards = Budget::new(bastion.clock.instant(), PERIOD, PER_MINUTE_MAX);
+        let agency = Arc::new(Agency::new(bastion.clock.clone()));
         let leg = Arc::new(leg);
-        Ok(Live { id, permit, registration, recording, leg, cut, started: now, time, markers, forwards })
+        Ok(Live { id, permit, registration, recording, leg, cut, started: now, time, markers, forwards, agency })
     }
 
     fn facts(&self, id: &SessionId, permit: &Permit, now: Timestamp) -> LiveSession {

@@ -75,10 +75,10 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Visitor, verb: &Verb) -> Result
     match verb {
         // The menu is none of the answers; who asks for it is shown it before they come here.
         Verb::Help | Verb::Menu => Ok(Answer::Text(table::help(), None)),
-        Verb::Ls(words, form) => own::ls(bastion, user, words, *form).await.map(own),
+        Verb::Ls(words, form) => own::ls(bastion, visitor.user.asker(), words, *form).await.map(own),
         Verb::Own(form) => own::sessions(bastion, user, *form).await.map(own),
         Verb::Whoami(form) => Ok(Answer::Text(own::whoami(bastion, visitor, *form), None)),
-        Verb::Why(form) => Ok(Answer::Text(own::why(bastion, user, *form), None)),
+        Verb::Why(form) => Ok(Answer::Text(own::why(bastion, visitor.user.asker(), *form), None)),
         Verb::Recordings(form) => recordings(bastion, user, verb, *form).await,
         Verb::Sessions(form) => Ok(Answer::Text(sessions(bastion, user, *form), None)),
         Verb::Get(session) => {

@@ -19,6 +19,7 @@ use super::packet::{
     status, version, with_paths, writes,
 };
 use super::paths::{Oversight, Place, Standing, Way, judge, judge_look, judge_open, judge_set, named};
+use crate::inspect::{FileNote, Note};
 use crate::model::FilePath;
 
 /// What a user may do with files.
@@ -28,32 +29,6 @@ pub struct Rights {
     pub read: bool,
     /// Write and change them.
     pub write: bool,
-}
-
-/// What is put on record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    /// For the recording.
-    pub text: String,
-    /// Whether it must be there before the packet goes on.
-    pub first: bool,
-    /// For the audit log.
-    pub file: Option<FileNote>,
-    /// What was refused, if it tells that.
-    pub refused: Option<String>,
-}
-
-/// What became of a file, for the audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileNote {
-    /// Such as `get`, `put`, `remove`.
-    pub what: &'static str,
-    /// The path, as the user named it; where rules name paths, the one that it leads to.
-    pub path: String,
-    /// The other path, of a rename or a link.
-    pub to: Option<String>,
-    /// What more is known: what went through, or which attributes were set.
-    pub detail: Option<String>,
 }
 
 /// What to do with a user's packet.

@@ -15,40 +15,22 @@ mod resolve;
 mod tests;
 mod turns;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::AbortHandle;
-use tracing::error;
 
-use crate::audit::{Audit, AuditEvent};
-use crate::cast::Entry;
-use crate::model::{ChannelEvent, ChannelNumber, SessionId};
-use crate::recorder::{RecorderError, Track};
-use crate::wire::channel::{Credit, Source};
+use crate::inspect::{Book, Credits, EVENTS_MAX, Inspected, Note, Unrecorded};
+use crate::model::ChannelEvent;
+use crate::wire::channel::Source;
 pub use gate::Rights;
-use gate::{Answered, Asked, FileNote, Gate, Note, PENDING_MAX};
+use gate::{Answered, Asked, Gate, PENDING_MAX};
+pub use packet::shown;
 use packet::{Frames, Malformed};
 pub use paths::{Oversight, Permission};
 use turns::Turn;
 pub use turns::{Turns, TurnsAt};
-
-/// Packets that may wait between a task and the relay.
-const PACKETS_MAX: usize = 16;
-
-/// Where it is put on record what becomes of files.
-pub struct Book {
-    /// The channel's recording.
-    pub track: Arc<Track>,
-    /// The audit log.
-    pub audit: Arc<Audit>,
-    /// The session.
-    pub session: SessionId,
-    /// The channel.
-    pub channel: ChannelNumber,
-}
 
 /// What a user may do with files.
 pub struct Terms {
@@ -70,62 +52,6 @@ pub struct Conversation {
     answered: Notify,
     /// An answer is on its way to the user, who may not be reading.
     passing: AtomicBool,
-}
-
-/// What is let through of one direction.
-pub struct Inspected {
-    events: mpsc::Receiver<ChannelEvent>,
-    credit: Credits,
-    task: AbortHandle,
-}
-
-impl Drop for Inspected {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Source for Inspected {
-    async fn next(&mut self) -> Option<ChannelEvent> {
-        self.events.recv().await
-    }
-
-    fn credit(&self) -> impl Credit + 'static {
-        self.credit.clone()
-    }
-}
-
-/// What a peer may send more. Packets of our own come from no peer's window.
-#[derive(Clone)]
-struct Credits {
-    peer: Arc<dyn Credit>,
-    own: Arc<AtomicUsize>,
-}
-
-impl Credits {
-    fn of(source: &impl Source) -> Self {
-        Self { peer: Arc::new(source.credit()), own: Arc::default() }
-    }
-
-    /// A packet of so many bytes is ours.
-    fn own(&self, bytes: usize) {
-        self.own.fetch_add(bytes, Ordering::SeqCst);
-    }
-
-    /// A peer's packet of so many bytes goes no further.
-    fn dropped(&self, bytes: usize) {
-        self.peer.consumed(bytes);
-    }
-}
-
-impl Credit for Credits {
-    fn consumed(&self, bytes: usize) {
-        let own = self.own.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |own| Some(own.saturating_sub(bytes)));
-        let peers = bytes.saturating_sub(own.unwrap_or_default());
-        if peers > 0 {
-            self.peer.consumed(peers);
-        }
-    }
 }
 
 /// Why a conversation ends early.
@@ -151,8 +77,8 @@ pub fn inspect(
     let conversation =
         Conversation { gate, oversight, turns, book, answered: Notify::new(), passing: AtomicBool::new(false) };
     let conversation = Arc::new(conversation);
-    let (to_target, from_user) = mpsc::channel(PACKETS_MAX);
-    let (to_user, from_target) = mpsc::channel(PACKETS_MAX);
+    let (to_target, from_user) = mpsc::channel(EVENTS_MAX);
+    let (to_user, from_target) = mpsc::channel(EVENTS_MAX);
     let (user_credit, target_credit) = (Credits::of(&user), Credits::of(&target));
     let asking = Arc::clone(&conversation).ask(
         user,
@@ -164,8 +90,8 @@ pub fn inspect(
     let asking = tokio::spawn(asking).abort_handle();
     let answering = tokio::spawn(answering).abort_handle();
     (
-        Inspected { events: from_user, credit: user_credit, task: asking },
-        Inspected { events: from_target, credit: target_credit, task: answering },
+        Inspected::new(from_user, user_credit, asking),
+        Inspected::new(from_target, target_credit, answering),
         conversation,
     )
 }
@@ -336,18 +262,13 @@ impl Conversation {
     }
 
     async fn write(&self, note: Option<Note>) -> Result<(), Broken> {
-        let Some(Note { text, first, file, refused }) = note else { return Ok(()) };
-        if let Some(what) = refused {
-            self.oversight.refused(&what);
-        }
-        let recorded = async {
-            let ticket = self.book.track.append(Entry::Marker(text)).await?;
-            if first { ticket.durable().await } else { Ok(()) }
-        };
-        // The relay finds the recording failed, and says so.
-        recorded.await.map_err(|_: RecorderError| Broken::Record)?;
-        match file {
-            Some(file) => self.book.log(vec![file]).await,
+        match note {
+            Some(note) => {
+                if let Some(what) = &note.refused {
+                    self.oversight.refused(what);
+                }
+                self.book.write(note).await.map_err(|Unrecorded| Broken::Record)
+            }
             None => Ok(()),
         }
     }
@@ -355,38 +276,6 @@ impl Conversation {
     /// Puts on record what became of files that nobody closed; to be called once nothing is carried any more.
     pub async fn finish(&self) {
         let notes = self.gate().finish();
-        let mut files = Vec::new();
-        for Note { text, file, .. } in notes {
-            // The end of the channel's record covers them all.
-            if self.book.track.append(Entry::Marker(text)).await.is_err() {
-                return;
-            }
-            files.extend(file);
-        }
-        let _ = self.book.log(files).await;
-    }
-}
-
-impl Book {
-    async fn log(&self, files: Vec<FileNote>) -> Result<(), Broken> {
-        let event = |FileNote { what, path, to, detail }| AuditEvent::File {
-            session: self.session.clone(),
-            channel: self.channel.0,
-            what: String::from(what),
-            path,
-            to,
-            detail,
-        };
-        let events: Vec<AuditEvent> = files.into_iter().map(event).collect();
-        let audit = Arc::clone(&self.audit);
-        let logging = move || events.iter().try_for_each(|event| audit.append(event).map(|_| ()));
-        match tokio::task::spawn_blocking(logging).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(failure)) => {
-                error!(error = %failure, "Cannot put on record what becomes of a file");
-                Err(Broken::Record)
-            }
-            Err(_) => Err(Broken::Record),
-        }
+        self.book.write_last(notes).await;
     }
 }

@@ -226,26 +226,6 @@ fn open_files_are_bounded() {
     panic!("no bound");
 }
 
-struct Counted(AtomicUsize);
-
-impl Credit for Arc<Counted> {
-    fn consumed(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::SeqCst);
-    }
-}
-
-#[test]
-fn packets_of_our_own_open_no_peers_window() {
-    let counted = Arc::new(Counted(AtomicUsize::new(0)));
-    let credits = Credits { peer: Arc::new(Arc::clone(&counted)), own: Arc::default() };
-    credits.own(30);
-    for _ in 0..10 {
-        credits.consumed(10);
-    }
-    credits.dropped(5);
-    assert_eq!(counted.0.load(Ordering::SeqCst), 75);
-}
-
 proptest! {
     #[test]
     fn nothing_that_is_read_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0..210_u8) {

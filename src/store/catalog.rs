@@ -39,6 +39,9 @@ pub struct Filter {
 pub enum Listed {
     /// A recording.
     Recording(Box<Summary>),
+    /// What is left of one that was erased: nobody can read it, nor see whose it was. Whether the log knows of that,
+    /// `verify` tells.
+    Erased(SessionId),
     /// Something that is none, or no more.
     Damaged {
         /// Where it is.
@@ -141,7 +144,7 @@ impl Catalog {
     pub fn list(&self, filter: &Filter) -> Vec<Listed> {
         let mut listed = Vec::new();
         for found in sessions(&self.root, filter.since) {
-            match found.and_then(|(session, path)| read(&session, &path)) {
+            match found.and_then(|(session, path)| read(&self.root, &session, &path)) {
                 Ok(StoredRecording { summary, ending_damage: Some(why), directory, .. })
                     if summary.end == End::Open =>
                 {
@@ -154,6 +157,12 @@ impl Catalog {
                         && filter.since.is_none_or(|since| since <= summary.started);
                     if wanted {
                         listed.push(Listed::Recording(Box::new(summary)));
+                    }
+                }
+                Err((_, StoreError::Erased { session })) => {
+                    let since = filter.since.is_none_or(|since| started(&session).is_some_and(|made| since <= made));
+                    if filter.user.is_none() && filter.target.is_none() && since {
+                        listed.push(Listed::Erased(session));
                     }
                 }
                 Err((path, error)) => listed.push(Listed::Damaged { path, why: chain(&error) }),
@@ -175,7 +184,7 @@ impl Catalog {
                     return (newest, true);
                 }
                 looked_at = looked_at.saturating_sub(1);
-                match read(&session, &day.join(session.as_str())) {
+                match read(&self.root, &session, &day.join(session.as_str())) {
                     Ok(StoredRecording { summary, .. }) if summary.user == *user => newest.push(summary),
                     Ok(_) | Err(_) => {}
                 }
@@ -202,7 +211,7 @@ impl Catalog {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(StoreError::Read { path, source }),
             Ok(_) | Err(_) => return Err(not_found()),
         }
-        read(session, &path).map_err(|(_, error)| error)
+        read(&self.root, session, &path).map_err(|(_, error)| error)
     }
 }
 
@@ -302,14 +311,19 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, S
         .map_err(|error| StoreError::Damaged { path: path.to_owned(), why: error.to_string() })
 }
 
-fn read(session: &SessionId, path: &Path) -> Result<StoredRecording, (PathBuf, StoreError)> {
+fn read(root: &StoreRoot, session: &SessionId, path: &Path) -> Result<StoredRecording, (PathBuf, StoreError)> {
     let here = |error| (path.to_owned(), error);
     let mut damage = Vec::new();
     let opened = path.join("opened.json");
     let opening: Opening = read_json(&opened).map_err(here)?.ok_or_else(|| {
-        here(StoreError::Damaged {
-            path: path.to_owned(),
-            why: String::from("the bastion stopped before the session began"),
+        // Only what has ended can be erased.
+        let ended = ["closed.json", "recovered.json"].iter().any(|name| path.join(name).symlink_metadata().is_ok());
+        here(if ended && !root.has_envelope(session) {
+            StoreError::Erased { session: session.clone() }
+        } else {
+            let why =
+                if ended { "its `opened.json` is missing" } else { "the bastion stopped before the session began" };
+            StoreError::Damaged { path: path.to_owned(), why: String::from(why) }
         })
     })?;
     if opening.session != *session {

@@ -402,6 +402,11 @@ pub enum StoreError {
         /// What was asked for.
         session: SessionId,
     },
+    /// Its key and its names were destroyed.
+    Erased {
+        /// What was asked for.
+        session: SessionId,
+    },
     /// A file or directory could not be made.
     Create {
         /// Which.
@@ -476,6 +481,7 @@ impl StoreError {
             }
             Self::Seal { .. } => false,
             Self::NotFound { .. }
+            | Self::Erased { .. }
             | Self::Segment { .. }
             | Self::Altered { .. }
             | Self::Sealed { .. }
@@ -489,6 +495,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound { session } => write!(f, "there is no recording `{session}`"),
+            Self::Erased { session } => write!(f, "recording `{session}` was erased: nobody can read it"),
             Self::Create { path, .. } => write!(f, "cannot create `{}`", path.display()),
             Self::Write { path, .. } => write!(f, "cannot write `{}`", path.display()),
             Self::Read { path, .. } => write!(f, "cannot read `{}`", path.display()),
@@ -511,7 +518,7 @@ impl std::error::Error for StoreError {
             Self::Altered { source, .. } => Some(source),
             Self::Sealed { source, .. } => Some(source),
             Self::Envelope { source, .. } => Some(source),
-            Self::NotFound { .. } | Self::Damaged { .. } => None,
+            Self::NotFound { .. } | Self::Erased { .. } | Self::Damaged { .. } => None,
         }
     }
 }

@@ -24,6 +24,23 @@ impl StoreRoot {
         self.session_directory(session).is_some_and(there) || there(self.gone().join(session.as_str()))
     }
 
+    /// Destroys the key of a session's recording, and the names that are written beside it in clear; durable on return.
+    /// The segments stay, and how the session ended. Doing it again does no harm.
+    ///
+    /// # Errors
+    /// `Write`: some of it is left. `NotFound` if the id is none.
+    pub fn erase_session(&self, session: &SessionId) -> Result<(), StoreError> {
+        // The key first: what is interrupted in between is unreadable already.
+        self.destroy_envelopes(session)?;
+        let directory =
+            self.session_directory(session).ok_or_else(|| StoreError::NotFound { session: session.clone() })?;
+        for name in ["opened.json.new", "opened.json"] {
+            let path = directory.join(name);
+            durable::remove_file(&path).map_err(|source| StoreError::Write { path, source })?;
+        }
+        Ok(())
+    }
+
     /// Removes a session's directory, and how its envelope came to be; durable on return. There need be none.
     ///
     /// It leaves its place in one step, so that whatever is left of it by a crash is not taken for a recording that

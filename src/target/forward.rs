@@ -1,4 +1,5 @@
-//! Forwards at the target: what it connects to, where it listens, and what comes in there (RFC 4254 section 7).
+//! Forwards at the target: what it connects to, where it listens, and what comes in there (RFC 4254 section 7), or for
+//! what it is lent.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,8 +9,9 @@ use russh::client::{ChannelOpenHandle, Msg};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::loan::{Claim, Lent, Loans};
 use super::ssh::{DialError, Leg, TargetSink, TargetSource};
-use crate::model::Endpoint;
+use crate::model::{Endpoint, Inbound};
 use crate::wire::channel::{Extended, split};
 
 /// What comes in may wait for the session up to so many; more is refused.
@@ -48,12 +50,12 @@ impl Listening {
     }
 }
 
-/// Somebody connected where the target listens for the user.
+/// Somebody connected where the target listens for the user, or wants what it is lent.
 pub struct Incoming {
-    /// Where.
-    pub at: Endpoint,
-    /// What the user had asked for, by which rules judge it.
-    pub asked: Endpoint,
+    /// Where, or what.
+    pub at: Inbound,
+    /// Of a place, what the user had asked for, by which rules judge it.
+    pub asked: Option<Endpoint>,
     /// Who, as the target tells: an address and a port.
     pub originator: (String, u32),
     channel: russh::Channel<Msg>,
@@ -73,10 +75,12 @@ impl Incoming {
     }
 }
 
-/// Judges what a target opens by where it was asked to listen.
+/// Judges what a target opens by where it was asked to listen, and what it is lent.
 pub(super) struct Gate {
     /// Where.
     pub listening: Listening,
+    /// What.
+    pub loans: Loans,
     /// To the session.
     pub incoming: mpsc::Sender<Incoming>,
 }
@@ -97,11 +101,37 @@ impl Gate {
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
             return None;
         };
-        let coming = Incoming { at, asked, originator, channel, reply };
+        let (at, asked) = (Inbound::Place(at), Some(asked));
+        self.send(Incoming { at, asked, originator, channel, reply }).await;
+        None
+    }
+
+    /// The same for a channel to what may be lent: not to the session if it never was, or is no more.
+    pub async fn pass_lent(
+        &self,
+        lent: Lent,
+        originator: (String, u32),
+        channel: russh::Channel<Msg>,
+        reply: ChannelOpenHandle,
+    ) -> Option<ChannelOpenHandle> {
+        match self.loans.claim(lent) {
+            Claim::Void => return Some(reply),
+            Claim::Late => reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await,
+            Claim::Holds => {
+                let at = match lent {
+                    Lent::Agent => Inbound::Agent,
+                    Lent::X11 => Inbound::X11,
+                };
+                self.send(Incoming { at, asked: None, originator, channel, reply }).await;
+            }
+        }
+        None
+    }
+
+    async fn send(&self, coming: Incoming) {
         if let Err(full) = self.incoming.try_send(coming) {
             full.into_inner().reply.reject(ChannelOpenFailure::ResourceShortage).await;
         }
-        None
     }
 }
 
@@ -183,7 +213,7 @@ impl Leg {
         let _ = timeout(self.settings.login_timeout, stopping).await;
     }
 
-    /// The next that comes in where the target listens; `None` once the leg is gone.
+    /// The next that comes in where the target listens, or for what it is lent; `None` once the leg is gone.
     pub async fn incoming(&self) -> Option<Incoming> {
         self.incoming.lock().await.recv().await
     }

@@ -1,4 +1,5 @@
-//! What a target may do of its own accord: prove its host key, and pass on who connects where it was asked to listen.
+//! What a target may do of its own accord: prove its host key, and pass on who connects where it was asked to listen, or
+//! to what it is lent.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,13 +10,14 @@ use ssh_key::PublicKey;
 use tokio::sync::mpsc;
 
 use super::forward::{Gate, INCOMING_MAX, Incoming, Listening};
+use super::loan::{Lent, Loans};
 use crate::model::{Endpoint, InvalidName};
 
 /// A target that tries to open more channels than this loses the leg.
 const OPENS_MAX: u32 = 16;
 
 /// Checks the host key, and refuses every channel that the target opens (RFC 4254 section 5.1) but those for which it
-/// was asked to listen.
+/// was asked to listen, and those to what it is lent.
 pub(super) struct TargetHandler {
     pinned: Vec<PublicKey>,
     got: Arc<Mutex<Option<PublicKey>>>,
@@ -33,7 +35,9 @@ pub(super) struct Seen {
     pub refused: mpsc::Receiver<String>,
     /// Where the target listens.
     pub listening: Listening,
-    /// Who connected there.
+    /// What it is lent.
+    pub loans: Loans,
+    /// Who connected there, or to that.
     pub incoming: mpsc::Receiver<Incoming>,
     agreed: Arc<Mutex<String>>,
 }
@@ -56,12 +60,12 @@ impl TargetHandler {
         let (sender, refused) = mpsc::channel(usize::try_from(OPENS_MAX).unwrap_or(usize::MAX));
         let got = Arc::default();
         let (incoming, coming) = mpsc::channel(INCOMING_MAX);
-        let listening = Listening::default();
-        let gate = Gate { listening: listening.clone(), incoming };
+        let (listening, loans) = (Listening::default(), Loans::default());
+        let gate = Gate { listening: listening.clone(), loans: loans.clone(), incoming };
         let agreed: Arc<Mutex<String>> = Arc::default();
         let (shared, agreed) = (Arc::clone(&agreed), agreed);
         let handler = Self { pinned, got: Arc::clone(&got), refused: sender, opens: 0, gate, agreed: shared };
-        (handler, Seen { got, refused, listening, incoming: coming, agreed })
+        (handler, Seen { got, refused, listening, loans, incoming: coming, agreed })
     }
 
     async fn forwarded(
@@ -73,6 +77,20 @@ impl TargetHandler {
         reply: ChannelOpenHandle,
     ) -> Result<(), russh::Error> {
         match self.gate.pass(at.ok(), originator, channel, reply).await {
+            None => Ok(()),
+            Some(reply) => self.refuse(kind, Some(reply)).await,
+        }
+    }
+
+    async fn lent(
+        &mut self,
+        kind: &str,
+        lent: Lent,
+        originator: (String, u32),
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+    ) -> Result<(), russh::Error> {
+        match self.gate.pass_lent(lent, originator, channel, reply).await {
             None => Ok(()),
             Some(reply) => self.refuse(kind, Some(reply)).await,
         }
@@ -145,11 +163,11 @@ impl client::Handler for TargetHandler {
 
     async fn server_channel_open_agent_forward(
         &mut self,
-        _channel: Channel<Msg>,
+        channel: Channel<Msg>,
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.refuse("auth-agent@openssh.com", Some(reply)).await
+        self.lent("auth-agent@openssh.com", Lent::Agent, (String::new(), 0), channel, reply).await
     }
 
     async fn should_accept_unknown_server_channel(&mut self, _id: ChannelId, kind: &str) -> bool {
@@ -192,12 +210,13 @@ impl client::Handler for TargetHandler {
 
     async fn server_channel_open_x11(
         &mut self,
-        _channel: Channel<Msg>,
-        _originator: &str,
-        _originator_port: u32,
+        channel: Channel<Msg>,
+        originator: &str,
+        originator_port: u32,
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.refuse("x11", Some(reply)).await
+        let who: String = originator.chars().filter(char::is_ascii_graphic).take(64).collect();
+        self.lent("x11", Lent::X11, (who, originator_port), channel, reply).await
     }
 }

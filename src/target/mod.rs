@@ -2,7 +2,9 @@
 
 mod forward;
 mod handler;
+mod loan;
 pub mod ssh;
 
 pub use forward::Incoming;
-pub use ssh::{Algorithms, DialError, Leg, Settings, scan};
+pub use loan::{Lent, Loan};
+pub use ssh::{Algorithms, Binding, DialError, Leg, Settings, Started, Wishes, scan};

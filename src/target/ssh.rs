@@ -17,14 +17,15 @@ use tokio::time::timeout;
 
 use super::forward::{Incoming, Listening};
 use super::handler::{Seen, TargetHandler};
+use super::loan::{Lent, Loan, Loans, Times};
 use crate::ledger::{Target, fingerprint};
 use crate::model::{AccountName, Program, Terminal};
 use crate::secret::Secret;
 use crate::vault::{Credential, CredentialKind};
 use crate::wire::channel::{ChannelSink, ChannelSource, Extended, split};
 use crate::wire::{
-    self, CHANNEL_MESSAGES_MAX, Cut, CutStream, IDENTIFICATION, Identification, PACKET_BYTES_MAX, WINDOW_BYTES,
-    rekey_limits,
+    self, CHANNEL_MESSAGES_MAX, Cut, CutStream, Display, IDENTIFICATION, Identification, PACKET_BYTES_MAX,
+    WINDOW_BYTES, rekey_limits,
 };
 
 /// Times of the target leg.
@@ -120,7 +121,41 @@ pub struct Leg {
     /// Where the target listens for the user, and who connected there.
     pub(super) listening: Listening,
     pub(super) incoming: tokio::sync::Mutex<mpsc::Receiver<Incoming>>,
+    /// What of the user's own the target is lent.
+    pub(super) loans: Loans,
     pub(super) settings: Settings,
+}
+
+/// What a channel is to lend the target of the user's own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wishes<'a> {
+    /// The agent.
+    pub agent: bool,
+    /// The display.
+    pub display: Option<&'a Display>,
+}
+
+/// A channel on which a program has started.
+pub struct Started {
+    /// What the target sends.
+    pub source: TargetSource,
+    /// What the target is sent.
+    pub sink: TargetSink,
+    /// What the target is lent for as long as the channel is open, and what it did not want.
+    pub loans: Vec<Loan>,
+    /// In words, such as `agent`.
+    pub not_lent: Vec<&'static str>,
+}
+
+/// By what a user's agent can tell the leg: the target's host key signed the session identifier (OpenSSH's PROTOCOL.agent
+/// section 1).
+pub struct Binding<'a> {
+    /// The host key.
+    pub host_key: &'a [u8],
+    /// The session identifier.
+    pub session: &'a [u8],
+    /// The signature.
+    pub signature: &'a [u8],
 }
 
 /// A channel's reading half towards the target.
@@ -252,6 +287,7 @@ impl Checked {
                 refused,
                 listening: self.seen.listening,
                 incoming,
+                loans: self.seen.loans,
                 settings: self.settings,
             })
         } else {
@@ -323,8 +359,9 @@ impl Leg {
         program: &Program,
         terminal: Option<&Terminal>,
         environment: &[(String, String)],
-    ) -> Result<(TargetSource, TargetSink), DialError> {
-        timeout(self.settings.login_timeout, self.open_untimed(program, terminal, environment))
+        wishes: Wishes<'_>,
+    ) -> Result<Started, DialError> {
+        timeout(self.settings.login_timeout, self.open_untimed(program, terminal, environment, wishes))
             .await
             .map_err(|_| DialError::Login("the target does not answer".into()))?
     }
@@ -334,10 +371,12 @@ impl Leg {
         program: &Program,
         terminal: Option<&Terminal>,
         environment: &[(String, String)],
-    ) -> Result<(TargetSource, TargetSink), DialError> {
+        wishes: Wishes<'_>,
+    ) -> Result<Started, DialError> {
         let broken = |error: russh::Error| DialError::Login(error.to_string());
         let mut channel =
             self.handle.channel_open_session().await.map_err(|_| DialError::ChannelRefused("a channel"))?;
+        let (loans, not_lent) = self.lend(&mut channel, wishes).await?;
         if let Some(terminal) = terminal {
             let modes: Vec<(Pty, u32)> =
                 terminal.modes.iter().filter_map(|(code, value)| Some((Pty::from_u8(*code)?, *value))).collect();
@@ -353,9 +392,48 @@ impl Leg {
             Program::Shell => channel.request_shell(true).await.map_err(broken)?,
             Program::Exec(command) => channel.exec(true, command.clone()).await.map_err(broken)?,
             Program::Sftp => channel.request_subsystem(true, "sftp").await.map_err(broken)?,
+            Program::Transfer { transfer, .. } => channel.exec(true, transfer.line()).await.map_err(broken)?,
         }
         accepted(&mut channel, "the program").await?;
-        Ok(split(channel, Extended::Stderr))
+        let (source, sink) = split(channel, Extended::Stderr);
+        Ok(Started { source, sink, loans, not_lent })
+    }
+
+    /// Lends what the target takes, in the order of OpenSSH's client. A program runs without what it does not take, as with
+    /// a direct connection.
+    async fn lend(
+        &self,
+        channel: &mut russh::Channel<client::Msg>,
+        wishes: Wishes<'_>,
+    ) -> Result<(Vec<Loan>, Vec<&'static str>), DialError> {
+        let broken = |error: russh::Error| DialError::Login(error.to_string());
+        let (mut loans, mut not_lent) = (Vec::new(), Vec::new());
+        if let Some(Display { single, protocol, cookie, screen }) = wishes.display {
+            // Lent before it is asked for: a program may be quick.
+            let loan = self.loans.lend(Lent::X11, if *single { Times::Once } else { Times::Any });
+            let asking = channel.request_x11(true, *single, protocol.clone(), cookie.expose().clone(), *screen);
+            asking.await.map_err(broken)?;
+            match accepted(channel, "the display").await {
+                Ok(()) => loans.push(loan),
+                Err(_) => not_lent.push("display"),
+            }
+        }
+        if wishes.agent {
+            let loan = self.loans.lend(Lent::Agent, Times::Any);
+            channel.agent_forward(true).await.map_err(broken)?;
+            match accepted(channel, "the agent").await {
+                Ok(()) => loans.push(loan),
+                Err(_) => not_lent.push("agent"),
+            }
+        }
+        Ok((loans, not_lent))
+    }
+
+    /// By what a user's agent can tell this leg; none of a target that has shown a certificate.
+    pub fn binding(&self) -> Option<Binding<'_>> {
+        let binding = self.handle.agent_session_binding()?;
+        let (host_key, session, signature) = (binding.host_key(), binding.session_id(), binding.signature());
+        Some(Binding { host_key, session, signature })
     }
 
     /// Whether the connection is gone.

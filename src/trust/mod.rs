@@ -93,6 +93,12 @@ impl Trust {
         self.cas.good.len()
     }
 
+    /// Whether a certificate is one of an authority by which users log in, whatever else is in it; also if nobody can tell.
+    pub fn may_log_in(&self, certificate: &Certificate) -> bool {
+        let trusted = |ca: &PublicKey| ca.key_data() == certificate.signature_key();
+        self.cas.broken.is_some() || self.cas.good.iter().any(trusted)
+    }
+
     /// Whether a key may still be used, by itself or in a certificate.
     ///
     /// # Errors

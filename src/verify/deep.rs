@@ -73,6 +73,7 @@ fn fault(report: &mut SessionReport, error: &StoreError) {
         StoreError::Segment { .. } | StoreError::Sealed { .. } | StoreError::Envelope { .. } => Fault::Altered,
         StoreError::Altered { .. } | StoreError::Damaged { .. } => Fault::Torn,
         StoreError::NotFound { .. }
+        | StoreError::Erased { .. }
         | StoreError::Create { .. }
         | StoreError::Write { .. }
         | StoreError::Read { .. }

@@ -674,6 +674,10 @@ impl<'a> Pass<'a> {
             (Envelope::Good, Some(_)) => kept.push(format!("env/{session}.age")),
             (Envelope::Absent, Some(leaf)) => {
                 notes.push(format!("its key was destroyed: leaf {leaf}"));
+                let opened = format!("{place}/opened.json");
+                if !findings.remove_absence(&opened) {
+                    notes.push(format!("`{opened}` is there still: it tells whose session it was"));
+                }
                 verdict = Verdict::Shredded;
             }
             (Envelope::Absent, None) => missing.add(format!("env/{session}.age"), "it is missing"),

@@ -120,6 +120,13 @@ impl Findings {
         Self { kept: kept.into_iter().filter(|finding| !finding.absence).collect(), more }
     }
 
+    /// Takes back that this is not there; whether it was said.
+    pub(super) fn remove_absence(&mut self, place: &str) -> bool {
+        let before = self.kept.len();
+        self.kept.retain(|finding| !(finding.absence && finding.place == place));
+        self.kept.len() < before
+    }
+
     pub(super) fn append(&mut self, others: Self) {
         let Self { kept, more } = others;
         kept.into_iter().for_each(|finding| self.push(finding));

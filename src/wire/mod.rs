@@ -2,8 +2,10 @@
 
 pub mod channel;
 mod cut;
+mod display;
 
 pub use cut::{Cut, CutStream, Identification};
+pub use display::Display;
 
 use russh::{Preferred, cipher, compression, kex, mac};
 use std::borrow::Cow;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::fixture::bastion::{OPEN, program};
 use crate::fixture::own::{Own, block_on, finish, read_until};
-use crate::fixture::process::{Finished, Running, Stdout, run};
+use crate::fixture::process::{Finished, Running, Stdout, memory, run};
 use crate::fixture::terminal::Terminal;
 use crate::fixture::{Bastion, LIMIT, Route, Sshd, key, until};
 use crate::require;
@@ -289,9 +289,9 @@ fn watchers_who_do_not_read_hold_up_nobody() {
     drop(work);
 }
 
-// T23: three bytes fill a screen, and each watcher's emulator draws it.
+// Three bytes fill a screen, and each watcher's emulator draws it.
 #[test]
-fn a_flood_of_screens_that_auditors_watch_holds_up_nobody() {
+fn t24_a_flood_of_screens_that_auditors_watch_holds_up_nobody() {
     require!("sshd", "ssh");
     let sshd = Sshd::start();
     let (bastion, eve, _) = audited(&sshd);
@@ -326,6 +326,106 @@ fn a_flood_of_screens_that_auditors_watch_holds_up_nobody() {
         assert_eq!(told.code, Some(0), "{told:?}: {:?}", bastion.recordings());
         assert!(tokio::time::timeout(LIMIT, flooded).await.is_ok(), "the session outlives its kill");
     });
+}
+
+/// What costs an emulator, an escaper or a decoder most for each byte (ECMA-48; xterm's control sequences).
+const FLOODS: &[&str] = &[
+    "yes",
+    "cat /dev/urandom",
+    // A character repeated, lines scrolled, inserted and deleted, far more often than a screen has places.
+    r#"yes "$(printf 'x\033[99999999b')" | tr -d '\n' | head -c 400000; exec sleep 600"#,
+    r#"yes "$(printf '\033[2;40r\033[40;1H\n\033M\033[99999S\033[99999T\033[99999L\033[99999M')" | tr -d '\n' | head -c 400000; exec sleep 600"#,
+    r#"yes "$(printf '\033[99999@\033[99999P\033[99999X\033[65535;65535H\033[2J\t')" | tr -d '\n' | head -c 400000; exec sleep 600"#,
+    // Screens changed, saved and restored.
+    r#"yes "$(printf '\033[?1049h\033#8\033[?1049l\0337\0338\033[!p')" | tr -d '\n' | head -c 400000; exec sleep 600"#,
+    // Marks without end on one character, wide and joined ones, and what is no UTF-8.
+    r#"yes "$(printf '\314\201\314\210\344\270\255\360\237\221\251\342\200\215\377\360\237')" | tr -d '\n' | head -c 400000; exec sleep 600"#,
+    // Sequences that do not end.
+    r#"yes "$(printf '\033]0;12345678\033P12345678\033[1;2;3;4;5;6;7;8;9')" | tr -d '\n' | head -c 400000; exec sleep 600"#,
+];
+
+#[test]
+fn t24_floods_that_cost_most_are_on_record_before_they_are_seen_and_hold_up_nobody() {
+    require!("sshd", "ssh");
+    const SEEN: usize = 384 << 10;
+    let sshd = Sshd::start();
+    let (bastion, eve, _) = audited(&sshd);
+    let mut floods: Vec<(String, Vec<u8>)> = Vec::new();
+    let grown = block_on(async {
+        let neighbour = Own::connect(&bastion.to(&sshd)).await;
+        let mut beside = neighbour.exec("cat").await;
+        let (auditor, mut watching, mut flooding) = (Own::connect(&eve).await, Vec::new(), Vec::new());
+        let mut known = vec![bastion.only_session()];
+        let before = memory(bastion.pid(), "status", "VmRSS");
+        for flood in FLOODS {
+            let client = Own::connect(&bastion.to(&sshd)).await;
+            let mut channel = client.exec_on_pty(&format!("echo ready; read go; {flood}"), 200, 50).await;
+            let seen = read_until(&mut channel, "ready").await;
+            let session = bastion.sessions().into_iter().find(|id| !known.contains(id)).unwrap();
+            known.push(session.clone());
+            let mut watch = auditor.exec_on_pty(&format!("session watch {session}"), 200, 50).await;
+            read_until(&mut watch, "watching").await;
+            watching.push(watch);
+            flooding.push((client, channel, session, seen));
+        }
+        // The first watcher reads nothing from here on, the others all.
+        let stuck = watching.remove(0);
+        let reading: Vec<_> = watching
+            .into_iter()
+            .map(|mut watch| tokio::spawn(async move { while watch.wait().await.is_some() {} }))
+            .collect();
+        let taking: Vec<_> = flooding
+            .into_iter()
+            .map(|(client, mut channel, session, mut seen)| {
+                tokio::spawn(async move {
+                    channel.data_bytes(&b"\n"[..]).await.unwrap();
+                    while seen.len() < SEEN {
+                        match channel.wait().await {
+                            Some(russh::ChannelMsg::Data { data }) => seen.extend_from_slice(&data),
+                            Some(_) => {}
+                            None => panic!("{session} ended after {} bytes", seen.len()),
+                        }
+                    }
+                    // The endless ones go on against a window that nobody opens.
+                    (client, channel, session, seen)
+                })
+            })
+            .collect();
+        for _ in 0..50 {
+            beside.data_bytes(&b"echo\n"[..]).await.unwrap();
+            read_until(&mut beside, "echo").await;
+        }
+        let mut held = Vec::new();
+        for flood in taking {
+            let (client, channel, session, seen) =
+                tokio::time::timeout(LIMIT, flood).await.expect("as much of a flood").unwrap();
+            floods.push((session, seen));
+            held.push((client, channel));
+        }
+        beside.data_bytes(&b"after\n"[..]).await.unwrap();
+        read_until(&mut beside, "after").await;
+        let grown = memory(bastion.pid(), "status", "VmRSS").saturating_sub(before);
+        for (session, _) in &floods {
+            bastion.doorward(&["session", "kill", session]).ok();
+        }
+        drop((held, stuck));
+        for reader in reading {
+            assert!(tokio::time::timeout(LIMIT, reader).await.is_ok(), "a watch outlives its session");
+        }
+        grown
+    });
+    // Queues and windows of nine sessions, and the emulators of eight watchers.
+    assert!(grown < 96 << 10, "grown by {grown} KiB");
+    bastion.empties(LIMIT);
+    for ((session, seen), flood) in floods.iter().zip(FLOODS) {
+        let kept = bastion.export(session, "raw", &[]);
+        assert!(kept.starts_with(seen), "{flood}: {} bytes were seen, {} are kept", seen.len(), kept.len());
+        // Each form within the limit of a command, the emulator's too.
+        // Drawn, too, in time that is bounded by bytes and screen: what a few bytes can ask of an emulator is not more.
+        if flood.contains("head") {
+            bastion.export(session, "txt", &[]);
+        }
+    }
 }
 
 /// How many events of this type there are.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::fixture::bastion::{GRANTED, id};
 use crate::fixture::process::Finished;
-use crate::fixture::{Bastion, LIMIT, Sshd, until};
+use crate::fixture::{Bastion, LIMIT, Sshd, found, until};
 use crate::require;
 
 #[test]
@@ -247,24 +247,6 @@ fn verdict(report: &Value, session: &str) -> String {
     let rows = report["sessions"].as_array().unwrap();
     let row = rows.iter().find(|row| row["session"] == session).unwrap_or_else(|| panic!("no {session} in {report}"));
     row["verdict"].as_str().unwrap().to_owned()
-}
-
-/// Files below a folder with these bytes in them.
-fn found(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
-    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap().flatten() {
-            let kind = entry.file_type().unwrap();
-            if kind.is_dir() {
-                folders.push(entry.path());
-            } else if kind.is_file()
-                && std::fs::read(entry.path()).unwrap().windows(bytes.len()).any(|window| window == bytes)
-            {
-                files.push(entry.path());
-            }
-        }
-    }
-    files
 }
 
 /// A recording of long ago, made of a young one: its id, which tells when it began, is another.

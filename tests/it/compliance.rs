@@ -295,6 +295,8 @@ fn a_file_copied_by_the_old_protocol_arrives_whole() {
     require!("sshd", "ssh", "scp");
     let sshd = Sshd::start();
     let bastion = Bastion::serving(&sshd);
+    bastion.policy(&crate::sftp::rule(r#"["sftp-read", "sftp-write"]"#));
+    bastion.doorward(&["policy", "reload"]).ok();
     let folder = bastion.scratch();
     let bytes: Vec<u8> = (0..=255).cycle().take(5_000_000).collect();
     std::fs::write(folder.join("sent"), &bytes).unwrap();

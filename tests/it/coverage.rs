@@ -22,7 +22,7 @@ who       = { groups = ["dba"] }
 where     = { labels = { env = "test" } }
 accounts  = ["@me"]
 channels  = ["shell", "exec", "sftp-read", "sftp-write", "local-forward", "local-forward-unix", "remote-forward",
-             "remote-forward-unix"]
+             "remote-forward-unix", "agent", "x11"]
 forward   = { to = ["*:*"], sockets = ["/tmp/*/*"], listen = ["*:*"], listen_sockets = ["/tmp/*/*"] }
 grant     = { required = false }
 "#;

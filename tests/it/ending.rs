@@ -1,15 +1,16 @@
 //! Promises P2 and P3: what ends a session ends it soon, whatever the peers do, and the recording is kept.
 
 use std::io::Read;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::fixture::bastion::{ALICE, DB1, GRANTED, OPEN, id};
-use crate::fixture::process::{Stdout, descendants, memory};
+use crate::fixture::process::{Stdout, descendants, memory, run};
 use crate::fixture::terminal::Terminal;
-use crate::fixture::{Bastion, LIMIT, Running, Sshd, until};
+use crate::fixture::{Bastion, LIMIT, Route, Running, Sshd, own, until};
 use crate::require;
 
 /// P3: "never over 5 s".
@@ -133,15 +134,80 @@ fn a_killed_session_ends_and_its_neighbours_go_on() {
 }
 
 #[test]
-fn a_grant_ends_for_new_channels_of_an_open_connection() {
-    // Threat T7: the connection of ControlMaster outlives the grant.
+fn t07_a_shared_connection_opens_nothing_after_the_grants_end() {
+    // The connection of ControlMaster would outlive the grant.
+    require!("sshd", "ssh", "sftp");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    bastion.policy(&GRANTED.replace(r#""exec"]"#, r#""exec", "sftp-read"]"#));
+    bastion.serve();
+    let destination = format!("{}@{DB1}", sshd.account);
+    for span in ["1h", "8s"] {
+        let grant = bastion.grant(ALICE, &destination, span, "CHG-1 a test");
+        let mut master = bastion.to(&sshd).master(bastion.scratch());
+        let list = |route: &Route| run(route.copier("sftp", &["-q", "-b", "/dev/stdin", "{}"]), b"pwd\n", LIMIT);
+        assert_eq!(master.route.run("echo in").out(), "in\n");
+        assert_eq!(list(&master.route).code, Some(0));
+        if span == "1h" {
+            bastion.doorward(&["grant", "revoke", &grant]).ok();
+        }
+        until(LIMIT, "end of the shared connection", || master.process.ended().then_some(()));
+        // Once it is gone, `ssh` and `sftp` connect anew.
+        assert_eq!(master.route.run("echo in").code, Some(126), "{span}");
+        assert_ne!(list(&master.route).code, Some(0), "{span}");
+    }
+}
+
+#[test]
+fn t07_what_rests_on_a_grant_is_refused_after_it_on_a_connection_that_goes_on() {
     require!("sshd", "ssh");
     let sshd = Sshd::start();
-    let (bastion, grant) = with_grant(&sshd, "1h");
-    let master = bastion.to(&sshd).master(bastion.scratch());
-    assert_eq!(master.route.run("echo in").out(), "in\n");
-    bastion.doorward(&["grant", "revoke", &grant]).ok();
-    assert_eq!(master.route.with("ControlMaster=no").run("echo in").out(), "");
+    let mut bastion = Bastion::furnished(&sshd);
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    service.set_nonblocking(true).unwrap();
+    let port = service.local_addr().unwrap().port();
+    // Commands are free, all else needs the grant.
+    let free = OPEN.replace(r#"["shell", "exec"]"#, r#"["exec"]"#);
+    let rest =
+        GRANTED.replace("schema = 1", "").replace(r#"["shell", "exec"]"#, r#"["shell", "sftp-read", "local-forward"]"#);
+    bastion.policy(&format!("{free}{rest}forward = {{ to = [\"localhost:{port}\"] }}\n"));
+    bastion.serve();
+    let grant = bastion.grant(ALICE, &format!("{}@{DB1}", sshd.account), "1h", "CHG-1 a test");
+    let forward = async |client: &own::Own| {
+        client.handle.channel_open_direct_tcpip("127.0.0.1", port.into(), "127.0.0.1", 1).await
+    };
+    own::block_on(async {
+        let kept = own::Own::connect(&bastion.to(&sshd)).await;
+        let mut working = kept.exec("echo begun; cat").await;
+        own::read_until(&mut working, "begun").await;
+        // What is refused below is open while there is the grant.
+        let granted = own::Own::connect(&bastion.to(&sshd)).await;
+        let _forward = forward(&granted).await.unwrap();
+        until(LIMIT, "connection by the target", || service.accept().ok());
+        bastion.doorward(&["grant", "revoke", &grant]).ok();
+        until(LIMIT, "end of the other session", || (bastion.sessions().len() == 1).then_some(()));
+
+        assert!(forward(&kept).await.is_err());
+        for what in ["shell", "sftp"] {
+            let mut channel = kept.handle.channel_open_session().await.unwrap();
+            match what {
+                "shell" => channel.request_shell(true).await.unwrap(),
+                name => channel.request_subsystem(true, name).await.unwrap(),
+            }
+            let told = own::finish(&mut channel, LIMIT).await;
+            let text = String::from_utf8_lossy(&told.stderr).into_owned();
+            assert!(told.stdout.is_empty() && text.contains("grant"), "{what}: {told:?}");
+        }
+        working.data_bytes(&b"still at work\n"[..]).await.unwrap();
+        own::read_until(&mut working, "still at work").await;
+        let mut next = kept.exec("echo next").await;
+        assert_eq!(own::finish(&mut next, LIMIT).await.stdout, b"next\n");
+    });
+    assert!(service.accept().is_err(), "the target connected without a grant");
+    let log = bastion.audit();
+    let refused = log.lines().filter(|line| line.contains(&format!("grant `{grant}` was revoked")));
+    let (forwards, channels): (Vec<&str>, Vec<&str>) = refused.partition(|line| line.contains("local-forward"));
+    assert!(forwards.len() == 1 && channels.len() == 2, "{log}");
 }
 
 #[test]

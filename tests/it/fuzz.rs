@@ -12,8 +12,10 @@ use doorward::auditor::{Identity, Recipient};
 use doorward::cast::{Entry, Reader, Timed, Writer};
 use doorward::config::Config;
 use doorward::log::Reader as LogReader;
+use doorward::model::transfer::{Scp, Transfer, Way};
 use doorward::model::{ChannelNumber, Login, Output};
 use doorward::policy::{PolicyFile, PolicySet, decode_archive, encode_archive};
+use doorward::scp::{Gate, Side, Step};
 use doorward::screen::{Painter, Plain, Screen, Size};
 use doorward::seal::{
     ContextPool, Dek, EndReason, Item, Opener, Recipients, Scanner, Sealer, SessionKeys, Source, Stream, check_form,
@@ -228,6 +230,53 @@ fn no_leaf_makes_the_verifier_panic() {
         store.forge_log(&entries);
         let report = store.verify();
         assert!(report.exit_code() != 0 || report.log.size == entries.len() as u64);
+    });
+}
+
+#[test]
+fn a_command_line_that_is_a_transfer_is_one_however_often_it_is_written_anew() {
+    let seeds: &[&[u8]] = &[
+        b"scp -r -p -d -t -- '-a b'",
+        b"/usr/bin/scp -qf \"x\\\\y\" 'it'\\''s' \\*",
+        b"rsync --server -vlogDtpre.iLsfxCIvu --delete --log-format=%i --suffix=.x . '/tmp/a b'",
+        b"rsync --server --sender -lHogDtpAXrze31.1.LsfxCIvu -B700 -@-1 --iconv=UTF-8 . a b",
+        b"scp -t x; id",
+    ];
+    fuzz(seeds, |bytes| {
+        if let Some(transfer) = Transfer::parse(bytes) {
+            assert_eq!(Transfer::parse(&transfer.line()).as_ref(), Some(&transfer));
+            let line = String::from_utf8(transfer.line()).unwrap();
+            assert!(!line.contains(char::is_control) && !transfer.paths().is_empty(), "{line}");
+        }
+    });
+}
+
+#[test]
+fn no_side_of_scp_makes_the_gate_panic() {
+    let sends = b"T1 0 1 0\nD0755 0 d\nC0644 5 a\nhello\0\x01scp: gone\nC0600 0 b\n\0E\n";
+    let answers = b"\0\0\0\0\0\x01scp: no\n\0\0\x02over\n";
+    fuzz(&[sends, answers], |bytes| {
+        for (way, sender, answerer) in
+            [(Way::ToTarget, Side::User, Side::Target), (Way::FromTarget, Side::Target, Side::User)]
+        {
+            let options = Scp { recursive: true, into_directory: false };
+            let mut gate = Gate::new(way, options, &["/x".to_owned()]);
+            let (mut left, mut answers) = (bytes, &answers[..]);
+            loop {
+                let (side, of) = match gate.step(sender, left) {
+                    Ok(Step::Wait) => (answerer, &mut answers),
+                    Ok(Step::Pass { bytes, .. }) => {
+                        left = &left[bytes..];
+                        continue;
+                    }
+                    Ok(Step::More) | Err(_) => break,
+                };
+                let Ok(Step::Pass { bytes, notes }) = gate.step(side, of) else { break };
+                assert!(notes.iter().all(|note| !note.text.contains(char::is_control)), "{notes:?}");
+                *of = &of[bytes..];
+            }
+            gate.finish();
+        }
     });
 }
 

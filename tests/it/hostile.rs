@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::Command;
 
+use doorward::coverage::{Kind, Peer, TABLE};
+
 use crate::fixture::bastion::{ALICE, OPEN, id, recorded};
 use crate::fixture::process::{Stdout, memory, run};
 use crate::fixture::{Bastion, LIMIT, Route, Running, Sshd, own, until};
@@ -32,6 +34,14 @@ fn what_nobody_knows_is_refused_and_on_record() {
     let log = unharmed("unknown", "alive\n");
     for name in ["channel type tun@openssh.com", "channel request nobody@knows", "global request anything@else"] {
         assert!(log.contains(name), "{name} is not in {log}");
+    }
+}
+
+#[test]
+fn t06_names_that_are_no_utf8_are_refused_and_on_record() {
+    let log = unharmed("bytes", "alive\n");
+    for asked in ["local-forward 10.0.0?.1:22", "unknown channel type session?", "remote-forward 127.0.0?.1:8080"] {
+        assert!(log.contains(asked), "{asked} is not in {log}");
     }
 }
 
@@ -94,7 +104,8 @@ fn noise_hides_nothing_of_what_is_refused_elsewhere() {
 fn unharmed(what: &str, outcome: &str) -> String {
     if !["sshd", "ssh", "python3-paramiko"].into_iter().all(crate::fixture::has) {
         return String::from(
-            "skipped: channel type tun@openssh.com channel request nobody@knows global request anything@else\nlocal-forward 10.0.0.1:22",
+            "skipped: channel type tun@openssh.com channel request nobody@knows global request anything@else\nlocal-forward 10.0.0.1:22 \
+             local-forward 10.0.0?.1:22 unknown channel type session? remote-forward 127.0.0?.1:8080",
         );
     }
     let sshd = Sshd::start();
@@ -165,9 +176,11 @@ fn a_target_cannot_open_channels() {
     let sshd = Sshd::start();
     let bastion = Bastion::serving(&sshd);
     let (_target, route) = hostile_target(&bastion, &sshd);
-    assert_eq!(route.run("few").out(), "refused refused refused refused refused\n");
+    let kinds: Vec<&str> =
+        TABLE.iter().filter(|row| row.from == Peer::Target && row.kind == Kind::Channel).map(|row| row.name).collect();
+    assert_eq!(route.run(&kinds.join(" ")).out(), format!("{}\n", ["refused"; 8].join(" ")));
     let log = bastion.audit();
-    for kind in ["forwarded-tcpip", "x11", "session", "auth-agent@openssh.com", "tun@openssh.com"] {
+    for kind in kinds {
         assert!(log.contains(&format!("a channel opened by the target: {kind}")), "{kind} is not in {log}");
     }
     // One that goes on loses the leg.

@@ -5,6 +5,7 @@ Arguments: port, login name, key file, and what to do:
   requests  sends 2000 unknown channel requests of 200 KiB on a channel that has not started anything
   tiny      sends 70000 window changes on such a channel
   unknown   asks for a channel, a channel request and a global request that nobody knows
+  bytes     asks for forwards, a variable and a channel whose names are no UTF-8
   forwards  asks for 500 forwards
 """
 import sys
@@ -30,6 +31,10 @@ def request(channel, name, payload):
     transport._send_user_message(message)
 
 
+def field(text):
+    return len(text).to_bytes(4, "big") + text
+
+
 def refused(kind, **more):
     try:
         transport.open_channel(kind, timeout=30, **more)
@@ -46,6 +51,11 @@ try:
         refused("tun@openssh.com")
         request(transport.open_session(), "nobody@knows", b"")
         transport.global_request("anything@else", wait=True)
+    elif what == "bytes":
+        refused("direct-tcpip", dest_addr=(b"10.0.0\xff.1", 22), src_addr=(b"\xfe", 1))
+        refused(b"session\xff")
+        request(transport.open_session(), "env", field(b"LC_ALL") + field(b"\xe9"))
+        transport.global_request("tcpip-forward", (b"127.0.0\xff.1", 8080), wait=True)
     else:
         channel = transport.open_session()
         if what == "window":

@@ -1,12 +1,15 @@
 """A target that opens channels towards its client. Prints its port; after the first program is asked for, tries.
 
-Argument: the host key file. Accepts any login. Answers `exec` with the outcome of its own channels; `extended` with how
+Argument: the host key file. Accepts any login. Answers `exec` of types of channels with the outcome of opening each, `many` with
+that of a hundred sessions; `extended` with how
 much extended data came before the three bytes of input that it reads.
 """
 import socket
 import sys
 import threading
 import paramiko
+from paramiko.common import cMSG_CHANNEL_OPEN
+from paramiko.message import Message
 
 
 class Target(paramiko.ServerInterface):
@@ -28,19 +31,49 @@ class Target(paramiko.ServerInterface):
         return True
 
 
+def string(text):
+    return len(text).to_bytes(4, "big") + text
+
+
+PLACE = string(b"127.0.0.1") + (1).to_bytes(4, "big")
+SOCKET = string(b"/tmp/x.sock") + string(b"")
+# What each type of channel is opened with, beside its numbers (RFC 4254; OpenSSH's PROTOCOL).
+PAYLOADS = {
+    "x11": PLACE,
+    "direct-tcpip": PLACE + PLACE,
+    "forwarded-tcpip": PLACE + PLACE,
+    "direct-streamlocal@openssh.com": SOCKET + (0).to_bytes(4, "big"),
+    "forwarded-streamlocal@openssh.com": SOCKET,
+}
+
+
 def outcome(transport, kind):
+    """As `Transport.open_channel`, with any payload."""
+    with transport.lock:
+        number = transport._next_channel()
+        message = Message()
+        message.add_byte(cMSG_CHANNEL_OPEN)
+        message.add_string(kind)
+        message.add_int(number)
+        message.add_int(1 << 21)
+        message.add_int(1 << 15)
+        message.add_bytes(PAYLOADS.get(kind, b""))
+        channel = paramiko.Channel(number)
+        transport._channels.put(number, channel)
+        transport.channel_events[number] = answered = threading.Event()
+        transport.channels_seen[number] = True
+        channel._set_transport(transport)
+        channel._set_window(1 << 21, 1 << 15)
     try:
-        if kind == "x11":
-            transport.open_channel(kind, src_addr=("127.0.0.1", 1), timeout=20)
-        elif kind == "forwarded-tcpip":
-            transport.open_channel(kind, ("127.0.0.1", 1), ("127.0.0.1", 2), timeout=20)
-        else:
-            transport.open_channel(kind, timeout=20)
-        return "opened"
-    except paramiko.ChannelException:
-        return "refused"
+        transport._send_user_message(message)
     except (OSError, EOFError, paramiko.SSHException):
         return "gone"
+    for _ in range(200):
+        if answered.wait(0.1):
+            return "refused" if transport._channels.get(number) is None else "opened"
+        if not transport.is_active():
+            break
+    return "gone"
 
 
 listening = socket.create_server(("127.0.0.1", 0))
@@ -64,7 +97,7 @@ while True:
         target.channel.send_exit_status(0)
         target.channel.close()
         continue
-    kinds = ["session"] * 100 if target.many else ["forwarded-tcpip", "x11", "session", "auth-agent@openssh.com", "tun@openssh.com"]
+    kinds = ["session"] * 100 if target.many else target.command.decode().split()
     told = " ".join(outcome(transport, kind) for kind in kinds)
     try:
         target.channel.sendall((told + "\n").encode())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::fixture::bastion::{ALICE, Bastion, DB1, OPEN};
+use crate::fixture::bastion::{ALICE, Bastion, DB1, GRANTED, OPEN};
 use crate::fixture::process::{Finished, Running, Stdout, descendants, run};
 use crate::fixture::{LIMIT, Sshd, key, until};
 use crate::require;
@@ -69,6 +69,8 @@ fn a_jump_reaches_the_target_asks_nothing_and_is_recorded() {
     require!("sshd", "ssh", "scp");
     let sshd = Sshd::start();
     let bastion = Bastion::serving(&sshd);
+    bastion.policy(&crate::sftp::rule(r#"["shell", "exec", "sftp-write"]"#));
+    bastion.doorward(&["policy", "reload"]).ok();
     let desk = Desk::new(&bastion, &sshd);
     let seen = desk.run(&["-J", "bastion", &desk.at(DB1), "echo jumped; echo aside >&2; exit 7"]);
     assert_eq!((seen.code, seen.out().as_str(), seen.err().as_str()), (Some(7), "jumped\n", "aside\n"), "{seen:?}");
@@ -146,6 +148,55 @@ fn a_jump_goes_where_a_rule_lets_the_user_and_nowhere_else() {
 }
 
 #[test]
+fn ssh_to_a_target_in_a_forward_from_another_ends_here_where_a_rule_says_so() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let bastion = &mut Bastion::furnished(&sshd);
+    bastion.add_target("db2", &sshd);
+    bastion.set_key(&format!("{}@db2", sshd.account), &sshd.key);
+    let rules = |bastion: &Bastion, ssh: &str, grant: &str| {
+        let text =
+            OPEN.replace(r#"["shell", "exec"]"#, r#"["exec", "local-forward"]"#).replace("required = false", grant);
+        bastion.policy(&format!("{text}forward = {{ to = [\"localhost:9\"]{ssh} }}\n"));
+    };
+    rules(bastion, "", "required = false");
+    bastion.serve();
+    let desk = Desk::new(bastion, &sshd);
+    let (through, there) = (format!("{}@bastion", desk.at(DB1)), desk.at("db2"));
+    let by = |port: &str| desk.run(&["-J", &through, "-p", port, &there, "echo beyond"]);
+    let refused = || {
+        let seen = by("22");
+        assert!(seen.code == Some(255) && seen.err().contains("forwarding failed"), "{seen:?}");
+    };
+    refused();
+    let before = bastion.recordings_at_all().len();
+    let reload = |ssh: &str, grant: &str| {
+        rules(bastion, ssh, grant);
+        bastion.doorward(&["policy", "reload"]).ok();
+    };
+    reload(", ssh = \"end\"", "required = false");
+    assert_eq!(by("22").ok().out(), "beyond\n");
+    let recorded = until(LIMIT, "a recording", || {
+        let rows = bastion.recordings();
+        rows.iter().find(|row| row["destination"] == there).map(crate::fixture::bastion::id)
+    });
+    assert!(String::from_utf8_lossy(&bastion.export(&recorded, "txt", &[])).contains("beyond"));
+    // Only SSH's place of a target, by its name; and only as deep as that.
+    assert_eq!(by("23").code, Some(255));
+    let by_address = desk.run(&["-J", &through, "-p", &sshd.port.to_string(), &desk.at("127.0.0.1"), "true"]);
+    assert_eq!(by_address.code, Some(255), "{by_address:?}");
+    let chain = format!("bastion,{}", desk.at(DB1));
+    assert_eq!(desk.run(&["-J", &chain, &there, "true"]).code, Some(255));
+    // Such a rule opens no more than others do without a grant.
+    reload(", ssh = \"end\"", "required = true");
+    refused();
+    bastion.grant(ALICE, &desk.at(DB1), "1h", "CHG-1");
+    let seen = by("22");
+    assert!(seen.code == Some(126) && seen.err().contains("grant"), "there a grant is needed too: {seen:?}");
+    assert_eq!(bastion.recordings_at_all().len(), before + 1);
+}
+
+#[test]
 fn a_client_that_does_not_know_the_ca_does_not_believe_the_bastion() {
     require!("sshd", "ssh");
     let sshd = Sshd::start();
@@ -194,6 +245,39 @@ fn what_ends_a_session_ends_one_that_jumped() {
     assert_ne!(held.wait(Duration::from_secs(10)).code, Some(0));
     let seen = desk.run(&["-J", "bastion", &desk.at(DB1), "true"]);
     assert!(seen.err().contains("suspended"), "{seen:?}");
+}
+
+#[test]
+fn t07_a_jump_after_the_grants_end_is_refused_on_the_connection_that_carries_it() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    bastion.policy(GRANTED);
+    bastion.serve();
+    let desk = Desk::new(&bastion, &sshd);
+    let grant = bastion.grant(ALICE, &desk.at(DB1), "1h", "CHG-1 a test");
+    // One connection to the bastion, which needs no grant, and jumps through it.
+    let socket = bastion.scratch().join("shared").display().to_string();
+    let mut shared = Running::start(desk.ssh(&["-M", "-S", &socket, "-N", "bastion"]), Stdout::Gathered);
+    until(LIMIT, "shared connection", || std::path::Path::new(&socket).exists().then_some(()));
+    let proxy = format!("ProxyCommand=ssh -F {} -S {socket} -W %h:%p bastion", desk.config().display());
+    let inner = bastion.scratch().join("inner").display().to_string();
+    let arguments = ["-o", &proxy, "-M", "-S", &inner, &desk.at(DB1), "echo begun; exec cat"];
+    let mut held = Running::start(desk.ssh(&arguments), Stdout::Unread);
+    assert_eq!(crate::fixture::route::line(&mut held.stdout()), "begun\n");
+    assert_eq!(desk.run(&["-S", &inner, &desk.at(DB1), "echo second"]).ok().out(), "second\n");
+
+    bastion.doorward(&["grant", "revoke", &grant]).ok();
+    bastion.empties(Duration::from_secs(5));
+    assert_eq!(held.wait_with_open_stdin(LIMIT).code, Some(255));
+    for route in [["-o", &proxy], ["-S", &inner], ["-J", "bastion"]] {
+        let seen = desk.run(&[&route[..], &[&desk.at(DB1), "echo in"]].concat());
+        // Whose socket is gone, and who knows no other way, gets nowhere.
+        assert!(seen.out().is_empty() && matches!(seen.code, Some(126 | 255)), "{route:?}: {seen:?}");
+    }
+    let seen = desk.run(&["-o", &proxy, &desk.at(DB1), "echo in"]);
+    assert!(seen.code == Some(126) && seen.err().contains("grant"), "{seen:?}");
+    assert!(!shared.ended(), "the connection around it");
 }
 
 #[test]

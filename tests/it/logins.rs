@@ -581,3 +581,20 @@ fn passwords_are_off_unless_they_are_switched_on() {
     assert!(short.code == Some(1) && short.err().contains("12 characters"), "{short:?}");
     assert_eq!(bastion.doorward(&["user", "totp", "nobody"]).code, Some(1));
 }
+
+#[test]
+fn a_client_with_two_keys_logs_in_with_the_second() {
+    // paramiko asks for the login service anew before each key (RFC 4253 section 10).
+    require!("sshd", "python3-paramiko");
+    let sshd = Sshd::start();
+    let bastion = Bastion::serving(&sshd);
+    let stranger = key(bastion.scratch(), "stranger", "ed25519", "");
+    let program = "import paramiko, sys\nclient = paramiko.SSHClient()\n\
+                   client.set_missing_host_key_policy(paramiko.AutoAddPolicy())\n\
+                   client.connect('127.0.0.1', int(sys.argv[1]), sys.argv[2], key_filename=sys.argv[3:],\n\
+                   allow_agent=False, look_for_keys=False)\n\
+                   print(client.exec_command('echo in')[1].read().decode(), end='')";
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-c", program, &bastion.port.to_string(), &bastion.to(&sshd).login]).args([&stranger, &bastion.key]);
+    assert_eq!(run(python, b"", LIMIT).ok().out(), "in\n");
+}

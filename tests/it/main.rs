@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod agent;
 mod algorithms;
 mod audit;
 mod auditing;
@@ -42,5 +43,8 @@ mod retention;
 mod rewrap;
 mod rotation;
 mod sftp;
+mod strangers;
+mod transfer;
 mod verify;
 mod witness;
+mod x11;

@@ -3,29 +3,35 @@
 use serde_json::Value;
 
 use crate::fixture::bastion::id;
-use crate::fixture::{Bastion, LIMIT, Sshd, until};
+use crate::fixture::{Bastion, LIMIT, Sshd, found, until};
 use crate::require;
 
 #[test]
-fn what_is_erased_or_removed_is_gone_and_on_record_and_the_rest_still_verifies() {
+fn t15_what_is_erased_or_removed_is_gone_and_on_record_and_the_rest_still_verifies() {
     require!("sshd", "ssh");
     let sshd = Sshd::start();
     let mut bastion = Bastion::serving(&sshd);
-    for text in ["one", "two", "three"] {
+    for text in ["one", "two", "three", "four"] {
         assert_eq!(bastion.to(&sshd).run(&format!("echo {text}")).code, Some(0));
     }
-    let ids = until(LIMIT, "three recordings", || {
+    let ids = until(LIMIT, "four recordings", || {
         let mut ids: Vec<String> = bastion.recordings().iter().map(id).collect();
         ids.sort();
-        (ids.len() == 3).then_some(ids)
+        (ids.len() == 4).then_some(ids)
     });
-    let (erased, held, old) = (&ids[0], &ids[1], &ids[2]);
+    let (erased, held, old, untold) = (&ids[0], &ids[1], &ids[2], &ids[3]);
 
+    let names = || found(bastion.closed_json(erased).parent().unwrap(), b"alice").len();
+    assert_eq!(names(), 1);
     bastion
         .doorward(&["recording", "erase", erased, "--reason", "asked by the person", "--approver", "carol", "--yes"])
         .ok();
     let told = bastion.doorward(&["recording", "export", erased]);
     assert!(told.code == Some(1) && told.stdout.is_empty(), "it can still be read: {told:?}");
+    assert_eq!(names(), 0);
+    let left = serde_json::json!({ "session": erased, "erased": true });
+    assert_eq!(bastion.rows(&["recording", "list"])[0], left);
+    assert_eq!(bastion.rows(&["recording", "list", "--user", "alice"]).len(), 3);
     let story = bastion.rows(&["audit", "list", "--session", erased]);
     assert!(story.iter().any(|event| event["type"] == "erase"), "{story:?}");
     assert!(story.iter().all(|event| event["user"].is_null()), "the log still tells of people: {story:?}");
@@ -39,15 +45,17 @@ fn what_is_erased_or_removed_is_gone_and_on_record_and_the_rest_still_verifies()
     let never = bastion.doorward(&["recording", "hold", old, "--reason", "x", "--release"]);
     assert!(never.code == Some(1) && never.err().contains("is not on hold"), "{never:?}");
 
-    bastion.doorward(&["recording", "hold", held, "--reason", "CASE-7"]).ok();
+    for kept in [held, untold] {
+        bastion.doorward(&["recording", "hold", kept, "--reason", "CASE-7"]).ok();
+    }
     let told = bastion.doorward(&["recording", "erase", held, "--reason", "x", "--approver", "carol", "--yes"]);
     assert!(told.code == Some(1) && told.err().contains("CASE-7"), "a hold was broken: {told:?}");
 
     let rows = bastion.rows(&["recording", "list"]);
     let holds: Vec<_> = rows.iter().filter(|row| !row["held"].is_null()).collect();
-    assert!(holds.len() == 1 && holds[0]["session"] == **held && holds[0]["held"]["reason"] == "CASE-7", "{holds:?}");
+    assert!(holds.len() == 2 && holds[0]["session"] == **held && holds[0]["held"]["reason"] == "CASE-7", "{holds:?}");
     let table = bastion.doorward(&["recording", "list"]).ok().out();
-    assert!(table.contains("HELD") && table.contains("CASE-7"), "{table}");
+    assert!(["HELD", "CASE-7", "<erased>"].iter().all(|word| table.contains(word)), "{table}");
 
     let slip = bastion.doorward(&["recording", "gc", "--older-than", "0s", "--yes"]);
     assert!(slip.code == Some(1) && slip.err().contains("--even-today"), "{slip:?}");
@@ -57,13 +65,13 @@ fn what_is_erased_or_removed_is_gone_and_on_record_and_the_rest_still_verifies()
     let told: Value = serde_json::from_slice(&gc(&["--dry-run", "--json"]).ok().stdout).unwrap();
     assert!(told["removed"].as_array().unwrap().contains(&Value::from(old.as_str())), "{told}");
     assert_eq!((&told["dry_run"], &told["kept"][0]["session"]), (&Value::from(true), &Value::from(held.as_str())));
-    assert_eq!(bastion.recordings().len(), 3);
+    assert_eq!(bastion.recordings().len(), 4);
     // Nobody is there to be asked.
     assert_eq!(gc(&[]).code, Some(2));
     let told = gc(&["--yes"]).ok();
     assert!(told.out().contains(&format!("kept {held}")) && told.out().contains(&format!("removed {old}")), "{told:?}");
     let left: Vec<String> = bastion.recordings().iter().map(id).collect();
-    assert_eq!(left, [held.as_str()]);
+    assert_eq!(left, [held.as_str(), untold.as_str()]);
     assert!(String::from_utf8_lossy(&bastion.export(held, "txt", &[])).contains("two"));
     bastion.stop().ok();
 
@@ -81,6 +89,12 @@ fn what_is_erased_or_removed_is_gone_and_on_record_and_the_rest_still_verifies()
     bastion.doorward(&["recording", "erase", held, "--reason", "over", "--approver", "carol", "--yes"]).ok();
     let told = bastion.doorward(&["verify"]);
     assert!(told.code == Some(0) && told.out().contains("SHREDDED"), "{told:?}");
+    assert!(!told.out().contains("is there still"), "{told:?}");
+    // Without such a leaf, the same is an attack.
+    std::fs::remove_file(bastion.closed_json(untold).with_file_name("opened.json")).unwrap();
+    std::fs::remove_file(bastion.data().join(format!("env/{untold}.age"))).unwrap();
+    let told = bastion.doorward(&["verify"]);
+    assert!(told.code == Some(5) && told.out().contains("TAMPERED"), "{told:?}");
 }
 
 #[test]

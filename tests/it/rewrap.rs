@@ -109,6 +109,8 @@ fn an_auditor_hands_every_recording_over_to_another() {
     bastion.doorward(&["recording", "erase", &ids[0], "--reason", "asked", "--approver", "carol", "--yes"]).ok();
     let told = rewrap(&bastion, &[&ids[0], "--identity", &new_text, "--to", &recipient]);
     assert_eq!(told.code, Some(1), "{told:?}");
+    let told = bastion.doorward(&["verify", "--session", &ids[0]]);
+    assert!(told.code == Some(0) && told.out().contains("SHREDDED"), "{told:?}");
     bastion.doorward(&["recording", "gc", "--older-than", "0s", "--even-today", "--yes"]).ok();
     assert_eq!(std::fs::read_dir(bastion.data().join("env/rewrapped")).unwrap().count(), 0);
     bastion.stop().ok();

@@ -24,7 +24,7 @@ pub fn noise(bytes: u32) -> Vec<u8> {
     (0..bytes).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
 
-fn sha256(path: &Path) -> String {
+pub fn sha256(path: &Path) -> String {
     let mut sum = Command::new("sha256sum");
     sum.arg(path);
     run(sum, b"", LIMIT).ok().out().split_whitespace().next().unwrap().to_owned()

@@ -395,10 +395,10 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Of SFTP the operations are what happened: each is a line on the screen.
+    /// Of SFTP and an agent the operations are what happened: each is a line on the screen.
     fn done(&mut self, text: &str) {
-        let is_sftp = self.channel.header().doorward.class.is_some_and(ChannelClass::is_sftp);
-        if let Some(plain) = self.plain.as_mut().filter(|_| is_sftp) {
+        let told = self.channel.header().doorward.class.is_some_and(ChannelClass::is_by_operation);
+        if let Some(plain) = self.plain.as_mut().filter(|_| told) {
             let mut lines = String::new();
             plain.note(text, &mut lines);
             self.screen.feed(lines.replace('\n', "\r\n").as_bytes());

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use russh::server::{self, Msg};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{ForwardStart, ListenStart, Originator};
+use super::{ForwardStart, LendStart, ListenStart, Originator};
 use crate::authn::Authenticated;
-use crate::model::{Endpoint, InvalidName, Login, Program, Terminal};
-use crate::wire::Cut;
+use crate::model::{Endpoint, Inbound, InvalidName, Login, Program, Terminal};
 use crate::wire::channel::{ChannelSink, ChannelSource, Extended, split};
+use crate::wire::{Cut, Display};
 
 /// A channel's reading half towards the bastion user.
 pub type UserSource = ChannelSource<Msg>;
@@ -42,7 +42,7 @@ impl Connection {
         Arc::clone(&self.channels).try_acquire_owned().ok()
     }
 
-    /// What opens channels to the user's client, for what comes in where the target listens.
+    /// What opens channels to the user's client, for what comes in where the target listens or for what it is lent.
     pub fn opener(&self) -> Opener {
         Opener(self.handle.clone())
     }
@@ -57,22 +57,24 @@ impl Connection {
 pub struct Opener(server::Handle);
 
 impl Opener {
-    /// Opens one for what came in at `endpoint`; `None` if the client does not want it. `held` is given back once the
+    /// Opens one for what came in; `None` if the client does not want it. `held` is given back once the
     /// client has answered, however late: what it opens then is closed, and until then it counts as open.
     pub async fn open(
         self,
-        endpoint: Endpoint,
+        at: Inbound,
         originator: Originator,
         held: impl Send + 'static,
     ) -> Option<(UserSource, UserSink)> {
         let (answer, opened) = oneshot::channel();
         tokio::spawn(async move {
-            let opened = match endpoint {
-                Endpoint::Tcp { host, port } => {
-                    let Originator { address, port: from } = originator;
+            let Originator { address, port: from } = originator;
+            let opened = match at {
+                Inbound::Place(Endpoint::Tcp { host, port }) => {
                     self.0.channel_open_forwarded_tcpip(host, port.into(), address, from).await
                 }
-                Endpoint::Unix(path) => self.0.channel_open_forwarded_streamlocal(path).await,
+                Inbound::Place(Endpoint::Unix(path)) => self.0.channel_open_forwarded_streamlocal(path).await,
+                Inbound::Agent => self.0.channel_open_agent().await,
+                Inbound::X11 => self.0.channel_open_x11(address, from).await,
             };
             if let Err(Ok(late)) = answer.send(opened) {
                 let _ = late.close().await;
@@ -104,6 +106,8 @@ pub enum Request {
     Listen(ListenStart),
     /// To listen there no longer.
     Unlisten(ListenStart),
+    /// To lend the target something of the user's own.
+    Lend(LendStart),
     /// Something that no rule can allow yet; it was refused, and this is for the record.
     Refused {
         /// Such as `the channel type x11`.
@@ -128,6 +132,10 @@ pub struct ChannelStart {
     pub terminal: Option<Terminal>,
     /// Environment variables that passed the allow-list.
     pub environment: Vec<(String, String)>,
+    /// Whether the user lends their agent.
+    pub agent: bool,
+    /// The display that they lend.
+    pub display: Option<Display>,
     /// What the user sends.
     pub source: UserSource,
     /// What the user sees.

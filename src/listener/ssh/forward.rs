@@ -76,9 +76,10 @@ impl Reply {
     }
 }
 
-/// What a peer sent, with what moves no cursor only.
+/// What a peer sent, with `?` for what may move a cursor or look like something else: left out, it would read as
+/// another name.
 pub(super) fn printable(text: &str, chars: usize) -> String {
-    text.chars().filter(|c| matches!(c, ' '..='~')).take(chars).collect()
+    text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).take(chars).collect()
 }
 
 impl Handler {

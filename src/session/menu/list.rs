@@ -18,7 +18,7 @@ use crate::wire::channel::{Credit, PeerGone, Sink, Source};
 /// # Errors
 /// How it ended, if it could not go on.
 pub async fn show(mut shown: Shown<'_>) -> Result<End, End> {
-    let offers = own::offers(shown.bastion, shown.visitor.user.user()).await;
+    let offers = own::offers(shown.bastion, shown.visitor.user.asker()).await;
     let offers = offers.map_err(|why| End::Told(Refusal::Busy { what: "menu".into(), why }))?;
     let text = numbered(&offers, shown.bastion.clock.now());
     shown.put(if shown.terminal.is_some() { text.replace('\n', "\r\n") } else { text }).await?;

@@ -127,10 +127,11 @@ impl<'a> Screen<'a> {
 
     /// Begins to look up what a page lists.
     fn load(&mut self, page: Page) {
-        let (bastion, user) = (self.shown.bastion, self.shown.visitor.user.user());
+        let (bastion, asker) = (self.shown.bastion, self.shown.visitor.user.asker());
+        let user = asker.user;
         self.loading = Some(Box::pin(async move {
             let loaded = match page {
-                Page::Destinations => own::offers(bastion, user).await.map(Loaded::Offers),
+                Page::Destinations => own::offers(bastion, asker).await.map(Loaded::Offers),
                 Page::Sessions => Ok(Loaded::Sessions(page, own::live(bastion, user), false)),
                 Page::Recordings => {
                     own::past(bastion, user).await.map(|(past, more)| Loaded::Sessions(page, past, more))

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::super::refusal::Busy;
 use super::super::{Bastion, Refusal, Visitor};
 use super::{Form, busy};
-use crate::grant::Access;
+use crate::grant::{Access, Asker};
 use crate::ledger::{Offer, Offers};
 use crate::listener::Place;
 use crate::model::{ChannelClass, Destination, SessionId, Timestamp, UserName};
@@ -84,13 +84,14 @@ impl OwnSession {
 ///
 /// # Errors
 /// `Busy` if others are served first.
-pub async fn offers(bastion: &Arc<Bastion>, user: &UserName) -> Result<Offers, Busy> {
+pub async fn offers(bastion: &Arc<Bastion>, asker: Asker<'_>) -> Result<Offers, Busy> {
     let turn = bastion.limits.survey().await.ok_or(Busy::Waiting)?;
+    let Asker { user, presence } = asker;
     let (looking, user, now) = (Arc::clone(bastion), user.clone(), bastion.clock.now());
     let surveyed = tokio::task::spawn_blocking(move || {
         // Held until it is done, also if the user leaves before.
         let _turn = turn;
-        looking.ledger.offers(&user, now, OFFERS_MAX)
+        looking.ledger.offers(Asker { user: &user, presence }, now, OFFERS_MAX)
     });
     surveyed.await.map_err(|_| Busy::Waiting)
 }
@@ -142,12 +143,12 @@ fn over(summary: Summary) -> Option<OwnSession> {
 /// `Busy`.
 pub async fn ls(
     bastion: &Arc<Bastion>,
-    user: &UserName,
+    asker: Asker<'_>,
     words: &[String],
     form: Form,
 ) -> Result<(String, Place<UserName>), Refusal> {
-    let place = bastion.limits.list(user).ok_or_else(|| busy("ls", Busy::Requests))?;
-    let Offers { list, more } = offers(bastion, user).await.map_err(|why| busy("ls", why))?;
+    let place = bastion.limits.list(asker.user).ok_or_else(|| busy("ls", Busy::Requests))?;
+    let Offers { list, more } = offers(bastion, asker).await.map_err(|why| busy("ls", why))?;
     let now = bastion.clock.now();
     Ok((destinations(list, more, words, form, now), place))
 }
@@ -186,7 +187,7 @@ fn destinations(list: Vec<Offer>, more: bool, words: &[String], form: Form, now:
 #[derive(Debug, Serialize)]
 struct OfferRow<'a> {
     destination: &'a Destination,
-    /// `open`, `granted`, `scheduled` or `needs-grant`.
+    /// `open`, `granted`, `scheduled`, `needs-grant` or `needs-key`.
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<Timestamp>,
@@ -194,9 +195,10 @@ struct OfferRow<'a> {
     until: Option<Timestamp>,
     /// Whether the target has a pinned host key.
     ready: bool,
-    /// What may be opened now, and what with a grant that is not held.
+    /// What may be opened now, what with a grant that is not held, and what by a login with a security key.
     channels: Vec<ChannelClass>,
     with_grant: Vec<ChannelClass>,
+    with_key: Vec<ChannelClass>,
 }
 
 impl<'a> OfferRow<'a> {
@@ -206,10 +208,11 @@ impl<'a> OfferRow<'a> {
             Access::Granted { until } => ("granted", None, Some(until)),
             Access::Begins { from } => ("scheduled", Some(from), None),
             Access::NeedsGrant => ("needs-grant", None, None),
+            Access::NeedsKey => ("needs-key", None, None),
         };
-        let [channels, with_grant] =
-            [&offer.open, &offer.with_grant].map(|classes| classes.iter().copied().collect::<Vec<_>>());
-        Self { destination: &offer.destination, state, from, until, ready: offer.ready, channels, with_grant }
+        let [channels, with_grant, with_key] = [&offer.open, &offer.with_grant, &offer.with_key]
+            .map(|classes| classes.iter().copied().collect::<Vec<_>>());
+        Self { destination: &offer.destination, state, from, until, ready: offer.ready, channels, with_grant, with_key }
     }
 }
 
@@ -312,15 +315,15 @@ struct Told<'a> {
 }
 
 /// `why`: what the user was refused last, and what to do.
-pub fn why(bastion: &Bastion, user: &UserName, form: Form) -> String {
+pub fn why(bastion: &Bastion, asker: Asker<'_>, form: Form) -> String {
     let now = bastion.clock.now();
-    let Some(denied) = bastion.denials.last(user) else {
+    let Some(denied) = bastion.denials.last(asker.user) else {
         return match form {
             Form::Json => String::from("null\n"),
             Form::Text => String::from("nothing was refused to you since the bastion was started\n"),
         };
     };
-    let offer = denied.missing.as_ref().and_then(|(place, _)| bastion.ledger.offer(user, place, now));
+    let offer = denied.missing.as_ref().and_then(|(place, _)| bastion.ledger.offer(asker, place, now));
     let next = denied.next(offer.as_ref(), now);
     match form {
         Form::Json => json(&WhyRow { at: denied.at, asked: denied.asked, refused: denied.told, next }),
@@ -375,9 +378,16 @@ mod tests {
         let all = BTreeSet::from([ChannelClass::Shell]);
         let (open, with_grant) = match access {
             Access::Open | Access::Granted { .. } => (all, BTreeSet::new()),
-            Access::Begins { .. } | Access::NeedsGrant => (BTreeSet::new(), all),
+            Access::Begins { .. } | Access::NeedsGrant | Access::NeedsKey => (BTreeSet::new(), all),
         };
-        Offer { destination: Destination::parse(destination).unwrap(), access, ready: true, open, with_grant }
+        Offer {
+            destination: Destination::parse(destination).unwrap(),
+            access,
+            ready: true,
+            open,
+            with_grant,
+            with_key: BTreeSet::new(),
+        }
     }
 
     fn at(ms: i64) -> Timestamp {
@@ -413,8 +423,9 @@ mod tests {
         let rows: serde_json::Value = serde_json::from_str(&ls(&["root"], Form::Json)).unwrap();
         let expected = serde_json::json!([
             { "destination": "root@db1", "state": "granted", "until": "1970-01-01T00:01:00.000Z", "ready": true,
-              "channels": ["shell"], "with_grant": [] },
-            { "destination": "root@web1", "state": "needs-grant", "ready": true, "channels": [], "with_grant": ["shell"] },
+              "channels": ["shell"], "with_grant": [], "with_key": [] },
+            { "destination": "root@web1", "state": "needs-grant", "ready": true, "channels": [],
+              "with_grant": ["shell"], "with_key": [] },
         ]);
         assert_eq!(rows, expected);
     }
