@@ -57,6 +57,10 @@ impl Oversight for Rules {
         self.covers(asked, true)
     }
 
+    fn names_paths(&self) -> bool {
+        true
+    }
+
     fn changes(&self) -> u64 {
         self.changes.load(Ordering::SeqCst)
     }
