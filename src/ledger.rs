@@ -395,6 +395,15 @@ impl Ledger {
         }
     }
 
+    /// Whether any rule that names paths for SFTP covers this user there, were there a grant and the best of logins. So it does
+    /// where nobody knows: at a target that is gone.
+    pub fn names_paths(&self, user: &UserName, destination: &Destination) -> bool {
+        let state = self.state();
+        let Ok((stored, target)) = state.parties(user, destination) else { return true };
+        let question = question(stored, target, destination, None);
+        state.policy().rules().any(|rule| rule.files.is_some() && rule.covers(&question))
+    }
+
     /// Whether a forward of this user's there to some name may lead to this port by an address: only then is a name looked
     /// up. Whether any forward is open to the user now, with its grant, is another question.
     pub fn looks_up(&self, user: &UserName, destination: &Destination, port: u16) -> bool {

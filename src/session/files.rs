@@ -12,7 +12,8 @@ use crate::sftp::{Oversight, Permission, Rights, Terms};
 
 /// What a user may do with files on a channel that asks for this.
 ///
-/// Where it asks for every file it ends with that right; else each path is judged.
+/// Where it asks for every file it ends with that right. Each path is judged if a rule that might ever let the user in here
+/// names paths: even who may write every file must not put there what they could read later.
 pub fn terms(
     live: &Live,
     bastion: &Arc<Bastion>,
@@ -28,10 +29,10 @@ pub fn terms(
         asked.iter().find(of_class).is_some_and(permitted)
     };
     let rights = Rights { read: may(ChannelClass::SftpRead), write: may(ChannelClass::SftpWrite) };
-    let every_file = asked.iter().all(|asked| asked.matter == Some(Matter::EveryFile));
+    let limited = asked.iter().any(|asked| asked.matter != Some(Matter::EveryFile));
     // Of a target that is gone nothing is permitted.
     let address = bastion.ledger.target(&destination.target).map(|target| target.address).unwrap_or_default();
-    let turns = (!every_file).then(|| bastion.turns.at(&address));
+    let turns = bastion.turns.at(&address);
     let oversight = FileOversight {
         bastion: Arc::clone(bastion),
         permit: live.permit.clone(),
@@ -39,7 +40,7 @@ pub fn terms(
         session: live.id.clone(),
         channel,
     };
-    Terms { rights, oversight: Arc::new(oversight), turns }
+    Terms { rights, oversight: Arc::new(oversight), limited, turns }
 }
 
 /// Asks the ledger for one channel.
@@ -67,6 +68,10 @@ impl Oversight for FileOversight {
             let asked = Asked { class: *class, matter: Some(Matter::File(file.clone())) };
             self.bastion.ledger.might(self.permit.user(), &self.destination, &asked)
         })
+    }
+
+    fn names_paths(&self) -> bool {
+        self.bastion.ledger.names_paths(self.permit.user(), &self.destination)
     }
 
     fn changes(&self) -> u64 {

@@ -200,6 +200,11 @@ impl Gate {
         Self { rights, limit, own: None, pending: HashMap::new(), files: HashMap::new(), greeted: Greeted::No }
     }
 
+    /// From now on each path is judged; once it is so it stays so.
+    pub fn limit(&mut self, oversight: &Arc<dyn Oversight>) {
+        self.limit.get_or_insert_with(|| Arc::clone(oversight));
+    }
+
     /// How many requests wait for an answer.
     pub fn waiting(&self) -> usize {
         self.pending.len()

@@ -38,15 +38,19 @@ pub struct Terms {
     pub rights: Rights,
     /// Who says what may be done where, and hears what was refused.
     pub oversight: Arc<dyn Oversight>,
-    /// Where rules name paths: the turns at the target.
-    pub turns: Option<TurnsAt>,
+    /// Each path is judged from the beginning; else from when rules name paths.
+    pub limited: bool,
+    /// The turns at the target, for where they do.
+    pub turns: TurnsAt,
 }
 
 /// One SFTP conversation, beside its two sources.
 pub struct Conversation {
     gate: Mutex<Gate>,
     oversight: Arc<dyn Oversight>,
-    turns: Option<TurnsAt>,
+    turns: TurnsAt,
+    /// At which of the oversight's changes it was last asked whether rules name paths.
+    asked_at: Mutex<Option<u64>>,
     book: Book,
     /// The gate has taken an answer, or what it is to has been passed on.
     answered: Notify,
@@ -72,11 +76,16 @@ pub fn inspect(
     terms: Terms,
     book: Book,
 ) -> (Inspected, Inspected, Arc<Conversation>) {
-    let Terms { rights, oversight, turns } = terms;
-    let gate = Mutex::new(Gate::new(rights, turns.is_some().then(|| Arc::clone(&oversight))));
-    let conversation =
-        Conversation { gate, oversight, turns, book, answered: Notify::new(), passing: AtomicBool::new(false) };
-    let conversation = Arc::new(conversation);
+    let Terms { rights, oversight, limited, turns } = terms;
+    let conversation = Arc::new(Conversation {
+        gate: Mutex::new(Gate::new(rights, limited.then(|| Arc::clone(&oversight)))),
+        oversight,
+        turns,
+        asked_at: Mutex::new(None),
+        book,
+        answered: Notify::new(),
+        passing: AtomicBool::new(false),
+    });
     let (to_target, from_user) = mpsc::channel(EVENTS_MAX);
     let (to_user, from_target) = mpsc::channel(EVENTS_MAX);
     let (user_credit, target_credit) = (Credits::of(&user), Credits::of(&target));
@@ -121,6 +130,19 @@ impl Conversation {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// From when rules name paths each is judged, in a channel that began before, too.
+    fn hold_to_paths(&self) {
+        let mut asked_at = self.asked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read before it is asked: a change in between is seen the next time.
+        let changes = self.oversight.changes();
+        if *asked_at != Some(changes) {
+            *asked_at = Some(changes);
+            if self.oversight.names_paths() {
+                self.gate().limit(&self.oversight);
+            }
+        }
+    }
+
     /// Carries what the user sends.
     async fn ask(
         self: Arc<Self>,
@@ -155,10 +177,11 @@ impl Conversation {
             while self.gate().waiting() >= PENDING_MAX {
                 self.answered.notified().await;
             }
+            self.hold_to_paths();
             let asked = self.gate().asked(packet.clone()).map_err(Broken::User)?;
-            match (asked, &self.turns) {
-                (Asked::Resolve(errand), Some(turns)) => self.run_errand(errand, &packet, turns, lines).await?,
-                (asked, _) => self.pass(asked, &packet, None, lines).await?,
+            match asked {
+                Asked::Resolve(errand) => self.run_errand(errand, &packet, lines).await?,
+                asked @ (Asked::Forward(..) | Asked::Answer(..)) => self.pass(asked, &packet, None, lines).await?,
             }
         }
         Ok(())

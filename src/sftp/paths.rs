@@ -17,7 +17,11 @@ pub trait Oversight: Send + Sync {
     /// Whether any rule would, were there a grant and the best of logins.
     fn might(&self, asked: &FileAsked) -> bool;
 
-    /// Another number after each change of what `permits` rests on, time apart.
+    /// Whether any rule that names paths might let the user do anything with files here, were there a grant and the best of
+    /// logins: then every path is judged, whatever the user may do now, so that what is moved today is not read tomorrow.
+    fn names_paths(&self) -> bool;
+
+    /// Another number after each change of what the others rest on, time apart.
     fn changes(&self) -> u64;
 
     /// The time, for `Permission::until`.

@@ -9,7 +9,6 @@ use tokio::time::timeout;
 use super::gate::{Asked, Errand, Resolution};
 use super::packet::{FAILED, FileKind, NO_SUCH_FILE, OwnAnswer, OwnAsked};
 use super::paths::{Place, Way, split};
-use super::turns::TurnsAt;
 use super::{Broken, Conversation, Lines};
 use crate::model::{ChannelEvent, FilePath};
 
@@ -33,19 +32,13 @@ impl From<Broken> for Unresolved {
 
 impl Conversation {
     /// Resolves the paths of a request, has it judged, and if it goes to the target waits for the answer: all in one turn.
-    pub(super) async fn run_errand(
-        &self,
-        errand: Errand,
-        packet: &Bytes,
-        turns: &TurnsAt,
-        lines: &Lines<'_>,
-    ) -> Result<(), Broken> {
+    pub(super) async fn run_errand(&self, errand: Errand, packet: &Bytes, lines: &Lines<'_>) -> Result<(), Broken> {
         // Nothing else is under way, so that neither a user who does not read nor a long copy is waited for in the turn, and
         // the request is the next thing that the target does.
         while self.gate().waiting() > 0 || self.passing.load(Ordering::SeqCst) {
             self.answered.notified().await;
         }
-        let Some(mut turn) = turns.take().await else {
+        let Some(mut turn) = self.turns.take().await else {
             let asked = self.gate().resolved(errand, Resolution::Unclear("too many others wait at this target"));
             return self.pass(asked.map_err(Broken::User)?, packet, None, lines).await;
         };

@@ -507,6 +507,57 @@ fn a_session_for_every_file_ends_when_a_new_policy_names_paths() {
     bastion.empties(LIMIT);
 }
 
+/// A rule by which every file may be written, and one by which `in` may be read with a grant.
+fn written_now_and_read_later(tree: &Tree) -> (String, String) {
+    let write = rule(r#"["sftp-write"]"#);
+    let (_, read) = write.split_once("[[rule]]").unwrap();
+    let read = read.replace("sftp-write", "sftp-read");
+    let read = read.replace("false", "true").replace("id        = \"dba\"", "id        = \"later\"");
+    let base = tree.base.display();
+    let both = format!("{write}[[rule]]{read}sftp = {{ read = [\"{base}/in/**\"] }}\n");
+    (write, both)
+}
+
+#[test]
+fn t10_who_may_write_every_file_moves_none_to_where_a_grant_would_let_them_read_it() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let tree = Tree::grow(&sshd);
+    let mut bastion = Bastion::furnished(&sshd);
+    let (write, both) = written_now_and_read_later(&tree);
+    bastion.policy(&write);
+    bastion.serve();
+    let hard = |id: u32, path: &str, to: &str| {
+        extended(id, "hardlink@openssh.com", &[text(&tree.at(path)), text(&tree.at(to))].concat())
+    };
+    let mut early = Talk::begin(&bastion.to(&sshd));
+    let mut ask = |packet: &[u8]| {
+        early.say(packet);
+        status(&[early.hear().unwrap()], 1)
+    };
+    assert_eq!(ask(&hard(1, "out/sub/secret", "in/before")), Some(0), "no rule names paths");
+    std::fs::remove_file(tree.base.join("in/before")).unwrap();
+    bastion.policy(&both);
+    bastion.doorward(&["policy", "reload"]).ok();
+    let denied = |status: Option<u32>| assert_eq!(status, Some(3));
+    denied(ask(&hard(1, "out/secret", "in/early")));
+    let asked = [
+        hard(1, "out/secret", "in/hard"),
+        two(18, 2, &tree.at("out/secret"), &tree.at("in/moved")),
+        hard(3, "out/secret", "out/hard"),
+        open(4, &tree.at("out/new"), 2 | 8),
+    ];
+    let answers = speak(&bastion.to(&sshd), &asked);
+    assert_eq!([1, 2, 3].map(|id| status(&answers, id)), [Some(3), Some(3), Some(0)]);
+    assert_eq!(answer(&answers, 4)[0], 102, "every file may be written still");
+    bastion.grant(ALICE, &format!("{}@db1", sshd.account), "1h", "to read");
+    denied(ask(&hard(1, "out/secret", "in/early")));
+    let names = ["in/early", "in/hard", "in/moved"];
+    let answers = speak(&bastion.to(&sshd), &names.map(|name| open(1, &tree.at(name), 1)));
+    assert!(!answers.iter().any(|answer| answer[0] == 102), "{answers:?}");
+    assert_eq!(answer(&speak(&bastion.to(&sshd), &[open(1, &tree.at("in/file"), 1)]), 1)[0], 102);
+}
+
 #[test]
 fn a_user_who_does_not_read_keeps_no_turn() {
     require!("sshd", "ssh");

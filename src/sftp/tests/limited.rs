@@ -57,6 +57,10 @@ impl Oversight for Rules {
         self.covers(asked, true)
     }
 
+    fn names_paths(&self) -> bool {
+        true
+    }
+
     fn changes(&self) -> u64 {
         self.changes.load(Ordering::SeqCst)
     }
@@ -72,7 +76,8 @@ impl Oversight for Rules {
 
 fn limited() -> (Gate, Arc<Rules>) {
     let rules = Arc::new(Rules::default());
-    let mut gate = Gate::new(ALL, Some(Arc::clone(&rules) as Arc<dyn Oversight>));
+    let oversight: Arc<dyn Oversight> = rules.clone();
+    let mut gate = Gate::new(ALL, Some(oversight));
     assert!(matches!(gate.asked(packet(1, &[&[0, 0, 0, 3]])), Ok(Asked::Forward(..))));
     gate.answered(packet(2, &[&[0, 0, 0, 3]])).unwrap();
     (gate, rules)
