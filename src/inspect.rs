@@ -93,7 +93,16 @@ pub struct Note {
     /// For the audit log.
     pub file: Option<FileNote>,
     /// What was refused, if it tells that.
-    pub refused: Option<String>,
+    pub refused: Option<Refused>,
+}
+
+/// What a user was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// What they asked for.
+    pub what: String,
+    /// Why, as they were told.
+    pub told: String,
 }
 
 /// What became of a file, for the audit log.

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Refusal;
 use crate::grant::{Access, Denial};
+use crate::inspect::Refused;
 use crate::ledger::Offer;
 use crate::listener::Wanted;
 use crate::model::{ChannelClass, Destination, InvalidName, Login, Program, Timestamp, UserName, join};
@@ -130,10 +131,9 @@ impl Denied {
         Self { at, asked: cut(asked), told, missing: None }
     }
 
-    /// What a user wanted to do with a file, and no rule with paths lets them.
-    pub fn of_file(at: Timestamp, asked: &str, destination: &Destination) -> Self {
-        let told = String::from("permission denied: what you may do with files there, you may not do with this one");
-        Self { at, asked: cut(&format!("sftp at {destination}: {asked}")), told, missing: None }
+    /// What a user wanted to do with files.
+    pub fn of_file(at: Timestamp, Refused { what, told }: &Refused, destination: &Destination) -> Self {
+        Self { at, asked: cut(&format!("sftp at {destination}: {what}")), told: cut(told), missing: None }
     }
 
     /// What to do about it, now that `offer` is what the user's list says of the destination; `None` if what they were

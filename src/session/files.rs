@@ -7,6 +7,7 @@ use super::refusal_log::Kind;
 use super::{Bastion, Live};
 use crate::audit::AuditEvent;
 use crate::grant::Permit;
+use crate::inspect::Refused;
 use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, FileAsked, Matter, SessionId, Timestamp};
 use crate::sftp::{Oversight, Permission, Rights, Terms};
 
@@ -31,8 +32,10 @@ pub fn terms(
     let rights = Rights { read: may(ChannelClass::SftpRead), write: may(ChannelClass::SftpWrite) };
     let limited = asked.iter().any(|asked| asked.matter != Some(Matter::EveryFile));
     // Of a target that is gone nothing is permitted.
-    let address = bastion.ledger.target(&destination.target).map(|target| target.address).unwrap_or_default();
-    let turns = bastion.turns.at(&address);
+    let target = bastion.ledger.target(&destination.target);
+    // One machine may be registered by several names.
+    let machine = target.into_iter().flat_map(|target| target.host_keys.into_iter().chain([target.address]));
+    let turns = bastion.turns.at(live.permit.user(), machine);
     let oversight = FileOversight {
         bastion: Arc::clone(bastion),
         permit: live.permit.clone(),
@@ -82,12 +85,12 @@ impl Oversight for FileOversight {
         self.bastion.clock.now()
     }
 
-    fn refused(&self, what: &str) {
+    fn refused(&self, refused: &Refused) {
         let user = self.permit.user();
-        self.bastion.denials.keep(user, Denied::of_file(self.now(), what, &self.destination));
+        self.bastion.denials.keep(user, Denied::of_file(self.now(), refused, &self.destination));
         let (session, channel, of) = (self.session.clone(), self.channel.0, user.clone());
         let event = move |what| AuditEvent::FileRefused { session: session.clone(), channel, user: of.clone(), what };
         // Of what is beyond the user's share the log keeps the count, and the recording has each.
-        let _ = self.bastion.refusals.note(user, Kind::File, what, event);
+        let _ = self.bastion.refusals.note(user, Kind::File, &refused.what, event);
     }
 }

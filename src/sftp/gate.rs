@@ -19,7 +19,7 @@ use super::packet::{
     status, version, with_paths, writes,
 };
 use super::paths::{Oversight, Place, Standing, Way, judge, judge_look, judge_open, judge_set, named};
-use crate::inspect::{FileNote, Note};
+use crate::inspect::{FileNote, Note, Refused};
 use crate::model::FilePath;
 
 /// What a user may do with files.
@@ -57,6 +57,8 @@ pub enum Resolution {
     At(Vec<Place>),
     /// A path leads nowhere: the nearest place on the way to it that is there, if any, and the target's status.
     Nowhere { nearest: Option<FilePath>, code: u32 },
+    /// Its turn did not come in time.
+    Busy,
     /// It cannot be said where a path leads.
     Unclear(&'static str),
 }
@@ -261,6 +263,14 @@ impl Gate {
         let places = match resolution {
             Resolution::At(places) if places.len() == paths.len() => places,
             Resolution::At(_) => return Ok(No::path(Some(text())).answer(id)),
+            // Nothing was refused: what was asked for was not even looked at.
+            Resolution::Busy => {
+                let note = Note::later(format!("not done, others were at this target for too long: {}", text()));
+                return Ok(Asked::Answer(
+                    status(id, FAILED, "doorward: others are at work there, try again"),
+                    Some(note),
+                ));
+            }
             Resolution::Unclear(why) => return Ok(No::path(Some(format!("{}: {why}", text()))).answer(id)),
             Resolution::Nowhere { nearest, code } => {
                 let Some(oversight) = &self.limit else { return Ok(No::path(Some(text())).answer(id)) };
@@ -302,8 +312,12 @@ impl Gate {
     fn judge(&mut self, request: &Request<'_>, places: &[Place]) -> Result<(Pending, Option<Note>), No> {
         let place = |index: usize, path: &[u8]| Named::of(path, places.get(index));
         match *request {
-            Request::Open { path, flags } => {
-                let (path, purpose) = (place(0, path), purpose(flags));
+            Request::Open { path, flags, ref set } => {
+                let path = place(0, path);
+                let purpose = match set.text.as_str() {
+                    "" => purpose(flags),
+                    set => format!("{}, {set}", purpose(flags)),
+                };
                 let text = format!("open {path} {purpose}");
                 if changes(flags) && !self.rights.write {
                     return Err(No::write(text));
@@ -372,9 +386,11 @@ impl Gate {
                 self.may_write(&change)?;
                 Ok(change.pass())
             }
-            Request::Unknown { ref name } => {
-                Err(No { code: UNSUPPORTED, told: "doorward: not carried", note: Some(name.clone()) })
-            }
+            Request::Unknown { ref name } => Err(No {
+                code: UNSUPPORTED,
+                told: "doorward: the bastion does not carry this",
+                note: Some(name.clone()),
+            }),
         }
     }
 
@@ -562,11 +578,13 @@ impl No {
 
     fn answer(self, id: u32) -> Asked {
         let Self { code, told, note } = self;
+        let plain = told.strip_prefix("doorward: ").unwrap_or(told);
+        let why = if code == DENIED { format!("permission denied: {plain}") } else { plain.to_owned() };
         let note = note.map(|text| Note {
             text: format!("sftp: refused: {text}"),
             first: false,
             file: None,
-            refused: Some(text),
+            refused: Some(Refused { what: text, told: why.clone() }),
         });
         Asked::Answer(status(id, code, told), note)
     }
@@ -631,8 +649,14 @@ impl Changing<'_> {
 
     fn pass(self) -> (Pending, Option<Note>) {
         let text = self.text();
-        let detail = self.path.detail(self.set.text.clone());
-        let detail = self.to.as_ref().map_or(detail.clone(), |to| to.detail(detail));
+        let detail = match &self.to {
+            None => self.path.detail(self.set.text.clone()),
+            Some(to) => {
+                let ends = [("path", &self.path), ("to", to)];
+                let named = ends.iter().filter_map(|(end, at)| at.by.as_ref().map(|by| format!("{end} named {by}")));
+                named.collect::<Vec<_>>().join("; ")
+            }
+        };
         let (path, to) = (self.path.path, self.to.map(|to| to.path));
         let file = FileNote { what: self.what, path, to, detail: (!detail.is_empty()).then_some(detail) };
         let note = Note { file: Some(file), ..Note::first(text.clone()) };

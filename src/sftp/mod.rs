@@ -287,8 +287,8 @@ impl Conversation {
     async fn write(&self, note: Option<Note>) -> Result<(), Broken> {
         match note {
             Some(note) => {
-                if let Some(what) = &note.refused {
-                    self.oversight.refused(what);
+                if let Some(refused) = &note.refused {
+                    self.oversight.refused(refused);
                 }
                 self.book.write(note).await.map_err(|Unrecorded| Broken::Record)
             }

@@ -49,8 +49,8 @@ impl Frames {
 /// What a user asks for; paths and handles as they came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request<'p> {
-    /// Opens a file, for what these flags say (draft section 6.3).
-    Open { path: &'p [u8], flags: u32 },
+    /// Opens a file, for what these flags say (draft section 6.3); `set` says which attributes it gets if it is made.
+    Open { path: &'p [u8], flags: u32, set: Set },
     /// Closes a file or a directory.
     Close { handle: &'p [u8] },
     /// Reads from a file.
@@ -148,6 +148,9 @@ pub struct Set {
     pub text: String,
     /// Whether the size is among them: what is in the file changes.
     pub resizes: bool,
+    /// Whether there is more among them than what every new file has: none of its bytes, and who may read, write and run it.
+    /// Setuid, setgid, the sticky bit and an owner are more; times, which every writer sets, are not.
+    pub special: bool,
 }
 
 /// Whether an open with these flags can read: sftp-server opens for reading whatever is not for writing alone.
@@ -244,8 +247,7 @@ pub fn from_user(packet: &[u8]) -> Result<FromUser<'_>, Malformed> {
     let request = match kind {
         3 => {
             let (path, flags) = (rest.path()?, rest.number()?);
-            rest.attributes()?;
-            Request::Open { path, flags }
+            Request::Open { path, flags, set: rest.attributes()? }
         }
         4 => Request::Close { handle: rest.handle()? },
         5 => {
@@ -437,7 +439,7 @@ pub fn own_answer(packet: &[u8]) -> Result<OwnAnswer, Malformed> {
             if flags & 4 == 0 {
                 return Ok(OwnAnswer::Kind(None));
             }
-            Ok(OwnAnswer::Kind(match rest.number()? & 0o170_000 {
+            Ok(OwnAnswer::Kind(match rest.number()? & KIND {
                 // Some targets tell the permissions and no more.
                 0 => None,
                 0o040_000 => Some(FileKind::Directory),
@@ -587,14 +589,20 @@ impl<'p> Fields<'p> {
             return Err(Malformed("attributes of an unknown kind"));
         }
         let mut set = Vec::new();
+        let mut special = flags & !(1 | 4 | 8) != 0;
         if flags & 1 != 0 {
-            set.push(format!("size={}", self.long()?));
+            let size = self.long()?;
+            special |= size != 0;
+            set.push(format!("size={size}"));
         }
         if flags & 2 != 0 {
             set.push(format!("owner={}:{}", self.number()?, self.number()?));
         }
         if flags & 4 != 0 {
-            set.push(format!("mode={:o}", self.number()?));
+            let mode = self.number()?;
+            // Some clients tell here, too, what kind of file it is.
+            special |= mode & !(KIND | 0o777) != 0;
+            set.push(format!("mode={mode:o}"));
         }
         if flags & 8 != 0 {
             set.push(format!("times={}:{}", self.number()?, self.number()?));
@@ -607,7 +615,7 @@ impl<'p> Fields<'p> {
             }
             set.push(format!("{count} more"));
         }
-        Ok(Set { text: set.join(" "), resizes: flags & 1 != 0 })
+        Ok(Set { text: set.join(" "), resizes: flags & 1 != 0, special })
     }
 
     fn end(&self) -> Result<(), Malformed> {
@@ -615,6 +623,8 @@ impl<'p> Fields<'p> {
     }
 }
 
+/// What of a mode says what kind of file it is (inode(7), `S_IFMT`).
+const KIND: u32 = 0o170_000;
 const SHORT: Malformed = Malformed("a packet ends within a field");
 /// Attributes that have names (draft section 5).
 const EXTENDED: u32 = 0x8000_0000;

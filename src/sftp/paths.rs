@@ -7,6 +7,7 @@
 //! one that a rule has, and what somebody else on the target makes of a path after it was resolved is not seen.
 
 use super::packet::{Change, FileKind, Look, Request, changes, makes, reads};
+use crate::inspect::Refused;
 use crate::model::{Extent, FileAction, FileAsked, FilePath, Timestamp};
 
 /// Says what a user may do with files now.
@@ -27,8 +28,8 @@ pub trait Oversight: Send + Sync {
     /// The time, for `Permission::until`.
     fn now(&self) -> Timestamp;
 
-    /// Something was refused, as `what` says.
-    fn refused(&self, what: &str);
+    /// Something was refused.
+    fn refused(&self, refused: &Refused);
 }
 
 /// What `Oversight` permits.
@@ -63,7 +64,7 @@ pub enum Way {
 /// which clients ask for first.
 pub fn named<'p>(request: &Request<'p>) -> Vec<(&'p [u8], Way)> {
     match *request {
-        Request::Open { path, flags } => vec![(path, if makes(flags) { Way::Making } else { Way::Whole })],
+        Request::Open { path, flags, .. } => vec![(path, if makes(flags) { Way::Making } else { Way::Whole })],
         Request::OpenDir { path } => vec![(path, Way::Whole)],
         Request::Look { what, path } => match what {
             Look::RealPath if matches!(path, b"" | b".") => Vec::new(),
@@ -139,6 +140,16 @@ impl<'o> Needs<'o> {
         }
     }
 
+    /// To have a file open, for what these flags say.
+    fn need_open(&mut self, flags: u32, path: &FilePath) {
+        if reads(flags) {
+            self.need(FileAction::Read, path, Extent::Itself);
+        }
+        if changes(flags) {
+            self.need(FileAction::Write, path, Extent::Itself);
+        }
+    }
+
     /// Whatever the user might do there.
     fn need_any_part(&mut self, path: &FilePath) {
         let part = |action| FileAsked { action, path: path.clone(), extent: Extent::Part };
@@ -166,14 +177,24 @@ pub fn judge(request: &Request<'_>, places: &[Place], oversight: &dyn Oversight)
     let first = places.first()?;
     let mut needs = Needs::of(oversight);
     match request {
-        Request::Open { flags, .. } => return judge_open(Some(*flags), &first.path, oversight),
+        Request::Open { flags, set, .. } => {
+            needs.need_open(*flags, &first.path);
+            if set.special {
+                needs.need(FileAction::Setstat, &first.path, Itself);
+            }
+        }
         Request::OpenDir { .. } => return judge_open(None, &first.path, oversight),
         Request::Look { what: Look::ReadLink, .. } => needs.need(FileAction::List, &first.path, Itself),
         Request::Look { .. } => needs.need_any_part(&first.path),
         Request::Change { what, set, .. } => match (what, places.get(1)) {
             (Change::SetStat | Change::LSetStat, _) => return judge_set(set.resizes, &first.path, oversight),
             (Change::Remove | Change::RemoveDir, _) => needs.need(FileAction::Delete, &first.path, Itself),
-            (Change::MakeDir, _) => needs.need(FileAction::Write, &first.path, Itself),
+            (Change::MakeDir, _) => {
+                needs.need(FileAction::Write, &first.path, Itself);
+                if set.special {
+                    needs.need(FileAction::Setstat, &first.path, Itself);
+                }
+            }
             (Change::Rename, Some(to)) => {
                 let whole = match first.kind {
                     // Its text would be of another place.
@@ -218,15 +239,9 @@ pub fn judge(request: &Request<'_>, places: &[Place], oversight: &dyn Oversight)
 /// Whether the user may have this open, for what these flags say; without flags a directory.
 pub fn judge_open(flags: Option<u32>, path: &FilePath, oversight: &dyn Oversight) -> Option<Standing> {
     let mut needs = Needs::of(oversight);
-    let Some(flags) = flags else {
-        needs.need(FileAction::List, path, Extent::Itself);
-        return needs.met();
-    };
-    if reads(flags) {
-        needs.need(FileAction::Read, path, Extent::Itself);
-    }
-    if changes(flags) {
-        needs.need(FileAction::Write, path, Extent::Itself);
+    match flags {
+        None => needs.need(FileAction::List, path, Extent::Itself),
+        Some(flags) => needs.need_open(flags, path),
     }
     needs.met()
 }

@@ -39,7 +39,7 @@ impl Conversation {
             self.answered.notified().await;
         }
         let Some(mut turn) = self.turns.take().await else {
-            let asked = self.gate().resolved(errand, Resolution::Unclear("too many others wait at this target"));
+            let asked = self.gate().resolved(errand, Resolution::Busy);
             return self.pass(asked.map_err(Broken::User)?, packet, None, lines).await;
         };
         let resolving = timeout(ANSWER_MAX, self.resolve(&errand, lines));

@@ -169,6 +169,9 @@ fn what_is_set_and_what_an_open_makes_stands_in_the_log() {
     assert_eq!(set.detail.as_deref(), Some("size=0 owner=1:2 mode=4700"));
     let made = file(gate.asked(packet(3, &[&[0, 0, 0, 2], &string(b"/f"), &[0, 0, 0, 2 | 8 | 16], &[0; 4]])));
     assert_eq!((made.what, made.detail.as_deref()), ("open", Some("to write, making it, cutting it")));
+    let setuid = [&[0, 0, 0, 4][..], &[0, 0, 9, 0o377]].concat();
+    let made = file(gate.asked(packet(3, &[&[0, 0, 0, 3], &string(b"/f"), &[0, 0, 0, 2 | 8], &setuid])));
+    assert_eq!(made.detail.as_deref(), Some("to write, making it, mode=4777"));
 }
 
 #[test]

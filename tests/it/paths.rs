@@ -305,13 +305,19 @@ fn t10_a_folder_that_another_channel_swaps_for_a_link_leads_nobody_out() {
     let sshd = Sshd::start();
     let tree = Tree::grow(&sshd);
     let mut bastion = Bastion::furnished(&sshd);
+    // The same machine by another name.
+    let (address, key) = (format!("localhost:{}", sshd.port), sshd.host_key());
+    let key = ["--host-key", key.to_str().unwrap(), "--label", "env=test"];
+    bastion.doorward(&[&["target", "add", "db2", "--address", &address][..], &key].concat()).ok();
+    let second = format!("{}@db2", sshd.account);
+    bastion.set_key(&second, &sshd.key);
     // Links may lead to where nothing may be written.
     let base = tree.base.display();
     bastion.policy(&tree.policy(&format!("\"{base}/in/**\", \"{base}/out\"")));
     bastion.serve();
     let before = tree.outside();
     let (swapped, file) = (tree.at("in/swap"), tree.at("in/swap/file"));
-    let route = bastion.to(&sshd);
+    let (route, other) = (bastion.to(&sshd), bastion.login(&second));
     let opening = open(1, &file, 2 | 8 | 16);
     // Each of these by itself, again and again: whatever comes between finding out where a path leads and using it, comes.
     let channels: [&[Vec<u8>]; 4] = [
@@ -323,11 +329,11 @@ fn t10_a_folder_that_another_channel_swaps_for_a_link_leads_nobody_out() {
     let done = AtomicBool::new(false);
     let counts = std::thread::scope(|scope| {
         let running = channels.map(|asked| {
-            let (route, done) = (&route, &done);
+            let last = asked.len() == 1 && asked[0][4] == 3;
+            let (route, done) = (if last { &other } else { &route }, &done);
             scope.spawn(move || {
                 let mut talk = Talk::begin(route);
                 let (mut did, mut denied) = (0, 0);
-                let last = asked.len() == 1 && asked[0][4] == 3;
                 for round in 0.. {
                     if if last { round == 400 } else { done.load(Ordering::SeqCst) } {
                         break;
@@ -505,6 +511,27 @@ fn a_session_for_every_file_ends_when_a_new_policy_names_paths() {
     bastion.doorward(&["policy", "reload"]).ok();
     talk.sent_away();
     bastion.empties(LIMIT);
+}
+
+#[test]
+fn t10_a_file_is_not_made_with_a_mode_that_may_not_be_set() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let tree = Tree::grow(&sshd);
+    let bastion = tree.bastion(&sshd);
+    let with = |id: u32, path: &str, mode: u32| {
+        let mode = [&[0, 0, 0, 4][..], &mode.to_be_bytes()].concat();
+        packet(3, &[&id.to_be_bytes(), &text(&tree.at(path)), &[0, 0, 0, 2 | 8 | 16], &mode])
+    };
+    let asked = [with(1, "drop/setuid", 0o4777), with(2, "drop/plain", 0o755), with(3, "in/setuid", 0o4700)];
+    let answers = speak(&bastion.to(&sshd), &asked);
+    assert_eq!(status(&answers, 1), Some(3));
+    assert_eq!([2, 3].map(|id| answer(&answers, id)[0]), [102, 102]);
+    assert!(!tree.base.join("drop/setuid").exists());
+    assert_eq!(tree.base.join("in/setuid").metadata().unwrap().mode() & 0o7777, 0o4700);
+    bastion.empties(LIMIT);
+    let made = files(&bastion);
+    assert!(made.iter().any(|row| row["detail"].as_str().unwrap().ends_with("mode=4700")), "{made:?}");
 }
 
 /// A rule by which every file may be written, and one by which `in` may be read with a grant.

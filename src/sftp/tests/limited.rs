@@ -7,9 +7,10 @@ use super::super::gate::{Errand, Resolution};
 use super::super::packet::{DENIED, FileKind, OwnAnswer, OwnAsked};
 use super::super::paths::{Place, Way};
 use super::*;
+use crate::inspect::Refused;
 use crate::model::{Extent, FileAction, FileAsked, FilePath, Timestamp};
 
-/// Rules by the first directory of a path: `/r` may be read, `/w` written, `/a` anything. In `/later` anything is open with a
+/// Rules by the first directory of a path: `/r` may be read, `/w` written and changed, `/only` written, `/a` anything. In `/later` anything is open with a
 /// grant that is not there.
 #[derive(Default)]
 struct Rules {
@@ -30,6 +31,7 @@ impl Rules {
         let of: &[FileAction] = match first {
             "r" => &[Read, List],
             "w" => &[Write, Delete, Rename, Setstat],
+            "only" => &[Write],
             "a" | "b" => &[Read, List, Write, Delete, Rename, Setstat, Symlink],
             "later" if later => &FileAction::ALL,
             // Files alone, and not what may be in a directory.
@@ -69,8 +71,8 @@ impl Oversight for Rules {
         Timestamp::from_millis(self.now() * 1000)
     }
 
-    fn refused(&self, what: &str) {
-        self.refused.lock().unwrap().push(what.to_owned());
+    fn refused(&self, refused: &Refused) {
+        self.refused.lock().unwrap().push(refused.what.clone());
     }
 }
 
@@ -137,10 +139,39 @@ fn t10_a_request_goes_where_its_path_leads_and_both_are_on_record() {
         panic!("it leads elsewhere")
     };
     assert_eq!(note.text, "sftp: refused: open /etc/shadow (named /a/link) to read");
-    assert_eq!(note.refused.as_deref(), Some("open /etc/shadow (named /a/link) to read"));
+    let refused = note.refused.unwrap();
+    assert_eq!(refused.what, "open /etc/shadow (named /a/link) to read");
+    assert_eq!(refused.told, "permission denied: no rule lets you do this there");
     // A link's own text comes first on the wire, and says in full where it leads.
     let sent = asked(&mut gate, two(20, "../b", "/x/link"), vec![at("/a/link"), at("/a/b")]);
     assert!(matches!(sent, Asked::Forward(sent, _) if sent == two(20, "/a/b", "/a/link")));
+}
+
+#[test]
+fn what_was_not_refused_by_a_rule_is_not_told_so() {
+    let (mut gate, _) = limited();
+    let busy = errand(&mut gate, open("/a/x", 1));
+    let Ok(Asked::Answer(answer, Some(note))) = gate.resolved(busy, Resolution::Busy) else { panic!("it is not sent") };
+    assert_eq!((&answer[9..13], note.refused), (&4_u32.to_be_bytes()[..], None));
+    let unknown = packet(200, &[&ID, &string(b"x@example.org")]);
+    let Ok(Asked::Answer(_, Some(note))) = gate.asked(unknown) else { panic!("it is not carried") };
+    assert_eq!(note.refused.unwrap().told, "the bastion does not carry this");
+}
+
+#[test]
+fn of_two_names_each_end_has_its_own_on_record() {
+    for (path, to, told) in [
+        ("/x", "/y", Some("path named /x; to named /y")),
+        ("/a/x", "/y", Some("to named /y")),
+        ("/x", "/a/y", Some("path named /x")),
+        ("/a/x", "/a/y", None),
+    ] {
+        let (mut gate, _) = limited();
+        let Asked::Forward(_, Some(note)) = asked(&mut gate, two(18, path, to), vec![at("/a/x"), at("/a/y")]) else {
+            panic!("it is allowed there")
+        };
+        assert_eq!(note.file.unwrap().detail.as_deref(), told);
+    }
 }
 
 #[test]
@@ -287,6 +318,40 @@ fn how_each_path_is_resolved() {
     assert!(matches!(gate.asked(other), Ok(Asked::Resolve(..))));
 }
 
+#[test]
+fn t10_what_is_made_with_more_than_plain_permissions_wants_the_right_to_set_them() {
+    let mode = |mode: u32| [&[0, 0, 0, 4][..], &mode.to_be_bytes()].concat();
+    let plain = [
+        vec![0; 4],
+        mode(0o777),
+        mode(0o100_644),
+        mode(0o040_755),
+        [&[0, 0, 0, 1][..], &[0; 8]].concat(),
+        [&[0, 0, 0, 8][..], &[0; 8]].concat(),
+    ];
+    let more = [
+        mode(0o4755),
+        mode(0o2755),
+        mode(0o1777),
+        mode(0o200_644),
+        [&[0, 0, 0, 1][..], &[0; 7], &[1]].concat(),
+        [&[0, 0, 0, 2][..], &[0; 8]].concat(),
+        [&[0x80, 0, 0, 0][..], &[0; 4]].concat(),
+    ];
+    for (set, special) in plain.map(|set| (set, false)).into_iter().chain(more.map(|set| (set, true))) {
+        for (place, may) in [("/w/x", true), ("/only/x", !special)] {
+            for request in [
+                packet(3, &[&ID, &string(b"x"), &[0, 0, 0, 2 | 8 | 16], &set]),
+                packet(14, &[&ID, &string(b"x"), &set]),
+            ] {
+                let (mut gate, _) = limited();
+                let asked = asked(&mut gate, request, vec![at(place)]);
+                assert_eq!(matches!(asked, Asked::Forward(..)), may, "{place}: {set:?}");
+            }
+        }
+    }
+}
+
 fn opened_at(gate: &mut Gate, path: &str, flags: u8) {
     assert!(matches!(asked(gate, open(path, flags), vec![at(path)]), Asked::Forward(..)));
     gate.answered(packet(102, &[&ID, &string(b"h")])).unwrap();
@@ -303,7 +368,7 @@ fn what_is_open_ends_when_its_path_is_taken_away_and_that_is_told_once() {
     assert!(matches!(gate.asked(read(2)), Ok(Asked::Forward(..))));
     rules.changes.fetch_add(1, Ordering::SeqCst);
     let Ok(Asked::Answer(_, Some(note))) = gate.asked(read(3)) else { panic!("the path was taken away") };
-    assert_eq!(note.refused.as_deref(), Some("to go on with /r/x"));
+    assert_eq!(note.refused.unwrap().what, "to go on with /r/x");
     for request in [read(4), packet(8, &[&[0, 0, 0, 5], &string(b"h")]), packet(12, &[&[0, 0, 0, 6], &string(b"h")])] {
         assert!(matches!(gate.asked(request), Ok(Asked::Answer(_, None))), "it is told once");
     }
