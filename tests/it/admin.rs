@@ -386,8 +386,9 @@ fn an_impostor_at_the_socket_gets_no_secret() {
     let shared = shared_folder();
     let socket = shared.path().join("admin.sock");
     bastion.configure("admin", &format!("socket = \"{}\"", socket.display()));
-    let listening = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 1); \
-                     my $c = $s->accept; $c->sysread(my $got, 9999); print 'got <', $got // '', '>';";
+    // Its place is taken once it listens: before, nobody could connect.
+    let listening = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Local => \"$ARGV[0].new\", Listen => 1); \
+                     rename \"$ARGV[0].new\", $ARGV[0]; my $c = $s->accept; $c->sysread(my $got, 9999); print 'got <', $got // '', '>';";
     let mut impostor = nobody("/usr/bin/perl");
     impostor.args(["-e", listening]).arg(&socket);
     let impostor = Running::start(impostor, Stdout::Gathered);
