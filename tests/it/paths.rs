@@ -320,16 +320,18 @@ fn t10_a_folder_that_another_channel_swaps_for_a_link_leads_nobody_out() {
     let (route, other) = (bastion.to(&sshd), bastion.login(&second));
     let opening = open(1, &file, 2 | 8 | 16);
     // Each of these by itself, again and again: whatever comes between finding out where a path leads and using it, comes.
+    // Three in turn beside four in turn: else they might always meet in the same places.
+    let look = || one(7, 1, &swapped, &[]);
     let channels: [&[Vec<u8>]; 4] = [
         &[one(14, 1, &swapped, &[0; 4]), one(13, 1, &file, &[]), one(15, 1, &swapped, &[])],
         &[two(20, 1, &tree.at("out"), &swapped)],
         &[one(13, 1, &swapped, &[])],
-        &[opening],
+        &[opening, look(), look(), look()],
     ];
     let done = AtomicBool::new(false);
     let counts = std::thread::scope(|scope| {
         let running = channels.map(|asked| {
-            let last = asked.len() == 1 && asked[0][4] == 3;
+            let last = asked[0][4] == 3;
             let (route, done) = (if last { &other } else { &route }, &done);
             scope.spawn(move || {
                 let mut talk = Talk::begin(route);
