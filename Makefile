@@ -101,6 +101,10 @@ run: install-tools build ## leave a bastion and a target running, and print the 
 everyday: install-tools build ## what people do with SSH, directly and in two ways through a bastion, compared
 	@DOORWARD=$(TARGET_DIR)/debug/doorward examples/everyday.sh
 
+.PHONY: just-in-time
+just-in-time: install-tools build ## request, approve, extend, revoke, by stock ssh
+	@DOORWARD=$(TARGET_DIR)/debug/doorward examples/just-in-time.sh
+
 .PHONY: check
 check: deps ## format, lint, documentation
 	cargo fmt --check

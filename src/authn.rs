@@ -92,6 +92,8 @@ pub struct Authenticated {
     user: UserName,
     source: IpAddr,
     proof: Proof,
+    /// The proof as it stands on record.
+    shown: Arc<str>,
     presence: Presence,
     suspended: bool,
 }
@@ -140,7 +142,7 @@ impl Authenticated {
 
     /// The user, and what they did at the login: who asks for permits.
     pub fn asker(&self) -> Asker<'_> {
-        Asker { user: &self.user, presence: self.presence }
+        Asker { user: &self.user, presence: self.presence, key: &self.shown }
     }
 
     /// By what they have proven it.
@@ -305,6 +307,7 @@ fn admit(claim: &Claim<'_>, user: &User, proof: Proof, presence: Presence) -> Re
     Ok(Authenticated {
         user: user.name.clone(),
         source: claim.source,
+        shown: proof.to_string().into(),
         proof,
         presence,
         suspended: user.suspended_at.is_some(),
@@ -451,7 +454,8 @@ impl Authenticated {
     pub(crate) fn by_key(user: &UserName, key: &PublicKey) -> Self {
         let proof = Proof::Key(Arc::new(key.clone()));
         let source = IpAddr::from([127, 0, 0, 1]);
-        Self { user: user.clone(), source, proof, presence: Presence::NONE, suspended: false }
+        let shown = proof.to_string().into();
+        Self { user: user.clone(), source, proof, shown, presence: Presence::NONE, suspended: false }
     }
 }
 

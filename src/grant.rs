@@ -3,13 +3,20 @@
 //! What this module does **not** guard against: a permit says what held when it was asked for. Whoever keeps one
 //! must end at `until()`, and ask again when grants, users, targets or policy change.
 
+mod request;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Destination, GrantId, Presence, RuleId, Timestamp, UserName};
-use crate::policy::{Allowed, Decision, DenyReason, PolicyHash, PolicySet, Question, RecordingPolicy, decide};
+use crate::model::{ChannelClass, Destination, GrantId, Presence, RequestId, RuleId, Timestamp, UserName};
+use crate::policy::{Decision, DenyReason, PolicyHash, PolicySet, Question, RecordingPolicy, decide};
+
+pub use request::{
+    AccessRequest, Opinion, Outcome, Quorum, REVIEWS_MAX, RequestState, Review, ReviewError, Reviewer, Verdict,
+};
 
 /// A stored right of one user to one destination, from and until a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +40,29 @@ pub struct Grant {
     pub created: Timestamp,
     /// Set once, when it was taken back.
     pub revoked: Option<Revoked>,
+    /// The request that led to it; `None` if an operator gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    /// The rule that it is for; `None`: for every rule that needs a grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleId>,
+    /// The channels that it is for; `None`: for all that the rules name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<BTreeSet<ChannelClass>>,
+    /// How many sessions may begin on it; `None`: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u32>,
+    /// How many have begun, where that is counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub begun: u32,
+    /// By what its user must have proven who they are; `None`: by anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_key: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 /// How a grant was taken back.
@@ -87,6 +117,27 @@ impl Grant {
         }
     }
 
+    /// Whether it is for this rule.
+    pub fn is_for(&self, rule: &RuleId) -> bool {
+        self.rule.as_ref().is_none_or(|own| own == rule)
+    }
+
+    /// Whether it is for this channel; where none is named, whether for any.
+    pub fn opens(&self, class: Option<ChannelClass>) -> bool {
+        let channels = self.channels.as_ref();
+        channels.is_none_or(|channels| class.map_or(!channels.is_empty(), |class| channels.contains(&class)))
+    }
+
+    /// Whether it is for those who have logged in by this.
+    pub fn is_for_key(&self, key: &str) -> bool {
+        self.bound_key.as_ref().is_none_or(|bound| bound == key)
+    }
+
+    /// Whether no further session may begin on it.
+    pub fn is_spent(&self) -> bool {
+        self.sessions.is_some_and(|most| self.begun >= most)
+    }
+
     /// How long it still holds; zero unless it is active.
     pub fn remaining(&self, now: Timestamp) -> Duration {
         match self.state(now) {
@@ -103,6 +154,8 @@ pub struct Asker<'a> {
     pub user: &'a UserName,
     /// What the user did at the login.
     pub presence: Presence,
+    /// By what they proved who they are, as it stands on record.
+    pub key: &'a str,
 }
 
 /// The proof that a session of this user at this destination may be carried now. Only `permit` makes one.
@@ -110,6 +163,7 @@ pub struct Asker<'a> {
 pub struct Permit {
     user: UserName,
     presence: Presence,
+    key: String,
     destination: Destination,
     rule: RuleId,
     policy_hash: PolicyHash,
@@ -125,7 +179,7 @@ impl Permit {
 
     /// The user, and how they logged in: whoever asks for more on the same login asks as this.
     pub fn asker(&self) -> Asker<'_> {
-        Asker { user: &self.user, presence: self.presence }
+        Asker { user: &self.user, presence: self.presence, key: &self.key }
     }
 
     /// Where to.
@@ -190,6 +244,16 @@ pub enum Denial {
         /// When it begins.
         from: Timestamp,
     },
+    /// The grant is for another key than the one that proved the user.
+    OtherKey {
+        /// Which grant.
+        grant: GrantId,
+    },
+    /// As many sessions have begun on the grant as may.
+    GrantSpent {
+        /// Which grant.
+        grant: GrantId,
+    },
     /// A rule allows it, and nothing else is missing, but the login is not such as it demands.
     NeedsKey {
         /// That rule.
@@ -210,6 +274,9 @@ pub enum Denial {
     },
 }
 
+/// What whoever has no right may do about it; the same for a destination that there is not.
+const ASK: &str = "To ask for one: ssh USER@BASTION request ACCOUNT@TARGET --for 1h --reason WHY";
+
 impl Denial {
     /// One line for the bastion user: what to do next, and nothing about which targets, accounts or rules exist.
     ///
@@ -218,10 +285,16 @@ impl Denial {
     pub fn public_text(&self) -> String {
         match self {
             Self::NoRule(_) | Self::NeedsGrant { .. } | Self::UnknownTarget | Self::UnknownUser => {
-                "access denied: you hold no right to this destination now; ask an operator for a grant".to_owned()
+                format!("access denied: you hold no right to this destination now. {ASK}")
             }
             Self::GrantEnded { until, .. } => {
-                format!("access denied: your grant ended at {}; ask an operator for a new one", until.clock_time())
+                format!("access denied: your grant ended at {}. {ASK}", until.clock_time())
+            }
+            Self::OtherKey { .. } => "access denied: your grant is only for the key that you asked for it with; connect \
+                                      again with that one"
+                .to_owned(),
+            Self::GrantSpent { .. } => {
+                format!("access denied: all sessions that your grant is for have begun. {ASK}")
             }
             Self::GrantRevoked { at, .. } => {
                 format!("access denied: your grant was revoked at {}; ask an operator why", at.clock_time())
@@ -253,6 +326,8 @@ impl fmt::Display for Denial {
             Self::GrantEnded { grant, until } => write!(f, "grant `{grant}` ended at {until}"),
             Self::GrantRevoked { grant, at } => write!(f, "grant `{grant}` was revoked at {at}"),
             Self::NotYet { grant, from } => write!(f, "grant `{grant}` begins at {from}"),
+            Self::OtherKey { grant } => write!(f, "grant `{grant}` is for another key"),
+            Self::GrantSpent { grant } => write!(f, "all sessions of grant `{grant}` have begun"),
             Self::NeedsKey { rule, key } => {
                 let needed: &[&str] = match (key.touch, key.pin) {
                     (true, true) => &["touch", "PIN"],
@@ -278,13 +353,19 @@ impl std::error::Error for Denial {}
 /// # Errors
 /// `Denial` says why not. Where several grants do not hold, the one that is most useful to know is named: the
 /// next to begin, or else the last that was over.
-pub fn permit(set: &PolicySet, question: &Question<'_>, grants: &[Grant], now: Timestamp) -> Result<Permit, Denial> {
-    let denial = match permit_as_asked(set, question, grants, now) {
+pub fn permit(
+    set: &PolicySet,
+    question: &Question<'_>,
+    key: &str,
+    grants: &[Grant],
+    now: Timestamp,
+) -> Result<Permit, Denial> {
+    let denial = match permit_as_asked(set, question, key, grants, now) {
         Ok(permit) => return Ok(permit),
         Err(denial) => denial,
     };
     let with_key = Question { presence: Presence::FULL, ..*question };
-    match permit_as_asked(set, &with_key, grants, now) {
+    match permit_as_asked(set, &with_key, key, grants, now) {
         Err(_) => Err(denial),
         Ok(Permit { rule, .. }) => {
             let key = set.rules().find(|known| known.id == rule).map_or(Presence::FULL, |known| known.key);
@@ -296,6 +377,7 @@ pub fn permit(set: &PolicySet, question: &Question<'_>, grants: &[Grant], now: T
 fn permit_as_asked(
     set: &PolicySet,
     question: &Question<'_>,
+    key: &str,
     grants: &[Grant],
     now: Timestamp,
 ) -> Result<Permit, Denial> {
@@ -303,20 +385,27 @@ fn permit_as_asked(
     let (allowed, grant) = match decide(set, question) {
         Decision::Allow(allowed) => (allowed, None),
         Decision::NeedsGrant(allowed) => {
-            let own = || grants.iter().filter(|grant| grant.user == *question.user && grant.destination == destination);
-            let active = own().filter(|grant| grant.state(now) == GrantState::Active);
-            let Some(longest) = active.max_by_key(|grant| grant.until) else {
-                return Err(without_grant(own(), allowed, now));
-            };
-            (allowed, Some(longest.clone()))
+            let class = question.asked.map(|asked| asked.class);
+            let here = |grant: &&Grant| grant.user == *question.user && grant.destination == destination;
+            let opens = |grant: &&Grant| allowed.rules.iter().any(|rule| grant.is_for(rule)) && grant.opens(class);
+            let own = || grants.iter().filter(here).filter(opens);
+            let active = || own().filter(|grant| grant.state(now) == GrantState::Active);
+            let longest = active().filter(|grant| grant.is_for_key(key)).max_by_key(|grant| grant.until);
+            match (longest, active().next()) {
+                (Some(longest), _) => (allowed, Some(longest.clone())),
+                (None, Some(other)) => return Err(Denial::OtherKey { grant: other.id.clone() }),
+                (None, None) => return Err(without_grant(own(), allowed.rule.clone(), now)),
+            }
         }
         Decision::Deny(reason) => return Err(Denial::NoRule(reason)),
     };
+    let rule = grant.as_ref().and_then(|grant| grant.rule.clone()).unwrap_or(allowed.rule);
     Ok(Permit {
         user: question.user.clone(),
         presence: question.presence,
+        key: key.to_owned(),
         destination,
-        rule: allowed.rule,
+        rule,
         policy_hash: set.hash().clone(),
         grant,
         recording: allowed.recording,
@@ -361,7 +450,7 @@ pub fn access<'g>(grants: impl Iterator<Item = &'g Grant>, now: Timestamp) -> Ac
     }
 }
 
-fn without_grant<'g>(grants: impl Iterator<Item = &'g Grant>, allowed: Allowed, now: Timestamp) -> Denial {
+fn without_grant<'g>(grants: impl Iterator<Item = &'g Grant>, rule: RuleId, now: Timestamp) -> Denial {
     let mut next: Option<&Grant> = None;
     let mut last: Option<(Timestamp, &Grant)> = None;
     for grant in grants {
@@ -380,7 +469,7 @@ fn without_grant<'g>(grants: impl Iterator<Item = &'g Grant>, allowed: Allowed, 
         (Some(grant), _) => Denial::NotYet { grant: grant.id.clone(), from: grant.from },
         (None, Some((at, grant))) if grant.revoked.is_some() => Denial::GrantRevoked { grant: grant.id.clone(), at },
         (None, Some((until, grant))) => Denial::GrantEnded { grant: grant.id.clone(), until },
-        (None, None) => Denial::NeedsGrant { rule: allowed.rule },
+        (None, None) => Denial::NeedsGrant { rule },
     }
 }
 
@@ -524,7 +613,7 @@ mod tests {
             asked: Some(&ChannelClass::Shell.into()),
             presence: Presence::NONE,
         };
-        permit(set, &question, grants, Timestamp::from_millis(now))
+        permit(set, &question, "SHA256:own", grants, Timestamp::from_millis(now))
     }
 
     fn grant(id: &str, from: i64, until: i64) -> Grant {
@@ -538,6 +627,12 @@ mod tests {
             created_by: "uid 0".to_owned(),
             created: Timestamp::from_millis(0),
             revoked: None,
+            request: None,
+            rule: None,
+            channels: None,
+            sessions: None,
+            begun: 0,
+            bound_key: None,
         }
     }
 

@@ -9,6 +9,7 @@
 mod error;
 mod offers;
 mod removals;
+mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,19 +19,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::audit::AuditEvent;
 use crate::db::{Db, Rev, Table};
-use crate::grant::{Access, Asker, Denial, Grant, GrantState, Permit, Revoked, access, permit};
+use crate::grant::{AccessRequest, Asker, Denial, Grant, GrantState, Permit, Revoked, permit};
 use crate::model::{
-    AccountName, Asked, ChannelClass, Destination, GrantId, GroupName, Presence, RuleId, SessionId, TargetName,
-    Timestamp, UserName,
+    AccountName, Asked, ChannelClass, Destination, GrantId, GroupName, Presence, RequestId, RuleId, SessionId,
+    TargetName, Timestamp, UserName,
 };
 use crate::policy::{
-    AuditQuestion, AuditRight, Decision, GrantNeed, PolicySet, Question, audits_somewhere, decide, decide_audit,
+    AuditQuestion, AuditRight, Decision, GrantNeed, PolicySet, Question, Rule, audits_somewhere, decide, decide_audit,
 };
 use crate::trust::Trust;
 pub use error::LedgerError;
 pub use offers::{Offer, Offers};
 pub use removals::{Hold, Removal, RemovalKind};
+pub use requests::{Step, StepKind};
 
 /// Keys of one user, and host keys of one target: more are a mistake, and make a value too large for the store.
 const KEYS_MAX: usize = 16;
@@ -58,6 +61,10 @@ pub struct User {
     /// Since when the user may log in by a password with one-time codes; sessions on an earlier one have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_since: Option<Timestamp>,
+    /// The user who is the same human, if this is not the name by which they are known: nobody approves what they ask
+    /// for by another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<UserName>,
 }
 
 /// An SSH public key of a user.
@@ -87,6 +94,11 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl User {
+    /// The human who this is, by the name by which they are known.
+    pub fn human(&self) -> &UserName {
+        self.person.as_ref().unwrap_or(&self.name)
+    }
+
     /// Whether the user may log in from there.
     pub fn comes_from(&self, source: IpAddr) -> bool {
         self.from.is_empty() || self.from.iter().any(|network| network.contains(&source.to_canonical()))
@@ -243,6 +255,7 @@ pub enum GrantEffect {
 
 /// The stored facts and the rules.
 pub struct Ledger {
+    db: Db,
     /// INVARIANT: held while the database and then `state` are changed, so that both take changes in one order.
     tables: Mutex<Tables>,
     state: RwLock<State>,
@@ -255,6 +268,9 @@ struct Tables {
     grants: Table<Grant>,
     holds: Table<Hold>,
     removals: Table<Removal>,
+    requests: Table<AccessRequest>,
+    steps: Table<Step>,
+    owed: Table<AuditEvent>,
 }
 
 #[derive(Default)]
@@ -266,6 +282,9 @@ struct State {
     grants: BTreeMap<GrantId, (Rev, Grant)>,
     by_place: BTreeMap<(UserName, Destination), BTreeSet<GrantId>>,
     holds: BTreeMap<SessionId, (Rev, Hold)>,
+    requests: BTreeMap<RequestId, (Rev, AccessRequest)>,
+    /// Which requests have a step that is not finished.
+    steps: BTreeMap<RequestId, Rev>,
     policy: Option<Arc<PolicySet>>,
     trust: Arc<Trust>,
 }
@@ -282,6 +301,9 @@ impl Ledger {
             grants: db.table("grants"),
             holds: db.table("holds"),
             removals: db.table("removals"),
+            requests: db.table("requests"),
+            steps: db.table("request-steps"),
+            owed: db.table("owed-events"),
         };
         let mut state = State { policy: Some(Arc::new(policy)), ..State::default() };
         for (_, rev, user) in tables.users.list("")? {
@@ -294,13 +316,19 @@ impl Ledger {
         for (_, rev, grant) in tables.grants.list("")? {
             state.set_grant(rev, grant);
         }
+        for (_, rev, request) in tables.requests.list("")? {
+            state.requests.insert(request.id.clone(), (rev, request));
+        }
+        for (_, rev, step) in tables.steps.list("")? {
+            state.steps.insert(step.request.id, rev);
+        }
         for (name, rev, hold) in tables.holds.list("")? {
             // The key was an id when it was stored.
             if let Ok(session) = SessionId::parse(&name) {
                 state.holds.insert(session, (rev, hold));
             }
         }
-        Ok(Self { tables: Mutex::new(tables), state: RwLock::new(state), changes: AtomicU64::new(0) })
+        Ok(Self { db: db.clone(), tables: Mutex::new(tables), state: RwLock::new(state), changes: AtomicU64::new(0) })
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -382,7 +410,7 @@ impl Ledger {
         let ids = state.by_place.get(&place).into_iter().flatten();
         let grants: Vec<Grant> = ids.filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
         let question = Question { presence: asker.presence, ..question(stored, target, destination, Some(asked)) };
-        permit(&state.policy(), &question, &grants, now)
+        permit(&state.policy(), &question, asker.key, &grants, now)
     }
 
     /// Whether any rule lets this user do this there, were there a grant and the best of logins.
@@ -421,12 +449,20 @@ impl Ledger {
         let Ok((stored, target)) = state.parties(asker.user, destination) else { return false };
         let policy = state.policy();
         let question = Question { presence: asker.presence, ..question(stored, target, destination, None) };
-        let mut ending = policy.rules().filter(|rule| rule.ends_ssh() && rule.covers(&question)).peekable();
         let place = (asker.user.clone(), destination.clone());
-        let ids = state.by_place.get(&place).into_iter().flatten();
-        let grants = ids.filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant);
-        let granted = ending.peek().is_some() && matches!(access(grants, now), Access::Granted { .. });
-        stored.suspended_at.is_none() && (granted || ending.any(|rule| rule.grant == GrantNeed::NotRequired))
+        let grants = || {
+            let ids = state.by_place.get(&place).into_iter().flatten();
+            ids.filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant)
+        };
+        let held = |rule: &Rule| {
+            let holds = |grant: &Grant| grant.state(now) == GrantState::Active && grant.is_for_key(asker.key);
+            grants().any(|grant| {
+                holds(grant) && grant.is_for(&rule.id) && grant.opens(Some(ChannelClass::LocalForward))
+            })
+        };
+        let mut ending = policy.rules().filter(|rule| rule.ends_ssh() && rule.covers(&question));
+        stored.suspended_at.is_none()
+            && ending.any(|rule| rule.grant.need == GrantNeed::NotRequired || held(rule))
     }
 
     /// The `[[audit]]` rule that lets this user do this with what was recorded on this target; none if none does, or if
@@ -637,7 +673,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes a grant back, for good. Live sessions must be judged again after it.
+    /// Takes a grant back, for good. Live sessions must be judged again after it, and the log be given what it is owed
+    /// (`Requests::settle`).
     ///
     /// # Errors
     /// `Unknown`, `Over` if it holds no more, or the database fails.
@@ -651,8 +688,13 @@ impl Ledger {
                 return Err(LedgerError::Over { grant: id.clone(), state });
             }
         }
+        // The log is owed the event from the moment at which it takes effect, whatever happens in between.
+        let event = AuditEvent::GrantRevoke { grant: id.clone(), by: by.by.clone(), reason: by.reason.clone() };
         grant.revoked = Some(by);
-        let rev = tables.grants.put(id.as_str(), Some(rev), &grant)?;
+        let mut batch = self.db.batch();
+        batch.put(&tables.grants, id.as_str(), Some(rev), &grant)?;
+        batch.put(&tables.owed, id.as_str(), None, &event)?;
+        let rev = batch.commit()?;
         self.change(|state| state.set_grant(rev, grant.clone()));
         Ok(grant)
     }

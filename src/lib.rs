@@ -29,6 +29,7 @@
 //! verify      whether recordings and log are what was recorded
 //! audit       AuditEvent, appended to the log
 //! ledger      stored users, targets, grants; asks grant
+//! requests    access requests: judged by grant, on record in audit, kept by ledger
 //! vault       sealed secrets; &Permit -> Credential
 //! backup      the state as a sealed file; copies of the store
 //! authn       key or certificate against stored users -> Authenticated
@@ -72,6 +73,7 @@ pub mod durable;
 pub mod home;
 pub mod ledger;
 pub mod log;
+pub mod requests;
 pub mod store;
 pub mod vault;
 pub mod verify;

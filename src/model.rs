@@ -136,6 +136,11 @@ name!(
     "use the id that `doorward grant list` shows"
 );
 name!(
+    /// An access request's id, such as `r-7k2mq4`.
+    RequestId, "request id", 32, lower, lower_rest,
+    "use the id that `request` printed, or that `requests` lists"
+);
+name!(
     /// A session's id: a ULID, 26 characters, sorts by start time.
     SessionId, "session id", 26, |c| c.is_ascii_uppercase() || c.is_ascii_digit(),
     |c| c.is_ascii_uppercase() || c.is_ascii_digit(),
@@ -298,6 +303,11 @@ impl Timestamp {
     /// This time plus `span`, at most the largest time there is.
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// This time less `span`.
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// How long until `later`; zero if that is past.

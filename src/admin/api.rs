@@ -9,11 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::inventory::{Change, Inventory};
 use crate::audit::AuditRecord;
 use crate::auditor::Recipient;
-use crate::grant::{Grant, GrantState};
+use crate::grant::{AccessRequest, Grant, GrantState};
 use crate::ledger::{Hold, Target, User};
 use crate::model::{
-    AccountName, ChannelClass, ChannelNumber, Destination, GrantId, GroupName, RuleId, SessionId, TargetName,
-    Timestamp, UserName,
+    AccountName, ChannelClass, ChannelNumber, Destination, GrantId, GroupName, RequestId, RuleId, SessionId,
+    TargetName, Timestamp, UserName,
 };
 use crate::seal::OpenerProof;
 use crate::secret::Secret;
@@ -46,6 +46,9 @@ pub enum Request {
         /// All networks to log in from; none of them means anywhere.
         #[serde(default)]
         from: Option<BTreeSet<IpNet>>,
+        /// The user who is the same human; their own name: nobody else.
+        #[serde(default)]
+        person: Option<UserName>,
     },
     /// Lists users.
     UserList {},
@@ -158,6 +161,21 @@ pub enum Request {
         grant: GrantId,
         /// Why.
         reason: Option<String>,
+    },
+    /// Lists access requests.
+    RequestList {
+        /// Also those that are decided.
+        all: bool,
+    },
+    /// Shows one.
+    RequestShow {
+        /// Which one.
+        request: RequestId,
+    },
+    /// Cancels one that is not granted.
+    RequestCancel {
+        /// Which one.
+        request: RequestId,
     },
     /// Reads the policy files again and judges live sessions by them.
     PolicyReload {},
@@ -372,6 +390,11 @@ pub enum Reply {
         /// By end.
         grants: Vec<GrantRow>,
     },
+    /// To `RequestList` and `RequestShow`.
+    AccessRequests {
+        /// Oldest first.
+        requests: Vec<AccessRequestRow>,
+    },
     /// To `SessionList`.
     Sessions {
         /// By start.
@@ -510,6 +533,16 @@ pub struct GrantRow {
     pub state: GrantState,
     /// Seconds that it still holds; 0 unless it is active.
     pub remaining_seconds: u64,
+}
+
+/// A row of `request list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessRequestRow {
+    /// How it stands now.
+    pub state: String,
+    /// The request.
+    #[serde(flatten)]
+    pub request: AccessRequest,
 }
 
 /// A row of `session list`.

@@ -97,6 +97,9 @@ fn about(request: &Request) -> Call {
         | Request::SecretList {}
         | Request::SecretRemove { .. }
         | Request::GrantList { .. }
+        | Request::RequestList { .. }
+        | Request::RequestShow { .. }
+        | Request::RequestCancel { .. }
         | Request::PolicyReload {}
         | Request::SessionList { .. }
         | Request::RecordingList { .. }
@@ -166,6 +169,9 @@ fn verb(request: &Request) -> (Effect, &'static str) {
         Request::GrantAdd { .. } => (Gives, "grant add"),
         Request::GrantList { .. } => (Reads, "grant list"),
         Request::GrantRevoke { .. } => (Takes, "grant revoke"),
+        Request::RequestList { .. } => (Reads, "request list"),
+        Request::RequestShow { .. } => (Reads, "request show"),
+        Request::RequestCancel { .. } => (Takes, "request cancel"),
         Request::PolicyReload {} => (Gives, "policy reload"),
         Request::SessionList { .. } => (Reads, "session list"),
         Request::SessionKill { .. } => (Takes, "session kill"),
@@ -200,10 +206,11 @@ fn words(request: &Request) -> (String, String) {
             let keys = join(keys.iter().map(|key| key_shown(key)));
             of(user, format!("groups: {}; keys: {keys}; from: {}", join(groups), networks(from)))
         }
-        Request::UserSet { user, groups, from } => {
+        Request::UserSet { user, groups, from, person } => {
             let groups = groups.iter().map(|groups| format!("groups: {}", join(groups)));
             let from = from.iter().map(|from| format!("from: {}", networks(from)));
-            of(user, groups.chain(from).collect::<Vec<_>>().join("; "))
+            let person = person.iter().map(|person| format!("the same human as: {person}"));
+            of(user, groups.chain(from).chain(person).collect::<Vec<_>>().join("; "))
         }
         Request::UserSuspend { user }
         | Request::UserResume { user }
@@ -223,6 +230,7 @@ fn words(request: &Request) -> (String, String) {
             let from = from.as_ref().map_or_else(|| "now".to_owned(), Timestamp::to_string);
             of(user, format!("{destination} from {from} for {} s: {}", span.as_secs(), clip(reason)))
         }
+        Request::RequestShow { request } | Request::RequestCancel { request } => only(request),
         Request::GrantRevoke { grant, reason } => of(grant, clip(reason.as_deref().unwrap_or_default())),
         Request::SessionList { filter } | Request::RecordingList { filter } => of(&"", filter_shown(filter)),
         Request::SessionKill { session } | Request::RecordingDropEarlier { session, .. } => only(session),
@@ -245,6 +253,7 @@ fn words(request: &Request) -> (String, String) {
         | Request::TargetList {}
         | Request::SecretList {}
         | Request::GrantList { .. }
+        | Request::RequestList { .. }
         | Request::PolicyReload {}
         | Request::InventoryDiff { .. }
         | Request::HostCa {}

@@ -11,6 +11,7 @@ use crate::grant::Denial;
 use crate::ledger::LedgerError;
 use crate::model::{Destination, RuleId, SessionId, TargetName, UserName};
 use crate::policy::Fault;
+use crate::requests::RequestError;
 use crate::store::{RewrapError, StoreError};
 use crate::vault::VaultError;
 
@@ -33,6 +34,8 @@ pub enum AdminError {
     Store(StoreError),
     /// The envelope stays as it is.
     Rewrap(RewrapError),
+    /// The access request cannot be changed so.
+    Request(RequestError),
     /// There is no such user or target.
     Parties(Denial),
     /// No rule would let the grant take effect.
@@ -103,6 +106,16 @@ pub enum AdminError {
     NoRandomness,
 }
 
+impl AdminError {
+    /// After a grant was revoked.
+    pub(super) fn of_revoke(error: RequestError) -> Self {
+        match error {
+            RequestError::DoneNotRecorded(error) => Self::DoneNotRecorded(error),
+            other => Self::Request(other),
+        }
+    }
+}
+
 impl fmt::Display for AdminError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -114,6 +127,7 @@ impl fmt::Display for AdminError {
             Self::Vault(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Rewrap(error) => error.fmt(f),
+            Self::Request(error) => error.fmt(f),
             Self::Parties(denial) => denial.fmt(f),
             Self::NoRule { user, destination } => {
                 write!(f, "no rule lets `{user}` use {destination}, so a grant would have no effect")
@@ -152,6 +166,7 @@ impl std::error::Error for AdminError {
             Self::Store(error) => error.source(),
             Self::Backup(error) => error.source(),
             Self::Rewrap(error) => error.source(),
+            Self::Request(error) => error.source(),
             Self::Parties(_)
             | Self::NoRule { .. }
             | Self::Needless { .. }
@@ -191,6 +206,7 @@ impl AdminError {
             }
             Self::Audit(error) => error.hint().map(str::to_owned).into_iter().collect(),
             Self::Ledger(error) => error.hint().map(str::to_owned).into_iter().collect(),
+            Self::Request(RequestError::Unknown) => one("`doorward request list --all` shows them"),
             Self::Parties(Denial::UnknownUser) => one("`doorward user list` shows who there is"),
             Self::Parties(Denial::UnknownTarget) => one("`doorward target list` shows what there is"),
             Self::NoRule { .. } => one("add a rule in policies/access/, then `doorward policy reload`"),
@@ -207,6 +223,7 @@ impl AdminError {
             Self::NotRemoved { .. } => one("look at the disk; the next start, or the next removal, goes on with them"),
             Self::StateChanged => one("run the command again and look at the new difference"),
             Self::Store(_)
+            | Self::Request(_)
             | Self::Password(_)
             | Self::Parties(_)
             | Self::Needless { .. }

@@ -53,7 +53,23 @@ impl Admin {
         }
         let (id, created_by) = (new_id()?, caller.to_string());
         let reason = reason.trim().to_owned();
-        let grant = Grant { id, user, destination, from, until, reason, created_by, created: now, revoked: None };
+        let grant = Grant {
+            id,
+            user,
+            destination,
+            from,
+            until,
+            reason,
+            created_by,
+            created: now,
+            revoked: None,
+            request: None,
+            rule: None,
+            channels: None,
+            sessions: None,
+            begun: 0,
+            bound_key: None,
+        };
         let event = AuditEvent::GrantAdd {
             grant: grant.id.clone(),
             user: grant.user.clone(),
@@ -62,6 +78,9 @@ impl Admin {
             until,
             reason: grant.reason.clone(),
             by: grant.created_by.clone(),
+            request: None,
+            rule: None,
+            channels: None,
         };
         self.parts.audit.append(&event).map_err(AdminError::NotRecorded)?;
         self.parts.ledger.add_grant(grant.clone())?;
@@ -84,11 +103,10 @@ impl Admin {
     ) -> Result<Reply, AdminError> {
         let reason: Option<String> =
             reason.map(|reason| reason.chars().filter(|c| !c.is_control()).take(500).collect());
-        let event = AuditEvent::GrantRevoke { grant: id.clone(), by: caller.to_string(), reason: reason.clone() };
         let revoked = Revoked { by: caller.to_string(), at: self.now(), reason };
         let grant = self.parts.ledger.revoke_grant(id, revoked)?;
         let more = self.rejudge();
-        self.parts.audit.append(&event).map_err(AdminError::DoneNotRecorded)?;
+        self.parts.requests.settle().map_err(AdminError::of_revoke)?;
         Ok(done(format!("grant `{id}` of {} to {} revoked", grant.user, grant.destination), more))
     }
 }

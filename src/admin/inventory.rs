@@ -257,6 +257,7 @@ impl Inventory {
             suspended_at: old.and_then(|old| old.suspended_at),
             from,
             password_since,
+            person: old.and_then(|old| old.person.clone()),
         })
     }
 
@@ -570,6 +571,7 @@ accounts = ["root"]
             suspended_at: None,
             from: BTreeSet::new(),
             password_since: None,
+            person: None,
         }
     }
 

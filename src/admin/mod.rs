@@ -18,6 +18,7 @@ mod export;
 mod grants;
 mod overview;
 mod records;
+mod requests;
 mod retention;
 mod rewrap;
 mod start;
@@ -39,6 +40,7 @@ use crate::ledger::Ledger;
 use crate::model::Timestamp;
 use crate::policy::{Names, PolicySet};
 use crate::recorder::Recorder;
+use crate::requests::Requests;
 use crate::screen::plural;
 use crate::session::Sessions;
 use crate::store::{Catalog, StoreRoot};
@@ -94,6 +96,7 @@ struct Parts {
     passwords: Passwords,
     audit: Arc<Audit>,
     sessions: Sessions,
+    requests: Arc<Requests>,
     catalog: Catalog,
     /// None without a server.
     recorder: Option<Recorder>,
@@ -108,13 +111,14 @@ impl Admin {
         vault: Arc<Vault>,
         audit: Arc<Audit>,
         sessions: Sessions,
+        requests: Arc<Requests>,
         store: StoreRoot,
     ) -> Self {
         let catalog = Catalog::new(store);
         let watch = clock::Watch::new(&audit, &clock);
         let passwords = Passwords::open(vault.database());
         let parts =
-            Parts { config: config.clone(), clock, ledger, vault, passwords, audit, sessions, catalog, recorder: None };
+            Parts { config: config.clone(), clock, ledger, vault, passwords, audit, sessions, requests, catalog, recorder: None };
         Self { parts, changing: Mutex::new(()), retiring: Mutex::new(()), passes: records::Passes::default(), watch }
     }
 
@@ -170,9 +174,9 @@ impl Admin {
     fn dispatch(&self, caller: Caller, request: Request) -> Result<Reply, AdminError> {
         match request {
             Request::UserAdd { user, groups, keys, from } => self.user_add(user, groups, &keys, from),
-            Request::UserSet { user, groups, from } => self.user_set(&user, groups, from),
+            Request::UserSet { user, groups, from, person } => self.user_set(&user, groups, from, person),
             Request::UserList {} => Ok(Reply::Users { users: self.parts.ledger.users() }),
-            Request::UserSuspend { user } => self.user_suspend(&user),
+            Request::UserSuspend { user } => self.user_suspend(caller, &user),
             Request::UserResume { user } => self.user_resume(&user),
             Request::UserRemove { user } => self.user_remove(caller, &user),
             Request::UserKeyAdd { user, key } => self.user_key_add(&user, &key),
@@ -193,6 +197,9 @@ impl Admin {
             }
             Request::GrantList { all } => Ok(self.grant_list(all)),
             Request::GrantRevoke { grant, reason } => self.grant_revoke(caller, &grant, reason),
+            Request::RequestList { all } => Ok(self.request_list(all)),
+            Request::RequestShow { request } => self.request_show(&request),
+            Request::RequestCancel { request } => self.request_cancel(caller, &request),
             Request::PolicyReload {} => self.policy_reload(),
             Request::SessionList { filter } => Ok(self.session_list(&filter)),
             Request::SessionKill { session } => self.session_kill(caller, &session),

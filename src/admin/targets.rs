@@ -62,6 +62,7 @@ impl Admin {
     pub(super) fn target_remove(&self, caller: Caller, name: &TargetName) -> Result<Reply, AdminError> {
         let revoked = self.parts.ledger.remove_target(name, &self.revoked(caller, "the target was removed"))?;
         let mut more = self.rejudge();
+        self.parts.requests.settle().map_err(AdminError::of_revoke)?;
         let secrets = self.parts.vault.list()?;
         let own: Vec<&Destination> = secrets
             .iter()

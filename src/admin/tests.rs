@@ -13,6 +13,7 @@ use crate::model::{
     AccountName, ChannelClass, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, UserName,
 };
 use crate::secret::Secret;
+use crate::requests::Requests;
 use crate::session::LiveSession;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice@laptop";
@@ -90,7 +91,7 @@ fn what_takes_a_right_away_ends_the_live_session() {
         ("suspend", |_| Request::UserSuspend { user: user("alice") }),
         ("remove user", |_| Request::UserRemove { user: user("alice") }),
         ("remove target", |_| Request::TargetRemove { target: target_name() }),
-        ("leave group", |_| Request::UserSet { user: user("alice"), groups: Some(BTreeSet::new()), from: None }),
+        ("leave group", |_| Request::UserSet { user: user("alice"), groups: Some(BTreeSet::new()), from: None, person: None }),
     ];
     for (name, taking) in takings {
         let office = Office::furnished();
@@ -474,13 +475,16 @@ impl Office {
         vault.create_bastion_keys().unwrap();
         let key = vault.log_key("0123456789abcdef0123456789abcdef").unwrap();
         let audit = Audit::create(&dir.path().join("log"), key, &db, clock.clone()).unwrap();
+        let (ledger, audit) = (Arc::new(Ledger::open(&db, policy).unwrap()), Arc::new(audit));
+        let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone()).unwrap();
         let admin = Admin::new(
             &config,
             clock,
-            Arc::new(Ledger::open(&db, policy).unwrap()),
+            ledger,
             Arc::new(vault),
-            Arc::new(audit),
+            audit,
             Sessions::new(),
+            Arc::new(requests),
             StoreRoot::at(&dir.path().join("data")),
         );
         Self { admin, dir }
@@ -512,7 +516,7 @@ impl Office {
 
     fn permit(&self) -> Result<crate::grant::Permit, crate::grant::Denial> {
         let now = self.admin.now();
-        let asker = crate::grant::Asker { user: &user("alice"), presence: crate::model::Presence::NONE };
+        let asker = crate::grant::Asker { user: &user("alice"), presence: crate::model::Presence::NONE, key: "k" };
         self.admin.parts.ledger.permit(asker, &destination("root@db1"), ChannelClass::Shell, now)
     }
 

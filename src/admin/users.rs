@@ -34,7 +34,7 @@ impl Admin {
         }
         let line = format!("user `{name}` added");
         let more = keys.iter().map(|key| format!("key {} added to user `{name}`", key.fingerprint)).collect();
-        self.parts.ledger.add_user(User { name, groups, keys, suspended_at: None, from, password_since: None })?;
+        self.parts.ledger.add_user(User { name, groups, keys, suspended_at: None, from, password_since: None, person: None })?;
         Ok(done(line, more))
     }
 
@@ -43,18 +43,33 @@ impl Admin {
         name: &UserName,
         groups: Option<BTreeSet<GroupName>>,
         from: Option<BTreeSet<IpNet>>,
+        person: Option<UserName>,
     ) -> Result<Reply, AdminError> {
         let user = self.known_user(name)?;
+        let person = match person {
+            None => user.person,
+            Some(own) if own == *name => None,
+            // One step: the name by which somebody is known is nobody else's other name.
+            Some(other) => Some(self.known_user(&other)?.human().clone()),
+        };
         let (groups, from) = (groups.unwrap_or(user.groups), from.unwrap_or(user.from));
-        self.parts.ledger.set_user(User { groups, from, ..user })?;
+        self.parts.ledger.set_user(User { groups, from, person, ..user })?;
         Ok(done(format!("user `{name}` changed"), self.rejudge()))
     }
 
-    pub(super) fn user_suspend(&self, name: &UserName) -> Result<Reply, AdminError> {
+    pub(super) fn user_suspend(&self, caller: Caller, name: &UserName) -> Result<Reply, AdminError> {
         let user = self.known_user(name)?;
         let suspended_at = user.suspended_at.or_else(|| Some(self.now()));
         self.parts.ledger.set_user(User { suspended_at, ..user })?;
-        Ok(done(format!("user `{name}` suspended"), self.rejudge()))
+        let mut more = self.rejudge();
+        more.extend(self.cancel_requests(caller, name, "the user was suspended")?);
+        Ok(done(format!("user `{name}` suspended"), more))
+    }
+
+    fn cancel_requests(&self, caller: Caller, name: &UserName, why: &str) -> Result<Option<String>, AdminError> {
+        let cancelled =
+            self.parts.requests.cancel_all_of(name, &caller.to_string(), why).map_err(AdminError::Request)?;
+        Ok((cancelled > 0).then(|| format!("{cancelled} {} cancelled", plural(cancelled, "request"))))
     }
 
     pub(super) fn user_resume(&self, name: &UserName) -> Result<Reply, AdminError> {
@@ -68,9 +83,11 @@ impl Admin {
         self.parts.passwords.remove(name).map_err(AdminError::Password)?;
         let revoked = self.parts.ledger.remove_user(name, &self.revoked(caller, "the user was removed"))?;
         let mut more = self.rejudge();
+        self.parts.requests.settle().map_err(AdminError::of_revoke)?;
         if revoked > 0 {
             more.push(format!("{revoked} {} revoked", plural(revoked, "grant")));
         }
+        more.extend(self.cancel_requests(caller, name, "the user was removed")?);
         Ok(done(format!("user `{name}` removed"), more))
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::body::Subject;
 
-use crate::model::{Destination, GrantId, RuleId, SessionId, TargetName, Timestamp, UserName};
+use crate::model::{Destination, GrantId, RequestId, RuleId, SessionId, TargetName, Timestamp, UserName};
 
 /// Longest text that comes from a peer, in characters.
 const TEXT_CHARS_MAX: usize = 256;
@@ -14,8 +14,11 @@ const DETAIL_CHARS_MAX: usize = 4096;
 
 /// Fields that stand in a leaf for everybody to read, where an event has them: what verifiers and monitors need. All
 /// others are sealed.
-const CLEAR: [&str; 26] = [
+const CLEAR: [&str; 29] = [
     "session",
+    "request",
+    "step",
+    "outcome",
     "sessions",
     "grant",
     "policy",
@@ -47,7 +50,7 @@ const CLEAR: [&str; 26] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 39] = [
+pub const EVENT_TYPES: [&str; 42] = [
     "admin.call",
     "agent.sign",
     "auth.failed",
@@ -63,6 +66,7 @@ pub const EVENT_TYPES: [&str; 39] = [
     "forward",
     "gc",
     "grant.add",
+    "grant.extend",
     "grant.revoke",
     "hold",
     "key.rotate",
@@ -72,6 +76,8 @@ pub const EVENT_TYPES: [&str; 39] = [
     "policy.load",
     "recorder.failed",
     "replay.view",
+    "request.create",
+    "request.step",
     "secret.remove",
     "secret.set",
     "segment.seal",
@@ -405,6 +411,89 @@ pub enum AuditEvent {
         /// Who gave it.
         #[serde(serialize_with = "bounded_text")]
         by: String,
+        /// The request that was approved, if it was given so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
+        /// The rule that it is for, if it is for one only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<RuleId>,
+        /// The channels that it is for, if not for all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channels: Option<Vec<String>>,
+    },
+    /// A user asks for a grant.
+    #[serde(rename = "request.create")]
+    RequestCreate {
+        /// The request.
+        request: RequestId,
+        /// Its version: 1.
+        step: u32,
+        /// Who asks.
+        user: UserName,
+        /// Where to.
+        destination: Destination,
+        /// What may be opened there.
+        channels: Vec<String>,
+        /// The rule by which it is decided.
+        rule: RuleId,
+        /// Hash of the policy set that was asked.
+        policy: String,
+        /// The grant that shall last longer, if it is for that.
+        extends: Option<GrantId>,
+        /// For how many seconds.
+        seconds: u64,
+        /// From when on, if that was said.
+        from: Option<Timestamp>,
+        /// Why.
+        #[serde(serialize_with = "bounded_detail")]
+        reason: String,
+        /// The ticket.
+        #[serde(serialize_with = "bounded_option")]
+        ticket: Option<String>,
+        /// The first moment at which nobody may approve it any more.
+        expires: Timestamp,
+        /// How many approvals it takes, and of whom.
+        #[serde(serialize_with = "bounded_text")]
+        quorum: String,
+        /// Who asked, by what proof, and from where.
+        #[serde(serialize_with = "bounded_text")]
+        by: String,
+    },
+    /// A request changed: it was approved or denied by somebody, begun, cancelled, or came to nothing.
+    #[serde(rename = "request.step")]
+    RequestStep {
+        /// The request.
+        request: RequestId,
+        /// Its version after this.
+        step: u32,
+        /// How it stands after this: `pending`, `approved`, `granted`, `denied`, `cancelled`, `expired`, `superseded`.
+        outcome: String,
+        /// Whose request.
+        user: UserName,
+        /// Where to.
+        destination: Destination,
+        /// `approve`, `deny`, `begin` or `close`.
+        verb: String,
+        /// For at most so many seconds, if a review said so.
+        seconds: Option<u64>,
+        /// For these channels at most, if a review said so.
+        channels: Option<Vec<String>>,
+        /// In the words of who did it.
+        #[serde(serialize_with = "bounded_detail")]
+        note: String,
+        /// Who did it, by what proof, and from where.
+        #[serde(serialize_with = "bounded_text")]
+        by: String,
+    },
+    /// A grant lasts longer.
+    #[serde(rename = "grant.extend")]
+    GrantExtend {
+        /// Its id.
+        grant: GrantId,
+        /// The request that was approved.
+        request: RequestId,
+        /// By how many seconds.
+        seconds: u64,
     },
     /// A grant was taken back.
     #[serde(rename = "grant.revoke")]
@@ -618,8 +707,13 @@ impl AuditEvent {
             | Self::EnvelopeCreate { session, .. }
             | Self::EnvelopeDrop { session, .. }
             | Self::ChannelRefused { session: Some(session), .. } => Subject::Session(session.clone()),
-            Self::GrantAdd { grant, .. } | Self::GrantRevoke { grant, .. } => Subject::Grant(grant.clone()),
-            Self::SessionRefused { user, .. } | Self::ChannelRefused { session: None, user, .. } => {
+            Self::GrantAdd { grant, .. } | Self::GrantRevoke { grant, .. } | Self::GrantExtend { grant, .. } => {
+                Subject::Grant(grant.clone())
+            }
+            Self::SessionRefused { user, .. }
+            | Self::ChannelRefused { session: None, user, .. }
+            | Self::RequestCreate { user, .. }
+            | Self::RequestStep { user, .. } => {
                 Subject::User(user.clone())
             }
             Self::AdminCall(call) | Self::ConfigChange(call) => call.subject(),

@@ -175,10 +175,51 @@ fn each_type_has_its_fields_where_they_belong() {
                 until: Timestamp::from_millis(2),
                 reason: hex(),
                 by: hex(),
+                request: None,
+                rule: None,
+                channels: None,
             },
             "grant",
             "by destination from reason until user",
         ),
+        (
+            AuditEvent::RequestCreate {
+                request: request(),
+                step: 1,
+                user: user("alice"),
+                destination: Destination::parse("root@db1").unwrap(),
+                channels: vec![hex()],
+                rule: RuleId::parse("dba").unwrap(),
+                policy: hex(),
+                extends: Some(grant()),
+                seconds: 1,
+                from: Some(Timestamp::from_millis(1)),
+                reason: hex(),
+                ticket: Some(hex()),
+                expires: Timestamp::from_millis(2),
+                quorum: hex(),
+                by: hex(),
+            },
+            "policy request step",
+            "by channels destination expires extends from quorum reason rule seconds ticket user",
+        ),
+        (
+            AuditEvent::RequestStep {
+                request: request(),
+                step: 2,
+                outcome: hex(),
+                user: user("alice"),
+                destination: Destination::parse("root@db1").unwrap(),
+                verb: hex(),
+                seconds: Some(1),
+                channels: Some(vec![hex()]),
+                note: hex(),
+                by: hex(),
+            },
+            "outcome request step",
+            "by channels destination note seconds user verb",
+        ),
+        (AuditEvent::GrantExtend { grant: grant(), request: request(), seconds: 1 }, "grant request", "seconds"),
         (channel_refused(None), "", "source user what"),
         (channel_refused(Some(self::session())), "session", "source user what"),
     ];
@@ -531,6 +572,10 @@ fn channel_refused(session: Option<SessionId>) -> AuditEvent {
 }
 
 /// The names of all types, as serde knows them.
+fn request() -> crate::model::RequestId {
+    crate::model::RequestId::parse("r-1").unwrap()
+}
+
 fn known_kinds() -> BTreeSet<String> {
     let unknown = serde_json::from_str::<AuditEvent>(r#"{"type":"?"}"#).unwrap_err().to_string();
     let (_, listed) = unknown.split_once("expected one of ").unwrap();

@@ -26,7 +26,7 @@ use crate::vault::{PORTABLE_TABLES, Vault};
 /// The form that this version reads and writes.
 const VERSION: u32 = 1;
 /// The tables of the state. An export that left one out would lose it without a word.
-pub(super) const TABLES: [&str; 13] = [
+pub(super) const TABLES: [&str; 16] = [
     "audit-keys",
     "audit-log",
     "audit-subjects",
@@ -35,8 +35,11 @@ pub(super) const TABLES: [&str; 13] = [
     "clock",
     "grants",
     "holds",
+    "owed-events",
     "passwords",
     "removals",
+    "request-steps",
+    "requests",
     "secrets",
     "targets",
     "users",

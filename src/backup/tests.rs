@@ -497,6 +497,7 @@ impl Store {
                 suspended_at: None,
                 from,
                 password_since: None,
+                person: None,
             })
             .unwrap();
         ledger.hold(&session(), Hold { by: "uid 0".into(), reason: "CASE-7".into(), since: now() }).unwrap();

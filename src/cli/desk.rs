@@ -23,6 +23,7 @@ use crate::db::{Db, MasterKey};
 use crate::home::{Home, HomeError};
 use crate::ledger::Ledger;
 use crate::policy::PolicySet;
+use crate::requests::Requests;
 use crate::session::Sessions;
 use crate::store::{Catalog, StoreRoot};
 use crate::vault::Vault;
@@ -202,8 +203,10 @@ impl Desk {
         let audit = Audit::open(&home.log(), key, &db, clock.clone())
             .map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
         let store = StoreRoot::at(&config.data);
-        let sessions = Sessions::new();
-        let admin = Admin::new(config, clock, Arc::new(ledger), Arc::new(vault), Arc::new(audit), sessions, store);
+        let (sessions, ledger, audit) = (Sessions::new(), Arc::new(ledger), Arc::new(audit));
+        let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
+        let requests = Arc::new(requests.map_err(|error| CliError::of(&error))?);
+        let admin = Admin::new(config, clock, ledger, Arc::new(vault), audit, sessions, requests, store);
         if let Some(doubt) = admin.check_clock().filter(|_| self.retention().is_some()) {
             say(format!("warning: {doubt}"));
         }

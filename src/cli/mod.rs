@@ -26,6 +26,7 @@ mod prompt;
 pub mod recorded;
 mod recording;
 pub mod replay;
+mod request;
 mod rewrap;
 mod rotation;
 mod secret;
@@ -79,6 +80,9 @@ enum Command {
     /// Grants: a user's right to a destination for some time and a reason.
     #[command(subcommand)]
     Grant(grant::Command),
+    /// Access requests: list, show, cancel. Users ask and approve over SSH: `ssh USER@BASTION help`.
+    #[command(subcommand)]
+    Request(request::Command),
     /// The access rules in policies/access/: put changed files in force.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -138,6 +142,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Secret(secret::Command::RotateKey) => rotation::run(&desk::load(file)?),
         Command::Secret(command) => secret::run(&Desk::open(file)?, command),
         Command::Grant(command) => grant::run(&Desk::open(file)?, command),
+        Command::Request(command) => request::run(&Desk::open(file)?, command),
         Command::Policy(policy::Command::Reload) => policy::reload(&Desk::open(file)?),
         Command::Session(command) => session::run(&Desk::open(file)?, command),
         Command::Recording(command) => recording::run(file, command),

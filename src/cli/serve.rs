@@ -29,6 +29,7 @@ use crate::model::SessionId;
 use crate::policy::{Fault, PolicySet};
 use crate::recorder::{Recorder, RecorderError, RecorderSettings, Reserve};
 use crate::seal::Recipients;
+use crate::requests::{RequestError, Requests};
 use crate::session::{self, Bastion, SessionLog, Sessions};
 use crate::sftp::Turns;
 use crate::store::{Catalog, Disk, LocalDisk, StoreRoot, recover};
@@ -55,6 +56,8 @@ pub enum ServeError {
     Recorder(RecorderError),
     /// The audit log.
     Audit(AuditError),
+    /// Steps of access requests that were interrupted.
+    Requests(RequestError),
     /// Removals of recordings that were interrupted.
     Removal(AdminError),
     /// The policy files.
@@ -82,6 +85,7 @@ impl fmt::Display for ServeError {
             Self::Recorder(error) => error.fmt(f),
             Self::Audit(error) => error.fmt(f),
             Self::Begin(error) => error.fmt(f),
+            Self::Requests(error) => error.fmt(f),
             Self::Removal(error) => error.fmt(f),
             Self::Policy(faults) => write!(f, "the policy set has {} faults", faults.len()),
             Self::NoAuditor(file) => {
@@ -101,6 +105,7 @@ impl std::error::Error for ServeError {
             Self::Key(error) => error.source(),
             Self::Db(error) => error.source(),
             Self::Ledger(error) => error.source(),
+            Self::Requests(error) => error.source(),
             Self::Vault(error) => error.source(),
             Self::Recorder(error) => error.source(),
             Self::Audit(error) => error.source(),
@@ -226,6 +231,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     tokio::spawn(session::note_strangers(strangers, Arc::clone(&bastion)));
     let carrying = tokio::spawn(carry(connections, Arc::clone(&bastion)));
     let watching = tokio::spawn(watch_trust(config.login.clone(), Arc::clone(&bastion)));
+    let tidying = tokio::spawn(tidy_requests(Arc::clone(&bastion)));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -234,6 +240,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     end_sessions(&bastion.sessions).await;
     carrying.abort();
     watching.abort();
+    tidying.abort();
     retiring.abort();
     admin_stop.cancel();
     let _ = serving_admin.await;
@@ -281,6 +288,8 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let recorder =
         Recorder::start(store.clone(), settings, auditors, log, clock.clone()).map_err(ServeError::Recorder)?;
     let sessions = Sessions::new();
+    let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
+    let requests = Arc::new(requests.map_err(ServeError::Requests)?);
     let bastion = Arc::new(Bastion {
         clock: clock.clone(),
         ledger: Arc::clone(&ledger),
@@ -295,10 +304,11 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         own_keys,
         forwards: session::ForwardLimits::default(),
         refusals: session::RefusalLog::start(Arc::clone(&audit), clock.clone()),
+        requests: Arc::clone(&requests),
         denials: session::Denials::default(),
         turns: Turns::default(),
     });
-    let admin = Admin::new(config, clock, ledger, vault, audit, sessions, store);
+    let admin = Admin::new(config, clock, ledger, vault, audit, sessions, requests, store);
     let admin = Arc::new(admin.with_recorder(bastion.recorder.clone()));
     for (session, failure) in admin.begin().map_err(ServeError::Begin)? {
         warn!(session = %session, error = %failure, "A change of an envelope that was interrupted cannot be finished");
@@ -356,6 +366,21 @@ async fn watch_trust(login: LoginSettings, bastion: Arc<Bastion>) {
         });
         // After a panic, which has shown itself, they are read again.
         seen = looked.await.unwrap_or_default();
+    }
+}
+
+/// Requests that have expired are put on record so often; they count as expired before.
+const TIDY_PERIOD: Duration = Duration::from_secs(30);
+
+async fn tidy_requests(bastion: Arc<Bastion>) {
+    loop {
+        tokio::time::sleep(TIDY_PERIOD).await;
+        let bastion = Arc::clone(&bastion);
+        match tokio::task::spawn_blocking(move || bastion.requests.tidy()).await {
+            Ok(Ok(0)) | Err(_) => {}
+            Ok(Ok(requests)) => info!(requests, "Access requests expired"),
+            Ok(Err(error)) => warn!(error = %error, "Expired access requests are not on record yet"),
+        }
     }
 }
 

@@ -51,6 +51,9 @@ pub(super) enum Command {
         /// Let the user log in from anywhere.
         #[arg(long, conflicts_with = "from", group = "change")]
         from_anywhere: bool,
+        /// The user who is the same human: neither approves what the other asks for. Their own name takes it back.
+        #[arg(long, value_name = "USER", group = "change")]
+        person: Option<UserName>,
     },
     /// List users.
     List {
@@ -135,10 +138,10 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
             let (groups, from) = (groups.into_iter().collect(), from.into_iter().collect());
             desk.tell(Request::UserAdd { user, groups, keys, from })
         }
-        Command::Set { user, groups, no_groups, from, from_anywhere } => {
+        Command::Set { user, groups, no_groups, from, from_anywhere, person } => {
             let groups = (no_groups || !groups.is_empty()).then(|| groups.into_iter().collect());
             let from = (from_anywhere || !from.is_empty()).then(|| from.into_iter().collect());
-            desk.tell(Request::UserSet { user, groups, from })
+            desk.tell(Request::UserSet { user, groups, from, person })
         }
         Command::Password { user, remove: true, .. } => desk.tell(Request::UserPasswordRemove { user }),
         Command::Password { user, file, stdin, remove: false } => {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::db::DbError;
 use crate::grant::GrantState;
-use crate::model::{GrantId, UserName};
+use crate::model::{GrantId, RequestId, UserName};
 
 /// Why the ledger did not do what was asked.
 #[derive(Debug)]
@@ -56,6 +56,11 @@ pub enum LedgerError {
         /// Ended or revoked.
         state: GrantState,
     },
+    /// Somebody else has changed the request meanwhile.
+    Stale {
+        /// Which request.
+        request: RequestId,
+    },
 }
 
 impl fmt::Display for LedgerError {
@@ -68,6 +73,7 @@ impl fmt::Display for LedgerError {
             Self::BadKey { why } => write!(f, "not an SSH public key: {why}"),
             Self::BadAddress { text } => write!(f, "`{}` is not host:port", text.escape_debug()),
             Self::TooMuch { what, most } => write!(f, "too much: {what} may be at most {most}"),
+            Self::Stale { request } => write!(f, "request `{request}` was changed meanwhile: look at it again"),
             Self::Over { grant, state } => write!(f, "grant `{grant}` is {state} already"),
         }
     }
@@ -83,7 +89,8 @@ impl std::error::Error for LedgerError {
             | Self::BadKey { .. }
             | Self::BadAddress { .. }
             | Self::TooMuch { .. }
-            | Self::Over { .. } => None,
+            | Self::Over { .. }
+            | Self::Stale { .. } => None,
         }
     }
 }
@@ -102,7 +109,9 @@ impl LedgerError {
             Self::BadKey { .. } => Some("give a line of a .pub file, such as `ssh-ed25519 AAAA... name`"),
             Self::BadAddress { .. } => Some("write db1.example.org:22, 10.0.0.5:22 or [fd00::5]:22"),
             Self::Db(_) => Some("`doorward doctor` checks the state"),
-            Self::Exists { .. } | Self::Unknown { .. } | Self::TooMuch { .. } | Self::Over { .. } => None,
+            Self::Exists { .. } | Self::Unknown { .. } | Self::TooMuch { .. } | Self::Over { .. } | Self::Stale { .. } => {
+                None
+            }
         }
     }
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use super::{Ledger, State, Target};
-use crate::grant::{Access, Asker, access};
-use crate::model::{ChannelClass, Destination, TargetName, Timestamp, UserName, join};
+use crate::grant::{Access, Asker, Grant, GrantState, access};
+use crate::model::{AccountName, ChannelClass, Destination, RuleId, TargetName, Timestamp, UserName, join};
 use crate::policy::{Opened, Reach};
 
 /// So many targets are looked at before others may change something. A change waits for that, and whoever asks for a
@@ -72,24 +72,30 @@ impl Offer {
         }
     }
 
-    fn new(destination: Destination, opened: Opened, on_grant: Access, ready: bool) -> Self {
-        let Opened { standing, on_grant: mut with_grant, on_key: mut with_key, mut on_both } = opened;
-        let mut open = standing.clone();
-        match on_grant {
-            Access::Granted { .. } | Access::Open => {
-                open.append(&mut with_grant);
-                with_key.append(&mut on_both);
+    /// `held` is what grants give of a channel, or of any.
+    fn new(
+        destination: Destination,
+        opened: Opened,
+        held: impl Fn(Option<ChannelClass>) -> Access,
+        ready: bool,
+    ) -> Self {
+        let Opened { standing, granted, on_grant, on_key: with_key, on_both, rules: _ } = opened;
+        let open: BTreeSet<ChannelClass> = standing.union(&granted).copied().collect();
+        // Who would not be let in anyway is not told what is missing at the login.
+        let with_grant: BTreeSet<ChannelClass> = on_grant.union(&on_both).copied().collect();
+        let by = |class: Option<ChannelClass>| {
+            let is_in = |classes: &BTreeSet<ChannelClass>| {
+                class.map_or(!classes.is_empty(), |class| classes.contains(&class))
+            };
+            if is_in(&standing) {
+                Some(Access::Open)
+            } else if is_in(&open) || is_in(&with_grant) {
+                Some(held(class))
+            } else {
+                is_in(&with_key).then_some(Access::NeedsKey)
             }
-            // Who would not be let in anyway is not told what is missing at the login.
-            Access::Begins { .. } | Access::NeedsGrant | Access::NeedsKey => with_grant.append(&mut on_both),
-        }
-        let by = |is_in: &dyn Fn(&BTreeSet<ChannelClass>) -> bool| {
-            let ways =
-                [(&standing, Access::Open), (&open, on_grant), (&with_grant, on_grant), (&with_key, Access::NeedsKey)];
-            ways.into_iter().find(|(classes, _)| is_in(classes)).map(|(_, access)| access)
         };
-        let shell = by(&|classes| classes.contains(&ChannelClass::Shell));
-        let access = shell.or_else(|| by(&|classes| !classes.is_empty())).unwrap_or(Access::NeedsGrant);
+        let access = by(Some(ChannelClass::Shell)).or_else(|| by(None)).unwrap_or(Access::NeedsGrant);
         Self { destination, access, ready, open, with_grant, with_key }
     }
 }
@@ -101,7 +107,7 @@ impl Ledger {
     /// Where a target's accounts are known, others are left out, though a rule may name them. Time is linear in the
     /// targets: for thousands of them, not for a thread that carries sessions.
     pub fn offers(&self, asker: Asker<'_>, now: Timestamp, most: usize) -> Offers {
-        let Asker { user, presence } = asker;
+        let Asker { user, presence, key } = asker;
         let mut offers = Offers::default();
         let (policy, stored) = {
             let state = self.state();
@@ -116,7 +122,7 @@ impl Ledger {
             let mut last = None;
             for (name, (_, target)) in state.targets.range((next, Bound::Unbounded)).take(TARGETS_AT_ONCE) {
                 last = Some(name.clone());
-                offers.list.extend(state.offers_at(&reach, user, target, now));
+                offers.list.extend(state.offers_at(&reach, user, key, target, now));
             }
             if offers.list.len() > most {
                 offers.more = true;
@@ -131,13 +137,13 @@ impl Ledger {
 
     /// What this user would be offered there; `None` if no list shows them the destination.
     pub fn offer(&self, asker: Asker<'_>, destination: &Destination, now: Timestamp) -> Option<Offer> {
-        let Asker { user, presence } = asker;
+        let Asker { user, presence, key } = asker;
         let state = self.state();
         let (_, stored) = state.users.get(user).filter(|(_, user)| user.suspended_at.is_none())?;
         let (_, target) = state.targets.get(&destination.target)?;
         let policy = state.policy();
         let reach = Reach::of(&policy, user, &stored.groups, presence);
-        state.offers_at(&reach, user, target, now).find(|offer| offer.destination == *destination)
+        state.offers_at(&reach, user, key, target, now).find(|offer| offer.destination == *destination)
     }
 }
 
@@ -146,17 +152,35 @@ impl State {
         &self,
         reach: &Reach<'_>,
         user: &UserName,
+        key: &str,
         target: &Target,
         now: Timestamp,
     ) -> impl Iterator<Item = Offer> {
-        let accounts = reach.at(&target.name, &target.labels).into_iter();
-        let known = |account: &_| target.accounts.is_empty() || target.accounts.contains(account);
-        accounts.filter(move |(account, _)| known(account)).map(move |(account, opened)| {
-            let place = (user.clone(), Destination { account, target: target.name.clone() });
+        let grants = |account: &AccountName| {
+            let place = (user.clone(), Destination { account: account.clone(), target: target.name.clone() });
             let ids = self.by_place.get(&place).into_iter().flatten();
-            let granted = access(ids.filter_map(|id| self.grants.get(id)).map(|(_, grant)| grant), now);
-            Offer::new(place.1, opened, granted, !target.host_keys.is_empty())
-        })
+            ids.filter_map(|id| self.grants.get(id)).map(|(_, grant)| grant).filter(|grant| grant.is_for_key(key))
+        };
+        let opens = |grant: &Grant, rule: &RuleId, class: Option<ChannelClass>| grant.is_for(rule) && grant.opens(class);
+        let held = |account: &AccountName, rule: &RuleId, class: ChannelClass| {
+            let active = |grant: &&Grant| grant.state(now) == GrantState::Active;
+            grants(account).filter(active).any(|grant| opens(grant, rule, Some(class)))
+        };
+        let known = |account: &_| target.accounts.is_empty() || target.accounts.contains(account);
+        let accounts = reach.at(&target.name, &target.labels, &held).into_iter();
+        let offers: Vec<Offer> = accounts
+            .filter(|(account, _)| known(account))
+            .map(|(account, opened)| {
+                let destination = Destination { account: account.clone(), target: target.name.clone() };
+                let rules = opened.rules.clone();
+                let by_grants = |class: Option<ChannelClass>| {
+                    let here = |grant: &&Grant| rules.iter().any(|rule| opens(grant, rule, class));
+                    access(grants(&account).filter(here), now)
+                };
+                Offer::new(destination, opened, by_grants, !target.host_keys.is_empty())
+            })
+            .collect();
+        offers.into_iter()
     }
 }
 
@@ -167,9 +191,8 @@ mod tests {
 
     use super::*;
     use crate::db::Db;
-    use crate::grant::Grant;
     use crate::ledger::User;
-    use crate::model::{AccountName, GrantId, Presence};
+    use crate::model::{GrantId, Presence};
     use crate::policy::{PolicyFile, PolicySet};
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ a";
@@ -232,6 +255,7 @@ grant = { required = false }
                     suspended_at: None,
                     from: BTreeSet::new(),
                     password_since: None,
+                    person: None,
                 })
                 .unwrap();
         }
@@ -249,11 +273,17 @@ grant = { required = false }
             created_by: String::from("uid 0"),
             created: time(0),
             revoked: None,
+            request: None,
+            rule: None,
+            channels: None,
+            sessions: None,
+            begun: 0,
+            bound_key: None,
         }
     }
 
     fn asker(user: &UserName) -> Asker<'_> {
-        Asker { user, presence: Presence::NONE }
+        Asker { user, presence: Presence::NONE, key: "k" }
     }
 
     fn told(offers: &Offers) -> Vec<(String, String, String)> {
@@ -325,7 +355,7 @@ grant = { required = false }
         ledger.add_target(target("db1", "test")).unwrap();
         let alice = user("alice");
         let shown = |presence| {
-            let offers = ledger.offers(Asker { user: &alice, presence }, time(5), 100);
+            let offers = ledger.offers(Asker { user: &alice, presence, key: "k" }, time(5), 100);
             let [_, root]: [Offer; 2] = offers.list.try_into().unwrap();
             (root.state(time(5)).into_owned(), root.channels())
         };

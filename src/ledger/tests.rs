@@ -110,7 +110,7 @@ fn ledger(db: &Db) -> Ledger {
 
 fn ask(ledger: &Ledger) -> Result<(), Denial> {
     let destination = Destination::parse("root@db1").unwrap();
-    let asker = Asker { user: &UserName::parse("alice").unwrap(), presence: Presence::NONE };
+    let asker = Asker { user: &UserName::parse("alice").unwrap(), presence: Presence::NONE, key: "k" };
     ledger.permit(asker, &destination, ChannelClass::Shell, time(5)).map(drop)
 }
 
@@ -123,6 +123,7 @@ fn user(name: &str, keys: &[&str]) -> User {
         suspended_at: None,
         from: BTreeSet::new(),
         password_since: None,
+        person: None,
     }
 }
 
@@ -148,6 +149,12 @@ fn grant(id: &str) -> Grant {
         created_by: "uid 0".to_owned(),
         created: time(0),
         revoked: None,
+        request: None,
+        rule: None,
+        channels: None,
+        sessions: None,
+        begun: 0,
+        bound_key: None,
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Allowed {
     pub rule: RuleId,
     /// The file it stands in.
     pub file: String,
+    /// All rules that open this, by file name and file order; where a grant is needed, each of them needs one.
+    pub rules: Vec<RuleId>,
     /// The channels open to this user at this destination, without a grant (`Allow`) or with one (`NeedsGrant`).
     pub channels: BTreeSet<ChannelClass>,
     /// The strictest recording of all rules that match, whether they decided or not.
@@ -100,7 +102,7 @@ pub fn decide(set: &PolicySet, question: &Question<'_>) -> Decision {
 pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Question<'_>) -> Decision {
     let here: Vec<&Rule> = rules.filter(|rule| rule.covers(question)).collect();
     let matching: Vec<&Rule> = here.iter().copied().filter(|rule| rule.opens(question.asked)).collect();
-    let standing = |rule: &&&Rule| rule.grant == GrantNeed::NotRequired;
+    let standing = |rule: &&&Rule| rule.grant.need == GrantNeed::NotRequired;
     let Some(first) = matching.first() else {
         return Decision::Deny(match question.asked {
             Some(asked) if here.iter().any(|rule| rule.channels.contains(&asked.class)) => match asked.matter {
@@ -113,8 +115,9 @@ pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Questi
         });
     };
     let recording = matching.iter().fold(first.recording.clone(), |all, rule| all.strictest(&rule.recording));
+    let rules = matching.iter().map(|rule| rule.id.clone()).collect();
     let allowed =
-        |rule: &Rule, channels| Allowed { rule: rule.id.clone(), file: rule.file.clone(), channels, recording };
+        |rule: &Rule, channels| Allowed { rule: rule.id.clone(), file: rule.file.clone(), rules, channels, recording };
     match matching.iter().find(standing) {
         Some(rule) => Decision::Allow(allowed(rule, channels(here.iter().filter(standing)))),
         None => Decision::NeedsGrant(allowed(first, channels(here.iter()))),

@@ -25,6 +25,7 @@ mod forward;
 mod parse;
 mod pattern;
 mod reach;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -37,7 +38,9 @@ pub(crate) use document::size_of;
 pub use files::FileRule;
 pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
 pub(crate) use parse::read_auditors;
+use parse::names;
 pub use reach::{Opened, Reach};
+pub use request::{Approvers, GrantRule, Pattern, RequestRule, Text};
 
 /// A policy file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,8 +156,8 @@ pub struct Rule {
     pub files: Option<FileRule>,
     /// Which keys of an agent it lends.
     pub agent: AgentRule,
-    /// Whether it takes effect only while a grant holds.
-    pub grant: GrantNeed,
+    /// Whether it takes effect only while a grant holds, and how one is asked for.
+    pub grant: GrantRule,
     /// What the user must have done at the login, with a security key.
     pub key: Presence,
     /// How its sessions are recorded.

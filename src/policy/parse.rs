@@ -10,7 +10,7 @@ use super::audit::{self, AuditQuestion, AuditRight, AuditRule};
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
-    Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, GrantNeed, InputMode, Names, Place,
+    Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, GrantRule, InputMode, Names, Place,
     PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
 };
 use crate::auditor::Recipient;
@@ -41,7 +41,6 @@ const CAPTURES: &[(&str, Capture)] = &[("full", Capture::Full), ("digest", Captu
 // Keys of the whole language that this version does not have; see `Table::finish`.
 const LATER_IN_RULE: &[&str] = &["when", "from", "mfa", "commands", "approvers", "effect", "deny"];
 const LATER_IN_AUDIT: &[&str] = &["when", "from", "mfa", "approvers", "auditors"];
-const LATER_IN_GRANT: &[&str] = &["max", "approvers", "reason", "ticket"];
 const LATER_IN_GIVEN: &[&str] = &["at", "from", "mfa", "command", "grant"];
 
 pub(super) fn parse(files: &[PolicyFile]) -> Result<PolicySet, Vec<Fault>> {
@@ -157,7 +156,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let forward = table.take("forward").map_or(Some(ForwardRule::default()), |node| ForwardRule::read(&node, faults));
     let files = table.take("sftp").map_or(Some(None), |node| FileRule::read(&node, faults).map(Some));
     let agent = table.take("agent").map_or(Some(AgentRule::default()), |node| AgentRule::read(&node, faults));
-    let grant = table.take("grant").map_or(Some(GrantNeed::Required), |node| read_grant(&node, faults));
+    let grant = table.take("grant").map_or(Some(GrantRule::REQUIRED), |node| GrantRule::read(&node, faults));
     let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
     let recording =
         table.take("recording").map_or(Some(RecordingPolicy::default()), |node| read_recording(&node, faults));
@@ -308,15 +307,8 @@ fn words<T: Copy + Ord>(node: &Node<'_>, known: &[(&str, T)], faults: &mut Fault
     read.into_iter().collect()
 }
 
-fn read_grant(node: &Node<'_>, faults: &mut Faults) -> Option<GrantNeed> {
-    let mut table = faults.keep(node.table())?;
-    let required = table.take("required").map_or(Some(true), |node| faults.keep(node.boolean()));
-    table.finish(LATER_IN_GRANT, faults);
-    Some(if required? { GrantNeed::Required } else { GrantNeed::NotRequired })
-}
-
 /// `key = { touch = true, pin = true }`: in a rule what the login must be, in a test what it is.
-fn read_key(node: &Node<'_>, faults: &mut Faults) -> Option<Presence> {
+pub(super) fn read_key(node: &Node<'_>, faults: &mut Faults) -> Option<Presence> {
     let mut table = faults.keep(node.table())?;
     let mut word = |key| table.take(key).map_or(Some(false), |node| faults.keep(node.boolean()));
     let (touch, pin) = (word("touch"), word("pin"));
@@ -384,7 +376,7 @@ fn names_or_every<T: Ord>(
     }
 }
 
-fn names<T: Ord>(
+pub(super) fn names<T: Ord>(
     node: &Node<'_>,
     parse: fn(&str) -> Result<T, InvalidName>,
     faults: &mut Faults,

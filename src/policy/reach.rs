@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{GrantNeed, PolicySet, Rule};
-use crate::model::{AccountName, ChannelClass, GroupName, Presence, TargetName, UserName};
+use crate::model::{AccountName, ChannelClass, GroupName, Presence, RuleId, TargetName, UserName};
 
 /// The rules that are about one user.
 #[derive(Debug)]
@@ -20,12 +20,16 @@ pub struct Reach<'s> {
 pub struct Opened {
     /// Open as it stands.
     pub standing: BTreeSet<ChannelClass>,
-    /// Open while a grant holds, and not without.
+    /// Open by a grant that holds now.
+    pub granted: BTreeSet<ChannelClass>,
+    /// Open while a grant holds, and none does.
     pub on_grant: BTreeSet<ChannelClass>,
     /// Open to those who show more at the login than this user has: a security key, its touch, its PIN.
     pub on_key: BTreeSet<ChannelClass>,
-    /// Open to those while a grant holds.
+    /// Open to those while a grant holds, and none does.
     pub on_both: BTreeSet<ChannelClass>,
+    /// The rules that need a grant.
+    pub rules: BTreeSet<RuleId>,
 }
 
 impl<'s> Reach<'s> {
@@ -40,26 +44,42 @@ impl<'s> Reach<'s> {
         self.rules.is_empty()
     }
 
-    /// What the rules open on a target with these labels, by account.
-    pub fn at(&self, target: &TargetName, labels: &BTreeMap<String, String>) -> BTreeMap<AccountName, Opened> {
+    /// What the rules open on a target with these labels, by account. `held` says whether a grant holds now by which this
+    /// rule opens this channel of this account.
+    pub fn at(
+        &self,
+        target: &TargetName,
+        labels: &BTreeMap<String, String>,
+        held: &dyn Fn(&AccountName, &RuleId, ChannelClass) -> bool,
+    ) -> BTreeMap<AccountName, Opened> {
         let mut accounts: BTreeMap<AccountName, Opened> = BTreeMap::new();
         for rule in self.rules.iter().filter(|rule| rule.place.covers(target, labels)) {
             let own = self.own.iter().filter(|_| rule.accounts.own);
             for account in rule.accounts.named.iter().chain(own) {
                 let opened = accounts.entry(account.clone()).or_default();
-                let channels = match (rule.grant, self.presence.covers(rule.key)) {
-                    (GrantNeed::NotRequired, true) => &mut opened.standing,
-                    (GrantNeed::Required, true) => &mut opened.on_grant,
-                    (GrantNeed::NotRequired, false) => &mut opened.on_key,
-                    (GrantNeed::Required, false) => &mut opened.on_both,
-                };
-                channels.extend(&rule.channels);
+                if rule.grant.need == GrantNeed::Required {
+                    opened.rules.insert(rule.id.clone());
+                }
+                for class in &rule.channels {
+                    let need = rule.grant.need == GrantNeed::Required;
+                    let missing = need && !held(account, &rule.id, *class);
+                    let classes = match (self.presence.covers(rule.key), need, missing) {
+                        (true, false, _) => &mut opened.standing,
+                        (true, true, false) => &mut opened.granted,
+                        (true, true, true) => &mut opened.on_grant,
+                        (false, _, false) => &mut opened.on_key,
+                        (false, _, true) => &mut opened.on_both,
+                    };
+                    classes.insert(*class);
+                }
             }
         }
-        for Opened { standing, on_grant, on_key, on_both } in accounts.values_mut() {
-            on_grant.retain(|class| !standing.contains(class));
-            on_key.retain(|class| !standing.contains(class) && !on_grant.contains(class));
-            on_both.retain(|class| [&*standing, &*on_grant, &*on_key].iter().all(|better| !better.contains(class)));
+        for Opened { standing, granted, on_grant, on_key, on_both, .. } in accounts.values_mut() {
+            granted.retain(|class| !standing.contains(class));
+            let open = |class: &ChannelClass| standing.contains(class) || granted.contains(class);
+            on_grant.retain(|class| !open(class));
+            on_key.retain(|class| !open(class) && !on_grant.contains(class));
+            on_both.retain(|class| !open(class) && !on_grant.contains(class) && !on_key.contains(class));
         }
         accounts
     }
@@ -120,7 +140,7 @@ grant = { required = false }
             {
                 let reach = Reach::of(&set, &user, &groups, presence);
                 let target = TargetName::parse(target).unwrap();
-                let listed = reach.at(&target, labels);
+                let listed = reach.at(&target, labels, &|_, _, _| false);
                 for account in ["root", "postgres", "oracle", "alice", "bob", "eve"] {
                     let account = AccountName::parse(account).unwrap();
                     for class in ChannelClass::ALL {
@@ -129,7 +149,7 @@ grant = { required = false }
                         let question =
                             Question { user, groups, target, labels, account, asked: Some(&asked), presence };
                         let none = Opened::default();
-                        let Opened { standing, on_grant, on_key, on_both } = listed.get(account).unwrap_or(&none);
+                        let Opened { standing, on_grant, on_key, on_both, .. } = listed.get(account).unwrap_or(&none);
                         let with_key = on_key.contains(&class) || on_both.contains(&class);
                         let said = (standing.contains(&class), on_grant.contains(&class), with_key);
                         let with_key = Question { presence: Presence::FULL, ..question };

@@ -22,7 +22,7 @@ expect = "needs-grant dba-prod-root"
 fn a_rule_asks_for_a_grant_and_records_strictly_unless_it_says_otherwise() {
     let set = parse(RULE).unwrap();
     let rule = set.rules().next().unwrap();
-    assert_eq!(rule.grant, GrantNeed::Required);
+    assert_eq!(rule.grant, GrantRule::REQUIRED);
     assert_eq!(rule.recording, RecordingPolicy::default());
     assert_eq!(rule.line, 4);
     assert!(set.warnings().is_empty());
@@ -136,7 +136,7 @@ fn what_would_make_a_rule_wider_than_it_reads_is_refused() {
         ("['shell', 'exec']", "[]", "rule.channels: is empty"),
         ("['shell', 'exec']", "['tun']", "\"tun\" is not in this version; known: shell, exec, sftp-read, sftp-write"),
         ("required = true", "required = 'no'", "expected true or false"),
-        ("required = true", "max = '2h'", "rule.grant.max: not supported in this version"),
+        ("required = true", "max = '2h'", "there is no `approvers`"),
         ("grant = {", "when = {}\ngrant = {", "rule.when: not supported in this version"),
         ("grant = {", "wehn = {}\ngrant = {", "rule.wehn: unknown key"),
         (

@@ -567,7 +567,7 @@ pub(crate) fn permit(durability: &str) -> Permit {
         asked: Some(&ChannelClass::Shell.into()),
         presence: crate::model::Presence::NONE,
     };
-    crate::grant::permit(&set, &question, &[], Clock::system().now()).unwrap()
+    crate::grant::permit(&set, &question, "k", &[], Clock::system().now()).unwrap()
 }
 
 /// Waits until something is so; [`run`] bounds the wait.

@@ -93,11 +93,12 @@ impl Denied {
     pub fn new(at: Timestamp, Attempt { text, wanted }: Attempt, refusal: &Refusal) -> Self {
         let missing = match refusal {
             // Of a login with another key there is no more to say than was told.
-            Refusal::Denied(Denial::Suspended | Denial::Undecided { .. } | Denial::NeedsKey { .. }) => None,
+            Refusal::Denied(Denial::Suspended | Denial::Undecided { .. } | Denial::NeedsKey { .. } | Denial::OtherKey { .. }) => None,
             Refusal::Denied(
                 Denial::NoRule(_)
                 | Denial::NeedsGrant { .. }
                 | Denial::GrantEnded { .. }
+                | Denial::GrantSpent { .. }
                 | Denial::GrantRevoked { .. }
                 | Denial::NotYet { .. }
                 | Denial::UnknownTarget
@@ -107,6 +108,7 @@ impl Denied {
             | Refusal::NoDestination(_)
             | Refusal::Verb(_)
             | Refusal::NothingToAudit { .. }
+            | Refusal::Request(_)
             | Refusal::Busy { .. }
             | Refusal::Withdrawn(_)
             | Refusal::Elsewhere
@@ -161,7 +163,7 @@ impl Denied {
         Some(match offer.access {
             Access::Begins { from } => format!("your grant begins at {}: try again then", from.clock_time_from(now)),
             Access::Open | Access::Granted { .. } | Access::NeedsGrant | Access::NeedsKey => {
-                String::from("a rule lets you do it while you hold a grant: ask an operator for one")
+                String::from("a rule lets you do it while you hold a grant. Ask for one: ssh USER@BASTION request, or an operator")
             }
         })
     }
@@ -246,7 +248,7 @@ mod tests {
         use ChannelClass::{SftpRead, Shell};
         let denied = denied(&Refusal::Denied(Denial::UnknownTarget));
         let next = |offer: Offer| denied.next(Some(&offer), at(5)).unwrap();
-        assert!(next(offer(Access::NeedsGrant, &[], &[Shell])).contains("ask an operator for one"));
+        assert!(next(offer(Access::NeedsGrant, &[], &[Shell])).contains("USER@BASTION request"));
         assert!(next(offer(Access::Begins { from: at(9) }, &[], &[Shell])).contains("begins at"));
         assert!(next(offer(Access::Granted { until: at(9) }, &[Shell], &[])).contains("try again"));
         assert!(next(offer(Access::Open, &[SftpRead], &[])).contains("open sftp-read there, and not shell"));

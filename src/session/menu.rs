@@ -227,6 +227,10 @@ impl<'a> Shown<'a> {
         else {
             return Ok(());
         };
+        // What was approved begins with the session.
+        if bastion.requests.waits_at(self.visitor.user.user(), destination) {
+            return Ok(());
+        }
         let refusal = Refusal::Denied(denial);
         let visitor = self.visitor.at(destination);
         let asked = Attempt::program(&Program::Shell, destination);

@@ -17,6 +17,7 @@ mod menu;
 mod refusal;
 mod refusal_log;
 mod registry;
+mod rests;
 mod stranger;
 mod timekeeper;
 mod verb;
@@ -40,6 +41,7 @@ use crate::listener::{ChannelStart, Connection, Request, Wanted};
 use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, Login, Matter, Program, SessionId, Timestamp};
 use crate::recorder::{Recorder, RecorderError, Recording, SessionFacts};
 use crate::relay::Notice;
+use crate::requests::Requests;
 use crate::sftp::Turns;
 use crate::store::{Catalog, OpeningProof};
 use crate::target::{self, Incoming, Leg};
@@ -90,6 +92,8 @@ pub struct Bastion {
     pub forwards: ForwardLimits,
     /// What users were refused, on its way to the log.
     pub refusals: RefusalLog,
+    /// Access requests.
+    pub requests: Arc<Requests>,
     /// What each was refused last, for `why`.
     pub denials: Denials,
     /// Whose turn it is at a target, where rules name paths.
@@ -292,10 +296,13 @@ impl Visit {
     /// Tells every terminal; each records what it shows.
     fn warn(&self, left: Duration) {
         let minutes = left.as_secs().div_ceil(60);
-        let text = format!(
-            "{minutes} minute{} left. Ask an operator if you need longer.",
-            if minutes == 1 { "" } else { "s" }
-        );
+        let user = self.visitor.user.user();
+        let request = self.live.as_ref().and_then(|live| live.permit.grant()).and_then(|grant| grant.request.as_ref());
+        let longer = match request {
+            Some(request) => format!("Extend: ssh {user}@BASTION extend {request}"),
+            None => String::from("Ask an operator if you need longer."),
+        };
+        let text = format!("{minutes} minute{} left. {longer}", if minutes == 1 { "" } else { "s" });
         for notices in &self.notices {
             // A terminal that already has lines waiting is not being read.
             let _ = notices.try_send(Notice::Line(text.clone()));
@@ -424,6 +431,7 @@ impl Visit {
         if self.live.as_ref().is_some_and(|live| *live.permit.destination() != destination) {
             return Err((Box::new(start), Refusal::Elsewhere));
         }
+        self.begin_approved(&destination, &program).await;
         let asked = self.asked(&destination, &program);
         let first = asked.first().map_or(ChannelClass::Shell, |asked| asked.class);
         if self.live.is_none() {
@@ -554,9 +562,14 @@ impl Visit {
         let permit = permit.map_err(Refusal::Denied)?;
         let cut = Cut::new();
         let legs = [self.connection.cut.clone(), cut.clone()];
+        self.count_session(&permit).await?;
         let mut time = Timekeeper::start(&registration, bastion.clock.clone(), legs);
         let opened = self.open_both(&id, &permit, destination, &cut, now, &registration.end).await;
-        let (recording, leg) = opened.inspect_err(|_| cut.cut())?;
+        if opened.is_err() {
+            cut.cut();
+            self.uncount_session(&permit).await;
+        }
+        let (recording, leg) = opened?;
         time.watch(recording.failed());
         info!(session = %id, user = %user, target = %destination.target, account = %destination.account, "Session opened");
         let markers = Budget::new(bastion.clock.instant(), PERIOD, MARKERS_MAX);

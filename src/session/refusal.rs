@@ -9,6 +9,7 @@ use crate::authn::AuthnError;
 use crate::grant::Denial;
 use crate::model::{InvalidName, Timestamp, UserName};
 use crate::recorder::RecorderError;
+use crate::requests::RequestError;
 use crate::target::DialError;
 use crate::vault::VaultError;
 
@@ -28,6 +29,8 @@ pub enum Refusal {
         /// Why not, for the operator.
         why: String,
     },
+    /// What was asked of requests is not done.
+    Request(RequestError),
     /// As much is under way as may be at once.
     Busy {
         /// What was asked for.
@@ -106,6 +109,7 @@ impl fmt::Display for Refusal {
             Self::Verb(Misread::Unknown) => f.write_str("the bastion itself runs no such command"),
             Self::Verb(Misread::Usage(usage)) => write!(f, "not as in: {usage}"),
             Self::NothingToAudit { verb, why } => write!(f, "{verb}: {why}"),
+            Self::Request(error) => error.fmt(f),
             Self::Busy { what, why } => write!(f, "{what}: {why}"),
             Self::Withdrawn(what) => write!(f, "{what}: the right to it was taken away meanwhile"),
             Self::Elsewhere => f.write_str("the connection has a session at another destination"),
@@ -145,6 +149,7 @@ impl Refusal {
             }
             // Whether it exists is not told to those who may not have it.
             Self::NothingToAudit { verb, .. } => format!("{verb}: there is no such session that you may audit"),
+            Self::Request(error) => error.to_string(),
             Self::Busy { what, why } => format!("{what}: busy: {why}; try again in a moment"),
             Self::Withdrawn(what) => format!("{what}: you may no longer do this"),
             Self::Elsewhere => "this connection has a session already, and one has one destination: open another \
@@ -178,7 +183,9 @@ impl Refusal {
     /// The exit status: 126 where policy says no, 255 where the bastion or the target failed, or has no place now.
     pub fn status(&self) -> u32 {
         match self {
+            Self::Request(error) if error.is_ours() => 255,
             Self::Login(_)
+            | Self::Request(_)
             | Self::NoDestination(_)
             | Self::Verb(_)
             | Self::NothingToAudit { .. }

@@ -59,6 +59,7 @@ impl Kind {
             Refusal::Login(_) | Refusal::NoDestination(_) | Refusal::Verb(_) | Refusal::Busy { .. } => Self::Noise,
             Refusal::NothingToAudit { .. } | Refusal::Withdrawn(_) => Self::Audit,
             Refusal::LoginOver(_)
+            | Refusal::Request(_)
             | Refusal::Denied(_)
             | Refusal::NotCarried(_)
             | Refusal::TooMany(_)

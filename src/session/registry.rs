@@ -381,11 +381,12 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Option<Timest
 fn cause_of(denial: &Denial) -> EndCause {
     match denial {
         Denial::NoRule(_)
+        | Denial::OtherKey { .. }
         | Denial::NeedsGrant { .. }
         | Denial::NeedsKey { .. }
         | Denial::UnknownTarget
         | Denial::Undecided { .. } => EndCause::PolicyChanged,
-        Denial::GrantEnded { .. } => EndCause::Time,
+        Denial::GrantEnded { .. } | Denial::GrantSpent { .. } => EndCause::Time,
         Denial::GrantRevoked { .. } | Denial::NotYet { .. } => EndCause::Revoked,
         Denial::Suspended | Denial::UnknownUser => EndCause::Suspended,
     }

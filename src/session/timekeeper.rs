@@ -14,7 +14,7 @@ use crate::recorder::RecorderError;
 use crate::wire::Cut;
 
 /// Before the end of a grant, the user is told so long ahead.
-const WARNINGS: [Duration; 2] = [Duration::from_secs(300), Duration::from_secs(60)];
+const WARNINGS: [Duration; 3] = [Duration::from_secs(600), Duration::from_secs(300), Duration::from_secs(60)];
 /// How often the end of a grant is compared with the wall clock, should that be set forward.
 const CLOCK_CHECK: Duration = Duration::from_secs(1);
 /// A session that has not ended by itself so long after it must is cut (promise P3).

@@ -7,6 +7,7 @@
 //! Whoever has no right gets no further than that being looked up: they take no place that an auditor could want. An
 //! answer is given for as long as the user has the key, their place among the users and the right, and is there.
 
+mod ask;
 mod handout;
 mod limits;
 pub(super) mod own;
@@ -69,7 +70,7 @@ struct Watched {
 ///
 /// # Errors
 /// `NothingToAudit` if there is no such session or no rule lets the user; `Busy`; `Audit` if it cannot be put on record.
-async fn judge(bastion: &Arc<Bastion>, visitor: &Visitor, verb: &Verb) -> Result<Answer, Refusal> {
+async fn judge(bastion: &Arc<Bastion>, visitor: &Arc<Visitor>, verb: &Verb) -> Result<Answer, Refusal> {
     let user = visitor.user.user();
     let own = |(text, place)| Answer::Text(text, Some(place));
     match verb {
@@ -79,6 +80,7 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Visitor, verb: &Verb) -> Result
         Verb::Own(form) => own::sessions(bastion, user, *form).await.map(own),
         Verb::Whoami(form) => Ok(Answer::Text(own::whoami(bastion, visitor, *form), None)),
         Verb::Why(form) => Ok(Answer::Text(own::why(bastion, visitor.user.asker(), *form), None)),
+        Verb::Requests(ask, form) => ask::answer(bastion, visitor, ask, *form).await.map(own),
         Verb::Recordings(form) => recordings(bastion, user, verb, *form).await,
         Verb::Sessions(form) => Ok(Answer::Text(sessions(bastion, user, *form), None)),
         Verb::Get(session) => {

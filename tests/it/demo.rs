@@ -24,3 +24,12 @@ fn six_attackers_are_found() {
     let told = run(tamper, b"", Duration::from_secs(300)).ok();
     assert!(told.out().contains("six times found"), "{told:?}");
 }
+
+#[test]
+fn access_just_in_time_is_asked_approved_extended_and_revoked() {
+    require!("sshd", "ssh");
+    let mut tour = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/just-in-time.sh"));
+    tour.env("DOORWARD", program());
+    let told = run(tour, b"", Duration::from_secs(300)).ok();
+    assert!(told.out().contains("request.step"), "{told:?}");
+}

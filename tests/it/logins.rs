@@ -118,7 +118,7 @@ fn a_rule_can_demand_touch_and_pin() {
         seen.err()
     };
     // Who would not be let in anyway is not told what is missing at the login.
-    assert!(told(&plain).contains("ask an operator for a grant"), "{}", told(&plain));
+    assert!(told(&plain).contains("ssh USER@BASTION request"), "{}", told(&plain));
     bastion.grant(ALICE, &format!("{}@{DB1}", sshd.account), "1h", "CHG-1");
     assert!(told(&plain).contains("security key and its PIN"), "{}", told(&plain));
     for flags in [0, TOUCH, PIN] {

@@ -39,6 +39,7 @@ mod privacy;
 mod readers;
 mod recordings;
 mod refusals;
+mod requests;
 mod retention;
 mod rewrap;
 mod rotation;

@@ -86,12 +86,12 @@ impl OwnSession {
 /// `Busy` if others are served first.
 pub async fn offers(bastion: &Arc<Bastion>, asker: Asker<'_>) -> Result<Offers, Busy> {
     let turn = bastion.limits.survey().await.ok_or(Busy::Waiting)?;
-    let Asker { user, presence } = asker;
-    let (looking, user, now) = (Arc::clone(bastion), user.clone(), bastion.clock.now());
+    let Asker { user, presence, key } = asker;
+    let (looking, user, key, now) = (Arc::clone(bastion), user.clone(), key.to_owned(), bastion.clock.now());
     let surveyed = tokio::task::spawn_blocking(move || {
         // Held until it is done, also if the user leaves before.
         let _turn = turn;
-        looking.ledger.offers(Asker { user: &user, presence }, now, OFFERS_MAX)
+        looking.ledger.offers(Asker { user: &user, presence, key: &key }, now, OFFERS_MAX)
     });
     surveyed.await.map_err(|_| Busy::Waiting)
 }
@@ -346,7 +346,7 @@ struct WhyRow {
     next: Option<String>,
 }
 
-fn json(told: &impl Serialize) -> String {
+pub fn json(told: &impl Serialize) -> String {
     // Names, times and words of ours: they are always JSON.
     serde_json::to_string(told).map_or_else(|_| String::from("null\n"), |text| text + "\n")
 }

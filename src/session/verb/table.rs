@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::ask::{self, Ask};
 use crate::model::{ChannelNumber, SessionId};
 
 /// A longer command line is no verb.
@@ -22,6 +23,8 @@ pub enum Verb {
     Whoami(Form),
     /// What the user was refused last.
     Why(Form),
+    /// Access requests.
+    Requests(Box<Ask>, Form),
     /// Recordings that the user may fetch.
     Recordings(Form),
     /// A sealed recording with its proofs.
@@ -56,6 +59,8 @@ struct Entry {
     name: &'static str,
     /// What comes after them, as `help` shows it.
     arguments: &'static str,
+    /// And then, in any order.
+    options: &'static str,
     /// What it does.
     does: &'static str,
     /// Reads the words after the name.
@@ -64,51 +69,108 @@ struct Entry {
 
 /// The verbs for everybody.
 const EVERYBODY: &[Entry] = &[
-    Entry { name: "ls", arguments: "[WORD...] [--json]", does: "where you may go, or ask to", read: ls },
-    Entry { name: "menu", arguments: "", does: "choose from that; a login without a VERB", read: menu },
+    Entry { name: "ls", arguments: "[WORD...] [--json]", options: "", does: "where you may go, or ask to", read: ls },
+    Entry { name: "menu", arguments: "", options: "", does: "choose from that; a login without a VERB", read: menu },
     Entry {
         name: "sessions",
-        arguments: "[--json]",
+        arguments: "[--json]", options: "",
         does: "your own, live and over, newest first",
         read: |words| list(words).map(Verb::Own),
     },
     Entry {
         name: "whoami",
-        arguments: "[--json]",
+        arguments: "[--json]", options: "",
         does: "who the bastion takes you for",
         read: |words| list(words).map(Verb::Whoami),
     },
     Entry {
         name: "why",
-        arguments: "[--json]",
+        arguments: "[--json]", options: "",
         does: "what you were refused last, and what to do",
         read: |words| list(words).map(Verb::Why),
     },
-    Entry { name: "help", arguments: "", does: "this", read: |words| words.is_empty().then_some(Verb::Help) },
+    Entry {
+        name: "request",
+        arguments: "ACCOUNT@TARGET", options: "[--for SPAN] [--reason TEXT] [--ticket ID] [--from TIME] [--channels LIST]",
+        does: "ask for a grant",
+        read: |words| about(ask::request(words)),
+    },
+    Entry {
+        name: "requests",
+        arguments: "[--json]", options: "",
+        does: "yours, and those that wait for your word",
+        read: |words| about(ask::requests(words)),
+    },
+    Entry { name: "show", arguments: "REQUEST", options: "", does: "all of one", read: |words| about(ask::of_one(words, Ask::Show)) },
+    Entry {
+        name: "extend",
+        arguments: "REQUEST", options: "[--for SPAN] [--reason TEXT]",
+        does: "ask that its grant lasts longer",
+        read: |words| about(ask::extend(words)),
+    },
+    Entry {
+        name: "begin",
+        arguments: "REQUEST", options: "",
+        does: "begin what was approved",
+        read: |words| about(ask::of_one(words, Ask::Begin)),
+    },
+    Entry {
+        name: "cancel",
+        arguments: "REQUEST", options: "",
+        does: "take back what is not granted yet",
+        read: |words| about(ask::of_one(words, Ask::Cancel)),
+    },
+    Entry {
+        name: "give-back",
+        arguments: "REQUEST", options: "",
+        does: "end its grant, and your sessions on it",
+        read: |words| about(ask::of_one(words, Ask::GiveBack)),
+    },
+    Entry { name: "help", arguments: "", options: "", does: "this", read: |words| words.is_empty().then_some(Verb::Help) },
+];
+
+/// The verbs for those whom rules name as approvers.
+const APPROVERS: &[Entry] = &[
+    Entry {
+        name: "approve",
+        arguments: "REQUEST", options: "[--for SPAN] [--channels LIST] [--note TEXT]",
+        does: "say yes, or to less",
+        read: |words| about(ask::approve(words)),
+    },
+    Entry {
+        name: "deny",
+        arguments: "REQUEST", options: "[--note TEXT]",
+        does: "say no; one is enough",
+        read: |words| about(ask::deny(words)),
+    },
 ];
 
 /// The verbs for those whom `[[audit]]` rules name.
 const AUDITORS: &[Entry] = &[
     Entry {
         name: "recording list",
-        arguments: "[--json]",
+        arguments: "[--json]", options: "",
         does: "recordings that you may fetch",
         read: |words| list(words).map(Verb::Recordings),
     },
-    Entry { name: "recording get", arguments: "SESSION", does: "one, sealed, with its proofs, as a tar", read: get },
+    Entry { name: "recording get", arguments: "SESSION", options: "", does: "one, sealed, with its proofs, as a tar", read: get },
     Entry {
         name: "session list",
-        arguments: "[--json]",
+        arguments: "[--json]", options: "",
         does: "live sessions that you may watch",
         read: |words| list(words).map(Verb::Sessions),
     },
     Entry {
         name: "session watch",
-        arguments: "SESSION [CHANNEL]",
+        arguments: "SESSION [CHANNEL]", options: "",
         does: "what one of them shows; q leaves",
         read: watch,
     },
 ];
+
+fn about(read: Option<(Ask, Form)>) -> Option<Verb> {
+    read.map(|(ask, form)| Verb::Requests(Box::new(ask), form))
+}
 
 fn ls(words: &[&str]) -> Option<Verb> {
     let (options, words): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| word.starts_with("--"));
@@ -166,28 +228,37 @@ impl Verb {
 }
 
 fn entries() -> impl Iterator<Item = &'static Entry> {
-    EVERYBODY.iter().chain(AUDITORS)
+    EVERYBODY.iter().chain(APPROVERS).chain(AUDITORS)
 }
 
 impl fmt::Display for Entry {
     /// As it is typed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)?;
-        if self.arguments.is_empty() { Ok(()) } else { write!(f, " {}", self.arguments) }
+        f.write_str(&self.short())?;
+        if self.options.is_empty() { Ok(()) } else { write!(f, " {}", self.options) }
+    }
+}
+
+impl Entry {
+    /// Without its options.
+    fn short(&self) -> String {
+        [self.name, self.arguments].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
     }
 }
 
 /// What `help` says.
 pub fn help() -> String {
-    let width = entries().map(|entry| entry.to_string().len()).max().unwrap_or(0);
+    let width = entries().map(|entry| entry.short().len()).max().unwrap_or(0);
     let part = |heading: &str, entries: &[Entry]| {
-        let lines = entries.iter().map(|entry| format!("  {:width$}  {}\n", entry.to_string(), entry.does));
+        let lines = entries.iter().map(|entry| format!("  {:width$}  {}\n", entry.short(), entry.does));
         lines.fold(format!("{heading}\n"), |text, line| text + &line)
     };
     let going = "To a destination: ssh ACCOUNT@TARGET@BASTION [COMMAND]\n";
     going.to_owned()
         + &part("Of the bastion itself: ssh USER@BASTION VERB", EVERYBODY)
+        + &part("For approvers:", APPROVERS)
         + &part("For auditors:", AUDITORS)
+        + "Options, such as --for 1h --reason CHG-123 vacuum is stuck: give VERB one too many\nthings, and it tells all of them. --json gives the same for programs.\n"
 }
 
 impl fmt::Display for Verb {
@@ -200,6 +271,7 @@ impl fmt::Display for Verb {
             Self::Own(_) => f.write_str("sessions"),
             Self::Whoami(_) => f.write_str("whoami"),
             Self::Why(_) => f.write_str("why"),
+            Self::Requests(ask, _) => f.write_str(ask.name()),
             Self::Recordings(_) => f.write_str("recording list"),
             Self::Get(session) => write!(f, "recording get {session}"),
             Self::Sessions(_) => f.write_str("session list"),
@@ -272,7 +344,8 @@ mod tests {
             let said = |optional: bool| {
                 let words = synopsis.split(' ').filter(|word| optional || !word.starts_with('['));
                 let words = words.map(|word| word.trim_matches(['[', ']']));
-                words.collect::<Vec<_>>().join(" ").replace("SESSION", SESSION).replace("CHANNEL", "2")
+                let typed = words.collect::<Vec<_>>().join(" ").replace("SESSION", SESSION).replace("CHANNEL", "2");
+                typed.replace("ACCOUNT@TARGET", "root@db1").replace("REQUEST", "r-1")
             };
             for command in [said(false), said(true)] {
                 assert!(parse(&command).is_ok(), "{line}: {command}");
@@ -284,9 +357,14 @@ mod tests {
     #[test]
     fn a_verb_is_shown_by_the_name_that_asks_for_it() {
         for entry in entries() {
-            let arguments = if entry.arguments.starts_with("SESSION") { format!(" {SESSION}") } else { String::new() };
-            let typed = format!("{}{arguments}", entry.name);
-            assert_eq!(parse(&typed).unwrap().to_string(), typed);
+            let arguments = match entry.arguments {
+                "ACCOUNT@TARGET" => String::from(" root@db1"),
+                "REQUEST" => String::from(" r-1"),
+                of if of.starts_with("SESSION") => format!(" {SESSION}"),
+                _ => String::new(),
+            };
+            let shown = parse(&format!("{}{arguments}", entry.name)).unwrap().to_string();
+            assert!(shown == entry.name || shown == format!("{} {SESSION}", entry.name), "{shown}");
         }
     }
 }

@@ -471,7 +471,7 @@ fn permit() -> Permit {
         asked: Some(&ChannelClass::Shell.into()),
         presence: doorward::model::Presence::NONE,
     };
-    doorward::grant::permit(&policy(), &question, &[], Clock::system().now()).unwrap()
+    doorward::grant::permit(&policy(), &question, "k", &[], Clock::system().now()).unwrap()
 }
 
 pub fn pinned() -> Option<VerifyingKey> {

@@ -1,0 +1,98 @@
+//! `doorward request`.
+
+use super::desk::{Desk, unexpected};
+use super::output::{Form, Table, json, listing, print, span_shown};
+use super::{CliError, times};
+use crate::admin::api::{AccessRequestRow, Reply, Request};
+use crate::grant::Verdict;
+use crate::model::{RequestId, join};
+use crate::screen::line;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// List requests that wait.
+    List {
+        /// Also those that are decided.
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Show one, with all that was said of it.
+    Show {
+        /// Its id, such as r-7k2mq4.
+        request: RequestId,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Cancel one that is not granted yet. What is granted: `doorward grant revoke`.
+    Cancel {
+        /// Its id.
+        request: RequestId,
+    },
+}
+
+pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
+    match command {
+        Command::List { all, form } => list(&rows(desk, Request::RequestList { all })?, form),
+        Command::Show { request, form } => {
+            let rows = rows(desk, Request::RequestShow { request })?;
+            let [row] = rows.as_slice() else { return Err(unexpected()) };
+            if form.json { json(row) } else { print(&shown(row)) }
+        }
+        Command::Cancel { request } => desk.tell(Request::RequestCancel { request }),
+    }
+}
+
+fn rows(desk: &Desk, request: Request) -> Result<Vec<AccessRequestRow>, CliError> {
+    match desk.ask(request)? {
+        Reply::AccessRequests { requests } => Ok(requests),
+        _ => Err(unexpected()),
+    }
+}
+
+fn list(rows: &[AccessRequestRow], form: Form) -> Result<(), CliError> {
+    let mut table = Table::new(&["REQUEST", "STATE", "USER", "DESTINATION", "FOR", "ASKED", "APPROVALS", "PURPOSE"]);
+    for AccessRequestRow { request, state } in rows {
+        let yes = request.reviews.iter().filter(|review| review.verdict == Verdict::Approve).count();
+        table.row([
+            request.id.to_string(),
+            state.clone(),
+            request.requester.to_string(),
+            request.destination.to_string(),
+            span_shown(request.narrowed().0),
+            times::shown(request.asked),
+            format!("{yes} of {}", request.quorum.approvers),
+            line(&request.purpose()),
+        ]);
+    }
+    listing(form, rows, &table, "no access requests wait")
+}
+
+fn shown(AccessRequestRow { request, state }: &AccessRequestRow) -> String {
+    let mut rows = vec![
+        ("request", request.id.to_string()),
+        ("state", state.clone()),
+        ("user", request.requester.to_string()),
+        ("destination", request.destination.to_string()),
+        ("for", span_shown(request.narrowed().0)),
+        ("channels", join(&request.narrowed().1)),
+        ("reason", line(&request.reason)),
+        ("rule", request.rule.to_string()),
+        ("asked", times::shown(request.asked)),
+        ("waits until", times::shown(request.pending_until)),
+        ("takes", request.quorum.approvers.to_string()),
+        ("reviewers", join(&request.quorum.reviewers)),
+    ];
+    rows.extend(request.ticket.iter().map(|ticket| ("ticket", line(ticket))));
+    rows.extend(request.extends.iter().map(|grant| ("lengthens", grant.to_string())));
+    for review in &request.reviews {
+        let what = match review.verdict {
+            Verdict::Approve => "approved by",
+            Verdict::Deny => "denied by",
+        };
+        let note = if review.note.is_empty() { String::new() } else { format!(": {}", line(&review.note)) };
+        rows.push((what, format!("{} at {}{note}", review.by, times::shown(review.at))));
+    }
+    rows.into_iter().map(|(name, value)| format!("{name:13}{value}\n")).collect()
+}

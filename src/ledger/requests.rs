@@ -1,0 +1,267 @@
+//! Access requests, and the steps by which they change.
+//!
+//! A step is stored before it comes into the log, and takes effect after: a crash in between leaves it stored, and the
+//! next start finishes it. So what is in the log and what is stored agree.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Ledger, LedgerError, TEXT_BYTES_MAX, User, at_most, question};
+use crate::audit::AuditEvent;
+use crate::grant::{Denial, Grant, GrantState, Outcome, AccessRequest, RequestState};
+use crate::model::{Destination, GrantId, RequestId, Timestamp, UserName};
+use crate::policy::{Approvers, Decision, GrantNeed, Rule, decide};
+
+/// A change of a request, which is about to come into the log or is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// The request as it shall be.
+    pub request: AccessRequest,
+    /// What has happened.
+    pub kind: StepKind,
+    /// Who did it, and from where.
+    pub by: String,
+    /// What it does to grants.
+    pub outcome: Outcome,
+}
+
+/// What has happened to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepKind {
+    /// It was asked.
+    Asked,
+    /// The last of its reviews was added, and may have decided it.
+    Reviewed,
+    /// Its requester began the grant.
+    Begun,
+    /// It came to nothing, as its state says.
+    Closed,
+}
+
+impl Ledger {
+    /// All requests, by id.
+    pub fn requests(&self) -> Vec<AccessRequest> {
+        self.state().requests.values().map(|(_, request)| request.clone()).collect()
+    }
+
+    /// Those of which this is true, by id.
+    pub fn requests_where(&self, wanted: impl Fn(&AccessRequest) -> bool) -> Vec<AccessRequest> {
+        let state = self.state();
+        state.requests.values().map(|(_, request)| request).filter(|request| wanted(request)).cloned().collect()
+    }
+
+    /// One request.
+    pub fn request(&self, id: &RequestId) -> Option<AccessRequest> {
+        self.state().requests.get(id).map(|(_, request)| request.clone())
+    }
+
+    /// The rules by which this user may ask for a grant there, in the order of the rules; those of them that need no grant
+    /// are said apart.
+    ///
+    /// # Errors
+    /// `Denial` if the user or the target does not exist, or no rule is about them.
+    pub fn request_rules(&self, user: &UserName, destination: &Destination) -> Result<(Vec<Rule>, Vec<Rule>), Denial> {
+        let state = self.state();
+        let (stored, target) = state.parties(user, destination)?;
+        let asked = question(stored, target, destination, None);
+        let policy = state.policy();
+        if let Decision::Deny(reason) = decide(&policy, &asked) {
+            return Err(Denial::NoRule(reason));
+        }
+        let here = policy.rules().filter(|rule| rule.covers(&asked)).cloned();
+        Ok(here.partition(|rule| rule.grant.need == GrantNeed::Required))
+    }
+
+    /// Stores a step that is about to come into the log. Nothing has changed yet.
+    ///
+    /// # Errors
+    /// `Stale` if the request has changed meanwhile, or has a step that is not finished; `TooMuch`; the database fails.
+    pub fn prepare(&self, step: &Step) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        let Step { request, .. } = step;
+        at_most("bytes of a reason", request.reason.len(), TEXT_BYTES_MAX)?;
+        {
+            let state = self.state();
+            let known = state.requests.get(&request.id).map_or(0, |(_, known)| known.version);
+            if known.saturating_add(1) != request.version || state.steps.contains_key(&request.id) {
+                return Err(LedgerError::Stale { request: request.id.clone() });
+            }
+        }
+        // Users bring these about, and can be refused: a write that fails stops the database.
+        self.db.check_room()?;
+        let rev = tables.steps.put(request.id.as_str(), None, step)?;
+        self.change(|state| {
+            state.steps.insert(request.id.clone(), rev);
+        });
+        Ok(())
+    }
+
+    /// Forgets a step that could not come into the log.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn abandon(&self, id: &RequestId) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        let rev = self.state().steps.get(id).copied();
+        let Some(rev) = rev else { return Ok(()) };
+        tables.steps.delete(id.as_str(), rev)?;
+        self.change(|state| {
+            state.steps.remove(id);
+        });
+        Ok(())
+    }
+
+    /// Lets a step that was prepared take effect: all of it, or none.
+    ///
+    /// # Errors
+    /// The database fails; the next start tries again.
+    pub fn finish(&self, step: &Step) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        let (known, rev, grant) = {
+            let state = self.state();
+            let grant = match &step.outcome {
+                Outcome::Waits => None,
+                Outcome::Begins(grant) => Some((None, (**grant).clone())),
+                Outcome::Lengthens { grant, by } => state.grants.get(grant).map(|(rev, known)| {
+                    // A grant that was revoked meanwhile stays so, whatever its time.
+                    (Some(*rev), Grant { until: known.until.plus(*by), ..known.clone() })
+                }),
+            };
+            let id = &step.request.id;
+            (state.requests.get(id).map(|(rev, _)| *rev), state.steps.get(id).copied(), grant)
+        };
+        let Some(rev) = rev else { return Ok(()) };
+        let mut batch = self.db.batch();
+        batch.put(&tables.requests, step.request.id.as_str(), known, &step.request)?;
+        if let Some((known, grant)) = &grant {
+            batch.put(&tables.grants, grant.id.as_str(), *known, grant)?;
+        }
+        batch.delete(&tables.steps, step.request.id.as_str(), rev);
+        let rev = batch.commit()?;
+        self.change(|state| {
+            state.steps.remove(&step.request.id);
+            state.requests.insert(step.request.id.clone(), (rev, step.request.clone()));
+            if let Some((_, grant)) = grant {
+                state.set_grant(rev, grant);
+            }
+        });
+        Ok(())
+    }
+
+    /// The steps that are not finished.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn unfinished(&self) -> Result<Vec<Step>, LedgerError> {
+        let stored = self.tables().steps.list("")?;
+        Ok(stored.into_iter().map(|(_, _, step)| step).collect())
+    }
+
+    /// What has taken effect and is not on record yet, each under its name.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn owed(&self) -> Result<Vec<(String, AuditEvent)>, LedgerError> {
+        let stored = self.tables().owed.list("")?;
+        Ok(stored.into_iter().map(|(name, _, event)| (name, event)).collect())
+    }
+
+    /// Notes that what stands under this name is on record.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn paid(&self, name: &str) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        if let Some((rev, _)) = tables.owed.get(name)? {
+            tables.owed.delete(name, rev)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets requests that were decided before this time; they stay in the log. Says how many.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn forget_requests(&self, before: Timestamp) -> Result<usize, LedgerError> {
+        let tables = self.tables();
+        let old: Vec<_> = {
+            let state = self.state();
+            let over = |request: &AccessRequest| request.state(before).is_final() && request.asked < before;
+            let live = |request: &AccessRequest| match &request.stored {
+                RequestState::Granted { grant } => {
+                    state.grants.get(grant).is_some_and(|(_, grant)| grant.until > before && grant.revoked.is_none())
+                }
+                RequestState::Pending
+                | RequestState::Approved { .. }
+                | RequestState::Denied
+                | RequestState::Cancelled
+                | RequestState::Expired
+                | RequestState::Superseded => false,
+            };
+            let old = state.requests.values().filter(|(_, request)| over(request) && !live(request));
+            old.map(|(rev, request)| (request.id.clone(), *rev)).collect()
+        };
+        for (id, rev) in &old {
+            tables.requests.delete(id.as_str(), *rev)?;
+            self.change(|state| drop(state.requests.remove(id)));
+        }
+        Ok(old.len())
+    }
+
+    /// Counts a session that is about to begin on a grant that is for so many; of others nothing is counted.
+    ///
+    /// # Errors
+    /// `Over` if as many have begun as may; `Unknown`; the database fails.
+    pub fn begin_on(&self, id: &GrantId, now: Timestamp) -> Result<(), LedgerError> {
+        self.count_on(id, |grant| {
+            let over = || LedgerError::Over { grant: id.clone(), state: grant.state(now) };
+            if grant.is_spent() { Err(over()) } else { Ok(grant.begun.saturating_add(1)) }
+        })
+    }
+
+    /// Takes such a session back: it did not begin.
+    ///
+    /// # Errors
+    /// `Unknown`, or the database fails.
+    pub fn not_begun_on(&self, id: &GrantId) -> Result<(), LedgerError> {
+        self.count_on(id, |grant| Ok(grant.begun.saturating_sub(1)))
+    }
+
+    fn count_on(
+        &self,
+        id: &GrantId,
+        count: impl FnOnce(&Grant) -> Result<u32, LedgerError>,
+    ) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        let known = self.state().grants.get(id).cloned();
+        let (rev, mut grant) = known.ok_or_else(|| LedgerError::Unknown { kind: "grant", name: id.to_string() })?;
+        if grant.sessions.is_none() {
+            return Ok(());
+        }
+        grant.begun = count(&grant)?;
+        let rev = tables.grants.put(id.as_str(), Some(rev), &grant)?;
+        self.change(|state| state.set_grant(rev, grant));
+        Ok(())
+    }
+
+    /// The users who approve by this rule, but the one who asks and the same human by other names.
+    pub fn reviewers(&self, approvers: &Approvers, asker: &User) -> BTreeSet<UserName> {
+        let state = self.state();
+        let users = state.users.values().map(|(_, user)| user);
+        users
+            .filter(|user| user.suspended_at.is_none() && user.human() != asker.human() && user.name != asker.name)
+            .filter(|user| approvers.include(&user.name, &user.groups))
+            .map(|user| user.name.clone())
+            .collect()
+    }
+
+    /// The grants of a user that hold now, with what they are for.
+    pub fn active_grants(&self, user: &UserName, now: Timestamp) -> Vec<Grant> {
+        let state = self.state();
+        let own = state.grants.values().map(|(_, grant)| grant).filter(|grant| grant.user == *user);
+        own.filter(|grant| grant.state(now) == GrantState::Active).cloned().collect()
+    }
+}

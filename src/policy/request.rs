@@ -1,0 +1,300 @@
+//! What a rule's `grant` wants of those who ask for one, and of those who approve.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::document::{Fault, Faults, Node, Table};
+use super::parse::read_key;
+use super::{GrantNeed, names};
+use crate::model::{GroupName, Presence, UserName};
+
+/// A pattern longer than this is a mistake.
+const PATTERN_BYTES_MAX: usize = 256;
+/// A grant is for a piece of work; a longer one is a rule.
+const SPAN_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+const SPAN_MIN: Duration = Duration::from_secs(1);
+/// Where a rule does not say it: the longest grant that can be asked for.
+const MAX: Duration = Duration::from_secs(8 * 3600);
+/// Where a rule does not say it: how long a request waits for its approvals.
+const PENDING: Duration = Duration::from_secs(24 * 3600);
+/// More approvals than this are never given.
+const COUNT_MAX: u8 = 8;
+
+/// A rule's `grant`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantRule {
+    /// Whether the rule takes effect only while a grant holds.
+    pub need: GrantNeed,
+    /// How users may ask for one; `None` where only operators give them.
+    pub request: Option<RequestRule>,
+}
+
+/// How users may ask for a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestRule {
+    /// The longest grant.
+    pub max: Duration,
+    /// The longest that a grant may last with all its extensions.
+    pub total: Duration,
+    /// Who approves.
+    pub approvers: Approvers,
+    /// What reason must be given.
+    pub reason: Text,
+    /// What ticket must be named.
+    pub ticket: Text,
+    /// How long a request waits for its approvals.
+    pub pending: Duration,
+    /// How long an approved request waits for its requester to begin; `None`: the grant begins with the approval.
+    pub activation: Option<Duration>,
+    /// How many sessions may begin on one grant; `None`: any number.
+    pub sessions: Option<u32>,
+    /// Whether the grant is only for the key, certificate or password by which it was asked for.
+    pub bound_key: bool,
+}
+
+/// Who approves requests, and how many of them it takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approvers {
+    /// Approvers by name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub users: BTreeSet<UserName>,
+    /// Groups whose members approve.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub groups: BTreeSet<GroupName>,
+    /// How many distinct people it takes.
+    pub count: u8,
+    /// Whether each of them must stand for another of the groups.
+    pub distinct_groups: bool,
+    /// What an approver must have done at the login, with a security key.
+    pub key: Presence,
+}
+
+impl Approvers {
+    /// Whether a user with these groups is one.
+    pub fn include(&self, user: &UserName, groups: &BTreeSet<GroupName>) -> bool {
+        self.users.contains(user) || !self.groups.is_disjoint(groups)
+    }
+}
+
+impl fmt::Display for Approvers {
+    /// Such as `2 of dba-leads, security`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.groups.iter().map(GroupName::as_str).chain(self.users.iter().map(UserName::as_str));
+        let names: Vec<&str> = names.collect();
+        write!(f, "{} of {}", self.count, names.join(", "))?;
+        if self.distinct_groups { f.write_str(" (each of another group)") } else { Ok(()) }
+    }
+}
+
+/// What a text that is asked for must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    /// It may be left out.
+    Optional,
+    /// It must be there.
+    Required,
+    /// It must be there, and all of it must match this.
+    Matching(Pattern),
+}
+
+impl Text {
+    /// Whether the text will do; the text of `None` was left out.
+    pub fn accepts(&self, text: Option<&str>) -> bool {
+        let text = text.map(str::trim).filter(|text| !text.is_empty());
+        match (self, text) {
+            (Self::Optional, _) | (Self::Required, Some(_)) => true,
+            (Self::Matching(pattern), Some(text)) => pattern.matches(text),
+            (Self::Required | Self::Matching(_), None) => false,
+        }
+    }
+}
+
+/// A regular expression that a whole text must match. Its engine takes time in proportion to the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(String);
+
+impl Pattern {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(format!("is longer than {PATTERN_BYTES_MAX} bytes"));
+        }
+        Self::compile(text).map(|_| Self(text.to_owned())).map_err(|error| format!("is no regular expression: {error}"))
+    }
+
+    fn compile(text: &str) -> Result<regex_lite::Regex, regex_lite::Error> {
+        // Bounded: `a{1000}{1000}` is refused rather than built.
+        regex_lite::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(1 << 18).nest_limit(32).build()
+    }
+
+    /// Whether all of the text matches.
+    pub fn matches(&self, text: &str) -> bool {
+        // It was compiled when the rule was read; did it fail now, nothing would match.
+        Self::compile(&self.0).is_ok_and(|pattern| pattern.is_match(text))
+    }
+
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl GrantRule {
+    /// The rule of one that has no `grant`: it needs one, and only operators give it.
+    pub const REQUIRED: Self = Self { need: GrantNeed::Required, request: None };
+
+    pub(super) fn read(node: &Node<'_>, faults: &mut Faults) -> Option<Self> {
+        let mut table = faults.keep(node.table())?;
+        let required = table.take("required").map_or(Some(true), |node| faults.keep(node.boolean()));
+        let approvers = table.take("approvers").map(|node| read_approvers(&node, faults));
+        let span = |node: &Node<'_>| node.duration_in(SPAN_MIN..=SPAN_MAX);
+        let mut said = Vec::new();
+        let max = said_or(&mut table, "max", MAX, &mut said, faults, span);
+        let total = said_or(&mut table, "total", max, &mut said, faults, span);
+        let reason = said_or(&mut table, "reason", Text::Required, &mut said, faults, read_text);
+        let ticket = said_or(&mut table, "ticket", Text::Optional, &mut said, faults, read_text);
+        let pending = said_or(&mut table, "pending", PENDING, &mut said, faults, span);
+        let activation = said_or(&mut table, "activation", None, &mut said, faults, |node| span(node).map(Some));
+        let sessions =
+            said_or(&mut table, "sessions", None, &mut said, faults, |node| node.integer_in(1..=100_000).map(Some));
+        let bound_key = said_or(&mut table, "bound_key", false, &mut said, faults, Node::boolean);
+        if total < max {
+            faults.push(table.fault("`total` is less than `max`").hint("`total` is with all extensions"));
+        }
+        table.finish(&[], faults);
+        let Some(approvers) = approvers else {
+            for key in said {
+                let message = format!("`{key}` is of requests, and there is no `approvers`");
+                faults.push(node.fault(message).hint("write approvers = { group = \"leads\", count = 1 }"));
+            }
+            return Some(Self { need: need_of(required?), request: None });
+        };
+        if required == Some(false) {
+            faults.push(node.fault("has `approvers`, and `required = false`: nobody would need to ask"));
+            return None;
+        }
+        let approvers = approvers?;
+        let request =
+            RequestRule { max, total, approvers, reason, ticket, pending, activation, sessions, bound_key };
+        Some(Self { need: need_of(required?), request: Some(request) })
+    }
+}
+
+fn need_of(required: bool) -> GrantNeed {
+    if required { GrantNeed::Required } else { GrantNeed::NotRequired }
+}
+
+/// Takes a key, and notes that it was there.
+fn said_or<'d, T>(
+    table: &mut Table<'d>,
+    key: &'static str,
+    default: T,
+    said: &mut Vec<&'static str>,
+    faults: &mut Faults,
+    read: impl FnOnce(&Node<'d>) -> Result<T, Fault>,
+) -> T {
+    table.read(key, default, faults, |node| {
+        said.push(key);
+        read(node)
+    })
+}
+
+/// `true`, `false`, or a pattern.
+fn read_text(node: &Node<'_>) -> Result<Text, Fault> {
+    match node.as_str() {
+        Some(text) => Pattern::parse(text).map(Text::Matching).map_err(|why| node.fault(format!("{text:?} {why}"))),
+        None => Ok(if node.boolean()? { Text::Required } else { Text::Optional }),
+    }
+}
+
+fn read_approvers(node: &Node<'_>, faults: &mut Faults) -> Option<Approvers> {
+    let mut table = faults.keep(node.table())?;
+    let users = table.take("users").map_or(Some(BTreeSet::new()), |node| names(&node, UserName::parse, faults));
+    let groups = table.take("groups").map_or(Some(BTreeSet::new()), |node| names(&node, GroupName::parse, faults));
+    let group = table.take("group").map_or(Some(None), |node| faults.keep(node.name(GroupName::parse)).map(Some));
+    let count = table.read("count", 1, faults, |node| node.integer_in(1..=COUNT_MAX));
+    let distinct_groups = table.read("distinct_groups", false, faults, Node::boolean);
+    let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
+    table.finish(&[], faults);
+    let (users, mut groups) = (users?, groups?);
+    groups.extend(group?);
+    if users.is_empty() && groups.is_empty() {
+        faults.push(node.fault("names nobody").hint("write group, groups or users"));
+        return None;
+    }
+    if distinct_groups && groups.len() < usize::from(count) {
+        faults.push(node.fault(format!("{count} approvers of distinct groups, and there are {} groups", groups.len())));
+        return None;
+    }
+    if groups.is_empty() && users.len() < usize::from(count) {
+        faults.push(node.fault(format!("it takes {count} of {} users", users.len())));
+        return None;
+    }
+    Some(Approvers { users, groups, count, distinct_groups, key: key? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{PolicyFile, PolicySet};
+
+    fn read(grant: &str) -> Result<GrantRule, String> {
+        let text = format!(
+            "schema = 1\n[[rule]]\nid = \"dba\"\nwho = {{ users = [\"alice\"] }}\nwhere = {{ targets = [\"db1\"] }}\n\
+             accounts = [\"root\"]\nchannels = [\"shell\"]\ngrant = {grant}\n"
+        );
+        let set = PolicySet::parse(&[PolicyFile { path: "a.toml".to_owned(), text }]);
+        let told = |faults: Vec<Fault>| faults.iter().map(|fault| format!("{fault}\n")).collect::<String>();
+        set.map(|set| set.rules().next().unwrap().grant.clone()).map_err(told)
+    }
+
+    #[test]
+    fn a_rule_says_who_approves_what_and_for_how_long() {
+        let rule = read(
+            "{ max = \"2h\", total = \"6h\", approvers = { group = \"leads\", users = [\"carol\"], count = 2 }, \
+             reason = \"[A-Z].+\", ticket = \"CHG-[0-9]+\", pending = \"4h\", activation = \"30m\", sessions = 3, \
+             bound_key = true }",
+        );
+        let request = rule.unwrap().request.unwrap();
+        assert_eq!((request.max.as_secs(), request.total.as_secs()), (7200, 21_600));
+        assert_eq!(request.approvers.to_string(), "2 of leads, carol");
+        assert_eq!((request.pending.as_secs(), request.activation), (14_400, Some(Duration::from_secs(1800))));
+        assert_eq!((request.sessions, request.bound_key), (Some(3), true));
+        assert!(request.ticket.accepts(Some("CHG-12")));
+        for not in [None, Some(""), Some("CHG-"), Some("xCHG-12"), Some("CHG-12 and more")] {
+            assert!(!request.ticket.accepts(not), "{not:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_rule_does_not_say_is_the_careful_choice() {
+        let request = read("{ approvers = { group = \"leads\" } }").unwrap().request.unwrap();
+        assert_eq!((request.max, request.total, request.approvers.count), (MAX, MAX, 1));
+        assert_eq!(request.reason, Text::Required);
+        assert_eq!(read("{ required = true }"), Ok(GrantRule::REQUIRED));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (grant, told) in [
+            ("{ max = \"2h\" }", "there is no `approvers`"),
+            ("{ required = false, approvers = { group = \"a\" } }", "required = false"),
+            ("{ approvers = {} }", "names nobody"),
+            ("{ approvers = { groups = [] } }", "is empty"),
+            ("{ approvers = { users = [\"bob\"], count = 2 } }", "it takes 2 of 1 users"),
+            ("{ approvers = { group = \"a\", count = 2, distinct_groups = true } }", "there are 1 groups"),
+            ("{ approvers = { group = \"a\", count = 0 } }", "out of range"),
+            ("{ approvers = { group = \"a\" }, ticket = \"(\" }", "no regular expression"),
+            ("{ approvers = { group = \"a\" }, ticket = \"((a{200}){200}){200}\" }", "no regular expression"),
+            ("{ approvers = { group = \"a\" }, max = \"2h\", total = \"1h\" }", "less than `max`"),
+            ("{ approvers = { group = \"a\" }, max = \"9000h\" }", "out of range"),
+            ("{ approvers = { group = \"a\" }, tickets = true }", "unknown key"),
+        ] {
+            let faults = read(grant).expect_err(grant);
+            assert!(faults.contains(told), "{grant}: {faults}");
+        }
+    }
+}

@@ -1,0 +1,731 @@
+//! Access requests from asking to the grant: judged by `grant`, on record in `audit`, kept by `ledger`.
+//!
+//! One change at a time. What gives a right is in the log before it takes effect; a crash in between is made good by the
+//! next start, which finishes the step (`ledger::Step`).
+//!
+//! Everything here blocks on the disk.
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::audit::{Audit, AuditEvent};
+use crate::clock::Clock;
+use crate::grant::{
+    Asker, Grant, GrantState, Opinion, Outcome, Quorum, AccessRequest, RequestState, Reviewer, Revoked, Verdict,
+};
+use crate::ledger::{Ledger, LedgerError, Step, StepKind, User};
+use crate::model::{ChannelClass, Destination, GrantId, GroupName, RequestId, Timestamp, UserName};
+use crate::policy::{RequestRule, Rule, Text};
+pub use error::{RequestError, span as span_shown};
+
+/// Requests of one user that wait for a decision.
+const OPEN_MAX: usize = 10;
+/// Requests of one user in one hour: approvers are few.
+const HOURLY_MAX: usize = 30;
+/// Requests of everybody that wait.
+const ALL_OPEN_MAX: usize = 10_000;
+/// Who may review one request; a larger group is no group of approvers.
+const REVIEWERS_MAX: usize = 100;
+/// Characters of a reason, a ticket, a note.
+const REASON_CHARS_MAX: usize = 400;
+const TICKET_CHARS_MAX: usize = 64;
+const NOTE_CHARS_MAX: usize = 200;
+const HOUR: Duration = Duration::from_secs(3600);
+/// Requests that were decided are listed for so long.
+const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// A later begin is a mistake.
+const AHEAD_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Where requests are handed in and decided.
+pub struct Requests {
+    ledger: Arc<Ledger>,
+    audit: Arc<Audit>,
+    clock: Clock,
+    /// INVARIANT: held from the reading that a change rests on until it has taken effect.
+    changing: Mutex<()>,
+    /// For tests: after so many writes the process is gone.
+    #[cfg(test)]
+    crash_after: std::sync::atomic::AtomicUsize,
+}
+
+/// What a user asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// Where to.
+    pub destination: Destination,
+    /// For how long; `None`: as long as the rule lets.
+    pub span: Option<Duration>,
+    /// From when on; `None`: from the approval on.
+    pub from: Option<Timestamp>,
+    /// What shall be opened; `None`: all that the rule opens.
+    pub channels: Option<BTreeSet<ChannelClass>>,
+    /// What it is for.
+    pub reason: String,
+    /// The ticket.
+    pub ticket: Option<String>,
+}
+
+/// Who does something, as it stands on record.
+#[derive(Debug, Clone, Copy)]
+pub struct Actor<'a> {
+    /// The login.
+    pub asker: Asker<'a>,
+    /// Where they connect from.
+    pub source: &'a str,
+}
+
+impl Actor<'_> {
+    fn shown(&self) -> String {
+        let Self { asker: Asker { user, key, .. }, source } = self;
+        format!("{user} by {key} from {source}")
+    }
+}
+
+impl Requests {
+    /// Takes up what a crash interrupted.
+    ///
+    /// # Errors
+    /// If a step cannot be finished: nothing that rests on requests would be sure.
+    pub fn open(ledger: Arc<Ledger>, audit: Arc<Audit>, clock: Clock) -> Result<Self, RequestError> {
+        let requests = Self {
+            ledger,
+            audit,
+            clock,
+            changing: Mutex::new(()),
+            #[cfg(test)]
+            crash_after: usize::MAX.into(),
+        };
+        for step in requests.ledger.unfinished()? {
+            // It may be in the log already: a second leaf of the same request and version says the same.
+            requests.put_on_record(&step)?;
+            requests.ledger.finish(&step)?;
+        }
+        // A full disk must not keep the server from starting: what is owed stays owed.
+        match requests.settle() {
+            Ok(()) | Err(RequestError::DoneNotRecorded(_)) => Ok(requests),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // Asking.
+
+    /// Asks for a grant. What rules let nobody ask for is refused in the same words as what does not exist.
+    ///
+    /// # Errors
+    /// `RequestError` says what to do.
+    pub fn ask(&self, actor: Actor<'_>, wish: Wish) -> Result<AccessRequest, RequestError> {
+        let _one = self.one_at_a_time();
+        let user = self.standing(actor.asker.user)?;
+        let now = self.clock.now();
+        let Wish { destination, span, from, channels, reason, ticket } = wish;
+        let (rule, asked) = self.rule_for(&user, &destination, channels)?;
+        let Some(wanted) = rule.grant.request.clone() else { return Err(RequestError::NotOffered) };
+        let (reason, ticket) = texts(&wanted, reason, ticket)?;
+        let span = span.unwrap_or(wanted.max);
+        if span > wanted.max || span < Duration::from_secs(1) {
+            return Err(RequestError::Span { most: wanted.max });
+        }
+        if from.is_some_and(|from| from > now.plus(AHEAD_MAX)) {
+            return Err(RequestError::TooFarAhead);
+        }
+        self.check_rate(&user.name, now)?;
+        let request = AccessRequest {
+            id: new_id("r-", 6, RequestId::parse)?,
+            version: 1,
+            requester: user.name.clone(),
+            person: user.human().clone(),
+            destination,
+            channels: asked,
+            rule: rule.id.clone(),
+            policy: self.ledger.policy().hash().clone(),
+            extends: None,
+            reason,
+            ticket,
+            from: from.filter(|from| *from > now),
+            seconds: span.as_secs(),
+            asked: now,
+            pending_until: now.plus(wanted.pending),
+            activation_seconds: wanted.activation.map(|span| span.as_secs()),
+            sessions: wanted.sessions,
+            bound_key: wanted.bound_key.then(|| actor.asker.key.to_owned()),
+            quorum: self.quorum(&wanted, &user)?,
+            reviews: Vec::new(),
+            stored: RequestState::Pending,
+        };
+        self.commit(Step { request, kind: StepKind::Asked, by: actor.shown(), outcome: Outcome::Waits })
+    }
+
+    /// Asks that the grant of a request lasts longer.
+    ///
+    /// # Errors
+    /// `RequestError` says what to do.
+    pub fn extend(
+        &self,
+        actor: Actor<'_>,
+        id: &RequestId,
+        span: Option<Duration>,
+        reason: Option<String>,
+    ) -> Result<AccessRequest, RequestError> {
+        let _one = self.one_at_a_time();
+        let user = self.standing(actor.asker.user)?;
+        let now = self.clock.now();
+        let first = self.own(id, &user.name)?;
+        let RequestState::Granted { grant } = &first.stored else { return Err(RequestError::NotGranted) };
+        let grant = self.ledger.grant(grant).ok_or(RequestError::NotGranted)?;
+        match grant.state(now) {
+            GrantState::Active | GrantState::Scheduled => {}
+            GrantState::Ended | GrantState::Revoked => return Err(RequestError::GrantOver),
+        }
+        let rule = self.rule_now(&first)?.ok_or(RequestError::NotOffered)?;
+        let Some(wanted) = rule.grant.request.clone() else { return Err(RequestError::NotOffered) };
+        let waiting = |other: &AccessRequest| other.extends.as_ref() == Some(&grant.id) && !other.state(now).is_final();
+        if let Some(other) = self.ledger.requests_where(waiting).into_iter().next() {
+            return Err(RequestError::ExtendsAlready(other.id));
+        }
+        let left = wanted.total.saturating_sub(grant.from.until(grant.until));
+        let span = span.unwrap_or_else(|| Duration::from_secs(first.seconds).min(left));
+        if left < Duration::from_secs(1) {
+            return Err(RequestError::NoMoreTime { total: wanted.total });
+        }
+        if span > left || span < Duration::from_secs(1) {
+            return Err(RequestError::Span { most: left });
+        }
+        let (reason, ticket) =
+            texts(&wanted, reason.unwrap_or_else(|| first.reason.clone()), first.ticket.clone())?;
+        self.check_rate(&user.name, now)?;
+        let request = AccessRequest {
+            id: new_id("r-", 6, RequestId::parse)?,
+            version: 1,
+            policy: self.ledger.policy().hash().clone(),
+            extends: Some(grant.id.clone()),
+            reason,
+            ticket,
+            from: None,
+            seconds: span.as_secs(),
+            asked: now,
+            // Too late once the grant is over.
+            pending_until: now.plus(wanted.pending).min(grant.until),
+            activation_seconds: None,
+            // The same quorum or a stricter one: the rule's, as it is now.
+            quorum: self.quorum(&wanted, &user)?,
+            reviews: Vec::new(),
+            stored: RequestState::Pending,
+            ..first
+        };
+        self.commit(Step { request, kind: StepKind::Asked, by: actor.shown(), outcome: Outcome::Waits })
+    }
+
+    /// The rule by which a user may ask there, and for what: the first that opens all of it.
+    fn rule_for(
+        &self,
+        user: &User,
+        destination: &Destination,
+        channels: Option<BTreeSet<ChannelClass>>,
+    ) -> Result<(Rule, BTreeSet<ChannelClass>), RequestError> {
+        let (needing, standing) = self.ledger.request_rules(&user.name, destination).map_err(|_| RequestError::NotOffered)?;
+        let open: BTreeSet<ChannelClass> = standing.iter().flat_map(|rule| rule.channels.iter().copied()).collect();
+        let offered: Vec<&Rule> = needing.iter().filter(|rule| rule.grant.request.is_some()).collect();
+        if offered.is_empty() {
+            return Err(if !open.is_empty() && needing.is_empty() { RequestError::Needless } else { RequestError::NotOffered });
+        }
+        let Some(wanted) = channels else {
+            let more = |rule: &&&Rule| !rule.channels.is_subset(&open);
+            let Some(rule) = offered.iter().find(more) else { return Err(RequestError::Needless) };
+            return Ok(((*rule).clone(), rule.channels.clone()));
+        };
+        if wanted.is_subset(&open) {
+            return Err(RequestError::Needless);
+        }
+        match offered.iter().find(|rule| wanted.is_subset(&rule.channels)) {
+            Some(rule) => Ok(((*rule).clone(), wanted)),
+            None => {
+                let all = offered.iter().flat_map(|rule| rule.channels.iter().copied()).collect();
+                Err(RequestError::Channels { offered: all })
+            }
+        }
+    }
+
+    /// The rule of a request, as it is now; `None` if it is not about the requester and the place any more.
+    fn rule_now(&self, request: &AccessRequest) -> Result<Option<Rule>, RequestError> {
+        let rules = self.ledger.request_rules(&request.requester, &request.destination);
+        let Ok((needing, _)) = rules else { return Ok(None) };
+        Ok(needing.into_iter().find(|rule| rule.id == request.rule))
+    }
+
+    fn quorum(&self, wanted: &RequestRule, asker: &User) -> Result<Quorum, RequestError> {
+        let reviewers = self.ledger.reviewers(&wanted.approvers, asker);
+        if reviewers.len() > REVIEWERS_MAX {
+            return Err(RequestError::TooManyReviewers);
+        }
+        let people: BTreeSet<UserName> =
+            reviewers.iter().filter_map(|name| self.ledger.user(name)).map(|user| user.human().clone()).collect();
+        if people.len() < usize::from(wanted.approvers.count) {
+            return Err(RequestError::NoReviewers { approvers: wanted.approvers.to_string() });
+        }
+        Ok(Quorum { approvers: wanted.approvers.clone(), reviewers })
+    }
+
+    fn check_rate(&self, user: &UserName, now: Timestamp) -> Result<(), RequestError> {
+        let open = self.ledger.requests_where(|request| !request.state(now).is_final());
+        let lately = |request: &AccessRequest| request.requester == *user && request.asked.until(now) < HOUR;
+        if open.iter().filter(|request| request.requester == *user).count() >= OPEN_MAX {
+            Err(RequestError::TooMany("requests of yours wait already: cancel one, or wait"))
+        } else if self.ledger.requests_where(lately).len() >= HOURLY_MAX {
+            Err(RequestError::TooMany("requests of yours in one hour: wait"))
+        } else if open.len() >= ALL_OPEN_MAX {
+            Err(RequestError::TooMany("requests wait: tell an operator"))
+        } else {
+            Ok(())
+        }
+    }
+
+    // Deciding.
+
+    /// Approves or denies a request. Says how the request stands after it.
+    ///
+    /// # Errors
+    /// `RequestError` says why it does not count.
+    pub fn review(&self, actor: Actor<'_>, id: &RequestId, opinion: Opinion) -> Result<AccessRequest, RequestError> {
+        let _one = self.one_at_a_time();
+        let user = self.standing(actor.asker.user)?;
+        let now = self.clock.now();
+        let request = self.ledger.request(id).ok_or(RequestError::Unknown)?;
+        self.may_see(&request, &user)?;
+        let opinion = Opinion { note: cut(&opinion.note, NOTE_CHARS_MAX), ..opinion };
+        let reviewer = Reviewer {
+            user: &user.name,
+            person: user.human(),
+            groups: &user.groups,
+            presence: actor.asker.presence,
+        };
+        let verdict = opinion.verdict;
+        let reviewed = request.review(&reviewer, opinion, now).map_err(RequestError::Review)?;
+        let step = |request, outcome| Step { request, kind: StepKind::Reviewed, by: actor.shown(), outcome };
+        if verdict == Verdict::Approve {
+            if let Some(why) = self.overtaken(&request, now)? {
+                self.close(&request, RequestState::Superseded, String::from("the bastion"), why)?;
+                return Err(RequestError::Overtaken(why));
+            }
+            let stands = |approver: &UserName| self.stands(approver);
+            if reviewed.is_approved(stands) {
+                let (approved, outcome) = reviewed.approved(new_id("g-", 8, GrantId::parse)?, now);
+                return self.commit(step(approved, outcome));
+            }
+        }
+        self.commit(step(reviewed, Outcome::Waits))
+    }
+
+    /// The groups of an approver, if they may still say something.
+    fn stands(&self, approver: &UserName) -> Option<BTreeSet<GroupName>> {
+        let user = self.ledger.user(approver).filter(|user| user.suspended_at.is_none())?;
+        Some(user.groups)
+    }
+
+    /// Why what was asked cannot be granted any more, if it cannot.
+    fn overtaken(&self, request: &AccessRequest, now: Timestamp) -> Result<Option<&'static str>, RequestError> {
+        let requester = self.ledger.user(&request.requester);
+        if requester.is_none_or(|user| user.suspended_at.is_some()) {
+            return Ok(Some("its requester is suspended or gone"));
+        }
+        let Some(rule) = self.rule_now(request)? else { return Ok(Some("no rule lets it be asked any more")) };
+        let Some(wanted) = &rule.grant.request else { return Ok(Some("no rule lets it be asked any more")) };
+        let (span, channels) = request.narrowed();
+        let most = if request.extends.is_some() { wanted.total } else { wanted.max };
+        if wanted.approvers != request.quorum.approvers || span > most || !channels.is_subset(&rule.channels) {
+            return Ok(Some("the rule that it was asked by has changed"));
+        }
+        if let Some(extends) = &request.extends {
+            let holds = |grant: &Grant| matches!(grant.state(now), GrantState::Active | GrantState::Scheduled);
+            let Some(grant) = self.ledger.grant(extends).filter(holds) else {
+                return Ok(Some("the grant that it would lengthen is over"));
+            };
+            if grant.from.until(grant.until.plus(span)) > wanted.total {
+                return Ok(Some("the grant would last longer than the rule lets it"));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Begins the grant of a request that was approved. Says which.
+    ///
+    /// # Errors
+    /// `RequestError`.
+    pub fn begin(&self, actor: Actor<'_>, id: &RequestId) -> Result<AccessRequest, RequestError> {
+        let _one = self.one_at_a_time();
+        let user = self.standing(actor.asker.user)?;
+        let request = self.own(id, &user.name)?;
+        self.begin_now(&request, actor.shown())
+    }
+
+    /// Begins the grant of the oldest approved request of this user for this channel there, if there is one.
+    ///
+    /// # Errors
+    /// `RequestError`.
+    pub fn begin_at(
+        &self,
+        actor: Actor<'_>,
+        destination: &Destination,
+        class: ChannelClass,
+    ) -> Result<Option<AccessRequest>, RequestError> {
+        let _one = self.one_at_a_time();
+        let (user, now) = (self.standing(actor.asker.user)?, self.clock.now());
+        let fits = |request: &AccessRequest| {
+            request.requester == user.name
+                && request.destination == *destination
+                && matches!(request.state(now), RequestState::Approved { .. })
+                && request.from.is_none_or(|from| from <= now)
+                && request.bound_key.as_ref().is_none_or(|key| key == actor.asker.key)
+                && request.narrowed().1.contains(&class)
+        };
+        let first = self.ledger.requests_where(fits).into_iter().min_by_key(|request| request.asked);
+        first.map(|request| self.begin_now(&request, actor.shown())).transpose()
+    }
+
+    /// Whether a request of this user's there was approved and waits to be begun.
+    pub fn waits_at(&self, user: &UserName, destination: &Destination) -> bool {
+        let now = self.clock.now();
+        let waits = |request: &AccessRequest| {
+            request.requester == *user
+                && request.destination == *destination
+                && matches!(request.state(now), RequestState::Approved { .. })
+        };
+        !self.ledger.requests_where(waits).is_empty()
+    }
+
+    fn begin_now(&self, request: &AccessRequest, by: String) -> Result<AccessRequest, RequestError> {
+        let now = self.clock.now();
+        let state = request.state(now);
+        let RequestState::Approved { .. } = state else { return Err(RequestError::NotApproved(state)) };
+        if let Some(why) = self.overtaken(request, now)? {
+            self.close(request, RequestState::Superseded, String::from("the bastion"), why)?;
+            return Err(RequestError::Overtaken(why));
+        }
+        // An approver who has left meanwhile has approved nothing that has not begun.
+        if !request.is_approved(|approver| self.stands(approver)) {
+            let why = "too few of those who approved it still may";
+            self.close(request, RequestState::Superseded, String::from("the bastion"), why)?;
+            return Err(RequestError::Overtaken(why));
+        }
+        let grant = request.grant(new_id("g-", 8, GrantId::parse)?, now);
+        let granted = request.to(RequestState::Granted { grant: grant.id.clone() });
+        let outcome = Outcome::Begins(Box::new(grant));
+        self.commit(Step { request: granted, kind: StepKind::Begun, by, outcome })
+    }
+
+    // Taking back.
+
+    /// Takes back a request of one's own that is not granted.
+    ///
+    /// # Errors
+    /// `RequestError`.
+    pub fn cancel(&self, actor: Actor<'_>, id: &RequestId) -> Result<AccessRequest, RequestError> {
+        let _one = self.one_at_a_time();
+        let request = self.own(id, actor.asker.user)?;
+        self.close(&request, RequestState::Cancelled, actor.shown(), "")
+    }
+
+    /// The same for an operator, of anybody's request.
+    ///
+    /// # Errors
+    /// `RequestError`.
+    pub fn cancel_any(&self, by: &str, id: &RequestId) -> Result<AccessRequest, RequestError> {
+        let _one = self.one_at_a_time();
+        let request = self.ledger.request(id).ok_or(RequestError::Unknown)?;
+        self.close(&request, RequestState::Cancelled, by.to_owned(), "")
+    }
+
+    /// Gives back the grant of a request of one's own. Live sessions must be judged again after it.
+    ///
+    /// # Errors
+    /// `RequestError`.
+    pub fn give_back(&self, actor: Actor<'_>, id: &RequestId) -> Result<Grant, RequestError> {
+        let _one = self.one_at_a_time();
+        let request = self.own(id, actor.asker.user)?;
+        let RequestState::Granted { grant } = &request.stored else { return Err(RequestError::NotGranted) };
+        let revoked = Revoked {
+            by: actor.shown(),
+            at: self.clock.now(),
+            reason: Some(String::from("given back")),
+        };
+        let grant = self.ledger.revoke_grant(grant, revoked)?;
+        self.settle()?;
+        Ok(grant)
+    }
+
+    /// Puts on record what has taken effect and is not there yet.
+    ///
+    /// # Errors
+    /// `DoneNotRecorded`: it stays owed, and the next call, or the next start, tries again.
+    pub fn settle(&self) -> Result<(), RequestError> {
+        for (name, event) in self.ledger.owed()? {
+            self.audit.append(&event).map_err(RequestError::DoneNotRecorded)?;
+            self.ledger.paid(&name)?;
+        }
+        Ok(())
+    }
+
+    /// Cancels every request of a user that is not granted; says how many.
+    ///
+    /// # Errors
+    /// `RequestError`; those before it are cancelled.
+    pub fn cancel_all_of(&self, user: &UserName, by: &str, why: &str) -> Result<usize, RequestError> {
+        let _one = self.one_at_a_time();
+        let now = self.clock.now();
+        let open = |request: &AccessRequest| request.requester == *user && !request.state(now).is_final();
+        let mut count = 0_usize;
+        for request in self.ledger.requests_where(open) {
+            self.close(&request, RequestState::Cancelled, by.to_owned(), why)?;
+            count = count.saturating_add(1);
+        }
+        Ok(count)
+    }
+
+    /// Notes what has expired since, and forgets what was decided long ago. Says how many have expired.
+    ///
+    /// # Errors
+    /// `RequestError`; the next call tries again.
+    pub fn tidy(&self) -> Result<usize, RequestError> {
+        let _one = self.one_at_a_time();
+        let now = self.clock.now();
+        let due = |request: &AccessRequest| !request.stored.is_final() && request.state(now).is_final();
+        let mut count = 0_usize;
+        for request in self.ledger.requests_where(due) {
+            let state = request.state(now);
+            self.put(&Step {
+                request: request.to(state),
+                kind: StepKind::Closed,
+                by: String::from("the bastion"),
+                outcome: Outcome::Waits,
+            })?;
+            count = count.saturating_add(1);
+        }
+        self.ledger.forget_requests(now.minus(KEPT))?;
+        self.settle()?;
+        Ok(count)
+    }
+
+    fn close(
+        &self,
+        request: &AccessRequest,
+        to: RequestState,
+        by: String,
+        why: &str,
+    ) -> Result<AccessRequest, RequestError> {
+        let state = request.state(self.clock.now());
+        if state.is_final() {
+            return Err(RequestError::Over(state));
+        }
+        let by = if why.is_empty() { by } else { format!("{by}: {why}") };
+        self.commit(Step { request: request.to(to), kind: StepKind::Closed, by, outcome: Outcome::Waits })
+    }
+
+    // Looking.
+
+    /// The requests of this user, newest first.
+    pub fn of(&self, user: &UserName) -> Vec<AccessRequest> {
+        let mut own = self.ledger.requests_where(|one| one.requester == *user);
+        own.sort_by_key(|request| std::cmp::Reverse(request.asked));
+        own
+    }
+
+    /// The requests that wait for this user's word, oldest first.
+    pub fn to_review(&self, user: &UserName) -> Vec<AccessRequest> {
+        let now = self.clock.now();
+        let Some(user) = self.ledger.user(user) else { return Vec::new() };
+        let waits = |request: &AccessRequest| {
+            request.state(now) == RequestState::Pending
+                && request.person != *user.human()
+                && request.quorum.reviewers.contains(&user.name)
+                && request.quorum.approvers.include(&user.name, &user.groups)
+                && request.reviews.iter().all(|review| review.person != *user.human())
+        };
+        let mut all = self.ledger.requests_where(waits);
+        all.sort_by_key(|request| request.asked);
+        all
+    }
+
+    /// A request that this user asked, or may decide.
+    ///
+    /// # Errors
+    /// `Unknown`, of others' requests too.
+    pub fn seen_by(&self, user: &UserName, id: &RequestId) -> Result<AccessRequest, RequestError> {
+        let user = self.standing(user)?;
+        let request = self.ledger.request(id).ok_or(RequestError::Unknown)?;
+        self.may_see(&request, &user)?;
+        Ok(request)
+    }
+
+    fn may_see(&self, request: &AccessRequest, user: &User) -> Result<(), RequestError> {
+        let seen = request.requester == user.name
+            || request.person == *user.human()
+            || request.quorum.reviewers.contains(&user.name);
+        if seen { Ok(()) } else { Err(RequestError::Unknown) }
+    }
+
+    fn own(&self, id: &RequestId, user: &UserName) -> Result<AccessRequest, RequestError> {
+        self.ledger.request(id).filter(|request| request.requester == *user).ok_or(RequestError::Unknown)
+    }
+
+    fn standing(&self, user: &UserName) -> Result<User, RequestError> {
+        let user = self.ledger.user(user).filter(|user| user.suspended_at.is_none());
+        user.ok_or(RequestError::Suspended)
+    }
+
+    // Putting it on record.
+
+    fn commit(&self, step: Step) -> Result<AccessRequest, RequestError> {
+        self.put(&step)?;
+        Ok(step.request)
+    }
+
+    fn put(&self, step: &Step) -> Result<(), RequestError> {
+        self.ledger.prepare(step)?;
+        #[cfg(test)]
+        tests::may_crash(self)?;
+        if let Err(failure) = self.put_on_record(step) {
+            #[cfg(test)]
+            if matches!(failure, RequestError::NoRandomness) {
+                return Err(failure);
+            }
+            // Not in the log: it did not happen. Should this fail too, the database has stopped, and the next start puts
+            // it on record before it takes effect.
+            self.ledger.abandon(&step.request.id)?;
+            return Err(failure);
+        }
+        Ok(self.ledger.finish(step)?)
+    }
+
+    fn put_on_record(&self, step: &Step) -> Result<(), RequestError> {
+        for event in events(step) {
+            self.audit.append(&event).map_err(RequestError::NotRecorded)?;
+            #[cfg(test)]
+            tests::may_crash(self)?;
+        }
+        Ok(())
+    }
+}
+
+/// What comes into the log of a step.
+fn events(step: &Step) -> Vec<AuditEvent> {
+    let Step { request, kind, by, outcome } = step;
+    let names = |channels: &BTreeSet<ChannelClass>| channels.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let review = request.reviews.last().filter(|_| *kind == StepKind::Reviewed);
+    let first = match kind {
+        StepKind::Asked => AuditEvent::RequestCreate {
+            request: request.id.clone(),
+            step: request.version,
+            user: request.requester.clone(),
+            destination: request.destination.clone(),
+            channels: names(&request.channels),
+            rule: request.rule.clone(),
+            policy: request.policy.to_string(),
+            extends: request.extends.clone(),
+            seconds: request.seconds,
+            from: request.from,
+            reason: request.reason.clone(),
+            ticket: request.ticket.clone(),
+            expires: request.pending_until,
+            quorum: request.quorum.approvers.to_string(),
+            by: by.clone(),
+        },
+        StepKind::Reviewed | StepKind::Begun | StepKind::Closed => AuditEvent::RequestStep {
+            request: request.id.clone(),
+            step: request.version,
+            outcome: request.stored.word().to_owned(),
+            user: request.requester.clone(),
+            destination: request.destination.clone(),
+            verb: match (kind, review.map(|review| review.verdict)) {
+                (_, Some(Verdict::Approve)) => "approve",
+                (_, Some(Verdict::Deny)) => "deny",
+                (StepKind::Begun, None) => "begin",
+                (StepKind::Asked | StepKind::Reviewed | StepKind::Closed, None) => "close",
+            }
+            .to_owned(),
+            seconds: review.and_then(|review| review.seconds),
+            channels: review.and_then(|review| review.channels.as_ref()).map(names),
+            note: review.map(|review| review.note.clone()).unwrap_or_default(),
+            by: by.clone(),
+        },
+    };
+    let second = match outcome {
+        Outcome::Waits => None,
+        Outcome::Begins(grant) => Some(AuditEvent::GrantAdd {
+            grant: grant.id.clone(),
+            user: grant.user.clone(),
+            destination: grant.destination.clone(),
+            from: grant.from,
+            until: grant.until,
+            reason: grant.reason.clone(),
+            by: grant.created_by.clone(),
+            request: grant.request.clone(),
+            rule: grant.rule.clone(),
+            channels: grant.channels.as_ref().map(names),
+        }),
+        Outcome::Lengthens { grant, by } => Some(AuditEvent::GrantExtend {
+            grant: grant.clone(),
+            request: request.id.clone(),
+            seconds: by.as_secs(),
+        }),
+    };
+    std::iter::once(first).chain(second).collect()
+}
+
+/// The reason and the ticket, as the rule wants them.
+fn texts(
+    wanted: &RequestRule,
+    reason: String,
+    ticket: Option<String>,
+) -> Result<(String, Option<String>), RequestError> {
+    let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
+    let (reason, ticket) = (clean(&reason), ticket.map(|ticket| clean(&ticket)).filter(|ticket| !ticket.is_empty()));
+    if reason.chars().count() > REASON_CHARS_MAX {
+        return Err(RequestError::TooLong { what: "the reason", most: REASON_CHARS_MAX });
+    }
+    if ticket.as_ref().is_some_and(|ticket| ticket.chars().count() > TICKET_CHARS_MAX) {
+        return Err(RequestError::TooLong { what: "the ticket", most: TICKET_CHARS_MAX });
+    }
+    if !wanted.reason.accepts(Some(&reason)) {
+        return Err(RequestError::Reason);
+    }
+    // A ticket is often the first word of the reason.
+    let first = reason.split_whitespace().next().map(str::to_owned);
+    let ticket = match ticket {
+        Some(ticket) => Some(ticket),
+        None => first.filter(|word| matches!(wanted.ticket, Text::Matching(_)) && wanted.ticket.accepts(Some(word))),
+    };
+    if !wanted.ticket.accepts(ticket.as_deref()) {
+        return Err(RequestError::Ticket);
+    }
+    Ok((reason, ticket))
+}
+
+fn cut(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
+}
+
+/// So many random characters that are not mixed up when read aloud (Crockford's base 32), of 5 bits each.
+fn new_id<T, E>(prefix: &str, length: usize, parse: fn(&str) -> Result<T, E>) -> Result<T, RequestError> {
+    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let mut random = vec![0_u8; length];
+    SystemRandom::new().fill(&mut random).map_err(|_| RequestError::NoRandomness)?;
+    let letter = |byte: &u8| LETTERS.get(usize::from(byte & 31)).map(|letter| char::from(*letter));
+    let text: String = random.iter().filter_map(letter).collect();
+    parse(&format!("{prefix}{text}")).map_err(|_| RequestError::NoRandomness)
+}
+
+impl From<LedgerError> for RequestError {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}

@@ -1,0 +1,196 @@
+//! Why a request was not taken or changed.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use crate::audit::AuditError;
+use crate::grant::{RequestState, ReviewError};
+use crate::ledger::LedgerError;
+use crate::model::{ChannelClass, RequestId, join};
+
+/// Why a request was not taken or changed.
+#[derive(Debug)]
+pub enum RequestError {
+    /// No rule lets this user ask there, or there is no such place: which of them is not told.
+    NotOffered,
+    /// Rules open it without a grant.
+    Needless,
+    /// The rule does not open these channels.
+    Channels {
+        /// What may be asked for there.
+        offered: BTreeSet<ChannelClass>,
+    },
+    /// For too long.
+    Span {
+        /// The longest.
+        most: Duration,
+    },
+    /// It would begin too late to be meant.
+    TooFarAhead,
+    /// The reason is missing, or not as the rule wants it.
+    Reason,
+    /// The ticket is.
+    Ticket,
+    /// A text is too long.
+    TooLong {
+        /// Which.
+        what: &'static str,
+        /// The most, in characters.
+        most: usize,
+    },
+    /// As many as may be wait, or were asked lately.
+    TooMany(&'static str),
+    /// There are not enough people to approve it.
+    NoReviewers {
+        /// Who approves, as the rule has it.
+        approvers: String,
+    },
+    /// More people than can be kept might approve it.
+    TooManyReviewers,
+    /// There is none that this user may see.
+    Unknown,
+    /// The review does not count.
+    Review(ReviewError),
+    /// It cannot be granted any more.
+    Overtaken(&'static str),
+    /// It is decided.
+    Over(RequestState),
+    /// It is not approved, or waits for nothing.
+    NotApproved(RequestState),
+    /// It has no grant.
+    NotGranted,
+    /// Its grant is over.
+    GrantOver,
+    /// The grant lasts as long as it may.
+    NoMoreTime {
+        /// With all extensions.
+        total: Duration,
+    },
+    /// Another request for the same waits.
+    ExtendsAlready(RequestId),
+    /// The user may do nothing.
+    Suspended,
+    /// It could not be kept.
+    Ledger(LedgerError),
+    /// It could not be put on record, so it did not happen.
+    NotRecorded(AuditError),
+    /// It has happened, and could not be put on record.
+    DoneNotRecorded(AuditError),
+    /// The system gives no randomness.
+    NoRandomness,
+}
+
+impl fmt::Display for RequestError {
+    /// For the user: what is wrong, and what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotOffered => f.write_str(
+                "there is no such destination that you may ask for. What there is for you: ssh USER@BASTION ls",
+            ),
+            Self::Needless => f.write_str("you need no grant for that: connect"),
+            Self::Channels { offered } => write!(f, "what may be asked for there: --channels {}", join(offered)),
+            Self::Span { most } => write!(f, "the longest that may be asked for is --for {}", span(*most)),
+            Self::TooFarAhead => f.write_str("it would begin more than a year from now: check --from"),
+            Self::Reason => f.write_str("it needs a reason such as the rule wants: --reason CHG-123 vacuum is stuck"),
+            Self::Ticket => f.write_str("it needs a ticket such as the rule wants: --ticket CHG-123"),
+            Self::TooLong { what, most } => write!(f, "{what} has more than {most} characters"),
+            Self::TooMany(what) => write!(f, "too many {what}"),
+            Self::NoReviewers { approvers } => {
+                write!(f, "there are not enough people who could approve it ({approvers}); tell an operator")
+            }
+            Self::TooManyReviewers => f.write_str("too many people could approve it; tell an operator"),
+            Self::Unknown => f.write_str("there is no such request of yours, or for you to decide: requests lists them"),
+            Self::Review(error) => error.fmt(f),
+            Self::Overtaken(why) => write!(f, "it cannot be granted any more: {why}. Ask anew"),
+            Self::Over(state) => write!(f, "the request is {state} already"),
+            Self::NotApproved(state) => write!(f, "the request is {state}: there is nothing to begin"),
+            Self::NotGranted => f.write_str("the request has no grant"),
+            Self::GrantOver => f.write_str("its grant is over: ask for a new one"),
+            Self::NoMoreTime { total } => {
+                write!(f, "it lasts as long as it may with all extensions ({}): ask for a new one later", span(*total))
+            }
+            Self::ExtendsAlready(other) => write!(f, "{other} asks for that already"),
+            Self::Suspended => f.write_str("your access is suspended; ask an operator why"),
+            Self::Ledger(LedgerError::Stale { .. }) => f.write_str("it was changed meanwhile: look at it again"),
+            Self::Ledger(_) | Self::NotRecorded(_) => {
+                f.write_str("this could not be kept, so it did not happen. Tell the operator")
+            }
+            Self::DoneNotRecorded(_) => f.write_str("done, and it could not be recorded. Tell the operator"),
+            Self::NoRandomness => f.write_str("the system gives no randomness. Tell the operator"),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Ledger(error) => Some(error),
+            Self::NotRecorded(error) | Self::DoneNotRecorded(error) => Some(error),
+            Self::Review(error) => Some(error),
+            Self::NotOffered
+            | Self::Needless
+            | Self::Channels { .. }
+            | Self::Span { .. }
+            | Self::TooFarAhead
+            | Self::Reason
+            | Self::Ticket
+            | Self::TooLong { .. }
+            | Self::TooMany(_)
+            | Self::NoReviewers { .. }
+            | Self::TooManyReviewers
+            | Self::Unknown
+            | Self::Overtaken(_)
+            | Self::Over(_)
+            | Self::NotApproved(_)
+            | Self::NotGranted
+            | Self::GrantOver
+            | Self::NoMoreTime { .. }
+            | Self::ExtendsAlready(_)
+            | Self::Suspended
+            | Self::NoRandomness => None,
+        }
+    }
+}
+
+impl RequestError {
+    /// Whether the bastion failed, and not the one who asked.
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Self::Ledger(LedgerError::Stale { .. }) => false,
+            Self::Ledger(_) | Self::NotRecorded(_) | Self::DoneNotRecorded(_) | Self::NoRandomness => true,
+            Self::NotOffered
+            | Self::Needless
+            | Self::Channels { .. }
+            | Self::Span { .. }
+            | Self::TooFarAhead
+            | Self::Reason
+            | Self::Ticket
+            | Self::TooLong { .. }
+            | Self::TooMany(_)
+            | Self::NoReviewers { .. }
+            | Self::TooManyReviewers
+            | Self::Unknown
+            | Self::Review(_)
+            | Self::Overtaken(_)
+            | Self::Over(_)
+            | Self::NotApproved(_)
+            | Self::NotGranted
+            | Self::GrantOver
+            | Self::NoMoreTime { .. }
+            | Self::ExtendsAlready(_)
+            | Self::Suspended => false,
+        }
+    }
+}
+
+/// A length of time as it is typed after `--for`: whole hours, minutes or seconds.
+pub fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match (seconds % 3600, seconds % 60) {
+        (0, _) if seconds > 0 => format!("{}h", seconds / 3600),
+        (_, 0) if seconds > 3600 => format!("{}h{}m", seconds / 3600, seconds % 3600 / 60),
+        (_, 0) if seconds > 0 => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
+    }
+}

@@ -1,0 +1,59 @@
+//! What a session is about to rest on: a request that was approved and begins with it, a grant for so many sessions.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::{Refusal, Visit};
+use crate::grant::{Denial, Permit};
+use crate::ledger::LedgerError;
+use crate::model::{ChannelClass, Destination, Program};
+use crate::requests::Actor;
+
+impl Visit {
+    /// Where nothing else lets a session begin, begins a request of the user's that was approved and waits for that.
+    pub(super) async fn begin_approved(&self, destination: &Destination, program: &Program) {
+        let (asker, now) = (self.connection.user.asker(), self.bastion.clock.now());
+        let may = |class: &ChannelClass| self.bastion.ledger.permit(asker, destination, *class, now).is_ok();
+        if self.live.is_some() || program.classes().iter().any(may) || !self.bastion.requests.waits_at(asker.user, destination) {
+            return;
+        }
+        let (bastion, visitor, destination) = (Arc::clone(&self.bastion), Arc::clone(&self.visitor), destination.clone());
+        let classes = program.classes().to_vec();
+        let begun = tokio::task::spawn_blocking(move || {
+            let actor = Actor { asker: visitor.user.asker(), source: &visitor.source };
+            let begin = |class: ChannelClass| bastion.requests.begin_at(actor, &destination, class).transpose();
+            classes.into_iter().find_map(begin).transpose()
+        });
+        // What is not begun is refused in a moment, with the reason that the rules give.
+        if let Ok(Err(failure)) = begun.await {
+            warn!(user = %self.connection.user.user(), error = %failure, "An approved request cannot begin");
+        }
+    }
+
+    /// Counts the session where its grant is for so many, before anything is opened.
+    pub(super) async fn count_session(&self, permit: &Permit) -> Result<(), Refusal> {
+        let Some(grant) = permit.grant().filter(|grant| grant.sessions.is_some()).map(|grant| grant.id.clone()) else {
+            return Ok(());
+        };
+        let (ledger, now) = (Arc::clone(&self.bastion.ledger), self.bastion.clock.now());
+        let id = grant.clone();
+        match tokio::task::spawn_blocking(move || ledger.begin_on(&id, now)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(LedgerError::Over { .. })) => Err(Refusal::Denied(Denial::GrantSpent { grant })),
+            Ok(Err(failure)) => Err(Refusal::Denied(Denial::Undecided { cause: failure.to_string() })),
+            Err(failure) => Err(Refusal::Denied(Denial::Undecided { cause: failure.to_string() })),
+        }
+    }
+
+    /// A session that did not begin does not count.
+    pub(super) async fn uncount_session(&self, permit: &Permit) {
+        let Some(grant) = permit.grant().filter(|grant| grant.sessions.is_some()).map(|grant| grant.id.clone()) else {
+            return;
+        };
+        let ledger = Arc::clone(&self.bastion.ledger);
+        if let Ok(Err(failure)) = tokio::task::spawn_blocking(move || ledger.not_begun_on(&grant)).await {
+            warn!(error = %failure, "A session that did not begin counts as one of its grant's");
+        }
+    }
+}

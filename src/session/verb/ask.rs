@@ -1,0 +1,456 @@
+//! Access requests over SSH: `request`, `requests`, `approve` and what belongs to them.
+//!
+//! Everybody may ask; who may decide is the request's matter (`grant::Request::review`). What a user is told is of their
+//! own requests, and of those that they may decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::super::refusal::Busy;
+use super::super::{Bastion, Refusal, Visitor};
+use super::own::{columns, json};
+use super::{Form, busy};
+use crate::grant::{Opinion, AccessRequest, RequestState, Verdict};
+use crate::listener::Place;
+use crate::model::{ChannelClass, Destination, GrantId, RequestId, Timestamp, UserName, join};
+use crate::requests::{Actor, RequestError, Wish, span_shown};
+use crate::screen::line;
+
+/// Requests in one list.
+const LISTED_MAX: usize = 200;
+
+/// What is asked of requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// A grant.
+    For(Wish),
+    /// The user's own requests, and those that wait for their word.
+    List,
+    /// All of one.
+    Show(RequestId),
+    /// A word on one.
+    Review(RequestId, Opinion),
+    /// To take one back.
+    Cancel(RequestId),
+    /// That a grant lasts longer.
+    Extend(RequestId, Option<Duration>, Option<String>),
+    /// To begin the grant of one that was approved.
+    Begin(RequestId),
+    /// To give a grant back.
+    GiveBack(RequestId),
+}
+
+impl Ask {
+    /// The verb.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::For(_) => "request",
+            Self::List => "requests",
+            Self::Show(_) => "show",
+            Self::Review(_, Opinion { verdict: Verdict::Approve, .. }) => "approve",
+            Self::Review(_, Opinion { verdict: Verdict::Deny, .. }) => "deny",
+            Self::Cancel(_) => "cancel",
+            Self::Extend(..) => "extend",
+            Self::Begin(_) => "begin",
+            Self::GiveBack(_) => "give-back",
+        }
+    }
+}
+
+// Reading.
+
+/// Words and options. An option's value goes on up to the next option: what was typed in quotes comes without them.
+struct Words<'w> {
+    plain: Vec<&'w str>,
+    options: BTreeMap<&'w str, String>,
+}
+
+impl<'w> Words<'w> {
+    fn read(words: &[&'w str], known: &[&str]) -> Option<Self> {
+        let mut read = Self { plain: Vec::new(), options: BTreeMap::new() };
+        let mut last: Option<&'w str> = None;
+        for word in words {
+            if let Some(option) = word.strip_prefix("--") {
+                let (name, value) = option.split_once('=').unwrap_or((option, ""));
+                if !known.contains(&name) || read.options.insert(name, value.to_owned()).is_some() {
+                    return None;
+                }
+                last = Some(name);
+            } else if let Some(name) = last {
+                let value = read.options.get_mut(name)?;
+                if !value.is_empty() {
+                    value.push(' ');
+                }
+                value.push_str(word);
+            } else {
+                read.plain.push(word);
+            }
+        }
+        Some(read)
+    }
+
+    /// An option of one word; `None` in the inner place where it is not there.
+    fn one<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
+        match self.options.remove(name) {
+            None => Some(None),
+            Some(value) if value.is_empty() => None,
+            Some(value) => parse(&value).map(Some),
+        }
+    }
+
+    fn text(&mut self, name: &str) -> Option<Option<String>> {
+        self.one(name, |text| Some(text.to_owned()))
+    }
+
+    /// `--json`, which takes no value.
+    fn form(&mut self) -> Option<Form> {
+        match self.options.remove("json") {
+            None => Some(Form::Text),
+            Some(value) => value.is_empty().then_some(Form::Json),
+        }
+    }
+
+    fn id(&self) -> Option<RequestId> {
+        let [id] = self.plain.as_slice() else { return None };
+        RequestId::parse(&id.to_ascii_lowercase()).ok()
+    }
+}
+
+type Read = Option<(Ask, Form)>;
+
+pub(super) fn request(words: &[&str]) -> Read {
+    let mut words = Words::read(words, &["for", "from", "channels", "reason", "ticket", "json"])?;
+    let [destination] = words.plain.as_slice() else { return None };
+    let wish = Wish {
+        destination: Destination::parse(destination).ok()?,
+        span: words.one("for", span)?,
+        from: words.one("from", moment)?,
+        channels: words.one("channels", channels)?,
+        reason: words.text("reason")?.unwrap_or_default(),
+        ticket: words.text("ticket")?,
+    };
+    Some((Ask::For(wish), words.form()?))
+}
+
+pub(super) fn requests(words: &[&str]) -> Read {
+    let mut words = Words::read(words, &["json"])?;
+    words.plain.is_empty().then_some(())?;
+    Some((Ask::List, words.form()?))
+}
+
+pub(super) fn approve(words: &[&str]) -> Read {
+    let mut words = Words::read(words, &["for", "channels", "note", "json"])?;
+    let opinion = Opinion {
+        verdict: Verdict::Approve,
+        span: words.one("for", span)?,
+        channels: words.one("channels", channels)?,
+        note: words.text("note")?.unwrap_or_default(),
+    };
+    Some((Ask::Review(words.id()?, opinion), words.form()?))
+}
+
+pub(super) fn deny(words: &[&str]) -> Read {
+    let mut words = Words::read(words, &["note", "json"])?;
+    let note = words.text("note")?.unwrap_or_default();
+    let opinion = Opinion { verdict: Verdict::Deny, span: None, channels: None, note };
+    Some((Ask::Review(words.id()?, opinion), words.form()?))
+}
+
+pub(super) fn extend(words: &[&str]) -> Read {
+    let mut words = Words::read(words, &["for", "reason", "json"])?;
+    let (span, reason) = (words.one("for", span)?, words.text("reason")?);
+    Some((Ask::Extend(words.id()?, span, reason), words.form()?))
+}
+
+/// A verb of which only the request is said.
+pub(super) fn of_one(words: &[&str], ask: fn(RequestId) -> Ask) -> Read {
+    let mut words = Words::read(words, &["json"])?;
+    Some((ask(words.id()?), words.form()?))
+}
+
+fn span(text: &str) -> Option<Duration> {
+    text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok())
+}
+
+/// RFC 3339, or a date and a time in the bastion's zone.
+fn moment(text: &str) -> Option<Timestamp> {
+    Timestamp::parse(text).ok().or_else(|| {
+        let zoned = text.parse::<DateTime>().and_then(|local| local.to_zoned(TimeZone::system())).ok()?;
+        Some(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
+    })
+}
+
+fn channels(text: &str) -> Option<BTreeSet<ChannelClass>> {
+    let named = |name: &str| ChannelClass::ALL.into_iter().find(|class| class.to_string() == name);
+    text.split([',', ' ']).filter(|name| !name.is_empty()).map(named).collect()
+}
+
+// Answering.
+
+/// Does what is asked; it is on record when this returns.
+///
+/// # Errors
+/// `Busy`, or why not.
+pub async fn answer(
+    bastion: &Arc<Bastion>,
+    visitor: &Arc<Visitor>,
+    ask: &Ask,
+    form: Form,
+) -> Result<(String, Place<UserName>), Refusal> {
+    let place = bastion.limits.list(visitor.user.user()).ok_or_else(|| busy(ask.name(), Busy::Requests))?;
+    let (own, who, ask) = (Arc::clone(bastion), Arc::clone(visitor), ask.clone());
+    let told = tokio::task::spawn_blocking(move || settle(&own, &who, &ask, form));
+    let told = told.await.map_err(|_| busy("requests", Busy::Waiting))?;
+    Ok((told.map_err(Refusal::Request)?, place))
+}
+
+fn settle(bastion: &Bastion, visitor: &Visitor, ask: &Ask, form: Form) -> Result<String, RequestError> {
+    let (requests, now) = (&bastion.requests, bastion.clock.now());
+    let actor = Actor { asker: visitor.user.asker(), source: &visitor.source };
+    let user = visitor.user.user();
+    let changed = match ask {
+        Ask::List => return Ok(list(&requests.of(user), &requests.to_review(user), form, now)),
+        Ask::Show(id) => {
+            let request = requests.seen_by(user, id)?;
+            return Ok(match form {
+                Form::Json => json(&View::of(&request, now)),
+                Form::Text => shown(&request, now),
+            });
+        }
+        Ask::For(wish) => requests.ask(actor, wish.clone())?,
+        Ask::Review(id, opinion) => requests.review(actor, id, opinion.clone())?,
+        Ask::Cancel(id) => requests.cancel(actor, id)?,
+        Ask::Extend(id, span, reason) => requests.extend(actor, id, *span, reason.clone())?,
+        Ask::Begin(id) => requests.begin(actor, id)?,
+        Ask::GiveBack(id) => {
+            requests.give_back(actor, id)?;
+            requests.seen_by(user, id)?
+        }
+    };
+    // A grant may be over now, or last longer: live sessions follow it.
+    bastion.sessions.rejudge(&bastion.ledger, now);
+    Ok(match form {
+        Form::Json => json(&View::of(&changed, now)),
+        Form::Text => told(ask, &changed, bastion, now),
+    })
+}
+
+/// One line, or two, of what was done.
+fn told(ask: &Ask, request: &AccessRequest, bastion: &Bastion, now: Timestamp) -> String {
+    let AccessRequest { id, requester, destination, .. } = request;
+    let span = span_shown(request.narrowed().0);
+    let place = match (&request.extends, ask) {
+        (Some(grant), _) => format!("{span} more of {grant} ({destination})"),
+        (None, Ask::Review(..)) => format!("{requester} to {destination} for {span}"),
+        (None, _) => format!("{destination} for {span}"),
+    };
+    let done = match (ask, request.state(now)) {
+        (Ask::GiveBack(_), _) => "given back",
+        (Ask::For(_) | Ask::Extend(..), _) => "requested",
+        (Ask::Review(_, Opinion { verdict: Verdict::Approve, .. }), _) => "approved",
+        (_, state) => state.word(),
+    };
+    let next = match (ask, request.state(now)) {
+        (Ask::GiveBack(_), _) => String::from("its sessions are over"),
+        (_, RequestState::Pending) => waiting(request),
+        (_, RequestState::Approved { begin_by }) => format!(
+            "it begins with the first session, or: ssh {requester}@BASTION begin {id}; by {}",
+            begin_by.clock_time_from(now)
+        ),
+        (_, RequestState::Granted { grant }) => granted(bastion, &grant, now),
+        (
+            _,
+            RequestState::Denied | RequestState::Cancelled | RequestState::Expired | RequestState::Superseded,
+        ) => String::from("nothing more becomes of it"),
+    };
+    format!("{done}  {id}  {place}  {next}\n")
+}
+
+fn granted(bastion: &Bastion, grant: &GrantId, now: Timestamp) -> String {
+    let Some(grant) = bastion.ledger.grant(grant) else { return String::from("the grant is gone") };
+    let from = if grant.from > now { format!("from {} ", grant.from.clock_time_from(now)) } else { String::new() };
+    format!("granted {from}until {}", grant.until.clock_time_from(now))
+}
+
+/// Whose word is missing.
+fn waiting(request: &AccessRequest) -> String {
+    let approvers = &request.quorum.approvers;
+    let said: BTreeSet<&UserName> = request.reviews.iter().map(|review| &review.by).collect();
+    let others: Vec<&UserName> = request.quorum.reviewers.iter().filter(|user| !said.contains(user)).collect();
+    let missing = usize::from(approvers.count).saturating_sub(said.len()).max(1);
+    let mut names: Vec<&str> = others.iter().take(8).map(|user| user.as_str()).collect();
+    if others.len() > names.len() {
+        names.push("...");
+    }
+    let groups: Vec<String> = approvers.groups.iter().map(ToString::to_string).collect();
+    match groups.is_empty() {
+        true => format!("waiting for {missing} of {}", names.join(", ")),
+        false => format!("waiting for {missing} of {} ({})", groups.join(", "), names.join(", ")),
+    }
+}
+
+/// What `requests` says.
+fn list(own: &[AccessRequest], to_review: &[AccessRequest], form: Form, now: Timestamp) -> String {
+    if form == Form::Json {
+        return json(&Lists { own: View::all(own, now), to_review: View::all(to_review, now) });
+    }
+    let mut text = String::new();
+    if !to_review.is_empty() {
+        text.push_str("For you to decide:\n");
+        let row = |one: &AccessRequest| {
+            let what = match &one.extends {
+                Some(grant) => format!("{} more of {grant}", span_shown(one.narrowed().0)),
+                None => format!("for {}", span_shown(one.narrowed().0)),
+            };
+            [
+                format!("  {}", one.id),
+                format!("{} to {}", one.requester, one.destination),
+                what,
+                line(&one.purpose()),
+                format!("by {}", one.pending_until.clock_time_from(now)),
+            ]
+        };
+        text.push_str(&columns(to_review.iter().take(LISTED_MAX).map(row).collect::<Vec<_>>().iter()));
+        text.push_str("  ssh USER@BASTION show ID; approve ID; deny ID --note WHY\n");
+    }
+    if !own.is_empty() {
+        text.push_str("Yours:\n");
+        let row = |one: &AccessRequest| {
+            [
+                format!("  {}", one.id),
+                one.destination.to_string(),
+                format!("for {}", span_shown(one.narrowed().0)),
+                one.state(now).to_string(),
+                one.asked.clock_time_from(now),
+                line(&one.purpose()),
+            ]
+        };
+        text.push_str(&columns(own.iter().take(LISTED_MAX).map(row).collect::<Vec<_>>().iter()));
+    }
+    if text.is_empty() {
+        text.push_str("no requests: ssh USER@BASTION request ACCOUNT@TARGET --for 1h --reason WHY\n");
+    }
+    text
+}
+
+/// What `show` says.
+fn shown(request: &AccessRequest, now: Timestamp) -> String {
+    let (span, channels) = request.narrowed();
+    let mut rows = vec![
+        [String::from("request"), request.id.to_string()],
+        [String::from("state"), request.state(now).to_string()],
+        [String::from("who"), request.requester.to_string()],
+        [String::from("where"), request.destination.to_string()],
+        [String::from("for"), span_shown(span)],
+        [String::from("channels"), join(&channels)],
+        [String::from("reason"), line(&request.reason)],
+    ];
+    let mut add = |name: &str, value: Option<String>| rows.extend(value.map(|value| [name.to_owned(), value]));
+    add("ticket", request.ticket.as_deref().map(line));
+    add("lengthens", request.extends.as_ref().map(ToString::to_string));
+    add("from", request.from.map(|from| from.clock_time_from(now)));
+    add("sessions", request.sessions.map(|most| format!("at most {most}")));
+    add("only with", request.bound_key.as_deref().map(line));
+    add("asked", Some(request.asked.clock_time_from(now)));
+    add("rule", Some(request.rule.to_string()));
+    add("takes", Some(request.quorum.approvers.to_string()));
+    match request.state(now) {
+        RequestState::Pending => {
+            add("waits until", Some(request.pending_until.clock_time_from(now)));
+            add("waits for", Some(waiting(request)));
+        }
+        RequestState::Approved { begin_by } => add("begin by", Some(begin_by.clock_time_from(now))),
+        RequestState::Granted { grant } => add("grant", Some(grant.to_string())),
+        RequestState::Denied | RequestState::Cancelled | RequestState::Expired | RequestState::Superseded => {}
+    }
+    let mut text = columns(rows.iter());
+    for review in &request.reviews {
+        let what = match review.verdict {
+            Verdict::Approve => "approved",
+            Verdict::Deny => "denied",
+        };
+        let _ = write!(text, "{what} by {} at {}", review.by, review.at.clock_time_from(now));
+        if !review.note.is_empty() {
+            let _ = write!(text, ": {}", line(&review.note));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// What `requests --json` says.
+#[derive(Debug, Serialize)]
+struct Lists<'a> {
+    own: Vec<View<'a>>,
+    to_review: Vec<View<'a>>,
+}
+
+/// A request as JSON.
+#[derive(Debug, Serialize)]
+struct View<'a> {
+    request: &'a RequestId,
+    state: &'static str,
+    requester: &'a UserName,
+    destination: &'a Destination,
+    channels: BTreeSet<ChannelClass>,
+    seconds: u64,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extends: Option<&'a GrantId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<Timestamp>,
+    asked: Timestamp,
+    expires: Timestamp,
+    rule: String,
+    quorum: String,
+    reviewers: &'a BTreeSet<UserName>,
+    reviews: &'a [crate::grant::Review],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<GrantId>,
+}
+
+impl<'a> View<'a> {
+    fn all(requests: &'a [AccessRequest], now: Timestamp) -> Vec<Self> {
+        requests.iter().take(LISTED_MAX).map(|one| Self::of(one, now)).collect()
+    }
+
+    fn of(request: &'a AccessRequest, now: Timestamp) -> Self {
+        let (span, channels) = request.narrowed();
+        let state = request.state(now);
+        Self {
+            request: &request.id,
+            state: state.word(),
+            requester: &request.requester,
+            destination: &request.destination,
+            channels,
+            seconds: span.as_secs(),
+            reason: &request.reason,
+            ticket: request.ticket.as_deref(),
+            extends: request.extends.as_ref(),
+            from: request.from,
+            asked: request.asked,
+            expires: request.pending_until,
+            rule: request.rule.to_string(),
+            quorum: request.quorum.approvers.to_string(),
+            reviewers: &request.quorum.reviewers,
+            reviews: &request.reviews,
+            grant: match state {
+                RequestState::Granted { grant } => Some(grant),
+                RequestState::Pending
+                | RequestState::Approved { .. }
+                | RequestState::Denied
+                | RequestState::Cancelled
+                | RequestState::Expired
+                | RequestState::Superseded => None,
+            },
+        }
+    }
+}

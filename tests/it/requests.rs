@@ -1,0 +1,314 @@
+//! Access requests: asking, approving, connecting, lengthening, taking back; by stock `ssh`.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::fixture::bastion::ALICE;
+use crate::fixture::process::Finished;
+use crate::fixture::{Bastion, LIMIT, Route, Sshd, key};
+use crate::require;
+
+/// `dba` may ask for up to an hour, two with extensions; `more` is added to `grant`.
+fn rules(more: &str) -> String {
+    format!(
+        "schema = 1\n[[rule]]\nid = \"dba\"\nwho = {{ groups = [\"dba\"] }}\nwhere = {{ labels = {{ env = \"test\" }} }}\n\
+         accounts = [\"@me\"]\nchannels = [\"shell\", \"exec\"]\n\
+         grant = {{ max = \"1h\", total = \"2h\", approvers = {{ group = \"leads\"{more} }}\n"
+    )
+}
+
+/// Alice who asks, Bob and Carol who lead, Mallory whom no rule names.
+struct House {
+    bastion: Bastion,
+    sshd: Sshd,
+}
+
+impl House {
+    fn with(more: &str) -> Self {
+        let sshd = Sshd::start();
+        let mut bastion = Bastion::furnished(&sshd);
+        for (name, group) in [("bob", "leads"), ("carol", "leads"), ("mallory", "nobody")] {
+            let key = key(bastion.scratch(), name, "ed25519", "");
+            bastion.add_user(name, group, &key);
+        }
+        bastion.policy(&rules(more));
+        bastion.serve();
+        Self { bastion, sshd }
+    }
+
+    fn key(&self, name: &str) -> PathBuf {
+        if name == ALICE { self.bastion.key.clone() } else { self.bastion.scratch().join(name) }
+    }
+
+    /// `ssh NAME@BASTION VERB`.
+    fn ask(&self, name: &str, verb: &str) -> Finished {
+        self.bastion.login(name).key(&self.key(name)).run(verb)
+    }
+
+    #[track_caller]
+    fn told(&self, name: &str, verb: &str) -> String {
+        self.ask(name, verb).ok().out()
+    }
+
+    #[track_caller]
+    fn refused(&self, name: &str, verb: &str, why: &str) {
+        let told = self.ask(name, verb);
+        assert_eq!(told.code, Some(126), "{verb}: {told:?}");
+        assert!(told.text().contains(why), "{verb}: {told:?}");
+    }
+
+    fn place(&self) -> String {
+        format!("{}@db1", self.sshd.account)
+    }
+
+    /// Alice asks for an hour; the request's id.
+    #[track_caller]
+    fn requested(&self) -> String {
+        let told = self.told(ALICE, &format!("request {} --for 1h --reason CHG-7 vacuum is stuck --json", self.place()));
+        let row: Value = serde_json::from_str(&told).unwrap();
+        row["request"].as_str().unwrap().to_owned()
+    }
+
+    /// Alice on her way to the target.
+    fn alice(&self) -> Route {
+        self.bastion.to(&self.sshd)
+    }
+
+    #[track_caller]
+    fn enters(&self) {
+        assert_eq!(self.alice().run("echo in").ok().out(), "in\n");
+    }
+
+    #[track_caller]
+    fn is_out(&self) -> String {
+        let told = self.alice().run("echo in");
+        assert_eq!((told.code, told.out().as_str()), (Some(126), ""), "{told:?}");
+        told.text()
+    }
+
+    fn state(&self, request: &str) -> String {
+        let row = &self.bastion.rows(&["request", "list", "--all"]);
+        let own = row.iter().find(|row| row["id"] == request);
+        own.map_or_else(String::new, |row| row["state"].as_str().unwrap().to_owned())
+    }
+}
+
+#[test]
+fn a_request_that_is_approved_opens_the_target_until_it_is_given_back() {
+    require!("ssh", "sshd");
+    let house = House::with(" }");
+    let told = house.is_out();
+    assert!(told.contains("ssh USER@BASTION request"), "{told}");
+    let asked = house.told(ALICE, &format!("request {} --for 30m --reason CHG-7 vacuum is stuck", house.place()));
+    assert!(asked.starts_with("requested  r-") && asked.contains("for 30m"), "{asked}");
+    assert!(asked.contains("waiting for 1 of leads (bob, carol)"), "{asked}");
+    let id = asked.split_whitespace().nth(1).unwrap().to_owned();
+    house.is_out();
+    let listed = house.told("bob", "requests");
+    assert!(listed.contains(&id) && listed.contains("CHG-7 vacuum is stuck") && listed.contains("alice to"), "{listed}");
+    let approved = house.told("bob", &format!("approve {id} --note go ahead"));
+    assert!(approved.starts_with("approved") && approved.contains("granted until"), "{approved}");
+    house.enters();
+    assert!(house.told(ALICE, "ls").contains("granted until"));
+    let shown = house.told(ALICE, &format!("show {id}"));
+    assert!(shown.contains("approved by bob") && shown.contains("go ahead"), "{shown}");
+    // Its sessions end with it.
+    let live = house.alice().start(&[], "cat");
+    house.bastion.only_session();
+    house.told(ALICE, &format!("give-back {id}"));
+    let ended = live.wait_with_open_stdin(LIMIT);
+    assert!(ended.text().contains("revoked"), "{ended:?}");
+    house.is_out();
+    // Every step is on record under the request's id, its grant and its sessions too.
+    let rows = house.bastion.rows(&["audit", "list"]);
+    let of = |kind: &str| rows.iter().filter(|row| row["type"] == kind && row["request"] == id.as_str()).count();
+    assert_eq!((of("request.create"), of("request.step"), of("grant.add")), (1, 1, 1));
+    let grant = rows.iter().find(|row| row["type"] == "grant.add").unwrap()["grant"].clone();
+    assert!(rows.iter().any(|row| row["type"] == "session.start" && row["grant"] == grant));
+    assert!(rows.iter().any(|row| row["type"] == "grant.revoke" && row["grant"] == grant));
+}
+
+#[test]
+fn t18_nobody_approves_their_own_request_by_whatever_name() {
+    require!("ssh", "sshd");
+    let house = House::with(" }");
+    // Alice leads, and has a second name that leads, too.
+    house.bastion.doorward(&["user", "set", ALICE, "--group", "dba", "--group", "leads"]).ok();
+    let second = key(house.bastion.scratch(), "alice2", "ed25519", "");
+    house.bastion.add_user("alice2", "leads", &second);
+    house.bastion.doorward(&["user", "set", "alice2", "--person", ALICE]).ok();
+    let id = house.requested();
+    for name in [ALICE, "alice2"] {
+        house.refused(name, &format!("approve {id}"), "nobody approves");
+        house.refused(name, &format!("deny {id}"), "nobody approves");
+    }
+    house.refused("mallory", &format!("approve {id}"), "no such request");
+    house.refused("mallory", &format!("show {id}"), "no such request");
+    assert_eq!(house.state(&id), "pending");
+    house.is_out();
+}
+
+#[test]
+fn a_quorum_of_two_takes_two_people_and_one_no_ends_it() {
+    require!("ssh", "sshd");
+    let house = House::with(", count = 2 }");
+    let id = house.requested();
+    assert!(house.told("bob", &format!("approve {id} --for 10m")).contains("waiting for 1 of leads (carol)"));
+    house.refused("bob", &format!("approve {id}"), "already");
+    house.is_out();
+    // What one has taken away the other does not give back.
+    house.refused("carol", &format!("approve {id} --for 20m"), "only narrow");
+    house.told("carol", &format!("approve {id}"));
+    house.enters();
+    let other = house.requested();
+    house.told("bob", &format!("approve {other}"));
+    assert!(house.told("carol", &format!("deny {other} --note not today")).starts_with("denied"));
+    house.refused("bob", &format!("approve {other}"), "denied");
+    assert!(house.told(ALICE, &format!("show {other}")).contains("not today"));
+}
+
+#[test]
+fn an_approval_of_fewer_channels_opens_no_more_than_those() {
+    require!("ssh", "sshd");
+    let house = House::with(" }");
+    let id = house.requested();
+    house.told("bob", &format!("approve {id} --channels shell"));
+    house.is_out();
+    let shell = house.alice().start(&["-tt"], "");
+    house.bastion.only_session();
+    drop(shell);
+    let all = house.requested();
+    house.refused("bob", &format!("approve {all} --channels shell,sftp-read"), "only narrow");
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_refused_alike_whether_it_exists_or_not() {
+    require!("ssh", "sshd");
+    let house = House::with(" }");
+    let no_such = "no such destination";
+    for place in ["root@nowhere", "nobody@db1"] {
+        house.refused(ALICE, &format!("request {place} --reason why"), no_such);
+    }
+    house.refused("mallory", &format!("request {} --reason why", house.place()), no_such);
+    house.refused(ALICE, &format!("request {} --for 2h --reason why", house.place()), "--for 1h");
+    house.refused(ALICE, &format!("request {}", house.place()), "needs a reason");
+    house.refused(ALICE, &format!("request {} --channels sftp-read --reason why", house.place()), "shell, exec");
+    house.refused(ALICE, &format!("request {} --for 1h --for 2h", house.place()), "use it as");
+    house.refused(ALICE, "approve r-0", "no such request");
+    assert!(house.bastion.rows(&["request", "list", "--all"]).is_empty());
+}
+
+#[test]
+fn a_grant_lasts_longer_once_that_is_approved_and_never_beyond_the_total() {
+    require!("ssh", "sshd");
+    let house = House::with(" }");
+    let id = house.requested();
+    house.told("bob", &format!("approve {id}"));
+    let until_of = || {
+        let rows = house.bastion.rows(&["grant", "list"]);
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        doorward::model::Timestamp::parse(rows[0]["until"].as_str().unwrap()).unwrap()
+    };
+    let before = until_of();
+    let live = house.alice().start(&[], "cat");
+    house.bastion.only_session();
+    house.refused(ALICE, &format!("extend {id} --for 90m"), "--for 1h");
+    let asked = house.told(ALICE, &format!("extend {id} --for 40m"));
+    assert!(asked.contains("40m more of g-"), "{asked}");
+    let extension = asked.split_whitespace().nth(1).unwrap().to_owned();
+    house.refused(ALICE, &format!("extend {id} --for 10m"), &extension);
+    house.refused(ALICE, &format!("approve {extension}"), "nobody approves");
+    house.told("carol", &format!("approve {extension}"));
+    assert_eq!(before.until(until_of()).as_secs(), 40 * 60);
+    // The session that was live lasts longer, too.
+    let rows = house.bastion.rows(&["session", "list"]);
+    assert_eq!(rows[0]["until"].as_str().unwrap(), until_of().to_string());
+    house.refused(ALICE, &format!("extend {id} --for 30m"), "--for 20m");
+    house.told("bob", &format!("deny {}", {
+        let asked = house.told(ALICE, &format!("extend {id} --for 20m"));
+        asked.split_whitespace().nth(1).unwrap().to_owned()
+    }));
+    assert_eq!(before.until(until_of()).as_secs(), 40 * 60);
+    drop(live);
+    house.bastion.empties(LIMIT);
+    house.told(ALICE, &format!("give-back {id}"));
+    house.refused(ALICE, &format!("extend {id}"), "over");
+}
+
+#[test]
+fn what_was_approved_begins_with_the_first_session_and_not_too_late() {
+    require!("ssh", "sshd");
+    let house = House::with(" }, activation = \"30m\", sessions = 2");
+    let id = house.requested();
+    let approved = house.told("bob", &format!("approve {id}"));
+    assert!(approved.contains("begins with the first session"), "{approved}");
+    assert!(house.bastion.rows(&["grant", "list"]).is_empty());
+    house.enters();
+    assert_eq!(house.state(&id), "granted");
+    house.enters();
+    let told = house.is_out();
+    assert!(told.contains("all sessions"), "{told}");
+}
+
+#[test]
+fn a_request_asked_under_rules_that_changed_is_granted_no_more() {
+    require!("ssh", "sshd");
+    let house = House::with(" }");
+    let id = house.requested();
+    house.bastion.policy(&rules(", count = 2 }"));
+    house.bastion.doorward(&["policy", "reload"]).ok();
+    house.refused("bob", &format!("approve {id}"), "has changed");
+    assert_eq!(house.state(&id), "superseded");
+    // Nor one whose requester is suspended between.
+    house.bastion.policy(&rules(" }"));
+    house.bastion.doorward(&["policy", "reload"]).ok();
+    let other = house.requested();
+    house.bastion.doorward(&["user", "suspend", ALICE]).ok();
+    assert_eq!(house.state(&other), "cancelled");
+    house.bastion.doorward(&["user", "resume", ALICE]).ok();
+    house.refused("bob", &format!("approve {other}"), "cancelled");
+    house.is_out();
+}
+
+#[test]
+fn a_grant_of_a_rule_that_is_gone_opens_nothing() {
+    require!("ssh", "sshd");
+    let house = House::with(" }");
+    let id = house.requested();
+    house.told("bob", &format!("approve {id}"));
+    house.enters();
+    // Another rule that needs a grant, too: the approval was not of this one.
+    house.bastion.policy(&rules(" }").replace("id = \"dba\"", "id = \"other\""));
+    house.bastion.doorward(&["policy", "reload"]).ok();
+    house.is_out();
+    house.bastion.policy(&rules(" }"));
+    house.bastion.doorward(&["policy", "reload"]).ok();
+    house.enters();
+}
+
+#[test]
+fn an_operator_sees_requests_and_may_cancel_them() {
+    require!("ssh", "sshd");
+    let house = House::with(" }");
+    let id = house.requested();
+    let listed = house.bastion.doorward(&["request", "list"]).ok().out();
+    assert!(listed.contains(&id) && listed.contains(ALICE) && listed.contains("pending"), "{listed}");
+    assert!(house.bastion.doorward(&["request", "show", &id]).ok().out().contains("bob, carol"));
+    house.bastion.doorward(&["request", "cancel", &id]).ok();
+    house.refused("bob", &format!("approve {id}"), "cancelled");
+    assert_eq!(house.bastion.doorward(&["request", "cancel", &id]).code, Some(1));
+    let mine = house.requested();
+    assert!(house.told(ALICE, &format!("cancel {mine}")).starts_with("cancelled"));
+    house.refused("bob", &format!("cancel {mine}"), "no such request");
+}
+
+#[test]
+fn a_person_has_so_many_requests_waiting_and_no_more() {
+    require!("ssh", "sshd");
+    let house = House::with(" }");
+    for _ in 0..10 {
+        house.requested();
+    }
+    house.refused(ALICE, &format!("request {} --reason once more", house.place()), "too many");
+}
