@@ -10,7 +10,7 @@ use crate::grant::ReviewError;
 use crate::ledger::Target;
 use crate::model::{AccountName, Presence, TargetName};
 use crate::policy::{PolicyFile, PolicySet};
-use crate::vault::Vault;
+use crate::tlog::{Algorithm, KeyName, SigningKey};
 
 const RULES: &str = r#"
 schema = 1
@@ -68,11 +68,13 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::fixed(Timestamp::parse("2026-11-23T09:00:00Z").unwrap());
         let db = Db::in_memory().unwrap();
-        let vault = Vault::open(&db).unwrap();
-        vault.create_bastion_keys().unwrap();
-        let key = vault.log_key("0123456789abcdef0123456789abcdef").unwrap();
+        let key = SigningKey::from_seed(
+            KeyName::parse("example.org/doorward").unwrap(),
+            Algorithm::Note,
+            crate::secret::Secret::new([7; 32]),
+        );
         std::fs::create_dir(dir.path().join("log")).unwrap();
-        let audit = Arc::new(Audit::create(&dir.path().join("log"), key, &db, clock.clone()).unwrap());
+        let audit = Arc::new(Audit::create(&dir.path().join("log"), key.unwrap(), &db, clock.clone()).unwrap());
         let ledger = Ledger::open(&db, policy(RULES)).unwrap();
         for (name, groups) in [
             ("alice", &["dba"][..]),

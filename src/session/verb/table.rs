@@ -258,7 +258,7 @@ pub fn help() -> String {
         + &part("Of the bastion itself: ssh USER@BASTION VERB", EVERYBODY)
         + &part("For approvers:", APPROVERS)
         + &part("For auditors:", AUDITORS)
-        + "Options, such as --for 1h --reason CHG-123 vacuum is stuck: give VERB one too many\nthings, and it tells all of them. --json gives the same for programs.\n"
+        + "A mistyped verb tells its options: --for SPAN, --reason TEXT and others.\n"
 }
 
 impl fmt::Display for Verb {
