@@ -14,6 +14,7 @@
 mod body;
 mod error;
 mod event;
+mod facts;
 mod leap;
 mod publishing;
 mod record;

@@ -3,6 +3,7 @@
 //! What this module does **not** guard against: a permit says what held when it was asked for. Whoever keeps one
 //! must end at `until()`, and ask again when grants, users, targets or policy change.
 
+mod glass;
 mod request;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ChannelClass, Destination, GrantId, Presence, RequestId, RuleId, Timestamp, UserName};
 use crate::policy::{Decision, DenyReason, PolicyHash, PolicySet, Question, RecordingPolicy, decide};
 
+pub use glass::{Finding, Glass, Judgement};
 pub use request::{
     AccessRequest, Opinion, Outcome, Quorum, REVIEWS_MAX, RequestState, Review, ReviewError, Reviewer, Verdict,
 };

@@ -8,6 +8,7 @@
 
 mod error;
 mod offers;
+mod outbox;
 mod removals;
 mod requests;
 mod user;
@@ -22,8 +23,8 @@ use crate::audit::AuditEvent;
 use crate::db::{Db, Rev, Table};
 use crate::grant::{AccessRequest, Asker, Denial, Grant, GrantState, Permit, Revoked, permit};
 use crate::model::{
-    AccountName, Asked, ChannelClass, Destination, GrantId, Presence, RequestId, RuleId, SessionId,
-    TargetName, Timestamp, UserName,
+    AccountName, Asked, ChannelClass, Destination, GrantId, Presence, RequestId, RuleId, SessionId, TargetName,
+    Timestamp, UserName,
 };
 use crate::policy::{
     AuditQuestion, AuditRight, Decision, GrantNeed, PolicySet, Question, Rule, audits_somewhere, decide, decide_audit,
@@ -31,6 +32,7 @@ use crate::policy::{
 use crate::trust::Trust;
 pub use error::LedgerError;
 pub use offers::{Offer, Offers};
+pub use outbox::{Delivery, Message};
 pub use removals::{Hold, Removal, RemovalKind};
 pub use requests::{Step, StepKind};
 pub use user::{User, UserKey, check_user_key, is_security_key};
@@ -140,6 +142,7 @@ struct Tables {
     requests: Table<AccessRequest>,
     steps: Table<Step>,
     owed: Table<AuditEvent>,
+    messages: Table<Message>,
 }
 
 #[derive(Default)]
@@ -154,6 +157,7 @@ struct State {
     requests: BTreeMap<RequestId, (Rev, AccessRequest)>,
     /// Which requests have a step that is not finished.
     steps: BTreeMap<RequestId, Rev>,
+    messages: BTreeMap<String, (Rev, Message)>,
     policy: Option<Arc<PolicySet>>,
     trust: Arc<Trust>,
 }
@@ -173,6 +177,7 @@ impl Ledger {
             requests: db.table("requests"),
             steps: db.table("request-steps"),
             owed: db.table("owed-events"),
+            messages: db.table("messages"),
         };
         let mut state = State { policy: Some(Arc::new(policy)), ..State::default() };
         for (_, rev, user) in tables.users.list("")? {
@@ -187,6 +192,9 @@ impl Ledger {
         }
         for (_, rev, request) in tables.requests.list("")? {
             state.requests.insert(request.id.clone(), (rev, request));
+        }
+        for (_, rev, message) in tables.messages.list("")? {
+            state.set_message(rev, message);
         }
         for (_, rev, step) in tables.steps.list("")? {
             state.steps.insert(step.request.id, rev);
@@ -325,13 +333,11 @@ impl Ledger {
         };
         let held = |rule: &Rule| {
             let holds = |grant: &Grant| grant.state(now) == GrantState::Active && grant.is_for_key(asker.key);
-            grants().any(|grant| {
-                holds(grant) && grant.is_for(&rule.id) && grant.opens(Some(ChannelClass::LocalForward))
-            })
+            grants()
+                .any(|grant| holds(grant) && grant.is_for(&rule.id) && grant.opens(Some(ChannelClass::LocalForward)))
         };
         let mut ending = policy.rules().filter(|rule| rule.ends_ssh() && rule.covers(&question));
-        stored.suspended_at.is_none()
-            && ending.any(|rule| rule.grant.need == GrantNeed::NotRequired || held(rule))
+        stored.suspended_at.is_none() && ending.any(|rule| rule.grant.need == GrantNeed::NotRequired || held(rule))
     }
 
     /// The `[[audit]]` rule that lets this user do this with what was recorded on this target; none if none does, or if

@@ -36,7 +36,9 @@
 //! wire        a socket that can be cut                                     CARRYING: sockets and tasks;
 //! listener    accept, limits, handshake (asks authn)                       listener and target never
 //! target      dial, check host key, log in                                 meet: relay sees two streams
+//! http        calls to others' servers, bounded in time
 //! witness     gets our checkpoints cosigned; cosigns those of other logs   of channel events
+//! notify      tells people of requests, until they have taken it
 //! recorder    bounded queue -> cast -> store
 //! relay       channel events both ways; taps all for the recorder
 //! inspect     what stands between a channel's two sources and the relay; files on record
@@ -78,8 +80,10 @@ pub mod store;
 pub mod vault;
 pub mod verify;
 
+pub mod http;
 pub mod inspect;
 pub mod listener;
+pub mod notify;
 pub mod recorder;
 pub mod relay;
 pub mod rsync;

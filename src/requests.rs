@@ -6,8 +6,10 @@
 //! Everything here blocks on the disk.
 
 mod error;
+mod glass;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,11 +20,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::audit::{Audit, AuditEvent};
 use crate::clock::Clock;
 use crate::grant::{
-    Asker, Grant, GrantState, Opinion, Outcome, Quorum, AccessRequest, RequestState, Reviewer, Revoked, Verdict,
+    AccessRequest, Asker, Grant, GrantState, Opinion, Outcome, Quorum, RequestState, Reviewer, Revoked, Verdict,
 };
 use crate::ledger::{Ledger, LedgerError, Step, StepKind, User};
 use crate::model::{ChannelClass, Destination, GrantId, GroupName, RequestId, Timestamp, UserName};
-use crate::policy::{RequestRule, Rule, Text};
+use crate::policy::{Approvers, RequestRule, Rule, Text};
 pub use error::{RequestError, span as span_shown};
 
 /// Requests of one user that wait for a decision.
@@ -48,12 +50,19 @@ pub struct Requests {
     ledger: Arc<Ledger>,
     audit: Arc<Audit>,
     clock: Clock,
+    /// By which ways people are told.
+    ways: Vec<String>,
+    /// Asked whether a ticket counts, where that is configured.
+    tickets: Option<TicketCheck>,
     /// INVARIANT: held from the reading that a change rests on until it has taken effect.
     changing: Mutex<()>,
     /// For tests: after so many writes the process is gone.
     #[cfg(test)]
     crash_after: std::sync::atomic::AtomicUsize,
 }
+
+/// Says whether a ticket counts for this user at this target, or why not. It may take seconds.
+pub type TicketCheck = Box<dyn Fn(&str, &UserName, &Destination) -> Result<(), String> + Send + Sync>;
 
 /// What a user asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +107,8 @@ impl Requests {
             ledger,
             audit,
             clock,
+            ways: Vec::new(),
+            tickets: None,
             changing: Mutex::new(()),
             #[cfg(test)]
             crash_after: usize::MAX.into(),
@@ -114,6 +125,20 @@ impl Requests {
         }
     }
 
+    /// With ways by which people are told.
+    #[must_use]
+    pub fn told_by(mut self, ways: Vec<String>) -> Self {
+        self.ways = ways;
+        self
+    }
+
+    /// With somebody who says whether tickets count.
+    #[must_use]
+    pub fn checked_by(mut self, tickets: Option<TicketCheck>) -> Self {
+        self.tickets = tickets;
+        self
+    }
+
     fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,6 +150,7 @@ impl Requests {
     /// # Errors
     /// `RequestError` says what to do.
     pub fn ask(&self, actor: Actor<'_>, wish: Wish) -> Result<AccessRequest, RequestError> {
+        self.check_ticket(actor, &wish)?;
         let _one = self.one_at_a_time();
         let user = self.standing(actor.asker.user)?;
         let now = self.clock.now();
@@ -159,11 +185,24 @@ impl Requests {
             activation_seconds: wanted.activation.map(|span| span.as_secs()),
             sessions: wanted.sessions,
             bound_key: wanted.bound_key.then(|| actor.asker.key.to_owned()),
-            quorum: self.quorum(&wanted, &user)?,
+            glass: None,
+            quorum: self.quorum(&wanted.approvers, &user)?,
             reviews: Vec::new(),
             stored: RequestState::Pending,
         };
-        self.commit(Step { request, kind: StepKind::Asked, by: actor.shown(), outcome: Outcome::Waits })
+        self.commit(Step { request, kind: StepKind::Asked, by: actor.shown(), outcome: Outcome::Waits, message: None })
+    }
+
+    /// Asks whether the ticket counts, while nobody else has to wait. No answer is a no.
+    fn check_ticket(&self, actor: Actor<'_>, wish: &Wish) -> Result<(), RequestError> {
+        let Some(check) = &self.tickets else { return Ok(()) };
+        let user = self.standing(actor.asker.user)?;
+        let (rule, _) = self.rule_for(&user, &wish.destination, wish.channels.clone())?;
+        let Some(wanted) = &rule.grant.request else { return Err(RequestError::NotOffered) };
+        match texts(wanted, wish.reason.clone(), wish.ticket.clone())? {
+            (_, Some(ticket)) => check(&ticket, &user.name, &wish.destination).map_err(RequestError::TicketRefused),
+            (_, None) => Ok(()),
+        }
     }
 
     /// Asks that the grant of a request lasts longer.
@@ -201,8 +240,7 @@ impl Requests {
         if span > left || span < Duration::from_secs(1) {
             return Err(RequestError::Span { most: left });
         }
-        let (reason, ticket) =
-            texts(&wanted, reason.unwrap_or_else(|| first.reason.clone()), first.ticket.clone())?;
+        let (reason, ticket) = texts(&wanted, reason.unwrap_or_else(|| first.reason.clone()), first.ticket.clone())?;
         self.check_rate(&user.name, now)?;
         let request = AccessRequest {
             id: new_id("r-", 6, RequestId::parse)?,
@@ -218,12 +256,12 @@ impl Requests {
             pending_until: now.plus(wanted.pending).min(grant.until),
             activation_seconds: None,
             // The same quorum or a stricter one: the rule's, as it is now.
-            quorum: self.quorum(&wanted, &user)?,
+            quorum: self.quorum(&wanted.approvers, &user)?,
             reviews: Vec::new(),
             stored: RequestState::Pending,
             ..first
         };
-        self.commit(Step { request, kind: StepKind::Asked, by: actor.shown(), outcome: Outcome::Waits })
+        self.commit(Step { request, kind: StepKind::Asked, by: actor.shown(), outcome: Outcome::Waits, message: None })
     }
 
     /// The rule by which a user may ask there, and for what: the first that opens all of it.
@@ -233,11 +271,16 @@ impl Requests {
         destination: &Destination,
         channels: Option<BTreeSet<ChannelClass>>,
     ) -> Result<(Rule, BTreeSet<ChannelClass>), RequestError> {
-        let (needing, standing) = self.ledger.request_rules(&user.name, destination).map_err(|_| RequestError::NotOffered)?;
+        let (needing, standing) =
+            self.ledger.request_rules(&user.name, destination).map_err(|_| RequestError::NotOffered)?;
         let open: BTreeSet<ChannelClass> = standing.iter().flat_map(|rule| rule.channels.iter().copied()).collect();
         let offered: Vec<&Rule> = needing.iter().filter(|rule| rule.grant.request.is_some()).collect();
         if offered.is_empty() {
-            return Err(if !open.is_empty() && needing.is_empty() { RequestError::Needless } else { RequestError::NotOffered });
+            return Err(if !open.is_empty() && needing.is_empty() {
+                RequestError::Needless
+            } else {
+                RequestError::NotOffered
+            });
         }
         let Some(wanted) = channels else {
             let more = |rule: &&&Rule| !rule.channels.is_subset(&open);
@@ -263,17 +306,17 @@ impl Requests {
         Ok(needing.into_iter().find(|rule| rule.id == request.rule))
     }
 
-    fn quorum(&self, wanted: &RequestRule, asker: &User) -> Result<Quorum, RequestError> {
-        let reviewers = self.ledger.reviewers(&wanted.approvers, asker);
+    fn quorum(&self, approvers: &Approvers, asker: &User) -> Result<Quorum, RequestError> {
+        let reviewers = self.ledger.reviewers(approvers, asker);
         if reviewers.len() > REVIEWERS_MAX {
             return Err(RequestError::TooManyReviewers);
         }
         let people: BTreeSet<UserName> =
             reviewers.iter().filter_map(|name| self.ledger.user(name)).map(|user| user.human().clone()).collect();
-        if people.len() < usize::from(wanted.approvers.count) {
-            return Err(RequestError::NoReviewers { approvers: wanted.approvers.to_string() });
+        if people.len() < usize::from(approvers.count) {
+            return Err(RequestError::NoReviewers { approvers: approvers.to_string() });
         }
-        Ok(Quorum { approvers: wanted.approvers.clone(), reviewers })
+        Ok(Quorum { approvers: approvers.clone(), reviewers })
     }
 
     fn check_rate(&self, user: &UserName, now: Timestamp) -> Result<(), RequestError> {
@@ -303,15 +346,12 @@ impl Requests {
         let request = self.ledger.request(id).ok_or(RequestError::Unknown)?;
         self.may_see(&request, &user)?;
         let opinion = Opinion { note: cut(&opinion.note, NOTE_CHARS_MAX), ..opinion };
-        let reviewer = Reviewer {
-            user: &user.name,
-            person: user.human(),
-            groups: &user.groups,
-            presence: actor.asker.presence,
-        };
+        let reviewer =
+            Reviewer { user: &user.name, person: user.human(), groups: &user.groups, presence: actor.asker.presence };
         let verdict = opinion.verdict;
         let reviewed = request.review(&reviewer, opinion, now).map_err(RequestError::Review)?;
-        let step = |request, outcome| Step { request, kind: StepKind::Reviewed, by: actor.shown(), outcome };
+        let step =
+            |request, outcome| Step { request, kind: StepKind::Reviewed, by: actor.shown(), outcome, message: None };
         if verdict == Verdict::Approve {
             if let Some(why) = self.overtaken(&request, now)? {
                 self.close(&request, RequestState::Superseded, String::from("the bastion"), why)?;
@@ -420,7 +460,7 @@ impl Requests {
         let grant = request.grant(new_id("g-", 8, GrantId::parse)?, now);
         let granted = request.to(RequestState::Granted { grant: grant.id.clone() });
         let outcome = Outcome::Begins(Box::new(grant));
-        self.commit(Step { request: granted, kind: StepKind::Begun, by, outcome })
+        self.commit(Step { request: granted, kind: StepKind::Begun, by, outcome, message: None })
     }
 
     // Taking back.
@@ -453,11 +493,7 @@ impl Requests {
         let _one = self.one_at_a_time();
         let request = self.own(id, actor.asker.user)?;
         let RequestState::Granted { grant } = &request.stored else { return Err(RequestError::NotGranted) };
-        let revoked = Revoked {
-            by: actor.shown(),
-            at: self.clock.now(),
-            reason: Some(String::from("given back")),
-        };
+        let revoked = Revoked { by: actor.shown(), at: self.clock.now(), reason: Some(String::from("given back")) };
         let grant = self.ledger.revoke_grant(grant, revoked)?;
         self.settle()?;
         Ok(grant)
@@ -507,9 +543,11 @@ impl Requests {
                 kind: StepKind::Closed,
                 by: String::from("the bastion"),
                 outcome: Outcome::Waits,
+                message: None,
             })?;
             count = count.saturating_add(1);
         }
+        self.remind()?;
         self.ledger.forget_requests(now.minus(KEPT))?;
         self.settle()?;
         Ok(count)
@@ -527,7 +565,13 @@ impl Requests {
             return Err(RequestError::Over(state));
         }
         let by = if why.is_empty() { by } else { format!("{by}: {why}") };
-        self.commit(Step { request: request.to(to), kind: StepKind::Closed, by, outcome: Outcome::Waits })
+        self.commit(Step {
+            request: request.to(to),
+            kind: StepKind::Closed,
+            by,
+            outcome: Outcome::Waits,
+            message: None,
+        })
     }
 
     // Looking.
@@ -590,6 +634,11 @@ impl Requests {
     }
 
     fn put(&self, step: &Step) -> Result<(), RequestError> {
+        let message = told::message(step, &self.ways, self.clock.now());
+        self.put_told(&Step { message, ..step.clone() })
+    }
+
+    fn put_told(&self, step: &Step) -> Result<(), RequestError> {
         self.ledger.prepare(step)?;
         #[cfg(test)]
         tests::may_crash(self)?;
@@ -618,27 +667,11 @@ impl Requests {
 
 /// What comes into the log of a step.
 fn events(step: &Step) -> Vec<AuditEvent> {
-    let Step { request, kind, by, outcome } = step;
-    let names = |channels: &BTreeSet<ChannelClass>| channels.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let Step { request, kind, by, outcome, .. } = step;
     let review = request.reviews.last().filter(|_| *kind == StepKind::Reviewed);
     let first = match kind {
-        StepKind::Asked => AuditEvent::RequestCreate {
-            request: request.id.clone(),
-            step: request.version,
-            user: request.requester.clone(),
-            destination: request.destination.clone(),
-            channels: names(&request.channels),
-            rule: request.rule.clone(),
-            policy: request.policy.to_string(),
-            extends: request.extends.clone(),
-            seconds: request.seconds,
-            from: request.from,
-            reason: request.reason.clone(),
-            ticket: request.ticket.clone(),
-            expires: request.pending_until,
-            quorum: request.quorum.approvers.to_string(),
-            by: by.clone(),
-        },
+        StepKind::Asked => created(request, by),
+        StepKind::Broken | StepKind::Judged | StepKind::Overdue => return glass::events(step),
         StepKind::Reviewed | StepKind::Begun | StepKind::Closed => AuditEvent::RequestStep {
             request: request.id.clone(),
             step: request.version,
@@ -649,7 +682,15 @@ fn events(step: &Step) -> Vec<AuditEvent> {
                 (_, Some(Verdict::Approve)) => "approve",
                 (_, Some(Verdict::Deny)) => "deny",
                 (StepKind::Begun, None) => "begin",
-                (StepKind::Asked | StepKind::Reviewed | StepKind::Closed, None) => "close",
+                (
+                    StepKind::Asked
+                    | StepKind::Reviewed
+                    | StepKind::Closed
+                    | StepKind::Broken
+                    | StepKind::Judged
+                    | StepKind::Overdue,
+                    None,
+                ) => "close",
             }
             .to_owned(),
             seconds: review.and_then(|review| review.seconds),
@@ -658,7 +699,36 @@ fn events(step: &Step) -> Vec<AuditEvent> {
             by: by.clone(),
         },
     };
-    let second = match outcome {
+    std::iter::once(first).chain(of_outcome(request, outcome)).collect()
+}
+
+fn names(channels: &BTreeSet<ChannelClass>) -> Vec<String> {
+    channels.iter().map(ToString::to_string).collect()
+}
+
+fn created(request: &AccessRequest, by: &str) -> AuditEvent {
+    AuditEvent::RequestCreate {
+        request: request.id.clone(),
+        step: request.version,
+        user: request.requester.clone(),
+        destination: request.destination.clone(),
+        channels: names(&request.channels),
+        rule: request.rule.clone(),
+        policy: request.policy.to_string(),
+        extends: request.extends.clone(),
+        seconds: request.seconds,
+        from: request.from,
+        reason: request.reason.clone(),
+        ticket: request.ticket.clone(),
+        expires: request.pending_until,
+        quorum: request.quorum.approvers.to_string(),
+        by: by.to_owned(),
+    }
+}
+
+/// What a step does to grants, for the log.
+fn of_outcome(request: &AccessRequest, outcome: &Outcome) -> Option<AuditEvent> {
+    match outcome {
         Outcome::Waits => None,
         Outcome::Begins(grant) => Some(AuditEvent::GrantAdd {
             grant: grant.id.clone(),
@@ -672,13 +742,10 @@ fn events(step: &Step) -> Vec<AuditEvent> {
             rule: grant.rule.clone(),
             channels: grant.channels.as_ref().map(names),
         }),
-        Outcome::Lengthens { grant, by } => Some(AuditEvent::GrantExtend {
-            grant: grant.clone(),
-            request: request.id.clone(),
-            seconds: by.as_secs(),
-        }),
-    };
-    std::iter::once(first).chain(second).collect()
+        Outcome::Lengthens { grant, by } => {
+            Some(AuditEvent::GrantExtend { grant: grant.clone(), request: request.id.clone(), seconds: by.as_secs() })
+        }
+    }
 }
 
 /// The reason and the ticket, as the rule wants them.

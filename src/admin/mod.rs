@@ -117,8 +117,18 @@ impl Admin {
         let catalog = Catalog::new(store);
         let watch = clock::Watch::new(&audit, &clock);
         let passwords = Passwords::open(vault.database());
-        let parts =
-            Parts { config: config.clone(), clock, ledger, vault, passwords, audit, sessions, requests, catalog, recorder: None };
+        let parts = Parts {
+            config: config.clone(),
+            clock,
+            ledger,
+            vault,
+            passwords,
+            audit,
+            sessions,
+            requests,
+            catalog,
+            recorder: None,
+        };
         Self { parts, changing: Mutex::new(()), retiring: Mutex::new(()), passes: records::Passes::default(), watch }
     }
 

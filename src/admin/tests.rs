@@ -12,8 +12,8 @@ use crate::ledger::{LedgerError, Target};
 use crate::model::{
     AccountName, ChannelClass, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, UserName,
 };
-use crate::secret::Secret;
 use crate::requests::Requests;
+use crate::secret::Secret;
 use crate::session::LiveSession;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice@laptop";
@@ -91,7 +91,12 @@ fn what_takes_a_right_away_ends_the_live_session() {
         ("suspend", |_| Request::UserSuspend { user: user("alice") }),
         ("remove user", |_| Request::UserRemove { user: user("alice") }),
         ("remove target", |_| Request::TargetRemove { target: target_name() }),
-        ("leave group", |_| Request::UserSet { user: user("alice"), groups: Some(BTreeSet::new()), from: None, person: None }),
+        ("leave group", |_| Request::UserSet {
+            user: user("alice"),
+            groups: Some(BTreeSet::new()),
+            from: None,
+            person: None,
+        }),
     ];
     for (name, taking) in takings {
         let office = Office::furnished();

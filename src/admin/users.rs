@@ -34,7 +34,15 @@ impl Admin {
         }
         let line = format!("user `{name}` added");
         let more = keys.iter().map(|key| format!("key {} added to user `{name}`", key.fingerprint)).collect();
-        self.parts.ledger.add_user(User { name, groups, keys, suspended_at: None, from, password_since: None, person: None })?;
+        self.parts.ledger.add_user(User {
+            name,
+            groups,
+            keys,
+            suspended_at: None,
+            from,
+            password_since: None,
+            person: None,
+        })?;
         Ok(done(line, more))
     }
 

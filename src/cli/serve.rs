@@ -26,10 +26,11 @@ use crate::home::{Home, HomeError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::listener::{self, Connection, HostKeys, Limits};
 use crate::model::SessionId;
+use crate::notify::{Notifier, ticket_check};
 use crate::policy::{Fault, PolicySet};
 use crate::recorder::{Recorder, RecorderError, RecorderSettings, Reserve};
-use crate::seal::Recipients;
 use crate::requests::{RequestError, Requests};
+use crate::seal::Recipients;
 use crate::session::{self, Bastion, SessionLog, Sessions};
 use crate::sftp::Turns;
 use crate::store::{Catalog, Disk, LocalDisk, StoreRoot, recover};
@@ -56,6 +57,8 @@ pub enum ServeError {
     Recorder(RecorderError),
     /// The audit log.
     Audit(AuditError),
+    /// The webhooks' token cannot be read.
+    Notify(std::io::Error),
     /// Steps of access requests that were interrupted.
     Requests(RequestError),
     /// Removals of recordings that were interrupted.
@@ -85,6 +88,7 @@ impl fmt::Display for ServeError {
             Self::Recorder(error) => error.fmt(f),
             Self::Audit(error) => error.fmt(f),
             Self::Begin(error) => error.fmt(f),
+            Self::Notify(_) => f.write_str("cannot read the file of [notify] webhook_token"),
             Self::Requests(error) => error.fmt(f),
             Self::Removal(error) => error.fmt(f),
             Self::Policy(faults) => write!(f, "the policy set has {} faults", faults.len()),
@@ -112,7 +116,7 @@ impl std::error::Error for ServeError {
             Self::Begin(error) => error.source(),
             Self::Removal(error) => error.source(),
             Self::Policy(_) | Self::NoAuditor(_) => None,
-            Self::Listen(_, error) | Self::Socket(_, error) | Self::System(error) => Some(error),
+            Self::Listen(_, error) | Self::Socket(_, error) | Self::System(error) | Self::Notify(error) => Some(error),
         }
     }
 }
@@ -196,10 +200,11 @@ struct Opened {
     bastion: Arc<Bastion>,
     admin: Arc<Admin>,
     keys: HostKeys,
+    notifier: Notifier,
 }
 
 async fn serve(config: Config) -> Result<(), ServeError> {
-    let Opened { _home, bastion, admin, keys } = open(&config)?;
+    let Opened { _home, bastion, admin, keys, notifier } = open(&config)?;
     let stop = Cut::new();
     let logins = logins(&config.login, &bastion, &admin);
     let (connected, connections) = mpsc::channel(CONNECTIONS_MAX);
@@ -232,6 +237,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let carrying = tokio::spawn(carry(connections, Arc::clone(&bastion)));
     let watching = tokio::spawn(watch_trust(config.login.clone(), Arc::clone(&bastion)));
     let tidying = tokio::spawn(tidy_requests(Arc::clone(&bastion)));
+    let notifying = tokio::spawn(notifier.run());
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -241,6 +247,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     carrying.abort();
     watching.abort();
     tidying.abort();
+    notifying.abort();
     retiring.abort();
     admin_stop.cancel();
     let _ = serving_admin.await;
@@ -289,7 +296,11 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         Recorder::start(store.clone(), settings, auditors, log, clock.clone()).map_err(ServeError::Recorder)?;
     let sessions = Sessions::new();
     let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
-    let requests = Arc::new(requests.map_err(ServeError::Requests)?);
+    let tickets = config.ticket_check.clone().map(ticket_check);
+    let requests = requests.map_err(ServeError::Requests)?.told_by(config.notify.ways()).checked_by(tickets);
+    let requests = Arc::new(requests);
+    let notifier = Notifier::new(config.notify.clone(), Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
+    let notifier = notifier.map_err(ServeError::Notify)?;
     let bastion = Arc::new(Bastion {
         clock: clock.clone(),
         ledger: Arc::clone(&ledger),
@@ -313,7 +324,7 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     for (session, failure) in admin.begin().map_err(ServeError::Begin)? {
         warn!(session = %session, error = %failure, "A change of an envelope that was interrupted cannot be finished");
     }
-    Ok(Opened { _home: home, bastion, admin, keys })
+    Ok(Opened { _home: home, bastion, admin, keys, notifier })
 }
 
 /// Puts the lists of authorities and revoked keys in force, and says what is wrong with them.

@@ -109,9 +109,11 @@ impl LedgerError {
             Self::BadKey { .. } => Some("give a line of a .pub file, such as `ssh-ed25519 AAAA... name`"),
             Self::BadAddress { .. } => Some("write db1.example.org:22, 10.0.0.5:22 or [fd00::5]:22"),
             Self::Db(_) => Some("`doorward doctor` checks the state"),
-            Self::Exists { .. } | Self::Unknown { .. } | Self::TooMuch { .. } | Self::Over { .. } | Self::Stale { .. } => {
-                None
-            }
+            Self::Exists { .. }
+            | Self::Unknown { .. }
+            | Self::TooMuch { .. }
+            | Self::Over { .. }
+            | Self::Stale { .. } => None,
         }
     }
 }

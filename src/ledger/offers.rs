@@ -84,9 +84,8 @@ impl Offer {
         // Who would not be let in anyway is not told what is missing at the login.
         let with_grant: BTreeSet<ChannelClass> = on_grant.union(&on_both).copied().collect();
         let by = |class: Option<ChannelClass>| {
-            let is_in = |classes: &BTreeSet<ChannelClass>| {
-                class.map_or(!classes.is_empty(), |class| classes.contains(&class))
-            };
+            let is_in =
+                |classes: &BTreeSet<ChannelClass>| class.map_or(!classes.is_empty(), |class| classes.contains(&class));
             if is_in(&standing) {
                 Some(Access::Open)
             } else if is_in(&open) || is_in(&with_grant) {
@@ -161,7 +160,8 @@ impl State {
             let ids = self.by_place.get(&place).into_iter().flatten();
             ids.filter_map(|id| self.grants.get(id)).map(|(_, grant)| grant).filter(|grant| grant.is_for_key(key))
         };
-        let opens = |grant: &Grant, rule: &RuleId, class: Option<ChannelClass>| grant.is_for(rule) && grant.opens(class);
+        let opens =
+            |grant: &Grant, rule: &RuleId, class: Option<ChannelClass>| grant.is_for(rule) && grant.opens(class);
         let held = |account: &AccountName, rule: &RuleId, class: ChannelClass| {
             let active = |grant: &&Grant| grant.state(now) == GrantState::Active;
             grants(account).filter(active).any(|grant| opens(grant, rule, Some(class)))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::audit::AuditError;
 use crate::grant::{RequestState, ReviewError};
 use crate::ledger::LedgerError;
-use crate::model::{ChannelClass, RequestId, join};
+use crate::model::{ChannelClass, Presence, RequestId, join};
 
 /// Why a request was not taken or changed.
 #[derive(Debug)]
@@ -32,6 +32,16 @@ pub enum RequestError {
     Reason,
     /// The ticket is.
     Ticket,
+    /// The ticket system says no, or nothing.
+    TicketRefused(String),
+    /// It wants a login with a security key.
+    NeedsKey(Presence),
+    /// What the user took without an approval before has not been reviewed in time.
+    Unreviewed(RequestId),
+    /// There are not two ways to raise the alarm.
+    NoAlert,
+    /// The request was not taken without an approval: there is nothing to review.
+    NoGlass,
     /// A text is too long.
     TooLong {
         /// Which.
@@ -94,6 +104,19 @@ impl fmt::Display for RequestError {
             Self::TooFarAhead => f.write_str("it would begin more than a year from now: check --from"),
             Self::Reason => f.write_str("it needs a reason such as the rule wants: --reason CHG-123 vacuum is stuck"),
             Self::Ticket => f.write_str("it needs a ticket such as the rule wants: --ticket CHG-123"),
+            Self::TicketRefused(why) => write!(f, "the ticket does not count: {why}"),
+            Self::NeedsKey(key) => {
+                let how = if key.pin { "with its PIN" } else { "that you touch" };
+                write!(f, "this wants a login with a security key {how}; connect again with one")
+            }
+            Self::Unreviewed(other) => {
+                write!(f, "{other} must be reviewed first: tell its reviewers (ssh USER@BASTION show {other})")
+            }
+            Self::NoAlert => f.write_str(
+                "the bastion has no two ways to tell anybody, so nothing is opened without an approval. Tell the operator: \
+                 [notify] in the configuration",
+            ),
+            Self::NoGlass => f.write_str("it was decided by its approvers: there is nothing to review"),
             Self::TooLong { what, most } => write!(f, "{what} has more than {most} characters"),
             Self::TooMany(what) => write!(f, "too many {what}"),
             Self::NoReviewers { approvers } => {
@@ -135,6 +158,11 @@ impl std::error::Error for RequestError {
             | Self::TooFarAhead
             | Self::Reason
             | Self::Ticket
+            | Self::TicketRefused(_)
+            | Self::NeedsKey(_)
+            | Self::Unreviewed(_)
+            | Self::NoAlert
+            | Self::NoGlass
             | Self::TooLong { .. }
             | Self::TooMany(_)
             | Self::NoReviewers { .. }
@@ -166,6 +194,11 @@ impl RequestError {
             | Self::TooFarAhead
             | Self::Reason
             | Self::Ticket
+            | Self::TicketRefused(_)
+            | Self::NeedsKey(_)
+            | Self::Unreviewed(_)
+            | Self::NoAlert
+            | Self::NoGlass
             | Self::TooLong { .. }
             | Self::TooMany(_)
             | Self::NoReviewers { .. }

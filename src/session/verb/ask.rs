@@ -16,7 +16,7 @@ use super::super::refusal::Busy;
 use super::super::{Bastion, Refusal, Visitor};
 use super::own::{columns, json};
 use super::{Form, busy};
-use crate::grant::{Opinion, AccessRequest, RequestState, Verdict};
+use crate::grant::{AccessRequest, Finding, Opinion, RequestState, Verdict};
 use crate::listener::Place;
 use crate::model::{ChannelClass, Destination, GrantId, RequestId, Timestamp, UserName, join};
 use crate::requests::{Actor, RequestError, Wish, span_shown};
@@ -44,6 +44,10 @@ pub enum Ask {
     Begin(RequestId),
     /// To give a grant back.
     GiveBack(RequestId),
+    /// A grant without an approval.
+    BreakGlass(Destination, Option<Duration>, String),
+    /// A word on that, afterwards.
+    Judge(RequestId, Finding, String),
 }
 
 impl Ask {
@@ -59,6 +63,8 @@ impl Ask {
             Self::Extend(..) => "extend",
             Self::Begin(_) => "begin",
             Self::GiveBack(_) => "give-back",
+            Self::BreakGlass(..) => "break-glass",
+            Self::Judge(..) => "review",
         }
     }
 }
@@ -168,6 +174,23 @@ pub(super) fn extend(words: &[&str]) -> Read {
     Some((Ask::Extend(words.id()?, span, reason), words.form()?))
 }
 
+pub(super) fn break_glass(words: &[&str]) -> Read {
+    let mut words = Words::read(words, &["for", "reason", "json"])?;
+    let [destination] = words.plain.as_slice() else { return None };
+    let destination = Destination::parse(destination).ok()?;
+    let (span, reason) = (words.one("for", span)?, words.text("reason")?.unwrap_or_default());
+    Some((Ask::BreakGlass(destination, span, reason), words.form()?))
+}
+
+pub(super) fn judge(words: &[&str]) -> Read {
+    let mut words = Words::read(words, &["note", "json"])?;
+    let [id, finding] = words.plain.as_slice() else { return None };
+    let id = RequestId::parse(&id.to_ascii_lowercase()).ok()?;
+    let finding = [Finding::Ok, Finding::Misuse].into_iter().find(|one| one.to_string() == *finding)?;
+    let note = words.text("note")?.unwrap_or_default();
+    Some((Ask::Judge(id, finding, note), words.form()?))
+}
+
 /// A verb of which only the request is said.
 pub(super) fn of_one(words: &[&str], ask: fn(RequestId) -> Ask) -> Read {
     let mut words = Words::read(words, &["json"])?;
@@ -228,6 +251,8 @@ fn settle(bastion: &Bastion, visitor: &Visitor, ask: &Ask, form: Form) -> Result
         Ask::Cancel(id) => requests.cancel(actor, id)?,
         Ask::Extend(id, span, reason) => requests.extend(actor, id, *span, reason.clone())?,
         Ask::Begin(id) => requests.begin(actor, id)?,
+        Ask::BreakGlass(place, span, reason) => requests.break_glass(actor, place.clone(), *span, reason)?,
+        Ask::Judge(id, finding, note) => requests.judge(actor, id, *finding, note)?,
         Ask::GiveBack(id) => {
             requests.give_back(actor, id)?;
             requests.seen_by(user, id)?
@@ -252,22 +277,30 @@ fn told(ask: &Ask, request: &AccessRequest, bastion: &Bastion, now: Timestamp) -
     };
     let done = match (ask, request.state(now)) {
         (Ask::GiveBack(_), _) => "given back",
+        (Ask::BreakGlass(..), _) => "broken",
+        (Ask::Judge(..), _) => "reviewed",
         (Ask::For(_) | Ask::Extend(..), _) => "requested",
         (Ask::Review(_, Opinion { verdict: Verdict::Approve, .. }), _) => "approved",
         (_, state) => state.word(),
     };
     let next = match (ask, request.state(now)) {
         (Ask::GiveBack(_), _) => String::from("its sessions are over"),
+        (Ask::Judge(_, finding, _), _) => finding.to_string(),
+        (Ask::BreakGlass(..), RequestState::Granted { grant }) => {
+            let due = request.glass.as_ref().map(|glass| glass.due.clock_time_from(now)).unwrap_or_default();
+            let told: Vec<&str> = request.quorum.reviewers.iter().take(8).map(UserName::as_str).collect();
+            let told = told.join(", ");
+            format!("{}; told: {told}; to be reviewed by {due}", granted(bastion, &grant, now))
+        }
         (_, RequestState::Pending) => waiting(request),
         (_, RequestState::Approved { begin_by }) => format!(
             "it begins with the first session, or: ssh {requester}@BASTION begin {id}; by {}",
             begin_by.clock_time_from(now)
         ),
         (_, RequestState::Granted { grant }) => granted(bastion, &grant, now),
-        (
-            _,
-            RequestState::Denied | RequestState::Cancelled | RequestState::Expired | RequestState::Superseded,
-        ) => String::from("nothing more becomes of it"),
+        (_, RequestState::Denied | RequestState::Cancelled | RequestState::Expired | RequestState::Superseded) => {
+            String::from("nothing more becomes of it")
+        }
     };
     format!("{done}  {id}  {place}  {next}\n")
 }
@@ -370,6 +403,14 @@ fn shown(request: &AccessRequest, now: Timestamp) -> String {
         RequestState::Denied | RequestState::Cancelled | RequestState::Expired | RequestState::Superseded => {}
     }
     let mut text = columns(rows.iter());
+    if let Some(glass) = &request.glass {
+        let due = glass.due.clock_time_from(now);
+        let _ = match &glass.judged {
+            Some(judged) => writeln!(text, "reviewed by {}: {} {}", judged.by, judged.finding, line(&judged.note)),
+            None if glass.is_overdue(now) => writeln!(text, "taken without an approval; its review was due {due}"),
+            None => writeln!(text, "taken without an approval; to be reviewed by {due}"),
+        };
+    }
     for review in &request.reviews {
         let what = match review.verdict {
             Verdict::Approve => "approved",

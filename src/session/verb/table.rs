@@ -73,75 +73,112 @@ const EVERYBODY: &[Entry] = &[
     Entry { name: "menu", arguments: "", options: "", does: "choose from that; a login without a VERB", read: menu },
     Entry {
         name: "sessions",
-        arguments: "[--json]", options: "",
+        arguments: "[--json]",
+        options: "",
         does: "your own, live and over, newest first",
         read: |words| list(words).map(Verb::Own),
     },
     Entry {
         name: "whoami",
-        arguments: "[--json]", options: "",
+        arguments: "[--json]",
+        options: "",
         does: "who the bastion takes you for",
         read: |words| list(words).map(Verb::Whoami),
     },
     Entry {
         name: "why",
-        arguments: "[--json]", options: "",
+        arguments: "[--json]",
+        options: "",
         does: "what you were refused last, and what to do",
         read: |words| list(words).map(Verb::Why),
     },
     Entry {
         name: "request",
-        arguments: "ACCOUNT@TARGET", options: "[--for SPAN] [--reason TEXT] [--ticket ID] [--from TIME] [--channels LIST]",
+        arguments: "ACCOUNT@TARGET",
+        options: "[--for SPAN] [--reason TEXT] [--ticket ID] [--from TIME] [--channels LIST]",
         does: "ask for a grant",
         read: |words| about(ask::request(words)),
     },
     Entry {
         name: "requests",
-        arguments: "[--json]", options: "",
+        arguments: "[--json]",
+        options: "",
         does: "yours, and those that wait for your word",
         read: |words| about(ask::requests(words)),
     },
-    Entry { name: "show", arguments: "REQUEST", options: "", does: "all of one", read: |words| about(ask::of_one(words, Ask::Show)) },
+    Entry {
+        name: "show",
+        arguments: "REQUEST",
+        options: "",
+        does: "all of one",
+        read: |words| about(ask::of_one(words, Ask::Show)),
+    },
     Entry {
         name: "extend",
-        arguments: "REQUEST", options: "[--for SPAN] [--reason TEXT]",
+        arguments: "REQUEST",
+        options: "[--for SPAN] [--reason TEXT]",
         does: "ask that its grant lasts longer",
         read: |words| about(ask::extend(words)),
     },
     Entry {
         name: "begin",
-        arguments: "REQUEST", options: "",
+        arguments: "REQUEST",
+        options: "",
         does: "begin what was approved",
         read: |words| about(ask::of_one(words, Ask::Begin)),
     },
     Entry {
         name: "cancel",
-        arguments: "REQUEST", options: "",
+        arguments: "REQUEST",
+        options: "",
         does: "take back what is not granted yet",
         read: |words| about(ask::of_one(words, Ask::Cancel)),
     },
     Entry {
         name: "give-back",
-        arguments: "REQUEST", options: "",
+        arguments: "REQUEST",
+        options: "",
         does: "end its grant, and your sessions on it",
         read: |words| about(ask::of_one(words, Ask::GiveBack)),
     },
-    Entry { name: "help", arguments: "", options: "", does: "this", read: |words| words.is_empty().then_some(Verb::Help) },
+    Entry {
+        name: "break-glass",
+        arguments: "ACCOUNT@TARGET",
+        options: "[--for SPAN] --reason TEXT",
+        does: "take a grant where nobody can approve",
+        read: |words| about(ask::break_glass(words)),
+    },
+    Entry {
+        name: "help",
+        arguments: "",
+        options: "",
+        does: "this",
+        read: |words| words.is_empty().then_some(Verb::Help),
+    },
 ];
 
 /// The verbs for those whom rules name as approvers.
 const APPROVERS: &[Entry] = &[
     Entry {
         name: "approve",
-        arguments: "REQUEST", options: "[--for SPAN] [--channels LIST] [--note TEXT]",
+        arguments: "REQUEST",
+        options: "[--for SPAN] [--channels LIST] [--note TEXT]",
         does: "say yes, or to less",
         read: |words| about(ask::approve(words)),
     },
     Entry {
         name: "deny",
-        arguments: "REQUEST", options: "[--note TEXT]",
+        arguments: "REQUEST",
+        options: "[--note TEXT]",
         does: "say no; one is enough",
         read: |words| about(ask::deny(words)),
+    },
+    Entry {
+        name: "review",
+        arguments: "REQUEST ok|misuse",
+        options: "[--note TEXT]",
+        does: "say whether breaking it was right",
+        read: |words| about(ask::judge(words)),
     },
 ];
 
@@ -149,20 +186,29 @@ const APPROVERS: &[Entry] = &[
 const AUDITORS: &[Entry] = &[
     Entry {
         name: "recording list",
-        arguments: "[--json]", options: "",
+        arguments: "[--json]",
+        options: "",
         does: "recordings that you may fetch",
         read: |words| list(words).map(Verb::Recordings),
     },
-    Entry { name: "recording get", arguments: "SESSION", options: "", does: "one, sealed, with its proofs, as a tar", read: get },
+    Entry {
+        name: "recording get",
+        arguments: "SESSION",
+        options: "",
+        does: "one, sealed, with its proofs, as a tar",
+        read: get,
+    },
     Entry {
         name: "session list",
-        arguments: "[--json]", options: "",
+        arguments: "[--json]",
+        options: "",
         does: "live sessions that you may watch",
         read: |words| list(words).map(Verb::Sessions),
     },
     Entry {
         name: "session watch",
-        arguments: "SESSION [CHANNEL]", options: "",
+        arguments: "SESSION [CHANNEL]",
+        options: "",
         does: "what one of them shows; q leaves",
         read: watch,
     },
@@ -345,7 +391,7 @@ mod tests {
                 let words = synopsis.split(' ').filter(|word| optional || !word.starts_with('['));
                 let words = words.map(|word| word.trim_matches(['[', ']']));
                 let typed = words.collect::<Vec<_>>().join(" ").replace("SESSION", SESSION).replace("CHANNEL", "2");
-                typed.replace("ACCOUNT@TARGET", "root@db1").replace("REQUEST", "r-1")
+                typed.replace("ACCOUNT@TARGET", "root@db1").replace("REQUEST", "r-1").replace("ok|misuse", "ok")
             };
             for command in [said(false), said(true)] {
                 assert!(parse(&command).is_ok(), "{line}: {command}");
@@ -360,6 +406,7 @@ mod tests {
             let arguments = match entry.arguments {
                 "ACCOUNT@TARGET" => String::from(" root@db1"),
                 "REQUEST" => String::from(" r-1"),
+                "REQUEST ok|misuse" => String::from(" r-1 ok"),
                 of if of.starts_with("SESSION") => format!(" {SESSION}"),
                 _ => String::new(),
             };
