@@ -540,6 +540,24 @@ mod tests {
     }
 
     #[test]
+    fn a_grant_for_one_rule_some_channels_or_one_key_opens_no_more_than_that() {
+        let of = |change: &dyn Fn(&mut Grant)| {
+            let mut grant = grant("g-1", 0, HOUR);
+            change(&mut grant);
+            ask(&needing(), &[grant], 5).map(|permit| permit.rule().to_string())
+        };
+        let rule = |id: &'static str| move |grant: &mut Grant| grant.rule = Some(RuleId::parse(id).unwrap());
+        assert_eq!(of(&rule("dba")), Ok(String::from("dba")));
+        assert!(matches!(of(&rule("other")), Err(Denial::NeedsGrant { .. })));
+        let channels = |class| move |grant: &mut Grant| grant.channels = Some(BTreeSet::from([class]));
+        assert!(of(&channels(ChannelClass::Shell)).is_ok());
+        assert!(matches!(of(&channels(ChannelClass::Exec)), Err(Denial::NeedsGrant { .. })));
+        let key = |key: &'static str| move |grant: &mut Grant| grant.bound_key = Some(String::from(key));
+        assert!(of(&key("SHA256:own")).is_ok());
+        assert!(matches!(of(&key("SHA256:other")), Err(Denial::OtherKey { .. })));
+    }
+
+    #[test]
     fn grants_of_others_and_to_other_places_count_for_nothing() {
         let mut theirs = grant("g-1", 0, HOUR);
         theirs.user = UserName::parse("bob").unwrap();

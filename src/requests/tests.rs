@@ -357,6 +357,17 @@ fn what_was_approved_begins_once_and_only_with_the_key_that_asked() {
     assert!(matches!(world.requests.begin(actor(&who), &late), Err(RequestError::NotApproved(_))));
 }
 
+#[test]
+fn a_grant_is_lengthened_by_no_more_than_the_rule_lets_it_last_now() {
+    let world = World::new();
+    let (first, who) = (world.approved(), user("alice"));
+    let more = world.requests.extend(actor(&who), &first.id, Some(HOUR), None).unwrap();
+    world.say("bob", &more.id, Verdict::Approve).unwrap();
+    world.requests.ledger.set_policy(policy(&RULES.replace("total = \"2h\"", "total = \"90m\"")));
+    assert!(matches!(world.say("carol", &more.id, Verdict::Approve), Err(RequestError::Overtaken(_))));
+    world.agrees();
+}
+
 // A server that is killed at each step of each transition.
 #[test]
 fn a_crash_leaves_state_and_log_agreed_and_loses_nothing_that_was_said_to_be_done() {
