@@ -277,7 +277,7 @@ pub enum Denial {
 }
 
 /// What whoever has no right may do about it; the same for a destination that there is not.
-const ASK: &str = "To ask for one: ssh USER@BASTION request ACCOUNT@TARGET --for 1h --reason WHY";
+const ASK: &str = "To ask for a grant: ssh USER@BASTION request ACCOUNT@TARGET --for 1h --reason WHY";
 
 impl Denial {
     /// One line for the bastion user: what to do next, and nothing about which targets, accounts or rules exist.

@@ -28,6 +28,8 @@ pub struct Offer {
     pub open: BTreeSet<ChannelClass>,
     /// What may be opened with a grant that the user does not hold now.
     pub with_grant: BTreeSet<ChannelClass>,
+    /// Whether the user may ask for a grant there.
+    pub may_ask: bool,
     /// What may be opened by a login with a security key, its touch or its PIN, and not by this one.
     pub with_key: BTreeSet<ChannelClass>,
 }
@@ -49,6 +51,7 @@ impl Offer {
             Access::Open => "open".into(),
             Access::Granted { until } => format!("granted until {}", until.clock_time_from(now)).into(),
             Access::Begins { from } => format!("granted from {}", from.clock_time_from(now)).into(),
+            Access::NeedsGrant if self.may_ask => "on request".into(),
             Access::NeedsGrant => "needs a grant".into(),
             Access::NeedsKey => "needs a security key".into(),
         }
@@ -79,7 +82,7 @@ impl Offer {
         held: impl Fn(Option<ChannelClass>) -> Access,
         ready: bool,
     ) -> Self {
-        let Opened { standing, granted, on_grant, on_key: with_key, on_both, rules: _ } = opened;
+        let Opened { standing, granted, on_grant, on_key: with_key, on_both, may_ask, rules: _ } = opened;
         let open: BTreeSet<ChannelClass> = standing.union(&granted).copied().collect();
         // Who would not be let in anyway is not told what is missing at the login.
         let with_grant: BTreeSet<ChannelClass> = on_grant.union(&on_both).copied().collect();
@@ -95,7 +98,7 @@ impl Offer {
             }
         };
         let access = by(Some(ChannelClass::Shell)).or_else(|| by(None)).unwrap_or(Access::NeedsGrant);
-        Self { destination, access, ready, open, with_grant, with_key }
+        Self { destination, access, ready, open, with_grant, may_ask, with_key }
     }
 }
 

@@ -37,6 +37,7 @@ use crate::recorder::Watching;
 use crate::screen::line;
 use crate::store::{End, Filter, Listed, StoreError};
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
+pub use ask::{Ask, answer, judging, shown as request_detail, wish};
 pub use limits::VerbLimits;
 pub use table::{Form, Misread, Verb};
 

@@ -461,3 +461,47 @@ fn a_broken_glass_opens_after_the_alarm_and_is_reviewed() {
     assert!(at("breakglass.open") < at("session.start") && at("session.start") < at("breakglass.review"), "{kinds:?}");
     assert_eq!(kinds.iter().filter(|kind| **kind == "notify").count(), 2, "{kinds:?}");
 }
+
+#[test]
+fn a_menu_asks_for_a_grant_and_another_approves_it() {
+    require!("ssh", "sshd", "tmux");
+    let house = House::with(" }");
+    let menu = |name: &str| {
+        let ssh = house.bastion.login(name).key(&house.key(name)).ssh(&["-tt"], "");
+        crate::fixture::terminal::Terminal::start(&ssh, 80, 24)
+    };
+    let alice = menu(ALICE);
+    alice.shows("on request");
+    alice.press("Enter");
+    alice.shows("Ask for a grant to");
+    alice.press("C-u");
+    alice.line("20m");
+    alice.line("CHG-9 looks odd");
+    alice.shows("waiting for 1 of leads");
+    let bob = menu("bob");
+    for _ in 0..3 {
+        bob.press("Tab");
+    }
+    bob.shows("waits for you");
+    bob.press("Enter");
+    assert!(bob.shows("a approves").contains("CHG-9 looks odd"));
+    // A key that was meant for a list approves nothing.
+    bob.type_text("a");
+    bob.shows("Enter does it, Esc does not");
+    bob.press("Escape");
+    bob.shows("waits for you");
+    bob.press("Enter");
+    bob.shows("a approves");
+    bob.type_text("a");
+    bob.shows("A note:");
+    bob.line("fine");
+    bob.shows("granted until");
+    // Her list shows it by itself, or when she looks again.
+    alice.press("C-r");
+    alice.shows("granted until");
+    alice.press("Enter");
+    alice.shows("connecting to");
+    house.bastion.only_session();
+    let shown = house.told(ALICE, "requests");
+    assert!(shown.contains("granted") && shown.contains("CHG-9 looks odd"), "{shown}");
+}

@@ -214,6 +214,17 @@ fn channels(text: &str) -> Option<BTreeSet<ChannelClass>> {
     text.split([',', ' ']).filter(|name| !name.is_empty()).map(named).collect()
 }
 
+/// To ask for a grant there, for a length of time as it is typed.
+pub fn wish(destination: Destination, typed: &str, reason: &str) -> Option<Ask> {
+    let (span, reason) = (Some(span(typed)?), reason.to_owned());
+    Some(Ask::For(Wish { destination, span, from: None, channels: None, reason, ticket: None }))
+}
+
+/// A word on a request, as it was asked.
+pub fn judging(id: RequestId, verdict: Verdict, note: &str) -> Ask {
+    Ask::Review(id, Opinion { verdict, span: None, channels: None, note: note.to_owned() })
+}
+
 // Answering.
 
 /// Does what is asked; it is on record when this returns.
@@ -373,7 +384,7 @@ fn list(own: &[AccessRequest], to_review: &[AccessRequest], form: Form, now: Tim
 }
 
 /// What `show` says.
-fn shown(request: &AccessRequest, now: Timestamp) -> String {
+pub fn shown(request: &AccessRequest, now: Timestamp) -> String {
     let (span, channels) = request.narrowed();
     let mut rows = vec![
         [String::from("request"), request.id.to_string()],
