@@ -44,7 +44,7 @@
 //! inspect     what stands between a channel's two sources and the relay; files on record
 //! sftp        SFTP packets: judged, and on record before they go on
 //! scp         the old protocol of scp: the same
-//! rsync       rsync's streams: what they read or write is on record first
+//! rsync       rsync's streams: what they read or write is on record first; its file list, read along
 //! session     one session from accept to end: the story
 //! config      RawConfig (serde) -> Config (checked)                        CONTROL: may start and end
 //! telemetry   tracing set-up                                               sessions, never alters
