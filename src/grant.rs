@@ -3,6 +3,7 @@
 //! What this module does **not** guard against: a permit says what held when it was asked for. Whoever keeps one
 //! must end at `until()`, and ask again when grants, users, targets or policy change.
 
+mod lock;
 mod request;
 
 use std::collections::BTreeSet;
@@ -11,9 +12,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ChannelClass, Destination, GrantId, Presence, RequestId, RuleId, Timestamp, UserName};
+use crate::model::{ChannelClass, Destination, GrantId, LockId, Presence, RequestId, RuleId, Timestamp, UserName};
 use crate::policy::{Decision, DenyReason, PolicyHash, PolicySet, Question, RecordingPolicy, decide};
 
+pub use lock::{Lifter, Lifting, Lock, LockEffect, Reached, Scope, strictest};
 pub use request::{
     AccessRequest, Opinion, Outcome, Quorum, REVIEWS_MAX, RequestState, Review, ReviewError, Reviewer, Verdict,
 };
@@ -261,6 +263,11 @@ pub enum Denial {
         /// What the user must do at the login, with a security key.
         key: Presence,
     },
+    /// All else allows it, and the operators have locked it.
+    Locked {
+        /// By which lock.
+        lock: LockId,
+    },
     /// The user is suspended.
     Suspended,
     /// There is no such target.
@@ -312,6 +319,7 @@ impl Denial {
                  verify-required); connect again with one, and not over an open connection"
                     .to_owned()
             }
+            Self::Locked { .. } => "access denied: locked by the operators; ask one when it will be open again".to_owned(),
             Self::Suspended => "access denied: your access is suspended; ask an operator why".to_owned(),
             Self::Undecided { .. } => "access denied: the bastion cannot decide now; tell an operator".to_owned(),
         }
@@ -336,6 +344,7 @@ impl fmt::Display for Denial {
                 };
                 write!(f, "rule `{rule}` needs a login with a security key: {}", needed.join(" and "))
             }
+            Self::Locked { lock } => write!(f, "lock `{lock}` is on it"),
             Self::Suspended => f.write_str("the user is suspended"),
             Self::UnknownTarget => f.write_str("no such target"),
             Self::UnknownUser => f.write_str("no such user"),

@@ -1,3 +1,5 @@
+mod offboard;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
@@ -9,11 +11,12 @@ use crate::audit::{AuditEvent, AuditRecord, Call};
 use crate::db::Db;
 use crate::grant::GrantState;
 use crate::ledger::{LedgerError, Target};
+use crate::locks::Locks;
 use crate::model::{
     AccountName, ChannelClass, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, UserName,
 };
-use crate::secret::Secret;
 use crate::requests::Requests;
+use crate::secret::Secret;
 use crate::session::LiveSession;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ alice@laptop";
@@ -91,7 +94,12 @@ fn what_takes_a_right_away_ends_the_live_session() {
         ("suspend", |_| Request::UserSuspend { user: user("alice") }),
         ("remove user", |_| Request::UserRemove { user: user("alice") }),
         ("remove target", |_| Request::TargetRemove { target: target_name() }),
-        ("leave group", |_| Request::UserSet { user: user("alice"), groups: Some(BTreeSet::new()), from: None, person: None }),
+        ("leave group", |_| Request::UserSet {
+            user: user("alice"),
+            groups: Some(BTreeSet::new()),
+            from: None,
+            person: None,
+        }),
     ];
     for (name, taking) in takings {
         let office = Office::furnished();
@@ -477,6 +485,7 @@ impl Office {
         let audit = Audit::create(&dir.path().join("log"), key, &db, clock.clone()).unwrap();
         let (ledger, audit) = (Arc::new(Ledger::open(&db, policy).unwrap()), Arc::new(audit));
         let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone()).unwrap();
+        let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone()).unwrap();
         let admin = Admin::new(
             &config,
             clock,
@@ -485,6 +494,7 @@ impl Office {
             audit,
             Sessions::new(),
             Arc::new(requests),
+            Arc::new(locks),
             StoreRoot::at(&dir.path().join("data")),
         );
         Self { admin, dir }
@@ -533,6 +543,7 @@ impl Office {
             source: "127.0.0.1:1".to_owned(),
             started: self.admin.now(),
             channels: 0,
+            paused: None,
         };
         let key = crate::ledger::public_key(KEY).unwrap();
         let login = crate::authn::Authenticated::by_key(&user("alice"), &key);

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::body::Subject;
+use super::control::{LockStep, OffboardStep, SessionControl};
 
 use crate::model::{Destination, GrantId, RequestId, RuleId, SessionId, TargetName, Timestamp, UserName};
 
@@ -50,7 +51,7 @@ const CLEAR: [&str; 29] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 42] = [
+pub const EVENT_TYPES: [&str; 45] = [
     "admin.call",
     "agent.sign",
     "auth.failed",
@@ -70,9 +71,11 @@ pub const EVENT_TYPES: [&str; 42] = [
     "grant.revoke",
     "hold",
     "key.rotate",
+    "lock.step",
     "log.torn",
     "node.start",
     "node.stop",
+    "offboard.step",
     "policy.load",
     "recorder.failed",
     "replay.view",
@@ -82,6 +85,7 @@ pub const EVENT_TYPES: [&str; 42] = [
     "secret.set",
     "segment.seal",
     "segment.suspect",
+    "session.control",
     "session.end",
     "session.gap",
     "session.heads",
@@ -112,6 +116,15 @@ pub enum AuditEvent {
     /// A secret was removed from the vault.
     #[serde(rename = "secret.remove")]
     SecretRemove(VaultChange),
+    /// A lock was set, lifted, or is over.
+    #[serde(rename = "lock.step")]
+    LockStep(LockStep),
+    /// A user is offboarded.
+    #[serde(rename = "offboard.step")]
+    OffboardStep(OffboardStep),
+    /// An auditor's hand on a live session.
+    #[serde(rename = "session.control")]
+    SessionControl(SessionControl),
     /// Somebody reads a recording, is handed it, or watches a live session.
     #[serde(rename = "replay.view")]
     ReplayView {
@@ -713,9 +726,7 @@ impl AuditEvent {
             Self::SessionRefused { user, .. }
             | Self::ChannelRefused { session: None, user, .. }
             | Self::RequestCreate { user, .. }
-            | Self::RequestStep { user, .. } => {
-                Subject::User(user.clone())
-            }
+            | Self::RequestStep { user, .. } => Subject::User(user.clone()),
             Self::AdminCall(call) | Self::ConfigChange(call) => call.subject(),
             Self::SecretSet(_)
             | Self::SecretRemove(_)
@@ -723,6 +734,9 @@ impl AuditEvent {
             | Self::Erase { .. }
             | Self::Hold { .. }
             | Self::ReplayView { .. }
+            | Self::LockStep(_)
+            | Self::OffboardStep(_)
+            | Self::SessionControl(_)
             | Self::Gc { .. }
             | Self::AuthFailed { .. }
             | Self::PolicyLoad { .. }
@@ -751,11 +765,11 @@ impl Call {
     }
 }
 
-fn bounded_text<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn bounded_text<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&bounded(value, TEXT_CHARS_MAX))
 }
 
-fn bounded_detail<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn bounded_detail<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&bounded(value, DETAIL_CHARS_MAX))
 }
 

@@ -26,7 +26,7 @@ use crate::vault::{PORTABLE_TABLES, Vault};
 /// The form that this version reads and writes.
 const VERSION: u32 = 1;
 /// The tables of the state. An export that left one out would lose it without a word.
-pub(super) const TABLES: [&str; 16] = [
+pub(super) const TABLES: [&str; 18] = [
     "audit-keys",
     "audit-log",
     "audit-subjects",
@@ -35,6 +35,8 @@ pub(super) const TABLES: [&str; 16] = [
     "clock",
     "grants",
     "holds",
+    "locks",
+    "offboardings",
     "owed-events",
     "passwords",
     "removals",

@@ -25,11 +25,12 @@ use crate::db::{Db, DbError, MasterKey, MasterKeyError};
 use crate::home::{Home, HomeError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::listener::{self, Connection, HostKeys, Limits};
+use crate::locks::{LockError, Locks};
 use crate::model::SessionId;
 use crate::policy::{Fault, PolicySet};
 use crate::recorder::{Recorder, RecorderError, RecorderSettings, Reserve};
-use crate::seal::Recipients;
 use crate::requests::{RequestError, Requests};
+use crate::seal::Recipients;
 use crate::session::{self, Bastion, SessionLog, Sessions};
 use crate::sftp::Turns;
 use crate::store::{Catalog, Disk, LocalDisk, StoreRoot, recover};
@@ -58,6 +59,8 @@ pub enum ServeError {
     Audit(AuditError),
     /// Steps of access requests that were interrupted.
     Requests(RequestError),
+    /// A lifting of a lock that was interrupted cannot be finished.
+    Locks(LockError),
     /// Removals of recordings that were interrupted.
     Removal(AdminError),
     /// The policy files.
@@ -86,6 +89,7 @@ impl fmt::Display for ServeError {
             Self::Audit(error) => error.fmt(f),
             Self::Begin(error) => error.fmt(f),
             Self::Requests(error) => error.fmt(f),
+            Self::Locks(error) => error.fmt(f),
             Self::Removal(error) => error.fmt(f),
             Self::Policy(faults) => write!(f, "the policy set has {} faults", faults.len()),
             Self::NoAuditor(file) => {
@@ -106,6 +110,7 @@ impl std::error::Error for ServeError {
             Self::Db(error) => error.source(),
             Self::Ledger(error) => error.source(),
             Self::Requests(error) => error.source(),
+            Self::Locks(error) => error.source(),
             Self::Vault(error) => error.source(),
             Self::Recorder(error) => error.source(),
             Self::Audit(error) => error.source(),
@@ -232,6 +237,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let carrying = tokio::spawn(carry(connections, Arc::clone(&bastion)));
     let watching = tokio::spawn(watch_trust(config.login.clone(), Arc::clone(&bastion)));
     let tidying = tokio::spawn(tidy_requests(Arc::clone(&bastion)));
+    let unlocking = tokio::spawn(tidy_locks(Arc::clone(&bastion)));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -241,6 +247,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     carrying.abort();
     watching.abort();
     tidying.abort();
+    unlocking.abort();
     retiring.abort();
     admin_stop.cancel();
     let _ = serving_admin.await;
@@ -290,6 +297,8 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let sessions = Sessions::new();
     let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let requests = Arc::new(requests.map_err(ServeError::Requests)?);
+    let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
+    let locks = Arc::new(locks.map_err(ServeError::Locks)?);
     let bastion = Arc::new(Bastion {
         clock: clock.clone(),
         ledger: Arc::clone(&ledger),
@@ -305,10 +314,11 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         forwards: session::ForwardLimits::default(),
         refusals: session::RefusalLog::start(Arc::clone(&audit), clock.clone()),
         requests: Arc::clone(&requests),
+        locks: Arc::clone(&locks),
         denials: session::Denials::default(),
         turns: Turns::default(),
     });
-    let admin = Admin::new(config, clock, ledger, vault, audit, sessions, requests, store);
+    let admin = Admin::new(config, clock, ledger, vault, audit, sessions, requests, locks, store);
     let admin = Arc::new(admin.with_recorder(bastion.recorder.clone()));
     for (session, failure) in admin.begin().map_err(ServeError::Begin)? {
         warn!(session = %session, error = %failure, "A change of an envelope that was interrupted cannot be finished");
@@ -380,6 +390,29 @@ async fn tidy_requests(bastion: Arc<Bastion>) {
             Ok(Ok(0)) | Err(_) => {}
             Ok(Ok(requests)) => info!(requests, "Access requests expired"),
             Ok(Err(error)) => warn!(error = %error, "Expired access requests are not on record yet"),
+        }
+    }
+}
+
+/// Sessions that a lock has paused go on so soon after its time is over.
+const UNLOCK_PERIOD: Duration = Duration::from_secs(1);
+
+async fn tidy_locks(bastion: Arc<Bastion>) {
+    loop {
+        tokio::time::sleep(UNLOCK_PERIOD).await;
+        if !bastion.locks.any_over() {
+            continue;
+        }
+        let bastion = Arc::clone(&bastion);
+        let tidied = tokio::task::spawn_blocking(move || {
+            let tidied = bastion.locks.tidy();
+            bastion.sessions.rejudge(&bastion.ledger, bastion.clock.now());
+            tidied
+        });
+        match tidied.await {
+            Ok(Ok(locks)) => info!(locks, "Locks are over by their time"),
+            Ok(Err(error)) => warn!(error = %error, "Locks that are over by their time are not on record yet"),
+            Err(_) => {}
         }
     }
 }

@@ -93,7 +93,13 @@ impl Denied {
     pub fn new(at: Timestamp, Attempt { text, wanted }: Attempt, refusal: &Refusal) -> Self {
         let missing = match refusal {
             // Of a login with another key there is no more to say than was told.
-            Refusal::Denied(Denial::Suspended | Denial::Undecided { .. } | Denial::NeedsKey { .. } | Denial::OtherKey { .. }) => None,
+            Refusal::Denied(
+                Denial::Suspended
+                | Denial::Locked { .. }
+                | Denial::Undecided { .. }
+                | Denial::NeedsKey { .. }
+                | Denial::OtherKey { .. },
+            ) => None,
             Refusal::Denied(
                 Denial::NoRule(_)
                 | Denial::NeedsGrant { .. }
@@ -122,6 +128,7 @@ impl Denied {
             | Refusal::Audit(_)
             | Refusal::Vault(_)
             | Refusal::Dial(_)
+            | Refusal::Paused
             | Refusal::Ended(_) => None,
         };
         Self { at, asked: cut(&text), told: cut(&refusal.public_text(at)), missing }
@@ -162,9 +169,9 @@ impl Denied {
         }
         Some(match offer.access {
             Access::Begins { from } => format!("your grant begins at {}: try again then", from.clock_time_from(now)),
-            Access::Open | Access::Granted { .. } | Access::NeedsGrant | Access::NeedsKey => {
-                String::from("a rule lets you do it while you hold a grant. Ask for one: ssh USER@BASTION request, or an operator")
-            }
+            Access::Open | Access::Granted { .. } | Access::NeedsGrant | Access::NeedsKey => String::from(
+                "a rule lets you do it while you hold a grant. Ask for one: ssh USER@BASTION request, or an operator",
+            ),
         })
     }
 }

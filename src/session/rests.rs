@@ -15,10 +15,16 @@ impl Visit {
     pub(super) async fn begin_approved(&self, destination: &Destination, program: &Program) {
         let (asker, now) = (self.connection.user.asker(), self.bastion.clock.now());
         let may = |class: &ChannelClass| self.bastion.ledger.permit(asker, destination, *class, now).is_ok();
-        if self.live.is_some() || program.classes().iter().any(may) || !self.bastion.requests.waits_at(asker.user, destination) {
+        let locked = || self.bastion.ledger.lock_on(asker.user, destination, now).is_some();
+        if self.live.is_some()
+            || locked()
+            || program.classes().iter().any(may)
+            || !self.bastion.requests.waits_at(asker.user, destination)
+        {
             return;
         }
-        let (bastion, visitor, destination) = (Arc::clone(&self.bastion), Arc::clone(&self.visitor), destination.clone());
+        let (bastion, visitor, destination) =
+            (Arc::clone(&self.bastion), Arc::clone(&self.visitor), destination.clone());
         let classes = program.classes().to_vec();
         let begun = tokio::task::spawn_blocking(move || {
             let actor = Actor { asker: visitor.user.asker(), source: &visitor.source };

@@ -47,7 +47,7 @@ fn ssh_audit_finds_no_fault_but_classical_key_exchange() {
 }
 
 /// The record of what a session was.
-fn facts(bastion: &Bastion, session: &str) -> String {
+pub fn facts(bastion: &Bastion, session: &str) -> String {
     let bundle = bastion.scratch().join(session);
     let export = ["recording", "export", session, "--proof", bundle.to_str().unwrap()];
     until(LIMIT, "checkpoint", || (bastion.doorward(&export).code == Some(0)).then_some(()));
