@@ -12,6 +12,7 @@
 //! history; he cannot do so unnoticed by one who keeps an older checkpoint elsewhere.
 
 mod body;
+mod control;
 mod error;
 mod event;
 mod facts;
@@ -33,6 +34,7 @@ use crate::model::{SessionId, Timestamp};
 use crate::tlog::{Checkpoint, EMPTY_ROOT, EntryProof, Hash, KeyName, Note, Signature, SigningKey, VerifyingKey};
 pub use body::Subject;
 use body::Subjects;
+pub use control::{LockStep, OffboardStep, SessionControl};
 pub use error::AuditError;
 pub use event::{AuditEvent, Call, EVENT_TYPES, SESSION_HEADS_MAX, SegmentEnd, SessionHead, VaultChange};
 pub use leap::{Leap, QUIET_MAX};

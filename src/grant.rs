@@ -4,6 +4,7 @@
 //! must end at `until()`, and ask again when grants, users, targets or policy change.
 
 mod glass;
+mod lock;
 mod request;
 
 use std::collections::BTreeSet;
@@ -12,10 +13,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ChannelClass, Destination, GrantId, Presence, RequestId, RuleId, Timestamp, UserName};
+use crate::model::{ChannelClass, Destination, GrantId, LockId, Presence, RequestId, RuleId, Timestamp, UserName};
 use crate::policy::{Decision, DenyReason, PolicyHash, PolicySet, Question, RecordingPolicy, decide};
 
 pub use glass::{Finding, Glass, Judgement};
+pub use lock::{Lifter, Lifting, Lock, LockEffect, Reached, Scope, strictest};
 pub use request::{
     AccessRequest, Opinion, Outcome, Quorum, REVIEWS_MAX, RequestState, Review, ReviewError, Reviewer, Verdict,
 };
@@ -263,6 +265,11 @@ pub enum Denial {
         /// What the user must do at the login, with a security key.
         key: Presence,
     },
+    /// All else allows it, and the operators have locked it.
+    Locked {
+        /// By which lock.
+        lock: LockId,
+    },
     /// The user is suspended.
     Suspended,
     /// There is no such target.
@@ -314,6 +321,7 @@ impl Denial {
                  verify-required); connect again with one, and not over an open connection"
                     .to_owned()
             }
+            Self::Locked { .. } => "access denied: locked by the operators; ask one when it will be open again".to_owned(),
             Self::Suspended => "access denied: your access is suspended; ask an operator why".to_owned(),
             Self::Undecided { .. } => "access denied: the bastion cannot decide now; tell an operator".to_owned(),
         }
@@ -338,6 +346,7 @@ impl fmt::Display for Denial {
                 };
                 write!(f, "rule `{rule}` needs a login with a security key: {}", needed.join(" and "))
             }
+            Self::Locked { lock } => write!(f, "lock `{lock}` is on it"),
             Self::Suspended => f.write_str("the user is suspended"),
             Self::UnknownTarget => f.write_str("no such target"),
             Self::UnknownUser => f.write_str("no such user"),

@@ -7,6 +7,8 @@
 //! make or change one (its values are sealed and bound to their keys).
 
 mod error;
+mod locks;
+mod offboarding;
 mod offers;
 mod outbox;
 mod removals;
@@ -21,9 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::AuditEvent;
 use crate::db::{Db, Rev, Table};
-use crate::grant::{AccessRequest, Asker, Denial, Grant, GrantState, Permit, Revoked, permit};
+use crate::grant::{AccessRequest, Asker, Denial, Grant, GrantState, Lock, Permit, Revoked};
 use crate::model::{
-    AccountName, Asked, ChannelClass, Destination, GrantId, Presence, RequestId, RuleId, SessionId, TargetName,
+    AccountName, Asked, ChannelClass, Destination, GrantId, LockId, Presence, RequestId, RuleId, SessionId, TargetName,
     Timestamp, UserName,
 };
 use crate::policy::{
@@ -31,6 +33,7 @@ use crate::policy::{
 };
 use crate::trust::Trust;
 pub use error::LedgerError;
+pub use offboarding::Offboarding;
 pub use offers::{Offer, Offers};
 pub use outbox::{Delivery, Message};
 pub use removals::{Hold, Removal, RemovalKind};
@@ -140,6 +143,8 @@ struct Tables {
     holds: Table<Hold>,
     removals: Table<Removal>,
     requests: Table<AccessRequest>,
+    locks: Table<Lock>,
+    offboardings: Table<Offboarding>,
     steps: Table<Step>,
     owed: Table<AuditEvent>,
     messages: Table<Message>,
@@ -155,6 +160,7 @@ struct State {
     by_place: BTreeMap<(UserName, Destination), BTreeSet<GrantId>>,
     holds: BTreeMap<SessionId, (Rev, Hold)>,
     requests: BTreeMap<RequestId, (Rev, AccessRequest)>,
+    locks: BTreeMap<LockId, (Rev, Lock)>,
     /// Which requests have a step that is not finished.
     steps: BTreeMap<RequestId, Rev>,
     messages: BTreeMap<String, (Rev, Message)>,
@@ -175,6 +181,8 @@ impl Ledger {
             holds: db.table("holds"),
             removals: db.table("removals"),
             requests: db.table("requests"),
+            locks: db.table("locks"),
+            offboardings: db.table("offboardings"),
             steps: db.table("request-steps"),
             owed: db.table("owed-events"),
             messages: db.table("messages"),
@@ -195,6 +203,9 @@ impl Ledger {
         }
         for (_, rev, message) in tables.messages.list("")? {
             state.set_message(rev, message);
+        }
+        for (_, rev, lock) in tables.locks.list("")? {
+            state.locks.insert(lock.id.clone(), (rev, lock));
         }
         for (_, rev, step) in tables.steps.list("")? {
             state.steps.insert(step.request.id, rev);
@@ -278,16 +289,7 @@ impl Ledger {
         asked: &Asked,
         now: Timestamp,
     ) -> Result<Permit, Denial> {
-        let state = self.state();
-        let (stored, target) = state.parties(asker.user, destination)?;
-        if stored.suspended_at.is_some() {
-            return Err(Denial::Suspended);
-        }
-        let place = (asker.user.clone(), destination.clone());
-        let ids = state.by_place.get(&place).into_iter().flatten();
-        let grants: Vec<Grant> = ids.filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
-        let question = Question { presence: asker.presence, ..question(stored, target, destination, Some(asked)) };
-        permit(&state.policy(), &question, asker.key, &grants, now)
+        self.state().permit_asked(asker, destination, asked, now)
     }
 
     /// Whether any rule lets this user do this there, were there a grant and the best of logins.

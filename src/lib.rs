@@ -31,6 +31,7 @@
 //! ledger      stored users, targets, grants; asks grant
 //! requests    access requests: judged by grant, on record in audit, kept by ledger
 //! vault       sealed secrets; &Permit -> Credential
+//! locks       locks: judged by grant, on record in audit, kept by ledger
 //! backup      the state as a sealed file; copies of the store
 //! authn       key or certificate against stored users -> Authenticated
 //! wire        a socket that can be cut                                     CARRYING: sockets and tasks;
@@ -74,6 +75,7 @@ pub mod db;
 pub mod durable;
 pub mod home;
 pub mod ledger;
+pub mod locks;
 pub mod log;
 pub mod requests;
 pub mod store;

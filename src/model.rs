@@ -141,6 +141,11 @@ name!(
     "use the id that `request` printed, or that `requests` lists"
 );
 name!(
+    /// A lock's id, such as `k-7k2mq4x9`.
+    LockId, "lock id", 32, lower, lower_rest,
+    "use the id that `doorward lock list` shows"
+);
+name!(
     /// A session's id: a ULID, 26 characters, sorts by start time.
     SessionId, "session id", 26, |c| c.is_ascii_uppercase() || c.is_ascii_digit(),
     |c| c.is_ascii_uppercase() || c.is_ascii_digit(),

@@ -6,6 +6,7 @@
 //! and what waits in between is bounded by the peer's window.
 
 mod echo;
+mod pause;
 mod tap;
 mod typing;
 
@@ -24,6 +25,7 @@ use crate::model::{ChannelClass, ChannelEvent, Exit, Output};
 use crate::policy::RecordingPolicy;
 use crate::recorder::{RecorderError, Ticket, Track};
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
+pub use pause::{Pause, Paused};
 use tap::Tap;
 
 /// What the relay must know of a channel.
@@ -37,6 +39,8 @@ pub struct Facts {
     pub policy: RecordingPolicy,
     /// Whether, where files are moved, the bytes of each direction are digested as a whole, and not only counted.
     pub digested: bool,
+    /// Whether its session stands still.
+    pub pause: Pause,
 }
 
 /// A line of the bastion's own, for the user alone.
@@ -87,6 +91,7 @@ where
         source: user.source,
         sink: Arc::new(target.sink),
         over: over.clone(),
+        pause: facts.pause.clone(),
         lines: None,
         // In a forward nothing comes after the last byte.
         close_after: if fate(facts.class) == Fate::Metadata { Duration::ZERO } else { CLOSE_GRACE },
@@ -95,6 +100,7 @@ where
         source: target.source,
         sink: Arc::clone(&user_sink),
         over: over.clone(),
+        pause: facts.pause.clone(),
         lines: Some(OwnLines { notices, pty: facts.pty, track: Arc::clone(&track) }),
         close_after: Duration::ZERO,
     };
@@ -151,6 +157,7 @@ struct Pump<S, K> {
     source: S,
     sink: Arc<K>,
     over: CancellationToken,
+    pause: Pause,
     /// Lines of ours that go the same way as what the source sends.
     lines: Option<OwnLines>,
     close_after: Duration,
@@ -166,11 +173,11 @@ struct OwnLines {
 impl<S: Source, K: Sink> Pump<S, K> {
     /// Runs both halves; when this direction has ended, the channel is over.
     async fn run(self, mut tap: Tap) -> Result<(), RecorderError> {
-        let Self { mut source, sink, over, lines, close_after } = self;
+        let Self { mut source, sink, over, pause, lines, close_after } = self;
         let credit = source.credit();
         let (queue, gated) = mpsc::channel(EVENTS_MAX);
         let collecting = collect(&mut source, &mut tap, queue, &over);
-        let releasing = release(gated, sink.as_ref(), &credit, lines, close_after, &over);
+        let releasing = release(gated, sink.as_ref(), &credit, lines, close_after, &pause, &over);
         // Either half's failure ends the other: a collector without a releaser would only fill the queue.
         let ended = tokio::try_join!(collecting, releasing).map(|_| ());
         tap.finish().await?;
@@ -222,14 +229,17 @@ async fn release<K: Sink, C: Credit>(
     credit: &C,
     mut lines: Option<OwnLines>,
     close_after: Duration,
+    pause: &Pause,
     over: &CancellationToken,
 ) -> Result<(), RecorderError> {
     // A direction that has ended, however, ends the channel.
     let _done = over.clone().drop_guard();
+    // What is on disk and waits until the session goes on.
+    let mut held: Option<ChannelEvent> = None;
     loop {
         let next = tokio::select! {
             biased;
-            () = over.cancelled() => None,
+            () = over.cancelled() => return Ok(()),
             notice = next_line(&mut lines) => {
                 let said = tokio::select! {
                     said = say(lines.as_ref(), notice, sink) => said?,
@@ -238,12 +248,24 @@ async fn release<K: Sink, C: Credit>(
                 if said.is_break() { return Ok(()) }
                 continue;
             }
-            next = gated.recv() => next,
+            () = pause.over(), if held.is_some() => None,
+            next = gated.recv(), if held.is_none() => match next {
+                None => return Ok(()),
+                next => next,
+            },
         };
-        let Some((event, ticket)) = next else { return Ok(()) };
-        if let Some(ticket) = ticket {
-            ticket.durable().await?;
+        if let Some((event, ticket)) = next {
+            if let Some(ticket) = ticket {
+                ticket.durable().await?;
+            }
+            held = Some(event);
         }
+        // What comes while the session stands still waits here, and behind it all that the peer's window lets come; our
+        // own lines pass.
+        if pause.is_on() {
+            continue;
+        }
+        let Some(event) = held.take() else { continue };
         let bytes = match &event {
             ChannelEvent::Data(data) | ChannelEvent::Stderr(data) => data.len(),
             ChannelEvent::Eof

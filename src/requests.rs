@@ -782,7 +782,7 @@ fn cut(text: &str, most: usize) -> String {
 }
 
 /// So many random characters that are not mixed up when read aloud (Crockford's base 32), of 5 bits each.
-fn new_id<T, E>(prefix: &str, length: usize, parse: fn(&str) -> Result<T, E>) -> Result<T, RequestError> {
+pub(crate) fn new_id<T, E>(prefix: &str, length: usize, parse: fn(&str) -> Result<T, E>) -> Result<T, RequestError> {
     const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut random = vec![0_u8; length];
     SystemRandom::new().fill(&mut random).map_err(|_| RequestError::NoRandomness)?;

@@ -9,10 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::inventory::{Change, Inventory};
 use crate::audit::AuditRecord;
 use crate::auditor::Recipient;
-use crate::grant::{AccessRequest, Grant, GrantState};
-use crate::ledger::{Hold, Target, User};
+use crate::grant::{AccessRequest, Grant, GrantState, Lock, LockEffect, Scope};
+use crate::ledger::{Hold, Offboarding, Target, User};
 use crate::model::{
-    AccountName, ChannelClass, ChannelNumber, Destination, GrantId, GroupName, RequestId, RuleId, SessionId,
+    AccountName, ChannelClass, ChannelNumber, Destination, GrantId, GroupName, LockId, RequestId, RuleId, SessionId,
     TargetName, Timestamp, UserName,
 };
 use crate::seal::OpenerProof;
@@ -56,6 +56,13 @@ pub enum Request {
     UserSuspend {
         /// The user.
         user: UserName,
+    },
+    /// Ends all that a human may do who leaves, by all their names; gives the receipt.
+    UserOffboard {
+        /// One of the names.
+        user: UserName,
+        /// Why.
+        reason: String,
     },
     /// Lets a suspended user in again.
     UserResume {
@@ -177,6 +184,27 @@ pub enum Request {
         /// Which one.
         request: RequestId,
     },
+    /// Locks something, and ends or pauses the sessions there.
+    LockAdd {
+        /// What.
+        scope: Scope,
+        /// What becomes of live sessions.
+        effect: LockEffect,
+        /// Why.
+        reason: String,
+        /// For how long; until it is lifted, if not said.
+        #[serde(rename = "for")]
+        span: Option<Duration>,
+        /// How many people it takes to lift it.
+        lifters: u8,
+    },
+    /// Lists locks.
+    LockList {},
+    /// Lifts a lock, or says that it shall be lifted.
+    LockLift {
+        /// Which one.
+        lock: LockId,
+    },
     /// Reads the policy files again and judges live sessions by them.
     PolicyReload {},
     /// Lists live sessions.
@@ -188,6 +216,23 @@ pub enum Request {
     SessionKill {
         /// Which one.
         session: SessionId,
+    },
+    /// Pauses a live session.
+    SessionFreeze {
+        /// Which one.
+        session: SessionId,
+    },
+    /// Lets a paused session go on.
+    SessionUnfreeze {
+        /// Which one.
+        session: SessionId,
+    },
+    /// Says a line on a live session's terminals.
+    SessionMessage {
+        /// Which one.
+        session: SessionId,
+        /// The line.
+        text: String,
     },
     /// Lists recordings.
     RecordingList {
@@ -354,6 +399,11 @@ pub enum Reply {
         /// By name.
         users: Vec<User>,
     },
+    /// To `UserOffboard`.
+    Offboarded {
+        /// What was ended.
+        receipt: Offboarding,
+    },
     /// To `UserTotpSet`.
     Totp {
         /// What an authenticator app takes: `otpauth://...`
@@ -394,6 +444,11 @@ pub enum Reply {
     AccessRequests {
         /// Oldest first.
         requests: Vec<AccessRequestRow>,
+    },
+    /// To `LockList`.
+    Locks {
+        /// Oldest first.
+        locks: Vec<Lock>,
     },
     /// To `SessionList`.
     Sessions {
@@ -572,6 +627,9 @@ pub struct SessionRow {
     pub key_fingerprint: String,
     /// Seconds until it must end, if it must.
     pub remaining_seconds: Option<u64>,
+    /// Why it stands still, if it does.
+    #[serde(default)]
+    pub paused: Option<String>,
 }
 
 /// Which sessions or recordings are meant; nothing set means all.

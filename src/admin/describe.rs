@@ -69,6 +69,9 @@ fn about(request: &Request) -> Call {
     let call = Call::default();
     match request {
         Request::SessionKill { session }
+        | Request::SessionFreeze { session }
+        | Request::SessionUnfreeze { session }
+        | Request::SessionMessage { session, .. }
         | Request::RecordingRead { session, .. }
         | Request::RecordingErase { session, .. }
         | Request::RecordingDropEarlier { session, .. }
@@ -78,6 +81,7 @@ fn about(request: &Request) -> Call {
         Request::UserAdd { user, .. }
         | Request::UserSet { user, .. }
         | Request::UserSuspend { user }
+        | Request::UserOffboard { user, .. }
         | Request::UserResume { user }
         | Request::UserRemove { user }
         | Request::UserKeyAdd { user, .. }
@@ -100,6 +104,9 @@ fn about(request: &Request) -> Call {
         | Request::RequestList { .. }
         | Request::RequestShow { .. }
         | Request::RequestCancel { .. }
+        | Request::LockAdd { .. }
+        | Request::LockList {}
+        | Request::LockLift { .. }
         | Request::PolicyReload {}
         | Request::SessionList { .. }
         | Request::RecordingList { .. }
@@ -151,6 +158,7 @@ fn verb(request: &Request) -> (Effect, &'static str) {
         Request::UserSet { .. } => (Gives, "user set"),
         Request::UserList {} => (Reads, "user list"),
         Request::UserSuspend { .. } => (Takes, "user suspend"),
+        Request::UserOffboard { .. } => (Takes, "user offboard"),
         Request::UserResume { .. } => (Gives, "user resume"),
         Request::UserRemove { .. } => (Takes, "user remove"),
         Request::UserKeyAdd { .. } => (Gives, "user key add"),
@@ -172,9 +180,15 @@ fn verb(request: &Request) -> (Effect, &'static str) {
         Request::RequestList { .. } => (Reads, "request list"),
         Request::RequestShow { .. } => (Reads, "request show"),
         Request::RequestCancel { .. } => (Takes, "request cancel"),
+        Request::LockAdd { .. } => (Takes, "lock add"),
+        Request::LockList {} => (Reads, "lock list"),
+        Request::LockLift { .. } => (Gives, "lock lift"),
         Request::PolicyReload {} => (Gives, "policy reload"),
         Request::SessionList { .. } => (Reads, "session list"),
         Request::SessionKill { .. } => (Takes, "session kill"),
+        Request::SessionFreeze { .. } => (Takes, "session freeze"),
+        Request::SessionUnfreeze { .. } => (Gives, "session unfreeze"),
+        Request::SessionMessage { .. } => (Gives, "session message"),
         Request::RecordingList { .. } => (Reads, "recording list"),
         Request::RecordingErase { .. } => (Retires, "recording erase"),
         Request::RecordingHold { on: true, .. } => (Retires, "recording hold"),
@@ -219,6 +233,7 @@ fn words(request: &Request) -> (String, String) {
         | Request::UserTotpSet { user }
         | Request::UserPasswordRemove { user }
         | Request::ClientConfig { user } => only(user),
+        Request::UserOffboard { user, reason } => of(user, clip(reason)),
         Request::UserKeyAdd { user, key } => of(user, key_shown(key)),
         Request::UserKeyRemove { user, fingerprint } => of(user, clip(fingerprint)),
         Request::TargetAdd { target } => of(&target.name, target_shown(target)),
@@ -231,9 +246,18 @@ fn words(request: &Request) -> (String, String) {
             of(user, format!("{destination} from {from} for {} s: {}", span.as_secs(), clip(reason)))
         }
         Request::RequestShow { request } | Request::RequestCancel { request } => only(request),
+        Request::LockAdd { scope, effect, reason, span, lifters } => {
+            let span = span.map(|span| format!(" for {} s", span.as_secs())).unwrap_or_default();
+            of(scope, format!("{effect}{span}, {lifters} to lift it: {}", clip(reason)))
+        }
+        Request::LockLift { lock } => only(lock),
         Request::GrantRevoke { grant, reason } => of(grant, clip(reason.as_deref().unwrap_or_default())),
         Request::SessionList { filter } | Request::RecordingList { filter } => of(&"", filter_shown(filter)),
-        Request::SessionKill { session } | Request::RecordingDropEarlier { session, .. } => only(session),
+        Request::SessionKill { session }
+        | Request::SessionFreeze { session }
+        | Request::SessionUnfreeze { session }
+        | Request::RecordingDropEarlier { session, .. } => only(session),
+        Request::SessionMessage { session, text } => of(session, clip(text)),
         Request::RecordingErase { session, approver, reason } => {
             of(session, format!("approved by {approver}: {reason}"))
         }
@@ -254,6 +278,7 @@ fn words(request: &Request) -> (String, String) {
         | Request::SecretList {}
         | Request::GrantList { .. }
         | Request::RequestList { .. }
+        | Request::LockList {}
         | Request::PolicyReload {}
         | Request::InventoryDiff { .. }
         | Request::HostCa {}

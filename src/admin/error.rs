@@ -9,6 +9,7 @@ use crate::authn::PasswordError;
 use crate::backup::BackupError;
 use crate::grant::Denial;
 use crate::ledger::LedgerError;
+use crate::locks::LockError;
 use crate::model::{Destination, RuleId, SessionId, TargetName, UserName};
 use crate::policy::Fault;
 use crate::requests::RequestError;
@@ -36,6 +37,8 @@ pub enum AdminError {
     Rewrap(RewrapError),
     /// The access request cannot be changed so.
     Request(RequestError),
+    /// The lock is not set, or not lifted.
+    Lock(LockError),
     /// There is no such user or target.
     Parties(Denial),
     /// No rule would let the grant take effect.
@@ -128,6 +131,7 @@ impl fmt::Display for AdminError {
             Self::Store(error) => error.fmt(f),
             Self::Rewrap(error) => error.fmt(f),
             Self::Request(error) => error.fmt(f),
+            Self::Lock(error) => error.fmt(f),
             Self::Parties(denial) => denial.fmt(f),
             Self::NoRule { user, destination } => {
                 write!(f, "no rule lets `{user}` use {destination}, so a grant would have no effect")
@@ -167,6 +171,7 @@ impl std::error::Error for AdminError {
             Self::Backup(error) => error.source(),
             Self::Rewrap(error) => error.source(),
             Self::Request(error) => error.source(),
+            Self::Lock(error) => error.source(),
             Self::Parties(_)
             | Self::NoRule { .. }
             | Self::Needless { .. }
@@ -224,6 +229,7 @@ impl AdminError {
             Self::StateChanged => one("run the command again and look at the new difference"),
             Self::Store(_)
             | Self::Request(_)
+            | Self::Lock(_)
             | Self::Password(_)
             | Self::Parties(_)
             | Self::Needless { .. }

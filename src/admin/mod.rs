@@ -16,6 +16,8 @@ mod doctor;
 mod error;
 mod export;
 mod grants;
+mod locks;
+mod offboard;
 mod overview;
 mod records;
 mod requests;
@@ -37,6 +39,7 @@ use crate::clock::Clock;
 use crate::config::{Config, read_policies, read_trust};
 use crate::grant::Revoked;
 use crate::ledger::Ledger;
+use crate::locks::Locks;
 use crate::model::Timestamp;
 use crate::policy::{Names, PolicySet};
 use crate::recorder::Recorder;
@@ -97,6 +100,7 @@ struct Parts {
     audit: Arc<Audit>,
     sessions: Sessions,
     requests: Arc<Requests>,
+    locks: Arc<Locks>,
     catalog: Catalog,
     /// None without a server.
     recorder: Option<Recorder>,
@@ -104,6 +108,7 @@ struct Parts {
 
 impl Admin {
     /// The administration of one state.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the state, made by whoever opens it")]
     pub fn new(
         config: &Config,
         clock: Clock,
@@ -112,6 +117,7 @@ impl Admin {
         audit: Arc<Audit>,
         sessions: Sessions,
         requests: Arc<Requests>,
+        locks: Arc<Locks>,
         store: StoreRoot,
     ) -> Self {
         let catalog = Catalog::new(store);
@@ -126,6 +132,7 @@ impl Admin {
             audit,
             sessions,
             requests,
+            locks,
             catalog,
             recorder: None,
         };
@@ -187,6 +194,7 @@ impl Admin {
             Request::UserSet { user, groups, from, person } => self.user_set(&user, groups, from, person),
             Request::UserList {} => Ok(Reply::Users { users: self.parts.ledger.users() }),
             Request::UserSuspend { user } => self.user_suspend(caller, &user),
+            Request::UserOffboard { user, reason } => self.user_offboard(caller, &user, reason),
             Request::UserResume { user } => self.user_resume(&user),
             Request::UserRemove { user } => self.user_remove(caller, &user),
             Request::UserKeyAdd { user, key } => self.user_key_add(&user, &key),
@@ -210,9 +218,17 @@ impl Admin {
             Request::RequestList { all } => Ok(self.request_list(all)),
             Request::RequestShow { request } => self.request_show(&request),
             Request::RequestCancel { request } => self.request_cancel(caller, &request),
+            Request::LockAdd { scope, effect, reason, span, lifters } => {
+                self.lock_add(caller, scope, effect, reason, span, lifters)
+            }
+            Request::LockList {} => Ok(self.lock_list()),
+            Request::LockLift { lock } => self.lock_lift(caller, &lock),
             Request::PolicyReload {} => self.policy_reload(),
             Request::SessionList { filter } => Ok(self.session_list(&filter)),
             Request::SessionKill { session } => self.session_kill(caller, &session),
+            Request::SessionFreeze { session } => self.session_freeze(caller, &session),
+            Request::SessionUnfreeze { session } => self.session_unfreeze(&session),
+            Request::SessionMessage { session, text } => self.session_message(&session, &text),
             Request::RecordingList { filter } => Ok(self.recording_list(filter)),
             Request::RecordingRead { session, .. } => self.recording_read(&session),
             Request::RecordingErase { session, approver, reason } => {

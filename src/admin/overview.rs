@@ -8,7 +8,7 @@ use crate::ledger::{Hold, LedgerError};
 use crate::listener::ca_line;
 use crate::model::{AccountName, Destination, SessionId, Timestamp, UserName};
 use crate::policy::Decision;
-use crate::session::{EndCause, LiveSession};
+use crate::session::{EndCause, Held, LiveSession, message};
 use crate::store::{ChannelSummary, End, Filter, Listed, Summary};
 
 impl Admin {
@@ -28,6 +28,41 @@ impl Admin {
             Ok(done(format!("session `{session}` ended"), Vec::new()))
         } else {
             Err(AdminError::NoSession { session: session.clone() })
+        }
+    }
+
+    pub(super) fn session_freeze(&self, caller: Caller, session: &SessionId) -> Result<Reply, AdminError> {
+        match self.parts.sessions.freeze(session, &caller.to_string()) {
+            Held::NotLive => Err(AdminError::NoSession { session: session.clone() }),
+            Held::Paused(_) | Held::Goes => Ok(done(format!("session `{session}` paused"), Vec::new())),
+        }
+    }
+
+    pub(super) fn session_unfreeze(&self, session: &SessionId) -> Result<Reply, AdminError> {
+        match self.parts.sessions.unfreeze(session) {
+            Held::NotLive => Err(AdminError::NoSession { session: session.clone() }),
+            Held::Paused(noted) => Ok(done(format!("session `{session}` is still paused {noted}"), Vec::new())),
+            Held::Goes => Ok(done(format!("session `{session}` goes on"), Vec::new())),
+        }
+    }
+
+    pub(super) fn session_message(&self, session: &SessionId, text: &str) -> Result<Reply, AdminError> {
+        let Some(line) = message("the operators", text) else {
+            let why = String::from("a message is one line of at most 400 characters");
+            return Err(AdminError::Invalid {
+                why,
+                hint: "write it in quotes: doorward session message ID \"the disk is full\"",
+            });
+        };
+        match self.parts.sessions.say(session, line) {
+            None => Err(AdminError::NoSession { session: session.clone() }),
+            Some(true) => {
+                Ok(done(format!("session `{session}`: it is said on its terminals, if it has any"), Vec::new()))
+            }
+            Some(false) => Err(AdminError::Refused {
+                why: format!("session `{session}` has messages that are not taken yet"),
+                hint: "its user does not read: `doorward session kill` ends it",
+            }),
         }
     }
 
@@ -101,6 +136,7 @@ fn live_row(session: LiveSession, now: Timestamp) -> SessionRow {
         source: session.source,
         key_fingerprint: session.key,
         remaining_seconds: session.until.map(|until| now.until(until).as_secs()),
+        paused: session.paused,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tracing::error;
+
 use super::{Admin, AdminError};
 use crate::audit::AuditEvent;
 use crate::model::SessionId;
@@ -18,6 +20,9 @@ impl Admin {
     pub fn begin(&self) -> Result<Vec<(SessionId, AdminError)>, AdminError> {
         self.check_clock();
         self.note_policy(&self.parts.ledger.policy(), String::from("in force at the start"))?;
+        for (user, failure) in self.finish_offboardings()? {
+            error!(user = %user, error = %failure, "An offboarding that was interrupted cannot be finished");
+        }
         Ok(self.finish_rewraps())
     }
 

@@ -1,3 +1,5 @@
+mod offboard;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use crate::audit::{AuditEvent, AuditRecord, Call};
 use crate::db::Db;
 use crate::grant::GrantState;
 use crate::ledger::{LedgerError, Target};
+use crate::locks::Locks;
 use crate::model::{
     AccountName, ChannelClass, Destination, GrantId, GroupName, RuleId, SessionId, TargetName, UserName,
 };
@@ -482,6 +485,7 @@ impl Office {
         let audit = Audit::create(&dir.path().join("log"), key, &db, clock.clone()).unwrap();
         let (ledger, audit) = (Arc::new(Ledger::open(&db, policy).unwrap()), Arc::new(audit));
         let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone()).unwrap();
+        let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone()).unwrap();
         let admin = Admin::new(
             &config,
             clock,
@@ -490,6 +494,7 @@ impl Office {
             audit,
             Sessions::new(),
             Arc::new(requests),
+            Arc::new(locks),
             StoreRoot::at(&dir.path().join("data")),
         );
         Self { admin, dir }
@@ -538,6 +543,7 @@ impl Office {
             source: "127.0.0.1:1".to_owned(),
             started: self.admin.now(),
             channels: 0,
+            paused: None,
         };
         let key = crate::ledger::public_key(KEY).unwrap();
         let login = crate::authn::Authenticated::by_key(&user("alice"), &key);

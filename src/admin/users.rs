@@ -82,6 +82,8 @@ impl Admin {
 
     pub(super) fn user_resume(&self, name: &UserName) -> Result<Reply, AdminError> {
         let user = self.known_user(name)?;
+        // Else the next start would bar them again.
+        self.parts.ledger.drop_unfinished_offboarding(user.human())?;
         self.parts.ledger.set_user(User { suspended_at: None, ..user })?;
         Ok(done(format!("user `{name}` may connect again"), Vec::new()))
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::body::Subject;
+use super::control::{LockStep, OffboardStep, SessionControl};
 pub use super::facts::{Call, SegmentEnd, SessionHead, VaultChange};
 use super::facts::{bounded_detail, bounded_option, bounded_text};
 
@@ -47,7 +48,7 @@ const CLEAR: [&str; 29] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 46] = [
+pub const EVENT_TYPES: [&str; 49] = [
     "admin.call",
     "agent.sign",
     "auth.failed",
@@ -70,10 +71,12 @@ pub const EVENT_TYPES: [&str; 46] = [
     "grant.revoke",
     "hold",
     "key.rotate",
+    "lock.step",
     "log.torn",
     "node.start",
     "node.stop",
     "notify",
+    "offboard.step",
     "policy.load",
     "recorder.failed",
     "replay.view",
@@ -83,6 +86,7 @@ pub const EVENT_TYPES: [&str; 46] = [
     "secret.set",
     "segment.seal",
     "segment.suspect",
+    "session.control",
     "session.end",
     "session.gap",
     "session.heads",
@@ -113,6 +117,15 @@ pub enum AuditEvent {
     /// A secret was removed from the vault.
     #[serde(rename = "secret.remove")]
     SecretRemove(VaultChange),
+    /// A lock was set, lifted, or is over.
+    #[serde(rename = "lock.step")]
+    LockStep(LockStep),
+    /// A user is offboarded.
+    #[serde(rename = "offboard.step")]
+    OffboardStep(OffboardStep),
+    /// An auditor's hand on a live session.
+    #[serde(rename = "session.control")]
+    SessionControl(SessionControl),
     /// Somebody reads a recording, is handed it, or watches a live session.
     #[serde(rename = "replay.view")]
     ReplayView {
@@ -719,6 +732,9 @@ impl AuditEvent {
             | Self::Hold { .. }
             | Self::ReplayView { .. }
             | Self::Notified { .. }
+            | Self::LockStep(_)
+            | Self::OffboardStep(_)
+            | Self::SessionControl(_)
             | Self::Gc { .. }
             | Self::AuthFailed { .. }
             | Self::PolicyLoad { .. }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
-use crate::model::{Destination, GrantId, RuleId, SessionId, TargetName, Timestamp, UserName};
+use crate::model::{Destination, GrantId, LockId, RuleId, SessionId, TargetName, Timestamp, UserName};
 use crate::secret::Secret;
 use crate::tlog::Algorithm;
 
@@ -252,6 +252,41 @@ fn each_type_has_its_fields_where_they_belong() {
             AuditEvent::Notified { request: request(), about: hex(), way: hex(), result: hex() },
             "request",
             "about result way",
+        ),
+        (
+            AuditEvent::LockStep(LockStep {
+                lock: LockId::parse("k-1").unwrap(),
+                outcome: hex(),
+                scope: hex(),
+                effect: hex(),
+                lifters: 2,
+                until: Some(Timestamp::from_millis(1)),
+                reason: hex(),
+                by: hex(),
+            }),
+            "outcome",
+            "by effect lifters lock reason scope until",
+        ),
+        (
+            AuditEvent::OffboardStep(OffboardStep {
+                user: user("alice"),
+                outcome: hex(),
+                detail: hex(),
+                reason: hex(),
+                by: hex(),
+            }),
+            "outcome",
+            "by detail reason user",
+        ),
+        (
+            AuditEvent::SessionControl(SessionControl {
+                session: self::session(),
+                verb: hex(),
+                detail: hex(),
+                by: hex(),
+            }),
+            "session",
+            "by detail verb",
         ),
         (AuditEvent::GrantExtend { grant: grant(), request: request(), seconds: 1 }, "grant request", "seconds"),
         (channel_refused(None), "", "source user what"),

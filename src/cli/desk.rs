@@ -22,6 +22,7 @@ use crate::config::{Config, read_policies};
 use crate::db::{Db, MasterKey};
 use crate::home::{Home, HomeError};
 use crate::ledger::Ledger;
+use crate::locks::Locks;
 use crate::policy::PolicySet;
 use crate::requests::Requests;
 use crate::session::Sessions;
@@ -206,7 +207,9 @@ impl Desk {
         let (sessions, ledger, audit) = (Sessions::new(), Arc::new(ledger), Arc::new(audit));
         let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
         let requests = Arc::new(requests.map_err(|error| CliError::of(&error))?);
-        let admin = Admin::new(config, clock, ledger, Arc::new(vault), audit, sessions, requests, store);
+        let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
+        let locks = Arc::new(locks.map_err(|error| CliError::of(&error))?);
+        let admin = Admin::new(config, clock, ledger, Arc::new(vault), audit, sessions, requests, locks, store);
         if let Some(doubt) = admin.check_clock().filter(|_| self.retention().is_some()) {
             say(format!("warning: {doubt}"));
         }

@@ -127,6 +127,7 @@ impl CliError {
             ServeError::Ledger(error) => Self::of(error).maybe_hint(error.hint()),
             ServeError::Audit(error) => Self::of(error).maybe_hint(error.hint()),
             ServeError::Requests(error) => Self::of(error),
+            ServeError::Locks(error) => Self::of(error),
             ServeError::Removal(error) => error.failure().into(),
             ServeError::Recorder(error) => Self::of(error).hint(error.hint()),
             ServeError::Vault(error) => Self::of(error).maybe_hint(error.hint()),

@@ -20,6 +20,7 @@ mod filter;
 mod grant;
 mod host_ca;
 mod init;
+mod lock;
 mod output;
 mod policy;
 mod prompt;
@@ -83,10 +84,16 @@ enum Command {
     /// Access requests: list, show, cancel. Users ask and approve over SSH: `ssh USER@BASTION help`.
     #[command(subcommand)]
     Request(request::Command),
+    /// Locks: what nobody may reach for now, whatever rules and grants say.
+    #[command(subcommand)]
+    Lock(lock::Command),
+    /// Lock everything in an attack; lifting it takes two people.
+    #[command(subcommand)]
+    Lockdown(lock::Lockdown),
     /// The access rules in policies/access/: put changed files in force.
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Live sessions: list, end. Auditors watch over SSH: `ssh USER@BASTION help`.
+    /// Live sessions: list, pause, speak to, end. Auditors watch over SSH: `ssh USER@BASTION help`.
     #[command(subcommand)]
     Session(session::Command),
     /// Recordings: list, replay, get, export; hold, erase, gc, rewrap.
@@ -143,6 +150,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Secret(command) => secret::run(&Desk::open(file)?, command),
         Command::Grant(command) => grant::run(&Desk::open(file)?, command),
         Command::Request(command) => request::run(&Desk::open(file)?, command),
+        Command::Lock(command) => lock::run(&Desk::open(file)?, command),
+        Command::Lockdown(command) => lock::lockdown(&Desk::open(file)?, command),
         Command::Policy(policy::Command::Reload) => policy::reload(&Desk::open(file)?),
         Command::Session(command) => session::run(&Desk::open(file)?, command),
         Command::Recording(command) => recording::run(file, command),

@@ -25,6 +25,7 @@ use crate::db::{Db, DbError, MasterKey, MasterKeyError};
 use crate::home::{Home, HomeError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::listener::{self, Connection, HostKeys, Limits};
+use crate::locks::{LockError, Locks};
 use crate::model::SessionId;
 use crate::notify::{Notifier, ticket_check};
 use crate::policy::{Fault, PolicySet};
@@ -61,6 +62,8 @@ pub enum ServeError {
     Notify(std::io::Error),
     /// Steps of access requests that were interrupted.
     Requests(RequestError),
+    /// A lifting of a lock that was interrupted cannot be finished.
+    Locks(LockError),
     /// Removals of recordings that were interrupted.
     Removal(AdminError),
     /// The policy files.
@@ -90,6 +93,7 @@ impl fmt::Display for ServeError {
             Self::Begin(error) => error.fmt(f),
             Self::Notify(_) => f.write_str("cannot read the file of [notify] webhook_token"),
             Self::Requests(error) => error.fmt(f),
+            Self::Locks(error) => error.fmt(f),
             Self::Removal(error) => error.fmt(f),
             Self::Policy(faults) => write!(f, "the policy set has {} faults", faults.len()),
             Self::NoAuditor(file) => {
@@ -110,6 +114,7 @@ impl std::error::Error for ServeError {
             Self::Db(error) => error.source(),
             Self::Ledger(error) => error.source(),
             Self::Requests(error) => error.source(),
+            Self::Locks(error) => error.source(),
             Self::Vault(error) => error.source(),
             Self::Recorder(error) => error.source(),
             Self::Audit(error) => error.source(),
@@ -238,6 +243,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let watching = tokio::spawn(watch_trust(config.login.clone(), Arc::clone(&bastion)));
     let tidying = tokio::spawn(tidy_requests(Arc::clone(&bastion)));
     let notifying = tokio::spawn(notifier.run());
+    let unlocking = tokio::spawn(tidy_locks(Arc::clone(&bastion)));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -248,6 +254,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     watching.abort();
     tidying.abort();
     notifying.abort();
+    unlocking.abort();
     retiring.abort();
     admin_stop.cancel();
     let _ = serving_admin.await;
@@ -301,6 +308,8 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let requests = Arc::new(requests);
     let notifier = Notifier::new(config.notify.clone(), Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let notifier = notifier.map_err(ServeError::Notify)?;
+    let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
+    let locks = Arc::new(locks.map_err(ServeError::Locks)?);
     let bastion = Arc::new(Bastion {
         clock: clock.clone(),
         ledger: Arc::clone(&ledger),
@@ -316,10 +325,11 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         forwards: session::ForwardLimits::default(),
         refusals: session::RefusalLog::start(Arc::clone(&audit), clock.clone()),
         requests: Arc::clone(&requests),
+        locks: Arc::clone(&locks),
         denials: session::Denials::default(),
         turns: Turns::default(),
     });
-    let admin = Admin::new(config, clock, ledger, vault, audit, sessions, requests, store);
+    let admin = Admin::new(config, clock, ledger, vault, audit, sessions, requests, locks, store);
     let admin = Arc::new(admin.with_recorder(bastion.recorder.clone()));
     for (session, failure) in admin.begin().map_err(ServeError::Begin)? {
         warn!(session = %session, error = %failure, "A change of an envelope that was interrupted cannot be finished");
@@ -391,6 +401,29 @@ async fn tidy_requests(bastion: Arc<Bastion>) {
             Ok(Ok(0)) | Err(_) => {}
             Ok(Ok(requests)) => info!(requests, "Access requests expired"),
             Ok(Err(error)) => warn!(error = %error, "Expired access requests are not on record yet"),
+        }
+    }
+}
+
+/// Sessions that a lock has paused go on so soon after its time is over.
+const UNLOCK_PERIOD: Duration = Duration::from_secs(1);
+
+async fn tidy_locks(bastion: Arc<Bastion>) {
+    loop {
+        tokio::time::sleep(UNLOCK_PERIOD).await;
+        if !bastion.locks.any_over() {
+            continue;
+        }
+        let bastion = Arc::clone(&bastion);
+        let tidied = tokio::task::spawn_blocking(move || {
+            let tidied = bastion.locks.tidy();
+            bastion.sessions.rejudge(&bastion.ledger, bastion.clock.now());
+            tidied
+        });
+        match tidied.await {
+            Ok(Ok(locks)) => info!(locks, "Locks are over by their time"),
+            Ok(Err(error)) => warn!(error = %error, "Locks that are over by their time are not on record yet"),
+            Err(_) => {}
         }
     }
 }

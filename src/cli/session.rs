@@ -30,6 +30,25 @@ pub(super) enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Pause live sessions: nothing goes through, either way, until `unfreeze`.
+    Freeze {
+        /// The sessions' ids, as `session list` shows them.
+        #[arg(required = true)]
+        sessions: Vec<SessionId>,
+    },
+    /// Let paused sessions go on.
+    Unfreeze {
+        /// The sessions' ids, as `session list` shows them.
+        #[arg(required = true)]
+        sessions: Vec<SessionId>,
+    },
+    /// Say a line on a live session's terminals.
+    Message {
+        /// The session's id, as `session list` shows it.
+        session: SessionId,
+        /// The line.
+        text: String,
+    },
 }
 
 pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
@@ -40,6 +59,9 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
         }
         Command::Kill { sessions, filter, yes } if sessions.is_empty() => kill_filtered(desk, filter.into(), yes),
         Command::Kill { sessions, .. } => kill(desk, sessions),
+        Command::Freeze { sessions } => each(desk, sessions, |session| Request::SessionFreeze { session }),
+        Command::Unfreeze { sessions } => each(desk, sessions, |session| Request::SessionUnfreeze { session }),
+        Command::Message { session, text } => desk.tell(Request::SessionMessage { session, text }),
     }
 }
 
@@ -64,14 +86,19 @@ fn kill_filtered(desk: &Desk, filter: SessionFilter, yes: bool) -> Result<(), Cl
     kill(desk, sessions.into_iter().map(|session| session.session).collect())
 }
 
-/// Ends each of them, whatever becomes of the others.
 fn kill(desk: &Desk, sessions: Vec<SessionId>) -> Result<(), CliError> {
-    let results: Vec<_> = sessions.into_iter().map(|session| desk.tell(Request::SessionKill { session })).collect();
+    each(desk, sessions, |session| Request::SessionKill { session })
+}
+
+/// Asks this of each of them, whatever becomes of the others.
+fn each(desk: &Desk, sessions: Vec<SessionId>, request: fn(SessionId) -> Request) -> Result<(), CliError> {
+    let results: Vec<_> = sessions.into_iter().map(|session| desk.tell(request(session))).collect();
     results.into_iter().collect()
 }
 
 fn table(sessions: &[SessionRow]) -> Table {
-    let mut table = Table::new(&["SESSION", "USER", "DESTINATION", "SOURCE", "STARTED", "LEFT", "CHANNELS", "REASON"]);
+    let mut table =
+        Table::new(&["SESSION", "USER", "DESTINATION", "SOURCE", "STARTED", "LEFT", "CHANNELS", "PAUSED", "REASON"]);
     for session in sessions {
         table.row([
             session.session.to_string(),
@@ -81,6 +108,7 @@ fn table(sessions: &[SessionRow]) -> Table {
             times::shown(session.started),
             session.remaining_seconds.map(|left| span_shown(Duration::from_secs(left))).unwrap_or_default(),
             session.open_channels.to_string(),
+            session.paused.clone().unwrap_or_default(),
             session.reason.clone().unwrap_or_default(),
         ]);
     }

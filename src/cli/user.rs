@@ -11,11 +11,13 @@ use zeroize::Zeroizing;
 
 use super::CliError;
 use super::desk::{Desk, unexpected};
-use super::output::{Form, Table, listing, say, show};
+use super::output::{Form, Table, json, listing, print, say, show};
 use super::{apply, prompt, times};
 use crate::admin::api::{Reply, Request, SecretText};
 use crate::admin::import;
+use crate::ledger::Offboarding;
 use crate::model::{GroupName, UserName, join};
+use crate::screen::line;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -64,6 +66,17 @@ pub(super) enum Command {
     Suspend {
         /// The user's name, such as alice.
         user: UserName,
+    },
+    /// End all that a human may do who leaves: by all their names, sessions, grants and requests too. Prints a receipt
+    /// with the accounts that they have used.
+    Offboard {
+        /// One of the user's names, such as alice.
+        user: UserName,
+        /// Why, such as "left the company"; kept in the audit log.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        form: Form,
     },
     /// Let a suspended user in again.
     Resume {
@@ -155,6 +168,7 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
         Command::Totp { user } => totp(desk, user),
         Command::List { form } => list(desk, form),
         Command::Suspend { user } => desk.tell(Request::UserSuspend { user }),
+        Command::Offboard { user, reason, form } => offboard(desk, Request::UserOffboard { user, reason }, form),
         Command::Resume { user } => desk.tell(Request::UserResume { user }),
         Command::Remove { user } => desk.tell(Request::UserRemove { user }),
         Command::Key(KeyCommand::Add { user, files }) => add_keys(desk, &user, read_keys(&files)?),
@@ -239,4 +253,33 @@ pub(super) fn read_text(file: &Path) -> Result<String, CliError> {
     let read =
         if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
     read.map_err(|error| CliError::usage(format!("cannot read `{}`", file.display())).because(&error))
+}
+
+fn offboard(desk: &Desk, request: Request, form: Form) -> Result<(), CliError> {
+    let Reply::Offboarded { receipt } = desk.ask(request)? else {
+        return Err(unexpected());
+    };
+    if form.json { json(&receipt) } else { print(&receipt_text(&receipt)) }
+}
+
+fn receipt_text(receipt: &Offboarding) -> String {
+    let Offboarding { user, names, by, reason, begun, sessions, grants, requests, .. } = receipt;
+    let more = if receipt.accounts_more > 0 { format!(" and {} more", receipt.accounts_more) } else { String::new() };
+    let accounts = if receipt.accounts.is_empty() { String::from("none") } else { join(&receipt.accounts) + &more };
+    let leaf = receipt.leaf.map(|leaf| format!("{leaf}: `doorward audit prove {leaf}` proves it")).unwrap_or_default();
+    let rows = [
+        ("offboarded", user.to_string()),
+        ("names", join(names)),
+        ("by", by.clone()),
+        ("reason", line(reason)),
+        ("begun", times::shown_to_the_second(*begun)),
+        ("done", receipt.done.map(times::shown_to_the_second).unwrap_or_default()),
+        ("sessions", format!("{sessions} ended")),
+        ("grants", format!("{grants} revoked")),
+        ("requests", format!("{requests} cancelled")),
+        ("keys", String::from("keys, certificates and passwords log in, and open nothing")),
+        ("accounts", format!("{accounts}: change their secrets, if any of them was a password")),
+        ("leaf", leaf),
+    ];
+    rows.into_iter().map(|(name, value)| format!("{name:12}{value}\n")).collect()
 }

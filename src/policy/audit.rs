@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Place, PolicySet, Who};
+use super::{Names, Place, PolicySet, Who};
 use crate::model::{GroupName, RuleId, TargetName, UserName};
 
 /// One `[[audit]]` rule.
@@ -34,6 +34,19 @@ pub enum AuditRight {
     Get,
     /// See what a live session shows, and find it in a list.
     Watch,
+    /// Let a live session stand still, and go on.
+    Freeze,
+    /// Say a line on a live session's terminals.
+    Message,
+    /// End a live session.
+    Kill,
+    /// Lift locks, alone or as one of two.
+    Lift,
+}
+
+impl AuditRight {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Get, Self::Watch, Self::Freeze, Self::Message, Self::Kill, Self::Lift];
 }
 
 impl fmt::Display for AuditRight {
@@ -42,6 +55,10 @@ impl fmt::Display for AuditRight {
         f.write_str(match self {
             Self::Get => "get",
             Self::Watch => "watch",
+            Self::Freeze => "freeze",
+            Self::Message => "message",
+            Self::Kill => "kill",
+            Self::Lift => "lift",
         })
     }
 }
@@ -69,6 +86,13 @@ pub fn decide_audit<'s>(set: &'s PolicySet, question: &AuditQuestion<'_>) -> Opt
 /// Whether any rule gives this user this right, wherever.
 pub fn audits_somewhere(set: &PolicySet, user: &UserName, groups: &BTreeSet<GroupName>, right: AuditRight) -> bool {
     set.audit_rules().any(|rule| rule.rights.contains(&right) && rule.who.covers(user, groups))
+}
+
+/// Whether any rule gives this user this right on every target there is.
+pub fn audits_everywhere(set: &PolicySet, user: &UserName, groups: &BTreeSet<GroupName>, right: AuditRight) -> bool {
+    let every = |place: &Place| place.targets == Some(Names::Every) && place.labels.is_empty();
+    let mut rules = set.audit_rules();
+    rules.any(|rule| rule.rights.contains(&right) && rule.who.covers(user, groups) && every(&rule.place))
 }
 
 pub(super) fn among<'r>(

@@ -31,7 +31,7 @@ mod tests;
 
 pub use agent::AgentRule;
 pub use archive::{ARCHIVE_BYTES_MAX, MalformedArchive, decode as decode_archive, encode as encode_archive};
-pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_somewhere, decide_audit};
+pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_everywhere, audits_somewhere, decide_audit};
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use document::Fault;
 pub(crate) use document::size_of;

@@ -31,7 +31,14 @@ const CHANNELS: &[(&str, ChannelClass)] = &[
     ("agent", ChannelClass::Agent),
     ("x11", ChannelClass::X11),
 ];
-const AUDIT_RIGHTS: &[(&str, AuditRight)] = &[("get", AuditRight::Get), ("watch", AuditRight::Watch)];
+const AUDIT_RIGHTS: &[(&str, AuditRight)] = &[
+    ("get", AuditRight::Get),
+    ("watch", AuditRight::Watch),
+    ("freeze", AuditRight::Freeze),
+    ("message", AuditRight::Message),
+    ("kill", AuditRight::Kill),
+    ("lift", AuditRight::Lift),
+];
 const DURABILITIES: &[(&str, Durability)] =
     &[("strict", Durability::Strict), ("bounded", Durability::Bounded), ("best-effort", Durability::BestEffort)];
 const INPUT_MODES: &[(&str, InputMode)] =

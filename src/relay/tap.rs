@@ -402,6 +402,7 @@ impl Tap {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Pause;
     use super::*;
     use crate::auditor::Identity;
     use crate::clock::Clock;
@@ -425,7 +426,7 @@ mod tests {
             let tap_of = |pty, input, capture| {
                 let policy = RecordingPolicy { input, stdin: capture, exec: capture, ..permit.recording().clone() };
                 let class = if pty { ChannelClass::Shell } else { ChannelClass::Exec };
-                taps(&Facts { class, pty, policy, digested: false }, &track)
+                taps(&Facts { class, pty, policy, digested: false, pause: Pause::never() }, &track)
             };
             let key = ChannelEvent::Data(Bytes::from_static(b"k"));
             let (mut kept_out, _) = tap_of(true, InputMode::Off, Capture::Full);

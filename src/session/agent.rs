@@ -223,6 +223,8 @@ impl<US: Source, UK: Sink, TS: Source, TK: Sink> Talk<US, UK, TS, TK> {
         }
         loop {
             let message = self.target.next("the target sent what is no agent message").await?;
+            // While the session stands still the target is lent nothing.
+            self.recorded.pause().over().await;
             let answer = match agent::request(&message) {
                 Request::List => self.list(message).await?,
                 Request::Sign(signing) => self.sign(&signing, message).await?,
@@ -236,6 +238,7 @@ impl<US: Source, UK: Sink, TS: Source, TK: Sink> Talk<US, UK, TS, TK> {
                     agent::failure()
                 }
             };
+            self.recorded.pause().over().await;
             self.target.send(answer).await?;
         }
     }

@@ -108,7 +108,13 @@ pub async fn open(
             Ok(Opened {
                 target: End { source, sink },
                 track,
-                facts: Facts { class, pty: terminal.is_some(), policy: permit.recording().clone(), digested },
+                facts: Facts {
+                    class,
+                    pty: terminal.is_some(),
+                    policy: permit.recording().clone(),
+                    digested,
+                    pause: live.registration.pause(),
+                },
                 greeting: terminal.map(|_| greeting(live, &permit)),
                 files,
                 loans,

@@ -94,7 +94,11 @@ impl Denied {
         let missing = match refusal {
             // Of a login with another key there is no more to say than was told.
             Refusal::Denied(
-                Denial::Suspended | Denial::Undecided { .. } | Denial::NeedsKey { .. } | Denial::OtherKey { .. },
+                Denial::Suspended
+                | Denial::Locked { .. }
+                | Denial::Undecided { .. }
+                | Denial::NeedsKey { .. }
+                | Denial::OtherKey { .. },
             ) => None,
             Refusal::Denied(
                 Denial::NoRule(_)
@@ -124,6 +128,7 @@ impl Denied {
             | Refusal::Audit(_)
             | Refusal::Vault(_)
             | Refusal::Dial(_)
+            | Refusal::Paused
             | Refusal::Ended(_) => None,
         };
         Self { at, asked: cut(&text), told: cut(&refusal.public_text(at)), missing }

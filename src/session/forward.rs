@@ -33,7 +33,7 @@ use crate::model::{
 };
 use crate::policy::DenyReason;
 use crate::recorder::{ChannelFacts, RecorderError, Track};
-use crate::relay::{self, End, Facts};
+use crate::relay::{self, End, Facts, Pause};
 use crate::target::{Incoming, Leg};
 use crate::wire::channel::{Credit, Sink, Source};
 
@@ -154,6 +154,9 @@ impl Visit {
         }
         let now = self.bastion.clock.instant();
         let Some(live) = &mut self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
+        if live.registration.pause().is_on() {
+            return Err(Refusal::Paused);
+        }
         live.forwards.take(now).map(|_| live).ok_or(Refusal::TooMany("forwards in one minute"))
     }
 
@@ -372,7 +375,13 @@ async fn record(
     let _ = track.append(Entry::Marker(text)).await.map_err(Refusal::Recorder)?;
     Ok(Recorded {
         track,
-        facts: Facts { class: asked.class, pty: false, policy: permit.recording().clone(), digested: false },
+        facts: Facts {
+            class: asked.class,
+            pty: false,
+            policy: permit.recording().clone(),
+            digested: false,
+            pause: live.registration.pause(),
+        },
         session: live.id.clone(),
         number,
         asked: asked.clone(),
@@ -486,6 +495,11 @@ async fn carry_back(
 }
 
 impl Recorded {
+    /// What it asks before it passes something on.
+    pub fn pause(&self) -> &Pause {
+        &self.facts.pause
+    }
+
     /// Puts it into the audit log, before the first byte.
     async fn announce(&self, carrying: &Carrying) -> bool {
         let event = AuditEvent::Forward {

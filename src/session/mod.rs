@@ -18,6 +18,7 @@ mod refusal;
 mod refusal_log;
 mod registry;
 mod rests;
+mod standstill;
 mod stranger;
 mod timekeeper;
 mod verb;
@@ -38,9 +39,10 @@ use crate::clock::Clock;
 use crate::grant::{Denial, Permit};
 use crate::ledger::Ledger;
 use crate::listener::{ChannelStart, Connection, Request, Wanted};
+use crate::locks::Locks;
 use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, Login, Matter, Program, SessionId, Timestamp};
 use crate::recorder::{Recorder, RecorderError, Recording, SessionFacts};
-use crate::relay::Notice;
+use crate::relay::{Notice, Paused};
 use crate::requests::Requests;
 use crate::sftp::Turns;
 use crate::store::{Catalog, OpeningProof};
@@ -58,6 +60,7 @@ pub use refusal::Refusal;
 use refusal_log::Kind;
 pub use refusal_log::RefusalLog;
 pub use registry::{EndCause, LiveSession, Registration, Sessions};
+pub use standstill::{Held, message};
 pub use stranger::note_strangers;
 use stranger::{Budget, PERIOD};
 use timekeeper::{Timekeeper, wait_end};
@@ -94,6 +97,8 @@ pub struct Bastion {
     pub refusals: RefusalLog,
     /// Access requests.
     pub requests: Arc<Requests>,
+    /// Locks.
+    pub locks: Arc<Locks>,
     /// What each was refused last, for `why`.
     pub denials: Denials,
     /// Whose turn it is at a target, where rules name paths.
@@ -277,6 +282,8 @@ impl Visit {
                     Due::Failed(failure) => return self.recorder_failed(&failure),
                     Due::Warn(left) => self.warn(left),
                     Due::Refused(what) => self.note_refused(&what),
+                    Due::Paused(paused) => self.paused(paused),
+                    Due::Said(line) => self.said(&line),
                     Due::Incoming(incoming) => self.incoming(*incoming).await,
                 },
                 _ = leg_check.tick() => {
@@ -303,10 +310,7 @@ impl Visit {
             None => String::from("Ask an operator if you need longer."),
         };
         let text = format!("{minutes} minute{} left. {longer}", if minutes == 1 { "" } else { "s" });
-        for notices in &self.notices {
-            // A terminal that already has lines waiting is not being read.
-            let _ = notices.try_send(Notice::Line(text.clone()));
-        }
+        self.tell_terminals(&text);
     }
 
     /// Something was asked for that this version refuses always.
@@ -442,6 +446,9 @@ impl Visit {
         }
         let lends = self.lends(&mut start, &destination);
         let Some(live) = &mut self.live else { return Err((Box::new(start), Refusal::Ended(EndCause::TargetLeft))) };
+        if live.registration.pause().is_on() {
+            return Err((Box::new(start), Refusal::Paused));
+        }
         // Counted before it is judged: a policy that changes in between then sees it.
         let lends = lends.into_iter().map(Asked::from);
         let places = asked.iter().cloned().chain(lends).map(|asked| live.registration.channel(asked)).collect();
@@ -592,6 +599,7 @@ impl Visit {
             source: self.connection.source.to_string(),
             started: now,
             channels: 0,
+            paused: None,
         }
     }
 
@@ -769,6 +777,10 @@ enum Due {
     Failed(RecorderError),
     /// Something that the target asked for.
     Refused(String),
+    /// It stands still, or goes on.
+    Paused(Option<Paused>),
+    /// Somebody has something to say to its user.
+    Said(String),
     /// Somebody connected where the target listens for the user.
     Incoming(Box<Incoming>),
 }
@@ -779,6 +791,8 @@ async fn due(live: Option<&mut Live>) -> Due {
     tokio::select! {
         cause = wait_end(&mut live.registration.end) => Due::End(cause),
         Some(left) = live.time.warnings.recv() => Due::Warn(left),
+        Ok(()) = live.registration.paused.changed() => Due::Paused(live.registration.paused.borrow_and_update().clone()),
+        Some(line) = live.registration.lines.recv() => Due::Said(line),
         failure = live.recording.failed() => Due::Failed(failure),
         Some(what) = live.leg.refused() => Due::Refused(what),
         Some(incoming) = live.leg.incoming() => Due::Incoming(Box::new(incoming)),

@@ -64,6 +64,8 @@ pub enum Refusal {
     Vault(VaultError),
     /// The target cannot be reached or refused.
     Dial(DialError),
+    /// The session stands still: nothing new starts in it.
+    Paused,
     /// The session's end came first.
     Ended(EndCause),
 }
@@ -124,6 +126,7 @@ impl fmt::Display for Refusal {
             Self::Audit(error) => write!(f, "cannot write the audit log: {error}"),
             Self::Vault(error) => error.fmt(f),
             Self::Dial(error) => error.fmt(f),
+            Self::Paused => f.write_str("the session is paused"),
             Self::Ended(cause) => cause.fmt(f),
         }
     }
@@ -171,6 +174,7 @@ impl Refusal {
             }
             Self::Vault(_) => "no usable credential is stored for this account; tell the operator".into(),
             Self::Dial(error) => error.public_text().to_owned(),
+            Self::Paused => "this session is paused: nothing new starts in it until it goes on".into(),
             Self::Ended(cause) => cause.public_text(now),
         }
     }
@@ -195,6 +199,7 @@ impl Refusal {
             | Self::NotCarried(_)
             | Self::TooMany(_)
             | Self::NotFound
+            | Self::Paused
             | Self::Command(_) => 126,
             Self::Busy { .. }
             | Self::Elsewhere

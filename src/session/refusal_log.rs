@@ -71,6 +71,7 @@ impl Kind {
             | Refusal::Dial(_)
             | Refusal::Elsewhere
             | Refusal::Idle
+            | Refusal::Paused
             | Refusal::Ended(_) => Self::Start,
         }
     }

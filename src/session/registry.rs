@@ -5,13 +5,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::standstill::Brake;
 use crate::authn::Authenticated;
-use crate::grant::{Denial, GrantState, Permit};
+use crate::grant::{Denial, GrantState, LockEffect, Permit};
 use crate::ledger::Ledger;
 use crate::model::{Asked, ChannelClass, Destination, GrantId, RuleId, SessionId, Timestamp, UserName};
+use crate::relay::{Pause, Paused};
 
 /// Why a session ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,8 @@ pub enum EndCause {
     LoginOver,
     /// The policy that was loaded since does not allow it.
     PolicyChanged,
+    /// The operators locked it.
+    Locked,
     /// An operator ended it.
     Killed {
         /// Who.
@@ -52,6 +56,7 @@ impl fmt::Display for EndCause {
             Self::Suspended => f.write_str("the user was suspended"),
             Self::LoginOver => f.write_str("the login was withdrawn"),
             Self::PolicyChanged => f.write_str("the policy changed"),
+            Self::Locked => f.write_str("a lock was set"),
             Self::Killed { by } => write!(f, "killed by {by}"),
             Self::Shutdown => f.write_str("the bastion stopped"),
             Self::RecorderFailed => f.write_str("the recording failed"),
@@ -72,6 +77,7 @@ impl EndCause {
             Self::Suspended => format!("access was suspended at {at}. Session closed."),
             Self::LoginOver => format!("the login was withdrawn at {at}. Session closed."),
             Self::PolicyChanged => format!("the policy changed at {at} and no longer allows this. Session closed."),
+            Self::Locked => format!("the operators locked this at {at}. Session closed."),
             Self::Killed { .. } => format!("an operator ended this session at {at}."),
             Self::Shutdown => "the bastion is stopping. Session closed; connect again in a moment.".into(),
             Self::RecorderFailed => crate::relay::RECORDING_FAILED.into(),
@@ -107,6 +113,8 @@ pub struct LiveSession {
     pub started: Timestamp,
     /// Channels that are open now.
     pub channels: u32,
+    /// Why it stands still, if it does.
+    pub paused: Option<String>,
 }
 
 /// All live sessions of this process.
@@ -141,6 +149,7 @@ struct Entry {
     until: watch::Sender<Option<Timestamp>>,
     /// It must stand for as long as the session does.
     login: Authenticated,
+    brake: Brake,
 }
 
 /// A session's place in the list; leaving the list when dropped.
@@ -152,6 +161,10 @@ pub struct Registration {
     pub end: watch::Receiver<Option<EndCause>>,
     /// When it must end.
     pub until: watch::Receiver<Option<Timestamp>>,
+    /// Why it stands still, while it does.
+    pub paused: watch::Receiver<Option<Paused>>,
+    /// What others want said on its terminals.
+    pub lines: mpsc::Receiver<String>,
 }
 
 impl Drop for Registration {
@@ -196,6 +209,11 @@ impl Ender {
 }
 
 impl Registration {
+    /// What its channels ask before they pass something on.
+    pub fn pause(&self) -> Pause {
+        Pause::new(self.paused.clone())
+    }
+
     /// What ends this session.
     pub fn ender(&self) -> Ender {
         Ender { id: self.id.clone(), sessions: self.sessions.clone() }
@@ -253,10 +271,11 @@ impl Sessions {
         let (end, end_receiver) = watch::channel(list.closed.then_some(EndCause::Shutdown));
         let (until, until_receiver) = watch::channel(facts.until);
         let id = facts.id.clone();
-        let entry = Entry { facts, first: first.into(), open: BTreeMap::new(), end, until, login: login.clone() };
-        list.live.insert(id.clone(), entry);
+        let (brake, paused, lines) = Brake::new();
+        let (first, login) = (first.into(), login.clone());
+        list.live.insert(id.clone(), Entry { facts, first, open: BTreeMap::new(), end, until, login, brake });
         drop(list);
-        Registration { id, sessions: self.clone(), end: end_receiver, until: until_receiver }
+        Registration { id, sessions: self.clone(), end: end_receiver, until: until_receiver, paused, lines }
     }
 
     /// Counts somebody who has no session.
@@ -278,7 +297,14 @@ impl Sessions {
 
     /// The live sessions, oldest first.
     pub fn list(&self) -> Vec<LiveSession> {
-        self.lock().live.values().map(|entry| entry.facts.clone()).collect()
+        let paused = |entry: &Entry| entry.brake.paused().map(|paused| paused.noted);
+        let facts = |entry: &Entry| LiveSession { paused: paused(entry), ..entry.facts.clone() };
+        self.lock().live.values().map(facts).collect()
+    }
+
+    /// What holds a session, or may; none if it is not live.
+    pub(super) fn with_brake<T>(&self, id: &SessionId, act: impl FnOnce(&mut Brake) -> T) -> Option<T> {
+        self.lock().live.get_mut(id).map(|entry| act(&mut entry.brake))
     }
 
     /// Ends a session; `false` if it is not live.
@@ -328,6 +354,8 @@ impl Sessions {
 fn rejudge(entry: &mut Entry, ledger: &Ledger, now: Timestamp) -> bool {
     match judge(entry, ledger, now) {
         Ok(until) => {
+            // That which would end it is not here any more.
+            entry.brake.follow(ledger.lock_on(&entry.facts.user, &entry.facts.destination, now).as_ref());
             entry.facts.until = until;
             // The same end again must not start its time anew: the wall clock may have been set back.
             entry.until.send_if_modified(|old| std::mem::replace(old, until) != until);
@@ -357,14 +385,17 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Option<Timest
     if ledger.user(&entry.facts.user).is_none() {
         return Err(EndCause::Suspended);
     }
-    // A key that was taken away proves nothing any more.
     // A key that was taken away proves nothing any more; nor does a certificate that was revoked.
     entry.login.stands(ledger).map_err(|_| EndCause::LoginOver)?;
+    let lock = ledger.lock_on(&entry.facts.user, &entry.facts.destination, now);
+    if lock.is_some_and(|lock| lock.effect == LockEffect::End) {
+        return Err(EndCause::Locked);
+    }
     let mut until = None;
     let open = if entry.open.is_empty() { vec![&entry.first] } else { entry.open.keys().collect() };
     for asked in open {
         let permit: Permit = ledger
-            .permit_asked(entry.login.asker(), &entry.facts.destination, asked, now)
+            .permit_but_for_locks(entry.login.asker(), &entry.facts.destination, asked, now)
             .map_err(|denial| cause_of(&denial))?;
         until = until.into_iter().chain(permit.until()).min();
     }
@@ -388,6 +419,7 @@ fn cause_of(denial: &Denial) -> EndCause {
         | Denial::Undecided { .. } => EndCause::PolicyChanged,
         Denial::GrantEnded { .. } | Denial::GrantSpent { .. } => EndCause::Time,
         Denial::GrantRevoked { .. } | Denial::NotYet { .. } => EndCause::Revoked,
+        Denial::Locked { .. } => EndCause::Locked,
         Denial::Suspended | Denial::UnknownUser => EndCause::Suspended,
     }
 }
@@ -444,6 +476,7 @@ pub(super) mod tests {
             source: "192.0.2.7:4022".into(),
             started: Timestamp::from_millis(number),
             channels: 0,
+            paused: None,
         }
     }
 }

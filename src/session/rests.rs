@@ -15,7 +15,9 @@ impl Visit {
     pub(super) async fn begin_approved(&self, destination: &Destination, program: &Program) {
         let (asker, now) = (self.connection.user.asker(), self.bastion.clock.now());
         let may = |class: &ChannelClass| self.bastion.ledger.permit(asker, destination, *class, now).is_ok();
+        let locked = || self.bastion.ledger.lock_on(asker.user, destination, now).is_some();
         if self.live.is_some()
+            || locked()
             || program.classes().iter().any(may)
             || !self.bastion.requests.waits_at(asker.user, destination)
         {

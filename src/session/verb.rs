@@ -10,6 +10,7 @@
 mod ask;
 mod handout;
 mod limits;
+mod oversee;
 pub(super) mod own;
 mod table;
 mod watch;
@@ -84,6 +85,9 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Arc<Visitor>, verb: &Verb) -> R
         Verb::Requests(ask, form) => ask::answer(bastion, visitor, ask, *form).await.map(own),
         Verb::Recordings(form) => recordings(bastion, user, verb, *form).await,
         Verb::Sessions(form) => Ok(Answer::Text(sessions(bastion, user, *form), None)),
+        Verb::Control(session, hand) => oversee::control(bastion, visitor, session, hand, verb).await,
+        Verb::Locks(form) => Ok(Answer::Text(oversee::locks(bastion, user, *form), None)),
+        Verb::LiftLock(lock) => oversee::lift_lock(bastion, visitor, lock, verb).await,
         Verb::Get(session) => {
             if !bastion.ledger.audits_somewhere(user, AuditRight::Get) {
                 return Err(refused(verb, &format!("no audit rule lets {user} get anything")));
@@ -163,6 +167,8 @@ struct Row {
     started: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<String>,
 }
 
 async fn recordings(bastion: &Arc<Bastion>, user: &UserName, verb: &Verb, form: Form) -> Result<Answer, Refusal> {
@@ -201,6 +207,7 @@ async fn recordings(bastion: &Arc<Bastion>, user: &UserName, verb: &Verb, form: 
                 destination: summary.destination.to_string(),
                 started: String::from(summary.started),
                 end: Some(end),
+                paused: None,
             });
         }
     }
@@ -217,6 +224,7 @@ fn sessions(bastion: &Bastion, user: &UserName, form: Form) -> String {
             destination: live.destination.to_string(),
             started: String::from(live.started),
             end: None,
+            paused: live.paused,
         })
         .collect();
     written(&rows, form, "no live sessions that you may watch\n")
@@ -229,7 +237,8 @@ fn written(rows: &[Row], form: Form, none: &str) -> String {
         Form::Text => rows
             .iter()
             .map(|row| {
-                let Row { session, user, destination, started, end } = row;
+                let Row { session, user, destination, started, end, paused } = row;
+                let end = end.clone().or_else(|| paused.as_ref().map(|noted| format!("paused {noted}")));
                 let end = end.as_ref().map_or(String::new(), |end| format!("  {end}"));
                 format!("{session}  {started}  {user} as {destination}{end}\n")
             })

@@ -284,7 +284,7 @@ struct SessionRow {
 pub(in crate::session) fn whoami(bastion: &Bastion, visitor: &Visitor, form: Form) -> String {
     let user = visitor.user.user();
     let groups = bastion.ledger.user(user).map(|user| user.groups).unwrap_or_default();
-    let rights = [AuditRight::Get, AuditRight::Watch].into_iter();
+    let rights = AuditRight::ALL.into_iter();
     let proof = visitor.user.proof().to_string();
     let told = Told {
         user,

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::ask::{self, Ask};
-use crate::model::{ChannelNumber, SessionId};
+use super::oversee::{self, Hand};
+use crate::model::{ChannelNumber, LockId, SessionId};
 
 /// A longer command line is no verb.
 const COMMAND_BYTES_MAX: usize = 1024;
@@ -33,6 +34,12 @@ pub enum Verb {
     Sessions(Form),
     /// What a live session shows.
     Watch(SessionId, Option<ChannelNumber>),
+    /// A hand on a live session.
+    Control(SessionId, Hand),
+    /// Locks that the user may lift.
+    Locks(Form),
+    /// That a lock shall be lifted.
+    LiftLock(LockId),
 }
 
 /// How a list is written.
@@ -212,6 +219,48 @@ const AUDITORS: &[Entry] = &[
         does: "what one of them shows; q leaves",
         read: watch,
     },
+    Entry {
+        name: "session freeze",
+        arguments: "SESSION",
+        options: "",
+        does: "nothing goes through until",
+        read: |words| oversee::of_one(words, Hand::Freeze),
+    },
+    Entry {
+        name: "session unfreeze",
+        arguments: "SESSION",
+        options: "",
+        does: "it goes on",
+        read: |words| oversee::of_one(words, Hand::Unfreeze),
+    },
+    Entry {
+        name: "session message",
+        arguments: "SESSION TEXT",
+        options: "",
+        does: "a line on its terminals",
+        read: oversee::message_to,
+    },
+    Entry {
+        name: "session kill",
+        arguments: "SESSION",
+        options: "",
+        does: "it ends",
+        read: |words| oversee::of_one(words, Hand::Kill),
+    },
+    Entry {
+        name: "lock list",
+        arguments: "[--json]",
+        options: "",
+        does: "locks that you may lift",
+        read: |words| list(words).map(Verb::Locks),
+    },
+    Entry {
+        name: "lock lift",
+        arguments: "LOCK",
+        options: "",
+        does: "say that one shall be lifted",
+        read: oversee::lift,
+    },
 ];
 
 fn about(read: Option<(Ask, Form)>) -> Option<Verb> {
@@ -323,6 +372,9 @@ impl fmt::Display for Verb {
             Self::Sessions(_) => f.write_str("session list"),
             Self::Watch(session, None) => write!(f, "session watch {session}"),
             Self::Watch(session, Some(channel)) => write!(f, "session watch {session} {channel}"),
+            Self::Control(session, hand) => write!(f, "session {hand} {session}"),
+            Self::Locks(_) => f.write_str("lock list"),
+            Self::LiftLock(lock) => write!(f, "lock lift {lock}"),
         }
     }
 }
@@ -391,7 +443,8 @@ mod tests {
                 let words = synopsis.split(' ').filter(|word| optional || !word.starts_with('['));
                 let words = words.map(|word| word.trim_matches(['[', ']']));
                 let typed = words.collect::<Vec<_>>().join(" ").replace("SESSION", SESSION).replace("CHANNEL", "2");
-                typed.replace("ACCOUNT@TARGET", "root@db1").replace("REQUEST", "r-1").replace("ok|misuse", "ok")
+                let typed = typed.replace("ACCOUNT@TARGET", "root@db1").replace("REQUEST", "r-1");
+                typed.replace("ok|misuse", "ok").replace("LOCK", "k-1")
             };
             for command in [said(false), said(true)] {
                 assert!(parse(&command).is_ok(), "{line}: {command}");
@@ -407,11 +460,14 @@ mod tests {
                 "ACCOUNT@TARGET" => String::from(" root@db1"),
                 "REQUEST" => String::from(" r-1"),
                 "REQUEST ok|misuse" => String::from(" r-1 ok"),
+                "LOCK" => String::from(" k-1"),
+                "SESSION TEXT" => format!(" {SESSION} the disk is full"),
                 of if of.starts_with("SESSION") => format!(" {SESSION}"),
                 _ => String::new(),
             };
             let shown = parse(&format!("{}{arguments}", entry.name)).unwrap().to_string();
-            assert!(shown == entry.name || shown == format!("{} {SESSION}", entry.name), "{shown}");
+            let said = ["", SESSION, "k-1"].map(|about| format!("{} {about}", entry.name).trim_end().to_owned());
+            assert!(said.contains(&shown), "{shown}");
         }
     }
 }

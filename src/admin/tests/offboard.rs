@@ -1,0 +1,108 @@
+//! Offboarding, and what a crash leaves of it.
+
+use super::super::offboard::STEPS;
+use super::*;
+
+impl Office {
+    /// The bastion is started anew: on the same state, without a live session.
+    fn restart(&mut self) {
+        let parts = &self.admin.parts;
+        let (clock, audit, config) = (parts.clock.clone(), Arc::clone(&parts.audit), parts.config.clone());
+        let vault = Arc::clone(&parts.vault);
+        let ledger = Arc::new(Ledger::open(vault.database(), (*parts.ledger.policy()).clone()).unwrap());
+        let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone()).unwrap();
+        let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone()).unwrap();
+        let (sessions, store) = (Sessions::new(), StoreRoot::at(&self.dir.path().join("data")));
+        let (requests, locks) = (Arc::new(requests), Arc::new(locks));
+        self.admin = Admin::new(&config, clock, ledger, vault, audit, sessions, requests, locks, store);
+    }
+
+    fn with_two_names() -> Self {
+        let office = Self::furnished();
+        office.ask(Request::UserAdd {
+            user: user("alice2"),
+            groups: groups(),
+            keys: Vec::new(),
+            from: BTreeSet::new(),
+        });
+        let (user, person) = (user("alice2"), Some(user("alice")));
+        office.ask(Request::UserSet { user, groups: None, from: None, person });
+        office.ask(grant("alice", "root@db1"));
+        office.ask(grant("alice2", "root@db1"));
+        office
+    }
+
+    #[track_caller]
+    fn offboarded(&self, name: &str) -> crate::ledger::Offboarding {
+        let Reply::Offboarded { receipt } =
+            self.ask(Request::UserOffboard { user: user(name), reason: String::from("left") })
+        else {
+            panic!("no receipt")
+        };
+        receipt
+    }
+
+    fn outcomes(&self) -> Vec<String> {
+        let records = self.log();
+        let own = records.iter().filter(|record| record.kind == "offboard.step");
+        let mut all: Vec<String> = own.map(|record| record.text("outcome").unwrap().to_owned()).collect();
+        all.dedup();
+        all
+    }
+}
+
+#[test]
+fn who_is_offboarded_is_out_by_all_names_and_the_receipt_says_what_ended() {
+    let office = Office::with_two_names();
+    let grants = office.admin.parts.ledger.grants();
+    let own = grants.iter().find(|grant| grant.user == user("alice")).unwrap();
+    let live = office.live(&own.id);
+    let receipt = office.offboarded("alice2");
+    assert_eq!((receipt.sessions, receipt.grants, receipt.user.as_str()), (1, 2, "alice"));
+    assert_eq!(receipt.accounts, BTreeSet::from([destination("root@db1")]));
+    assert!(live.end.borrow().is_some());
+    for name in ["alice", "alice2"] {
+        assert!(office.admin.parts.ledger.user(&user(name)).unwrap().suspended_at.is_some(), "{name}");
+    }
+    assert_eq!(office.outcomes(), ["begun", "done"]);
+    // Again: nothing is left to do, and the receipt is the same.
+    assert_eq!(office.offboarded("alice"), receipt);
+    let nobody = Request::UserOffboard { user: user("bob"), reason: "x".into() };
+    assert!(matches!(office.refused(nobody), AdminError::Ledger(_)));
+    let unsaid = Request::UserOffboard { user: user("alice"), reason: " ".into() };
+    assert!(matches!(office.refused(unsaid), AdminError::Invalid { .. }));
+}
+
+#[test]
+fn an_offboarding_that_crashed_at_any_step_is_finished_by_the_next_start() {
+    for crash_after in 0..=STEPS.len() {
+        let mut office = Office::with_two_names();
+        let caller = Caller { uid: 0, via: Via::Direct };
+        let mut begun = office.admin.new_offboarding(caller, user("alice"), String::from("left")).unwrap();
+        STEPS.iter().take(crash_after).for_each(|step| step(&office.admin, &mut begun).unwrap());
+        office.restart();
+        assert!(office.admin.finish_offboardings().unwrap().is_empty(), "after {crash_after}");
+        let ledger = &office.admin.parts.ledger;
+        for name in ["alice", "alice2"] {
+            assert!(ledger.user(&user(name)).unwrap().suspended_at.is_some(), "after {crash_after}: {name}");
+        }
+        assert!(ledger.grants().iter().all(|grant| grant.revoked.is_some()), "after {crash_after}");
+        let receipt = ledger.offboarding(&user("alice")).unwrap().unwrap();
+        assert!(receipt.done.is_some() && receipt.grants == 2, "after {crash_after}: {receipt:?}");
+        assert_eq!(office.outcomes(), ["begun", "done"], "after {crash_after}");
+        assert_eq!(ledger.owed().unwrap().len(), 0, "after {crash_after}");
+        assert_eq!(office.offboarded("alice"), receipt, "after {crash_after}");
+    }
+}
+
+#[test]
+fn who_is_let_in_again_meanwhile_is_not_barred_by_the_next_start() {
+    let mut office = Office::with_two_names();
+    let caller = Caller { uid: 0, via: Via::Direct };
+    let mut begun = office.admin.new_offboarding(caller, user("alice"), String::from("left")).unwrap();
+    STEPS.iter().take(2).for_each(|step| step(&office.admin, &mut begun).unwrap());
+    office.ask(Request::UserResume { user: user("alice") });
+    office.restart();
+    assert!(office.admin.finish_offboardings().unwrap().is_empty());
+    assert!(office.admin.parts.ledger.user(&user("alice")).unwrap().suspended_at.is_none());
+}

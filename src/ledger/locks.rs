@@ -1,0 +1,185 @@
+//! Locks, and the users who are being offboarded.
+
+use super::{Ledger, LedgerError, State, TEXT_BYTES_MAX, Target, User, at_most, question};
+use crate::audit::AuditEvent;
+use crate::grant::{Asker, Denial, Grant, Lifter, Lifting, Lock, Permit, Reached, permit, strictest};
+use crate::model::{AccountName, Asked, Destination, LockId, Timestamp, UserName};
+use crate::policy::{AuditRight, Question, audits_everywhere};
+
+/// More locks than this are no locks that anybody looks after.
+const LOCKS_MAX: usize = 1000;
+
+impl Ledger {
+    // Locks.
+
+    /// All locks that hold or have just expired, by id.
+    pub fn locks(&self) -> Vec<Lock> {
+        self.state().locks.values().map(|(_, lock)| lock.clone()).collect()
+    }
+
+    /// One lock.
+    pub fn lock(&self, id: &LockId) -> Option<Lock> {
+        self.state().locks.get(id).map(|(_, lock)| lock.clone())
+    }
+
+    /// The strictest lock on this user there, whatever rules and grants say. None where the user or the target is gone.
+    pub fn lock_on(&self, user: &UserName, destination: &Destination, now: Timestamp) -> Option<Lock> {
+        let state = self.state();
+        let (stored, target) = state.parties(user, destination).ok()?;
+        state.lock_on(stored, target, &destination.account, now).cloned()
+    }
+
+    /// What `permit_asked` would say, were there no locks: whether a session that stands still could go on.
+    ///
+    /// # Errors
+    /// `Denial` says why not.
+    pub fn permit_but_for_locks(
+        &self,
+        asker: Asker<'_>,
+        destination: &Destination,
+        asked: &Asked,
+        now: Timestamp,
+    ) -> Result<Permit, Denial> {
+        self.state().permit_but_for_locks(asker, destination, asked, now)
+    }
+
+    /// Sets a lock. Live sessions must be judged again after it, and the log be given what it is owed.
+    ///
+    /// # Errors
+    /// `Exists`, `TooMuch`, or the database fails.
+    pub fn add_lock(&self, lock: Lock, event: &AuditEvent) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        at_most("bytes of a reason", lock.reason.len(), TEXT_BYTES_MAX)?;
+        at_most("locks", self.state().locks.len().saturating_add(1), LOCKS_MAX)?;
+        // The log is owed the event from the moment at which it takes effect, whatever happens in between.
+        let mut batch = self.db.batch();
+        batch.put(&tables.locks, lock.id.as_str(), None, &lock)?;
+        batch.put(&tables.owed, lock.id.as_str(), None, event)?;
+        let rev = batch.commit()?;
+        self.change(|state| drop(state.locks.insert(lock.id.clone(), (rev, lock))));
+        Ok(())
+    }
+
+    /// Keeps that somebody wants a lock lifted, before that is in the log; it does not count yet.
+    ///
+    /// # Errors
+    /// `Unknown`, or the database fails.
+    pub fn prepare_lifting(&self, id: &LockId, lifter: Lifter) -> Result<Lock, LedgerError> {
+        self.set_lock(id, |lock| Lock { pending: Some(lifter), ..lock })
+    }
+
+    /// Forgets it: it could not come into the log.
+    ///
+    /// # Errors
+    /// `Unknown`, or the database fails.
+    pub fn abandon_lifting(&self, id: &LockId) -> Result<(), LedgerError> {
+        self.set_lock(id, |lock| Lock { pending: None, ..lock }).map(drop)
+    }
+
+    /// Lets it count, now that it is in the log: the lock is lifted, or waits for others. Live sessions must be judged
+    /// again after it.
+    ///
+    /// # Errors
+    /// `Unknown`, or the database fails.
+    pub fn finish_lifting(&self, id: &LockId, lifting: Lifting) -> Result<(), LedgerError> {
+        match lifting {
+            Lifting::Lifted => self.drop_lock(id),
+            Lifting::Waits(_, said) => self.set_lock(id, |_| *said).map(drop),
+        }
+    }
+
+    /// Forgets a lock.
+    ///
+    /// # Errors
+    /// `Unknown`, or the database fails.
+    pub fn drop_lock(&self, id: &LockId) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        let rev = self.state().locks.get(id).map(|(rev, _)| *rev);
+        let rev = rev.ok_or_else(|| LedgerError::Unknown { kind: "lock", name: id.to_string() })?;
+        tables.locks.delete(id.as_str(), rev)?;
+        self.change(|state| drop(state.locks.remove(id)));
+        Ok(())
+    }
+
+    /// Whether this user has this right on every target; a suspended one has none.
+    pub fn audits_everywhere(&self, user: &UserName, right: AuditRight) -> bool {
+        let state = self.state();
+        let stored = state.users.get(user).filter(|(_, user)| user.suspended_at.is_none());
+        stored.is_some_and(|(_, stored)| audits_everywhere(&state.policy(), user, &stored.groups, right))
+    }
+
+    /// Keeps for the log what has taken effect and could not be written there, under a name of its own.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn owe(&self, name: &str, event: &AuditEvent) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        let known = tables.owed.get(name)?.map(|(rev, _)| rev);
+        tables.owed.put(name, known, event)?;
+        Ok(())
+    }
+
+    fn set_lock(&self, id: &LockId, change: impl FnOnce(Lock) -> Lock) -> Result<Lock, LedgerError> {
+        let tables = self.tables();
+        let known = self.state().locks.get(id).cloned();
+        let (rev, lock) = known.ok_or_else(|| LedgerError::Unknown { kind: "lock", name: id.to_string() })?;
+        let lock = change(lock);
+        let rev = tables.locks.put(id.as_str(), Some(rev), &lock)?;
+        self.change(|state| drop(state.locks.insert(id.clone(), (rev, lock.clone()))));
+        Ok(lock)
+    }
+}
+
+impl State {
+    pub(super) fn lock_on(
+        &self,
+        stored: &User,
+        target: &Target,
+        account: &AccountName,
+        now: Timestamp,
+    ) -> Option<&Lock> {
+        let reached = Reached {
+            user: &stored.name,
+            person: stored.human(),
+            groups: &stored.groups,
+            target: &target.name,
+            labels: &target.labels,
+            account,
+        };
+        strictest(self.locks.values().map(|(_, lock)| lock), &reached, now)
+    }
+
+    /// A right that there is, unless it is locked. Who has none is told nothing of locks.
+    pub(super) fn permit_asked(
+        &self,
+        asker: Asker<'_>,
+        destination: &Destination,
+        asked: &Asked,
+        now: Timestamp,
+    ) -> Result<Permit, Denial> {
+        let permit = self.permit_but_for_locks(asker, destination, asked, now)?;
+        let (stored, target) = self.parties(asker.user, destination)?;
+        match self.lock_on(stored, target, &destination.account, now) {
+            Some(lock) => Err(Denial::Locked { lock: lock.id.clone() }),
+            None => Ok(permit),
+        }
+    }
+
+    fn permit_but_for_locks(
+        &self,
+        asker: Asker<'_>,
+        destination: &Destination,
+        asked: &Asked,
+        now: Timestamp,
+    ) -> Result<Permit, Denial> {
+        let (stored, target) = self.parties(asker.user, destination)?;
+        if stored.suspended_at.is_some() {
+            return Err(Denial::Suspended);
+        }
+        let place = (asker.user.clone(), destination.clone());
+        let ids = self.by_place.get(&place).into_iter().flatten();
+        let grants: Vec<Grant> = ids.filter_map(|id| self.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
+        let question = Question { presence: asker.presence, ..question(stored, target, destination, Some(asked)) };
+        permit(&self.policy(), &question, asker.key, &grants, now)
+    }
+}

@@ -1,0 +1,152 @@
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::*;
+use crate::db::Db;
+use crate::policy::PolicySet;
+use crate::requests::Requests;
+use crate::vault::Vault;
+
+/// Ends a lifting here, as a killed process does.
+pub(super) fn may_crash(locks: &Locks) -> Result<(), LockError> {
+    let left = locks.crash_after.load(Ordering::SeqCst);
+    if left == 0 {
+        return Err(LockError::NoRandomness);
+    }
+    locks.crash_after.store(left.saturating_sub(1), Ordering::SeqCst);
+    Ok(())
+}
+
+struct World {
+    db: Db,
+    clock: Clock,
+    audit: Arc<Audit>,
+    locks: Locks,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::fixed(Timestamp::parse("2026-11-23T09:00:00Z").unwrap());
+        let db = Db::in_memory().unwrap();
+        let vault = Vault::open(&db).unwrap();
+        vault.create_bastion_keys().unwrap();
+        let key = vault.log_key("0123456789abcdef0123456789abcdef").unwrap();
+        std::fs::create_dir(dir.path().join("log")).unwrap();
+        let audit = Arc::new(Audit::create(&dir.path().join("log"), key, &db, clock.clone()).unwrap());
+        let ledger = Arc::new(Ledger::open(&db, PolicySet::empty()).unwrap());
+        let locks = Locks::open(ledger, Arc::clone(&audit), clock.clone()).unwrap();
+        Self { db, clock, audit, locks, _dir: dir }
+    }
+
+    /// The bastion is started anew.
+    fn restart(&mut self) {
+        let ledger = Arc::new(Ledger::open(&self.db, PolicySet::empty()).unwrap());
+        Requests::open(Arc::clone(&ledger), Arc::clone(&self.audit), self.clock.clone()).unwrap();
+        self.locks = Locks::open(ledger, Arc::clone(&self.audit), self.clock.clone()).unwrap();
+    }
+
+    fn add(&self, lifters: u8, expires: Option<Timestamp>) -> LockId {
+        let reason = String::from("an attack");
+        let wanted = Wanted { scope: Scope::Everything, effect: LockEffect::End, reason, expires, lifters };
+        self.locks.add(String::from("uid 0"), wanted).unwrap().id
+    }
+
+    fn lift(&self, id: &LockId, person: &str) -> Result<Lifted, LockError> {
+        self.locks.lift(id, format!("{person} by a key"), person.to_owned())
+    }
+
+    /// What the log says of it, each once: a crash may have said it twice.
+    fn outcomes(&self, id: &LockId) -> Vec<String> {
+        self.audit.publish().unwrap();
+        let records = self.audit.records(0).map(Result::unwrap).map(|record| serde_json::to_value(record).unwrap());
+        let own = records.filter(|record| record["type"] == "lock.step" && record["lock"] == id.as_str());
+        let mut all: Vec<String> = own.map(|record| record["outcome"].as_str().unwrap().to_owned()).collect();
+        all.dedup();
+        all
+    }
+}
+
+#[test]
+fn a_lock_survives_a_restart_and_is_in_the_log() {
+    let mut world = World::new();
+    let id = world.add(2, None);
+    // The process ends before the log was given what it is owed.
+    world.restart();
+    assert_eq!(world.locks.ledger.locks().len(), 1);
+    assert_eq!(world.outcomes(&id), ["holds"]);
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_lifting_lifts_nothing_that_is_not_in_the_log() {
+    for crash_after in 0..4 {
+        let mut world = World::new();
+        let id = world.add(2, None);
+        world.restart();
+        world.locks.crash_after.store(crash_after, Ordering::SeqCst);
+        let mut told = Vec::new();
+        for person in ["bob", "carol"] {
+            told.push(world.lift(&id, person).is_ok());
+            if !told[told.len() - 1] {
+                break;
+            }
+        }
+        world.restart();
+        let outcomes = world.outcomes(&id);
+        let lifted = outcomes.contains(&"lifted".to_owned());
+        assert_eq!(world.locks.ledger.lock(&id).is_none(), lifted, "after {crash_after}: {outcomes:?}");
+        assert!(world.locks.ledger.locks().iter().all(|lock| lock.pending.is_none()), "after {crash_after}");
+        // What was under way when the process ended has happened, since it was kept; what comes after has not.
+        match crash_after {
+            0 | 1 => assert_eq!((told, lifted), (vec![false], false), "after {crash_after}"),
+            _ => assert_eq!((told, lifted), (vec![true, false], true), "after {crash_after}"),
+        }
+        if !lifted {
+            world.lift(&id, "dave").unwrap();
+            assert!(world.locks.ledger.lock(&id).is_none(), "one had said so before the crash");
+        }
+    }
+}
+
+#[test]
+fn one_human_lifts_no_lock_for_two() {
+    let world = World::new();
+    let id = world.add(2, None);
+    assert!(matches!(world.lift(&id, "bob"), Ok(Lifted::Waits(_, 1))));
+    assert!(matches!(world.lift(&id, "bob"), Err(LockError::SaidAlready)));
+    assert!(world.locks.ledger.lock(&id).is_some());
+    assert!(matches!(world.lift(&id, "carol"), Ok(Lifted::Gone(_))));
+    assert!(matches!(world.lift(&id, "carol"), Err(LockError::Unknown)));
+    assert_eq!(world.outcomes(&id), ["waits for 1 more", "lifted"]);
+}
+
+#[test]
+fn a_lock_is_over_by_its_time_and_that_is_in_the_log() {
+    let world = World::new();
+    let id = world.add(2, Some(world.clock.now().plus(Duration::from_secs(60))));
+    assert!(!world.locks.any_over());
+    assert_eq!(world.locks.tidy().unwrap(), 0);
+    world.clock.set(world.clock.now().plus(Duration::from_secs(60)));
+    assert!(world.locks.any_over());
+    assert_eq!(world.locks.tidy().unwrap(), 1);
+    assert!(world.locks.ledger.lock(&id).is_none());
+    assert_eq!(world.outcomes(&id), ["expired"]);
+}
+
+#[test]
+fn a_lock_has_a_reason_and_time_left() {
+    let world = World::new();
+    let wanted = |reason: &str, expires| Wanted {
+        scope: Scope::Everything,
+        effect: LockEffect::End,
+        reason: reason.to_owned(),
+        expires,
+        lifters: 1,
+    };
+    for reason in ["", " ", "two\nlines", &"x".repeat(401)] {
+        assert!(matches!(world.locks.add(String::new(), wanted(reason, None)), Err(LockError::Reason)), "{reason}");
+    }
+    let over = wanted("why", Some(world.clock.now()));
+    assert!(matches!(world.locks.add(String::new(), over), Err(LockError::Over)));
+}

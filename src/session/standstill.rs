@@ -1,0 +1,194 @@
+//! What makes a live session stand still, and what those who watch over it may do to it.
+//!
+//! A session that stands still passes nothing on, either way, on any channel, and starts nothing new; that it does is in
+//! its recording. Whatever ends a session ends it then, too.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::{mpsc, watch};
+
+use super::Visit;
+use super::registry::Sessions;
+use crate::grant::Lock;
+use crate::model::SessionId;
+use crate::relay::{Notice, Paused};
+
+/// Lines that may wait for one session; who reads none is sent no more.
+const LINES_MAX: usize = 8;
+
+/// What holds a session: it goes on once none of these is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holding {
+    /// A lock.
+    Lock,
+    /// Somebody who watches over it.
+    Hand,
+}
+
+/// What holds one session now.
+#[derive(Debug)]
+pub struct Brake {
+    held: BTreeMap<Holding, Paused>,
+    shown: watch::Sender<Option<Paused>>,
+    lines: mpsc::Sender<String>,
+}
+
+impl Brake {
+    /// Of a session that goes; with what tells it that it shall not, and what it is told by others.
+    pub fn new() -> (Self, watch::Receiver<Option<Paused>>, mpsc::Receiver<String>) {
+        let (shown, paused) = watch::channel(None);
+        let (lines, said) = mpsc::channel(LINES_MAX);
+        (Self { held: BTreeMap::new(), shown, lines }, paused, said)
+    }
+
+    /// Why it stands still, if it does.
+    pub fn paused(&self) -> Option<Paused> {
+        self.shown.borrow().clone()
+    }
+
+    /// Puts one cause on or off.
+    pub fn set(&mut self, holding: Holding, paused: Option<Paused>) {
+        match paused {
+            Some(paused) => drop(self.held.insert(holding, paused)),
+            None => drop(self.held.remove(&holding)),
+        }
+        let first = self.held.values().next().cloned();
+        self.shown.send_if_modified(|shown| std::mem::replace(shown, first.clone()) != first);
+    }
+
+    /// Follows a lock that freezes, or that none does.
+    pub fn follow(&mut self, lock: Option<&Lock>) {
+        self.set(
+            Holding::Lock,
+            lock.map(|lock| Paused {
+                told: String::from(
+                    "this session is paused by the operators: nothing goes through until they let it go on",
+                ),
+                noted: format!("by lock {}", lock.id),
+            }),
+        );
+    }
+}
+
+/// What became of a session that was to be frozen or let go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// It is not live.
+    NotLive,
+    /// It stands still, for this reason.
+    Paused(String),
+    /// It goes on.
+    Goes,
+}
+
+impl Sessions {
+    /// Lets a session stand still until `unfreeze`.
+    pub fn freeze(&self, id: &SessionId, by: &str) -> Held {
+        let paused = Paused {
+            told: String::from(
+                "this session is paused by those who watch over it: nothing goes through until they let it go on",
+            ),
+            noted: format!("by {by}"),
+        };
+        self.hold(id, Some(paused))
+    }
+
+    /// Lets it go on, unless something else holds it.
+    pub fn unfreeze(&self, id: &SessionId) -> Held {
+        self.hold(id, None)
+    }
+
+    fn hold(&self, id: &SessionId, paused: Option<Paused>) -> Held {
+        let held = self.with_brake(id, |brake| {
+            brake.set(Holding::Hand, paused);
+            brake.paused()
+        });
+        match held {
+            None => Held::NotLive,
+            Some(Some(paused)) => Held::Paused(paused.noted),
+            Some(None) => Held::Goes,
+        }
+    }
+
+    /// Says a line on a session's terminals; `None` if it is not live, `false` if lines wait there unread.
+    pub fn say(&self, id: &SessionId, line: String) -> Option<bool> {
+        self.with_brake(id, |brake| brake.lines.try_send(line).is_ok())
+    }
+}
+
+impl Visit {
+    /// Tells the user and the recording that the session stands still, or goes on.
+    pub(super) fn paused(&mut self, paused: Option<Paused>) {
+        let (told, noted) = match paused {
+            Some(Paused { told, noted }) => (told, format!("paused {noted}: nothing goes through from here on")),
+            None => (String::from("this session goes on"), String::from("the session goes on from here")),
+        };
+        self.mark(noted);
+        self.tell_terminals(&told);
+    }
+
+    /// Says what somebody who watches over the session wants said.
+    pub(super) fn said(&mut self, line: &str) {
+        self.mark(format!("the user is told: {line}"));
+        self.tell_terminals(line);
+    }
+
+    /// A line on every terminal; each records what it shows.
+    pub(super) fn tell_terminals(&self, line: &str) {
+        for notices in &self.notices {
+            // A terminal that already has lines waiting is not being read.
+            let _ = notices.try_send(Notice::Line(line.to_owned()));
+        }
+    }
+}
+
+/// Characters of a message.
+const MESSAGE_CHARS_MAX: usize = 400;
+
+/// The line by which somebody speaks to a session's user; none for what is no line.
+pub fn message(from: &str, text: &str) -> Option<String> {
+    let text = text.trim();
+    let fits = !text.is_empty() && text.chars().count() <= MESSAGE_CHARS_MAX && !text.chars().any(char::is_control);
+    fits.then(|| format!("message from {from}: {}", crate::screen::line(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::registry::tests::{facts, login};
+    use super::*;
+    use crate::model::ChannelClass;
+
+    #[test]
+    fn a_session_that_two_hold_goes_on_once_both_let_go() {
+        let sessions = Sessions::new();
+        let registration = sessions.register(facts(1), ChannelClass::Shell, &login());
+        let (id, pause) = (facts(1).id, registration.pause());
+        let lock = Paused { told: String::from("told"), noted: String::from("by lock k-1") };
+        sessions.with_brake(&id, |brake| brake.set(Holding::Lock, Some(lock.clone()))).unwrap();
+        assert!(pause.is_on());
+        assert_eq!(sessions.freeze(&id, "bob"), Held::Paused(String::from("by lock k-1")));
+        sessions.with_brake(&id, |brake| brake.set(Holding::Lock, None)).unwrap();
+        assert!(pause.is_on());
+        assert_eq!(sessions.list()[0].paused.as_deref(), Some("by bob"));
+        assert_eq!(sessions.unfreeze(&id), Held::Goes);
+        assert!(!pause.is_on());
+        drop(registration);
+        assert_eq!((sessions.freeze(&id, "bob"), sessions.say(&id, String::new())), (Held::NotLive, None));
+    }
+
+    #[test]
+    fn who_reads_no_messages_is_sent_no_more() {
+        let sessions = Sessions::new();
+        let _registration = sessions.register(facts(1), ChannelClass::Shell, &login());
+        let said = (0..20).filter(|_| sessions.say(&facts(1).id, String::from("a line")) == Some(true)).count();
+        assert_eq!(said, LINES_MAX);
+    }
+
+    #[test]
+    fn a_message_is_one_line_that_steers_no_terminal() {
+        for none in ["", "  ", "two\nlines", "\u{1b}[2J", &"x".repeat(401)] {
+            assert_eq!(message("bob", none), None, "{none:?}");
+        }
+        assert_eq!(message("bob", " the disk is full ").unwrap(), "message from bob: the disk is full");
+    }
+}

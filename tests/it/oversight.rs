@@ -1,0 +1,175 @@
+//! Live oversight: those whom `[[audit]]` rules name pause sessions, speak to them, end them; by stock `ssh`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::algorithms::facts;
+use crate::fixture::bastion::{ALICE, OPEN};
+use crate::fixture::process::Finished;
+use crate::fixture::terminal::Terminal;
+use crate::fixture::{Bastion, LIMIT, Sshd, key, until};
+use crate::require;
+
+/// P3: "never over 5 s".
+const SOON: Duration = Duration::from_secs(5);
+
+const AUDIT: &str = "[[audit]]\nid = \"overseers\"\nwho = { groups = [\"overseers\"] }\nwhere = { targets = [\"*\"] }\n\
+                     rights = [\"watch\", \"freeze\", \"message\", \"kill\", \"lift\"]\n\
+                     [[audit]]\nid = \"watchers\"\nwho = { groups = [\"watchers\"] }\nwhere = { targets = [\"db1\"] }\n\
+                     rights = [\"watch\", \"lift\"]\n";
+
+/// Alice who works, Bob and Carol who oversee, Wanda who only watches, Alice's second name that oversees.
+struct House {
+    bastion: Bastion,
+    sshd: Sshd,
+}
+
+impl House {
+    fn with(policy: &str) -> Self {
+        let sshd = Sshd::start();
+        let mut bastion = Bastion::furnished(&sshd);
+        for (name, group) in
+            [("bob", "overseers"), ("carol", "overseers"), ("wanda", "watchers"), ("alice2", "overseers")]
+        {
+            let key = key(bastion.scratch(), name, "ed25519", "");
+            bastion.add_user(name, group, &key);
+        }
+        bastion.doorward(&["user", "set", "alice2", "--person", ALICE]).ok();
+        bastion.policy(&format!("{policy}{AUDIT}"));
+        bastion.serve();
+        Self { bastion, sshd }
+    }
+
+    fn key(&self, name: &str) -> PathBuf {
+        self.bastion.scratch().join(name)
+    }
+
+    fn ask(&self, name: &str, verb: &str) -> Finished {
+        self.bastion.login(name).key(&self.key(name)).run(verb)
+    }
+
+    #[track_caller]
+    fn told(&self, name: &str, verb: &str) -> String {
+        self.ask(name, verb).ok().out()
+    }
+
+    #[track_caller]
+    fn refused(&self, name: &str, verb: &str) {
+        let told = self.ask(name, verb);
+        assert!(told.code == Some(126) && told.text().contains("no such session"), "{name} {verb}: {told:?}");
+    }
+
+    fn terminal(&self) -> Terminal {
+        let terminal = Terminal::start(&self.bastion.to(&self.sshd).ssh(&["-tt"], ""), 100, 30);
+        terminal.line("echo typed-$((40+2))");
+        terminal.shows("typed-42");
+        terminal
+    }
+}
+
+#[test]
+fn who_oversees_pauses_a_session_speaks_to_its_user_and_ends_it() {
+    require!("ssh", "sshd", "tmux");
+    let house = House::with(OPEN);
+    let terminal = house.terminal();
+    let session = house.bastion.only_session();
+    house.told("bob", &format!("session message {session} the disk is full"));
+    terminal.shows("message from bob: the disk is full");
+    assert!(house.told("bob", &format!("session freeze {session}")).contains("paused by bob"));
+    terminal.shows("paused by those who watch over it");
+    assert!(house.told("carol", "session list").contains("paused by bob"));
+    let mark = house.sshd.folder().join("mark");
+    terminal.line(&format!("touch {}", mark.display()));
+    house.told("carol", &format!("session message {session} a moment"));
+    terminal.shows("message from carol: a moment");
+    assert!(!mark.exists());
+    assert!(house.told("carol", &format!("session unfreeze {session}")).contains("goes on"));
+    terminal.shows("this session goes on");
+    until(LIMIT, "the line that waited", || mark.exists().then_some(()));
+    house.told("bob", &format!("session kill {session}"));
+    until(SOON, "end on the terminal", || terminal.ended().then_some(()));
+    house.bastion.empties(SOON);
+    // All of it is on record: in the log by whom, in the recording what the user was told.
+    let log = house.bastion.rows(&["audit", "list", "--type", "session.control"]);
+    let verbs: Vec<&str> = log.iter().map(|row| row["verb"].as_str().unwrap()).collect();
+    assert_eq!(verbs, ["message", "freeze", "message", "unfreeze", "kill"]);
+    assert!(log.iter().all(|row| row["session"] == session.as_str()), "{log:?}");
+    assert!(log[1]["by"].as_str().unwrap().starts_with("bob by SHA256:"), "{log:?}");
+    let facts = facts(&house.bastion, &session);
+    for said in ["paused by bob", "goes on from here", "the disk is full"] {
+        assert!(facts.contains(said), "{said}: {facts}");
+    }
+}
+
+#[test]
+fn without_the_right_or_on_ones_own_session_nobody_has_a_hand() {
+    require!("ssh", "sshd");
+    let house = House::with(OPEN);
+    let (mut running, _out) = house.bastion.to(&house.sshd).start_ready(&[], "cat");
+    let session = house.bastion.only_session();
+    for verb in ["freeze", "unfreeze", "kill"] {
+        house.refused("wanda", &format!("session {verb} {session}"));
+        house.refused("alice2", &format!("session {verb} {session}"));
+    }
+    house.refused("wanda", &format!("session message {session} hello"));
+    assert!(house.bastion.rows(&["session", "list"])[0]["paused"].is_null());
+    assert!(!running.ended());
+    house.refused("bob", "session freeze 01J9ZZZZZZZZZZZZZZZZZZZZZZ");
+    assert!(house.bastion.rows(&["audit", "list", "--type", "session.control"]).is_empty());
+}
+
+#[test]
+fn operators_pause_and_speak_to_sessions_too() {
+    require!("ssh", "sshd", "tmux");
+    let house = House::with(OPEN);
+    let terminal = house.terminal();
+    let session = house.bastion.only_session();
+    house.bastion.doorward(&["session", "message", &session, "we look at it"]).ok();
+    terminal.shows("message from the operators: we look at it");
+    house.bastion.doorward(&["session", "freeze", &session]).ok();
+    terminal.shows("paused by those who watch over it");
+    house.bastion.doorward(&["session", "unfreeze", &session]).ok();
+    terminal.shows("this session goes on");
+    let steers = house.bastion.doorward(&["session", "message", &session, "\u{1b}[2J"]);
+    assert_eq!(steers.code, Some(2), "{steers:?}");
+    let none = house.bastion.doorward(&["session", "freeze", "01J9ZZZZZZZZZZZZZZZZZZZZZZ"]);
+    assert_eq!(none.code, Some(1), "{none:?}");
+    let log = house.bastion.rows(&["audit", "list", "--type", "config.change", "--session", &session]);
+    let verbs: Vec<&str> = log.iter().map(|row| row["verb"].as_str().unwrap()).collect();
+    assert!(verbs.starts_with(&["session message", "session freeze", "session unfreeze"]), "{log:?}");
+}
+
+#[test]
+fn a_lock_down_is_lifted_by_an_operator_and_one_whom_a_rule_names() {
+    require!("ssh", "sshd");
+    let house = House::with(OPEN);
+    let enters = || house.bastion.to(&house.sshd).run("echo in").out() == "in\n";
+    house.bastion.doorward(&["lockdown", "on", "--reason", "an attack"]).ok();
+    assert!(!enters());
+    let lock = house.bastion.rows(&["lock", "list"])[0]["id"].as_str().unwrap().to_owned();
+    // Wanda's rule is for one target.
+    house.refused("wanda", &format!("lock lift {lock}"));
+    assert!(house.told("wanda", "lock list").contains("no locks"));
+    assert!(house.told("bob", "lock list").contains("2 people"));
+    assert!(house.told("bob", &format!("lock lift {lock}")).contains("still on: 1 more"));
+    assert!(house.told("bob", &format!("lock lift {lock}")).contains("somebody else"));
+    assert!(!enters());
+    house.bastion.doorward(&["lockdown", "lift"]).ok();
+    assert!(enters());
+    // On a target Wanda's rule is enough, and nobody lifts a lock on themselves.
+    house.bastion.doorward(&["lock", "add", "--target", "db1", "--two", "--reason", "an attack"]).ok();
+    let lock = house.bastion.rows(&["lock", "list"])[0]["id"].as_str().unwrap().to_owned();
+    assert!(house.told("wanda", &format!("lock lift {lock}")).contains("still on"));
+    assert!(house.told("carol", &format!("lock lift {lock}")).contains("lifted"));
+    assert!(enters());
+    house.bastion.doorward(&["lock", "add", "--user", ALICE, "--reason", "an attack"]).ok();
+    let lock = house.bastion.rows(&["lock", "list"])[0]["id"].as_str().unwrap().to_owned();
+    house.refused("alice2", &format!("lock lift {lock}"));
+    assert!(!enters());
+    let log = house.bastion.rows(&["audit", "list", "--type", "lock.step"]);
+    let by = |outcome: &str| {
+        let row = log.iter().find(|row| row["outcome"] == outcome).unwrap();
+        row["by"].as_str().unwrap().to_owned()
+    };
+    assert!(by("waits for 1 more").starts_with("bob by SHA256:") && by("lifted").starts_with("uid "), "{log:?}");
+}
