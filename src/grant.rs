@@ -19,7 +19,7 @@ use crate::policy::{Decision, DenyReason, PolicyHash, PolicySet, Question, Recor
 pub use glass::{Finding, Glass, Judgement};
 pub use lock::{Lifter, Lifting, Lock, LockEffect, Reached, Scope, strictest};
 pub use request::{
-    AccessRequest, Opinion, Outcome, Quorum, REVIEWS_MAX, RequestState, Review, ReviewError, Reviewer, Verdict,
+    AccessRequest, Opinion, Outcome, Quorum, RequestState, Review, ReviewError, Reviewer, Verdict, matched,
 };
 
 /// A stored right of one user to one destination, from and until a time.
@@ -401,7 +401,9 @@ fn permit_as_asked(
             let opens = |grant: &&Grant| allowed.rules.iter().any(|rule| grant.is_for(rule)) && grant.opens(class);
             let own = || grants.iter().filter(here).filter(opens);
             let active = || own().filter(|grant| grant.state(now) == GrantState::Active);
-            let longest = active().filter(|grant| grant.is_for_key(key)).max_by_key(|grant| grant.until);
+            // One on which a session may still begin, before one on which none may: what is live keeps its own.
+            let longest = active().filter(|grant| grant.is_for_key(key));
+            let longest = longest.max_by_key(|grant| (!grant.is_spent(), grant.until));
             match (longest, active().next()) {
                 (Some(longest), _) => (allowed, Some(longest.clone())),
                 (None, Some(other)) => return Err(Denial::OtherKey { grant: other.id.clone() }),

@@ -5,6 +5,7 @@
 //!
 //! Everything here blocks on the disk.
 
+mod asking;
 mod error;
 mod glass;
 #[cfg(test)]
@@ -20,11 +21,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::audit::{Audit, AuditEvent};
 use crate::clock::Clock;
 use crate::grant::{
-    AccessRequest, Asker, Grant, GrantState, Opinion, Outcome, Quorum, RequestState, Reviewer, Revoked, Verdict,
+    AccessRequest, Asker, Grant, GrantState, Opinion, Outcome, RequestState, ReviewError, Reviewer, Revoked, Verdict,
 };
 use crate::ledger::{Ledger, LedgerError, Step, StepKind, User};
 use crate::model::{ChannelClass, Destination, GrantId, GroupName, RequestId, Timestamp, UserName};
-use crate::policy::{Approvers, RequestRule, Rule, Text};
+use crate::policy::Approvers;
 pub use error::{RequestError, span as span_shown};
 
 /// Requests of one user that wait for a decision.
@@ -143,196 +144,6 @@ impl Requests {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // Asking.
-
-    /// Asks for a grant. What rules let nobody ask for is refused in the same words as what does not exist.
-    ///
-    /// # Errors
-    /// `RequestError` says what to do.
-    pub fn ask(&self, actor: Actor<'_>, wish: Wish) -> Result<AccessRequest, RequestError> {
-        self.check_ticket(actor, &wish)?;
-        let _one = self.one_at_a_time();
-        let user = self.standing(actor.asker.user)?;
-        let now = self.clock.now();
-        let Wish { destination, span, from, channels, reason, ticket } = wish;
-        let (rule, asked) = self.rule_for(&user, &destination, channels)?;
-        let Some(wanted) = rule.grant.request.clone() else { return Err(RequestError::NotOffered) };
-        let (reason, ticket) = texts(&wanted, reason, ticket)?;
-        let span = span.unwrap_or(wanted.max);
-        if span > wanted.max || span < Duration::from_secs(1) {
-            return Err(RequestError::Span { most: wanted.max });
-        }
-        if from.is_some_and(|from| from > now.plus(AHEAD_MAX)) {
-            return Err(RequestError::TooFarAhead);
-        }
-        self.check_rate(&user.name, now)?;
-        let request = AccessRequest {
-            id: new_id("r-", 6, RequestId::parse)?,
-            version: 1,
-            requester: user.name.clone(),
-            person: user.human().clone(),
-            destination,
-            channels: asked,
-            rule: rule.id.clone(),
-            policy: self.ledger.policy().hash().clone(),
-            extends: None,
-            reason,
-            ticket,
-            from: from.filter(|from| *from > now),
-            seconds: span.as_secs(),
-            asked: now,
-            pending_until: now.plus(wanted.pending),
-            activation_seconds: wanted.activation.map(|span| span.as_secs()),
-            sessions: wanted.sessions,
-            bound_key: wanted.bound_key.then(|| actor.asker.key.to_owned()),
-            glass: None,
-            quorum: self.quorum(&wanted.approvers, &user)?,
-            reviews: Vec::new(),
-            stored: RequestState::Pending,
-        };
-        self.commit(Step { request, kind: StepKind::Asked, by: actor.shown(), outcome: Outcome::Waits, message: None })
-    }
-
-    /// Asks whether the ticket counts, while nobody else has to wait. No answer is a no.
-    fn check_ticket(&self, actor: Actor<'_>, wish: &Wish) -> Result<(), RequestError> {
-        let Some(check) = &self.tickets else { return Ok(()) };
-        let user = self.standing(actor.asker.user)?;
-        let (rule, _) = self.rule_for(&user, &wish.destination, wish.channels.clone())?;
-        let Some(wanted) = &rule.grant.request else { return Err(RequestError::NotOffered) };
-        match texts(wanted, wish.reason.clone(), wish.ticket.clone())? {
-            (_, Some(ticket)) => check(&ticket, &user.name, &wish.destination).map_err(RequestError::TicketRefused),
-            (_, None) => Ok(()),
-        }
-    }
-
-    /// Asks that the grant of a request lasts longer.
-    ///
-    /// # Errors
-    /// `RequestError` says what to do.
-    pub fn extend(
-        &self,
-        actor: Actor<'_>,
-        id: &RequestId,
-        span: Option<Duration>,
-        reason: Option<String>,
-    ) -> Result<AccessRequest, RequestError> {
-        let _one = self.one_at_a_time();
-        let user = self.standing(actor.asker.user)?;
-        let now = self.clock.now();
-        let first = self.own(id, &user.name)?;
-        let RequestState::Granted { grant } = &first.stored else { return Err(RequestError::NotGranted) };
-        let grant = self.ledger.grant(grant).ok_or(RequestError::NotGranted)?;
-        match grant.state(now) {
-            GrantState::Active | GrantState::Scheduled => {}
-            GrantState::Ended | GrantState::Revoked => return Err(RequestError::GrantOver),
-        }
-        let rule = self.rule_now(&first)?.ok_or(RequestError::NotOffered)?;
-        let Some(wanted) = rule.grant.request.clone() else { return Err(RequestError::NotOffered) };
-        let waiting = |other: &AccessRequest| other.extends.as_ref() == Some(&grant.id) && !other.state(now).is_final();
-        if let Some(other) = self.ledger.requests_where(waiting).into_iter().next() {
-            return Err(RequestError::ExtendsAlready(other.id));
-        }
-        let left = wanted.total.saturating_sub(grant.from.until(grant.until));
-        let span = span.unwrap_or_else(|| Duration::from_secs(first.seconds).min(left));
-        if left < Duration::from_secs(1) {
-            return Err(RequestError::NoMoreTime { total: wanted.total });
-        }
-        if span > left || span < Duration::from_secs(1) {
-            return Err(RequestError::Span { most: left });
-        }
-        let (reason, ticket) = texts(&wanted, reason.unwrap_or_else(|| first.reason.clone()), first.ticket.clone())?;
-        self.check_rate(&user.name, now)?;
-        let request = AccessRequest {
-            id: new_id("r-", 6, RequestId::parse)?,
-            version: 1,
-            policy: self.ledger.policy().hash().clone(),
-            extends: Some(grant.id.clone()),
-            reason,
-            ticket,
-            from: None,
-            seconds: span.as_secs(),
-            asked: now,
-            // Too late once the grant is over.
-            pending_until: now.plus(wanted.pending).min(grant.until),
-            activation_seconds: None,
-            // The same quorum or a stricter one: the rule's, as it is now.
-            quorum: self.quorum(&wanted.approvers, &user)?,
-            reviews: Vec::new(),
-            stored: RequestState::Pending,
-            ..first
-        };
-        self.commit(Step { request, kind: StepKind::Asked, by: actor.shown(), outcome: Outcome::Waits, message: None })
-    }
-
-    /// The rule by which a user may ask there, and for what: the first that opens all of it.
-    fn rule_for(
-        &self,
-        user: &User,
-        destination: &Destination,
-        channels: Option<BTreeSet<ChannelClass>>,
-    ) -> Result<(Rule, BTreeSet<ChannelClass>), RequestError> {
-        let (needing, standing) =
-            self.ledger.request_rules(&user.name, destination).map_err(|_| RequestError::NotOffered)?;
-        let open: BTreeSet<ChannelClass> = standing.iter().flat_map(|rule| rule.channels.iter().copied()).collect();
-        let offered: Vec<&Rule> = needing.iter().filter(|rule| rule.grant.request.is_some()).collect();
-        if offered.is_empty() {
-            return Err(if !open.is_empty() && needing.is_empty() {
-                RequestError::Needless
-            } else {
-                RequestError::NotOffered
-            });
-        }
-        let Some(wanted) = channels else {
-            let more = |rule: &&&Rule| !rule.channels.is_subset(&open);
-            let Some(rule) = offered.iter().find(more) else { return Err(RequestError::Needless) };
-            return Ok(((*rule).clone(), rule.channels.clone()));
-        };
-        if wanted.is_subset(&open) {
-            return Err(RequestError::Needless);
-        }
-        match offered.iter().find(|rule| wanted.is_subset(&rule.channels)) {
-            Some(rule) => Ok(((*rule).clone(), wanted)),
-            None => {
-                let all = offered.iter().flat_map(|rule| rule.channels.iter().copied()).collect();
-                Err(RequestError::Channels { offered: all })
-            }
-        }
-    }
-
-    /// The rule of a request, as it is now; `None` if it is not about the requester and the place any more.
-    fn rule_now(&self, request: &AccessRequest) -> Result<Option<Rule>, RequestError> {
-        let rules = self.ledger.request_rules(&request.requester, &request.destination);
-        let Ok((needing, _)) = rules else { return Ok(None) };
-        Ok(needing.into_iter().find(|rule| rule.id == request.rule))
-    }
-
-    fn quorum(&self, approvers: &Approvers, asker: &User) -> Result<Quorum, RequestError> {
-        let reviewers = self.ledger.reviewers(approvers, asker);
-        if reviewers.len() > REVIEWERS_MAX {
-            return Err(RequestError::TooManyReviewers);
-        }
-        let people: BTreeSet<UserName> =
-            reviewers.iter().filter_map(|name| self.ledger.user(name)).map(|user| user.human().clone()).collect();
-        if people.len() < usize::from(approvers.count) {
-            return Err(RequestError::NoReviewers { approvers: approvers.to_string() });
-        }
-        Ok(Quorum { approvers: approvers.clone(), reviewers })
-    }
-
-    fn check_rate(&self, user: &UserName, now: Timestamp) -> Result<(), RequestError> {
-        let open = self.ledger.requests_where(|request| !request.state(now).is_final());
-        let lately = |request: &AccessRequest| request.requester == *user && request.asked.until(now) < HOUR;
-        if open.iter().filter(|request| request.requester == *user).count() >= OPEN_MAX {
-            Err(RequestError::TooMany("requests of yours wait already: cancel one, or wait"))
-        } else if self.ledger.requests_where(lately).len() >= HOURLY_MAX {
-            Err(RequestError::TooMany("requests of yours in one hour: wait"))
-        } else if open.len() >= ALL_OPEN_MAX {
-            Err(RequestError::TooMany("requests wait: tell an operator"))
-        } else {
-            Ok(())
-        }
-    }
-
     // Deciding.
 
     /// Approves or denies a request. Says how the request stands after it.
@@ -348,12 +159,19 @@ impl Requests {
         let opinion = Opinion { note: cut(&opinion.note, NOTE_CHARS_MAX), ..opinion };
         let reviewer =
             Reviewer { user: &user.name, person: user.human(), groups: &user.groups, presence: actor.asker.presence };
+        // As it is known now: that two names are one human may have come out since it was asked.
+        if self.is_same_human(&request.requester, &user) {
+            return Err(RequestError::Review(ReviewError::Self_));
+        }
         let verdict = opinion.verdict;
+        if request.extends.is_some() && opinion.channels.is_some() {
+            return Err(RequestError::OnlyTime);
+        }
         let reviewed = request.review(&reviewer, opinion, now).map_err(RequestError::Review)?;
         let step =
             |request, outcome| Step { request, kind: StepKind::Reviewed, by: actor.shown(), outcome, message: None };
         if verdict == Verdict::Approve {
-            if let Some(why) = self.overtaken(&request, now)? {
+            if let Some(why) = self.overtaken(&request, now) {
                 self.close(&request, RequestState::Superseded, String::from("the bastion"), why)?;
                 return Err(RequestError::Overtaken(why));
             }
@@ -366,6 +184,11 @@ impl Requests {
         self.commit(step(reviewed, Outcome::Waits))
     }
 
+    /// Whether the user behind this name is the same human.
+    fn is_same_human(&self, name: &UserName, user: &User) -> bool {
+        *name == user.name || self.ledger.user(name).is_some_and(|other| other.human() == user.human())
+    }
+
     /// The groups of an approver, if they may still say something.
     fn stands(&self, approver: &UserName) -> Option<BTreeSet<GroupName>> {
         let user = self.ledger.user(approver).filter(|user| user.suspended_at.is_none())?;
@@ -373,28 +196,33 @@ impl Requests {
     }
 
     /// Why what was asked cannot be granted any more, if it cannot.
-    fn overtaken(&self, request: &AccessRequest, now: Timestamp) -> Result<Option<&'static str>, RequestError> {
+    fn overtaken(&self, request: &AccessRequest, now: Timestamp) -> Option<&'static str> {
         let requester = self.ledger.user(&request.requester);
         if requester.is_none_or(|user| user.suspended_at.is_some()) {
-            return Ok(Some("its requester is suspended or gone"));
+            return Some("its requester is suspended or gone");
         }
-        let Some(rule) = self.rule_now(request)? else { return Ok(Some("no rule lets it be asked any more")) };
-        let Some(wanted) = &rule.grant.request else { return Ok(Some("no rule lets it be asked any more")) };
+        let Some(rule) = self.rule_now(request) else { return Some("no rule lets it be asked any more") };
+        let Some(wanted) = &rule.grant.request else { return Some("no rule lets it be asked any more") };
         let (span, channels) = request.narrowed();
         let most = if request.extends.is_some() { wanted.total } else { wanted.max };
-        if wanted.approvers != request.quorum.approvers || span > most || !channels.is_subset(&rule.channels) {
-            return Ok(Some("the rule that it was asked by has changed"));
+        // An extension takes as many as the grant did, or more.
+        let asked = &request.quorum.approvers;
+        let count = if request.extends.is_some() { asked.count.max(wanted.approvers.count) } else { asked.count };
+        let changed = Approvers { count, ..wanted.approvers.clone() } != *asked
+            || (request.extends.is_none() && wanted.approvers.count != asked.count);
+        if changed || span > most || !channels.is_subset(&rule.channels) {
+            return Some("the rule that it was asked by has changed");
         }
         if let Some(extends) = &request.extends {
             let holds = |grant: &Grant| matches!(grant.state(now), GrantState::Active | GrantState::Scheduled);
             let Some(grant) = self.ledger.grant(extends).filter(holds) else {
-                return Ok(Some("the grant that it would lengthen is over"));
+                return Some("the grant that it would lengthen is over");
             };
             if grant.from.until(grant.until.plus(span)) > wanted.total {
-                return Ok(Some("the grant would last longer than the rule lets it"));
+                return Some("the grant would last longer than the rule lets it");
             }
         }
-        Ok(None)
+        None
     }
 
     /// Begins the grant of a request that was approved. Says which.
@@ -447,7 +275,7 @@ impl Requests {
         let now = self.clock.now();
         let state = request.state(now);
         let RequestState::Approved { .. } = state else { return Err(RequestError::NotApproved(state)) };
-        if let Some(why) = self.overtaken(request, now)? {
+        if let Some(why) = self.overtaken(request, now) {
             self.close(request, RequestState::Superseded, String::from("the bastion"), why)?;
             return Err(RequestError::Overtaken(why));
         }
@@ -583,12 +411,16 @@ impl Requests {
         own
     }
 
-    /// The requests that wait for this user's word, oldest first.
+    /// The requests, and the broken glasses, that wait for this user's word, oldest first.
     pub fn to_review(&self, user: &UserName) -> Vec<AccessRequest> {
         let now = self.clock.now();
         let Some(user) = self.ledger.user(user) else { return Vec::new() };
+        let open = |request: &AccessRequest| match &request.glass {
+            None => request.state(now) == RequestState::Pending,
+            Some(glass) => glass.judged.is_none(),
+        };
         let waits = |request: &AccessRequest| {
-            request.state(now) == RequestState::Pending
+            open(request)
                 && request.person != *user.human()
                 && request.quorum.reviewers.contains(&user.name)
                 && request.quorum.approvers.include(&user.name, &user.groups)
@@ -635,6 +467,10 @@ impl Requests {
 
     fn put(&self, step: &Step) -> Result<(), RequestError> {
         let message = told::message(step, &self.ways, self.clock.now());
+        if step.kind == StepKind::Broken && message.as_ref().is_none_or(|message| message.ways.len() < glass::WAYS_MIN)
+        {
+            return Err(RequestError::NoAlert);
+        }
         self.put_told(&Step { message, ..step.clone() })
     }
 
@@ -695,7 +531,7 @@ fn events(step: &Step) -> Vec<AuditEvent> {
             .to_owned(),
             seconds: review.and_then(|review| review.seconds),
             channels: review.and_then(|review| review.channels.as_ref()).map(names),
-            note: review.map(|review| review.note.clone()).unwrap_or_default(),
+            note: review.map(|review| review.note.clone()).or_else(|| request.why.clone()).unwrap_or_default(),
             by: by.clone(),
         },
     };
@@ -746,35 +582,6 @@ fn of_outcome(request: &AccessRequest, outcome: &Outcome) -> Option<AuditEvent> 
             Some(AuditEvent::GrantExtend { grant: grant.clone(), request: request.id.clone(), seconds: by.as_secs() })
         }
     }
-}
-
-/// The reason and the ticket, as the rule wants them.
-fn texts(
-    wanted: &RequestRule,
-    reason: String,
-    ticket: Option<String>,
-) -> Result<(String, Option<String>), RequestError> {
-    let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
-    let (reason, ticket) = (clean(&reason), ticket.map(|ticket| clean(&ticket)).filter(|ticket| !ticket.is_empty()));
-    if reason.chars().count() > REASON_CHARS_MAX {
-        return Err(RequestError::TooLong { what: "the reason", most: REASON_CHARS_MAX });
-    }
-    if ticket.as_ref().is_some_and(|ticket| ticket.chars().count() > TICKET_CHARS_MAX) {
-        return Err(RequestError::TooLong { what: "the ticket", most: TICKET_CHARS_MAX });
-    }
-    if !wanted.reason.accepts(Some(&reason)) {
-        return Err(RequestError::Reason);
-    }
-    // A ticket is often the first word of the reason.
-    let first = reason.split_whitespace().next().map(str::to_owned);
-    let ticket = match ticket {
-        Some(ticket) => Some(ticket),
-        None => first.filter(|word| matches!(wanted.ticket, Text::Matching(_)) && wanted.ticket.accepts(Some(word))),
-    };
-    if !wanted.ticket.accepts(ticket.as_deref()) {
-        return Err(RequestError::Ticket);
-    }
-    Ok((reason, ticket))
 }
 
 fn cut(text: &str, most: usize) -> String {

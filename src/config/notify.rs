@@ -11,6 +11,10 @@ const LIST_MAX: usize = 16;
 
 pub(super) fn read_notify(table: &mut Table<'_>, base: &Path, faults: &mut Faults) -> NotifySettings {
     let webhooks = table.read("webhooks", Vec::new(), faults, |node| list(node, &|item| url(item, &[])));
+    let twice = webhooks.iter().enumerate().any(|(at, url)| webhooks.iter().take(at).any(|other| other == url));
+    if twice {
+        faults.push(table.fault("`webhooks` has one URL twice").hint("two ways that fail together are one"));
+    }
     let webhook_token = table.read("webhook_token", None, faults, |node| Ok(Some(base.join(node.filled_string()?))));
     let command = table
         .read("mail_command", Vec::new(), faults, |node| list(node, &|item| item.filled_string().map(str::to_owned)));

@@ -76,6 +76,9 @@ pub struct AccessRequest {
     /// What was said of it, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reviews: Vec<Review>,
+    /// Why it came to nothing, where nobody has said so in a review.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// How it stands; see `AccessRequest::state` for how it stands now.
     pub stored: RequestState,
 }
@@ -406,7 +409,7 @@ impl AccessRequest {
 
 /// To how many distinct groups people can be assigned, each to one of their own (Kuhn's algorithm; there are at most
 /// `REVIEWS_MAX` people).
-fn matched(people: &[BTreeSet<GroupName>]) -> usize {
+pub fn matched(people: &[BTreeSet<GroupName>]) -> usize {
     fn place<'p>(
         person: usize,
         people: &'p [BTreeSet<GroupName>],

@@ -8,7 +8,7 @@ use super::{Ledger, LedgerError, State};
 use crate::db::Rev;
 use crate::model::{RequestId, Timestamp, UserName};
 
-/// So many messages are kept; of more, the oldest are dropped, those that were delivered first.
+/// So many messages are kept; of more, those that need no more tries are dropped first, and alerts last.
 const MESSAGES_MAX: usize = 5000;
 
 /// Something that people must be told.
@@ -76,7 +76,7 @@ impl Ledger {
         self.state().messages.values().map(|(_, message)| message.clone()).collect()
     }
 
-    /// Those that are due by some way, oldest first.
+    /// Those that are due by some way: alerts first, then oldest first.
     pub fn due_messages(&self, now: Timestamp, most: usize) -> Vec<Message> {
         let due = |delivery: &Delivery| match delivery {
             Delivery::Waiting { next, .. } => *next <= now,
@@ -84,7 +84,9 @@ impl Ledger {
         };
         let state = self.state();
         let all = state.messages.values().map(|(_, message)| message);
-        all.filter(|message| message.ways.values().any(due)).take(most).cloned().collect()
+        let mut all: Vec<&Message> = all.filter(|message| message.ways.values().any(due)).collect();
+        all.sort_by_key(|message| !message.alert);
+        all.into_iter().take(most).cloned().collect()
     }
 
     /// Notes how far a message has come.
@@ -110,15 +112,14 @@ impl Ledger {
         let old: Vec<(String, Rev)> = {
             let state = self.state();
             let over = |message: &Message| message.ways.values().all(Delivery::is_over);
-            let mut old: Vec<(String, Rev)> = Vec::new();
-            let mut left = state.messages.len();
-            for (id, (rev, message)) in &state.messages {
-                if (over(message) && message.at < before) || left > MESSAGES_MAX {
-                    old.push((id.clone(), *rev));
-                    left = left.saturating_sub(1);
-                }
-            }
-            old
+            let many = state.messages.len().saturating_sub(MESSAGES_MAX);
+            // Of too many those go first that need no more tries, and alerts last.
+            let mut all: Vec<(&String, &Rev, &Message)> =
+                state.messages.iter().map(|(id, (rev, message))| (id, rev, message)).collect();
+            all.sort_by_key(|(id, _, message)| (!over(message), message.alert, id.as_str().to_owned()));
+            let late = |message: &Message| over(message) && message.at < before;
+            let old = all.iter().enumerate().filter(|(at, (.., message))| *at < many || late(message));
+            old.map(|(_, (id, rev, _))| ((*id).clone(), **rev)).collect::<Vec<_>>()
         };
         for (id, rev) in &old {
             tables.messages.delete(id, *rev)?;

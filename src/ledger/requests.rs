@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Ledger, LedgerError, Message, TEXT_BYTES_MAX, User, at_most, question};
 use crate::audit::AuditEvent;
-use crate::grant::{AccessRequest, Denial, Grant, GrantState, Outcome, RequestState};
+use crate::grant::{AccessRequest, Denial, Grant, Outcome, RequestState};
 use crate::model::{Destination, GrantId, RequestId, Timestamp, UserName};
 use crate::policy::{Approvers, Decision, GrantNeed, Rule, decide};
 
@@ -197,7 +197,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Forgets requests that were decided before this time; they stay in the log. Says how many.
+    /// Forgets requests that were asked before this time and are decided; they stay in the log. Says how many.
     ///
     /// # Errors
     /// The database fails.
@@ -233,11 +233,14 @@ impl Ledger {
     /// Counts a session that is about to begin on a grant that is for so many; of others nothing is counted.
     ///
     /// # Errors
-    /// `Over` if as many have begun as may; `Unknown`; the database fails.
-    pub fn begin_on(&self, id: &GrantId, now: Timestamp) -> Result<(), LedgerError> {
+    /// `Spent` if as many have begun as may; `Unknown`; the database fails.
+    pub fn begin_on(&self, id: &GrantId) -> Result<(), LedgerError> {
         self.count_on(id, |grant| {
-            let over = || LedgerError::Over { grant: id.clone(), state: grant.state(now) };
-            if grant.is_spent() { Err(over()) } else { Ok(grant.begun.saturating_add(1)) }
+            if grant.is_spent() {
+                Err(LedgerError::Spent { grant: id.clone() })
+            } else {
+                Ok(grant.begun.saturating_add(1))
+            }
         })
     }
 
@@ -275,12 +278,5 @@ impl Ledger {
             .filter(|user| approvers.include(&user.name, &user.groups))
             .map(|user| user.name.clone())
             .collect()
-    }
-
-    /// The grants of a user that hold now, with what they are for.
-    pub fn active_grants(&self, user: &UserName, now: Timestamp) -> Vec<Grant> {
-        let state = self.state();
-        let own = state.grants.values().map(|(_, grant)| grant).filter(|grant| grant.user == *user);
-        own.filter(|grant| grant.state(now) == GrantState::Active).cloned().collect()
     }
 }

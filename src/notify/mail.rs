@@ -50,8 +50,9 @@ impl MailSettings {
                 Err(error) => break Err(error.kind().to_string()),
             }
         };
-        let _ = writer.join();
         let status = status?;
+        // It ended: who still holds its input is a child of its own, for which nobody waits.
+        drop(writer);
         if status.success() { Ok(()) } else { Err(format!("it ends with {status}")) }
     }
 

@@ -141,7 +141,12 @@ impl Read {
             self.rules.iter().filter_map(|rule| untested(&rule.id, &rule.file, rule.line, join(&rule.channels)));
         let audit_rules =
             self.audit_rules.iter().filter_map(|rule| untested(&rule.id, &rule.file, rule.line, join(&rule.rights)));
-        rules.chain(audit_rules).collect()
+        let keyless = self.rules.iter().filter(|rule| rule.glass.as_ref().is_some_and(|glass| glass.without_key));
+        let keyless = keyless.map(|rule| {
+            let message = format!("rule `{}` lets any login break the glass: insecure_without_key", rule.id);
+            of_line(&rule.file, rule.line, "rule.break_glass", message)
+        });
+        rules.chain(audit_rules).chain(keyless).collect()
     }
 }
 

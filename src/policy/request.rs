@@ -99,6 +99,8 @@ pub struct GlassRule {
     pub review: Duration,
     /// Who is told, and one of whom reviews it.
     pub reviewers: Approvers,
+    /// Whether any login will do: `insecure_without_key`.
+    pub without_key: bool,
 }
 
 /// Where a rule does not say it: the longest grant without an approval.
@@ -128,7 +130,7 @@ impl GlassRule {
             faults.push(node.fault("one reviewer is enough, and `count` says otherwise").hint("leave `count` out"));
             return None;
         }
-        Some(Self { max, review, reviewers })
+        Some(Self { max, review, reviewers, without_key: without_key && key == Presence::NONE })
     }
 }
 
@@ -176,11 +178,6 @@ impl Pattern {
     pub fn matches(&self, text: &str) -> bool {
         // It was compiled when the rule was read; did it fail now, nothing would match.
         Self::compile(&self.0).is_ok_and(|pattern| pattern.is_match(text))
-    }
-
-    /// As it is written.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

@@ -345,11 +345,11 @@ fn what_was_approved_begins_once_and_only_with_the_key_that_asked() {
         world.requests.ledger.permit(asker, &place, ChannelClass::Shell, world.clock.now()).is_ok()
     };
     assert!(may("SHA256:k") && !may("SHA256:other"));
-    let (ledger, now) = (&world.requests.ledger, world.clock.now());
-    ledger.begin_on(&grant.id, now).unwrap();
-    assert!(matches!(ledger.begin_on(&grant.id, now), Err(LedgerError::Over { .. })));
+    let ledger = &world.requests.ledger;
+    ledger.begin_on(&grant.id).unwrap();
+    assert!(matches!(ledger.begin_on(&grant.id), Err(LedgerError::Spent { .. })));
     ledger.not_begun_on(&grant.id).unwrap();
-    ledger.begin_on(&grant.id, now).unwrap();
+    ledger.begin_on(&grant.id).unwrap();
     // Too late is too late.
     let late = world.requests.ask(actor(&who), wish("postgres@db1")).unwrap().id;
     world.say("bob", &late, Verdict::Approve).unwrap();
@@ -366,6 +366,41 @@ fn a_grant_is_lengthened_by_no_more_than_the_rule_lets_it_last_now() {
     world.requests.ledger.set_policy(policy(&RULES.replace("total = \"2h\"", "total = \"90m\"")));
     assert!(matches!(world.say("carol", &more.id, Verdict::Approve), Err(RequestError::Overtaken(_))));
     world.agrees();
+}
+
+#[test]
+fn an_extension_takes_as_many_as_the_grant_and_changes_nothing_but_its_time() {
+    let world = World::new();
+    let id = world.ask("alice").unwrap().id;
+    let shell = BTreeSet::from([ChannelClass::Shell]);
+    let less = Opinion { verdict: Verdict::Approve, span: None, channels: Some(shell.clone()), note: String::new() };
+    world.requests.review(actor(&user("bob")), &id, less.clone()).unwrap();
+    world.say("carol", &id, Verdict::Approve).unwrap();
+    // A rule that became laxer does not make the extension of a grant of two people one of one.
+    world.requests.ledger.set_policy(policy(&RULES.replace("count = 2", "count = 1")));
+    let more = world.requests.extend(actor(&user("alice")), &id, None, None).unwrap();
+    assert_eq!((more.quorum.approvers.count, &more.channels), (2, &shell));
+    assert!(matches!(world.requests.review(actor(&user("bob")), &more.id, less), Err(RequestError::OnlyTime)));
+    assert_eq!(world.say("bob", &more.id, Verdict::Approve).unwrap().stored, RequestState::Pending);
+    assert!(matches!(world.say("carol", &more.id, Verdict::Approve).unwrap().stored, RequestState::Granted { .. }));
+    world.agrees();
+}
+
+#[test]
+fn who_turns_out_to_be_the_same_human_decides_nothing() {
+    let world = World::new();
+    let id = world.ask("alice").unwrap().id;
+    let mut bob = world.requests.ledger.user(&user("bob")).unwrap();
+    bob.person = Some(user("alice"));
+    world.requests.ledger.set_user(bob).unwrap();
+    assert!(matches!(world.say("bob", &id, Verdict::Approve), Err(RequestError::Review(ReviewError::Self_))));
+    // Nor breaks the glass that the same human has left unreviewed.
+    breaks(&world, "alice", true).unwrap();
+    let mut dave = world.requests.ledger.user(&user("dave")).unwrap();
+    dave.person = Some(user("alice"));
+    world.requests.ledger.set_user(dave).unwrap();
+    world.pass(2 * 3600);
+    assert!(matches!(breaks(&world, "dave", true), Err(RequestError::Unreviewed(_))));
 }
 
 // A server that is killed at each step of each transition.

@@ -32,7 +32,10 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
             "request.step",
             requester(),
             format!("{id} is {state}: {what}"),
-            format!("All of it: ssh {}@BASTION show {id}", request.requester),
+            match &request.why {
+                Some(why) => format!("Because {why}. All of it: ssh {}@BASTION show {id}", request.requester),
+                None => format!("All of it: ssh {}@BASTION show {id}", request.requester),
+            },
         ),
         (StepKind::Begun, _) => return None,
         (StepKind::Broken, _) => (

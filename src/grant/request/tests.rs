@@ -41,6 +41,7 @@ fn request(count: u8) -> AccessRequest {
         sessions: None,
         bound_key: None,
         glass: None,
+        why: None,
         quorum: Quorum {
             approvers: Approvers {
                 users: BTreeSet::new(),

@@ -19,10 +19,19 @@ pub struct RequestRow {
 }
 
 impl RequestRow {
+    /// Whether it is approved or denied; a broken glass is reviewed afterwards.
+    fn may_decide(&self) -> bool {
+        self.to_review && self.request.glass.is_none()
+    }
+
     /// Its name and what is said of it.
     pub fn row(&self, now: Timestamp) -> (String, String) {
         let Self { request, to_review } = self;
-        let state = if *to_review { String::from("waits for you") } else { request.state(now).to_string() };
+        let state = match (to_review, &request.glass) {
+            (true, None) => String::from("waits for you"),
+            (true, Some(_)) => String::from("to be reviewed"),
+            (false, _) => request.state(now).to_string(),
+        };
         let span = crate::requests::span_shown(request.narrowed().0);
         let note = format!(
             "{state}  {} to {} for {span}  {}",
@@ -86,8 +95,8 @@ impl Form {
     pub fn press(&mut self, key: Key) -> Filled {
         match self {
             Self::Read(row) => match key {
-                Key::Char('a') if row.to_review => Filled::Word(row.request.id.clone(), Verdict::Approve),
-                Key::Char('d') if row.to_review => Filled::Word(row.request.id.clone(), Verdict::Deny),
+                Key::Char('a') if row.may_decide() => Filled::Word(row.request.id.clone(), Verdict::Approve),
+                Key::Char('d') if row.may_decide() => Filled::Word(row.request.id.clone(), Verdict::Deny),
                 // Keys by which one looks around close nothing.
                 Key::Up | Key::Down | Key::PageUp | Key::PageDown | Key::Home | Key::End => Filled::On,
                 _ => Filled::Closed,

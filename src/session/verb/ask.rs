@@ -1,6 +1,6 @@
 //! Access requests over SSH: `request`, `requests`, `approve` and what belongs to them.
 //!
-//! Everybody may ask; who may decide is the request's matter (`grant::Request::review`). What a user is told is of their
+//! Everybody may ask; who may decide is the request's matter (`grant::AccessRequest::review`). What a user is told is of their
 //! own requests, and of those that they may decide.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -265,16 +265,42 @@ fn settle(bastion: &Bastion, visitor: &Visitor, ask: &Ask, form: Form) -> Result
         Ask::BreakGlass(place, span, reason) => requests.break_glass(actor, place.clone(), *span, reason)?,
         Ask::Judge(id, finding, note) => requests.judge(actor, id, *finding, note)?,
         Ask::GiveBack(id) => {
-            requests.give_back(actor, id)?;
+            let given = requests.give_back(actor, id);
+            // Its sessions end, whether or not that could be put on record.
+            bastion.sessions.rejudge(&bastion.ledger, now);
+            given?;
             requests.seen_by(user, id)?
         }
     };
     // A grant may be over now, or last longer: live sessions follow it.
     bastion.sessions.rejudge(&bastion.ledger, now);
+    say_on_terminals(bastion, ask, &changed, now);
     Ok(match form {
         Form::Json => json(&View::of(&changed, now)),
         Form::Text => told(ask, &changed, bastion, now),
     })
+}
+
+/// Tells those who have a live session that something waits for them, or what became of what they asked for.
+fn say_on_terminals(bastion: &Bastion, ask: &Ask, request: &AccessRequest, now: Timestamp) {
+    let AccessRequest { id, requester, destination, .. } = request;
+    let what = format!("{destination} for {}: {}", span_shown(request.narrowed().0), line(&request.purpose()));
+    let text = match ask {
+        Ask::For(_) | Ask::Extend(..) => format!("{requester} asks for {what}. ssh USER@BASTION show {id}"),
+        Ask::BreakGlass(..) => format!("ALERT: {requester} breaks the glass for {what} ({id})"),
+        Ask::Review(..) | Ask::Judge(..) => match request.state(now) {
+            RequestState::Pending => return,
+            state => format!("your request {id} is {state}: {what}"),
+        },
+        Ask::List | Ask::Show(_) | Ask::Cancel(_) | Ask::Begin(_) | Ask::GiveBack(_) => return,
+    };
+    let is_told = |user: &UserName| match ask {
+        Ask::Review(..) | Ask::Judge(..) => user == requester,
+        _ => request.quorum.reviewers.contains(user),
+    };
+    for live in bastion.sessions.list().into_iter().filter(|live| is_told(&live.user)) {
+        bastion.sessions.say(&live.id, text.clone());
+    }
 }
 
 /// One line, or two, of what was done.
@@ -349,6 +375,7 @@ fn list(own: &[AccessRequest], to_review: &[AccessRequest], form: Form, now: Tim
         text.push_str("For you to decide:\n");
         let row = |one: &AccessRequest| {
             let what = match &one.extends {
+                None if one.glass.is_some() => String::from("BROKE THE GLASS"),
                 Some(grant) => format!("{} more of {grant}", span_shown(one.narrowed().0)),
                 None => format!("for {}", span_shown(one.narrowed().0)),
             };
@@ -357,7 +384,7 @@ fn list(own: &[AccessRequest], to_review: &[AccessRequest], form: Form, now: Tim
                 format!("{} to {}", one.requester, one.destination),
                 what,
                 line(&one.purpose()),
-                format!("by {}", one.pending_until.clock_time_from(now)),
+                format!("by {}", one.glass.as_ref().map_or(one.pending_until, |glass| glass.due).clock_time_from(now)),
             ]
         };
         text.push_str(&columns(to_review.iter().take(LISTED_MAX).map(row).collect::<Vec<_>>().iter()));
@@ -396,6 +423,7 @@ pub fn shown(request: &AccessRequest, now: Timestamp) -> String {
         [String::from("reason"), line(&request.reason)],
     ];
     let mut add = |name: &str, value: Option<String>| rows.extend(value.map(|value| [name.to_owned(), value]));
+    add("because", request.why.as_deref().map(line));
     add("ticket", request.ticket.as_deref().map(line));
     add("lengthens", request.extends.as_ref().map(ToString::to_string));
     add("from", request.from.map(|from| from.clock_time_from(now)));
@@ -467,6 +495,14 @@ struct View<'a> {
     reviews: &'a [crate::grant::Review],
     #[serde(skip_serializing_if = "Option::is_none")]
     grant: Option<GrantId>,
+    /// By when an approved one must be begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begin_by: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<&'a str>,
+    /// What is owed for a broken glass, and what was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    glass: Option<&'a crate::grant::Glass>,
 }
 
 impl<'a> View<'a> {
@@ -494,6 +530,17 @@ impl<'a> View<'a> {
             quorum: request.quorum.approvers.to_string(),
             reviewers: &request.quorum.reviewers,
             reviews: &request.reviews,
+            because: request.why.as_deref(),
+            glass: request.glass.as_ref(),
+            begin_by: match state {
+                RequestState::Approved { begin_by } => Some(begin_by),
+                RequestState::Pending
+                | RequestState::Granted { .. }
+                | RequestState::Denied
+                | RequestState::Cancelled
+                | RequestState::Expired
+                | RequestState::Superseded => None,
+            },
             grant: match state {
                 RequestState::Granted { grant } => Some(grant),
                 RequestState::Pending
