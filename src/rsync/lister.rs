@@ -37,9 +37,16 @@ enum State {
     /// Both greet.
     Hello { terms: Terms, user: Vec<u8>, target: Vec<u8> },
     /// What one side lists and sends, and what the target removes.
-    Reading { content: Option<(Frames, Content)>, removals: Option<Frames> },
+    Reading { sender: Option<Box<Sender>>, removals: Option<Frames> },
     /// Nothing more is read.
     Lost,
+}
+
+/// What one side lists and sends.
+#[derive(Debug)]
+struct Sender {
+    frames: Frames,
+    content: Content,
 }
 
 /// So much one side may say before the other has greeted; rsync waits.
@@ -59,8 +66,8 @@ impl Lister {
     /// Whether the whole list was read.
     pub fn is_whole(&self) -> bool {
         match &self.state {
-            State::Reading { content: Some((_, content)), .. } => content.is_whole(),
-            State::Reading { content: None, .. } | State::Hello { .. } | State::Lost => false,
+            State::Reading { sender: Some(sender), .. } => sender.content.is_whole(),
+            State::Reading { sender: None, .. } | State::Hello { .. } | State::Lost => false,
         }
     }
 
@@ -69,8 +76,8 @@ impl Lister {
     pub(super) fn held_bytes(&self) -> usize {
         match &self.state {
             State::Hello { user, target, .. } => user.len() + target.len(),
-            State::Reading { content: Some((_, content)), .. } => content.held_bytes(),
-            State::Reading { content: None, .. } | State::Lost => 0,
+            State::Reading { sender: Some(sender), .. } => sender.content.held_bytes(),
+            State::Reading { sender: None, .. } | State::Lost => 0,
         }
     }
 
@@ -92,7 +99,7 @@ impl Lister {
                     found.push(Found::Lost(Lost("too much before the greeting".into())));
                 }
             }
-            State::Reading { content, removals } => read(self.way, side, bytes, content, removals, &mut found),
+            State::Reading { sender, removals } => read(self.way, side, bytes, sender, removals, &mut found),
             State::Lost => {}
         }
         found
@@ -110,13 +117,14 @@ impl Lister {
             }
         };
         let (pact, user_read, target_read) = agreed;
-        let content = Some((Frames::default(), Content::new(terms.clone(), pact)));
+        let content = Content::new(terms.clone(), pact);
+        let sender = Some(Box::new(Sender { frames: Frames::default(), content }));
         let removals = match self.way {
             // With `-n` it tells of what it would remove, and removes nothing.
             Way::ToTarget if terms.transfers => Some(Frames::default()),
             Way::ToTarget | Way::FromTarget => None,
         };
-        let reading = State::Reading { content, removals };
+        let reading = State::Reading { sender, removals };
         let State::Hello { user, target, .. } = std::mem::replace(&mut self.state, reading) else { return };
         found.extend(self.take(Side::User, user.get(user_read..).unwrap_or_default()));
         found.extend(self.take(Side::Target, target.get(target_read..).unwrap_or_default()));
@@ -127,7 +135,7 @@ fn read(
     way: Way,
     side: Side,
     mut bytes: &[u8],
-    content: &mut Option<(Frames, Content)>,
+    sender: &mut Option<Box<Sender>>,
     removals: &mut Option<Frames>,
     found: &mut Vec<Found>,
 ) {
@@ -136,9 +144,9 @@ fn read(
         Way::FromTarget => side == Side::Target,
     };
     if sends {
-        let Some((frames, data)) = content else { return };
-        if let Err(lost) = contents(frames, data, bytes, found) {
-            *content = None;
+        let Some(sending) = sender else { return };
+        if let Err(lost) = sending.take(bytes, found) {
+            *sender = None;
             found.push(Found::Lost(lost));
         }
         return;
@@ -162,13 +170,15 @@ fn read(
     }
 }
 
-fn contents(frames: &mut Frames, data: &mut Content, mut bytes: &[u8], found: &mut Vec<Found>) -> Result<(), Lost> {
-    while let Some(piece) = frames.next(&mut bytes)? {
-        match piece {
-            Piece::Data(piece) => data.take(piece, found)?,
-            // Whoever sends removes nothing.
-            Piece::Removed(_) => {}
+impl Sender {
+    fn take(&mut self, mut bytes: &[u8], found: &mut Vec<Found>) -> Result<(), Lost> {
+        while let Some(piece) = self.frames.next(&mut bytes)? {
+            match piece {
+                Piece::Data(piece) => self.content.take(piece, found)?,
+                // Whoever sends removes nothing.
+                Piece::Removed(_) => {}
+            }
         }
+        Ok(())
     }
-    Ok(())
 }

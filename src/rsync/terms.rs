@@ -138,26 +138,27 @@ impl Terms {
         };
         let mut compress = Compress::default();
         for word in transfer.options().iter().filter(|word| *word != ".") {
-            let known = match (word.strip_prefix("--"), word.strip_prefix('-')) {
-                (Some(long), _) => terms.long(long, &mut compress),
+            let read = match (word.strip_prefix("--"), word.strip_prefix('-')) {
+                (Some(long), _) => terms.long(long, &mut compress).ok_or_else(|| word.clone()),
                 (None, Some(letters)) => terms.letters(letters, &mut compress),
-                (None, None) => None,
+                (None, None) => Err(word.clone()),
             };
-            known.ok_or_else(|| Lost(Cow::Owned(format!("with the option {word}"))))?;
+            read.map_err(|option| Lost(Cow::Owned(format!("its form with the option {option} is not known here"))))?;
         }
         terms.level = compress.level;
         terms.compression = compress.settled();
         Ok(terms)
     }
 
-    fn letters(&mut self, word: &str, compress: &mut Compress) -> Option<()> {
+    /// Reads a bundle of letters; fails with what is not known.
+    fn letters(&mut self, word: &str, compress: &mut Compress) -> Result<(), String> {
         if word.starts_with(['B', '@']) {
-            return Some(());
+            return Ok(());
         }
         let (letters, capabilities) = word.split_once('e').unwrap_or((word, ""));
         // A client of before a release: flags would be written in yet another way (setup_protocol()).
         if capabilities.contains('V') {
-            return None;
+            return Err(format!("-e{capabilities}"));
         }
         for letter in letters.chars() {
             match letter {
@@ -173,10 +174,10 @@ impl Terms {
                 'z' => compress.asked = compress.asked.saturating_add(1),
                 letter if PLAIN_LETTERS.contains(letter) => {}
                 // Access lists and attributes come in forms of their own.
-                _ => return None,
+                letter => return Err(format!("-{letter}")),
             }
         }
-        Some(())
+        Ok(())
     }
 
     fn long(&mut self, word: &str, compress: &mut Compress) -> Option<()> {

@@ -277,10 +277,18 @@ fn what_is_greeted_otherwise_is_not_read() {
 
 #[test]
 fn forms_that_are_not_known_are_not_read_from_the_start() {
-    for options in ["-rA", "-rX", "-r --iconv=UTF-8", "-r --fake-super", "-re.iLsfxCIV", "-r --checksum-choice=sha9"] {
+    for (options, why) in [
+        ("-rA", "-A"),
+        ("-rXre.iLsfxCIvu", "-X"),
+        ("-r --iconv=UTF-8", "--iconv=UTF-8"),
+        ("-r --fake-super", "--fake-super"),
+        ("-re.iLsfxCIV", "-e.iLsfxCIV"),
+        ("-r --checksum-choice=sha9", "--checksum-choice=sha9"),
+        ("-rz --compress-level=0x0", "--compress-level=0x0"),
+    ] {
         let line = format!("rsync --server {options} . x");
-        let lost = Lister::new(&Transfer::parse(line.as_bytes()).expect(&line));
-        assert!(lost.is_err(), "{line}");
+        let lost = Lister::new(&Transfer::parse(line.as_bytes()).expect(&line)).err();
+        assert_eq!(lost, Some(Lost(format!("its form with the option {why} is not known here").into())), "{line}");
     }
 }
 

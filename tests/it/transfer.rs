@@ -306,6 +306,22 @@ fn the_recording_lists_what_rsync_lists_and_which_of_it_is_sent_or_removed() {
 }
 
 #[test]
+fn a_list_of_a_form_that_is_not_known_is_said_to_be_unread_and_the_transfer_goes_on() {
+    require!("sshd", "ssh", "rsync");
+    let sshd = Sshd::start();
+    let bastion = bastion(&sshd, BOTH);
+    let (here, there) = (bastion.scratch().join("tree"), sshd.folder().join("there"));
+    tree(&here);
+    let (from, to) = (format!("{}/", here.display()), format!("{{}}:{}", there.display()));
+    rsync(&bastion.to(&sshd), &["-aX", &from, &to]).ok();
+    assert_eq!(listing(&there), listing(&here));
+    bastion.empties(LIMIT);
+    let told = texts(&bastion, &bastion.only_recording());
+    assert!(told.contains("the list cannot be read from here on: its form with the option -X is not known"), "{told}");
+    assert!(told.contains("0 listed, the list not read to its end, 0 sent"), "{told}");
+}
+
+#[test]
 fn t9_who_may_read_cannot_write_and_who_may_write_cannot_read() {
     require!("sshd", "ssh", "scp", "rsync");
     let sshd = Sshd::start();
