@@ -484,7 +484,7 @@ impl Office {
         let key = vault.log_key("0123456789abcdef0123456789abcdef").unwrap();
         let audit = Audit::create(&dir.path().join("log"), key, &db, clock.clone()).unwrap();
         let (ledger, audit) = (Arc::new(Ledger::open(&db, policy).unwrap()), Arc::new(audit));
-        let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone()).unwrap();
+        let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone(), Vec::new()).unwrap();
         let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone()).unwrap();
         let admin = Admin::new(
             &config,

@@ -134,7 +134,10 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     harden();
     raise_open_files(config.ssh.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::System)?;
-    runtime.block_on(serve(config))
+    let served = runtime.block_on(serve(config));
+    // A webhook that does not answer keeps nobody waiting: what it was not told is told by the next start.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    served
 }
 
 /// Keeps secrets out of core dumps, other processes' reach, and swap (promise P4).
@@ -242,7 +245,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let carrying = tokio::spawn(carry(connections, Arc::clone(&bastion)));
     let watching = tokio::spawn(watch_trust(config.login.clone(), Arc::clone(&bastion)));
     let tidying = tokio::spawn(tidy_requests(Arc::clone(&bastion)));
-    let notifying = tokio::spawn(notifier.run());
+    let notifying = tokio::spawn(notifier.run(admin_stop.clone()));
     let unlocking = tokio::spawn(tidy_locks(Arc::clone(&bastion)));
     tokio::select! {
         _ = terminate.recv() => {}
@@ -253,10 +256,10 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     carrying.abort();
     watching.abort();
     tidying.abort();
-    notifying.abort();
     unlocking.abort();
     retiring.abort();
     admin_stop.cancel();
+    let _ = tokio::time::timeout(NOTIFY_TIMEOUT, notifying).await;
     let _ = serving_admin.await;
     bastion.refusals.settle().await;
     drop(publishing);
@@ -302,9 +305,9 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let recorder =
         Recorder::start(store.clone(), settings, auditors, log, clock.clone()).map_err(ServeError::Recorder)?;
     let sessions = Sessions::new();
-    let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
+    let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone(), config.notify.ways());
     let tickets = config.ticket_check.clone().map(ticket_check);
-    let requests = requests.map_err(ServeError::Requests)?.told_by(config.notify.ways()).checked_by(tickets);
+    let requests = requests.map_err(ServeError::Requests)?.checked_by(tickets);
     let requests = Arc::new(requests);
     let notifier = Notifier::new(config.notify.clone(), Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let notifier = notifier.map_err(ServeError::Notify)?;
@@ -389,6 +392,9 @@ async fn watch_trust(login: LoginSettings, bastion: Arc<Bastion>) {
         seen = looked.await.unwrap_or_default();
     }
 }
+
+/// What is being told when the server stops has so long.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Requests that have expired are put on record so often; they count as expired before.
 const TIDY_PERIOD: Duration = Duration::from_secs(30);
