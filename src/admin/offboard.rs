@@ -38,12 +38,7 @@ pub(super) const STEPS: [Step; 6] = [
 ];
 
 impl Admin {
-    pub(super) fn user_offboard(
-        &self,
-        caller: Caller,
-        name: &UserName,
-        reason: String,
-    ) -> Result<Reply, AdminError> {
+    pub(super) fn user_offboard(&self, caller: Caller, name: &UserName, reason: String) -> Result<Reply, AdminError> {
         let reason = reason.trim().to_owned();
         let count = reason.chars().count();
         if count == 0 || count > REASON_CHARS_MAX || reason.chars().any(char::is_control) {
@@ -63,7 +58,12 @@ impl Admin {
         Ok(Reply::Offboarded { receipt: offboarding })
     }
 
-    pub(super) fn new_offboarding(&self, caller: Caller, user: UserName, reason: String) -> Result<Offboarding, AdminError> {
+    pub(super) fn new_offboarding(
+        &self,
+        caller: Caller,
+        user: UserName,
+        reason: String,
+    ) -> Result<Offboarding, AdminError> {
         let offboarding = Offboarding {
             names: self.names_of(&user),
             user,
@@ -97,7 +97,10 @@ impl Admin {
         let holds = |state| matches!(state, GrantState::Active | GrantState::Scheduled);
         names.iter().all(suspended)
             && parts.ledger.grants().iter().all(|grant| !names.contains(&grant.user) || !holds(grant.state(now)))
-            && parts.ledger.requests_where(|one| names.contains(&one.requester) && !one.state(now).is_final()).is_empty()
+            && parts
+                .ledger
+                .requests_where(|one| names.contains(&one.requester) && !one.state(now).is_final())
+                .is_empty()
     }
 
     fn offboard(&self, offboarding: &mut Offboarding) -> Result<(), AdminError> {
@@ -151,9 +154,12 @@ impl Admin {
         }
         // Counted by what is stored: a crash between a revoke and the count loses none.
         let ours = |revoked: &Revoked| revoked.at >= offboarding.begun && revoked.reason.as_deref() == Some(WHY);
-        let grants = self.parts.ledger.grants().into_iter().filter(|grant| {
-            offboarding.names.contains(&grant.user) && grant.revoked.as_ref().is_some_and(ours)
-        });
+        let grants = self
+            .parts
+            .ledger
+            .grants()
+            .into_iter()
+            .filter(|grant| offboarding.names.contains(&grant.user) && grant.revoked.as_ref().is_some_and(ours));
         offboarding.grants = u64::try_from(grants.count()).unwrap_or(u64::MAX);
         self.parts.ledger.set_offboarding(offboarding)?;
         self.offboard_intent(offboarding)

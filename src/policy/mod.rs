@@ -22,6 +22,7 @@ mod decide;
 pub(crate) mod document;
 mod files;
 mod forward;
+mod oversight;
 mod parse;
 mod pattern;
 mod reach;
@@ -39,6 +40,7 @@ pub use files::FileRule;
 pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
 pub(crate) use parse::read_auditors;
 use parse::names;
+pub use oversight::Oversight;
 pub use reach::{Opened, Reach};
 pub use request::{Approvers, GrantRule, Pattern, RequestRule, Text};
 
@@ -160,6 +162,8 @@ pub struct Rule {
     pub grant: GrantRule,
     /// What the user must have done at the login, with a security key.
     pub key: Presence,
+    /// Who must watch its sessions, and whether the user is told who does.
+    pub oversight: Oversight,
     /// How its sessions are recorded.
     pub recording: RecordingPolicy,
 }

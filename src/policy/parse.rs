@@ -10,8 +10,8 @@ use super::audit::{self, AuditQuestion, AuditRight, AuditRule};
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
-    Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, GrantRule, InputMode, Names, Place,
-    PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
+    Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, GrantRule, InputMode, Names, Oversight,
+    Place, PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
 };
 use crate::auditor::Recipient;
 use crate::model::{
@@ -165,6 +165,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let agent = table.take("agent").map_or(Some(AgentRule::default()), |node| AgentRule::read(&node, faults));
     let grant = table.take("grant").map_or(Some(GrantRule::REQUIRED), |node| GrantRule::read(&node, faults));
     let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
+    let oversight = Oversight::read(table.take("four_eyes"), table.take("watch"), faults);
     let recording =
         table.take("recording").map_or(Some(RecordingPolicy::default()), |node| read_recording(&node, faults));
     table.finish(LATER_IN_RULE, faults);
@@ -204,6 +205,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         agent: agent?,
         grant: grant?,
         key: key?,
+        oversight: oversight?,
         recording: recording?,
     })
 }

@@ -19,7 +19,12 @@ impl Office {
 
     fn with_two_names() -> Self {
         let office = Self::furnished();
-        office.ask(Request::UserAdd { user: user("alice2"), groups: groups(), keys: Vec::new(), from: BTreeSet::new() });
+        office.ask(Request::UserAdd {
+            user: user("alice2"),
+            groups: groups(),
+            keys: Vec::new(),
+            from: BTreeSet::new(),
+        });
         let (user, person) = (user("alice2"), Some(user("alice")));
         office.ask(Request::UserSet { user, groups: None, from: None, person });
         office.ask(grant("alice", "root@db1"));
