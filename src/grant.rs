@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ChannelClass, Destination, GrantId, LockId, Presence, RequestId, RuleId, Timestamp, UserName};
-use crate::policy::{Decision, DenyReason, PolicyHash, PolicySet, Question, RecordingPolicy, decide};
+use crate::policy::{Decision, DenyReason, Oversight, PolicyHash, PolicySet, Question, RecordingPolicy, decide};
 
 pub use glass::{Finding, Glass, Judgement};
 pub use lock::{Lifter, Lifting, Lock, LockEffect, Reached, Scope, strictest};
@@ -173,6 +173,7 @@ pub struct Permit {
     policy_hash: PolicyHash,
     grant: Option<Grant>,
     recording: RecordingPolicy,
+    oversight: Oversight,
 }
 
 impl Permit {
@@ -209,6 +210,11 @@ impl Permit {
     /// The first moment at which it no longer holds; `None` for a standing right.
     pub fn until(&self) -> Option<Timestamp> {
         self.grant.as_ref().map(|grant| grant.until)
+    }
+
+    /// Who must watch the session, and whether its user is told who does.
+    pub fn oversight(&self) -> Oversight {
+        self.oversight
     }
 
     /// How the session must be recorded.
@@ -422,6 +428,7 @@ fn permit_as_asked(
         policy_hash: set.hash().clone(),
         grant,
         recording: allowed.recording,
+        oversight: allowed.oversight,
     })
 }
 

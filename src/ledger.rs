@@ -346,7 +346,7 @@ impl Ledger {
     /// the user is suspended or unknown. A target that is no longer registered has no labels.
     pub fn audit_rule(&self, user: &UserName, target: &TargetName, right: AuditRight) -> Option<RuleId> {
         let state = self.state();
-        let (_, stored) = state.users.get(user).filter(|(_, user)| user.suspended_at.is_none())?;
+        let (_, stored) = state.users.get(user).filter(|(_, user)| !state.is_barred(user))?;
         let none = BTreeMap::new();
         let labels = state.targets.get(target).map_or(&none, |(_, target)| &target.labels);
         let question = AuditQuestion { user, groups: &stored.groups, target, labels, right };
@@ -356,7 +356,7 @@ impl Ledger {
     /// Whether this user has this right anywhere; who has not need not be searched for.
     pub fn audits_somewhere(&self, user: &UserName, right: AuditRight) -> bool {
         let state = self.state();
-        let stored = state.users.get(user).filter(|(_, user)| user.suspended_at.is_none());
+        let stored = state.users.get(user).filter(|(_, user)| !state.is_barred(user));
         stored.is_some_and(|(_, stored)| audits_somewhere(&state.policy(), user, &stored.groups, right))
     }
 

@@ -184,7 +184,7 @@ impl Requests {
 
     /// The groups of an approver, if they may still say something.
     fn stands(&self, approver: &UserName) -> Option<BTreeSet<GroupName>> {
-        let user = self.ledger.user(approver).filter(|user| user.suspended_at.is_none())?;
+        let user = self.ledger.user(approver).filter(|user| !self.ledger.is_barred(user))?;
         Some(user.groups)
     }
 
@@ -451,7 +451,7 @@ impl Requests {
     }
 
     fn standing(&self, user: &UserName) -> Result<User, RequestError> {
-        let user = self.ledger.user(user).filter(|user| user.suspended_at.is_none());
+        let user = self.ledger.user(user).filter(|user| !self.ledger.is_barred(user));
         user.ok_or(RequestError::Suspended)
     }
 

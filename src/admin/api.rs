@@ -637,6 +637,9 @@ pub struct SessionRow {
     /// Why it stands still, if it does.
     #[serde(default)]
     pub paused: Option<String>,
+    /// Who watches it.
+    #[serde(default)]
+    pub watchers: Vec<UserName>,
 }
 
 /// Which sessions or recordings are meant; nothing set means all.

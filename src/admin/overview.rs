@@ -137,6 +137,7 @@ fn live_row(session: LiveSession, now: Timestamp) -> SessionRow {
         key_fingerprint: session.key,
         remaining_seconds: session.until.map(|until| now.until(until).as_secs()),
         paused: session.paused,
+        watchers: session.watchers,
     }
 }
 

@@ -544,6 +544,7 @@ impl Office {
             started: self.admin.now(),
             channels: 0,
             paused: None,
+            watchers: Vec::new(),
         };
         let key = crate::ledger::public_key(KEY).unwrap();
         let login = crate::authn::Authenticated::by_key(&user("alice"), &key);

@@ -7,7 +7,7 @@ use super::filter::FilterArguments;
 use super::output::{Form, Table, listing, say, span_shown};
 use super::{CliError, prompt, times};
 use crate::admin::api::{Reply, Request, SessionFilter, SessionRow};
-use crate::model::SessionId;
+use crate::model::{SessionId, join};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -97,8 +97,18 @@ fn each(desk: &Desk, sessions: Vec<SessionId>, request: fn(SessionId) -> Request
 }
 
 fn table(sessions: &[SessionRow]) -> Table {
-    let mut table =
-        Table::new(&["SESSION", "USER", "DESTINATION", "SOURCE", "STARTED", "LEFT", "CHANNELS", "PAUSED", "REASON"]);
+    let mut table = Table::new(&[
+        "SESSION",
+        "USER",
+        "DESTINATION",
+        "SOURCE",
+        "STARTED",
+        "LEFT",
+        "CHANNELS",
+        "PAUSED",
+        "WATCHED BY",
+        "REASON",
+    ]);
     for session in sessions {
         table.row([
             session.session.to_string(),
@@ -109,6 +119,7 @@ fn table(sessions: &[SessionRow]) -> Table {
             session.remaining_seconds.map(|left| span_shown(Duration::from_secs(left))).unwrap_or_default(),
             session.open_channels.to_string(),
             session.paused.clone().unwrap_or_default(),
+            join(&session.watchers),
             session.reason.clone().unwrap_or_default(),
         ]);
     }

@@ -2,7 +2,7 @@
 
 use super::{Ledger, LedgerError, State, TEXT_BYTES_MAX, Target, User, at_most, question};
 use crate::audit::AuditEvent;
-use crate::grant::{Asker, Denial, Grant, Lifter, Lifting, Lock, Permit, Reached, permit, strictest};
+use crate::grant::{Asker, Denial, Grant, Lifter, Lifting, Lock, Permit, Reached, Scope, permit, strictest};
 use crate::model::{AccountName, Asked, Destination, LockId, Timestamp, UserName};
 use crate::policy::{AuditRight, Question, audits_everywhere};
 
@@ -11,6 +11,11 @@ const LOCKS_MAX: usize = 1000;
 
 impl Ledger {
     // Locks.
+
+    /// Whether a user is suspended, or under a lock on users: then they neither ask nor approve, watch nor lift.
+    pub fn is_barred(&self, user: &User) -> bool {
+        self.state().is_barred(user)
+    }
 
     /// All locks that hold or have just expired, by id.
     pub fn locks(&self) -> Vec<Lock> {
@@ -104,7 +109,7 @@ impl Ledger {
     /// Whether this user has this right on every target; a suspended one has none.
     pub fn audits_everywhere(&self, user: &UserName, right: AuditRight) -> bool {
         let state = self.state();
-        let stored = state.users.get(user).filter(|(_, user)| user.suspended_at.is_none());
+        let stored = state.users.get(user).filter(|(_, user)| !state.is_barred(user));
         stored.is_some_and(|(_, stored)| audits_everywhere(&state.policy(), user, &stored.groups, right))
     }
 
@@ -131,6 +136,18 @@ impl Ledger {
 }
 
 impl State {
+    /// A lock that is over by its time bars until it is forgotten, a second later.
+    pub(super) fn is_barred(&self, user: &User) -> bool {
+        let of_users = |lock: &Lock| match &lock.scope {
+            Scope::User(locked) => *locked == user.name || locked == user.human(),
+            Scope::Group(group) => user.groups.contains(group),
+            Scope::Everything | Scope::Target(_) | Scope::Account(_) | Scope::Destination(_) | Scope::Label { .. } => {
+                false
+            }
+        };
+        user.suspended_at.is_some() || self.locks.values().any(|(_, lock)| of_users(lock))
+    }
+
     pub(super) fn lock_on(
         &self,
         stored: &User,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Accounts, ForwardedSsh, GrantNeed, Place, PolicySet, RecordingPolicy, Rule, Who};
+use super::{Accounts, ForwardedSsh, GrantNeed, Oversight, Place, PolicySet, RecordingPolicy, Rule, Who};
 use crate::model::{AccountName, Asked, ChannelClass, GroupName, Matter, Presence, RuleId, TargetName, UserName};
 
 /// May this user open this channel to this account on this target?
@@ -50,6 +50,8 @@ pub struct Allowed {
     pub channels: BTreeSet<ChannelClass>,
     /// The strictest recording of all rules that match, whether they decided or not.
     pub recording: RecordingPolicy,
+    /// Who must watch, by the strictest of them.
+    pub oversight: Oversight,
 }
 
 /// Why policy refuses. For the operator: a bastion user is told neither.
@@ -115,9 +117,12 @@ pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Questi
         });
     };
     let recording = matching.iter().fold(first.recording.clone(), |all, rule| all.strictest(&rule.recording));
+    let oversight = matching.iter().fold(first.oversight, |all, rule| all.strictest(rule.oversight));
     let rules = matching.iter().map(|rule| rule.id.clone()).collect();
-    let allowed =
-        |rule: &Rule, channels| Allowed { rule: rule.id.clone(), file: rule.file.clone(), rules, channels, recording };
+    let allowed = |rule: &Rule, channels| {
+        let (id, file) = (rule.id.clone(), rule.file.clone());
+        Allowed { rule: id, file, rules, channels, recording, oversight }
+    };
     match matching.iter().find(standing) {
         Some(rule) => Decision::Allow(allowed(rule, channels(here.iter().filter(standing)))),
         None => Decision::NeedsGrant(allowed(first, channels(here.iter()))),

@@ -22,6 +22,7 @@ mod decide;
 pub(crate) mod document;
 mod files;
 mod forward;
+mod oversight;
 mod parse;
 mod pattern;
 mod reach;
@@ -37,6 +38,7 @@ pub use document::Fault;
 pub(crate) use document::size_of;
 pub use files::FileRule;
 pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
+pub use oversight::Oversight;
 use parse::names;
 pub(crate) use parse::read_auditors;
 pub use reach::{Opened, Reach};
@@ -162,6 +164,8 @@ pub struct Rule {
     pub glass: Option<GlassRule>,
     /// What the user must have done at the login, with a security key.
     pub key: Presence,
+    /// Who must watch its sessions, and whether the user is told who does.
+    pub oversight: Oversight,
     /// How its sessions are recorded.
     pub recording: RecordingPolicy,
 }

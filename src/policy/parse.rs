@@ -11,7 +11,7 @@ use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
     Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, GlassRule, GrantNeed, GrantRule,
-    InputMode, Names, Place, PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
+    InputMode, Names, Oversight, Place, PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
 };
 use crate::auditor::Recipient;
 use crate::model::{
@@ -174,6 +174,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         None => Some(None),
         Some(node) => key.and_then(|key| GlassRule::read(&node, key, faults)).map(Some),
     };
+    let oversight = Oversight::read(table.take("four_eyes"), table.take("watch"), faults);
     let recording =
         table.take("recording").map_or(Some(RecordingPolicy::default()), |node| read_recording(&node, faults));
     table.finish(LATER_IN_RULE, faults);
@@ -226,6 +227,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         grant: grant?,
         glass: glass?,
         key: key?,
+        oversight: oversight?,
         recording: recording?,
     })
 }

@@ -82,6 +82,11 @@ impl Attempt {
         }
     }
 
+    /// In words.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Something that needs no right to a destination.
     pub fn other(text: &str) -> Self {
         Self { text: text.to_owned(), wanted: None }
@@ -129,6 +134,7 @@ impl Denied {
             | Refusal::Vault(_)
             | Refusal::Dial(_)
             | Refusal::Paused
+            | Refusal::Unwatched
             | Refusal::Ended(_) => None,
         };
         Self { at, asked: cut(&text), told: cut(&refusal.public_text(at)), missing }

@@ -153,6 +153,9 @@ impl Visit {
             self.live = Some(self.open(destination, asked).await?);
         }
         let now = self.bastion.clock.instant();
+        if let Some(live) = &self.live {
+            self.must_be_watched(live, destination, std::slice::from_ref(asked));
+        }
         let Some(live) = &mut self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
         if live.registration.pause().is_on() {
             return Err(Refusal::Paused);

@@ -22,6 +22,7 @@ mod standstill;
 mod stranger;
 mod timekeeper;
 mod verb;
+mod watched;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ use stranger::{Budget, PERIOD};
 use timekeeper::{Timekeeper, wait_end};
 use verb::Verb;
 pub use verb::VerbLimits;
+use watched::Waited;
 
 /// What every session uses.
 pub struct Bastion {
@@ -195,6 +197,7 @@ pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
         listening: Listening::new(),
         over: CancellationToken::new(),
         choices: mpsc::channel(1),
+        waited: mpsc::channel(1),
     };
     let cause = visit.serve().await;
     visit.leave(cause).await;
@@ -219,6 +222,8 @@ struct Visit {
     over: CancellationToken,
     /// What was chosen at menus.
     choices: (mpsc::Sender<Choice>, mpsc::Receiver<Choice>),
+    /// What has waited until somebody watches.
+    waited: (mpsc::Sender<Waited>, mpsc::Receiver<Waited>),
 }
 
 /// A session that has begun.
@@ -266,6 +271,7 @@ impl Visit {
                 },
                 Some(Ok(found)) = self.lookups.join_next(), if !self.lookups.is_empty() => self.looked_up(found).await,
                 Some(choice) = self.choices.1.recv() => self.choose(choice).await,
+                Some(waited) = self.waited.1.recv() => self.watched(waited).await,
                 Some(done) = self.channels.join_next(), if !self.channels.is_empty() => {
                     self.notices.retain(|notices| !notices.is_closed());
                     match done {
@@ -298,19 +304,6 @@ impl Visit {
     fn recorder_failed(&self, failure: &dyn std::error::Error) -> EndCause {
         error!(error = %failure, "Recording failed");
         EndCause::RecorderFailed
-    }
-
-    /// Tells every terminal; each records what it shows.
-    fn warn(&self, left: Duration) {
-        let minutes = left.as_secs().div_ceil(60);
-        let user = self.visitor.user.user();
-        let grant = self.live.as_ref().and_then(|live| live.permit.grant());
-        let longer = match grant.and_then(|grant| self.bastion.requests.extendable(grant)) {
-            Some(request) => format!("Extend: ssh {user}@BASTION extend {request}"),
-            None => String::from("Ask an operator if you need longer."),
-        };
-        let text = format!("{minutes} minute{} left. {longer}", if minutes == 1 { "" } else { "s" });
-        self.tell_terminals(&text);
     }
 
     /// Something was asked for that this version refuses always.
@@ -445,6 +438,11 @@ impl Visit {
             }
         }
         let lends = self.lends(&mut start, &destination);
+        let Some(live) = &self.live else { return Err((Box::new(start), Refusal::Ended(EndCause::TargetLeft))) };
+        if self.must_be_watched(live, &destination, &asked) {
+            self.wait_for_watcher(start, destination, program, ahead);
+            return Ok(());
+        }
         let Some(live) = &mut self.live else { return Err((Box::new(start), Refusal::Ended(EndCause::TargetLeft))) };
         if live.registration.pause().is_on() {
             return Err((Box::new(start), Refusal::Paused));
@@ -600,6 +598,7 @@ impl Visit {
             started: now,
             channels: 0,
             paused: None,
+            watchers: Vec::new(),
         }
     }
 

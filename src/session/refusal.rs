@@ -66,6 +66,8 @@ pub enum Refusal {
     Dial(DialError),
     /// The session stands still: nothing new starts in it.
     Paused,
+    /// Nobody came to watch the session, which needs somebody.
+    Unwatched,
     /// The session's end came first.
     Ended(EndCause),
 }
@@ -127,6 +129,7 @@ impl fmt::Display for Refusal {
             Self::Vault(error) => error.fmt(f),
             Self::Dial(error) => error.fmt(f),
             Self::Paused => f.write_str("the session is paused"),
+            Self::Unwatched => f.write_str("nobody came to watch the session"),
             Self::Ended(cause) => cause.fmt(f),
         }
     }
@@ -149,6 +152,9 @@ impl Refusal {
                 .into(),
             Self::Verb(Misread::Usage(usage)) => {
                 format!("use it as: ssh USER@BASTION {usage}. All verbs: ssh USER@BASTION help")
+            }
+            Self::NothingToAudit { verb: verb @ Verb::LiftLock(_), .. } => {
+                format!("{verb}: there is no such lock that you may lift")
             }
             // Whether it exists is not told to those who may not have it.
             Self::NothingToAudit { verb, .. } => format!("{verb}: there is no such session that you may audit"),
@@ -175,6 +181,7 @@ impl Refusal {
             Self::Vault(_) => "no usable credential is stored for this account; tell the operator".into(),
             Self::Dial(error) => error.public_text().to_owned(),
             Self::Paused => "this session is paused: nothing new starts in it until it goes on".into(),
+            Self::Unwatched => "nobody came to watch this session: try again when somebody will".into(),
             Self::Ended(cause) => cause.public_text(now),
         }
     }
@@ -200,6 +207,7 @@ impl Refusal {
             | Self::TooMany(_)
             | Self::NotFound
             | Self::Paused
+            | Self::Unwatched
             | Self::Command(_) => 126,
             Self::Busy { .. }
             | Self::Elsewhere

@@ -72,6 +72,7 @@ impl Kind {
             | Refusal::Elsewhere
             | Refusal::Idle
             | Refusal::Paused
+            | Refusal::Unwatched
             | Refusal::Ended(_) => Self::Start,
         }
     }

@@ -13,6 +13,7 @@ use crate::authn::Authenticated;
 use crate::grant::{Denial, GrantState, LockEffect, Permit};
 use crate::ledger::Ledger;
 use crate::model::{Asked, ChannelClass, Destination, GrantId, RuleId, SessionId, Timestamp, UserName};
+use crate::policy::Oversight;
 use crate::relay::{Pause, Paused};
 
 /// Why a session ended.
@@ -115,6 +116,8 @@ pub struct LiveSession {
     pub channels: u32,
     /// Why it stands still, if it does.
     pub paused: Option<String>,
+    /// Who watches it.
+    pub watchers: Vec<UserName>,
 }
 
 /// All live sessions of this process.
@@ -214,6 +217,15 @@ impl Registration {
         Pause::new(self.paused.clone())
     }
 
+    /// Goes by what a channel that is about to be opened wants of those who watch; tells whether it waits for one.
+    pub fn watch_over(&self, oversight: Oversight, person: Option<UserName>) -> bool {
+        let waits = self.sessions.with_brake(&self.id, |brake| {
+            brake.oversee_more(oversight, person);
+            brake.waits_for_watcher()
+        });
+        waits.unwrap_or(false)
+    }
+
     /// What ends this session.
     pub fn ender(&self) -> Ender {
         Ender { id: self.id.clone(), sessions: self.sessions.clone() }
@@ -298,7 +310,11 @@ impl Sessions {
     /// The live sessions, oldest first.
     pub fn list(&self) -> Vec<LiveSession> {
         let paused = |entry: &Entry| entry.brake.paused().map(|paused| paused.noted);
-        let facts = |entry: &Entry| LiveSession { paused: paused(entry), ..entry.facts.clone() };
+        let facts = |entry: &Entry| LiveSession {
+            paused: paused(entry),
+            watchers: entry.brake.watchers(),
+            ..entry.facts.clone()
+        };
         self.lock().live.values().map(facts).collect()
     }
 
@@ -353,7 +369,8 @@ impl Sessions {
 /// Judges a session again, and ends it if it no longer has its right; tells whether it has.
 fn rejudge(entry: &mut Entry, ledger: &Ledger, now: Timestamp) -> bool {
     match judge(entry, ledger, now) {
-        Ok(until) => {
+        Ok((until, oversight)) => {
+            entry.brake.oversee(oversight, ledger.user(&entry.facts.user).map(|user| user.human().clone()));
             // That which would end it is not here any more.
             entry.brake.follow(ledger.lock_on(&entry.facts.user, &entry.facts.destination, now).as_ref());
             entry.facts.until = until;
@@ -379,8 +396,8 @@ fn end_once(entry: &Entry, cause: EndCause) {
     });
 }
 
-/// Whether a session keeps its right, and until when.
-fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Option<Timestamp>, EndCause> {
+/// Whether a session keeps its right, until when, and who must watch it.
+fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<(Option<Timestamp>, Oversight), EndCause> {
     // A user who is gone has no key either: that is the truer cause.
     if ledger.user(&entry.facts.user).is_none() {
         return Err(EndCause::Suspended);
@@ -391,19 +408,20 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Option<Timest
     if lock.is_some_and(|lock| lock.effect == LockEffect::End) {
         return Err(EndCause::Locked);
     }
-    let mut until = None;
+    let (mut until, mut oversight) = (None, Oversight::default());
     let open = if entry.open.is_empty() { vec![&entry.first] } else { entry.open.keys().collect() };
     for asked in open {
         let permit: Permit = ledger
             .permit_but_for_locks(entry.login.asker(), &entry.facts.destination, asked, now)
             .map_err(|denial| cause_of(&denial))?;
         until = until.into_iter().chain(permit.until()).min();
+        oversight = oversight.strictest(permit.oversight());
     }
     // A session rests on the grant that it began with: another grant does not carry it on.
-    let Some(id) = &entry.facts.grant else { return Ok(until) };
+    let Some(id) = &entry.facts.grant else { return Ok((until, oversight)) };
     let grant = ledger.grant(id).ok_or(EndCause::Revoked)?;
     match grant.state(now) {
-        GrantState::Active => Ok(until.into_iter().chain([grant.until]).min()),
+        GrantState::Active => Ok((until.into_iter().chain([grant.until]).min(), oversight)),
         GrantState::Ended => Err(EndCause::Time),
         GrantState::Scheduled | GrantState::Revoked => Err(EndCause::Revoked),
     }
@@ -477,6 +495,7 @@ pub(super) mod tests {
             started: Timestamp::from_millis(number),
             channels: 0,
             paused: None,
+            watchers: Vec::new(),
         }
     }
 }

@@ -4,13 +4,15 @@
 //! its recording. Whatever ends a session ends it then, too.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
 use super::Visit;
 use super::registry::Sessions;
 use crate::grant::Lock;
-use crate::model::SessionId;
+use crate::model::{SessionId, UserName};
+use crate::policy::Oversight;
 use crate::relay::{Notice, Paused};
 
 /// Lines that may wait for one session; who reads none is sent no more.
@@ -23,6 +25,8 @@ pub enum Holding {
     Lock,
     /// Somebody who watches over it.
     Hand,
+    /// That nobody watches it, where a rule wants four eyes.
+    Alone,
 }
 
 /// What holds one session now.
@@ -31,6 +35,12 @@ pub struct Brake {
     held: BTreeMap<Holding, Paused>,
     shown: watch::Sender<Option<Paused>>,
     lines: mpsc::Sender<String>,
+    oversight: Oversight,
+    /// The human whose session it is; one who is gone is nobody's other name.
+    person: Option<UserName>,
+    /// Who watches it, by the number of their watch: the user, and the human.
+    watchers: BTreeMap<u64, (UserName, UserName)>,
+    next_watch: u64,
 }
 
 impl Brake {
@@ -38,7 +48,64 @@ impl Brake {
     pub fn new() -> (Self, watch::Receiver<Option<Paused>>, mpsc::Receiver<String>) {
         let (shown, paused) = watch::channel(None);
         let (lines, said) = mpsc::channel(LINES_MAX);
-        (Self { held: BTreeMap::new(), shown, lines }, paused, said)
+        let (held, oversight, watchers) = (BTreeMap::new(), Oversight::default(), BTreeMap::new());
+        (Self { held, shown, lines, oversight, person: None, watchers, next_watch: 0 }, paused, said)
+    }
+
+    /// Goes by what rules want of those who watch.
+    pub fn oversee(&mut self, oversight: Oversight, person: Option<UserName>) {
+        (self.oversight, self.person) = (oversight, person);
+        self.judge_watchers();
+    }
+
+    /// Goes by that, too.
+    pub fn oversee_more(&mut self, oversight: Oversight, person: Option<UserName>) {
+        self.oversee(self.oversight.strictest(oversight), person);
+    }
+
+    /// Whether it stands still for want of a watcher, and for nothing else.
+    pub fn waits_for_watcher(&self) -> bool {
+        self.held.keys().eq([&Holding::Alone])
+    }
+
+    /// Who watches it.
+    pub fn watchers(&self) -> Vec<UserName> {
+        self.watchers.values().map(|(user, _)| user.clone()).collect()
+    }
+
+    fn attended(&mut self, user: &UserName, person: UserName) -> u64 {
+        let number = self.next_watch;
+        self.next_watch = number.saturating_add(1);
+        self.watchers.insert(number, (user.clone(), person));
+        self.tell_watch(&format!("{user} watches this session"));
+        self.judge_watchers();
+        number
+    }
+
+    fn left(&mut self, number: u64) {
+        if let Some((user, _)) = self.watchers.remove(&number) {
+            self.tell_watch(&format!("{user} watches no longer"));
+        }
+        self.judge_watchers();
+    }
+
+    fn tell_watch(&self, line: &str) {
+        if self.oversight.shown {
+            let _ = self.lines.try_send(line.to_owned());
+        }
+    }
+
+    /// One's own other name is no second pair of eyes.
+    fn judge_watchers(&mut self) {
+        let watched = self.watchers.values().any(|(_, person)| Some(person) != self.person.as_ref());
+        let alone = self.oversight.four_eyes && !watched;
+        self.set(
+            Holding::Alone,
+            alone.then(|| Paused {
+                told: String::from("this session is paused: it goes on once somebody watches it"),
+                noted: String::from("until somebody watches it"),
+            }),
+        );
     }
 
     /// Why it stands still, if it does.
@@ -116,7 +183,41 @@ impl Sessions {
     }
 }
 
+/// Somebody's presence at a session; over when dropped.
+#[derive(Debug)]
+pub struct Attendance {
+    session: SessionId,
+    number: u64,
+    sessions: Sessions,
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.sessions.with_brake(&self.session, |brake| brake.left(self.number));
+    }
+}
+
+impl Sessions {
+    /// Counts somebody who watches a session; none if it is not live.
+    pub fn attend(&self, session: &SessionId, user: &UserName, person: UserName) -> Option<Attendance> {
+        let number = self.with_brake(session, |brake| brake.attended(user, person))?;
+        Some(Attendance { session: session.clone(), number, sessions: self.clone() })
+    }
+}
+
 impl Visit {
+    /// Tells every terminal how much time is left; each records what it shows.
+    pub(super) fn warn(&self, left: Duration) {
+        let minutes = left.as_secs().div_ceil(60);
+        let user = self.visitor.user.user();
+        let grant = self.live.as_ref().and_then(|live| live.permit.grant());
+        let longer = match grant.and_then(|grant| self.bastion.requests.extendable(grant)) {
+            Some(request) => format!("Extend: ssh {user}@BASTION extend {request}"),
+            None => String::from("Ask an operator if you need longer."),
+        };
+        self.tell_terminals(&format!("{minutes} minute{} left. {longer}", if minutes == 1 { "" } else { "s" }));
+    }
+
     /// Tells the user and the recording that the session stands still, or goes on.
     pub(super) fn paused(&mut self, paused: Option<Paused>) {
         let (told, noted) = match paused {
@@ -174,6 +275,45 @@ mod tests {
         assert!(!pause.is_on());
         drop(registration);
         assert_eq!((sessions.freeze(&id, "bob"), sessions.say(&id, String::new())), (Held::NotLive, None));
+    }
+
+    #[test]
+    fn a_session_for_four_eyes_goes_only_while_another_human_watches() {
+        let sessions = Sessions::new();
+        let registration = sessions.register(facts(1), ChannelClass::Shell, &login());
+        let (id, pause) = (facts(1).id, registration.pause());
+        let name = |name: &str| UserName::parse(name).unwrap();
+        let four_eyes = Oversight { four_eyes: true, shown: false };
+        sessions.with_brake(&id, |brake| brake.oversee(four_eyes, Some(name("alice")))).unwrap();
+        assert!(pause.is_on() && sessions.with_brake(&id, |brake| brake.waits_for_watcher()).unwrap());
+        let own = sessions.attend(&id, &name("alice2"), name("alice")).unwrap();
+        assert!(pause.is_on(), "one's own other name");
+        let bob = sessions.attend(&id, &name("bob"), name("bob")).unwrap();
+        let carol = sessions.attend(&id, &name("carol"), name("carol")).unwrap();
+        assert!(!pause.is_on());
+        assert_eq!(sessions.list()[0].watchers, [name("alice2"), name("bob"), name("carol")]);
+        drop(bob);
+        assert!(!pause.is_on());
+        drop(carol);
+        assert!(pause.is_on(), "the last one has left");
+        sessions.freeze(&id, "carol");
+        assert!(!sessions.with_brake(&id, |brake| brake.waits_for_watcher()).unwrap());
+        drop((own, registration));
+        assert!(sessions.attend(&id, &name("bob"), name("bob")).is_none());
+    }
+
+    #[test]
+    fn who_watches_is_told_where_a_rule_says_so() {
+        let sessions = Sessions::new();
+        let mut registration = sessions.register(facts(1), ChannelClass::Shell, &login());
+        let (id, bob) = (facts(1).id, UserName::parse("bob").unwrap());
+        drop(sessions.attend(&id, &bob, bob.clone()));
+        assert!(registration.lines.try_recv().is_err());
+        let shown = Oversight { four_eyes: false, shown: true };
+        sessions.with_brake(&id, |brake| brake.oversee(shown, None)).unwrap();
+        drop(sessions.attend(&id, &bob, bob.clone()));
+        let told = [registration.lines.try_recv().unwrap(), registration.lines.try_recv().unwrap()];
+        assert_eq!(told, ["bob watches this session", "bob watches no longer"]);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use tracing::info;
 use super::channel::{CLOSE_TIMEOUT, say_no};
 use super::refusal::Busy;
 use super::refusal_log::Kind;
+use super::standstill::Attendance;
 use super::{Attempt, Bastion, Refusal, Visitor};
 use crate::audit::AuditEvent;
 use crate::listener::{ChannelStart, Place, UserSink, UserSource};
@@ -66,6 +67,8 @@ struct Watched {
     title: String,
     watching: Watching,
     _place: Place<UserName>,
+    /// The session counts them for as long.
+    _attendance: Attendance,
 }
 
 /// Judges a verb. What shows something of a session is on record when this returns.
@@ -105,12 +108,29 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Arc<Visitor>, verb: &Verb) -> R
             let target = live.destination.target.clone();
             check(bastion, user, &target, AuditRight::Watch, verb)?;
             let place = bastion.limits.watch(user).ok_or_else(|| busy(verb, Busy::Watches))?;
+            let no_channel = || refused(verb, "the session has no such channel");
             let watching = bastion.recorder.watch(session, *channel);
-            let watching = watching.ok_or_else(|| refused(verb, "the session has no such channel"))?;
+            if watching.is_none() && channel.is_some() {
+                return Err(no_channel());
+            }
             put_on_record(bastion, user, session, verb, "watch").await?;
+            // A session may have waited for this: then its first channel opens now.
+            let attendance = bastion.sessions.attend(session, user, oversee::person(bastion, user));
+            let attendance = attendance.ok_or_else(|| refused(verb, "the session is not live"))?;
+            let watching = match watching {
+                Some(watching) => watching,
+                None => oversee::first_channel(bastion, session).await.ok_or_else(no_channel)?,
+            };
             let title = format!("{} as {}, channel {}", live.user, live.destination, watching.channel().number);
             let session = session.clone();
-            Ok(Answer::Watch(Box::new(Watched { session, target, title, watching, _place: place })))
+            Ok(Answer::Watch(Box::new(Watched {
+                session,
+                target,
+                title,
+                watching,
+                _place: place,
+                _attendance: attendance,
+            })))
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Locks and offboarding: what shuts the door whatever rules and grants say; by stock `ssh`.
 
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::algorithms::facts;
 use crate::fixture::bastion::{ALICE, OPEN};
-use crate::fixture::process::descendants;
+use crate::fixture::process::{Stdout, descendants};
 use crate::fixture::terminal::Terminal;
-use crate::fixture::{Bastion, LIMIT, Sshd, holds, key, until};
+use crate::fixture::{Bastion, LIMIT, Running, Sshd, free_port, holds, key, until};
 use crate::require;
 
 /// P3: "never over 5 s".
@@ -224,4 +225,48 @@ fn who_is_offboarded_is_out_and_the_receipt_tells_what_they_knew() {
     let log = bastion.rows(&["audit", "list", "--type", "offboard.step"]);
     let outcomes: Vec<&str> = log.iter().map(|row| row["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["begun", "done"]);
+}
+
+#[test]
+fn files_and_forwards_stand_still_with_their_session() {
+    require!("ssh", "sshd", "sftp");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = service.local_addr().unwrap().port();
+    let channels = OPEN.replace(r#"["shell", "exec"]"#, r#"["exec", "sftp-read", "sftp-write", "local-forward"]"#);
+    bastion.policy(&format!("{}forward = {{ to = [\"localhost:{port}\"] }}\n", channels.trim_start()));
+    bastion.serve();
+    let (route, local) = (bastion.to(&sshd), free_port());
+    let mut sftp = Running::start(route.copier("sftp", &["-q", "{}"]), Stdout::Gathered);
+    let mut asking = sftp.stdin();
+    let made = |name: &str| sshd.folder().join(name);
+    asking.write_all(format!("mkdir {}\n", made("one").display()).as_bytes()).unwrap();
+    until(LIMIT, "directory", || made("one").exists().then_some(()));
+    let forward = format!("{local}:localhost:{port}");
+    let _tunnel = route.start(&["-N", "-L", &forward], "");
+    let mut near = until(LIMIT, "tunnel", || TcpStream::connect(("127.0.0.1", local)).ok());
+    let (mut far, _) = service.accept().unwrap();
+    let mut byte = [0];
+    near.write_all(b"a").unwrap();
+    far.read_exact(&mut byte).unwrap();
+
+    bastion.doorward(&["lock", "add", "--account", &sshd.account, "--freeze", "--reason", "a look"]).ok();
+    assert_eq!(paused(&bastion), 2);
+    asking.write_all(format!("mkdir {}\n", made("two").display()).as_bytes()).unwrap();
+    near.write_all(b"b").unwrap();
+    far.write_all(b"c").unwrap();
+    far.set_nonblocking(true).unwrap();
+    near.set_nonblocking(true).unwrap();
+    holds(Duration::from_millis(1500), "standstill", || {
+        let mut byte = [0];
+        !made("two").exists() && far.read(&mut byte).is_err() && near.read(&mut byte).is_err()
+    });
+    bastion.doorward(&["lock", "lift", &only_lock(&bastion)]).ok();
+    until(LIMIT, "directory", || made("two").exists().then_some(()));
+    for (stream, sent) in [(&mut far, b"b"), (&mut near, b"c")] {
+        stream.set_nonblocking(false).unwrap();
+        stream.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, sent);
+    }
 }

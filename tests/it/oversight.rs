@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::algorithms::facts;
 use crate::fixture::bastion::{ALICE, OPEN};
-use crate::fixture::process::Finished;
+use crate::fixture::process::{Finished, Stdout};
 use crate::fixture::terminal::Terminal;
-use crate::fixture::{Bastion, LIMIT, Sshd, key, until};
+use crate::fixture::{Bastion, LIMIT, Running, Sshd, holds, key, until};
 use crate::require;
 
 /// P3: "never over 5 s".
@@ -56,7 +56,7 @@ impl House {
     #[track_caller]
     fn refused(&self, name: &str, verb: &str) {
         let told = self.ask(name, verb);
-        assert!(told.code == Some(126) && told.text().contains("no such session"), "{name} {verb}: {told:?}");
+        assert!(told.code == Some(126) && told.text().contains("there is no such"), "{name} {verb}: {told:?}");
     }
 
     fn terminal(&self) -> Terminal {
@@ -166,10 +166,88 @@ fn a_lock_down_is_lifted_by_an_operator_and_one_whom_a_rule_names() {
     let lock = house.bastion.rows(&["lock", "list"])[0]["id"].as_str().unwrap().to_owned();
     house.refused("alice2", &format!("lock lift {lock}"));
     assert!(!enters());
+    // Who is locked out oversees nobody.
+    house.bastion.doorward(&["lock", "add", "--group", "overseers", "--reason", "an attack"]).ok();
+    house.refused("bob", &format!("lock lift {lock}"));
+    assert!(house.told("bob", "session list").contains("no live sessions"));
     let log = house.bastion.rows(&["audit", "list", "--type", "lock.step"]);
     let by = |outcome: &str| {
         let row = log.iter().find(|row| row["outcome"] == outcome).unwrap();
         row["by"].as_str().unwrap().to_owned()
     };
     assert!(by("waits for 1 more").starts_with("bob by SHA256:") && by("lifted").starts_with("uid "), "{log:?}");
+}
+
+/// Bob's watch: `ssh bob@bastion session watch`, until it is dropped.
+fn watch(house: &House, name: &str, session: &str) -> Running {
+    house.bastion.login(name).key(&house.key(name)).start(&[], &format!("session watch {session}"))
+}
+
+#[test]
+fn a_session_for_four_eyes_waits_for_a_watcher_and_stands_still_when_the_last_one_leaves() {
+    require!("ssh", "sshd", "tmux");
+    let house = House::with(&format!("{}four_eyes = true\nwatch = {{ shown = true }}\n", OPEN.trim_start()));
+    let mark = house.sshd.folder().join("mark");
+    let terminal = Terminal::start(&house.bastion.to(&house.sshd).ssh(&["-tt"], ""), 100, 30);
+    terminal.shows("begins once somebody watches it");
+    terminal.line(&format!("touch {}; echo typed-$((40+2))", mark.display()));
+    let session = house.bastion.only_session();
+    // One's own other name is no second pair of eyes.
+    let own = watch(&house, "alice2", &session);
+    until(LIMIT, "own watch", || {
+        let rows = house.bastion.rows(&["session", "list"]);
+        (rows[0]["watchers"][0] == "alice2").then_some(())
+    });
+    holds(Duration::from_millis(1500), "waiting", || !mark.exists());
+    assert!(house.told("bob", "session list").contains("until somebody watches it"));
+    let wanda = watch(&house, "wanda", &session);
+    terminal.shows("typed-42");
+    assert!(mark.exists());
+    let bob = watch(&house, "bob", &session);
+    terminal.shows("bob watches this session");
+    drop(wanda);
+    terminal.shows("wanda watches no longer");
+    terminal.line("echo more-$((40+3))");
+    terminal.shows("more-43");
+    drop(bob);
+    terminal.shows("it goes on once somebody watches it");
+    terminal.line("echo late-$((40+4))");
+    holds(Duration::from_millis(1500), "standstill", || !terminal.screen().contains("late-44"));
+    let _wanda = watch(&house, "wanda", &session);
+    terminal.shows("late-44");
+    drop(own);
+    let log = house.bastion.rows(&["audit", "list", "--type", "replay.view", "--session", &session]);
+    assert_eq!(log.len(), 4, "{log:?}");
+    drop(terminal);
+    house.bastion.empties(LIMIT);
+    let facts = facts(&house.bastion, &session);
+    for said in ["waits until somebody watches", "paused until somebody watches it", "goes on from here"] {
+        assert!(facts.contains(said), "{said}: {facts}");
+    }
+}
+
+#[test]
+fn a_command_for_four_eyes_does_not_run_before_somebody_watches_nor_after_its_user_left() {
+    require!("ssh", "sshd");
+    let house = House::with(&format!("{}four_eyes = true\n", OPEN.trim_start()));
+    let mark = house.sshd.folder().join("mark");
+    let command = format!("touch {}; echo out; exit 3", mark.display());
+    let left = house.bastion.to(&house.sshd).start(&["-n"], &command);
+    house.bastion.only_session();
+    drop(left);
+    house.bastion.empties(LIMIT);
+    let asking = || Running::start(house.bastion.to(&house.sshd).ssh(&["-n"], &command), Stdout::Gathered);
+    let waiting = asking();
+    let session = house.bastion.only_session();
+    assert!(!mark.exists());
+    let _bob = watch(&house, "bob", &session);
+    let seen = waiting.wait(LIMIT);
+    assert_eq!((seen.code, seen.out().as_str(), seen.err().as_str()), (Some(3), "out\n", ""), "{seen:?}");
+    assert!(mark.exists());
+    // Who waits is ended like everybody.
+    house.bastion.empties(LIMIT);
+    let waiting = asking();
+    let session = house.bastion.only_session();
+    house.told("bob", &format!("session kill {session}"));
+    assert_eq!(waiting.wait(SOON).code, Some(255));
 }

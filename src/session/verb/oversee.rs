@@ -4,6 +4,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
 
 use super::{Answer, Form, Verb, busy, refused};
 use crate::audit::{AuditEvent, SessionControl};
@@ -11,6 +14,7 @@ use crate::grant::{Lock, Scope};
 use crate::locks::{Lifted, LockError};
 use crate::model::{LockId, SessionId, UserName};
 use crate::policy::AuditRight;
+use crate::recorder::Watching;
 use crate::screen::line;
 use crate::session::refusal::Busy;
 use crate::session::{Bastion, EndCause, Held, Refusal, Visitor, message};
@@ -155,8 +159,25 @@ fn shown(visitor: &Visitor) -> String {
 }
 
 /// The name by which the human is known.
-fn person(bastion: &Bastion, user: &UserName) -> UserName {
+pub(super) fn person(bastion: &Bastion, user: &UserName) -> UserName {
     bastion.ledger.user(user).map_or_else(|| user.clone(), |user| user.human().clone())
+}
+
+/// A session that waits for somebody who watches opens its first channel within so long.
+const FIRST_CHANNEL: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// The first channel that there is to watch of a session; none if there is none soon.
+pub(super) async fn first_channel(bastion: &Bastion, session: &SessionId) -> Option<Watching> {
+    let looking = async {
+        loop {
+            if let Some(watching) = bastion.recorder.watch(session, None) {
+                return watching;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    };
+    timeout(FIRST_CHANNEL, looking).await.ok()
 }
 
 /// The locks that this user may lift.
