@@ -6,6 +6,7 @@
 //! Trust: an attacker who can write the database's files without the master key can take entries away, but cannot
 //! make or change one (its values are sealed and bound to their keys).
 
+mod assurances;
 mod error;
 mod offers;
 mod removals;
@@ -27,7 +28,8 @@ use crate::model::{
     TargetName, Timestamp, UserName,
 };
 use crate::policy::{
-    AuditQuestion, AuditRight, Decision, GrantNeed, PolicySet, Question, Rule, audits_somewhere, decide, decide_audit,
+    AuditQuestion, AuditRight, Circumstances, Decision, GrantNeed, PolicySet, Question, Rule, audits_somewhere, decide,
+    decide_audit,
 };
 use crate::trust::Trust;
 pub use error::LedgerError;
@@ -260,6 +262,7 @@ pub struct Ledger {
     tables: Mutex<Tables>,
     state: RwLock<State>,
     changes: AtomicU64,
+    assurances: assurances::Assurances,
 }
 
 struct Tables {
@@ -328,7 +331,8 @@ impl Ledger {
                 state.holds.insert(session, (rev, hold));
             }
         }
-        Ok(Self { db: db.clone(), tables: Mutex::new(tables), state: RwLock::new(state), changes: AtomicU64::new(0) })
+        let (tables, state) = (Mutex::new(tables), RwLock::new(state));
+        Ok(Self { db: db.clone(), tables, state, changes: AtomicU64::new(0), assurances: Default::default() })
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -409,8 +413,11 @@ impl Ledger {
         let place = (asker.user.clone(), destination.clone());
         let ids = state.by_place.get(&place).into_iter().flatten();
         let grants: Vec<Grant> = ids.filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
-        let question = Question { presence: asker.presence, ..question(stored, target, destination, Some(asked)) };
-        permit(&state.policy(), &question, asker.key, &grants, now)
+        let assured = self.assurances.of(asker, now);
+        let (presence, circumstances) = (asker.presence, assured.circumstances(asker, now));
+        let question = Question { presence, circumstances, ..question(stored, target, destination, Some(asked)) };
+        let permit = permit(&state.policy(), &question, asker.key, &grants, now)?;
+        Ok(permit.of(Asker { mfa: assured.mfa, ..asker }))
     }
 
     /// Whether any rule lets this user do this there, were there a grant and the best of logins.
@@ -448,7 +455,9 @@ impl Ledger {
         let state = self.state();
         let Ok((stored, target)) = state.parties(asker.user, destination) else { return false };
         let policy = state.policy();
-        let question = Question { presence: asker.presence, ..question(stored, target, destination, None) };
+        let assured = self.assurances.of(asker, now);
+        let (presence, circumstances) = (asker.presence, assured.circumstances(asker, now));
+        let question = Question { presence, circumstances, ..question(stored, target, destination, None) };
         let place = (asker.user.clone(), destination.clone());
         let grants = || {
             let ids = state.by_place.get(&place).into_iter().flatten();
@@ -767,7 +776,7 @@ impl Expect {
     }
 }
 
-/// Asks for one who has logged in as well as can be: what stands in the way is not the login.
+/// Asks for one who has logged in as well as can be, in the best of circumstances: what stands in the way is neither.
 fn question<'a>(
     stored: &'a User,
     target: &'a Target,
@@ -782,6 +791,7 @@ fn question<'a>(
         account: &destination.account,
         asked,
         presence: Presence::FULL,
+        circumstances: Circumstances::BEST,
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::assurance::{Confirmed, Consent};
 use super::body::Subject;
 
 use crate::model::{Destination, GrantId, RequestId, RuleId, SessionId, TargetName, Timestamp, UserName};
@@ -50,14 +51,16 @@ const CLEAR: [&str; 29] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 42] = [
+pub const EVENT_TYPES: [&str; 44] = [
     "admin.call",
     "agent.sign",
+    "auth.confirmed",
     "auth.failed",
     "channel.refused",
     "clock.doubt",
     "clock.step",
     "config.change",
+    "consent.given",
     "envelope.create",
     "envelope.drop",
     "erase",
@@ -378,6 +381,12 @@ pub enum AuditEvent {
         #[serde(serialize_with = "bounded_detail")]
         reason: String,
     },
+    /// A user has proven themselves by a one-time code after the login. On record before anything rests on it.
+    #[serde(rename = "auth.confirmed")]
+    AuthConfirmed(Confirmed),
+    /// A user has agreed to a text. On record before a session begins on it.
+    #[serde(rename = "consent.given")]
+    ConsentGiven(Consent),
     /// A channel or request was refused.
     #[serde(rename = "channel.refused")]
     ChannelRefused {
@@ -716,6 +725,9 @@ impl AuditEvent {
             | Self::RequestStep { user, .. } => {
                 Subject::User(user.clone())
             }
+            Self::AuthConfirmed(Confirmed { user, .. }) | Self::ConsentGiven(Consent { user, .. }) => {
+                Subject::User(user.clone())
+            }
             Self::AdminCall(call) | Self::ConfigChange(call) => call.subject(),
             Self::SecretSet(_)
             | Self::SecretRemove(_)
@@ -751,7 +763,7 @@ impl Call {
     }
 }
 
-fn bounded_text<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn bounded_text<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&bounded(value, TEXT_CHARS_MAX))
 }
 

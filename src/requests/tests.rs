@@ -8,7 +8,7 @@ use crate::audit::AuditRecord;
 use crate::db::Db;
 use crate::grant::ReviewError;
 use crate::ledger::Target;
-use crate::model::{AccountName, Presence, TargetName};
+use crate::model::{AccountName, TargetName};
 use crate::policy::{PolicyFile, PolicySet};
 use crate::vault::Vault;
 
@@ -185,7 +185,7 @@ impl World {
 }
 
 fn actor(user: &UserName) -> Actor<'_> {
-    Actor { asker: Asker { user, presence: Presence::NONE, key: "SHA256:k" }, source: "192.0.2.7:4022" }
+    Actor { asker: Asker::plain(user, "SHA256:k"), source: "192.0.2.7:4022" }
 }
 
 fn wish(place: &str) -> Wish {
@@ -313,7 +313,7 @@ fn what_was_approved_begins_once_and_only_with_the_key_that_asked() {
     let id = world.requests.ask(actor(&who), wish("postgres@db1")).unwrap().id;
     world.say("bob", &id, Verdict::Approve).unwrap();
     assert!(world.requests.waits_at(&who, &place));
-    let other = Asker { user: &who, presence: Presence::NONE, key: "SHA256:other" };
+    let other = Asker::plain(&who, "SHA256:other");
     let begin = |asker| world.requests.begin_at(Actor { asker, source: "x" }, &place, ChannelClass::Shell);
     assert_eq!(begin(other).unwrap(), None);
     assert!(begin(actor(&who).asker).unwrap().is_some());
@@ -321,7 +321,7 @@ fn what_was_approved_begins_once_and_only_with_the_key_that_asked() {
     let grants = world.requests.ledger.grants();
     let [grant] = grants.as_slice() else { panic!("{grants:?}") };
     let may = |key| {
-        let asker = Asker { user: &who, presence: Presence::NONE, key };
+        let asker = Asker::plain(&who, key);
         world.requests.ledger.permit(asker, &place, ChannelClass::Shell, world.clock.now()).is_ok()
     };
     assert!(may("SHA256:k") && !may("SHA256:other"));

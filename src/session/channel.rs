@@ -19,7 +19,7 @@ use crate::inspect::Book;
 use crate::listener::{ChannelStart, UserSink, UserSource};
 use crate::model::transfer::{Tool, Transfer};
 use crate::model::{Asked, ChannelClass, ChannelEvent, ChannelNumber, Destination, Exit, Program};
-use crate::policy::InputMode;
+use crate::policy::{BoundBy, InputMode};
 use crate::recorder::{ChannelFacts, RecorderError, Track};
 use crate::relay::{self, End, Facts, Notice};
 use crate::sftp::{self, Terms};
@@ -108,7 +108,13 @@ pub async fn open(
             Ok(Opened {
                 target: End { source, sink },
                 track,
-                facts: Facts { class, pty: terminal.is_some(), policy: permit.recording().clone(), digested },
+                facts: Facts {
+                    class,
+                    pty: terminal.is_some(),
+                    policy: permit.recording().clone(),
+                    digested,
+                    activity: live.activity.clone(),
+                },
                 greeting: terminal.map(|_| greeting(live, &permit)),
                 files,
                 loans,
@@ -142,6 +148,10 @@ fn greeting(live: &Live, permit: &Permit) -> String {
         // The reason is an operator's text, still it does not get to move the cursor.
         let reason: String = grant.reason.chars().filter(|c| !c.is_control()).take(60).collect();
         text.push_str(&format!(" · until {} ({reason})", grant.until.clock_time()));
+    }
+    // The grant's end is told already.
+    if let Some(bound) = permit.bound().filter(|bound| bound.by != BoundBy::Grant) {
+        text.push_str(&format!(" · ends at {}", bound.at.clock_time()));
     }
     text.push_str(match permit.recording().input {
         InputMode::Off => "",

@@ -93,7 +93,16 @@ impl Denied {
     pub fn new(at: Timestamp, Attempt { text, wanted }: Attempt, refusal: &Refusal) -> Self {
         let missing = match refusal {
             // Of a login with another key there is no more to say than was told.
-            Refusal::Denied(Denial::Suspended | Denial::Undecided { .. } | Denial::NeedsKey { .. } | Denial::OtherKey { .. }) => None,
+            Refusal::Denied(
+                Denial::Suspended
+                | Denial::Undecided { .. }
+                | Denial::NeedsKey { .. }
+                | Denial::OtherKey { .. }
+                | Denial::NeedsMfa { .. }
+                | Denial::NeedsConsent { .. }
+                | Denial::Unmet { .. }
+                | Denial::TooManySessions { .. },
+            ) => None,
             Refusal::Denied(
                 Denial::NoRule(_)
                 | Denial::NeedsGrant { .. }

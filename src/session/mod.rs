@@ -11,6 +11,8 @@ mod channel;
 mod denials;
 mod files;
 mod forward;
+mod idle;
+mod interview;
 mod lend;
 mod log;
 mod menu;
@@ -21,9 +23,11 @@ mod rests;
 mod stranger;
 mod timekeeper;
 mod verb;
+mod visitor;
+mod warnings;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -33,14 +37,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::audit::{Audit, AuditError, AuditEvent};
-use crate::authn::Authenticated;
+use crate::authn::{LockOut, Passwords};
 use crate::clock::Clock;
 use crate::grant::{Denial, Permit};
 use crate::ledger::Ledger;
 use crate::listener::{ChannelStart, Connection, Request, Wanted};
 use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, Login, Matter, Program, SessionId, Timestamp};
 use crate::recorder::{Recorder, RecorderError, Recording, SessionFacts};
-use crate::relay::Notice;
+use crate::relay::{Activity, Notice};
 use crate::requests::Requests;
 use crate::sftp::Turns;
 use crate::store::{Catalog, OpeningProof};
@@ -63,6 +67,7 @@ use stranger::{Budget, PERIOD};
 use timekeeper::{Timekeeper, wait_end};
 use verb::Verb;
 pub use verb::VerbLimits;
+use visitor::Visitor;
 
 /// What every session uses.
 pub struct Bastion {
@@ -96,6 +101,8 @@ pub struct Bastion {
     pub requests: Arc<Requests>,
     /// What each was refused last, for `why`.
     pub denials: Denials,
+    /// One-time codes, for those who are asked for one after the login; and when they are locked.
+    pub codes: (Passwords, LockOut),
     /// Whose turn it is at a target, where rules name paths.
     pub turns: Turns,
 }
@@ -125,58 +132,13 @@ async fn record(audit: &Arc<Audit>, event: AuditEvent) -> Result<(), AuditError>
     }
 }
 
-/// Who is on a connection.
-struct Visitor {
-    user: Authenticated,
-    /// The login name, if it is one.
-    login: String,
-    source: String,
-}
-
-impl Visitor {
-    /// Whether they still have their key, and their place among the users.
-    fn stands(&self, bastion: &Bastion) -> bool {
-        let (ledger, user) = (&bastion.ledger, self.user.user());
-        let suspended = ledger.user(user).is_none_or(|user| user.suspended_at.is_some());
-        !suspended && self.user.stands(ledger).is_ok()
-    }
-
-    /// The same, as if their login had named a destination.
-    fn at(&self, destination: &Destination) -> Self {
-        let user = Some(self.user.user().clone());
-        let login = Login::Destination { user, destination: destination.clone() }.to_string();
-        Self { user: self.user.clone(), login, source: self.source.clone() }
-    }
-
-    /// Puts on record why something was not started, without waiting for it; gives what says that it stands there.
-    fn refused(
-        &self,
-        bastion: &Bastion,
-        kind: Kind,
-        refusal: &Refusal,
-        asked: Attempt,
-    ) -> Option<oneshot::Receiver<()>> {
-        let user = self.user.user();
-        bastion.denials.note(user, bastion.clock.now(), asked, refusal);
-        let (of, login, source) = (user.clone(), self.login.clone(), self.source.clone());
-        let event = move |reason| AuditEvent::SessionRefused {
-            user: of.clone(),
-            login: login.clone(),
-            source: source.clone(),
-            reason,
-        };
-        let noted = bastion.refusals.note(user, kind, &refusal.to_string(), event)?;
-        info!(user = %user, source = %self.source, login = %self.login, error = %refusal, "Refused");
-        Some(noted.written)
-    }
-}
-
 /// Carries everything that one bastion user asks for on one connection.
 pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
     let visitor = Visitor {
         user: connection.user.clone(),
         login: connection.login.as_ref().map(Login::to_string).unwrap_or_default(),
         source: connection.source.to_string(),
+        since: OnceLock::new(),
     };
     let mut visit = Visit {
         visitor: Arc::new(visitor),
@@ -226,6 +188,8 @@ struct Live {
     cut: Cut,
     started: Timestamp,
     time: Timekeeper,
+    /// When something last went through it.
+    activity: Activity,
     /// How many refusals its recording may still list one by one.
     markers: Budget,
     /// How many forwards it may still open.
@@ -276,6 +240,7 @@ impl Visit {
                     Due::End(cause) => return cause,
                     Due::Failed(failure) => return self.recorder_failed(&failure),
                     Due::Warn(left) => self.warn(left),
+                    Due::Silent(left) => self.warn_of_silence(left),
                     Due::Refused(what) => self.note_refused(&what),
                     Due::Incoming(incoming) => self.incoming(*incoming).await,
                 },
@@ -291,22 +256,6 @@ impl Visit {
     fn recorder_failed(&self, failure: &dyn std::error::Error) -> EndCause {
         error!(error = %failure, "Recording failed");
         EndCause::RecorderFailed
-    }
-
-    /// Tells every terminal; each records what it shows.
-    fn warn(&self, left: Duration) {
-        let minutes = left.as_secs().div_ceil(60);
-        let user = self.visitor.user.user();
-        let request = self.live.as_ref().and_then(|live| live.permit.grant()).and_then(|grant| grant.request.as_ref());
-        let longer = match request {
-            Some(request) => format!("Extend: ssh {user}@BASTION extend {request}"),
-            None => String::from("Ask an operator if you need longer."),
-        };
-        let text = format!("{minutes} minute{} left. {longer}", if minutes == 1 { "" } else { "s" });
-        for notices in &self.notices {
-            // A terminal that already has lines waiting is not being read.
-            let _ = notices.try_send(Notice::Line(text.clone()));
-        }
     }
 
     /// Something was asked for that this version refuses always.
@@ -371,10 +320,10 @@ impl Visit {
 
     /// Starts what was chosen at a menu, as if the login had named it; or says why not.
     async fn choose(&mut self, choice: Choice) {
-        let Choice { start, destination, ahead, guest: _guest } = choice;
-        let (visitor, asked) = (self.visitor.at(&destination), Attempt::program(&Program::Shell, &destination));
+        let Choice { start, destination, program, agreed, ahead, guest: _guest } = choice;
+        let (visitor, asked) = (self.visitor.at(&destination), Attempt::program(&program, &destination));
         let begun = match self.standing() {
-            Ok(()) => self.begin(start, destination, Program::Shell, ahead).await,
+            Ok(()) => self.begin(start, destination, program, ahead, agreed).await,
             Err(refusal) => Err((Box::new(start), refusal)),
         };
         if let Err((start, refusal)) = begun {
@@ -397,7 +346,7 @@ impl Visit {
         let (visitor, bastion, over) = (Arc::clone(&self.visitor), Arc::clone(&self.bastion), self.over.child_token());
         match self.wanted(&start) {
             Ok(Errand::Program(destination, program)) => {
-                return self.begin(start, destination, program, TypedAhead::Kept).await;
+                return self.begin(start, destination, program, TypedAhead::Kept, None).await;
             }
             Ok(Errand::Menu) => {
                 let (notices, lines) = mpsc::channel(4);
@@ -408,6 +357,7 @@ impl Visit {
                     Ok(())
                 });
             }
+            Ok(Errand::Verb(verb @ (Verb::Mfa | Verb::Consent))) => self.interview_by(start, verb),
             Ok(Errand::Verb(verb)) => {
                 self.borrow_nothing(&start);
                 self.channels.spawn(async move {
@@ -423,15 +373,16 @@ impl Visit {
     /// Starts a program at a destination.
     async fn begin(
         &mut self,
-        mut start: ChannelStart,
+        start: ChannelStart,
         destination: Destination,
         program: Program,
         ahead: TypedAhead,
+        agreed: Option<Arc<str>>,
     ) -> Result<(), (Box<ChannelStart>, Refusal)> {
         if self.live.as_ref().is_some_and(|live| *live.permit.destination() != destination) {
             return Err((Box::new(start), Refusal::Elsewhere));
         }
-        self.begin_approved(&destination, &program).await;
+        let Some(mut start) = self.prepare(start, &destination, &program, agreed).await? else { return Ok(()) };
         let asked = self.asked(&destination, &program);
         let first = asked.first().map_or(ChannelClass::Shell, |asked| asked.class);
         if self.live.is_none() {
@@ -472,7 +423,7 @@ impl Visit {
     /// for every file, where no rule names paths: then it ends once one does. A transfer needs all of its classes, for every
     /// file, since it cannot be held to paths; or it is the one that is missing.
     fn asked(&self, destination: &Destination, program: &Program) -> Vec<Asked> {
-        let (asker, now) = (self.connection.user.asker(), self.bastion.clock.now());
+        let (asker, now) = (self.visitor.asker(), self.bastion.clock.now());
         let may = |asked: &Asked| self.bastion.ledger.permit_asked(asker, destination, asked, now).is_ok();
         let widest = |class: ChannelClass| {
             let all = Asked { class, matter: Some(Matter::EveryFile) };
@@ -550,7 +501,7 @@ impl Visit {
     /// Opens the session: no permit, no recording; no recording, no credential; no pinned key, no login.
     async fn open(&self, destination: &Destination, asked: &Asked) -> Result<Live, Refusal> {
         let bastion = &self.bastion;
-        let (user, asker) = (self.connection.user.user(), self.connection.user.asker());
+        let (user, asker) = (self.connection.user.user(), self.visitor.asker());
         let now = bastion.clock.now();
         let id = bastion.recorder.new_session_id(now);
         // Registered, and only then judged: a revoke that comes in between finds the session on the list.
@@ -560,6 +511,9 @@ impl Visit {
             bastion.sessions.register(self.facts(&id, &first, now), asked.clone(), &self.connection.user);
         let permit = bastion.ledger.permit_asked(asker, destination, asked, bastion.clock.now());
         let permit = permit.map_err(Refusal::Denied)?;
+        self.has_room(&permit, &registration)?;
+        // What limits its time is known from now on.
+        registration.judge(&bastion.ledger, bastion.clock.now());
         let cut = Cut::new();
         let legs = [self.connection.cut.clone(), cut.clone()];
         self.count_session(&permit).await?;
@@ -571,12 +525,28 @@ impl Visit {
         }
         let (recording, leg) = opened?;
         time.watch(recording.failed());
+        let activity = Activity::start();
+        time.watch_idle(&registration, activity.clone());
+        let _ = self.visitor.since.set(now);
         info!(session = %id, user = %user, target = %destination.target, account = %destination.account, "Session opened");
         let markers = Budget::new(bastion.clock.instant(), PERIOD, MARKERS_MAX);
         let forwards = Budget::new(bastion.clock.instant(), PERIOD, PER_MINUTE_MAX);
         let agency = Arc::new(Agency::new(bastion.clock.clone()));
         let leg = Arc::new(leg);
-        Ok(Live { id, permit, registration, recording, leg, cut, started: now, time, markers, forwards, agency })
+        Ok(Live {
+            id,
+            permit,
+            registration,
+            recording,
+            leg,
+            cut,
+            started: now,
+            time,
+            activity,
+            markers,
+            forwards,
+            agency,
+        })
     }
 
     fn facts(&self, id: &SessionId, permit: &Permit, now: Timestamp) -> LiveSession {
@@ -766,6 +736,8 @@ async fn unless_ended<T>(
 enum Due {
     End(EndCause),
     Warn(Duration),
+    /// Nothing has gone through for long.
+    Silent(Duration),
     Failed(RecorderError),
     /// Something that the target asked for.
     Refused(String),
@@ -779,6 +751,7 @@ async fn due(live: Option<&mut Live>) -> Due {
     tokio::select! {
         cause = wait_end(&mut live.registration.end) => Due::End(cause),
         Some(left) = live.time.warnings.recv() => Due::Warn(left),
+        Some(left) = live.time.silences.recv() => Due::Silent(left),
         failure = live.recording.failed() => Due::Failed(failure),
         Some(what) = live.leg.refused() => Due::Refused(what),
         Some(incoming) = live.leg.incoming() => Due::Incoming(Box::new(incoming)),
