@@ -83,10 +83,18 @@ fn hours_may_cross_midnight_and_days_that_meet_are_one_window() {
     opens(&late, "2026-11-23T20:00:00Z", "2026-11-24T00:00:00Z");
 }
 
+/// Seconds of two years, half of them on the days on which the clocks of Paris, New York or Havana are set.
+fn seconds() -> impl Strategy<Value = i64> {
+    let set = ["2026-03-29T01:00:00Z", "2026-10-25T01:00:00Z", "2026-03-08T07:00:00Z", "2026-11-01T05:00:00Z"];
+    let near = prop::sample::select(set.to_vec()).prop_map(|set| at(set).as_millis() / 1000);
+    let near = (near, -43_200_i64..43_200).prop_map(|(set, away)| set + away);
+    prop_oneof![near, 1_767_225_600_i64..1_830_297_600]
+}
+
 proptest! {
     #[test]
     fn it_is_open_just_before_its_end_and_shut_at_it(
-        second in 1_767_225_600_i64..1_830_297_600, days in 1_usize..128, from in 0_i64..1440, span in 1_i64..1440,
+        second in seconds(), days in 1_usize..128, from in 0_i64..1440, span in 1_i64..1440,
         zone in prop::sample::select(vec!["Europe/Paris", "America/New_York", "Australia/Lord_Howe", "America/Havana"]),
     ) {
         let names = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
@@ -98,7 +106,6 @@ proptest! {
         if let Ok(Some(end)) = window.open_until(now) {
             prop_assert!(now < end);
             prop_assert_eq!(window.open_until(end.minus(Duration::from_millis(1))), Ok(Some(end)));
-            // Another may begin there only where this one's end came twice.
             let again = window.open_until(end);
             prop_assert!(again.is_err(), "{} {}: open again at {:?} until {:?}", hours, zone, end, again);
         }
@@ -106,14 +113,14 @@ proptest! {
 
     // What the wall shows while it is open is always within the hours.
     #[test]
-    fn it_is_never_open_at_an_hour_that_it_does_not_name(second in 1_767_225_600_i64..1_830_297_600) {
-        let window = window("{ days = \"Mon-Sat\", hours = \"01:30-02:30\", zone = \"Europe/Paris\" }");
+    fn it_is_never_open_at_an_hour_that_it_does_not_name(second in seconds()) {
+        let window = window("{ days = \"Sun-Fri\", hours = \"01:30-02:30\", zone = \"Europe/Paris\" }");
         let now = Timestamp::from_millis(second * 1000);
         if window.open_until(now).is_ok() {
             let paris = jiff::tz::TimeZone::get("Europe/Paris").unwrap();
             let wall = jiff::Timestamp::from_second(second).unwrap().to_zoned(paris);
             let minutes = i64::from(wall.hour()) * 60 + i64::from(wall.minute());
-            prop_assert!((90..150).contains(&minutes) && wall.weekday() != jiff::civil::Weekday::Sunday, "{wall}");
+            prop_assert!((90..150).contains(&minutes) && wall.weekday() != jiff::civil::Weekday::Saturday, "{wall}");
         }
     }
 }
