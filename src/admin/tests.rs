@@ -526,7 +526,8 @@ impl Office {
 
     fn permit(&self) -> Result<crate::grant::Permit, crate::grant::Denial> {
         let now = self.admin.now();
-        let asker = crate::grant::Asker { user: &user("alice"), presence: crate::model::Presence::NONE, key: "k" };
+        let alice = user("alice");
+        let asker = crate::grant::Asker::plain(&alice, "k");
         self.admin.parts.ledger.permit(asker, &destination("root@db1"), ChannelClass::Shell, now)
     }
 

@@ -313,6 +313,10 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let notifier = notifier.map_err(ServeError::Notify)?;
     let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let locks = Arc::new(locks.map_err(ServeError::Locks)?);
+    let (mine, about) = (Arc::clone(&vault), (Arc::clone(&ledger), Arc::clone(&audit), Arc::clone(&requests)));
+    let (of, own) = (Arc::clone(&locks), sessions.clone());
+    let admin = Admin::new(config, clock.clone(), about.0, mine, about.1, own, about.2, of, store.clone());
+    let admin = Arc::new(admin.with_recorder(recorder.clone()));
     let bastion = Arc::new(Bastion {
         clock: clock.clone(),
         ledger: Arc::clone(&ledger),
@@ -330,10 +334,10 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         requests: Arc::clone(&requests),
         locks: Arc::clone(&locks),
         denials: session::Denials::default(),
+        // The same as the administration's: what it sets, forgives or takes away counts at once.
+        codes: (admin.passwords().clone(), lock_out(&config.login)),
         turns: Turns::default(),
     });
-    let admin = Admin::new(config, clock, ledger, vault, audit, sessions, requests, locks, store);
-    let admin = Arc::new(admin.with_recorder(bastion.recorder.clone()));
     for (session, failure) in admin.begin().map_err(ServeError::Begin)? {
         warn!(session = %session, error = %failure, "A change of an envelope that was interrupted cannot be finished");
     }
@@ -434,10 +438,13 @@ async fn tidy_locks(bastion: Arc<Bastion>) {
     }
 }
 
+fn lock_out(settings: &LoginSettings) -> LockOut {
+    LockOut { after: settings.password_failures, span: settings.password_lock }
+}
+
 fn logins(settings: &LoginSettings, bastion: &Bastion, admin: &Admin) -> Logins {
-    let lock_out = LockOut { after: settings.password_failures, span: settings.password_lock };
     // The same as the administration's: what it sets, forgives or takes away counts at once.
-    let passwords = settings.passwords.then(|| (admin.passwords().clone(), lock_out));
+    let passwords = settings.passwords.then(|| (admin.passwords().clone(), lock_out(settings)));
     Logins { ledger: Arc::clone(&bastion.ledger), clock: bastion.clock.clone(), passwords }
 }
 

@@ -205,7 +205,7 @@ impl World {
 }
 
 fn actor(user: &UserName) -> Actor<'_> {
-    Actor { asker: Asker { user, presence: Presence::NONE, key: "SHA256:k" }, source: "192.0.2.7:4022" }
+    Actor { asker: Asker::plain(user, "SHA256:k"), source: "192.0.2.7:4022" }
 }
 
 fn wish(place: &str) -> Wish {
@@ -335,7 +335,7 @@ fn what_was_approved_begins_once_and_only_with_the_key_that_asked() {
     let id = world.requests.ask(actor(&who), wish("postgres@db1")).unwrap().id;
     world.say("bob", &id, Verdict::Approve).unwrap();
     assert!(world.requests.waits_at(&who, &place));
-    let other = Asker { user: &who, presence: Presence::NONE, key: "SHA256:other" };
+    let other = Asker::plain(&who, "SHA256:other");
     let begin = |asker| world.requests.begin_at(Actor { asker, source: "x" }, &place, ChannelClass::Shell);
     assert_eq!(begin(other).unwrap(), None);
     assert!(begin(actor(&who).asker).unwrap().is_some());
@@ -343,7 +343,7 @@ fn what_was_approved_begins_once_and_only_with_the_key_that_asked() {
     let grants = world.requests.ledger.grants();
     let [grant] = grants.as_slice() else { panic!("{grants:?}") };
     let may = |key| {
-        let asker = Asker { user: &who, presence: Presence::NONE, key };
+        let asker = Asker::plain(&who, key);
         world.requests.ledger.permit(asker, &place, ChannelClass::Shell, world.clock.now()).is_ok()
     };
     assert!(may("SHA256:k") && !may("SHA256:other"));
@@ -539,7 +539,7 @@ fn a_crash_leaves_state_and_log_agreed_and_loses_nothing_that_was_said_to_be_don
 fn breaks(world: &World, name: &str, touched: bool) -> Result<AccessRequest, RequestError> {
     let user = user(name);
     let presence = Presence { touch: touched, pin: false };
-    let actor = Actor { asker: Asker { user: &user, presence, key: "SHA256:k" }, source: "192.0.2.7:4022" };
+    let actor = Actor { asker: Asker { presence, ..Asker::plain(&user, "SHA256:k") }, source: "192.0.2.7:4022" };
     let place = Destination::parse("backup@db1").unwrap();
     world.requests.break_glass(actor, place, None, "the primary is down, nobody answers")
 }
