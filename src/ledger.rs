@@ -150,6 +150,8 @@ struct State {
     targets: BTreeMap<TargetName, (Rev, Target)>,
     grants: BTreeMap<GrantId, (Rev, Grant)>,
     by_place: BTreeMap<(UserName, Destination), BTreeSet<GrantId>>,
+    /// INVARIANT: has every grant of `by_place`, with the time at which it ends.
+    by_end: BTreeMap<(UserName, Destination), BTreeSet<(Timestamp, GrantId)>>,
     holds: BTreeMap<SessionId, (Rev, Hold)>,
     requests: BTreeMap<RequestId, (Rev, AccessRequest)>,
     /// Which requests have a step that is not finished.
@@ -275,11 +277,19 @@ impl Ledger {
         if stored.suspended_at.is_some() {
             return Err(Denial::Suspended);
         }
-        let place = (asker.user.clone(), destination.clone());
-        let ids = state.by_place.get(&place).into_iter().flatten();
-        let grants: Vec<Grant> = ids.filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
         let question = Question { presence: asker.presence, ..question(stored, target, destination, Some(asked)) };
-        permit(&state.policy(), &question, asker.key, &grants, now)
+        let policy = state.policy();
+        // Over the years a user has many grants to one place. Those that are over are looked at only to say why not.
+        let unended: Vec<Grant> = state.unended(asker.user, destination, now).cloned().collect();
+        permit(&policy, &question, asker.key, &unended, now).or_else(|denial| {
+            let place = (asker.user.clone(), destination.clone());
+            let Some(ids) = state.by_place.get(&place).filter(|ids| ids.len() > unended.len()) else {
+                return Err(denial);
+            };
+            let all: Vec<Grant> =
+                ids.iter().filter_map(|id| state.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
+            permit(&policy, &question, asker.key, &all, now)
+        })
     }
 
     /// Whether any rule lets this user do this there, were there a grant and the best of logins.
@@ -590,6 +600,16 @@ impl State {
         Ok((stored, target))
     }
 
+    /// The grants of a user to a destination whose time is not over, the one that ends first first; revoked ones, too.
+    fn unended(&self, user: &UserName, there: &Destination, now: Timestamp) -> impl Iterator<Item = &Grant> {
+        let place = (user.clone(), there.clone());
+        let ends = self.by_end.get(&place).into_iter();
+        let late = ends.flat_map(move |ends| ends.iter().rev().take_while(move |(until, _)| *until > now));
+        let mut ids: Vec<&GrantId> = late.map(|(_, id)| id).collect();
+        ids.reverse();
+        ids.into_iter().filter_map(|id| self.grants.get(id)).map(|(_, grant)| grant)
+    }
+
     fn check_keys(&self, user: &User) -> Result<(), LedgerError> {
         for key in &user.keys {
             if let Some(owner) = self.owners.get(&key.fingerprint).filter(|owner| **owner != user.name) {
@@ -614,6 +634,11 @@ impl State {
 
     fn set_grant(&mut self, rev: Rev, grant: Grant) {
         let place = (grant.user.clone(), grant.destination.clone());
+        let ends = self.by_end.entry(place.clone()).or_default();
+        if let Some((_, before)) = self.grants.get(&grant.id) {
+            ends.remove(&(before.until, grant.id.clone()));
+        }
+        ends.insert((grant.until, grant.id.clone()));
         self.by_place.entry(place).or_default().insert(grant.id.clone());
         self.grants.insert(grant.id.clone(), (rev, grant));
     }

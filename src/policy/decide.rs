@@ -96,7 +96,7 @@ impl fmt::Display for Decision {
 
 /// Decides. Rules only allow, so their union counts; a rule that needs no grant beats one that does.
 pub fn decide(set: &PolicySet, question: &Question<'_>) -> Decision {
-    among(set.rules(), question)
+    among(set.rules_about(question.user, question.groups), question)
 }
 
 pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Question<'_>) -> Decision {

@@ -22,6 +22,7 @@ mod decide;
 pub(crate) mod document;
 mod files;
 mod forward;
+mod index;
 mod parse;
 mod pattern;
 mod reach;
@@ -61,6 +62,8 @@ struct Inner {
     hash: PolicyHash,
     archive: Vec<u8>,
     rules: Vec<Rule>,
+    /// INVARIANT: it is of `rules`.
+    index: index::Index,
     audit_rules: Vec<AuditRule>,
     warnings: Vec<Fault>,
 }
@@ -81,7 +84,8 @@ impl PolicySet {
 
     fn of(files: &[PolicyFile], rules: Vec<Rule>, audit_rules: Vec<AuditRule>, warnings: Vec<Fault>) -> Self {
         let archive = archive::encode(files);
-        Self(Arc::new(Inner { hash: PolicyHash::of(&archive), archive, rules, audit_rules, warnings }))
+        let (hash, index) = (PolicyHash::of(&archive), index::Index::of(&rules));
+        Self(Arc::new(Inner { hash, archive, rules, index, audit_rules, warnings }))
     }
 
     /// The hash of the files.
