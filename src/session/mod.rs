@@ -21,6 +21,7 @@ mod rests;
 mod stranger;
 mod timekeeper;
 mod verb;
+mod watchers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,6 +64,7 @@ use stranger::{Budget, PERIOD};
 use timekeeper::{Timekeeper, wait_end};
 use verb::Verb;
 pub use verb::VerbLimits;
+pub use watchers::{Watcher, Watchers};
 
 /// What every session uses.
 pub struct Bastion {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::watchers::Watchers;
 use crate::authn::Authenticated;
 use crate::grant::{Denial, GrantState, Permit};
 use crate::ledger::Ledger;
@@ -120,6 +121,7 @@ struct Shared {
     left: Notify,
     /// Tells guests that the bastion stops.
     stopping: CancellationToken,
+    watchers: Watchers,
 }
 
 #[derive(Debug, Default)]
@@ -279,6 +281,11 @@ impl Sessions {
     /// The live sessions, oldest first.
     pub fn list(&self) -> Vec<LiveSession> {
         self.lock().live.values().map(|entry| entry.facts.clone()).collect()
+    }
+
+    /// Who watches.
+    pub fn watchers(&self) -> &Watchers {
+        &self.0.watchers
     }
 
     /// Ends a session; `false` if it is not live.

@@ -28,6 +28,7 @@ use tracing::info;
 use super::channel::{CLOSE_TIMEOUT, say_no};
 use super::refusal::Busy;
 use super::refusal_log::Kind;
+use super::watchers::Watcher;
 use super::{Attempt, Bastion, Refusal, Visitor};
 use crate::audit::AuditEvent;
 use crate::listener::{ChannelStart, Place, UserSink, UserSource};
@@ -64,6 +65,7 @@ struct Watched {
     title: String,
     watching: Watching,
     _place: Place<UserName>,
+    _watcher: Watcher,
 }
 
 /// Judges a verb. What shows something of a session is on record when this returns.
@@ -105,7 +107,8 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Arc<Visitor>, verb: &Verb) -> R
             put_on_record(bastion, user, session, verb, "watch").await?;
             let title = format!("{} as {}, channel {}", live.user, live.destination, watching.channel().number);
             let session = session.clone();
-            Ok(Answer::Watch(Box::new(Watched { session, target, title, watching, _place: place })))
+            let watcher = bastion.sessions.watchers().begin(&session, user);
+            Ok(Answer::Watch(Box::new(Watched { session, target, title, watching, _place: place, _watcher: watcher })))
         }
     }
 }
