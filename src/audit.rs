@@ -17,6 +17,7 @@ mod event;
 mod leap;
 mod publishing;
 mod record;
+mod review;
 mod rotation;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ pub use event::{AuditEvent, Call, EVENT_TYPES, SESSION_HEADS_MAX, SegmentEnd, Se
 pub use leap::{Leap, QUIET_MAX};
 pub use publishing::Publishing;
 pub use record::{AuditRecord, Records};
+pub use review::ReviewedLine;
 
 /// Under this key of its table stands the floor.
 const FLOOR: &str = "floor";

@@ -10,7 +10,9 @@ mod error;
 mod offers;
 mod removals;
 mod requests;
+mod signoffs;
 mod user;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,7 +35,9 @@ pub use error::LedgerError;
 pub use offers::{Offer, Offers};
 pub use removals::{Hold, Removal, RemovalKind};
 pub use requests::{Step, StepKind};
+pub use signoffs::{REVIEW_PERIOD, SignOff, SignOffVerdict};
 pub use user::{User, UserKey, check_user_key, is_security_key};
+pub use ways::{Covered, Holder, Way, WayGrant, WayQuery, WayRequest, Ways};
 
 /// Keys of one user, and host keys of one target: more are a mistake, and make a value too large for the store.
 const KEYS_MAX: usize = 16;
@@ -140,6 +144,7 @@ struct Tables {
     requests: Table<AccessRequest>,
     steps: Table<Step>,
     owed: Table<AuditEvent>,
+    signoffs: Table<SignOff>,
 }
 
 #[derive(Default)]
@@ -153,6 +158,7 @@ struct State {
     /// INVARIANT: has every grant of `by_place`, with the time at which it ends.
     by_end: BTreeMap<(UserName, Destination), BTreeSet<(Timestamp, GrantId)>>,
     holds: BTreeMap<SessionId, (Rev, Hold)>,
+    signoffs: BTreeMap<String, (Rev, SignOff)>,
     requests: BTreeMap<RequestId, (Rev, AccessRequest)>,
     /// Which requests have a step that is not finished.
     steps: BTreeMap<RequestId, Rev>,
@@ -175,6 +181,7 @@ impl Ledger {
             requests: db.table("requests"),
             steps: db.table("request-steps"),
             owed: db.table("owed-events"),
+            signoffs: db.table("sign-offs"),
         };
         let mut state = State { policy: Some(Arc::new(policy)), ..State::default() };
         for (_, rev, user) in tables.users.list("")? {
@@ -192,6 +199,9 @@ impl Ledger {
         }
         for (_, rev, step) in tables.steps.list("")? {
             state.steps.insert(step.request.id, rev);
+        }
+        for (name, rev, signed) in tables.signoffs.list("")? {
+            state.signoffs.insert(name, (rev, signed));
         }
         for (name, rev, hold) in tables.holds.list("")? {
             // The key was an id when it was stored.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::body::Subject;
+use super::review::ReviewedLine;
 
 use crate::model::{Destination, GrantId, RequestId, RuleId, SessionId, TargetName, Timestamp, UserName};
 
@@ -50,7 +51,8 @@ const CLEAR: [&str; 29] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 42] = [
+pub const EVENT_TYPES: [&str; 43] = [
+    "access.review",
     "admin.call",
     "agent.sign",
     "auth.failed",
@@ -103,6 +105,9 @@ pub enum AuditEvent {
     /// An operator's call that shows something, or that was refused.
     #[serde(rename = "admin.call")]
     AdminCall(Call),
+    /// A reviewer says whether a right shall stay. It changes nothing by itself.
+    #[serde(rename = "access.review")]
+    AccessReview(ReviewedLine),
     /// An operator's call that changes something, but for those that have an event of their own.
     #[serde(rename = "config.change")]
     ConfigChange(Call),
@@ -712,6 +717,7 @@ impl AuditEvent {
             }
             Self::SessionRefused { user, .. }
             | Self::ChannelRefused { session: None, user, .. }
+            | Self::AccessReview(ReviewedLine { user, .. })
             | Self::RequestCreate { user, .. }
             | Self::RequestStep { user, .. } => {
                 Subject::User(user.clone())
@@ -751,11 +757,11 @@ impl Call {
     }
 }
 
-fn bounded_text<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn bounded_text<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&bounded(value, TEXT_CHARS_MAX))
 }
 
-fn bounded_detail<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn bounded_detail<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&bounded(value, DETAIL_CHARS_MAX))
 }
 

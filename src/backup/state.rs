@@ -26,7 +26,7 @@ use crate::vault::{PORTABLE_TABLES, Vault};
 /// The form that this version reads and writes.
 const VERSION: u32 = 1;
 /// The tables of the state. An export that left one out would lose it without a word.
-pub(super) const TABLES: [&str; 16] = [
+pub(super) const TABLES: [&str; 17] = [
     "audit-keys",
     "audit-log",
     "audit-subjects",
@@ -41,6 +41,7 @@ pub(super) const TABLES: [&str; 16] = [
     "request-steps",
     "requests",
     "secrets",
+    "sign-offs",
     "targets",
     "users",
 ];
