@@ -21,8 +21,10 @@ const GROUPS: usize = 100;
 const USERS: usize = 1000;
 const TARGETS: usize = 200;
 const GRANTS: usize = 10_000;
-/// A user is in so many groups, each of which ten rules name.
+/// A user is in so many groups. Ten rules name each group, each for another part of the targets: fifty are for a user,
+/// and five of them for a target.
 const GROUPS_OF_ONE: usize = 5;
+const PARTS: usize = RULES / GROUPS;
 
 /// Microseconds that one decision may take.
 const DECISION: Bound = Bound::AtMost(20.0);
@@ -78,10 +80,10 @@ fn main() {
     figures.write();
 }
 
-/// Users, targets, rules and grants; the group of a rule is held by every twentieth user.
+/// Users, targets, rules and grants.
 fn ledger(now: Timestamp) -> Ledger {
     let rule = |number: usize| {
-        let (group, label) = (number % GROUPS, number % 20);
+        let (group, label) = (number % GROUPS, number / GROUPS);
         format!(
             "[[rule]]\nid = \"r{number}\"\nwho = {{ groups = [\"g{group}\"] }}\nwhere = {{ labels = {{ part = \"p{label}\" }} }}\n\
              accounts = [\"root\", \"a{number}\"]\nchannels = [\"shell\", \"exec\"]\n"
@@ -102,7 +104,7 @@ fn ledger(now: Timestamp) -> Ledger {
         let target = Target {
             name: TargetName::parse(&format!("t{number}")).unwrap(),
             address: "10.0.0.5:22".to_owned(),
-            labels: BTreeMap::from([("part".to_owned(), format!("p{}", number % 20))]),
+            labels: BTreeMap::from([("part".to_owned(), format!("p{}", number % PARTS))]),
             host_keys: Vec::new(),
             accounts: BTreeSet::new(),
             insecure_algorithms: false,
@@ -110,9 +112,7 @@ fn ledger(now: Timestamp) -> Ledger {
         ledger.add_target(target).unwrap();
     }
     for number in 0..GRANTS {
-        // A user's groups are named by rules for one part, and that of these targets.
-        let user = number % USERS;
-        let target = (user % 20 + 20 * (number / USERS)) % TARGETS;
+        let (user, target) = (number % USERS, (number % USERS * 7 + number / USERS) % TARGETS);
         let user = UserName::parse(&format!("u{user}")).unwrap();
         let place = Destination::parse(&format!("root@t{target}")).unwrap();
         ledger.add_grant(grant(&format!("g-{number}"), &user, &place, now, number % 2 == 0)).unwrap();

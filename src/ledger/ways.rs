@@ -172,6 +172,9 @@ impl Ledger {
                 && rule.is_at(&target.name, &target.labels)
         });
         let targets: Vec<TargetName> = targets.map(|target| target.name.clone()).collect();
+        if targets.is_empty() && query.target.is_some() {
+            return Covered::default();
+        }
         let users = state.users.values().map(|(_, user)| user).filter(|user| {
             (query.suspended || user.suspended_at.is_none())
                 && query.group.as_ref().is_none_or(|group| user.groups.contains(group))
