@@ -122,10 +122,11 @@ fuzz: deps ## the fuzz targets of `make test`, for 10 minutes each
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} cargo test --locked --test it -- --test-threads=$$(nproc) fuzz::
 
 .PHONY: bench
-bench: install-tools deps ## direct ssh, ssh -J and Doorward side by side, sealing, verifying; BENCH_QUICK=1 for a short run
+bench: install-tools deps ## direct ssh, ssh -J and Doorward side by side, sealing, verifying, deciding; BENCH_QUICK=1 for a short run
 	cargo bench --locked --bench ssh
 	cargo bench --locked --bench seal
 	cargo bench --locked --bench verify
+	cargo bench --locked --bench decide
 
 .PHONY: clean
 clean: ## remove what was built and fetched

@@ -20,6 +20,7 @@ mod facts;
 mod leap;
 mod publishing;
 mod record;
+mod review;
 mod rotation;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ pub use event::{AuditEvent, Call, EVENT_TYPES, SESSION_HEADS_MAX, SegmentEnd, Se
 pub use leap::{Leap, QUIET_MAX};
 pub use publishing::Publishing;
 pub use record::{AuditRecord, Records};
+pub use review::ReviewedLine;
 
 /// Under this key of its table stands the floor.
 const FLOOR: &str = "floor";

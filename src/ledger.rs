@@ -14,7 +14,9 @@ mod offers;
 mod outbox;
 mod removals;
 mod requests;
+mod signoffs;
 mod user;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +42,9 @@ pub use offers::{Offer, Offers};
 pub use outbox::{Delivery, Message};
 pub use removals::{Hold, Removal, RemovalKind};
 pub use requests::{Step, StepKind};
+pub use signoffs::{REVIEW_PERIOD, SignOff, SignOffVerdict};
 pub use user::{User, UserKey, check_user_key, is_security_key};
+pub use ways::{Covered, Holder, Way, WayGrant, WayQuery, WayRequest, Ways};
 
 /// Keys of one user, and host keys of one target: more are a mistake, and make a value too large for the store.
 const KEYS_MAX: usize = 16;
@@ -151,6 +155,7 @@ struct Tables {
     steps: Table<Step>,
     owed: Table<AuditEvent>,
     messages: Table<Message>,
+    signoffs: Table<SignOff>,
 }
 
 #[derive(Default)]
@@ -161,7 +166,10 @@ struct State {
     targets: BTreeMap<TargetName, (Rev, Target)>,
     grants: BTreeMap<GrantId, (Rev, Grant)>,
     by_place: BTreeMap<(UserName, Destination), BTreeSet<GrantId>>,
+    /// INVARIANT: has every grant of `by_place`, with the time at which it ends.
+    by_end: BTreeMap<(UserName, Destination), BTreeSet<(Timestamp, GrantId)>>,
     holds: BTreeMap<SessionId, (Rev, Hold)>,
+    signoffs: BTreeMap<String, (Rev, SignOff)>,
     requests: BTreeMap<RequestId, (Rev, AccessRequest)>,
     locks: BTreeMap<LockId, (Rev, Lock)>,
     /// Which requests have a step that is not finished.
@@ -189,6 +197,7 @@ impl Ledger {
             steps: db.table("request-steps"),
             owed: db.table("owed-events"),
             messages: db.table("messages"),
+            signoffs: db.table("sign-offs"),
         };
         let mut state = State { policy: Some(Arc::new(policy)), ..State::default() };
         for (_, rev, user) in tables.users.list("")? {
@@ -212,6 +221,9 @@ impl Ledger {
         }
         for (_, rev, step) in tables.steps.list("")? {
             state.steps.insert(step.request.id, rev);
+        }
+        for (name, rev, signed) in tables.signoffs.list("")? {
+            state.signoffs.insert(name, (rev, signed));
         }
         for (name, rev, hold) in tables.holds.list("")? {
             // The key was an id when it was stored.
@@ -605,6 +617,16 @@ impl State {
         Ok((stored, target))
     }
 
+    /// The grants of a user to a destination whose time is not over, the one that ends first first; revoked ones, too.
+    fn unended(&self, user: &UserName, there: &Destination, now: Timestamp) -> impl Iterator<Item = &Grant> {
+        let place = (user.clone(), there.clone());
+        let ends = self.by_end.get(&place).into_iter();
+        let late = ends.flat_map(move |ends| ends.iter().rev().take_while(move |(until, _)| *until > now));
+        let mut ids: Vec<&GrantId> = late.map(|(_, id)| id).collect();
+        ids.reverse();
+        ids.into_iter().filter_map(|id| self.grants.get(id)).map(|(_, grant)| grant)
+    }
+
     fn check_keys(&self, user: &User) -> Result<(), LedgerError> {
         for key in &user.keys {
             if let Some(owner) = self.owners.get(&key.fingerprint).filter(|owner| **owner != user.name) {
@@ -629,6 +651,11 @@ impl State {
 
     fn set_grant(&mut self, rev: Rev, grant: Grant) {
         let place = (grant.user.clone(), grant.destination.clone());
+        let ends = self.by_end.entry(place.clone()).or_default();
+        if let Some((_, before)) = self.grants.get(&grant.id) {
+            ends.remove(&(before.until, grant.id.clone()));
+        }
+        ends.insert((grant.until, grant.id.clone()));
         self.by_place.entry(place).or_default().insert(grant.id.clone());
         self.grants.insert(grant.id.clone(), (rev, grant));
     }

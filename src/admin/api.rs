@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::answers::{Inquiry, Report};
 use super::inventory::{Change, Inventory};
 use crate::audit::AuditRecord;
 use crate::auditor::Recipient;
@@ -329,6 +330,11 @@ pub enum Request {
         /// Its number.
         leaf: u64,
     },
+    /// Asks who can, who is, who did.
+    Inquire {
+        /// What exactly.
+        inquiry: Inquiry,
+    },
     /// Looks at state, clock and disk.
     Doctor {
         /// How many disk syncs to time.
@@ -532,6 +538,11 @@ pub enum Reply {
     Text {
         /// Lines, each with its end.
         text: String,
+    },
+    /// To `Inquire`.
+    Report {
+        /// What there is to say.
+        report: Report,
     },
     /// To `Doctor`.
     Doctor {

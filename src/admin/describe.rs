@@ -120,6 +120,7 @@ fn about(request: &Request) -> Call {
         | Request::AuditCheckpoint {}
         | Request::AuditProve { .. }
         | Request::Doctor { .. } => call,
+        Request::Inquire { inquiry } => inquiry.about(),
     }
 }
 
@@ -207,6 +208,7 @@ fn verb(request: &Request) -> (Effect, &'static str) {
         Request::AuditKey {} => (Reads, "audit key"),
         Request::AuditCheckpoint {} => (Reads, "audit checkpoint"),
         Request::AuditProve { .. } => (Reads, "audit prove"),
+        Request::Inquire { inquiry } => inquiry.verb(),
         Request::Doctor { .. } => (Reads, "doctor"),
     }
 }
@@ -273,6 +275,7 @@ fn words(request: &Request) -> (String, String) {
         Request::InventoryApply { expected, .. } => of(&"", join(expected)),
         Request::AuditRead { filter, .. } => of(&"", audit_filter_shown(filter)),
         Request::AuditProve { leaf } => only(leaf),
+        Request::Inquire { inquiry } => inquiry.words(),
         Request::UserList {}
         | Request::TargetList {}
         | Request::SecretList {}

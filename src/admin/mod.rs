@@ -4,6 +4,7 @@
 //! Each call is in the audit log with the caller's uid: what gives or reads, before it takes effect (no record, no
 //! effect); what takes away, after it (a full disk must not keep a right alive).
 
+pub mod answers;
 pub mod api;
 pub mod import;
 pub mod inventory;
@@ -258,6 +259,7 @@ impl Admin {
             Request::AuditKey {} => Ok(self.audit_key()),
             Request::AuditCheckpoint {} => self.audit_checkpoint(),
             Request::AuditProve { leaf } => self.audit_prove(leaf),
+            Request::Inquire { inquiry } => self.inquire(caller, inquiry),
             Request::Doctor { syncs } => Ok(Reply::Doctor { findings: self.doctor(caller, syncs) }),
         }
     }

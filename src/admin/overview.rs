@@ -13,6 +13,10 @@ use crate::store::{ChannelSummary, End, Filter, Listed, Summary};
 
 impl Admin {
     pub(super) fn session_list(&self, filter: &SessionFilter) -> Reply {
+        Reply::Sessions { sessions: self.live_sessions(filter) }
+    }
+
+    pub(super) fn live_sessions(&self, filter: &SessionFilter) -> Vec<SessionRow> {
         let now = self.now();
         let wanted = |session: &LiveSession| {
             filter.user.as_ref().is_none_or(|user| *user == session.user)
@@ -20,7 +24,7 @@ impl Admin {
                 && filter.since.is_none_or(|since| since <= session.started)
         };
         let sessions = self.parts.sessions.list().into_iter().filter(wanted).map(|session| live_row(session, now));
-        Reply::Sessions { sessions: sessions.collect() }
+        sessions.collect()
     }
 
     pub(super) fn session_kill(&self, caller: Caller, session: &SessionId) -> Result<Reply, AdminError> {

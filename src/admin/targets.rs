@@ -15,7 +15,7 @@ use crate::vault::{SecretInfo, SecretValue};
 const SCAN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Admin {
-    fn known_target(&self, name: &TargetName) -> Result<Target, AdminError> {
+    pub(super) fn known_target(&self, name: &TargetName) -> Result<Target, AdminError> {
         let unknown = || LedgerError::Unknown { kind: "target", name: name.to_string() };
         Ok(self.parts.ledger.target(name).ok_or_else(unknown)?)
     }

@@ -8,6 +8,7 @@ use super::body::Subject;
 use super::control::{LockStep, OffboardStep, SessionControl};
 pub use super::facts::{Call, SegmentEnd, SessionHead, VaultChange};
 use super::facts::{bounded_detail, bounded_option, bounded_text};
+use super::review::ReviewedLine;
 
 use crate::model::{Destination, GrantId, RequestId, RuleId, SessionId, TargetName, Timestamp, UserName};
 
@@ -49,7 +50,8 @@ const CLEAR: [&str; 29] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 51] = [
+pub const EVENT_TYPES: [&str; 52] = [
+    "access.review",
     "admin.call",
     "agent.sign",
     "auth.confirmed",
@@ -111,6 +113,9 @@ pub enum AuditEvent {
     /// An operator's call that shows something, or that was refused.
     #[serde(rename = "admin.call")]
     AdminCall(Call),
+    /// A reviewer says whether a right shall stay. It changes nothing by itself.
+    #[serde(rename = "access.review")]
+    AccessReview(ReviewedLine),
     /// An operator's call that changes something, but for those that have an event of their own.
     #[serde(rename = "config.change")]
     ConfigChange(Call),
@@ -728,6 +733,7 @@ impl AuditEvent {
             }
             Self::SessionRefused { user, .. }
             | Self::ChannelRefused { session: None, user, .. }
+            | Self::AccessReview(ReviewedLine { user, .. })
             | Self::RequestCreate { user, .. }
             | Self::RequestStep { user, .. }
             | Self::BreakglassOpen { user, .. }

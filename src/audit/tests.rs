@@ -146,6 +146,22 @@ fn each_type_has_its_fields_where_they_belong() {
         (AuditEvent::ReplayView { session: session.clone(), by: hex(), purpose: hex() }, "session", "by purpose"),
         (AuditEvent::AdminCall(Call { session: Some(session), ..Call::default() }), "session", "detail uid verb"),
         (
+            AuditEvent::AccessReview(ReviewedLine {
+                line: hex(),
+                verdict: hex(),
+                user: user("alice"),
+                rule: RuleId::parse("dba").unwrap(),
+                account: hex(),
+                place: hex(),
+                channels: Vec::new(),
+                how: hex(),
+                note: hex(),
+                by: hex(),
+            }),
+            "",
+            "account by channels how line note place rule user verdict",
+        ),
+        (
             AuditEvent::ConfigChange(Call { user: Some(user("alice")), grant: Some(grant()), ..Call::default() }),
             "grant",
             "detail uid user verb",

@@ -26,7 +26,7 @@ use crate::vault::{PORTABLE_TABLES, Vault};
 /// The form that this version reads and writes.
 const VERSION: u32 = 1;
 /// The tables of the state. An export that left one out would lose it without a word.
-pub(super) const TABLES: [&str; 19] = [
+pub(super) const TABLES: [&str; 20] = [
     "audit-keys",
     "audit-log",
     "audit-subjects",
@@ -44,6 +44,7 @@ pub(super) const TABLES: [&str; 19] = [
     "request-steps",
     "requests",
     "secrets",
+    "sign-offs",
     "targets",
     "users",
 ];

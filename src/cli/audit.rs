@@ -78,21 +78,21 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
 }
 
 /// A reading of the log, page by page: only one page is in memory.
-struct Reading<'a> {
-    ask: &'a dyn Fn(Request) -> Result<Reply, CliError>,
-    filter: AuditFilter,
-    next: u64,
-    pass: Option<String>,
+pub(super) struct Reading<'a> {
+    pub(super) ask: &'a dyn Fn(Request) -> Result<Reply, CliError>,
+    pub(super) filter: AuditFilter,
+    pub(super) next: u64,
+    pub(super) pass: Option<String>,
 }
 
 /// Events, and whether there are more by now.
-struct Page {
-    events: Vec<AuditRecord>,
-    more: bool,
+pub(super) struct Page {
+    pub(super) events: Vec<AuditRecord>,
+    pub(super) more: bool,
 }
 
 impl Reading<'_> {
-    fn page(&mut self) -> Result<Page, CliError> {
+    pub(super) fn page(&mut self) -> Result<Page, CliError> {
         let request = Request::AuditRead { filter: self.filter.clone(), from: self.next, pass: self.pass.clone() };
         let Reply::Events { events, next, more, pass, behind } = (self.ask)(request)? else {
             return Err(unexpected());

@@ -4,6 +4,7 @@
 //! configuration, 75 the state is in use. `verify` has more: 3 interrupted, 4 missing, 5 tampered, 6 not vouched for.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the module that talks to people")]
 
+mod answers;
 mod apply;
 mod audit;
 mod backup;
@@ -28,6 +29,7 @@ pub mod recorded;
 mod recording;
 pub mod replay;
 mod request;
+mod review;
 mod rewrap;
 mod rotation;
 mod secret;
@@ -96,6 +98,16 @@ enum Command {
     /// Live sessions: list, pause, speak to, end. Auditors watch over SSH: `ssh USER@BASTION help`.
     #[command(subcommand)]
     Session(session::Command),
+    /// Who can reach a target: by which rule, on which grant, or at whose word.
+    WhoCan(answers::WhoCan),
+    /// Who is in a session now, why, until when, and who watches.
+    WhoIs(answers::WhoIs),
+    /// Who was on a target: when, why, on whose word, and how it ended.
+    WhoDid(answers::WhoDid),
+    /// What can be reached without a grant. The number of such rights is said on standard error.
+    Standing(answers::Standing),
+    /// The access review: every right of every user, when it was last used, and what a reviewer said of it.
+    Review(review::Arguments),
     /// Recordings: list, replay, get, export; hold, erase, gc, rewrap.
     #[command(subcommand)]
     Recording(recording::Command),
@@ -154,6 +166,11 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Lockdown(command) => lock::lockdown(&Desk::open(file)?, command),
         Command::Policy(policy::Command::Reload) => policy::reload(&Desk::open(file)?),
         Command::Session(command) => session::run(&Desk::open(file)?, command),
+        Command::WhoCan(arguments) => answers::who_can(&Desk::open(file)?, arguments),
+        Command::WhoIs(arguments) => answers::who_is(&Desk::open(file)?, arguments),
+        Command::WhoDid(arguments) => answers::who_did(&Desk::open(file)?, arguments),
+        Command::Standing(arguments) => answers::standing(&Desk::open(file)?, arguments),
+        Command::Review(arguments) => review::run(&Desk::open(file)?, arguments),
         Command::Recording(command) => recording::run(file, command),
         Command::Audit(command) => audit::run(&Desk::open(file)?, command),
         Command::State(command) => state::run(file, &command),

@@ -145,6 +145,15 @@ impl Progress {
     }
 }
 
+/// Runs what may take its time; a terminal is shown that it goes on.
+pub(super) fn waiting<T>(words: &'static str, run: impl FnOnce() -> T) -> T {
+    let bar = ProgressBar::new_spinner().with_message(words);
+    bar.enable_steady_tick(Duration::from_millis(250));
+    let done = run();
+    bar.finish_and_clear();
+    done
+}
+
 pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
     let mut text = serde_json::to_string_pretty(value).map_err(|error| CliError::of(&error))?;
     text.push('\n');

@@ -197,12 +197,19 @@ impl State {
         if stored.suspended_at.is_some() {
             return Err(Denial::Suspended);
         }
-        let place = (asker.user.clone(), destination.clone());
-        let ids = self.by_place.get(&place).into_iter().flatten();
-        let grants: Vec<Grant> = ids.filter_map(|id| self.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
         let (presence, circumstances) = (asker.presence, assured.circumstances(asker, now));
         let question = Question { presence, circumstances, ..question(stored, target, destination, Some(asked)) };
-        let permit = permit(&self.policy(), &question, asker.key, &grants, now)?;
+        let policy = self.policy();
+        // Over the years a user has many grants to one place. Those that are over are looked at only to say why not.
+        let unended: Vec<Grant> = self.unended(asker.user, destination, now).cloned().collect();
+        let permit = permit(&policy, &question, asker.key, &unended, now).or_else(|denial| {
+            let place = (asker.user.clone(), destination.clone());
+            let Some(ids) = self.by_place.get(&place).filter(|ids| ids.len() > unended.len()) else {
+                return Err(denial);
+            };
+            let all = ids.iter().filter_map(|id| self.grants.get(id)).map(|(_, grant)| grant.clone());
+            permit(&policy, &question, asker.key, &all.collect::<Vec<_>>(), now)
+        })?;
         Ok(permit.of(Asker { mfa: assured.mfa, ..asker }))
     }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{
-    Accounts, Circumstances, ForwardedSsh, GrantNeed, Oversight, Place, PolicySet, RecordingPolicy, Rule, Who,
+    Accounts, Circumstances, Conditions, ForwardedSsh, GrantNeed, Oversight, Place, PolicySet, RecordingPolicy, Rule,
+    Who,
 };
 use crate::model::{AccountName, Asked, ChannelClass, GroupName, Matter, Presence, RuleId, TargetName, UserName};
 
@@ -102,7 +103,7 @@ impl fmt::Display for Decision {
 
 /// Decides. Rules only allow, so their union counts; a rule that needs no grant beats one that does.
 pub fn decide(set: &PolicySet, question: &Question<'_>) -> Decision {
-    among(set.rules(), question)
+    among(set.rules_about(question.user, question.groups), question)
 }
 
 pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Question<'_>) -> Decision {
@@ -173,6 +174,11 @@ impl Rule {
             (Some(Matter::EveryFile), Some(_)) => false,
             (Some(Matter::Key(key)), _) => self.agent.covers(key),
         }
+    }
+
+    /// Whether it wants more than a user, a place and a grant: hours, networks, a second factor, a yes, another who watches.
+    pub fn is_conditioned(&self) -> bool {
+        self.conditions != Conditions::default() || self.oversight != Oversight::default()
     }
 
     /// Whether SSH to a target, in a forward from another, ends at the bastion.

@@ -23,6 +23,7 @@ mod decide;
 pub(crate) mod document;
 mod files;
 mod forward;
+mod index;
 mod oversight;
 mod parse;
 mod pattern;
@@ -65,6 +66,8 @@ struct Inner {
     hash: PolicyHash,
     archive: Vec<u8>,
     rules: Vec<Rule>,
+    /// INVARIANT: it is of `rules`.
+    index: index::Index,
     audit_rules: Vec<AuditRule>,
     warnings: Vec<Fault>,
 }
@@ -85,7 +88,8 @@ impl PolicySet {
 
     fn of(files: &[PolicyFile], rules: Vec<Rule>, audit_rules: Vec<AuditRule>, warnings: Vec<Fault>) -> Self {
         let archive = archive::encode(files);
-        Self(Arc::new(Inner { hash: PolicyHash::of(&archive), archive, rules, audit_rules, warnings }))
+        let (hash, index) = (PolicyHash::of(&archive), index::Index::of(&rules));
+        Self(Arc::new(Inner { hash, archive, rules, index, audit_rules, warnings }))
     }
 
     /// The hash of the files.

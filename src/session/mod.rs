@@ -27,6 +27,7 @@ mod verb;
 mod visitor;
 mod warnings;
 mod watched;
+mod watchers;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -73,6 +74,7 @@ use verb::Verb;
 pub use verb::VerbLimits;
 use visitor::Visitor;
 use watched::Waited;
+pub use watchers::{Watcher, Watchers};
 
 /// What every session uses.
 pub struct Bastion {

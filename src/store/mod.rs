@@ -40,6 +40,7 @@ mod rewrap;
 mod segment;
 #[cfg(test)]
 pub(crate) mod tests;
+mod uses;
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -66,6 +67,7 @@ pub use recovery::{
 };
 pub use rewrap::{REWRAPS_MAX, Rewrap, RewrapError, Rewrapped, record_name};
 pub use segment::{Buffers, ChannelWriter, Sealing};
+pub use uses::LastUses;
 
 /// The version of the layout, in every file that this module writes as JSON.
 const FORMAT: u32 = 2;

@@ -14,6 +14,7 @@
 mod admin;
 mod agent;
 mod algorithms;
+mod answers;
 mod audit;
 mod auditing;
 mod backup;
