@@ -59,7 +59,38 @@ grant     = { max = "1h", total = "2h", approvers = { group = "dba-leads" }, tic
 given  = { user = "alice", groups = ["dba"], target = "db1", labels = { env = "prod" }, account = "$ME" }
 expect = "needs-grant dba-prod"
 END
+cat >> bastion/policies/access/databases.toml <<END
+
+[[rule]]
+id          = "dba-emergency"
+who         = { groups = ["dba"] }
+where       = { labels = { env = "prod" } }
+accounts    = ["$ME"]
+channels    = ["shell", "exec"]
+break_glass = { max = "30m", reviewers = { group = "dba-leads" }, insecure_without_key = true } # no security key on a tour
+END
 cat bastion/policies/access/databases.toml
+
+step "How people are told: a webhook, and a mail program"
+
+HOOK_PORT=$(free_port)
+cat > hook.py <<'END'
+import http.server, sys
+class Hook(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        text = self.rfile.read(int(self.headers["content-length"])).decode()
+        print(text, file=open(sys.argv[2], "a"), flush=True)
+        self.send_response(204)
+        self.end_headers()
+    def log_message(self, *_): pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Hook).serve_forever()
+END
+python3 hook.py "$HOOK_PORT" "$HERE/hooked" 2> hook.log &
+started+=($!)
+answers $! "$HOOK_PORT" || fail "the webhook does not start"
+sed -i "s|^\[notify\]|&\nwebhooks = [\"http://127.0.0.1:$HOOK_PORT/\"]\nmail_command = [\"/usr/bin/tee\", \"-a\", \"$HERE/mails\"]\nmail_from = \"doorward@example.org\"\nmail_domain = \"example.org\"|" bastion/doorward.toml
+told() { for _ in $(seq 200); do grep -qs -- "$2" "$1" && return; sleep 0.05; done; fail "nobody was told: $2"; }
+
 run doorward check
 shown doorward serve
 serve
@@ -93,6 +124,10 @@ said "ticket"
 run ssh alice@bastion request "$ME@db1" --for 30m --reason "CHG-123 vacuum is stuck"
 said "waiting for 1 of dba-leads (bob, carol)"
 ID=$(request)
+
+told hooked "alice asks for"
+told mails "To: bob@example.org, carol@example.org"
+say "Bob and Carol have mail: $(grep -m 1 Subject mails)"
 
 step "Nobody approves what they ask for themselves"
 
@@ -129,6 +164,20 @@ run doorward grant revoke "$GRANT" --reason "the change is called off"
 ended shell
 grep -q "revoked" shell || fail "it does not say why"
 refused ssh "$ME@db1@bastion" id
+
+step "At night, nobody answers: Alice breaks the glass. It is told before it opens anything"
+
+run ssh alice@bastion break-glass "$ME@db1" --for 20m --reason "db1 is down, nobody answers the phone"
+GLASS=$(request)
+told hooked "ALERT: alice breaks the glass"
+told mails "ALERT: alice breaks the glass"
+say "$(grep -m 1 'Subject: .*ALERT' mails)"
+live night ssh -tt "$ME@db1@bastion" 'echo ready; sleep 600'
+refused ssh alice@bastion review "$GLASS" ok
+run ssh carol@bastion review "$GLASS" ok --note "I saw it in the recording"
+run doorward grant revoke "$(doorward grant list --json | grep -oE 'g-[0-9a-z]{8}' | head -n 1)" --reason "it is day"
+ended night
+run doorward audit list --type breakglass.open
 
 step "All of it is on record, under the request's id"
 

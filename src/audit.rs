@@ -15,6 +15,7 @@ mod body;
 mod control;
 mod error;
 mod event;
+mod facts;
 mod leap;
 mod publishing;
 mod record;

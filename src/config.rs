@@ -12,13 +12,16 @@ use std::time::Duration;
 use crate::auditor::Recipient;
 use crate::home::Home;
 use crate::listener::EnvPattern;
+use crate::notify::NotifySettings;
 use crate::policy::document::{Document, Faults, Node, Table};
 use crate::policy::{Fault, PolicyFile, read_auditors};
 use crate::recorder::FreeMin;
 use crate::tlog::VerifyingKey;
 use crate::trust::{List, Trust};
 use crate::witness::{WitnessAddress, WitnessUrl};
+use notify::{read_notify, read_requests};
 
+mod notify;
 mod starter;
 #[cfg(test)]
 mod tests;
@@ -68,6 +71,10 @@ pub struct Config {
     /// `[[witness]]`: who cosigns the audit log's checkpoints, each with `url` and `key`. Default none: then nobody
     /// outside this machine can notice that the log was put back to an earlier state.
     pub witnesses: Vec<WitnessAddress>,
+    /// `[notify]`: how people are told of access requests. Default: not at all.
+    pub notify: NotifySettings,
+    /// `[requests] ticket_check`: the URL at which a ticket system says whether a ticket counts. Default: nobody is asked.
+    pub ticket_check: Option<String>,
 }
 
 /// `[ssh]`: the side of the bastion users.
@@ -339,6 +346,8 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
     let admin = AdminSettings { operators: admin.0, socket };
     let log = section(&mut root, "log", faults, read_log);
     let witnesses = read_witnesses(&mut root, faults);
+    let notify = section(&mut root, "notify", faults, |table, faults| read_notify(table, base, faults));
+    let ticket_check = section(&mut root, "requests", faults, read_requests);
     root.finish(&[], faults);
     Config {
         file: file.to_owned(),
@@ -353,6 +362,8 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
         admin,
         log,
         witnesses,
+        notify,
+        ticket_check,
     }
 }
 

@@ -3,6 +3,7 @@
 //! What this module does **not** guard against: a permit says what held when it was asked for. Whoever keeps one
 //! must end at `until()`, and ask again when grants, users, targets or policy change.
 
+mod glass;
 mod lock;
 mod request;
 
@@ -15,9 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ChannelClass, Destination, GrantId, LockId, Presence, RequestId, RuleId, Timestamp, UserName};
 use crate::policy::{Decision, DenyReason, Oversight, PolicyHash, PolicySet, Question, RecordingPolicy, decide};
 
+pub use glass::{Finding, Glass, Judgement};
 pub use lock::{Lifter, Lifting, Lock, LockEffect, Reached, Scope, strictest};
 pub use request::{
-    AccessRequest, Opinion, Outcome, Quorum, REVIEWS_MAX, RequestState, Review, ReviewError, Reviewer, Verdict,
+    AccessRequest, Opinion, Outcome, Quorum, RequestState, Review, ReviewError, Reviewer, Verdict, matched,
 };
 
 /// A stored right of one user to one destination, from and until a time.
@@ -288,7 +290,7 @@ pub enum Denial {
 }
 
 /// What whoever has no right may do about it; the same for a destination that there is not.
-const ASK: &str = "To ask for one: ssh USER@BASTION request ACCOUNT@TARGET --for 1h --reason WHY";
+const ASK: &str = "To ask for a grant: ssh USER@BASTION request ACCOUNT@TARGET --for 1h --reason WHY";
 
 impl Denial {
     /// One line for the bastion user: what to do next, and nothing about which targets, accounts or rules exist.
@@ -405,7 +407,9 @@ fn permit_as_asked(
             let opens = |grant: &&Grant| allowed.rules.iter().any(|rule| grant.is_for(rule)) && grant.opens(class);
             let own = || grants.iter().filter(here).filter(opens);
             let active = || own().filter(|grant| grant.state(now) == GrantState::Active);
-            let longest = active().filter(|grant| grant.is_for_key(key)).max_by_key(|grant| grant.until);
+            // One on which a session may still begin, before one on which none may: what is live keeps its own.
+            let longest = active().filter(|grant| grant.is_for_key(key));
+            let longest = longest.max_by_key(|grant| (!grant.is_spent(), grant.until));
             match (longest, active().next()) {
                 (Some(longest), _) => (allowed, Some(longest.clone())),
                 (None, Some(other)) => return Err(Denial::OtherKey { grant: other.id.clone() }),
@@ -551,6 +555,24 @@ mod tests {
         both.extend([grant("g-4", 900, 1000), grant("g-3", 500, 1000)]);
         let Err(Denial::NotYet { grant, .. }) = ask(&needing(), &both, 60) else { panic!("not `NotYet`") };
         assert_eq!(grant.as_str(), "g-3");
+    }
+
+    #[test]
+    fn a_grant_for_one_rule_some_channels_or_one_key_opens_no_more_than_that() {
+        let of = |change: &dyn Fn(&mut Grant)| {
+            let mut grant = grant("g-1", 0, HOUR);
+            change(&mut grant);
+            ask(&needing(), &[grant], 5).map(|permit| permit.rule().to_string())
+        };
+        let rule = |id: &'static str| move |grant: &mut Grant| grant.rule = Some(RuleId::parse(id).unwrap());
+        assert_eq!(of(&rule("dba")), Ok(String::from("dba")));
+        assert!(matches!(of(&rule("other")), Err(Denial::NeedsGrant { .. })));
+        let channels = |class| move |grant: &mut Grant| grant.channels = Some(BTreeSet::from([class]));
+        assert!(of(&channels(ChannelClass::Shell)).is_ok());
+        assert!(matches!(of(&channels(ChannelClass::Exec)), Err(Denial::NeedsGrant { .. })));
+        let key = |key: &'static str| move |grant: &mut Grant| grant.bound_key = Some(String::from(key));
+        assert!(of(&key("SHA256:own")).is_ok());
+        assert!(matches!(of(&key("SHA256:other")), Err(Denial::OtherKey { .. })));
     }
 
     #[test]

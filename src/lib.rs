@@ -37,13 +37,15 @@
 //! wire        a socket that can be cut                                     CARRYING: sockets and tasks;
 //! listener    accept, limits, handshake (asks authn)                       listener and target never
 //! target      dial, check host key, log in                                 meet: relay sees two streams
+//! http        calls to others' servers, bounded in time
 //! witness     gets our checkpoints cosigned; cosigns those of other logs   of channel events
+//! notify      tells people of requests, until they have taken it
 //! recorder    bounded queue -> cast -> store
 //! relay       channel events both ways; taps all for the recorder
 //! inspect     what stands between a channel's two sources and the relay; files on record
 //! sftp        SFTP packets: judged, and on record before they go on
 //! scp         the old protocol of scp: the same
-//! rsync       rsync's streams: what they read or write is on record first
+//! rsync       rsync's streams: what they read or write is on record first; its file list, read along
 //! session     one session from accept to end: the story
 //! config      RawConfig (serde) -> Config (checked)                        CONTROL: may start and end
 //! telemetry   tracing set-up                                               sessions, never alters
@@ -80,8 +82,10 @@ pub mod store;
 pub mod vault;
 pub mod verify;
 
+pub mod http;
 pub mod inspect;
 pub mod listener;
+pub mod notify;
 pub mod recorder;
 pub mod relay;
 pub mod rsync;

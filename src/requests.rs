@@ -5,9 +5,12 @@
 //!
 //! Everything here blocks on the disk.
 
+mod asking;
 mod error;
+mod glass;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,11 +21,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::audit::{Audit, AuditEvent};
 use crate::clock::Clock;
 use crate::grant::{
-    Asker, Grant, GrantState, Opinion, Outcome, Quorum, AccessRequest, RequestState, Reviewer, Revoked, Verdict,
+    AccessRequest, Asker, Grant, GrantState, Opinion, Outcome, RequestState, ReviewError, Reviewer, Revoked, Verdict,
 };
 use crate::ledger::{Ledger, LedgerError, Step, StepKind, User};
 use crate::model::{ChannelClass, Destination, GrantId, GroupName, RequestId, Timestamp, UserName};
-use crate::policy::{RequestRule, Rule, Text};
+use crate::policy::Approvers;
 pub use error::{RequestError, span as span_shown};
 
 /// Requests of one user that wait for a decision.
@@ -48,12 +51,19 @@ pub struct Requests {
     ledger: Arc<Ledger>,
     audit: Arc<Audit>,
     clock: Clock,
+    /// By which ways people are told.
+    ways: Vec<String>,
+    /// Asked whether a ticket counts, where that is configured.
+    tickets: Option<TicketCheck>,
     /// INVARIANT: held from the reading that a change rests on until it has taken effect.
     changing: Mutex<()>,
     /// For tests: after so many writes the process is gone.
     #[cfg(test)]
     crash_after: std::sync::atomic::AtomicUsize,
 }
+
+/// Says whether a ticket counts for this user at this target, or why not. It may take seconds.
+pub type TicketCheck = Box<dyn Fn(&str, &UserName, &Destination) -> Result<(), String> + Send + Sync>;
 
 /// What a user asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +108,8 @@ impl Requests {
             ledger,
             audit,
             clock,
+            ways: Vec::new(),
+            tickets: None,
             changing: Mutex::new(()),
             #[cfg(test)]
             crash_after: usize::MAX.into(),
@@ -114,180 +126,22 @@ impl Requests {
         }
     }
 
+    /// With ways by which people are told.
+    #[must_use]
+    pub fn told_by(mut self, ways: Vec<String>) -> Self {
+        self.ways = ways;
+        self
+    }
+
+    /// With somebody who says whether tickets count.
+    #[must_use]
+    pub fn checked_by(mut self, tickets: Option<TicketCheck>) -> Self {
+        self.tickets = tickets;
+        self
+    }
+
     fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    // Asking.
-
-    /// Asks for a grant. What rules let nobody ask for is refused in the same words as what does not exist.
-    ///
-    /// # Errors
-    /// `RequestError` says what to do.
-    pub fn ask(&self, actor: Actor<'_>, wish: Wish) -> Result<AccessRequest, RequestError> {
-        let _one = self.one_at_a_time();
-        let user = self.standing(actor.asker.user)?;
-        let now = self.clock.now();
-        let Wish { destination, span, from, channels, reason, ticket } = wish;
-        let (rule, asked) = self.rule_for(&user, &destination, channels)?;
-        let Some(wanted) = rule.grant.request.clone() else { return Err(RequestError::NotOffered) };
-        let (reason, ticket) = texts(&wanted, reason, ticket)?;
-        let span = span.unwrap_or(wanted.max);
-        if span > wanted.max || span < Duration::from_secs(1) {
-            return Err(RequestError::Span { most: wanted.max });
-        }
-        if from.is_some_and(|from| from > now.plus(AHEAD_MAX)) {
-            return Err(RequestError::TooFarAhead);
-        }
-        self.check_rate(&user.name, now)?;
-        let request = AccessRequest {
-            id: new_id("r-", 6, RequestId::parse)?,
-            version: 1,
-            requester: user.name.clone(),
-            person: user.human().clone(),
-            destination,
-            channels: asked,
-            rule: rule.id.clone(),
-            policy: self.ledger.policy().hash().clone(),
-            extends: None,
-            reason,
-            ticket,
-            from: from.filter(|from| *from > now),
-            seconds: span.as_secs(),
-            asked: now,
-            pending_until: now.plus(wanted.pending),
-            activation_seconds: wanted.activation.map(|span| span.as_secs()),
-            sessions: wanted.sessions,
-            bound_key: wanted.bound_key.then(|| actor.asker.key.to_owned()),
-            quorum: self.quorum(&wanted, &user)?,
-            reviews: Vec::new(),
-            stored: RequestState::Pending,
-        };
-        self.commit(Step { request, kind: StepKind::Asked, by: actor.shown(), outcome: Outcome::Waits })
-    }
-
-    /// Asks that the grant of a request lasts longer.
-    ///
-    /// # Errors
-    /// `RequestError` says what to do.
-    pub fn extend(
-        &self,
-        actor: Actor<'_>,
-        id: &RequestId,
-        span: Option<Duration>,
-        reason: Option<String>,
-    ) -> Result<AccessRequest, RequestError> {
-        let _one = self.one_at_a_time();
-        let user = self.standing(actor.asker.user)?;
-        let now = self.clock.now();
-        let first = self.own(id, &user.name)?;
-        let RequestState::Granted { grant } = &first.stored else { return Err(RequestError::NotGranted) };
-        let grant = self.ledger.grant(grant).ok_or(RequestError::NotGranted)?;
-        match grant.state(now) {
-            GrantState::Active | GrantState::Scheduled => {}
-            GrantState::Ended | GrantState::Revoked => return Err(RequestError::GrantOver),
-        }
-        let rule = self.rule_now(&first)?.ok_or(RequestError::NotOffered)?;
-        let Some(wanted) = rule.grant.request.clone() else { return Err(RequestError::NotOffered) };
-        let waiting = |other: &AccessRequest| other.extends.as_ref() == Some(&grant.id) && !other.state(now).is_final();
-        if let Some(other) = self.ledger.requests_where(waiting).into_iter().next() {
-            return Err(RequestError::ExtendsAlready(other.id));
-        }
-        let left = wanted.total.saturating_sub(grant.from.until(grant.until));
-        let span = span.unwrap_or_else(|| Duration::from_secs(first.seconds).min(left));
-        if left < Duration::from_secs(1) {
-            return Err(RequestError::NoMoreTime { total: wanted.total });
-        }
-        if span > left || span < Duration::from_secs(1) {
-            return Err(RequestError::Span { most: left });
-        }
-        let (reason, ticket) =
-            texts(&wanted, reason.unwrap_or_else(|| first.reason.clone()), first.ticket.clone())?;
-        self.check_rate(&user.name, now)?;
-        let request = AccessRequest {
-            id: new_id("r-", 6, RequestId::parse)?,
-            version: 1,
-            policy: self.ledger.policy().hash().clone(),
-            extends: Some(grant.id.clone()),
-            reason,
-            ticket,
-            from: None,
-            seconds: span.as_secs(),
-            asked: now,
-            // Too late once the grant is over.
-            pending_until: now.plus(wanted.pending).min(grant.until),
-            activation_seconds: None,
-            // The same quorum or a stricter one: the rule's, as it is now.
-            quorum: self.quorum(&wanted, &user)?,
-            reviews: Vec::new(),
-            stored: RequestState::Pending,
-            ..first
-        };
-        self.commit(Step { request, kind: StepKind::Asked, by: actor.shown(), outcome: Outcome::Waits })
-    }
-
-    /// The rule by which a user may ask there, and for what: the first that opens all of it.
-    fn rule_for(
-        &self,
-        user: &User,
-        destination: &Destination,
-        channels: Option<BTreeSet<ChannelClass>>,
-    ) -> Result<(Rule, BTreeSet<ChannelClass>), RequestError> {
-        let (needing, standing) = self.ledger.request_rules(&user.name, destination).map_err(|_| RequestError::NotOffered)?;
-        let open: BTreeSet<ChannelClass> = standing.iter().flat_map(|rule| rule.channels.iter().copied()).collect();
-        let offered: Vec<&Rule> = needing.iter().filter(|rule| rule.grant.request.is_some()).collect();
-        if offered.is_empty() {
-            return Err(if !open.is_empty() && needing.is_empty() { RequestError::Needless } else { RequestError::NotOffered });
-        }
-        let Some(wanted) = channels else {
-            let more = |rule: &&&Rule| !rule.channels.is_subset(&open);
-            let Some(rule) = offered.iter().find(more) else { return Err(RequestError::Needless) };
-            return Ok(((*rule).clone(), rule.channels.clone()));
-        };
-        if wanted.is_subset(&open) {
-            return Err(RequestError::Needless);
-        }
-        match offered.iter().find(|rule| wanted.is_subset(&rule.channels)) {
-            Some(rule) => Ok(((*rule).clone(), wanted)),
-            None => {
-                let all = offered.iter().flat_map(|rule| rule.channels.iter().copied()).collect();
-                Err(RequestError::Channels { offered: all })
-            }
-        }
-    }
-
-    /// The rule of a request, as it is now; `None` if it is not about the requester and the place any more.
-    fn rule_now(&self, request: &AccessRequest) -> Result<Option<Rule>, RequestError> {
-        let rules = self.ledger.request_rules(&request.requester, &request.destination);
-        let Ok((needing, _)) = rules else { return Ok(None) };
-        Ok(needing.into_iter().find(|rule| rule.id == request.rule))
-    }
-
-    fn quorum(&self, wanted: &RequestRule, asker: &User) -> Result<Quorum, RequestError> {
-        let reviewers = self.ledger.reviewers(&wanted.approvers, asker);
-        if reviewers.len() > REVIEWERS_MAX {
-            return Err(RequestError::TooManyReviewers);
-        }
-        let people: BTreeSet<UserName> =
-            reviewers.iter().filter_map(|name| self.ledger.user(name)).map(|user| user.human().clone()).collect();
-        if people.len() < usize::from(wanted.approvers.count) {
-            return Err(RequestError::NoReviewers { approvers: wanted.approvers.to_string() });
-        }
-        Ok(Quorum { approvers: wanted.approvers.clone(), reviewers })
-    }
-
-    fn check_rate(&self, user: &UserName, now: Timestamp) -> Result<(), RequestError> {
-        let open = self.ledger.requests_where(|request| !request.state(now).is_final());
-        let lately = |request: &AccessRequest| request.requester == *user && request.asked.until(now) < HOUR;
-        if open.iter().filter(|request| request.requester == *user).count() >= OPEN_MAX {
-            Err(RequestError::TooMany("requests of yours wait already: cancel one, or wait"))
-        } else if self.ledger.requests_where(lately).len() >= HOURLY_MAX {
-            Err(RequestError::TooMany("requests of yours in one hour: wait"))
-        } else if open.len() >= ALL_OPEN_MAX {
-            Err(RequestError::TooMany("requests wait: tell an operator"))
-        } else {
-            Ok(())
-        }
     }
 
     // Deciding.
@@ -303,17 +157,21 @@ impl Requests {
         let request = self.ledger.request(id).ok_or(RequestError::Unknown)?;
         self.may_see(&request, &user)?;
         let opinion = Opinion { note: cut(&opinion.note, NOTE_CHARS_MAX), ..opinion };
-        let reviewer = Reviewer {
-            user: &user.name,
-            person: user.human(),
-            groups: &user.groups,
-            presence: actor.asker.presence,
-        };
+        let reviewer =
+            Reviewer { user: &user.name, person: user.human(), groups: &user.groups, presence: actor.asker.presence };
+        // As it is known now: that two names are one human may have come out since it was asked.
+        if self.is_same_human(&request.requester, &user) {
+            return Err(RequestError::Review(ReviewError::Self_));
+        }
         let verdict = opinion.verdict;
+        if request.extends.is_some() && opinion.channels.is_some() {
+            return Err(RequestError::OnlyTime);
+        }
         let reviewed = request.review(&reviewer, opinion, now).map_err(RequestError::Review)?;
-        let step = |request, outcome| Step { request, kind: StepKind::Reviewed, by: actor.shown(), outcome };
+        let step =
+            |request, outcome| Step { request, kind: StepKind::Reviewed, by: actor.shown(), outcome, message: None };
         if verdict == Verdict::Approve {
-            if let Some(why) = self.overtaken(&request, now)? {
+            if let Some(why) = self.overtaken(&request, now) {
                 self.close(&request, RequestState::Superseded, String::from("the bastion"), why)?;
                 return Err(RequestError::Overtaken(why));
             }
@@ -326,6 +184,11 @@ impl Requests {
         self.commit(step(reviewed, Outcome::Waits))
     }
 
+    /// Whether the user behind this name is the same human.
+    fn is_same_human(&self, name: &UserName, user: &User) -> bool {
+        *name == user.name || self.ledger.user(name).is_some_and(|other| other.human() == user.human())
+    }
+
     /// The groups of an approver, if they may still say something.
     fn stands(&self, approver: &UserName) -> Option<BTreeSet<GroupName>> {
         let user = self.ledger.user(approver).filter(|user| !self.ledger.is_barred(user))?;
@@ -333,28 +196,33 @@ impl Requests {
     }
 
     /// Why what was asked cannot be granted any more, if it cannot.
-    fn overtaken(&self, request: &AccessRequest, now: Timestamp) -> Result<Option<&'static str>, RequestError> {
+    fn overtaken(&self, request: &AccessRequest, now: Timestamp) -> Option<&'static str> {
         let requester = self.ledger.user(&request.requester);
         if requester.is_none_or(|user| user.suspended_at.is_some()) {
-            return Ok(Some("its requester is suspended or gone"));
+            return Some("its requester is suspended or gone");
         }
-        let Some(rule) = self.rule_now(request)? else { return Ok(Some("no rule lets it be asked any more")) };
-        let Some(wanted) = &rule.grant.request else { return Ok(Some("no rule lets it be asked any more")) };
+        let Some(rule) = self.rule_now(request) else { return Some("no rule lets it be asked any more") };
+        let Some(wanted) = &rule.grant.request else { return Some("no rule lets it be asked any more") };
         let (span, channels) = request.narrowed();
         let most = if request.extends.is_some() { wanted.total } else { wanted.max };
-        if wanted.approvers != request.quorum.approvers || span > most || !channels.is_subset(&rule.channels) {
-            return Ok(Some("the rule that it was asked by has changed"));
+        // An extension takes as many as the grant did, or more.
+        let asked = &request.quorum.approvers;
+        let count = if request.extends.is_some() { asked.count.max(wanted.approvers.count) } else { asked.count };
+        let changed = Approvers { count, ..wanted.approvers.clone() } != *asked
+            || (request.extends.is_none() && wanted.approvers.count != asked.count);
+        if changed || span > most || !channels.is_subset(&rule.channels) {
+            return Some("the rule that it was asked by has changed");
         }
         if let Some(extends) = &request.extends {
             let holds = |grant: &Grant| matches!(grant.state(now), GrantState::Active | GrantState::Scheduled);
             let Some(grant) = self.ledger.grant(extends).filter(holds) else {
-                return Ok(Some("the grant that it would lengthen is over"));
+                return Some("the grant that it would lengthen is over");
             };
             if grant.from.until(grant.until.plus(span)) > wanted.total {
-                return Ok(Some("the grant would last longer than the rule lets it"));
+                return Some("the grant would last longer than the rule lets it");
             }
         }
-        Ok(None)
+        None
     }
 
     /// Begins the grant of a request that was approved. Says which.
@@ -407,7 +275,7 @@ impl Requests {
         let now = self.clock.now();
         let state = request.state(now);
         let RequestState::Approved { .. } = state else { return Err(RequestError::NotApproved(state)) };
-        if let Some(why) = self.overtaken(request, now)? {
+        if let Some(why) = self.overtaken(request, now) {
             self.close(request, RequestState::Superseded, String::from("the bastion"), why)?;
             return Err(RequestError::Overtaken(why));
         }
@@ -420,7 +288,7 @@ impl Requests {
         let grant = request.grant(new_id("g-", 8, GrantId::parse)?, now);
         let granted = request.to(RequestState::Granted { grant: grant.id.clone() });
         let outcome = Outcome::Begins(Box::new(grant));
-        self.commit(Step { request: granted, kind: StepKind::Begun, by, outcome })
+        self.commit(Step { request: granted, kind: StepKind::Begun, by, outcome, message: None })
     }
 
     // Taking back.
@@ -453,11 +321,7 @@ impl Requests {
         let _one = self.one_at_a_time();
         let request = self.own(id, actor.asker.user)?;
         let RequestState::Granted { grant } = &request.stored else { return Err(RequestError::NotGranted) };
-        let revoked = Revoked {
-            by: actor.shown(),
-            at: self.clock.now(),
-            reason: Some(String::from("given back")),
-        };
+        let revoked = Revoked { by: actor.shown(), at: self.clock.now(), reason: Some(String::from("given back")) };
         let grant = self.ledger.revoke_grant(grant, revoked)?;
         self.settle()?;
         Ok(grant)
@@ -507,9 +371,11 @@ impl Requests {
                 kind: StepKind::Closed,
                 by: String::from("the bastion"),
                 outcome: Outcome::Waits,
+                message: None,
             })?;
             count = count.saturating_add(1);
         }
+        self.remind()?;
         self.ledger.forget_requests(now.minus(KEPT))?;
         self.settle()?;
         Ok(count)
@@ -527,7 +393,13 @@ impl Requests {
             return Err(RequestError::Over(state));
         }
         let by = if why.is_empty() { by } else { format!("{by}: {why}") };
-        self.commit(Step { request: request.to(to), kind: StepKind::Closed, by, outcome: Outcome::Waits })
+        self.commit(Step {
+            request: request.to(to),
+            kind: StepKind::Closed,
+            by,
+            outcome: Outcome::Waits,
+            message: None,
+        })
     }
 
     // Looking.
@@ -539,12 +411,16 @@ impl Requests {
         own
     }
 
-    /// The requests that wait for this user's word, oldest first.
+    /// The requests, and the broken glasses, that wait for this user's word, oldest first.
     pub fn to_review(&self, user: &UserName) -> Vec<AccessRequest> {
         let now = self.clock.now();
         let Some(user) = self.ledger.user(user) else { return Vec::new() };
+        let open = |request: &AccessRequest| match &request.glass {
+            None => request.state(now) == RequestState::Pending,
+            Some(glass) => glass.judged.is_none(),
+        };
         let waits = |request: &AccessRequest| {
-            request.state(now) == RequestState::Pending
+            open(request)
                 && request.person != *user.human()
                 && request.quorum.reviewers.contains(&user.name)
                 && request.quorum.approvers.include(&user.name, &user.groups)
@@ -590,6 +466,15 @@ impl Requests {
     }
 
     fn put(&self, step: &Step) -> Result<(), RequestError> {
+        let message = told::message(step, &self.ways, self.clock.now());
+        if step.kind == StepKind::Broken && message.as_ref().is_none_or(|message| message.ways.len() < glass::WAYS_MIN)
+        {
+            return Err(RequestError::NoAlert);
+        }
+        self.put_told(&Step { message, ..step.clone() })
+    }
+
+    fn put_told(&self, step: &Step) -> Result<(), RequestError> {
         self.ledger.prepare(step)?;
         #[cfg(test)]
         tests::may_crash(self)?;
@@ -618,27 +503,11 @@ impl Requests {
 
 /// What comes into the log of a step.
 fn events(step: &Step) -> Vec<AuditEvent> {
-    let Step { request, kind, by, outcome } = step;
-    let names = |channels: &BTreeSet<ChannelClass>| channels.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let Step { request, kind, by, outcome, .. } = step;
     let review = request.reviews.last().filter(|_| *kind == StepKind::Reviewed);
     let first = match kind {
-        StepKind::Asked => AuditEvent::RequestCreate {
-            request: request.id.clone(),
-            step: request.version,
-            user: request.requester.clone(),
-            destination: request.destination.clone(),
-            channels: names(&request.channels),
-            rule: request.rule.clone(),
-            policy: request.policy.to_string(),
-            extends: request.extends.clone(),
-            seconds: request.seconds,
-            from: request.from,
-            reason: request.reason.clone(),
-            ticket: request.ticket.clone(),
-            expires: request.pending_until,
-            quorum: request.quorum.approvers.to_string(),
-            by: by.clone(),
-        },
+        StepKind::Asked => created(request, by),
+        StepKind::Broken | StepKind::Judged | StepKind::Overdue => return glass::events(step),
         StepKind::Reviewed | StepKind::Begun | StepKind::Closed => AuditEvent::RequestStep {
             request: request.id.clone(),
             step: request.version,
@@ -649,16 +518,53 @@ fn events(step: &Step) -> Vec<AuditEvent> {
                 (_, Some(Verdict::Approve)) => "approve",
                 (_, Some(Verdict::Deny)) => "deny",
                 (StepKind::Begun, None) => "begin",
-                (StepKind::Asked | StepKind::Reviewed | StepKind::Closed, None) => "close",
+                (
+                    StepKind::Asked
+                    | StepKind::Reviewed
+                    | StepKind::Closed
+                    | StepKind::Broken
+                    | StepKind::Judged
+                    | StepKind::Overdue,
+                    None,
+                ) => "close",
             }
             .to_owned(),
             seconds: review.and_then(|review| review.seconds),
             channels: review.and_then(|review| review.channels.as_ref()).map(names),
-            note: review.map(|review| review.note.clone()).unwrap_or_default(),
+            note: review.map(|review| review.note.clone()).or_else(|| request.why.clone()).unwrap_or_default(),
             by: by.clone(),
         },
     };
-    let second = match outcome {
+    std::iter::once(first).chain(of_outcome(request, outcome)).collect()
+}
+
+fn names(channels: &BTreeSet<ChannelClass>) -> Vec<String> {
+    channels.iter().map(ToString::to_string).collect()
+}
+
+fn created(request: &AccessRequest, by: &str) -> AuditEvent {
+    AuditEvent::RequestCreate {
+        request: request.id.clone(),
+        step: request.version,
+        user: request.requester.clone(),
+        destination: request.destination.clone(),
+        channels: names(&request.channels),
+        rule: request.rule.clone(),
+        policy: request.policy.to_string(),
+        extends: request.extends.clone(),
+        seconds: request.seconds,
+        from: request.from,
+        reason: request.reason.clone(),
+        ticket: request.ticket.clone(),
+        expires: request.pending_until,
+        quorum: request.quorum.approvers.to_string(),
+        by: by.to_owned(),
+    }
+}
+
+/// What a step does to grants, for the log.
+fn of_outcome(request: &AccessRequest, outcome: &Outcome) -> Option<AuditEvent> {
+    match outcome {
         Outcome::Waits => None,
         Outcome::Begins(grant) => Some(AuditEvent::GrantAdd {
             grant: grant.id.clone(),
@@ -672,42 +578,10 @@ fn events(step: &Step) -> Vec<AuditEvent> {
             rule: grant.rule.clone(),
             channels: grant.channels.as_ref().map(names),
         }),
-        Outcome::Lengthens { grant, by } => Some(AuditEvent::GrantExtend {
-            grant: grant.clone(),
-            request: request.id.clone(),
-            seconds: by.as_secs(),
-        }),
-    };
-    std::iter::once(first).chain(second).collect()
-}
-
-/// The reason and the ticket, as the rule wants them.
-fn texts(
-    wanted: &RequestRule,
-    reason: String,
-    ticket: Option<String>,
-) -> Result<(String, Option<String>), RequestError> {
-    let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
-    let (reason, ticket) = (clean(&reason), ticket.map(|ticket| clean(&ticket)).filter(|ticket| !ticket.is_empty()));
-    if reason.chars().count() > REASON_CHARS_MAX {
-        return Err(RequestError::TooLong { what: "the reason", most: REASON_CHARS_MAX });
+        Outcome::Lengthens { grant, by } => {
+            Some(AuditEvent::GrantExtend { grant: grant.clone(), request: request.id.clone(), seconds: by.as_secs() })
+        }
     }
-    if ticket.as_ref().is_some_and(|ticket| ticket.chars().count() > TICKET_CHARS_MAX) {
-        return Err(RequestError::TooLong { what: "the ticket", most: TICKET_CHARS_MAX });
-    }
-    if !wanted.reason.accepts(Some(&reason)) {
-        return Err(RequestError::Reason);
-    }
-    // A ticket is often the first word of the reason.
-    let first = reason.split_whitespace().next().map(str::to_owned);
-    let ticket = match ticket {
-        Some(ticket) => Some(ticket),
-        None => first.filter(|word| matches!(wanted.ticket, Text::Matching(_)) && wanted.ticket.accepts(Some(word))),
-    };
-    if !wanted.ticket.accepts(ticket.as_deref()) {
-        return Err(RequestError::Ticket);
-    }
-    Ok((reason, ticket))
 }
 
 fn cut(text: &str, most: usize) -> String {

@@ -20,6 +20,7 @@
 
 mod attack;
 mod crowd;
+mod ending;
 mod everyday;
 #[allow(unused_imports, unused_macros, reason = "the tests use the rest")]
 #[path = "../../tests/it/fixture/mod.rs"]
@@ -144,4 +145,5 @@ const MEASURES: &[(&str, Measure)] = &[
     ("shared connection", everyday::shared),
     ("Ansible", everyday::ansible),
     ("attack", attack::echo),
+    ("revoke", ending::revoke),
 ];

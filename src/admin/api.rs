@@ -10,7 +10,7 @@ use super::inventory::{Change, Inventory};
 use crate::audit::AuditRecord;
 use crate::auditor::Recipient;
 use crate::grant::{AccessRequest, Grant, GrantState, Lock, LockEffect, Scope};
-use crate::ledger::{Hold, Offboarding, Target, User};
+use crate::ledger::{Hold, Message, Offboarding, Target, User};
 use crate::model::{
     AccountName, ChannelClass, ChannelNumber, Destination, GrantId, GroupName, LockId, RequestId, RuleId, SessionId,
     TargetName, Timestamp, UserName,
@@ -440,10 +440,17 @@ pub enum Reply {
         /// By end.
         grants: Vec<GrantRow>,
     },
-    /// To `RequestList` and `RequestShow`.
+    /// To `RequestList`.
     AccessRequests {
         /// Oldest first.
         requests: Vec<AccessRequestRow>,
+    },
+    /// To `RequestShow`.
+    AccessRequest {
+        /// It.
+        request: AccessRequestRow,
+        /// What people were told of it, as far as that is kept.
+        told: Vec<Message>,
     },
     /// To `LockList`.
     Locks {

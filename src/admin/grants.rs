@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use ring::rand::{SecureRandom, SystemRandom};
-
 use super::api::{GrantRow, Reply};
 use super::{Admin, AdminError, Caller, done};
 use crate::audit::AuditEvent;
@@ -11,6 +9,7 @@ use crate::grant::{Grant, GrantState, Revoked};
 use crate::ledger::GrantEffect;
 use crate::model::{Destination, GrantId, Timestamp, UserName};
 use crate::policy::Decision;
+use crate::requests::new_id;
 
 /// A grant is for a piece of work; a longer one is a rule.
 const SPAN_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -51,7 +50,8 @@ impl Admin {
                 return Err(AdminError::Needless { user, destination, rule });
             }
         }
-        let (id, created_by) = (new_id()?, caller.to_string());
+        let (id, created_by) =
+            (new_id("g-", 8, GrantId::parse).map_err(|_| AdminError::NoRandomness)?, caller.to_string());
         let reason = reason.trim().to_owned();
         let grant = Grant {
             id,
@@ -113,14 +113,4 @@ impl Admin {
 
 fn row(grant: Grant, now: Timestamp) -> GrantRow {
     GrantRow { state: grant.state(now), remaining_seconds: grant.remaining(now).as_secs(), grant }
-}
-
-/// Eight random characters that are not mixed up when read aloud (Crockford's base 32): 40 bits.
-fn new_id() -> Result<GrantId, AdminError> {
-    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    let mut random = [0_u8; 8];
-    SystemRandom::new().fill(&mut random).map_err(|_| AdminError::NoRandomness)?;
-    let letter = |byte: &u8| LETTERS.get(usize::from(byte & 31)).map(|letter| char::from(*letter));
-    let text: String = random.iter().filter_map(letter).collect();
-    GrantId::parse(&format!("g-{text}")).map_err(|_| AdminError::NoRandomness)
 }

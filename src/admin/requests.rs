@@ -8,7 +8,9 @@ use crate::model::{RequestId, Timestamp};
 impl Admin {
     pub(super) fn request_list(&self, all: bool) -> Reply {
         let now = self.now();
-        let mut requests = self.parts.ledger.requests_where(|request| all || !request.state(now).is_final());
+        let owed = |request: &AccessRequest| request.glass.as_ref().is_some_and(|glass| glass.judged.is_none());
+        let open = |request: &AccessRequest| all || !request.state(now).is_final() || owed(request);
+        let mut requests = self.parts.ledger.requests_where(open);
         requests.sort_by(|a, b| (a.asked, &a.id).cmp(&(b.asked, &b.id)));
         Reply::AccessRequests { requests: requests.into_iter().map(|request| row(request, now)).collect() }
     }
@@ -16,7 +18,8 @@ impl Admin {
     pub(super) fn request_show(&self, id: &RequestId) -> Result<Reply, AdminError> {
         let unknown = || AdminError::Request(crate::requests::RequestError::Unknown);
         let request = self.parts.ledger.request(id).ok_or_else(unknown)?;
-        Ok(Reply::AccessRequests { requests: vec![row(request, self.now())] })
+        let told = self.parts.ledger.messages().into_iter().filter(|message| message.request == *id).collect();
+        Ok(Reply::AccessRequest { request: row(request, self.now()), told })
     }
 
     pub(super) fn request_cancel(&self, caller: Caller, id: &RequestId) -> Result<Reply, AdminError> {

@@ -34,7 +34,15 @@ impl Admin {
         }
         let line = format!("user `{name}` added");
         let more = keys.iter().map(|key| format!("key {} added to user `{name}`", key.fingerprint)).collect();
-        self.parts.ledger.add_user(User { name, groups, keys, suspended_at: None, from, password_since: None, person: None })?;
+        self.parts.ledger.add_user(User {
+            name,
+            groups,
+            keys,
+            suspended_at: None,
+            from,
+            password_since: None,
+            person: None,
+        })?;
         Ok(done(line, more))
     }
 
@@ -49,8 +57,17 @@ impl Admin {
         let person = match person {
             None => user.person,
             Some(own) if own == *name => None,
-            // One step: the name by which somebody is known is nobody else's other name.
-            Some(other) => Some(self.known_user(&other)?.human().clone()),
+            Some(other) => {
+                // One step, so that who are one human have one name by which they are known: no chain of names makes two of
+                // them.
+                if self.parts.ledger.users().iter().any(|user| user.person.as_ref() == Some(name)) {
+                    return Err(AdminError::Refused {
+                        why: format!("others are known by the name `{name}`, so it is nobody's other name"),
+                        hint: "give those the new name first: doorward user set NAME --person USER",
+                    });
+                }
+                Some(self.known_user(&other)?.human().clone())
+            }
         };
         let (groups, from) = (groups.unwrap_or(user.groups), from.unwrap_or(user.from));
         self.parts.ledger.set_user(User { groups, from, person, ..user })?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{bounded_detail, bounded_text};
+use super::facts::{bounded_detail, bounded_text};
 use crate::model::{LockId, SessionId, Timestamp, UserName};
 
 /// A lock was set, or somebody wants it lifted, or its time is over.

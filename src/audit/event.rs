@@ -1,17 +1,14 @@
 //! What can be on record.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::body::Subject;
 use super::control::{LockStep, OffboardStep, SessionControl};
+pub use super::facts::{Call, SegmentEnd, SessionHead, VaultChange};
+use super::facts::{bounded_detail, bounded_option, bounded_text};
 
 use crate::model::{Destination, GrantId, RequestId, RuleId, SessionId, TargetName, Timestamp, UserName};
-
-/// Longest text that comes from a peer, in characters.
-const TEXT_CHARS_MAX: usize = 256;
-/// Longest text that comes from an operator, in characters.
-const DETAIL_CHARS_MAX: usize = 4096;
 
 /// Fields that stand in a leaf for everybody to read, where an event has them: what verifiers and monitors need. All
 /// others are sealed.
@@ -51,10 +48,13 @@ const CLEAR: [&str; 29] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 45] = [
+pub const EVENT_TYPES: [&str; 49] = [
     "admin.call",
     "agent.sign",
     "auth.failed",
+    "breakglass.open",
+    "breakglass.overdue",
+    "breakglass.review",
     "channel.refused",
     "clock.doubt",
     "clock.step",
@@ -75,6 +75,7 @@ pub const EVENT_TYPES: [&str; 45] = [
     "log.torn",
     "node.start",
     "node.stop",
+    "notify",
     "offboard.step",
     "policy.load",
     "recorder.failed",
@@ -498,6 +499,66 @@ pub enum AuditEvent {
         #[serde(serialize_with = "bounded_text")]
         by: String,
     },
+    /// A grant is taken without an approval: the alert is queued, and nothing is open yet.
+    #[serde(rename = "breakglass.open")]
+    BreakglassOpen {
+        /// The request that stands for it.
+        request: RequestId,
+        /// Who.
+        user: UserName,
+        /// By when it must be reviewed.
+        due: Timestamp,
+        /// By which ways it is told.
+        ways: Vec<String>,
+        /// Whom.
+        told: Vec<String>,
+    },
+    /// Somebody else has reviewed it.
+    #[serde(rename = "breakglass.review")]
+    BreakglassReview {
+        /// The request that stands for it.
+        request: RequestId,
+        /// Its version after this.
+        step: u32,
+        /// How the request stands, as before.
+        outcome: String,
+        /// Who had broken it.
+        user: UserName,
+        /// `ok` or `misuse`.
+        finding: String,
+        /// In the reviewer's words.
+        #[serde(serialize_with = "bounded_detail")]
+        note: String,
+        /// Who reviewed it, by what proof, and from where.
+        #[serde(serialize_with = "bounded_text")]
+        by: String,
+    },
+    /// Nobody has reviewed it in time: whoever broke it breaks no other until somebody does.
+    #[serde(rename = "breakglass.overdue")]
+    BreakglassOverdue {
+        /// The request that stands for it.
+        request: RequestId,
+        /// Its version after this.
+        step: u32,
+        /// How the request stands, as before.
+        outcome: String,
+        /// Who had broken it.
+        user: UserName,
+    },
+    /// What became of a message: of an alert always, of others if nobody took it.
+    #[serde(rename = "notify")]
+    Notified {
+        /// The request it is about.
+        request: RequestId,
+        /// What it told, such as `breakglass.open`.
+        about: String,
+        /// By which way.
+        #[serde(serialize_with = "bounded_text")]
+        way: String,
+        /// `delivered`, or why it was given up.
+        #[serde(serialize_with = "bounded_text")]
+        result: String,
+    },
     /// A grant lasts longer.
     #[serde(rename = "grant.extend")]
     GrantExtend {
@@ -611,73 +672,6 @@ pub enum AuditEvent {
     },
 }
 
-/// An operator's call.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Call {
-    /// Who, by the socket's or the process's credentials.
-    pub uid: u32,
-    /// Such as `user add`.
-    pub verb: String,
-    /// Its arguments and what came of it, never a secret.
-    #[serde(serialize_with = "bounded_detail")]
-    pub detail: String,
-    /// The session it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session: Option<SessionId>,
-    /// The grant it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grant: Option<GrantId>,
-    /// The bastion user it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<UserName>,
-}
-
-/// A change in the vault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VaultChange {
-    /// Who, by the socket's or the process's credentials.
-    pub uid: u32,
-    /// The account and target that the secret logs in to.
-    pub destination: Destination,
-    /// Its kind, and what came of the change.
-    #[serde(serialize_with = "bounded_detail")]
-    pub detail: String,
-}
-
-/// Where a segment ends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SegmentEnd {
-    /// The session.
-    pub session: SessionId,
-    /// The channel's number.
-    pub channel: u32,
-    /// The segment's number, from 0.
-    pub segment: u32,
-    /// How many bytes of the file count.
-    pub bytes: u64,
-    /// How many records they have.
-    pub records: u64,
-    /// The head of the segment before it, in hexadecimal.
-    pub prev_head: String,
-    /// The head after its last record, in hexadecimal: what the next segment follows.
-    pub head: String,
-}
-
-/// How far one stream of a live session has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionHead {
-    /// The session.
-    pub session: SessionId,
-    /// The channel's number.
-    pub channel: u32,
-    /// The number of the segment that is written, from 0.
-    pub segment: u32,
-    /// How many records it has.
-    pub records: u64,
-    /// The head after the last of them, in hexadecimal.
-    pub head: String,
-}
-
 /// An event as a leaf has it.
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -726,7 +720,10 @@ impl AuditEvent {
             Self::SessionRefused { user, .. }
             | Self::ChannelRefused { session: None, user, .. }
             | Self::RequestCreate { user, .. }
-            | Self::RequestStep { user, .. } => Subject::User(user.clone()),
+            | Self::RequestStep { user, .. }
+            | Self::BreakglassOpen { user, .. }
+            | Self::BreakglassReview { user, .. }
+            | Self::BreakglassOverdue { user, .. } => Subject::User(user.clone()),
             Self::AdminCall(call) | Self::ConfigChange(call) => call.subject(),
             Self::SecretSet(_)
             | Self::SecretRemove(_)
@@ -734,6 +731,7 @@ impl AuditEvent {
             | Self::Erase { .. }
             | Self::Hold { .. }
             | Self::ReplayView { .. }
+            | Self::Notified { .. }
             | Self::LockStep(_)
             | Self::OffboardStep(_)
             | Self::SessionControl(_)
@@ -752,44 +750,4 @@ impl AuditEvent {
             | Self::ClockDoubt { .. } => Subject::Node,
         }
     }
-}
-
-impl Call {
-    fn subject(&self) -> Subject {
-        match (&self.session, &self.grant, &self.user) {
-            // A call about a session names its operator and no recorded person.
-            (Some(_), _, _) | (None, None, None) => Subject::Node,
-            (None, Some(grant), _) => Subject::Grant(grant.clone()),
-            (None, None, Some(user)) => Subject::User(user.clone()),
-        }
-    }
-}
-
-pub(super) fn bounded_text<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&bounded(value, TEXT_CHARS_MAX))
-}
-
-pub(super) fn bounded_detail<S: Serializer>(value: &str, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&bounded(value, DETAIL_CHARS_MAX))
-}
-
-fn bounded_option<S: Serializer>(value: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
-    value.as_ref().map(|value| bounded(value, DETAIL_CHARS_MAX)).serialize(to)
-}
-
-/// At most `max` characters. JSON escapes what is below U+0020; the other characters that steer a terminal or turn
-/// the direction of writing become U+FFFD.
-fn bounded(value: &str, max: usize) -> String {
-    let steers = |c| {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        turns || matches!(c, '\u{7f}'..='\u{9f}')
-    };
-    let mut chars = value.chars().map(|c| if steers(c) { '\u{fffd}' } else { c });
-    let mut short: String = chars.by_ref().take(max - 1).collect();
-    match (chars.next(), chars.next()) {
-        (Some(last), None) => short.push(last),
-        (Some(_), Some(_)) => short.push('…'),
-        (None, _) => {}
-    }
-    short
 }

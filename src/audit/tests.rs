@@ -220,6 +220,40 @@ fn each_type_has_its_fields_where_they_belong() {
             "by channels destination note seconds user verb",
         ),
         (
+            AuditEvent::BreakglassOpen {
+                request: request(),
+                user: user("alice"),
+                due: Timestamp::from_millis(2),
+                ways: vec![hex()],
+                told: vec![hex()],
+            },
+            "request",
+            "due told user ways",
+        ),
+        (
+            AuditEvent::BreakglassReview {
+                request: request(),
+                step: 2,
+                outcome: hex(),
+                user: user("alice"),
+                finding: hex(),
+                note: hex(),
+                by: hex(),
+            },
+            "outcome request step",
+            "by finding note user",
+        ),
+        (
+            AuditEvent::BreakglassOverdue { request: request(), step: 2, outcome: hex(), user: user("alice") },
+            "outcome request step",
+            "user",
+        ),
+        (
+            AuditEvent::Notified { request: request(), about: hex(), way: hex(), result: hex() },
+            "request",
+            "about result way",
+        ),
+        (
             AuditEvent::LockStep(LockStep {
                 lock: LockId::parse("k-1").unwrap(),
                 outcome: hex(),
@@ -245,7 +279,12 @@ fn each_type_has_its_fields_where_they_belong() {
             "by detail reason user",
         ),
         (
-            AuditEvent::SessionControl(SessionControl { session: self::session(), verb: hex(), detail: hex(), by: hex() }),
+            AuditEvent::SessionControl(SessionControl {
+                session: self::session(),
+                verb: hex(),
+                detail: hex(),
+                by: hex(),
+            }),
             "session",
             "by detail verb",
         ),

@@ -190,7 +190,15 @@ fn logins() -> Logins {
         let keys = keys.iter().map(|key| UserKey::parse(&key.to_openssh().unwrap(), now()).unwrap()).collect();
         let (groups, from) = (BTreeSet::new(), BTreeSet::new());
         ledger
-            .add_user(User { name: user_name(name), groups, keys, suspended_at: None, from, password_since: None, person: None })
+            .add_user(User {
+                name: user_name(name),
+                groups,
+                keys,
+                suspended_at: None,
+                from,
+                password_since: None,
+                person: None,
+            })
             .unwrap();
     }
     Logins { ledger: Arc::new(ledger), clock: Clock::fixed(now()), passwords: None }

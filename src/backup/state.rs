@@ -26,7 +26,7 @@ use crate::vault::{PORTABLE_TABLES, Vault};
 /// The form that this version reads and writes.
 const VERSION: u32 = 1;
 /// The tables of the state. An export that left one out would lose it without a word.
-pub(super) const TABLES: [&str; 18] = [
+pub(super) const TABLES: [&str; 19] = [
     "audit-keys",
     "audit-log",
     "audit-subjects",
@@ -36,6 +36,7 @@ pub(super) const TABLES: [&str; 18] = [
     "grants",
     "holds",
     "locks",
+    "messages",
     "offboardings",
     "owed-events",
     "passwords",

@@ -135,7 +135,7 @@ impl CliError {
             ServeError::Socket(_, cause) => Self::of(error).hint(socket_hint(cause.kind())),
             ServeError::NoAuditor(_) => Self { status: Status::Usage, ..Self::of(error) }
                 .hint("nobody could read what is recorded: name an age recipient, age1..., as `age-keygen` prints it"),
-            ServeError::System(_) => Self::of(error),
+            ServeError::System(_) | ServeError::Notify(_) => Self::of(error),
         }
     }
 

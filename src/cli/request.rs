@@ -5,6 +5,7 @@ use super::output::{Form, Table, json, listing, print, span_shown};
 use super::{CliError, times};
 use crate::admin::api::{AccessRequestRow, Reply, Request};
 use crate::grant::Verdict;
+use crate::ledger::{Delivery, Message};
 use crate::model::{RequestId, join};
 use crate::screen::line;
 
@@ -36,9 +37,10 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
     match command {
         Command::List { all, form } => list(&rows(desk, Request::RequestList { all })?, form),
         Command::Show { request, form } => {
-            let rows = rows(desk, Request::RequestShow { request })?;
-            let [row] = rows.as_slice() else { return Err(unexpected()) };
-            if form.json { json(row) } else { print(&shown(row)) }
+            let Reply::AccessRequest { request, told } = desk.ask(Request::RequestShow { request })? else {
+                return Err(unexpected());
+            };
+            if form.json { json(&Shown { request: &request, told: &told }) } else { print(&shown(&request, &told)) }
         }
         Command::Cancel { request } => desk.tell(Request::RequestCancel { request }),
     }
@@ -69,7 +71,15 @@ fn list(rows: &[AccessRequestRow], form: Form) -> Result<(), CliError> {
     listing(form, rows, &table, "no access requests wait")
 }
 
-fn shown(AccessRequestRow { request, state }: &AccessRequestRow) -> String {
+/// `request show --json`.
+#[derive(serde::Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    request: &'a AccessRequestRow,
+    told: &'a [Message],
+}
+
+fn shown(AccessRequestRow { request, state }: &AccessRequestRow, told: &[Message]) -> String {
     let mut rows = vec![
         ("request", request.id.to_string()),
         ("state", state.clone()),
@@ -86,6 +96,25 @@ fn shown(AccessRequestRow { request, state }: &AccessRequestRow) -> String {
     ];
     rows.extend(request.ticket.iter().map(|ticket| ("ticket", line(ticket))));
     rows.extend(request.extends.iter().map(|grant| ("lengthens", grant.to_string())));
+    rows.extend(request.sessions.map(|most| ("sessions", format!("at most {most}"))));
+    rows.extend(request.bound_key.iter().map(|key| ("only with", line(key))));
+    rows.extend(request.why.iter().map(|why| ("because", line(why))));
+    if let Some(glass) = &request.glass {
+        let due = format!("broken; to be reviewed by {}", times::shown(glass.due));
+        let judged = glass.judged.as_ref();
+        rows.push(("glass", judged.map_or(due, |judged| format!("broken; {} by {}", judged.finding, judged.by))));
+    }
+    for message in told {
+        for (way, delivery) in &message.ways {
+            let how = match delivery {
+                Delivery::Waiting { tries: 0, .. } => String::from("not sent yet"),
+                Delivery::Waiting { tries, .. } => format!("not taken, {tries} tries"),
+                Delivery::Delivered { at } => format!("delivered at {}", times::shown(*at)),
+                Delivery::GivenUp { why, .. } => format!("given up: {}", line(why)),
+            };
+            rows.push(("told", format!("{} by {way}: {how}", message.event)));
+        }
+    }
     for review in &request.reviews {
         let what = match review.verdict {
             Verdict::Approve => "approved by",

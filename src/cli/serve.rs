@@ -27,6 +27,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::listener::{self, Connection, HostKeys, Limits};
 use crate::locks::{LockError, Locks};
 use crate::model::SessionId;
+use crate::notify::{Notifier, ticket_check};
 use crate::policy::{Fault, PolicySet};
 use crate::recorder::{Recorder, RecorderError, RecorderSettings, Reserve};
 use crate::requests::{RequestError, Requests};
@@ -57,6 +58,8 @@ pub enum ServeError {
     Recorder(RecorderError),
     /// The audit log.
     Audit(AuditError),
+    /// The webhooks' token cannot be read.
+    Notify(std::io::Error),
     /// Steps of access requests that were interrupted.
     Requests(RequestError),
     /// A lifting of a lock that was interrupted cannot be finished.
@@ -88,6 +91,7 @@ impl fmt::Display for ServeError {
             Self::Recorder(error) => error.fmt(f),
             Self::Audit(error) => error.fmt(f),
             Self::Begin(error) => error.fmt(f),
+            Self::Notify(_) => f.write_str("cannot read the file of [notify] webhook_token"),
             Self::Requests(error) => error.fmt(f),
             Self::Locks(error) => error.fmt(f),
             Self::Removal(error) => error.fmt(f),
@@ -117,7 +121,7 @@ impl std::error::Error for ServeError {
             Self::Begin(error) => error.source(),
             Self::Removal(error) => error.source(),
             Self::Policy(_) | Self::NoAuditor(_) => None,
-            Self::Listen(_, error) | Self::Socket(_, error) | Self::System(error) => Some(error),
+            Self::Listen(_, error) | Self::Socket(_, error) | Self::System(error) | Self::Notify(error) => Some(error),
         }
     }
 }
@@ -201,10 +205,11 @@ struct Opened {
     bastion: Arc<Bastion>,
     admin: Arc<Admin>,
     keys: HostKeys,
+    notifier: Notifier,
 }
 
 async fn serve(config: Config) -> Result<(), ServeError> {
-    let Opened { _home, bastion, admin, keys } = open(&config)?;
+    let Opened { _home, bastion, admin, keys, notifier } = open(&config)?;
     let stop = Cut::new();
     let logins = logins(&config.login, &bastion, &admin);
     let (connected, connections) = mpsc::channel(CONNECTIONS_MAX);
@@ -237,6 +242,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let carrying = tokio::spawn(carry(connections, Arc::clone(&bastion)));
     let watching = tokio::spawn(watch_trust(config.login.clone(), Arc::clone(&bastion)));
     let tidying = tokio::spawn(tidy_requests(Arc::clone(&bastion)));
+    let notifying = tokio::spawn(notifier.run());
     let unlocking = tokio::spawn(tidy_locks(Arc::clone(&bastion)));
     tokio::select! {
         _ = terminate.recv() => {}
@@ -247,6 +253,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     carrying.abort();
     watching.abort();
     tidying.abort();
+    notifying.abort();
     unlocking.abort();
     retiring.abort();
     admin_stop.cancel();
@@ -296,7 +303,11 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         Recorder::start(store.clone(), settings, auditors, log, clock.clone()).map_err(ServeError::Recorder)?;
     let sessions = Sessions::new();
     let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
-    let requests = Arc::new(requests.map_err(ServeError::Requests)?);
+    let tickets = config.ticket_check.clone().map(ticket_check);
+    let requests = requests.map_err(ServeError::Requests)?.told_by(config.notify.ways()).checked_by(tickets);
+    let requests = Arc::new(requests);
+    let notifier = Notifier::new(config.notify.clone(), Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
+    let notifier = notifier.map_err(ServeError::Notify)?;
     let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let locks = Arc::new(locks.map_err(ServeError::Locks)?);
     let bastion = Arc::new(Bastion {
@@ -323,7 +334,7 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     for (session, failure) in admin.begin().map_err(ServeError::Begin)? {
         warn!(session = %session, error = %failure, "A change of an envelope that was interrupted cannot be finished");
     }
-    Ok(Opened { _home: home, bastion, admin, keys })
+    Ok(Opened { _home: home, bastion, admin, keys, notifier })
 }
 
 /// Puts the lists of authorities and revoked keys in force, and says what is wrong with them.

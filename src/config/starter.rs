@@ -148,6 +148,22 @@ auditors = @AUDITORS@
 ## error, warn, info, debug or trace. Evidence never depends on it.
 # level = "info"
 
+## How approvers are told of requests, and requesters of decisions; break-glass needs two ways. Each webhook gets JSON by
+## POST; the mail command gets a message with its headers.
+[notify]
+## webhooks = ["https://chat.example.org/hooks/access"]
+## A file with a token, sent as `Authorization: Bearer`.
+## webhook_token = "webhook.token"
+## mail_command = ["/usr/sbin/sendmail", "-t", "-i"]
+## mail_from = "doorward@example.org"
+## Mail for alice goes to alice@ this domain.
+## mail_domain = "example.org"
+
+[requests]
+## Asked by GET whether a ticket counts: 2xx is yes, anything else, or nothing within 5 s, is no. {user}, {target} and
+## {account} may stand in it, too.
+## ticket_check = "https://tickets.example.org/api/{ticket}?user={user}"
+
 ## Who cosigns the audit log's checkpoints, so that it cannot be put back or changed unnoticed: one [[witness]] each,
 ## on machines that are not this one. `doorward witness init` prints the key.
 ## [[witness]]

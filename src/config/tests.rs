@@ -249,6 +249,8 @@ fn defaults() -> Config {
         admin: AdminSettings { operators: BTreeSet::new(), socket: at("data/admin.sock") },
         log: LogSettings::default(),
         witnesses: Vec::new(),
+        notify: NotifySettings::default(),
+        ticket_check: None,
     }
 }
 

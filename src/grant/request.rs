@@ -15,10 +15,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Grant;
-use crate::model::{
-    ChannelClass, Destination, GrantId, GroupName, Presence, RequestId, RuleId, Timestamp, UserName,
-};
+use super::{Glass, Grant};
+use crate::model::{ChannelClass, Destination, GrantId, GroupName, Presence, RequestId, RuleId, Timestamp, UserName};
 use crate::policy::{Approvers, PolicyHash};
 
 /// A request that so many people have reviewed takes no more reviews.
@@ -70,11 +68,17 @@ pub struct AccessRequest {
     /// By what the requester proved who they are, if the grant is for that only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound_key: Option<String>,
+    /// What is owed, if nobody was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub glass: Option<Glass>,
     /// What it takes.
     pub quorum: Quorum,
     /// What was said of it, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reviews: Vec<Review>,
+    /// Why it came to nothing, where nobody has said so in a review.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// How it stands; see `AccessRequest::state` for how it stands now.
     pub stored: RequestState,
 }
@@ -379,7 +383,10 @@ impl AccessRequest {
             from,
             until: from.plus(span),
             reason: self.purpose(),
-            created_by: format!("request {}", self.id),
+            created_by: match self.glass {
+                None => format!("request {}", self.id),
+                Some(_) => format!("break-glass {}", self.id),
+            },
             created: now,
             revoked: None,
             request: Some(self.id.clone()),
@@ -402,7 +409,7 @@ impl AccessRequest {
 
 /// To how many distinct groups people can be assigned, each to one of their own (Kuhn's algorithm; there are at most
 /// `REVIEWS_MAX` people).
-fn matched(people: &[BTreeSet<GroupName>]) -> usize {
+pub fn matched(people: &[BTreeSet<GroupName>]) -> usize {
     fn place<'p>(
         person: usize,
         people: &'p [BTreeSet<GroupName>],

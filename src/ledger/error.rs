@@ -56,6 +56,11 @@ pub enum LedgerError {
         /// Ended or revoked.
         state: GrantState,
     },
+    /// All sessions that the grant is for have begun.
+    Spent {
+        /// Which grant.
+        grant: GrantId,
+    },
     /// Somebody else has changed the request meanwhile.
     Stale {
         /// Which request.
@@ -73,6 +78,7 @@ impl fmt::Display for LedgerError {
             Self::BadKey { why } => write!(f, "not an SSH public key: {why}"),
             Self::BadAddress { text } => write!(f, "`{}` is not host:port", text.escape_debug()),
             Self::TooMuch { what, most } => write!(f, "too much: {what} may be at most {most}"),
+            Self::Spent { grant } => write!(f, "all sessions that grant `{grant}` is for have begun"),
             Self::Stale { request } => write!(f, "request `{request}` was changed meanwhile: look at it again"),
             Self::Over { grant, state } => write!(f, "grant `{grant}` is {state} already"),
         }
@@ -90,7 +96,8 @@ impl std::error::Error for LedgerError {
             | Self::BadAddress { .. }
             | Self::TooMuch { .. }
             | Self::Over { .. }
-            | Self::Stale { .. } => None,
+            | Self::Stale { .. }
+            | Self::Spent { .. } => None,
         }
     }
 }
@@ -109,9 +116,12 @@ impl LedgerError {
             Self::BadKey { .. } => Some("give a line of a .pub file, such as `ssh-ed25519 AAAA... name`"),
             Self::BadAddress { .. } => Some("write db1.example.org:22, 10.0.0.5:22 or [fd00::5]:22"),
             Self::Db(_) => Some("`doorward doctor` checks the state"),
-            Self::Exists { .. } | Self::Unknown { .. } | Self::TooMuch { .. } | Self::Over { .. } | Self::Stale { .. } => {
-                None
-            }
+            Self::Exists { .. }
+            | Self::Unknown { .. }
+            | Self::TooMuch { .. }
+            | Self::Over { .. }
+            | Self::Stale { .. }
+            | Self::Spent { .. } => None,
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Offer {
     pub open: BTreeSet<ChannelClass>,
     /// What may be opened with a grant that the user does not hold now.
     pub with_grant: BTreeSet<ChannelClass>,
+    /// Whether the user may ask for a grant there.
+    pub may_ask: bool,
     /// What may be opened by a login with a security key, its touch or its PIN, and not by this one.
     pub with_key: BTreeSet<ChannelClass>,
 }
@@ -49,6 +51,7 @@ impl Offer {
             Access::Open => "open".into(),
             Access::Granted { until } => format!("granted until {}", until.clock_time_from(now)).into(),
             Access::Begins { from } => format!("granted from {}", from.clock_time_from(now)).into(),
+            Access::NeedsGrant if self.may_ask => "on request".into(),
             Access::NeedsGrant => "needs a grant".into(),
             Access::NeedsKey => "needs a security key".into(),
         }
@@ -79,14 +82,13 @@ impl Offer {
         held: impl Fn(Option<ChannelClass>) -> Access,
         ready: bool,
     ) -> Self {
-        let Opened { standing, granted, on_grant, on_key: with_key, on_both, rules: _ } = opened;
+        let Opened { standing, granted, on_grant, on_key: with_key, on_both, may_ask, rules: _ } = opened;
         let open: BTreeSet<ChannelClass> = standing.union(&granted).copied().collect();
         // Who would not be let in anyway is not told what is missing at the login.
         let with_grant: BTreeSet<ChannelClass> = on_grant.union(&on_both).copied().collect();
         let by = |class: Option<ChannelClass>| {
-            let is_in = |classes: &BTreeSet<ChannelClass>| {
-                class.map_or(!classes.is_empty(), |class| classes.contains(&class))
-            };
+            let is_in =
+                |classes: &BTreeSet<ChannelClass>| class.map_or(!classes.is_empty(), |class| classes.contains(&class));
             if is_in(&standing) {
                 Some(Access::Open)
             } else if is_in(&open) || is_in(&with_grant) {
@@ -96,7 +98,7 @@ impl Offer {
             }
         };
         let access = by(Some(ChannelClass::Shell)).or_else(|| by(None)).unwrap_or(Access::NeedsGrant);
-        Self { destination, access, ready, open, with_grant, with_key }
+        Self { destination, access, ready, open, with_grant, may_ask, with_key }
     }
 }
 
@@ -161,7 +163,8 @@ impl State {
             let ids = self.by_place.get(&place).into_iter().flatten();
             ids.filter_map(|id| self.grants.get(id)).map(|(_, grant)| grant).filter(|grant| grant.is_for_key(key))
         };
-        let opens = |grant: &Grant, rule: &RuleId, class: Option<ChannelClass>| grant.is_for(rule) && grant.opens(class);
+        let opens =
+            |grant: &Grant, rule: &RuleId, class: Option<ChannelClass>| grant.is_for(rule) && grant.opens(class);
         let held = |account: &AccountName, rule: &RuleId, class: ChannelClass| {
             let active = |grant: &&Grant| grant.state(now) == GrantState::Active;
             grants(account).filter(active).any(|grant| opens(grant, rule, Some(class)))

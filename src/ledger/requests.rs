@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ledger, LedgerError, TEXT_BYTES_MAX, User, at_most, question};
+use super::{Ledger, LedgerError, Message, TEXT_BYTES_MAX, User, at_most, question};
 use crate::audit::AuditEvent;
-use crate::grant::{Denial, Grant, GrantState, Outcome, AccessRequest, RequestState};
+use crate::grant::{AccessRequest, Denial, Grant, Outcome, RequestState};
 use crate::model::{Destination, GrantId, RequestId, Timestamp, UserName};
 use crate::policy::{Approvers, Decision, GrantNeed, Rule, decide};
 
@@ -25,6 +25,9 @@ pub struct Step {
     pub by: String,
     /// What it does to grants.
     pub outcome: Outcome,
+    /// What people must be told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Message>,
 }
 
 /// What has happened to a request.
@@ -39,6 +42,12 @@ pub enum StepKind {
     Begun,
     /// It came to nothing, as its state says.
     Closed,
+    /// A grant was taken without an approval.
+    Broken,
+    /// That was reviewed.
+    Judged,
+    /// Or was not, in time.
+    Overdue,
 }
 
 impl Ledger {
@@ -139,11 +148,18 @@ impl Ledger {
         if let Some((known, grant)) = &grant {
             batch.put(&tables.grants, grant.id.as_str(), *known, grant)?;
         }
+        let message = step.message.as_ref().filter(|message| !self.state().messages.contains_key(&message.id));
+        if let Some(message) = message {
+            batch.put(&tables.messages, &message.id, None, message)?;
+        }
         batch.delete(&tables.steps, step.request.id.as_str(), rev);
         let rev = batch.commit()?;
         self.change(|state| {
             state.steps.remove(&step.request.id);
             state.requests.insert(step.request.id.clone(), (rev, step.request.clone()));
+            if let Some(message) = message {
+                state.set_message(rev, message.clone());
+            }
             if let Some((_, grant)) = grant {
                 state.set_grant(rev, grant);
             }
@@ -181,7 +197,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Forgets requests that were decided before this time; they stay in the log. Says how many.
+    /// Forgets requests that were asked before this time and are decided; they stay in the log. Says how many.
     ///
     /// # Errors
     /// The database fails.
@@ -189,7 +205,10 @@ impl Ledger {
         let tables = self.tables();
         let old: Vec<_> = {
             let state = self.state();
-            let over = |request: &AccessRequest| request.state(before).is_final() && request.asked < before;
+            let reviewed = |request: &AccessRequest| request.glass.as_ref().is_none_or(|glass| glass.judged.is_some());
+            let over = |request: &AccessRequest| {
+                request.state(before).is_final() && request.asked < before && reviewed(request)
+            };
             let live = |request: &AccessRequest| match &request.stored {
                 RequestState::Granted { grant } => {
                     state.grants.get(grant).is_some_and(|(_, grant)| grant.until > before && grant.revoked.is_none())
@@ -214,11 +233,14 @@ impl Ledger {
     /// Counts a session that is about to begin on a grant that is for so many; of others nothing is counted.
     ///
     /// # Errors
-    /// `Over` if as many have begun as may; `Unknown`; the database fails.
-    pub fn begin_on(&self, id: &GrantId, now: Timestamp) -> Result<(), LedgerError> {
+    /// `Spent` if as many have begun as may; `Unknown`; the database fails.
+    pub fn begin_on(&self, id: &GrantId) -> Result<(), LedgerError> {
         self.count_on(id, |grant| {
-            let over = || LedgerError::Over { grant: id.clone(), state: grant.state(now) };
-            if grant.is_spent() { Err(over()) } else { Ok(grant.begun.saturating_add(1)) }
+            if grant.is_spent() {
+                Err(LedgerError::Spent { grant: id.clone() })
+            } else {
+                Ok(grant.begun.saturating_add(1))
+            }
         })
     }
 
@@ -256,12 +278,5 @@ impl Ledger {
             .filter(|user| approvers.include(&user.name, &user.groups))
             .map(|user| user.name.clone())
             .collect()
-    }
-
-    /// The grants of a user that hold now, with what they are for.
-    pub fn active_grants(&self, user: &UserName, now: Timestamp) -> Vec<Grant> {
-        let state = self.state();
-        let own = state.grants.values().map(|(_, grant)| grant).filter(|grant| grant.user == *user);
-        own.filter(|grant| grant.state(now) == GrantState::Active).cloned().collect()
     }
 }

@@ -229,6 +229,16 @@ enum Door {
     Jump { user: Authenticated, target: TargetName },
 }
 
+impl Door {
+    /// What a recording tells of it, behind the client's name.
+    fn way(&self) -> &'static str {
+        match self {
+            Self::Front { .. } => "",
+            Self::Jump { .. } => ", inside another connection to the bastion (ssh -J)",
+        }
+    }
+}
+
 struct Handler {
     house: House,
     door: Door,
@@ -506,7 +516,7 @@ impl server::Handler for Handler {
             login,
             source: self.source,
             requests,
-            client: printable(&String::from_utf8_lossy(session.remote_sshid()), 255),
+            client: printable(&String::from_utf8_lossy(session.remote_sshid()), 255) + self.door.way(),
             cut: self.cut.clone(),
             channels: Arc::clone(&self.channels),
             handle: session.handle(),

@@ -92,6 +92,11 @@ impl Transfer {
         &self.tool
     }
 
+    /// The words between the program and the paths, in their order.
+    pub fn options(&self) -> &[String] {
+        &self.options
+    }
+
     /// Which way the files go.
     pub fn way(&self) -> Way {
         self.way

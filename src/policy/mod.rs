@@ -38,11 +38,11 @@ pub use document::Fault;
 pub(crate) use document::size_of;
 pub use files::FileRule;
 pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
-pub(crate) use parse::read_auditors;
-use parse::names;
 pub use oversight::Oversight;
+use parse::names;
+pub(crate) use parse::read_auditors;
 pub use reach::{Opened, Reach};
-pub use request::{Approvers, GrantRule, Pattern, RequestRule, Text};
+pub use request::{Approvers, GlassRule, GrantRule, Pattern, RequestRule, Text};
 
 /// A policy file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +160,8 @@ pub struct Rule {
     pub agent: AgentRule,
     /// Whether it takes effect only while a grant holds, and how one is asked for.
     pub grant: GrantRule,
+    /// How a grant may be taken where nobody is there to approve one; `None` where it may not.
+    pub glass: Option<GlassRule>,
     /// What the user must have done at the login, with a security key.
     pub key: Presence,
     /// Who must watch its sessions, and whether the user is told who does.

@@ -10,8 +10,8 @@ use super::audit::{self, AuditQuestion, AuditRight, AuditRule};
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
-    Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, GrantRule, InputMode, Names, Oversight,
-    Place, PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
+    Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, GlassRule, GrantNeed, GrantRule,
+    InputMode, Names, Oversight, Place, PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
 };
 use crate::auditor::Recipient;
 use crate::model::{
@@ -141,7 +141,12 @@ impl Read {
             self.rules.iter().filter_map(|rule| untested(&rule.id, &rule.file, rule.line, join(&rule.channels)));
         let audit_rules =
             self.audit_rules.iter().filter_map(|rule| untested(&rule.id, &rule.file, rule.line, join(&rule.rights)));
-        rules.chain(audit_rules).collect()
+        let keyless = self.rules.iter().filter(|rule| rule.glass.as_ref().is_some_and(|glass| glass.without_key));
+        let keyless = keyless.map(|rule| {
+            let message = format!("rule `{}` lets any login break the glass: insecure_without_key", rule.id);
+            of_line(&rule.file, rule.line, "rule.break_glass", message)
+        });
+        rules.chain(audit_rules).chain(keyless).collect()
     }
 }
 
@@ -166,6 +171,10 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let grant = table.take("grant").map_or(Some(GrantRule::REQUIRED), |node| GrantRule::read(&node, faults));
     let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
     let oversight = Oversight::read(table.take("four_eyes"), table.take("watch"), faults);
+    let glass = match table.take("break_glass") {
+        None => Some(None),
+        Some(node) => key.and_then(|key| GlassRule::read(&node, key, faults)).map(Some),
+    };
     let recording =
         table.take("recording").map_or(Some(RecordingPolicy::default()), |node| read_recording(&node, faults));
     table.finish(LATER_IN_RULE, faults);
@@ -181,6 +190,18 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     {
         let message = String::from("has no effect: `channels` does not have agent");
         faults.push(of_line(file, line, "rule.agent", message).hint("add \"agent\" to channels, or remove it"));
+    }
+    if let (Some(who), Some(channels), Some(grant), Some(recording), Some(Some(_))) =
+        (&who, &channels, &grant, &recording, &glass)
+    {
+        refuse_odd_glass(
+            who,
+            channels,
+            grant,
+            recording,
+            &|message| of_line(file, line, "rule.break_glass", message),
+            faults,
+        );
     }
     if let (Some(who), Some(recording)) = (&who, &recording)
         && recording.durability == Durability::BestEffort
@@ -204,10 +225,37 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         files: files?,
         agent: agent?,
         grant: grant?,
+        glass: glass?,
         key: key?,
         oversight: oversight?,
         recording: recording?,
     })
+}
+
+/// What nobody approves is for named people, in sight, and on record.
+fn refuse_odd_glass(
+    who: &Who,
+    channels: &BTreeSet<ChannelClass>,
+    grant: &GrantRule,
+    recording: &RecordingPolicy,
+    fault: &dyn Fn(String) -> Fault,
+    faults: &mut Faults,
+) {
+    let seen = [ChannelClass::Shell, ChannelClass::Exec, ChannelClass::SftpRead, ChannelClass::SftpWrite];
+    let unseen: Vec<&ChannelClass> = channels.iter().filter(|class| !seen.contains(class)).collect();
+    if !unseen.is_empty() {
+        faults.push(fault(format!("is for shells, commands and files, not for {}", join(unseen))));
+    }
+    if who.users == Names::Every {
+        faults.push(fault(String::from("is for people whom the rule names, and this one is for everyone")));
+    }
+    if grant.need == GrantNeed::NotRequired {
+        faults.push(fault(String::from("has no effect: the rule needs no grant")));
+    }
+    if recording.durability == Durability::BestEffort {
+        faults
+            .push(fault(String::from("is for sessions that are recorded, and `best-effort` lets them go on without")));
+    }
 }
 
 /// A class of forwards without a place opens nothing, and a place without its class neither: either is a slip.

@@ -30,6 +30,8 @@ pub struct Opened {
     pub on_both: BTreeSet<ChannelClass>,
     /// The rules that need a grant.
     pub rules: BTreeSet<RuleId>,
+    /// Whether one of them lets the user ask for it.
+    pub may_ask: bool,
 }
 
 impl<'s> Reach<'s> {
@@ -59,6 +61,7 @@ impl<'s> Reach<'s> {
                 let opened = accounts.entry(account.clone()).or_default();
                 if rule.grant.need == GrantNeed::Required {
                     opened.rules.insert(rule.id.clone());
+                    opened.may_ask |= rule.grant.request.is_some();
                 }
                 for class in &rule.channels {
                     let need = rule.grant.need == GrantNeed::Required;

@@ -90,6 +90,50 @@ impl fmt::Display for Approvers {
     }
 }
 
+/// A rule's `break_glass`: who it is for may take a grant where nobody is there to approve one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GlassRule {
+    /// The longest grant.
+    pub max: Duration,
+    /// Within this it must be reviewed.
+    pub review: Duration,
+    /// Who is told, and one of whom reviews it.
+    pub reviewers: Approvers,
+    /// Whether any login will do: `insecure_without_key`.
+    pub without_key: bool,
+}
+
+/// Where a rule does not say it: the longest grant without an approval.
+const GLASS_MAX: Duration = Duration::from_secs(3600);
+/// Where a rule does not say it: within this it must be reviewed.
+const GLASS_REVIEW: Duration = Duration::from_secs(24 * 3600);
+/// No grant without an approval is longer, whatever a rule says.
+const GLASS_LONGEST: Duration = Duration::from_secs(8 * 3600);
+
+impl GlassRule {
+    pub(super) fn read(node: &Node<'_>, key: Presence, faults: &mut Faults) -> Option<Self> {
+        let mut table = faults.keep(node.table())?;
+        let reviewers = table.need("reviewers", faults).and_then(|node| read_approvers(&node, faults));
+        let max = table.read("max", GLASS_MAX, faults, |node| node.duration_in(SPAN_MIN..=GLASS_LONGEST));
+        let review = table.read("review", GLASS_REVIEW, faults, |node| node.duration_in(SPAN_MIN..=7 * GLASS_REVIEW));
+        let without_key = table.read("insecure_without_key", false, faults, Node::boolean);
+        table.finish(&[], faults);
+        if key == Presence::NONE && !without_key {
+            let message = "opens the rule to any login; what nobody approves wants a security key";
+            faults.push(
+                node.fault(message).hint("add key = { touch = true } to the rule, or insecure_without_key = true"),
+            );
+            return None;
+        }
+        let reviewers = reviewers?;
+        if reviewers.count != 1 {
+            faults.push(node.fault("one reviewer is enough, and `count` says otherwise").hint("leave `count` out"));
+            return None;
+        }
+        Some(Self { max, review, reviewers, without_key: without_key && key == Presence::NONE })
+    }
+}
+
 /// What a text that is asked for must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Text {
@@ -135,11 +179,6 @@ impl Pattern {
         // It was compiled when the rule was read; did it fail now, nothing would match.
         Self::compile(&self.0).is_ok_and(|pattern| pattern.is_match(text))
     }
-
-    /// As it is written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl GrantRule {
@@ -177,8 +216,7 @@ impl GrantRule {
             return None;
         }
         let approvers = approvers?;
-        let request =
-            RequestRule { max, total, approvers, reason, ticket, pending, activation, sessions, bound_key };
+        let request = RequestRule { max, total, approvers, reason, ticket, pending, activation, sessions, bound_key };
         Some(Self { need: need_of(required?), request: Some(request) })
     }
 }

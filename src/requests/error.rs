@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::audit::AuditError;
 use crate::grant::{RequestState, ReviewError};
 use crate::ledger::LedgerError;
-use crate::model::{ChannelClass, RequestId, join};
+use crate::model::{ChannelClass, Presence, RequestId, join};
 
 /// Why a request was not taken or changed.
 #[derive(Debug)]
@@ -30,8 +30,25 @@ pub enum RequestError {
     TooFarAhead,
     /// The reason is missing, or not as the rule wants it.
     Reason,
+    /// The reason is too short to say anything.
+    ShortReason {
+        /// The least, in characters.
+        least: usize,
+    },
+    /// Of an extension an approver decides on the time alone.
+    OnlyTime,
     /// The ticket is.
     Ticket,
+    /// The ticket system says no, or nothing.
+    TicketRefused(String),
+    /// It wants a login with a security key.
+    NeedsKey(Presence),
+    /// What the user took without an approval before has not been reviewed in time.
+    Unreviewed(RequestId),
+    /// There are not two ways to raise the alarm.
+    NoAlert,
+    /// The request was not taken without an approval: there is nothing to review.
+    NoGlass,
     /// A text is too long.
     TooLong {
         /// Which.
@@ -86,14 +103,32 @@ impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotOffered => f.write_str(
-                "there is no such destination that you may ask for. What there is for you: ssh USER@BASTION ls",
+                "there is no such destination that you may ask for. What there is for you: ssh USER@BASTION ls. What is not \
+                 `on request` there only operators give: ask one",
             ),
             Self::Needless => f.write_str("you need no grant for that: connect"),
             Self::Channels { offered } => write!(f, "what may be asked for there: --channels {}", join(offered)),
             Self::Span { most } => write!(f, "the longest that may be asked for is --for {}", span(*most)),
-            Self::TooFarAhead => f.write_str("it would begin more than a year from now: check --from"),
+            Self::TooFarAhead => f.write_str("it would begin in the past, or more than a year from now: check --from"),
             Self::Reason => f.write_str("it needs a reason such as the rule wants: --reason CHG-123 vacuum is stuck"),
             Self::Ticket => f.write_str("it needs a ticket such as the rule wants: --ticket CHG-123"),
+            Self::ShortReason { least } => {
+                write!(f, "it needs a reason of at least {least} characters: --reason db1 is down and nobody answers")
+            }
+            Self::OnlyTime => f.write_str("it asks for more time and nothing else: leave --channels out, or deny it"),
+            Self::TicketRefused(why) => write!(f, "the ticket does not count: {why}"),
+            Self::NeedsKey(key) => {
+                let how = if key.pin { "with its PIN" } else { "that you touch" };
+                write!(f, "this wants a login with a security key {how}; connect again with one")
+            }
+            Self::Unreviewed(other) => {
+                write!(f, "{other} must be reviewed first: tell its reviewers (ssh USER@BASTION show {other})")
+            }
+            Self::NoAlert => f.write_str(
+                "the bastion has no two ways to tell anybody, so nothing is opened without an approval. Tell the operator: \
+                 [notify] in the configuration",
+            ),
+            Self::NoGlass => f.write_str("it was decided by its approvers: there is nothing to review"),
             Self::TooLong { what, most } => write!(f, "{what} has more than {most} characters"),
             Self::TooMany(what) => write!(f, "too many {what}"),
             Self::NoReviewers { approvers } => {
@@ -135,6 +170,13 @@ impl std::error::Error for RequestError {
             | Self::TooFarAhead
             | Self::Reason
             | Self::Ticket
+            | Self::ShortReason { .. }
+            | Self::OnlyTime
+            | Self::TicketRefused(_)
+            | Self::NeedsKey(_)
+            | Self::Unreviewed(_)
+            | Self::NoAlert
+            | Self::NoGlass
             | Self::TooLong { .. }
             | Self::TooMany(_)
             | Self::NoReviewers { .. }
@@ -166,6 +208,13 @@ impl RequestError {
             | Self::TooFarAhead
             | Self::Reason
             | Self::Ticket
+            | Self::ShortReason { .. }
+            | Self::OnlyTime
+            | Self::TicketRefused(_)
+            | Self::NeedsKey(_)
+            | Self::Unreviewed(_)
+            | Self::NoAlert
+            | Self::NoGlass
             | Self::TooLong { .. }
             | Self::TooMany(_)
             | Self::NoReviewers { .. }

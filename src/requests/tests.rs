@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::audit::AuditRecord;
 use crate::db::Db;
-use crate::grant::ReviewError;
+use crate::grant::{Finding, ReviewError};
 use crate::ledger::Target;
 use crate::model::{AccountName, Presence, TargetName};
 use crate::policy::{PolicyFile, PolicySet};
-use crate::vault::Vault;
+use crate::tlog::{Algorithm, KeyName, SigningKey};
 
 const RULES: &str = r#"
 schema = 1
@@ -28,6 +28,14 @@ where = { targets = ["db1"] }
 accounts = ["postgres"]
 channels = ["shell"]
 grant = { max = "1h", approvers = { group = "leads" }, activation = "10m", sessions = 1, bound_key = true }
+[[rule]]
+id = "emergency"
+who = { groups = ["dba"] }
+where = { targets = ["db1"] }
+accounts = ["backup"]
+channels = ["shell"]
+key = { touch = true }
+break_glass = { max = "30m", review = "2h", reviewers = { group = "leads" } }
 [[rule]]
 id = "open"
 who = { groups = ["dba"] }
@@ -68,11 +76,13 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::fixed(Timestamp::parse("2026-11-23T09:00:00Z").unwrap());
         let db = Db::in_memory().unwrap();
-        let vault = Vault::open(&db).unwrap();
-        vault.create_bastion_keys().unwrap();
-        let key = vault.log_key("0123456789abcdef0123456789abcdef").unwrap();
+        let key = SigningKey::from_seed(
+            KeyName::parse("example.org/doorward").unwrap(),
+            Algorithm::Note,
+            crate::secret::Secret::new([7; 32]),
+        );
         std::fs::create_dir(dir.path().join("log")).unwrap();
-        let audit = Arc::new(Audit::create(&dir.path().join("log"), key, &db, clock.clone()).unwrap());
+        let audit = Arc::new(Audit::create(&dir.path().join("log"), key.unwrap(), &db, clock.clone()).unwrap());
         let ledger = Ledger::open(&db, policy(RULES)).unwrap();
         for (name, groups) in [
             ("alice", &["dba"][..]),
@@ -105,6 +115,7 @@ impl World {
             })
             .unwrap();
         let requests = Requests::open(Arc::new(ledger), Arc::clone(&audit), clock.clone()).unwrap();
+        let requests = requests.told_by(vec![String::from("a"), String::from("b")]);
         Self { db, clock, audit, requests, _dir: dir }
     }
 
@@ -112,7 +123,8 @@ impl World {
     fn restart(&mut self) {
         let policy = self.requests.ledger.policy();
         let ledger = Arc::new(Ledger::open(&self.db, (*policy).clone()).unwrap());
-        self.requests = Requests::open(ledger, Arc::clone(&self.audit), self.clock.clone()).unwrap();
+        let requests = Requests::open(ledger, Arc::clone(&self.audit), self.clock.clone()).unwrap();
+        self.requests = requests.told_by(vec![String::from("a"), String::from("b")]);
     }
 
     fn pass(&self, seconds: u64) {
@@ -153,11 +165,17 @@ impl World {
                 continue;
             }
             match record.kind.as_str() {
-                "request.create" | "request.step" => {
+                "breakglass.open" | "notify" => {}
+                "request.create" | "request.step" | "breakglass.review" | "breakglass.overdue" => {
                     let step = record.fields["step"].as_u64().unwrap();
                     assert_eq!(versions.insert(text("request"), step).unwrap_or(0) + 1, step, "a step is missing");
                     let state = if record.kind == "request.create" { "pending".to_owned() } else { text("outcome") };
                     states.insert(text("request"), state);
+                }
+                "grant.add" if text("by").starts_with("break-glass") => {
+                    states.insert(text("request"), "granted".to_owned());
+                    let until = Timestamp::parse(&text("until")).unwrap().as_millis();
+                    grants.entry(text("grant")).or_insert((until, false));
                 }
                 "grant.add" => {
                     let until = Timestamp::parse(&text("until")).unwrap().as_millis();
@@ -264,7 +282,9 @@ fn an_approver_who_is_suspended_between_does_not_count() {
 #[test]
 fn a_policy_that_changed_between_supersedes() {
     let world = World::new();
-    for (change, to) in [("count = 2", "count = 1"), ("max = \"1h\", total", "max = \"30m\", total"), ("\"exec\"", "\"sftp-read\"")] {
+    for (change, to) in
+        [("count = 2", "count = 1"), ("max = \"1h\", total", "max = \"30m\", total"), ("\"exec\"", "\"sftp-read\"")]
+    {
         let id = world.ask("alice").unwrap().id;
         world.say("bob", &id, Verdict::Approve).unwrap();
         world.requests.ledger.set_policy(policy(&RULES.replace(change, to)));
@@ -325,11 +345,11 @@ fn what_was_approved_begins_once_and_only_with_the_key_that_asked() {
         world.requests.ledger.permit(asker, &place, ChannelClass::Shell, world.clock.now()).is_ok()
     };
     assert!(may("SHA256:k") && !may("SHA256:other"));
-    let (ledger, now) = (&world.requests.ledger, world.clock.now());
-    ledger.begin_on(&grant.id, now).unwrap();
-    assert!(matches!(ledger.begin_on(&grant.id, now), Err(LedgerError::Over { .. })));
+    let ledger = &world.requests.ledger;
+    ledger.begin_on(&grant.id).unwrap();
+    assert!(matches!(ledger.begin_on(&grant.id), Err(LedgerError::Spent { .. })));
     ledger.not_begun_on(&grant.id).unwrap();
-    ledger.begin_on(&grant.id, now).unwrap();
+    ledger.begin_on(&grant.id).unwrap();
     // Too late is too late.
     let late = world.requests.ask(actor(&who), wish("postgres@db1")).unwrap().id;
     world.say("bob", &late, Verdict::Approve).unwrap();
@@ -337,18 +357,66 @@ fn what_was_approved_begins_once_and_only_with_the_key_that_asked() {
     assert!(matches!(world.requests.begin(actor(&who), &late), Err(RequestError::NotApproved(_))));
 }
 
+#[test]
+fn a_grant_is_lengthened_by_no_more_than_the_rule_lets_it_last_now() {
+    let world = World::new();
+    let (first, who) = (world.approved(), user("alice"));
+    let more = world.requests.extend(actor(&who), &first.id, Some(HOUR), None).unwrap();
+    world.say("bob", &more.id, Verdict::Approve).unwrap();
+    world.requests.ledger.set_policy(policy(&RULES.replace("total = \"2h\"", "total = \"90m\"")));
+    assert!(matches!(world.say("carol", &more.id, Verdict::Approve), Err(RequestError::Overtaken(_))));
+    world.agrees();
+}
+
+#[test]
+fn an_extension_takes_as_many_as_the_grant_and_changes_nothing_but_its_time() {
+    let world = World::new();
+    let id = world.ask("alice").unwrap().id;
+    let shell = BTreeSet::from([ChannelClass::Shell]);
+    let less = Opinion { verdict: Verdict::Approve, span: None, channels: Some(shell.clone()), note: String::new() };
+    world.requests.review(actor(&user("bob")), &id, less.clone()).unwrap();
+    world.say("carol", &id, Verdict::Approve).unwrap();
+    // A rule that became laxer does not make the extension of a grant of two people one of one.
+    world.requests.ledger.set_policy(policy(&RULES.replace("count = 2", "count = 1")));
+    let more = world.requests.extend(actor(&user("alice")), &id, None, None).unwrap();
+    assert_eq!((more.quorum.approvers.count, &more.channels), (2, &shell));
+    assert!(matches!(world.requests.review(actor(&user("bob")), &more.id, less), Err(RequestError::OnlyTime)));
+    assert_eq!(world.say("bob", &more.id, Verdict::Approve).unwrap().stored, RequestState::Pending);
+    assert!(matches!(world.say("carol", &more.id, Verdict::Approve).unwrap().stored, RequestState::Granted { .. }));
+    world.agrees();
+}
+
+#[test]
+fn who_turns_out_to_be_the_same_human_decides_nothing() {
+    let world = World::new();
+    let id = world.ask("alice").unwrap().id;
+    let mut bob = world.requests.ledger.user(&user("bob")).unwrap();
+    bob.person = Some(user("alice"));
+    world.requests.ledger.set_user(bob).unwrap();
+    assert!(matches!(world.say("bob", &id, Verdict::Approve), Err(RequestError::Review(ReviewError::Self_))));
+    // Nor breaks the glass that the same human has left unreviewed.
+    breaks(&world, "alice", true).unwrap();
+    let mut dave = world.requests.ledger.user(&user("dave")).unwrap();
+    dave.person = Some(user("alice"));
+    world.requests.ledger.set_user(dave).unwrap();
+    world.pass(2 * 3600);
+    assert!(matches!(breaks(&world, "dave", true), Err(RequestError::Unreviewed(_))));
+}
+
 // A server that is killed at each step of each transition.
 #[test]
 fn a_crash_leaves_state_and_log_agreed_and_loses_nothing_that_was_said_to_be_done() {
     type Act = fn(&World, &RequestId) -> Result<AccessRequest, RequestError>;
     let alice = || user("alice");
-    let acts: [(&str, Act); 6] = [
+    let acts: [(&str, Act); 8] = [
         ("ask", |world, _| world.ask("alice")),
         ("approve", |world, id| world.say("carol", id, Verdict::Approve)),
         ("deny", |world, id| world.say("carol", id, Verdict::Deny)),
         ("cancel", |world, id| world.requests.cancel(actor(&user("alice")), id)),
         ("begin", |world, id| world.requests.begin(actor(&user("alice")), id)),
         ("extend", |world, id| world.requests.extend(actor(&user("alice")), id, None, None)),
+        ("break-glass", |world, _| breaks(world, "alice", true)),
+        ("review", |world, id| judges(world, "bob", id)),
     ];
     let mut crashed = 0;
     for (name, act) in acts {
@@ -360,6 +428,7 @@ fn a_crash_leaves_state_and_log_agreed_and_loses_nothing_that_was_said_to_be_don
                     world.say("bob", &id, Verdict::Approve).unwrap().id
                 }
                 "extend" => world.approved().id,
+                "review" => breaks(&world, "alice", true).unwrap().id,
                 _ => {
                     let id = world.ask("alice").unwrap().id;
                     world.say("bob", &id, Verdict::Approve).unwrap().id
@@ -377,7 +446,10 @@ fn a_crash_leaves_state_and_log_agreed_and_loses_nothing_that_was_said_to_be_don
                 // Nobody was told; it has happened all the same, for it was meant, and is on record.
                 Err(RequestError::NoRandomness) => {
                     crashed += 1;
-                    assert!(now.len() > before || now.iter().any(|one| one.version > 2), "{name} {writes}");
+                    assert!(
+                        now.len() > before || now.iter().any(|one| one.version > if name == "review" { 1 } else { 2 }),
+                        "{name} {writes}"
+                    );
                 }
                 Err(other) => panic!("{name} {writes}: {other}"),
             }
@@ -386,6 +458,95 @@ fn a_crash_leaves_state_and_log_agreed_and_loses_nothing_that_was_said_to_be_don
         }
     }
     assert!(crashed >= 12, "{crashed}");
+}
+
+fn breaks(world: &World, name: &str, touched: bool) -> Result<AccessRequest, RequestError> {
+    let user = user(name);
+    let presence = Presence { touch: touched, pin: false };
+    let actor = Actor { asker: Asker { user: &user, presence, key: "SHA256:k" }, source: "192.0.2.7:4022" };
+    let place = Destination::parse("backup@db1").unwrap();
+    world.requests.break_glass(actor, place, None, "the primary is down, nobody answers")
+}
+
+fn judges(world: &World, name: &str, id: &RequestId) -> Result<AccessRequest, RequestError> {
+    world.requests.judge(actor(&user(name)), id, Finding::Ok, "seen in the recording")
+}
+
+#[test]
+fn a_broken_glass_is_told_before_it_opens_anything_and_reviewed_by_somebody_else() {
+    let world = World::new();
+    assert!(matches!(breaks(&world, "alice", false), Err(RequestError::NeedsKey(_))));
+    assert!(matches!(breaks(&world, "mallory", true), Err(RequestError::NotOffered)));
+    let broken = breaks(&world, "alice", true).unwrap();
+    let RequestState::Granted { grant } = &broken.stored else { panic!("{broken:?}") };
+    let grant = world.requests.ledger.grant(grant).unwrap();
+    assert_eq!((grant.from.until(grant.until).as_secs(), grant.rule.as_ref().unwrap().as_str()), (1800, "emergency"));
+    assert_eq!(grant.bound_key.as_deref(), Some("SHA256:k"));
+    let messages = world.requests.ledger.messages();
+    let [alert] = messages.as_slice() else { panic!("{messages:?}") };
+    assert!(alert.alert && alert.ways.len() == 2 && alert.subject.contains("alice breaks the glass"), "{alert:?}");
+    assert_eq!(alert.to, ["bob", "carol", "dave"].map(user).into());
+    for own in ["alice", "alice2"] {
+        assert!(matches!(
+            judges(&world, own, &broken.id),
+            Err(RequestError::Review(ReviewError::Self_) | RequestError::Unknown)
+        ));
+    }
+    assert!(matches!(judges(&world, "mallory", &broken.id), Err(RequestError::Unknown)));
+    // Nobody approves afterwards what nobody approved before.
+    assert!(matches!(world.say("bob", &broken.id, Verdict::Approve), Err(RequestError::Review(_))));
+    judges(&world, "bob", &broken.id).unwrap();
+    assert!(matches!(judges(&world, "carol", &broken.id), Err(RequestError::Review(ReviewError::Again))));
+    world.agrees();
+}
+
+#[test]
+fn whoever_broke_a_glass_that_nobody_reviewed_in_time_breaks_no_other() {
+    let mut world = World::new();
+    let broken = breaks(&world, "alice", true).unwrap();
+    world.pass(2 * 3600 - 1);
+    world.requests.tidy().unwrap();
+    assert!(breaks(&world, "alice", true).is_ok());
+    world.pass(1);
+    assert!(matches!(breaks(&world, "alice", true), Err(RequestError::Unreviewed(other)) if other == broken.id));
+    // Told once more, whatever happens, and not again and again.
+    world.restart();
+    for _ in 0..3 {
+        world.requests.tidy().unwrap();
+    }
+    let told = world.requests.ledger.messages();
+    assert_eq!(told.iter().filter(|one| one.event == "breakglass.overdue").count(), 1, "{told:?}");
+    judges(&world, "bob", &broken.id).unwrap();
+    assert!(breaks(&world, "alice", true).is_ok());
+    world.agrees();
+    // It is kept until it is reviewed.
+    let unreviewed =
+        world.requests.ledger.requests_where(|one| one.glass.as_ref().is_some_and(|glass| glass.judged.is_none()));
+    world.pass(KEPT.as_secs() * 2);
+    world.requests.tidy().unwrap();
+    let left = world.requests.ledger.requests();
+    assert_eq!(left.len(), unreviewed.len());
+}
+
+#[test]
+fn without_two_ways_to_tell_anybody_no_glass_is_broken() {
+    let mut world = World::new();
+    world.requests = std::mem::replace(&mut world.requests, World::new().requests).told_by(vec![String::from("a")]);
+    assert!(matches!(breaks(&world, "alice", true), Err(RequestError::NoAlert)));
+    assert!(world.requests.ledger.grants().is_empty());
+}
+
+#[test]
+fn a_ticket_counts_only_while_somebody_says_so() {
+    let world = World::new();
+    let check: TicketCheck = Box::new(|ticket, user, place| match (ticket, user.as_str(), place.target.as_str()) {
+        ("CHG-12", "alice", "db1") => Ok(()),
+        _ => Err(String::from("no")),
+    });
+    let requests = world.requests.checked_by(Some(check));
+    assert!(requests.ask(actor(&user("alice")), wish("root@db1")).is_ok());
+    let other = Wish { ticket: Some(String::from("CHG-13")), ..wish("root@db1") };
+    assert!(matches!(requests.ask(actor(&user("alice")), other), Err(RequestError::TicketRefused(_))));
 }
 
 #[test]

@@ -239,6 +239,7 @@ mod tests {
             ready: true,
             open: set(open),
             with_grant: set(with_grant),
+            may_ask: false,
             with_key: BTreeSet::new(),
         }
     }

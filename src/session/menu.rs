@@ -16,6 +16,7 @@
 //! more than one line, and a target would run it unread. Without a screen, where a program may send the number and what
 //! the shell is to run in one go, the rest comes to the session as input does, judged and recorded like it.
 
+mod form;
 mod keys;
 mod lines;
 mod list;
@@ -200,12 +201,12 @@ struct Shown<'a> {
     source: &'a mut UserSource,
     sink: &'a UserSink,
     terminal: &'a mut Option<Terminal>,
-    visitor: &'a Visitor,
+    visitor: &'a Arc<Visitor>,
     bastion: &'a Arc<Bastion>,
 }
 
 impl<'a> Shown<'a> {
-    fn new(start: &'a mut ChannelStart, visitor: &'a Visitor, bastion: &'a Arc<Bastion>) -> Self {
+    fn new(start: &'a mut ChannelStart, visitor: &'a Arc<Visitor>, bastion: &'a Arc<Bastion>) -> Self {
         let ChannelStart { source, sink, terminal, .. } = start;
         Self { source, sink, terminal, visitor, bastion }
     }

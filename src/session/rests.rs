@@ -42,11 +42,11 @@ impl Visit {
         let Some(grant) = permit.grant().filter(|grant| grant.sessions.is_some()).map(|grant| grant.id.clone()) else {
             return Ok(());
         };
-        let (ledger, now) = (Arc::clone(&self.bastion.ledger), self.bastion.clock.now());
+        let ledger = Arc::clone(&self.bastion.ledger);
         let id = grant.clone();
-        match tokio::task::spawn_blocking(move || ledger.begin_on(&id, now)).await {
+        match tokio::task::spawn_blocking(move || ledger.begin_on(&id)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(LedgerError::Over { .. })) => Err(Refusal::Denied(Denial::GrantSpent { grant })),
+            Ok(Err(LedgerError::Spent { .. })) => Err(Refusal::Denied(Denial::GrantSpent { grant })),
             Ok(Err(failure)) => Err(Refusal::Denied(Denial::Undecided { cause: failure.to_string() })),
             Err(failure) => Err(Refusal::Denied(Denial::Undecided { cause: failure.to_string() })),
         }

@@ -210,8 +210,8 @@ impl Visit {
     pub(super) fn warn(&self, left: Duration) {
         let minutes = left.as_secs().div_ceil(60);
         let user = self.visitor.user.user();
-        let request = self.live.as_ref().and_then(|live| live.permit.grant()).and_then(|grant| grant.request.as_ref());
-        let longer = match request {
+        let grant = self.live.as_ref().and_then(|live| live.permit.grant());
+        let longer = match grant.and_then(|grant| self.bastion.requests.extendable(grant)) {
             Some(request) => format!("Extend: ssh {user}@BASTION extend {request}"),
             None => String::from("Ask an operator if you need longer."),
         };

@@ -39,6 +39,7 @@ use crate::recorder::Watching;
 use crate::screen::line;
 use crate::store::{End, Filter, Listed, StoreError};
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
+pub use ask::{Ask, answer, judging, shown as request_detail, wish};
 pub use limits::VerbLimits;
 pub use table::{Form, Misread, Verb};
 
@@ -122,7 +123,14 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Arc<Visitor>, verb: &Verb) -> R
             };
             let title = format!("{} as {}, channel {}", live.user, live.destination, watching.channel().number);
             let session = session.clone();
-            Ok(Answer::Watch(Box::new(Watched { session, target, title, watching, _place: place, _attendance: attendance })))
+            Ok(Answer::Watch(Box::new(Watched {
+                session,
+                target,
+                title,
+                watching,
+                _place: place,
+                _attendance: attendance,
+            })))
         }
     }
 }

@@ -1,22 +1,19 @@
 //! Asking a witness: one blocking call at a time, bounded in time and size, its answer checked.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::http::{Response, Uri};
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::origin_id;
+use crate::http;
 use crate::tlog::{
     AddCheckpoint, Algorithm, Checkpoint, MalformedKey, NOTE_BYTES_MAX, Note, NoteError, Signature, VerifyingKey,
 };
 
 /// How long a call may take in all.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection that was idle for longer is not used again: the witness may be about to close it.
-const IDLE_MAX: Duration = Duration::from_secs(5);
 /// How much of a refusal's text is kept, in characters.
 const SAID_CHARS_MAX: usize = 200;
 /// Longest URL, in bytes.
@@ -124,22 +121,7 @@ impl Default for Client {
 impl Client {
     /// A client without connections.
     pub fn new() -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(provider)
-            .root_certs(RootCerts::PlatformVerifier)
-            .build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .proxy(None)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_global(Some(CALL_TIMEOUT))
-            .max_idle_age(IDLE_MAX)
-            .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Self { agent: config.into() }
+        Self { agent: http::agent(CALL_TIMEOUT) }
     }
 
     /// Sends a checkpoint, and gives the witness's cosignature of it, which is checked.

@@ -15,6 +15,7 @@ use doorward::log::Reader as LogReader;
 use doorward::model::transfer::{Scp, Transfer, Way};
 use doorward::model::{ChannelNumber, Login, Output};
 use doorward::policy::{PolicyFile, PolicySet, decode_archive, encode_archive};
+use doorward::rsync::{Lister, Side as Speaker};
 use doorward::scp::{Gate, Side, Step};
 use doorward::screen::{Painter, Plain, Screen, Size};
 use doorward::seal::{
@@ -276,6 +277,44 @@ fn no_side_of_scp_makes_the_gate_panic() {
                 *of = &of[bytes..];
             }
             gate.finish();
+        }
+    });
+}
+
+#[test]
+fn no_side_of_rsync_makes_the_reader_of_its_list_panic() {
+    /// What real programs said: the line, to the target, from it.
+    const SAID: &[(&str, &[u8], &[u8])] = &[
+        (
+            include_str!("../../src/rsync/tests/put-again.line"),
+            include_bytes!("../../src/rsync/tests/put-again.up"),
+            include_bytes!("../../src/rsync/tests/put-again.down"),
+        ),
+        (
+            include_str!("../../src/rsync/tests/get-noinc.line"),
+            include_bytes!("../../src/rsync/tests/get-noinc.up"),
+            include_bytes!("../../src/rsync/tests/get-noinc.down"),
+        ),
+        (
+            include_str!("../../src/rsync/tests/put-30.line"),
+            include_bytes!("../../src/rsync/tests/put-30.up"),
+            include_bytes!("../../src/rsync/tests/put-30.down"),
+        ),
+    ];
+    let seeds: Vec<&[u8]> = SAID.iter().flat_map(|(_, up, down)| [*up, *down]).collect();
+    fuzz(&seeds, |bytes| {
+        for (line, up, down) in SAID {
+            let transfer = Transfer::parse(line.trim_end().as_bytes()).unwrap();
+            for (up, down) in [(bytes, *down), (*up, bytes)] {
+                let read = |pieces: usize| {
+                    let mut lister = Lister::new(&transfer).unwrap();
+                    let mut found = Vec::new();
+                    up.chunks(pieces).for_each(|piece| found.extend(lister.take(Speaker::User, piece)));
+                    down.chunks(pieces).for_each(|piece| found.extend(lister.take(Speaker::Target, piece)));
+                    (found, lister.is_whole())
+                };
+                assert_eq!(read(7), read(usize::MAX));
+            }
         }
     });
 }

@@ -96,6 +96,8 @@ fn a_jump_reaches_the_target_asks_nothing_and_is_recorded() {
     assert_eq!(recorded.len(), 5);
     let text = String::from_utf8(bastion.export(&recorded[0], "txt", &[])).unwrap();
     assert!(text.contains("jumped") && text.contains("aside"), "{text}");
+    let facts = crate::algorithms::facts(&bastion, &recorded[0]);
+    assert!(facts.contains("inside another connection to the bastion (ssh -J)"), "{facts}");
     let starts = bastion.rows(&["audit", "list", "--type", "session.start"]);
     assert!(starts.iter().all(|start| start["user"] == ALICE && start["destination"] == desk.at(DB1)), "{starts:?}");
 }

@@ -40,8 +40,8 @@ fn only_the_modules_that_own_a_library_name_it() {
         ("clap", &["cli"]),
         ("avt", &["screen"]),
         ("zstd", &["seal"]),
-        ("ureq", &["witness"]),
-        ("rustls", &["witness"]),
+        ("ureq", &["http", "notify", "witness"]),
+        ("rustls", &["http"]),
         ("hyper", &["witness"]),
     ];
     let mut faults = Vec::new();
@@ -61,8 +61,9 @@ fn only_the_modules_that_own_a_library_name_it() {
 fn no_module_starts_a_shell() {
     // Threat T25: a privileged program that runs command lines is one quoting mistake away from running an attacker's.
     // An auditor's own `ssh`, on the auditor's machine; its arguments are parsed and no shell reads them.
-    const ALLOWED: &str = "cli/fetch.rs";
-    let privileged = |file: &PathBuf| !file.ends_with("tests.rs") && !file.ends_with(ALLOWED);
+    // The operator's own mail program: its arguments are the configuration's, and no shell reads them either.
+    const ALLOWED: [&str; 2] = ["cli/fetch.rs", "notify/mail.rs"];
+    let privileged = |file: &PathBuf| !file.ends_with("tests.rs") && ALLOWED.iter().all(|own| !file.ends_with(own));
     for (_, file) in sources().into_iter().filter(|(_, file)| privileged(file)) {
         for (number, line) in code(&file) {
             let starts = line.contains("Command::new(") && !line.contains("clap::");

@@ -26,6 +26,10 @@ struct House {
 
 impl House {
     fn with(more: &str) -> Self {
+        Self::prepared(more, |_| {})
+    }
+
+    fn prepared(more: &str, prepare: impl FnOnce(&mut Bastion)) -> Self {
         let sshd = Sshd::start();
         let mut bastion = Bastion::furnished(&sshd);
         for (name, group) in [("bob", "leads"), ("carol", "leads"), ("mallory", "nobody")] {
@@ -33,6 +37,7 @@ impl House {
             bastion.add_user(name, group, &key);
         }
         bastion.policy(&rules(more));
+        prepare(&mut bastion);
         bastion.serve();
         Self { bastion, sshd }
     }
@@ -65,7 +70,8 @@ impl House {
     /// Alice asks for an hour; the request's id.
     #[track_caller]
     fn requested(&self) -> String {
-        let told = self.told(ALICE, &format!("request {} --for 1h --reason CHG-7 vacuum is stuck --json", self.place()));
+        let told =
+            self.told(ALICE, &format!("request {} --for 1h --reason CHG-7 vacuum is stuck --json", self.place()));
         let row: Value = serde_json::from_str(&told).unwrap();
         row["request"].as_str().unwrap().to_owned()
     }
@@ -106,7 +112,10 @@ fn a_request_that_is_approved_opens_the_target_until_it_is_given_back() {
     let id = asked.split_whitespace().nth(1).unwrap().to_owned();
     house.is_out();
     let listed = house.told("bob", "requests");
-    assert!(listed.contains(&id) && listed.contains("CHG-7 vacuum is stuck") && listed.contains("alice to"), "{listed}");
+    assert!(
+        listed.contains(&id) && listed.contains("CHG-7 vacuum is stuck") && listed.contains("alice to"),
+        "{listed}"
+    );
     let approved = house.told("bob", &format!("approve {id} --note go ahead"));
     assert!(approved.starts_with("approved") && approved.contains("granted until"), "{approved}");
     house.enters();
@@ -225,10 +234,13 @@ fn a_grant_lasts_longer_once_that_is_approved_and_never_beyond_the_total() {
     let rows = house.bastion.rows(&["session", "list"]);
     assert_eq!(rows[0]["until"].as_str().unwrap(), until_of().to_string());
     house.refused(ALICE, &format!("extend {id} --for 30m"), "--for 20m");
-    house.told("bob", &format!("deny {}", {
-        let asked = house.told(ALICE, &format!("extend {id} --for 20m"));
-        asked.split_whitespace().nth(1).unwrap().to_owned()
-    }));
+    house.told(
+        "bob",
+        &format!("deny {}", {
+            let asked = house.told(ALICE, &format!("extend {id} --for 20m"));
+            asked.split_whitespace().nth(1).unwrap().to_owned()
+        }),
+    );
     assert_eq!(before.until(until_of()).as_secs(), 40 * 60);
     drop(live);
     house.bastion.empties(LIMIT);
@@ -311,4 +323,185 @@ fn a_person_has_so_many_requests_waiting_and_no_more() {
         house.requested();
     }
     house.refused(ALICE, &format!("request {} --reason once more", house.place()), "too many");
+}
+
+/// A web server of the test's own, which keeps what it is sent and answers with this status.
+struct Hook {
+    port: u16,
+    said: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+}
+
+impl Hook {
+    fn start(status: impl Fn(&str) -> u16 + Send + 'static) -> Self {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let said = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = std::sync::Arc::clone(&said);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let (mut text, mut piece) = (String::new(), [0_u8; 4096]);
+                loop {
+                    let read = stream.read(&mut piece).unwrap_or(0);
+                    text.push_str(&String::from_utf8_lossy(&piece[..read]));
+                    let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+                        let length = head.to_lowercase();
+                        let length = length.split("content-length:").nth(1).and_then(|rest| rest.lines().next());
+                        body.len() >= length.map_or(0, |length| length.trim().parse().unwrap())
+                    });
+                    if whole || read == 0 {
+                        break;
+                    }
+                }
+                let status = status(&text);
+                heard.lock().unwrap().push(text);
+                let _ = stream.write_all(
+                    format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes(),
+                );
+            }
+        });
+        Self { port, said }
+    }
+
+    fn heard(&self, text: &str) -> usize {
+        self.said.lock().unwrap().iter().filter(|said| said.contains(text)).count()
+    }
+}
+
+#[test]
+fn approvers_are_told_by_webhook_and_mail_and_a_refused_message_is_sent_again() {
+    require!("ssh", "sshd");
+    let tries = std::sync::atomic::AtomicU32::new(0);
+    // The first call fails, as does a server that is being started.
+    let first = move |_: &str| if tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 { 503 } else { 204 };
+    let hook = Hook::start(first);
+    let mut house = House::prepared(" }", |bastion| {
+        let mails = bastion.scratch().join("mails");
+        let token = bastion.scratch().join("token");
+        std::fs::write(&token, "s3cret-token\n").unwrap();
+        bastion.configure("notify", &format!("webhooks = [\"http://127.0.0.1:{}/hook/secret-path\"]", hook.port));
+        bastion.configure("notify", &format!("webhook_token = {token:?}"));
+        bastion.configure("notify", &format!("mail_command = [\"/usr/bin/tee\", \"-a\", {mails:?}]"));
+        bastion.configure("notify", "mail_from = \"doorward@example.org\"\nmail_domain = \"example.org\"");
+    });
+    let id = house.requested();
+    let mails = || std::fs::read_to_string(house.bastion.scratch().join("mails")).unwrap_or_default();
+    crate::fixture::until(LIMIT, "mail", || mails().contains(&id).then_some(()));
+    assert!(mails().contains("To: bob@example.org, carol@example.org"), "{}", mails());
+    crate::fixture::until(LIMIT, "second call", || (hook.heard(&id) >= 2).then_some(()));
+    assert!(hook.said.lock().unwrap().iter().all(|said| said.contains("Bearer s3cret-token")));
+    house.told("bob", &format!("approve {id}"));
+    crate::fixture::until(LIMIT, "word to alice", || mails().contains("To: alice@example.org").then_some(()));
+    let log = house.bastion.stop().text();
+    assert!(log.contains("was not taken") && !log.contains("s3cret") && !log.contains("secret-path"), "{log}");
+}
+
+#[test]
+fn a_ticket_system_that_says_no_or_nothing_lets_nobody_ask() {
+    require!("ssh", "sshd");
+    let hook = Hook::start(|said| if said.starts_with("GET /api/CHG-7?user=alice ") { 200 } else { 404 });
+    let port = hook.port;
+    let house = House::prepared(" }, ticket = \"CHG-[0-9]+\"", |bastion| {
+        let url = format!("ticket_check = \"http://127.0.0.1:{port}/api/{{ticket}}?user={{user}}\"");
+        bastion.configure("requests", &url);
+    });
+    house.requested();
+    house.refused(ALICE, &format!("request {} --reason CHG-8 other", house.place()), "the ticket does not count");
+    let mut deaf = House::prepared(" }, ticket = \"CHG-[0-9]+\"", |bastion| {
+        let nobody = crate::fixture::free_port();
+        bastion.configure("requests", &format!("ticket_check = \"http://127.0.0.1:{nobody}/{{ticket}}\""));
+    });
+    deaf.refused(ALICE, &format!("request {} --reason CHG-7 vacuum", deaf.place()), "the ticket does not count");
+    deaf.bastion.stop();
+}
+
+#[test]
+fn a_broken_glass_opens_after_the_alarm_and_is_reviewed() {
+    require!("ssh", "sshd");
+    let (one, two) = (Hook::start(|_| 200), Hook::start(|_| 200));
+    let rules = format!(
+        "{}[[rule]]\nid = \"emergency\"\nwho = {{ groups = [\"dba\"] }}\nwhere = {{ targets = [\"db1\"] }}\n\
+         accounts = [\"@me\"]\nchannels = [\"shell\", \"exec\"]\n\
+         break_glass = {{ max = \"20m\", reviewers = {{ group = \"leads\" }}, insecure_without_key = true }}\n",
+        rules(" }")
+    );
+    let mut house = House::prepared(" }", |bastion| {
+        bastion.policy(&rules);
+    });
+    let glass = format!("break-glass {} --reason db1 is down and nobody answers", house.place());
+    // Nobody would hear of it.
+    house.refused(ALICE, &glass, "no two ways");
+    house.is_out();
+    house.bastion.stop();
+    let hooks = [&one, &two].map(|hook| format!("\"http://127.0.0.1:{}/\"", hook.port)).join(", ");
+    house.bastion.configure("notify", &format!("webhooks = [{hooks}]"));
+    house.bastion.serve();
+    house.refused("mallory", &glass, "no such destination");
+    house.refused(ALICE, &format!("break-glass {} --for 1h --reason db1 is down, really", house.place()), "--for 20m");
+    house.refused(ALICE, &format!("break-glass {}", house.place()), "needs a reason");
+    let told = house.told(ALICE, &glass);
+    assert!(told.starts_with("broken  r-") && told.contains("told: bob, carol"), "{told}");
+    let id = told.split_whitespace().nth(1).unwrap().to_owned();
+    house.enters();
+    for hook in [&one, &two] {
+        crate::fixture::until(LIMIT, "alarm", || (hook.heard("breaks the glass") > 0).then_some(()));
+    }
+    house.refused(ALICE, &format!("review {id} ok"), "nobody");
+    house.refused("bob", &format!("review {id} fine"), "use it as");
+    assert!(house.told("bob", &format!("review {id} ok --note looked at it")).contains("reviewed"));
+    assert!(house.told(ALICE, &format!("show {id}")).contains("reviewed by bob: ok looked at it"));
+    let rows = house.bastion.rows(&["audit", "list"]);
+    let kinds: Vec<&str> = rows
+        .iter()
+        .filter(|row| row["request"] == id.as_str() || row["type"] == "session.start")
+        .map(|row| row["type"].as_str().unwrap())
+        .collect();
+    let at = |kind: &str| kinds.iter().position(|other| *other == kind).unwrap_or_else(|| panic!("{kinds:?}"));
+    assert!(at("breakglass.open") < at("session.start") && at("session.start") < at("breakglass.review"), "{kinds:?}");
+    assert_eq!(kinds.iter().filter(|kind| **kind == "notify").count(), 2, "{kinds:?}");
+}
+
+#[test]
+fn a_menu_asks_for_a_grant_and_another_approves_it() {
+    require!("ssh", "sshd", "tmux");
+    let house = House::with(" }");
+    let menu = |name: &str| {
+        let ssh = house.bastion.login(name).key(&house.key(name)).ssh(&["-tt"], "");
+        crate::fixture::terminal::Terminal::start(&ssh, 80, 24)
+    };
+    let alice = menu(ALICE);
+    alice.shows("on request");
+    alice.press("Enter");
+    alice.shows("Ask for a grant to");
+    alice.press("C-u");
+    alice.line("20m");
+    alice.line("CHG-9 looks odd");
+    alice.shows("waiting for 1 of leads");
+    let bob = menu("bob");
+    for _ in 0..3 {
+        bob.press("Tab");
+    }
+    bob.shows("waits for you");
+    bob.press("Enter");
+    assert!(bob.shows("a approves").contains("CHG-9 looks odd"));
+    // A key that was meant for a list approves nothing.
+    bob.type_text("a");
+    bob.shows("Enter does it, Esc does not");
+    bob.press("Escape");
+    bob.shows("waits for you");
+    bob.press("Enter");
+    bob.shows("a approves");
+    bob.type_text("a");
+    bob.shows("A note:");
+    bob.line("fine");
+    bob.shows("granted until");
+    // Her list shows it by itself, or when she looks again.
+    alice.press("C-r");
+    alice.shows("granted until");
+    alice.press("Enter");
+    alice.shows("connecting to");
+    house.bastion.only_session();
+    let shown = house.told(ALICE, "requests");
+    assert!(shown.contains("granted") && shown.contains("CHG-9 looks odd"), "{shown}");
 }

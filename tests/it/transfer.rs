@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use doorward::model::transfer::{Transfer, quoted, words};
+use doorward::sftp::shown;
 
 use crate::fixture::bastion::Bastion;
 use crate::fixture::process::{Finished, Running, Stdout, run};
@@ -162,6 +163,162 @@ fn what_rsync_moves_is_on_record_before_it_goes_and_counted_after() {
     assert_eq!(whats, ["open", "put"], "{log:?}");
     let bytes = log[1]["detail"].as_str().unwrap().split(' ').next().unwrap().parse::<u64>().unwrap();
     assert!(bytes > 9_000_000, "{log:?}");
+}
+
+/// What `find` has below a folder: path, kind, mode, size (but for directories), time.
+fn found(folder: &Path) -> Vec<String> {
+    let mut find = Command::new("find");
+    let format = "%P\\t%y\\t%m\\t%s\\t%Ts\\n\\0";
+    find.arg(folder).args(["-mindepth", "1", "-printf", format]);
+    let all = run(find, b"", LIMIT).ok().stdout;
+    let line = |line: &[u8]| {
+        let fields: Vec<&[u8]> = line.strip_suffix(b"\n").unwrap_or(line).rsplitn(5, |byte| *byte == b'\t').collect();
+        let [time, size, mode, kind, path] = fields[..] else { panic!("{}", line.escape_ascii()) };
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let (kind, size) = match kind {
+            b"f" => ("file", text(size)),
+            b"d" => ("directory", String::from("-")),
+            b"l" => ("link", text(size)),
+            b"p" => ("pipe", text(size)),
+            other => panic!("{}", other.escape_ascii()),
+        };
+        format!("{} {kind} mode {:0>4} size {size} time {}", shown(path), text(mode), text(time))
+    };
+    sorted(all.split(|byte| *byte == 0).filter(|line| !line.is_empty()).map(line).collect())
+}
+
+/// What the recording says was listed; of a directory the size says nothing, and of a link where it leads.
+fn listed(told: &str, below: &str) -> Vec<String> {
+    let lines = told.lines().filter_map(|line| line.split_once("rsync: list ").map(|(_, rest)| rest));
+    let line = |line: &str| {
+        let line = line.strip_suffix(']').unwrap_or(line).strip_prefix(below)?;
+        let (name, rest) = line.rsplit_once(" mode ")?;
+        let name = match name.rsplit_once(" link to \"") {
+            Some((name, to)) if to.ends_with('"') => format!("{name} link"),
+            Some(_) | None => name.strip_suffix(" hard link").unwrap_or(name).to_owned(),
+        };
+        let (mode, rest) = rest.split_once(" size ")?;
+        let (size, time) = rest.split_once(" time ")?;
+        let size = if name.ends_with(" directory") { "-" } else { size };
+        Some(format!("{name} mode {mode} size {size} time {time}"))
+    };
+    sorted(lines.filter_map(line).filter(|line| !line.starts_with(". directory ")).collect())
+}
+
+fn sorted(mut lines: Vec<String>) -> Vec<String> {
+    lines.sort();
+    lines
+}
+
+/// What the recording says was sent, or removed.
+fn told_of(told: &str, what: &str) -> Vec<String> {
+    let lines = told.lines().filter_map(|line| line.split_once(&format!("rsync: {what} ")).map(|(_, rest)| rest));
+    let plain = |line: &&str| !line.contains(" by rsync --server") && !line.contains(" bytes to the target, ");
+    sorted(lines.filter(plain).map(|line| line.strip_suffix(']').unwrap_or(line).to_owned()).collect())
+}
+
+/// What the client itself says was sent (`--out-format=%i %n`): other changes than those of content begin otherwise.
+fn client_said(seen: &Finished, verb: &str) -> Vec<String> {
+    let sent = if verb == "put" { "<f" } else { ">f" };
+    let lines = seen.out();
+    sorted(
+        lines
+            .lines()
+            .filter(|line| line.starts_with(sent))
+            .filter_map(|line| Some(line.split_once(' ')?.1.to_owned()))
+            .collect(),
+    )
+}
+
+#[test]
+fn the_recording_lists_what_rsync_lists_and_which_of_it_is_sent_or_removed() {
+    require!("sshd", "ssh", "rsync", "find");
+    let sshd = Sshd::start();
+    let bastion = bastion(&sshd, BOTH);
+    let (here, there) = (bastion.scratch().join("tree"), sshd.folder().join("there"));
+    let back = bastion.scratch().join("back");
+    tree(&here);
+    std::os::unix::fs::symlink("small", here.join("link")).unwrap();
+    std::fs::hard_link(here.join("small"), here.join("deep/hard")).unwrap();
+    std::fs::create_dir_all(here.join("many/empty/folders")).unwrap();
+    std::fs::create_dir_all(here.join("deep.x/a.b")).unwrap();
+    std::fs::create_dir_all(here.join(format!("deep.x/{}", "long".repeat(60)))).unwrap();
+    for number in 0..1500 {
+        std::fs::write(here.join(format!("many/{number}")), noise(number % 7)).unwrap();
+        let long = "l".repeat(usize::try_from(number % 200).unwrap());
+        std::fs::write(here.join(format!("deep.x/a.b/{long}{number}")), noise(9)).unwrap();
+    }
+    let (tree, far) = (format!("{}/", here.display()), format!("{{}}:{}/", there.display()));
+    let down = format!("{}/", back.display());
+    let route = bastion.to(&sshd);
+    let mut seen_sessions = Vec::new();
+    let mut number = 0;
+    for options in [
+        &["-a"][..],
+        &["-aHz", "--delete"],
+        &["-ac", "--no-inc-recursive", "--delete-after"],
+        &["-rlt", "--whole-file", "--numeric-ids", "--compress-choice=lz4"],
+        &["-aHUc", "--checksum-choice=xxh3,md5", "--delete-excluded"],
+        &["-aHz", "--protocol=30", "--no-inc-recursive"],
+        &["-az", "--new-compress", "--inplace", "--no-whole-file"],
+        // What would be done is not told as done.
+        &["-az", "--delete", "-n"],
+    ] {
+        // Something is new, something is changed, and something is there that is not here.
+        number += 1;
+        std::fs::write(here.join(format!("deep/new {number}")), noise(number)).unwrap();
+        std::fs::write(here.join("deep/large"), [noise(9_000_000), noise(number)].concat()).unwrap();
+        for folder in [&there, &back] {
+            std::fs::create_dir_all(folder.join(format!("gone {number}"))).unwrap();
+            std::fs::write(folder.join(format!("gone {number}/file")), "x").unwrap();
+        }
+        for (ours, theirs, verb) in [(&tree, &far, "put"), (&far, &down, "get")] {
+            let given = [options, &["--8-bit-output", "--out-format=%i %n", ours, theirs]].concat();
+            let does = !options.contains(&"-n");
+            let removes = does && verb == "put" && options.iter().any(|option| option.starts_with("--delete"));
+            // What is sent is what is not at the other end, so that the list is that of the one it is read from.
+            let wanted = if verb == "put" { found(&here) } else { found(&there) };
+            let seen = rsync(&route, &given).ok();
+            bastion.empties(LIMIT);
+            bastion.recordings();
+            let session = bastion.recordings_at_all().into_iter().find(|id| !seen_sessions.contains(id)).unwrap();
+            let told = texts(&bastion, &session);
+            seen_sessions.push(session);
+            assert!(!told.contains("cannot be read"), "{options:?}: {told}");
+            assert_eq!(listed(&told, ""), wanted, "{options:?} {verb}");
+            // Names that are shown otherwise are left out.
+            let plain = |names: Vec<String>| names.into_iter().filter(|name| !name.contains('\\')).collect::<Vec<_>>();
+            let is_file = |name: &String| wanted.iter().any(|line| line.starts_with(&format!("{name} file ")));
+            let sent = if does { client_said(&seen, verb) } else { Vec::new() };
+            let sent: Vec<String> = plain(sent).into_iter().filter(is_file).collect();
+            assert_eq!(plain(told_of(&told, verb)), sent, "{options:?} {verb}");
+            assert!(
+                options.contains(&"-n") || sent.iter().any(|name| name == &format!("deep/new {number}")),
+                "{sent:?}"
+            );
+            let removed = told_of(&told, "remove");
+            assert_eq!(!removed.is_empty(), removes, "{options:?} {verb}: {removed:?}");
+            let folder = format!("gone {number} directory");
+            assert!(!removes || removed.contains(&folder), "{options:?}: {removed:?}");
+            assert!(told.contains("listed, ") && !told.contains("not whole"), "{options:?} {verb}");
+        }
+    }
+}
+
+#[test]
+fn a_list_of_a_form_that_is_not_known_is_said_to_be_unread_and_the_transfer_goes_on() {
+    require!("sshd", "ssh", "rsync");
+    let sshd = Sshd::start();
+    let bastion = bastion(&sshd, BOTH);
+    let (here, there) = (bastion.scratch().join("tree"), sshd.folder().join("there"));
+    tree(&here);
+    let (from, to) = (format!("{}/", here.display()), format!("{{}}:{}", there.display()));
+    rsync(&bastion.to(&sshd), &["-aX", &from, &to]).ok();
+    assert_eq!(listing(&there), listing(&here));
+    bastion.empties(LIMIT);
+    let told = texts(&bastion, &bastion.only_recording());
+    assert!(told.contains("the list cannot be read from here on: its form with the option -X is not known"), "{told}");
+    assert!(told.contains("0 listed, the list not read to its end, 0 sent"), "{told}");
 }
 
 #[test]

@@ -40,6 +40,8 @@ fn request(count: u8) -> AccessRequest {
         activation_seconds: None,
         sessions: None,
         bound_key: None,
+        glass: None,
+        why: None,
         quorum: Quorum {
             approvers: Approvers {
                 users: BTreeSet::new(),
@@ -63,7 +65,11 @@ fn review(request: &AccessRequest, name: &str, opinion: Opinion, now: i64) -> Re
     // Alice has a second name.
     let (name, person) = (user(name), user(if name == "alice2" { "alice" } else { name }));
     let groups = BTreeSet::from([group("leads")]);
-    request.review(&Reviewer { user: &name, person: &person, groups: &groups, presence: Presence::NONE }, opinion, at(now))
+    request.review(
+        &Reviewer { user: &name, person: &person, groups: &groups, presence: Presence::NONE },
+        opinion,
+        at(now),
+    )
 }
 
 fn yes(request: &AccessRequest, name: &str) -> AccessRequest {

@@ -27,7 +27,7 @@ pub struct Connection {
     pub source: SocketAddr,
     /// What they ask for; ends with the connection.
     pub requests: mpsc::Receiver<Request>,
-    /// How the user's client calls itself, in printable ASCII.
+    /// How the user's client calls itself, in printable ASCII, and whether it came by a jump.
     pub client: String,
     /// Cuts the connection's socket.
     pub cut: Cut,

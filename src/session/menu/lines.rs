@@ -98,6 +98,7 @@ mod tests {
             ready: true,
             open: BTreeSet::from([ChannelClass::Shell]),
             with_grant: BTreeSet::new(),
+            may_ask: false,
             with_key: BTreeSet::new(),
         };
         Offers { list: (1..=10).map(offer).collect(), more: false }

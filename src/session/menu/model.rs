@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use super::super::verb::Ask;
 use super::super::verb::own::{NOWHERE, OwnSession};
+use super::form::{Filled, Form, RequestRow};
 use super::keys::Key;
+use crate::grant::Access;
 use crate::ledger::{Offer, Offers};
 use crate::model::{ChannelClass, Destination, Timestamp};
 use crate::screen::{Size, counted, line};
@@ -27,16 +30,19 @@ pub enum Page {
     Sessions,
     /// Their recordings.
     Recordings,
+    /// Access requests: theirs, and those that wait for their word.
+    Requests,
 }
 
 impl Page {
-    const ALL: [Self; 3] = [Self::Destinations, Self::Sessions, Self::Recordings];
+    const ALL: [Self; 4] = [Self::Destinations, Self::Sessions, Self::Recordings, Self::Requests];
 
     fn title(self) -> &'static str {
         match self {
             Self::Destinations => "Destinations",
             Self::Sessions => "Live sessions",
             Self::Recordings => "Recordings",
+            Self::Requests => "Requests",
         }
     }
 
@@ -44,20 +50,23 @@ impl Page {
         match self {
             Self::Destinations => Self::Sessions,
             Self::Sessions => Self::Recordings,
-            Self::Recordings => Self::Destinations,
+            Self::Recordings => Self::Requests,
+            Self::Requests => Self::Destinations,
         }
     }
 }
 
 /// What must be done after a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     /// Nothing but drawing.
     Draw,
     /// Look up what this page lists.
     Load(Page),
-    /// Go where the selected row says, once it is on the screen.
+    /// Go where the selected row says, once it is on the screen; or ask to, or read it.
     Choose,
+    /// Do what a form says.
+    Do(Box<Ask>),
     /// End.
     Leave,
 }
@@ -93,6 +102,9 @@ pub struct Menu {
     offers: List<Offer>,
     sessions: List<OwnSession>,
     recordings: List<OwnSession>,
+    requests: List<RequestRow>,
+    /// What is filled in, or read, in the place of a list.
+    form: Option<Form>,
     search: String,
     /// The rows of the page in which all words of the search are, by their place in the list; `None` after a change.
     found: Option<Vec<usize>>,
@@ -108,8 +120,8 @@ pub struct Menu {
 const HELP: &[&str] = &[
     "type          search: every word must be in a row",
     "up, down      select a row (also Ctrl-P, Ctrl-N, PageUp, PageDown)",
-    "Enter         open a shell there, recorded as always",
-    "Tab           destinations, your live sessions, your recordings",
+    "Enter         open a shell there, recorded as always; or ask for a grant",
+    "Tab           destinations, your sessions, recordings, requests",
     "Esc           clear the search",
     "Ctrl-R        look again",
     "Ctrl-C, or q  leave (q while nothing is searched for)",
@@ -135,6 +147,8 @@ impl Menu {
             offers: List::default(),
             sessions: List::default(),
             recordings: List::default(),
+            requests: List::default(),
+            form: None,
             search: String::new(),
             found: None,
             selected: 0,
@@ -174,11 +188,47 @@ impl Menu {
     pub fn set_sessions(&mut self, page: Page, items: Vec<OwnSession>, more: bool) {
         let list = List { items, more, loaded: true };
         match page {
-            Page::Destinations => return,
+            Page::Destinations | Page::Requests => return,
             Page::Sessions => self.sessions = list,
             Page::Recordings => self.recordings = list,
         }
         self.renew(page);
+    }
+
+    /// Puts other requests on their page: those that wait for this user's word come first.
+    pub fn set_requests(&mut self, items: Vec<RequestRow>) {
+        self.requests = List { items, more: false, loaded: true };
+        self.renew(Page::Requests);
+    }
+
+    /// Opens a form on what is selected, if Enter is for that there: the request that is read, the grant that is asked for.
+    pub fn open_form(&mut self, now: Timestamp) -> bool {
+        let row = self.selected;
+        let Some(place) = self.found(now).get(row).copied() else { return false };
+        self.form = match self.page {
+            Page::Requests => self.requests.items.get(place).map(|row| Form::Read(Box::new(row.clone()))),
+            Page::Destinations => {
+                let asks = |offer: &&Offer| offer.may_ask && offer.ready && offer.access == Access::NeedsGrant;
+                self.offers.items.get(place).filter(asks).map(|offer| Form::ask(offer.destination.clone()))
+            }
+            Page::Sessions | Page::Recordings => None,
+        };
+        self.form.is_some()
+    }
+
+    fn fill(&mut self, key: Key) -> Act {
+        let Some(form) = &mut self.form else { return Act::Draw };
+        match form.press(key) {
+            Filled::On => {}
+            Filled::Closed => self.form = None,
+            Filled::Word(id, verdict) => self.form = Some(Form::Word { id, verdict, note: String::new() }),
+            Filled::Bad(why) => self.say(why),
+            Filled::Done(ask) => {
+                self.form = None;
+                return Act::Do(Box::new(ask));
+            }
+        }
+        Act::Draw
     }
 
     fn renew(&mut self, page: Page) {
@@ -205,6 +255,9 @@ impl Menu {
     /// Takes a key. Nothing here searches: however many keys come at once, that is done once for a frame.
     pub fn press(&mut self, key: Key) -> Act {
         self.message.clear();
+        if self.form.is_some() {
+            return self.fill(key);
+        }
         if std::mem::take(&mut self.help) && key != Key::Leave {
             return Act::Draw;
         }
@@ -237,10 +290,10 @@ impl Menu {
             Key::Home => self.selected = 0,
             Key::End => self.select(usize::MAX),
             Key::Tab => return self.turn(self.page.next()),
-            Key::BackTab => return self.turn(self.page.next().next()),
+            Key::BackTab => return self.turn(self.page.next().next().next()),
             Key::Again => return Act::Load(self.page),
             Key::Enter => match self.page {
-                Page::Destinations => return Act::Choose,
+                Page::Destinations | Page::Requests => return Act::Choose,
                 Page::Sessions | Page::Recordings => self.say("Nothing to open here: Tab goes to the destinations."),
             },
             Key::Leave => return Act::Leave,
@@ -271,6 +324,7 @@ impl Menu {
             Page::Destinations => (self.offers.items.len(), self.offers.loaded, self.offers.more),
             Page::Sessions => (self.sessions.items.len(), self.sessions.loaded, self.sessions.more),
             Page::Recordings => (self.recordings.items.len(), self.recordings.loaded, self.recordings.more),
+            Page::Requests => (self.requests.items.len(), self.requests.loaded, self.requests.more),
         }
     }
 
@@ -286,6 +340,9 @@ impl Menu {
             }),
             Page::Sessions => self.sessions.items.get(place).map(session).map(|(name, note)| (name, note.into())),
             Page::Recordings => self.recordings.items.get(place).map(session).map(|(name, note)| (name, note.into())),
+            Page::Requests => {
+                self.requests.items.get(place).map(|row| row.row(now)).map(|(name, note)| (name, note.into()))
+            }
         }
     }
 
@@ -327,6 +384,9 @@ impl Menu {
             rows.push(reversed("any key goes back", size.cols));
             return Frame { rows, cursor: None };
         }
+        if let Some(form) = &self.form {
+            return self.filled_in(form, rows, size, now);
+        }
         let search = cut(&format!("Search: {}", self.search), size.cols.saturating_sub(1));
         let cursor = Some((search.chars().count(), rows.len()));
         rows.extend([search, String::new()]);
@@ -344,6 +404,28 @@ impl Menu {
         rows.resize(size.rows.saturating_sub(below), String::new());
         rows.extend(message);
         rows.push(self.status(found, size.cols));
+        Frame { rows, cursor }
+    }
+
+    fn filled_in(&self, form: &Form, mut rows: Vec<String>, size: Size, now: Timestamp) -> Frame {
+        rows.push(String::new());
+        let above = rows.len();
+        let (lines, at) = form.rows(now);
+        // Of what is too wide the end is shown: there it is typed.
+        let shown = |text: &String| {
+            let length = text.chars().count();
+            let most = size.cols.saturating_sub(1);
+            if length <= most { text.clone() } else { text.chars().skip(length.saturating_sub(most)).collect() }
+        };
+        let lines: Vec<String> = lines.iter().map(shown).collect();
+        let row_of = |at: usize| lines.get(at).map(|line| (line.chars().count(), above.saturating_add(at)));
+        let cursor = at.and_then(row_of).filter(|(_, row)| *row < size.rows.saturating_sub(2));
+        rows.extend(lines);
+        let last = size.rows.saturating_sub(2);
+        rows.truncate(last);
+        rows.resize(last, String::new());
+        rows.push(cut(&self.message, size.cols));
+        rows.push(reversed("Enter goes on  Esc goes back", size.cols));
         Frame { rows, cursor }
     }
 
@@ -380,12 +462,13 @@ impl Menu {
             Page::Destinations if all == 0 => NOWHERE,
             Page::Sessions if all == 0 => "You have no live session.",
             Page::Recordings if all == 0 => "You have no recordings.",
+            Page::Requests if all == 0 => "No request of yours, and none waits for your word.",
             _ if found == 0 => "Nothing has all these words. Esc clears the search.",
             Page::Destinations if more => {
                 "There are more than can be listed: ssh ACCOUNT@TARGET@BASTION goes there too."
             }
             Page::Recordings if more => "Older ones are not listed.",
-            Page::Destinations | Page::Sessions | Page::Recordings => "",
+            Page::Destinations | Page::Sessions | Page::Recordings | Page::Requests => "",
         };
         text.to_owned()
     }
@@ -396,6 +479,7 @@ impl Menu {
             Page::Destinations => "destination",
             Page::Sessions => "session",
             Page::Recordings => "recording",
+            Page::Requests => "request",
         };
         let count = if found == all { counted(all, noun) } else { format!("{found} of {}", counted(all, noun)) };
         let keys = KEYS.iter().find(|keys| count.len().saturating_add(keys.len()).saturating_add(2) <= cols);

@@ -1,20 +1,22 @@
 //! A menu on a screen of its own.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::super::Refusal;
 use super::super::refusal::Busy;
-use super::super::verb::own;
+use super::super::verb::{Ask, Form, answer, own};
+use super::super::{Bastion, Refusal};
+use super::form::RequestRow;
 use super::keys::{Key, Keys};
 use super::model::{Act, Menu, Page};
 use super::{End, Shown};
 use crate::ledger::Offers;
 use crate::listener::IDLE_MAX;
-use crate::model::{ChannelEvent, Destination, TerminalSize};
+use crate::model::{ChannelEvent, Destination, TerminalSize, UserName};
 use crate::screen::{ENTER, LEAVE, Sheet, Size};
 use crate::wire::channel::{Credit, Source};
 
@@ -27,6 +29,9 @@ const FRAME: Duration = Duration::from_millis(50);
 const ESCAPE: Duration = Duration::from_millis(400);
 /// The destinations are looked up again so often: a grant shows by itself.
 const REFRESH: Duration = Duration::from_secs(15);
+
+/// Requests of each kind on their page.
+const REQUESTS_MAX: usize = 200;
 
 /// What gives the terminal back as it was, whatever was drawn last.
 pub fn given_back() -> String {
@@ -85,6 +90,9 @@ struct Screen<'a> {
 enum Loaded {
     Offers(Offers),
     Sessions(Page, Vec<own::OwnSession>, bool),
+    Requests(Vec<RequestRow>),
+    /// What was done, or why not.
+    Done(String),
     Busy(Busy),
 }
 
@@ -133,6 +141,7 @@ impl<'a> Screen<'a> {
             let loaded = match page {
                 Page::Destinations => own::offers(bastion, asker).await.map(Loaded::Offers),
                 Page::Sessions => Ok(Loaded::Sessions(page, own::live(bastion, user), false)),
+                Page::Requests => Ok(Loaded::Requests(requests(bastion, user).await)),
                 Page::Recordings => {
                     own::past(bastion, user).await.map(|(past, more)| Loaded::Sessions(page, past, more))
                 }
@@ -145,6 +154,11 @@ impl<'a> Screen<'a> {
         match loaded {
             Loaded::Offers(offers) => self.menu.set_offers(offers, self.shown.bastion.clock.now()),
             Loaded::Sessions(page, list, more) => self.menu.set_sessions(page, list, more),
+            Loaded::Requests(list) => self.menu.set_requests(list),
+            Loaded::Done(told) => {
+                self.menu.say(&told);
+                self.load(self.menu.page());
+            }
             Loaded::Busy(why) => {
                 self.choosing = false;
                 self.menu.say(&format!("{why}; Ctrl-R looks again"));
@@ -170,6 +184,10 @@ impl<'a> Screen<'a> {
         (self.dirty, self.drawn) = (false, Instant::now());
         if self.choosing && self.menu.is_loaded() {
             self.choosing = false;
+            if self.menu.open_form(self.shown.bastion.clock.now()) {
+                self.dirty = true;
+                return Ok(None);
+            }
             let chosen = self.menu.chosen(self.shown.bastion.clock.now());
             if let Some(destination) = chosen {
                 match self.shown.judge(&destination).await {
@@ -187,6 +205,18 @@ impl<'a> Screen<'a> {
             self.shown.source.put_back(ChannelEvent::Eof);
         }
         End::Chosen(destination, Bytes::new())
+    }
+
+    /// Does what a form says, as the verb would.
+    fn act(&mut self, ask: Ask) {
+        let (bastion, visitor) = (self.shown.bastion, self.shown.visitor);
+        self.loading = Some(Box::pin(async move {
+            let told = match answer(bastion, visitor, &ask, Form::Text).await {
+                Ok((told, _place)) => told,
+                Err(refusal) => refusal.public_text(bastion.clock.now()),
+            };
+            Loaded::Done(told.trim_end().to_owned())
+        }));
     }
 
     /// What the user does.
@@ -224,6 +254,7 @@ impl<'a> Screen<'a> {
         match self.menu.press(key) {
             Act::Draw => {}
             Act::Choose => self.choosing = true,
+            Act::Do(ask) => self.act(*ask),
             Act::Leave => return Some(End::Left),
             Act::Load(page) => {
                 self.load(page);
@@ -235,4 +266,15 @@ impl<'a> Screen<'a> {
         }
         None
     }
+}
+
+/// The requests of a user: those that wait for their word first.
+async fn requests(bastion: &Arc<Bastion>, user: &UserName) -> Vec<RequestRow> {
+    let (looking, user) = (Arc::clone(bastion), user.clone());
+    let looked = tokio::task::spawn_blocking(move || {
+        let row = |to_review| move |request| RequestRow { request, to_review };
+        let waiting = looking.requests.to_review(&user).into_iter().take(REQUESTS_MAX).map(row(true));
+        waiting.chain(looking.requests.of(&user).into_iter().take(REQUESTS_MAX).map(row(false))).collect()
+    });
+    looked.await.unwrap_or_default()
 }

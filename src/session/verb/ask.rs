@@ -1,6 +1,6 @@
 //! Access requests over SSH: `request`, `requests`, `approve` and what belongs to them.
 //!
-//! Everybody may ask; who may decide is the request's matter (`grant::Request::review`). What a user is told is of their
+//! Everybody may ask; who may decide is the request's matter (`grant::AccessRequest::review`). What a user is told is of their
 //! own requests, and of those that they may decide.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use super::super::refusal::Busy;
 use super::super::{Bastion, Refusal, Visitor};
 use super::own::{columns, json};
 use super::{Form, busy};
-use crate::grant::{Opinion, AccessRequest, RequestState, Verdict};
+use crate::grant::{AccessRequest, Finding, Opinion, RequestState, Verdict};
 use crate::listener::Place;
 use crate::model::{ChannelClass, Destination, GrantId, RequestId, Timestamp, UserName, join};
 use crate::requests::{Actor, RequestError, Wish, span_shown};
@@ -44,6 +44,10 @@ pub enum Ask {
     Begin(RequestId),
     /// To give a grant back.
     GiveBack(RequestId),
+    /// A grant without an approval.
+    BreakGlass(Destination, Option<Duration>, String),
+    /// A word on that, afterwards.
+    Judge(RequestId, Finding, String),
 }
 
 impl Ask {
@@ -59,6 +63,8 @@ impl Ask {
             Self::Extend(..) => "extend",
             Self::Begin(_) => "begin",
             Self::GiveBack(_) => "give-back",
+            Self::BreakGlass(..) => "break-glass",
+            Self::Judge(..) => "review",
         }
     }
 }
@@ -168,6 +174,23 @@ pub(super) fn extend(words: &[&str]) -> Read {
     Some((Ask::Extend(words.id()?, span, reason), words.form()?))
 }
 
+pub(super) fn break_glass(words: &[&str]) -> Read {
+    let mut words = Words::read(words, &["for", "reason", "json"])?;
+    let [destination] = words.plain.as_slice() else { return None };
+    let destination = Destination::parse(destination).ok()?;
+    let (span, reason) = (words.one("for", span)?, words.text("reason")?.unwrap_or_default());
+    Some((Ask::BreakGlass(destination, span, reason), words.form()?))
+}
+
+pub(super) fn judge(words: &[&str]) -> Read {
+    let mut words = Words::read(words, &["note", "json"])?;
+    let [id, finding] = words.plain.as_slice() else { return None };
+    let id = RequestId::parse(&id.to_ascii_lowercase()).ok()?;
+    let finding = [Finding::Ok, Finding::Misuse].into_iter().find(|one| one.to_string() == *finding)?;
+    let note = words.text("note")?.unwrap_or_default();
+    Some((Ask::Judge(id, finding, note), words.form()?))
+}
+
 /// A verb of which only the request is said.
 pub(super) fn of_one(words: &[&str], ask: fn(RequestId) -> Ask) -> Read {
     let mut words = Words::read(words, &["json"])?;
@@ -189,6 +212,17 @@ fn moment(text: &str) -> Option<Timestamp> {
 fn channels(text: &str) -> Option<BTreeSet<ChannelClass>> {
     let named = |name: &str| ChannelClass::ALL.into_iter().find(|class| class.to_string() == name);
     text.split([',', ' ']).filter(|name| !name.is_empty()).map(named).collect()
+}
+
+/// To ask for a grant there, for a length of time as it is typed.
+pub fn wish(destination: Destination, typed: &str, reason: &str) -> Option<Ask> {
+    let (span, reason) = (Some(span(typed)?), reason.to_owned());
+    Some(Ask::For(Wish { destination, span, from: None, channels: None, reason, ticket: None }))
+}
+
+/// A word on a request, as it was asked.
+pub fn judging(id: RequestId, verdict: Verdict, note: &str) -> Ask {
+    Ask::Review(id, Opinion { verdict, span: None, channels: None, note: note.to_owned() })
 }
 
 // Answering.
@@ -228,17 +262,45 @@ fn settle(bastion: &Bastion, visitor: &Visitor, ask: &Ask, form: Form) -> Result
         Ask::Cancel(id) => requests.cancel(actor, id)?,
         Ask::Extend(id, span, reason) => requests.extend(actor, id, *span, reason.clone())?,
         Ask::Begin(id) => requests.begin(actor, id)?,
+        Ask::BreakGlass(place, span, reason) => requests.break_glass(actor, place.clone(), *span, reason)?,
+        Ask::Judge(id, finding, note) => requests.judge(actor, id, *finding, note)?,
         Ask::GiveBack(id) => {
-            requests.give_back(actor, id)?;
+            let given = requests.give_back(actor, id);
+            // Its sessions end, whether or not that could be put on record.
+            bastion.sessions.rejudge(&bastion.ledger, now);
+            given?;
             requests.seen_by(user, id)?
         }
     };
     // A grant may be over now, or last longer: live sessions follow it.
     bastion.sessions.rejudge(&bastion.ledger, now);
+    say_on_terminals(bastion, ask, &changed, now);
     Ok(match form {
         Form::Json => json(&View::of(&changed, now)),
         Form::Text => told(ask, &changed, bastion, now),
     })
+}
+
+/// Tells those who have a live session that something waits for them, or what became of what they asked for.
+fn say_on_terminals(bastion: &Bastion, ask: &Ask, request: &AccessRequest, now: Timestamp) {
+    let AccessRequest { id, requester, destination, .. } = request;
+    let what = format!("{destination} for {}: {}", span_shown(request.narrowed().0), line(&request.purpose()));
+    let text = match ask {
+        Ask::For(_) | Ask::Extend(..) => format!("{requester} asks for {what}. ssh USER@BASTION show {id}"),
+        Ask::BreakGlass(..) => format!("ALERT: {requester} breaks the glass for {what} ({id})"),
+        Ask::Review(..) | Ask::Judge(..) => match request.state(now) {
+            RequestState::Pending => return,
+            state => format!("your request {id} is {state}: {what}"),
+        },
+        Ask::List | Ask::Show(_) | Ask::Cancel(_) | Ask::Begin(_) | Ask::GiveBack(_) => return,
+    };
+    let is_told = |user: &UserName| match ask {
+        Ask::Review(..) | Ask::Judge(..) => user == requester,
+        _ => request.quorum.reviewers.contains(user),
+    };
+    for live in bastion.sessions.list().into_iter().filter(|live| is_told(&live.user)) {
+        bastion.sessions.say(&live.id, text.clone());
+    }
 }
 
 /// One line, or two, of what was done.
@@ -252,22 +314,30 @@ fn told(ask: &Ask, request: &AccessRequest, bastion: &Bastion, now: Timestamp) -
     };
     let done = match (ask, request.state(now)) {
         (Ask::GiveBack(_), _) => "given back",
+        (Ask::BreakGlass(..), _) => "broken",
+        (Ask::Judge(..), _) => "reviewed",
         (Ask::For(_) | Ask::Extend(..), _) => "requested",
         (Ask::Review(_, Opinion { verdict: Verdict::Approve, .. }), _) => "approved",
         (_, state) => state.word(),
     };
     let next = match (ask, request.state(now)) {
         (Ask::GiveBack(_), _) => String::from("its sessions are over"),
+        (Ask::Judge(_, finding, _), _) => finding.to_string(),
+        (Ask::BreakGlass(..), RequestState::Granted { grant }) => {
+            let due = request.glass.as_ref().map(|glass| glass.due.clock_time_from(now)).unwrap_or_default();
+            let told: Vec<&str> = request.quorum.reviewers.iter().take(8).map(UserName::as_str).collect();
+            let told = told.join(", ");
+            format!("{}; told: {told}; to be reviewed by {due}", granted(bastion, &grant, now))
+        }
         (_, RequestState::Pending) => waiting(request),
         (_, RequestState::Approved { begin_by }) => format!(
             "it begins with the first session, or: ssh {requester}@BASTION begin {id}; by {}",
             begin_by.clock_time_from(now)
         ),
         (_, RequestState::Granted { grant }) => granted(bastion, &grant, now),
-        (
-            _,
-            RequestState::Denied | RequestState::Cancelled | RequestState::Expired | RequestState::Superseded,
-        ) => String::from("nothing more becomes of it"),
+        (_, RequestState::Denied | RequestState::Cancelled | RequestState::Expired | RequestState::Superseded) => {
+            String::from("nothing more becomes of it")
+        }
     };
     format!("{done}  {id}  {place}  {next}\n")
 }
@@ -305,6 +375,7 @@ fn list(own: &[AccessRequest], to_review: &[AccessRequest], form: Form, now: Tim
         text.push_str("For you to decide:\n");
         let row = |one: &AccessRequest| {
             let what = match &one.extends {
+                None if one.glass.is_some() => String::from("BROKE THE GLASS"),
                 Some(grant) => format!("{} more of {grant}", span_shown(one.narrowed().0)),
                 None => format!("for {}", span_shown(one.narrowed().0)),
             };
@@ -313,7 +384,7 @@ fn list(own: &[AccessRequest], to_review: &[AccessRequest], form: Form, now: Tim
                 format!("{} to {}", one.requester, one.destination),
                 what,
                 line(&one.purpose()),
-                format!("by {}", one.pending_until.clock_time_from(now)),
+                format!("by {}", one.glass.as_ref().map_or(one.pending_until, |glass| glass.due).clock_time_from(now)),
             ]
         };
         text.push_str(&columns(to_review.iter().take(LISTED_MAX).map(row).collect::<Vec<_>>().iter()));
@@ -340,7 +411,7 @@ fn list(own: &[AccessRequest], to_review: &[AccessRequest], form: Form, now: Tim
 }
 
 /// What `show` says.
-fn shown(request: &AccessRequest, now: Timestamp) -> String {
+pub fn shown(request: &AccessRequest, now: Timestamp) -> String {
     let (span, channels) = request.narrowed();
     let mut rows = vec![
         [String::from("request"), request.id.to_string()],
@@ -352,6 +423,7 @@ fn shown(request: &AccessRequest, now: Timestamp) -> String {
         [String::from("reason"), line(&request.reason)],
     ];
     let mut add = |name: &str, value: Option<String>| rows.extend(value.map(|value| [name.to_owned(), value]));
+    add("because", request.why.as_deref().map(line));
     add("ticket", request.ticket.as_deref().map(line));
     add("lengthens", request.extends.as_ref().map(ToString::to_string));
     add("from", request.from.map(|from| from.clock_time_from(now)));
@@ -370,6 +442,14 @@ fn shown(request: &AccessRequest, now: Timestamp) -> String {
         RequestState::Denied | RequestState::Cancelled | RequestState::Expired | RequestState::Superseded => {}
     }
     let mut text = columns(rows.iter());
+    if let Some(glass) = &request.glass {
+        let due = glass.due.clock_time_from(now);
+        let _ = match &glass.judged {
+            Some(judged) => writeln!(text, "reviewed by {}: {} {}", judged.by, judged.finding, line(&judged.note)),
+            None if glass.is_overdue(now) => writeln!(text, "taken without an approval; its review was due {due}"),
+            None => writeln!(text, "taken without an approval; to be reviewed by {due}"),
+        };
+    }
     for review in &request.reviews {
         let what = match review.verdict {
             Verdict::Approve => "approved",
@@ -415,6 +495,14 @@ struct View<'a> {
     reviews: &'a [crate::grant::Review],
     #[serde(skip_serializing_if = "Option::is_none")]
     grant: Option<GrantId>,
+    /// By when an approved one must be begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begin_by: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<&'a str>,
+    /// What is owed for a broken glass, and what was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    glass: Option<&'a crate::grant::Glass>,
 }
 
 impl<'a> View<'a> {
@@ -442,6 +530,17 @@ impl<'a> View<'a> {
             quorum: request.quorum.approvers.to_string(),
             reviewers: &request.quorum.reviewers,
             reviews: &request.reviews,
+            because: request.why.as_deref(),
+            glass: request.glass.as_ref(),
+            begin_by: match state {
+                RequestState::Approved { begin_by } => Some(begin_by),
+                RequestState::Pending
+                | RequestState::Granted { .. }
+                | RequestState::Denied
+                | RequestState::Cancelled
+                | RequestState::Expired
+                | RequestState::Superseded => None,
+            },
             grant: match state {
                 RequestState::Granted { grant } => Some(grant),
                 RequestState::Pending

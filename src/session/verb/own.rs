@@ -198,6 +198,8 @@ struct OfferRow<'a> {
     /// What may be opened now, what with a grant that is not held, and what by a login with a security key.
     channels: Vec<ChannelClass>,
     with_grant: Vec<ChannelClass>,
+    /// Whether she may ask for one.
+    may_ask: bool,
     with_key: Vec<ChannelClass>,
 }
 
@@ -212,7 +214,17 @@ impl<'a> OfferRow<'a> {
         };
         let [channels, with_grant, with_key] = [&offer.open, &offer.with_grant, &offer.with_key]
             .map(|classes| classes.iter().copied().collect::<Vec<_>>());
-        Self { destination: &offer.destination, state, from, until, ready: offer.ready, channels, with_grant, with_key }
+        Self {
+            destination: &offer.destination,
+            state,
+            from,
+            until,
+            ready: offer.ready,
+            channels,
+            with_grant,
+            may_ask: offer.may_ask,
+            with_key,
+        }
     }
 }
 
@@ -386,6 +398,7 @@ mod tests {
             ready: true,
             open,
             with_grant,
+            may_ask: false,
             with_key: BTreeSet::new(),
         }
     }
@@ -423,9 +436,9 @@ mod tests {
         let rows: serde_json::Value = serde_json::from_str(&ls(&["root"], Form::Json)).unwrap();
         let expected = serde_json::json!([
             { "destination": "root@db1", "state": "granted", "until": "1970-01-01T00:01:00.000Z", "ready": true,
-              "channels": ["shell"], "with_grant": [], "with_key": [] },
+              "channels": ["shell"], "with_grant": [], "may_ask": false, "with_key": [] },
             { "destination": "root@web1", "state": "needs-grant", "ready": true, "channels": [],
-              "with_grant": ["shell"], "with_key": [] },
+              "with_grant": ["shell"], "may_ask": false, "with_key": [] },
         ]);
         assert_eq!(rows, expected);
     }

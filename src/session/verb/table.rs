@@ -80,75 +80,112 @@ const EVERYBODY: &[Entry] = &[
     Entry { name: "menu", arguments: "", options: "", does: "choose from that; a login without a VERB", read: menu },
     Entry {
         name: "sessions",
-        arguments: "[--json]", options: "",
+        arguments: "[--json]",
+        options: "",
         does: "your own, live and over, newest first",
         read: |words| list(words).map(Verb::Own),
     },
     Entry {
         name: "whoami",
-        arguments: "[--json]", options: "",
+        arguments: "[--json]",
+        options: "",
         does: "who the bastion takes you for",
         read: |words| list(words).map(Verb::Whoami),
     },
     Entry {
         name: "why",
-        arguments: "[--json]", options: "",
+        arguments: "[--json]",
+        options: "",
         does: "what you were refused last, and what to do",
         read: |words| list(words).map(Verb::Why),
     },
     Entry {
         name: "request",
-        arguments: "ACCOUNT@TARGET", options: "[--for SPAN] [--reason TEXT] [--ticket ID] [--from TIME] [--channels LIST]",
+        arguments: "ACCOUNT@TARGET",
+        options: "[--for SPAN] [--reason TEXT] [--ticket ID] [--from TIME] [--channels LIST]",
         does: "ask for a grant",
         read: |words| about(ask::request(words)),
     },
     Entry {
         name: "requests",
-        arguments: "[--json]", options: "",
+        arguments: "[--json]",
+        options: "",
         does: "yours, and those that wait for your word",
         read: |words| about(ask::requests(words)),
     },
-    Entry { name: "show", arguments: "REQUEST", options: "", does: "all of one", read: |words| about(ask::of_one(words, Ask::Show)) },
+    Entry {
+        name: "show",
+        arguments: "REQUEST",
+        options: "",
+        does: "all of one",
+        read: |words| about(ask::of_one(words, Ask::Show)),
+    },
     Entry {
         name: "extend",
-        arguments: "REQUEST", options: "[--for SPAN] [--reason TEXT]",
+        arguments: "REQUEST",
+        options: "[--for SPAN] [--reason TEXT]",
         does: "ask that its grant lasts longer",
         read: |words| about(ask::extend(words)),
     },
     Entry {
         name: "begin",
-        arguments: "REQUEST", options: "",
+        arguments: "REQUEST",
+        options: "",
         does: "begin what was approved",
         read: |words| about(ask::of_one(words, Ask::Begin)),
     },
     Entry {
         name: "cancel",
-        arguments: "REQUEST", options: "",
+        arguments: "REQUEST",
+        options: "",
         does: "take back what is not granted yet",
         read: |words| about(ask::of_one(words, Ask::Cancel)),
     },
     Entry {
         name: "give-back",
-        arguments: "REQUEST", options: "",
+        arguments: "REQUEST",
+        options: "",
         does: "end its grant, and your sessions on it",
         read: |words| about(ask::of_one(words, Ask::GiveBack)),
     },
-    Entry { name: "help", arguments: "", options: "", does: "this", read: |words| words.is_empty().then_some(Verb::Help) },
+    Entry {
+        name: "break-glass",
+        arguments: "ACCOUNT@TARGET",
+        options: "[--for SPAN] --reason TEXT",
+        does: "take a grant where nobody can approve",
+        read: |words| about(ask::break_glass(words)),
+    },
+    Entry {
+        name: "help",
+        arguments: "",
+        options: "",
+        does: "this",
+        read: |words| words.is_empty().then_some(Verb::Help),
+    },
 ];
 
 /// The verbs for those whom rules name as approvers.
 const APPROVERS: &[Entry] = &[
     Entry {
         name: "approve",
-        arguments: "REQUEST", options: "[--for SPAN] [--channels LIST] [--note TEXT]",
+        arguments: "REQUEST",
+        options: "[--for SPAN] [--channels LIST] [--note TEXT]",
         does: "say yes, or to less",
         read: |words| about(ask::approve(words)),
     },
     Entry {
         name: "deny",
-        arguments: "REQUEST", options: "[--note TEXT]",
+        arguments: "REQUEST",
+        options: "[--note TEXT]",
         does: "say no; one is enough",
         read: |words| about(ask::deny(words)),
+    },
+    Entry {
+        name: "review",
+        arguments: "REQUEST ok|misuse",
+        options: "[--note TEXT]",
+        does: "say whether breaking it was right",
+        read: |words| about(ask::judge(words)),
     },
 ];
 
@@ -156,54 +193,74 @@ const APPROVERS: &[Entry] = &[
 const AUDITORS: &[Entry] = &[
     Entry {
         name: "recording list",
-        arguments: "[--json]", options: "",
+        arguments: "[--json]",
+        options: "",
         does: "recordings that you may fetch",
         read: |words| list(words).map(Verb::Recordings),
     },
-    Entry { name: "recording get", arguments: "SESSION", options: "", does: "one, sealed, with its proofs, as a tar", read: get },
+    Entry {
+        name: "recording get",
+        arguments: "SESSION",
+        options: "",
+        does: "one, sealed, with its proofs, as a tar",
+        read: get,
+    },
     Entry {
         name: "session list",
-        arguments: "[--json]", options: "",
+        arguments: "[--json]",
+        options: "",
         does: "live sessions that you may watch",
         read: |words| list(words).map(Verb::Sessions),
     },
     Entry {
         name: "session watch",
-        arguments: "SESSION [CHANNEL]", options: "",
+        arguments: "SESSION [CHANNEL]",
+        options: "",
         does: "what one of them shows; q leaves",
         read: watch,
     },
     Entry {
         name: "session freeze",
-        arguments: "SESSION", options: "",
+        arguments: "SESSION",
+        options: "",
         does: "nothing goes through until",
         read: |words| oversee::of_one(words, Hand::Freeze),
     },
     Entry {
         name: "session unfreeze",
-        arguments: "SESSION", options: "",
+        arguments: "SESSION",
+        options: "",
         does: "it goes on",
         read: |words| oversee::of_one(words, Hand::Unfreeze),
     },
     Entry {
         name: "session message",
-        arguments: "SESSION TEXT", options: "",
+        arguments: "SESSION TEXT",
+        options: "",
         does: "a line on its terminals",
         read: oversee::message_to,
     },
     Entry {
         name: "session kill",
-        arguments: "SESSION", options: "",
+        arguments: "SESSION",
+        options: "",
         does: "it ends",
         read: |words| oversee::of_one(words, Hand::Kill),
     },
     Entry {
         name: "lock list",
-        arguments: "[--json]", options: "",
+        arguments: "[--json]",
+        options: "",
         does: "locks that you may lift",
         read: |words| list(words).map(Verb::Locks),
     },
-    Entry { name: "lock lift", arguments: "LOCK", options: "", does: "say that one shall be lifted", read: oversee::lift },
+    Entry {
+        name: "lock lift",
+        arguments: "LOCK",
+        options: "",
+        does: "say that one shall be lifted",
+        read: oversee::lift,
+    },
 ];
 
 fn about(read: Option<(Ask, Form)>) -> Option<Verb> {
@@ -296,7 +353,7 @@ pub fn help() -> String {
         + &part("Of the bastion itself: ssh USER@BASTION VERB", EVERYBODY)
         + &part("For approvers:", APPROVERS)
         + &part("For auditors:", AUDITORS)
-        + "Options, such as --for 1h --reason CHG-123 vacuum is stuck: give VERB one too many\nthings, and it tells all of them. --json gives the same for programs.\n"
+        + "A mistyped verb tells its options: --for SPAN, --reason TEXT and others.\n"
 }
 
 impl fmt::Display for Verb {
@@ -386,7 +443,8 @@ mod tests {
                 let words = synopsis.split(' ').filter(|word| optional || !word.starts_with('['));
                 let words = words.map(|word| word.trim_matches(['[', ']']));
                 let typed = words.collect::<Vec<_>>().join(" ").replace("SESSION", SESSION).replace("CHANNEL", "2");
-                typed.replace("ACCOUNT@TARGET", "root@db1").replace("REQUEST", "r-1").replace("LOCK", "k-1")
+                let typed = typed.replace("ACCOUNT@TARGET", "root@db1").replace("REQUEST", "r-1");
+                typed.replace("ok|misuse", "ok").replace("LOCK", "k-1")
             };
             for command in [said(false), said(true)] {
                 assert!(parse(&command).is_ok(), "{line}: {command}");
@@ -401,6 +459,7 @@ mod tests {
             let arguments = match entry.arguments {
                 "ACCOUNT@TARGET" => String::from(" root@db1"),
                 "REQUEST" => String::from(" r-1"),
+                "REQUEST ok|misuse" => String::from(" r-1 ok"),
                 "LOCK" => String::from(" k-1"),
                 "SESSION TEXT" => format!(" {SESSION} the disk is full"),
                 of if of.starts_with("SESSION") => format!(" {SESSION}"),

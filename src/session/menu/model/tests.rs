@@ -23,6 +23,7 @@ fn offer(destination: &str, access: Access) -> Offer {
         ready: true,
         open,
         with_grant: BTreeSet::new(),
+        may_ask: false,
         with_key: BTreeSet::new(),
     }
 }

@@ -1,0 +1,136 @@
+//! What people must be told of requests, until it has reached them: kept on disk, so that a crash loses none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Ledger, LedgerError, State};
+use crate::db::Rev;
+use crate::model::{RequestId, Timestamp, UserName};
+
+/// So many messages are kept; of more, those that need no more tries are dropped first, and alerts last.
+const MESSAGES_MAX: usize = 5000;
+
+/// Something that people must be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// Its id; later ones sort behind.
+    pub id: String,
+    /// When it was written.
+    pub at: Timestamp,
+    /// What has happened, such as `request.create`.
+    pub event: String,
+    /// The request it is about.
+    pub request: RequestId,
+    /// Who should know.
+    pub to: BTreeSet<UserName>,
+    /// In one line.
+    pub subject: String,
+    /// In several.
+    pub text: String,
+    /// Whether it is an alert: then it is on record when it was delivered, or was not.
+    pub alert: bool,
+    /// How far it has come, by each way.
+    pub ways: BTreeMap<String, Delivery>,
+}
+
+/// How far a message has come by one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Delivery {
+    /// It waits for its next try.
+    Waiting {
+        /// How often it was tried.
+        tries: u32,
+        /// Not before this time.
+        next: Timestamp,
+    },
+    /// Whoever takes it has taken it.
+    Delivered {
+        /// When.
+        at: Timestamp,
+    },
+    /// It was tried for a day.
+    GivenUp {
+        /// When.
+        at: Timestamp,
+        /// What the last try said.
+        why: String,
+    },
+}
+
+impl Delivery {
+    /// Whether nothing more is done about it.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Waiting { .. } => false,
+            Self::Delivered { .. } | Self::GivenUp { .. } => true,
+        }
+    }
+}
+
+impl Ledger {
+    /// All messages that are kept, oldest first.
+    pub fn messages(&self) -> Vec<Message> {
+        self.state().messages.values().map(|(_, message)| message.clone()).collect()
+    }
+
+    /// Those that are due by some way: alerts first, then oldest first.
+    pub fn due_messages(&self, now: Timestamp, most: usize) -> Vec<Message> {
+        let due = |delivery: &Delivery| match delivery {
+            Delivery::Waiting { next, .. } => *next <= now,
+            Delivery::Delivered { .. } | Delivery::GivenUp { .. } => false,
+        };
+        let state = self.state();
+        let all = state.messages.values().map(|(_, message)| message);
+        let mut all: Vec<&Message> = all.filter(|message| message.ways.values().any(due)).collect();
+        all.sort_by_key(|message| !message.alert);
+        all.into_iter().take(most).cloned().collect()
+    }
+
+    /// Notes how far a message has come.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn set_message(&self, message: Message) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        let known = self.state().messages.get(&message.id).map(|(rev, _)| *rev);
+        let Some(rev) = known else { return Ok(()) };
+        self.db.check_room()?;
+        let rev = tables.messages.put(&message.id, Some(rev), &message)?;
+        self.change(|state| state.set_message(rev, message));
+        Ok(())
+    }
+
+    /// Forgets messages that were written before this time and need no more tries, and the oldest of too many.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn forget_messages(&self, before: Timestamp) -> Result<usize, LedgerError> {
+        let tables = self.tables();
+        let old: Vec<(String, Rev)> = {
+            let state = self.state();
+            let over = |message: &Message| message.ways.values().all(Delivery::is_over);
+            let many = state.messages.len().saturating_sub(MESSAGES_MAX);
+            // Of too many those go first that need no more tries, and alerts last.
+            let mut all: Vec<(&String, &Rev, &Message)> =
+                state.messages.iter().map(|(id, (rev, message))| (id, rev, message)).collect();
+            all.sort_by_key(|(id, _, message)| (!over(message), message.alert, id.as_str().to_owned()));
+            let late = |message: &Message| over(message) && message.at < before;
+            let old = all.iter().enumerate().filter(|(at, (.., message))| *at < many || late(message));
+            old.map(|(_, (id, rev, _))| ((*id).clone(), **rev)).collect::<Vec<_>>()
+        };
+        for (id, rev) in &old {
+            tables.messages.delete(id, *rev)?;
+            self.change(|state| drop(state.messages.remove(id)));
+        }
+        Ok(old.len())
+    }
+}
+
+impl State {
+    pub(super) fn set_message(&mut self, rev: Rev, message: Message) {
+        self.messages.insert(message.id.clone(), (rev, message));
+    }
+}

@@ -1,0 +1,138 @@
+//! Mail, by a program of the operator's such as `sendmail -t -i`. It is started without a shell, its arguments are the
+//! configuration's alone, and what users wrote comes only to its standard input.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::ledger::Message;
+
+/// The program may take so long.
+const PROGRAM_MAX: Duration = Duration::from_secs(30);
+
+/// How mail is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailSettings {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// The sender's address.
+    pub from: String,
+    /// The domain behind the names of users.
+    pub domain: String,
+}
+
+impl MailSettings {
+    /// Hands a message to the program.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn send(&self, message: &Message) -> Result<(), String> {
+        let (program, arguments) = self.command.split_first().ok_or("no program is configured")?;
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().map_err(|error| format!("it does not start: {}", error.kind()))?;
+        let mail = self.mail(message);
+        let mut input = child.stdin.take().ok_or("it has no input")?;
+        // On a thread: a program that does not read must not hold up the others' messages.
+        let writer = std::thread::spawn(move || drop(input.write_all(mail.as_bytes())));
+        let started = Clock::system().instant();
+        let status = loop {
+            match child.try_wait() {
+                Ok(Some(status)) => break Ok(status),
+                Ok(None) if started.elapsed() > PROGRAM_MAX => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    break Err(String::from("it does not end in time"));
+                }
+                Ok(None) => std::thread::sleep(Duration::from_millis(20)),
+                Err(error) => break Err(error.kind().to_string()),
+            }
+        };
+        let status = status?;
+        // It ended: who still holds its input is a child of its own, for which nobody waits.
+        drop(writer);
+        if status.success() { Ok(()) } else { Err(format!("it ends with {status}")) }
+    }
+
+    /// The message as mail (RFC 5322). Names of users are of harmless characters; other texts are of one line each.
+    fn mail(&self, message: &Message) -> String {
+        let to: Vec<String> = message.to.iter().map(|user| format!("{user}@{}", self.domain)).collect();
+        let Self { from, .. } = self;
+        let Message { id, subject, text, .. } = message;
+        let subject: String = subject.chars().filter(|c| !c.is_control()).collect();
+        // Words that are not ASCII are encoded (RFC 2047), so that no header has other bytes.
+        let subject = if subject.is_ascii() {
+            subject
+        } else {
+            use base64::Engine;
+            let piece = |chars: &[char]| {
+                let text: String = chars.iter().collect();
+                format!("=?utf-8?B?{}?=", base64::engine::general_purpose::STANDARD.encode(text))
+            };
+            let chars: Vec<char> = subject.chars().collect();
+            chars.chunks(12).map(piece).collect::<Vec<_>>().join("\n ")
+        };
+        format!(
+            "From: {from}\nTo: {}\nSubject: [doorward] {subject}\nMessage-ID: <{id}@{}>\nAuto-Submitted: auto-generated\n\
+             MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n{text}\n",
+            to.join(", "),
+            self.domain,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::model::{RequestId, Timestamp, UserName};
+
+    fn message(subject: &str) -> Message {
+        Message {
+            id: String::from("m-1"),
+            at: Timestamp::from_millis(0),
+            event: String::from("request.create"),
+            request: RequestId::parse("r-1").unwrap(),
+            to: BTreeSet::from([UserName::parse("bob").unwrap()]),
+            subject: subject.to_owned(),
+            text: String::from("alice asks"),
+            alert: false,
+            ways: BTreeMap::new(),
+        }
+    }
+
+    fn settings(command: &[&str]) -> MailSettings {
+        MailSettings {
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            from: String::from("doorward@example.org"),
+            domain: String::from("example.org"),
+        }
+    }
+
+    #[test]
+    fn no_text_of_a_user_makes_a_header() {
+        let mail = settings(&[]).mail(&message("x\nBcc: mallory@example.com\r\n\r\nbody"));
+        assert_eq!(mail.lines().filter(|line| line.starts_with("Bcc")).count(), 0, "{mail}");
+        let mail = settings(&[]).mail(&message("Grüße, die lang genug sind, um umgebrochen zu werden, und länger"));
+        let (head, _) = mail.split_once("\n\n").unwrap();
+        assert!(head.is_ascii() && head.lines().all(|line| line.len() < 78), "{head}");
+    }
+
+    #[test]
+    fn a_program_that_fails_or_is_not_there_has_not_taken_it() {
+        let send = |command: &[&str]| settings(command).send(&message("x"));
+        assert_eq!(send(&["/bin/true"]), Ok(()));
+        assert!(send(&["/bin/false"]).is_err());
+        assert!(send(&["/nonexistent"]).is_err());
+        assert!(send(&[]).is_err());
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mail");
+        assert_eq!(send(&["/usr/bin/tee", file.to_str().unwrap()]), Ok(()));
+        assert!(
+            std::fs::read_to_string(&file).unwrap().starts_with("From: doorward@example.org\nTo: bob@example.org\n")
+        );
+    }
+}

@@ -1,0 +1,184 @@
+//! Break-glass: taking a grant that nobody approved, and what is owed for it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{
+    Actor, GrantId, REASON_CHARS_MAX, RequestError, RequestId, Requests, Step, StepKind, created, new_id, of_outcome,
+};
+use crate::audit::AuditEvent;
+use crate::grant::{AccessRequest, Finding, Glass, Outcome, Quorum, RequestState, ReviewError, Reviewer};
+use crate::model::Destination;
+use crate::policy::GrantNeed;
+
+/// An alert that only one way could carry is no alert: that way may be what has failed.
+pub(super) const WAYS_MIN: usize = 2;
+/// Glasses that one human may break in one hour.
+const HOURLY_MAX: usize = 5;
+/// A reason that says nothing is none.
+const REASON_CHARS_MIN: usize = 10;
+
+impl Requests {
+    /// Takes a grant where nobody is there to approve one. The alert is queued, and all of it on record, when this returns.
+    ///
+    /// # Errors
+    /// `RequestError` says what to do.
+    pub fn break_glass(
+        &self,
+        actor: Actor<'_>,
+        destination: Destination,
+        span: Option<Duration>,
+        reason: &str,
+    ) -> Result<AccessRequest, RequestError> {
+        let _one = self.one_at_a_time();
+        let user = self.standing(actor.asker.user)?;
+        let now = self.clock.now();
+        let (needing, _) = self.ledger.request_rules(&user.name, &destination).map_err(|_| RequestError::NotOffered)?;
+        let rule = needing.into_iter().find(|rule| rule.glass.is_some() && rule.grant.need == GrantNeed::Required);
+        let rule = rule.ok_or(RequestError::NotOffered)?;
+        let Some(glass) = rule.glass.clone() else { return Err(RequestError::NotOffered) };
+        if !actor.asker.presence.covers(rule.key) {
+            return Err(RequestError::NeedsKey(rule.key));
+        }
+        let overdue = |one: &AccessRequest| {
+            one.person == *user.human() && one.glass.as_ref().is_some_and(|glass| glass.is_overdue(now))
+        };
+        if let Some(other) = self.ledger.requests_where(overdue).into_iter().next() {
+            return Err(RequestError::Unreviewed(other.id));
+        }
+        let reason: String = reason.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
+        let length = reason.chars().count();
+        if length > REASON_CHARS_MAX {
+            return Err(RequestError::TooLong { what: "the reason", most: REASON_CHARS_MAX });
+        }
+        if length < REASON_CHARS_MIN {
+            return Err(RequestError::ShortReason { least: REASON_CHARS_MIN });
+        }
+        let span = span.unwrap_or(glass.max);
+        if span > glass.max || span < Duration::from_secs(1) {
+            return Err(RequestError::Span { most: glass.max });
+        }
+        if self.ways.iter().collect::<BTreeSet<_>>().len() < WAYS_MIN {
+            return Err(RequestError::NoAlert);
+        }
+        // Requests that wait for absent approvers do not stand in the way; that it is taken again and again does.
+        let lately = |one: &AccessRequest| {
+            one.person == *user.human() && one.glass.is_some() && one.asked.until(now) < super::HOUR
+        };
+        if self.ledger.requests_where(lately).len() >= HOURLY_MAX {
+            return Err(RequestError::TooMany("glasses broken by you in one hour: wait"));
+        }
+        let Quorum { approvers, reviewers } = self.quorum(&glass.reviewers, &user)?;
+        let due = now.plus(glass.review);
+        let owed =
+            Glass { due, approvers: approvers.clone(), reviewers: reviewers.clone(), reminded: false, judged: None };
+        let request = AccessRequest {
+            id: new_id("r-", 6, RequestId::parse)?,
+            version: 1,
+            requester: user.name.clone(),
+            person: user.human().clone(),
+            destination,
+            channels: rule.channels.clone(),
+            rule: rule.id.clone(),
+            policy: self.ledger.policy().hash().clone(),
+            extends: None,
+            reason,
+            ticket: None,
+            from: None,
+            seconds: span.as_secs(),
+            asked: now,
+            pending_until: now,
+            activation_seconds: None,
+            sessions: None,
+            bound_key: Some(actor.asker.key.to_owned()),
+            glass: Some(owed),
+            why: None,
+            quorum: Quorum { approvers, reviewers },
+            reviews: Vec::new(),
+            stored: RequestState::Pending,
+        };
+        let grant = request.grant(new_id("g-", 8, GrantId::parse)?, now);
+        let request = AccessRequest { stored: RequestState::Granted { grant: grant.id.clone() }, ..request };
+        let outcome = Outcome::Begins(Box::new(grant));
+        self.commit(Step { request, kind: StepKind::Broken, by: actor.shown(), outcome, message: None })
+    }
+
+    /// Says whether a glass was broken for good reason.
+    ///
+    /// # Errors
+    /// `RequestError` says why it does not count.
+    pub fn judge(
+        &self,
+        actor: Actor<'_>,
+        id: &RequestId,
+        finding: Finding,
+        note: &str,
+    ) -> Result<AccessRequest, RequestError> {
+        let _one = self.one_at_a_time();
+        let user = self.standing(actor.asker.user)?;
+        let request = self.ledger.request(id).ok_or(RequestError::Unknown)?;
+        self.may_see(&request, &user)?;
+        let glass = request.glass.as_ref().ok_or(RequestError::NoGlass)?;
+        if self.is_same_human(&request.requester, &user) {
+            return Err(RequestError::Review(ReviewError::Self_));
+        }
+        let reviewer =
+            Reviewer { user: &user.name, person: user.human(), groups: &user.groups, presence: actor.asker.presence };
+        let by = (&request.requester, &request.person);
+        let note = super::cut(note, super::NOTE_CHARS_MAX);
+        let judged = glass.judge(by, &reviewer, finding, note, self.clock.now()).map_err(RequestError::Review)?;
+        let request = AccessRequest { glass: Some(judged), ..request.to(request.stored.clone()) };
+        let outcome = Outcome::Waits;
+        self.commit(Step { request, kind: StepKind::Judged, by: actor.shown(), outcome, message: None })
+    }
+
+    /// Tells once more what nobody has reviewed in time.
+    pub(super) fn remind(&self) -> Result<(), RequestError> {
+        let now = self.clock.now();
+        let due =
+            |one: &AccessRequest| one.glass.as_ref().is_some_and(|glass| glass.is_overdue(now) && !glass.reminded);
+        for request in self.ledger.requests_where(due) {
+            let glass = request.glass.clone().map(|glass| Glass { reminded: true, ..glass });
+            let request = AccessRequest { glass, ..request.to(request.stored.clone()) };
+            let by = String::from("the bastion");
+            self.put(&Step { request, kind: StepKind::Overdue, by, outcome: Outcome::Waits, message: None })?;
+        }
+        Ok(())
+    }
+}
+
+/// What comes into the log of a step that is about a broken glass.
+pub(super) fn events(step: &Step) -> Vec<AuditEvent> {
+    let Step { request, kind, by, outcome, message } = step;
+    let Some(glass) = &request.glass else { return Vec::new() };
+    let (id, user) = (request.id.clone(), request.requester.clone());
+    let (version, stands) = (request.version, request.stored.word().to_owned());
+    match kind {
+        StepKind::Broken => {
+            let open = AuditEvent::BreakglassOpen {
+                request: id,
+                user,
+                due: glass.due,
+                ways: message.iter().flat_map(|message| message.ways.keys().cloned()).collect(),
+                told: glass.reviewers.iter().map(ToString::to_string).collect(),
+            };
+            [created(request, by), open].into_iter().chain(of_outcome(request, outcome)).collect()
+        }
+        StepKind::Judged => {
+            let Some(judged) = &glass.judged else { return Vec::new() };
+            vec![AuditEvent::BreakglassReview {
+                request: id,
+                step: version,
+                outcome: stands,
+                user,
+                finding: judged.finding.to_string(),
+                note: judged.note.clone(),
+                by: by.clone(),
+            }]
+        }
+        StepKind::Overdue => {
+            vec![AuditEvent::BreakglassOverdue { request: id, step: version, outcome: stands, user }]
+        }
+        StepKind::Asked | StepKind::Reviewed | StepKind::Begun | StepKind::Closed => Vec::new(),
+    }
+}

@@ -1,0 +1,113 @@
+//! What people are told of a step: the approvers that something waits for them, the requester what became of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::{Step, StepKind, span_shown};
+use crate::grant::{AccessRequest, RequestState};
+use crate::ledger::{Delivery, Message};
+use crate::model::{Timestamp, UserName, join};
+
+/// The message about a step; none if nobody needs to know, or there is no way.
+pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Message> {
+    let Step { request, kind, .. } = step;
+    let requester = || BTreeSet::from([request.requester.clone()]);
+    let reviewers = || request.quorum.reviewers.clone();
+    let what = what(request);
+    let id = &request.id;
+    let (event, to, subject, next) = match (kind, &request.stored) {
+        (StepKind::Asked, _) => (
+            "request.create",
+            reviewers(),
+            format!("{} asks for {what}", request.requester),
+            format!(
+                "To decide: ssh USER@BASTION show {id}; approve {id}; deny {id}. It waits until {}.",
+                request.pending_until
+            ),
+        ),
+        // Nothing is decided yet: who must still say something was told when it was asked.
+        (StepKind::Reviewed, RequestState::Pending) => return None,
+        (StepKind::Reviewed | StepKind::Closed, state) => (
+            "request.step",
+            requester(),
+            format!("{id} is {state}: {what}"),
+            match &request.why {
+                Some(why) => format!("Because {why}. All of it: ssh {}@BASTION show {id}", request.requester),
+                None => format!("All of it: ssh {}@BASTION show {id}", request.requester),
+            },
+        ),
+        (StepKind::Begun, _) => return None,
+        (StepKind::Broken, _) => (
+            "breakglass.open",
+            reviewers(),
+            format!("ALERT: {} breaks the glass for {what}", request.requester),
+            format!(
+                "Nobody approved this. To watch and to end it: `doorward session list`, `doorward grant revoke`. To review it, \
+                 by {}: ssh USER@BASTION review {id} ok|misuse --note TEXT",
+                request.glass.as_ref().map_or(now, |glass| glass.due)
+            ),
+        ),
+        (StepKind::Overdue, _) => (
+            "breakglass.overdue",
+            reviewers(),
+            format!("ALERT: nobody has reviewed {id}: {} broke the glass for {what}", request.requester),
+            format!(
+                "{} breaks no other until somebody does: ssh USER@BASTION review {id} ok|misuse",
+                request.requester
+            ),
+        ),
+        (StepKind::Judged, _) => {
+            let judged = request.glass.as_ref().and_then(|glass| glass.judged.as_ref())?;
+            ("breakglass.review", requester(), format!("{id} was reviewed: {}", judged.finding), judged.note.clone())
+        }
+    };
+    if ways.is_empty() || to.is_empty() {
+        return None;
+    }
+    let alert = matches!(kind, StepKind::Broken | StepKind::Overdue);
+    let first = Delivery::Waiting { tries: 0, next: now };
+    Some(Message {
+        id: id_of(now)?,
+        at: now,
+        event: event.to_owned(),
+        request: id.clone(),
+        to,
+        text: format!("{subject}\n\n{}\n{next}\n", detail(request)),
+        subject,
+        alert,
+        ways: ways.iter().map(|way| (way.clone(), first.clone())).collect::<BTreeMap<_, _>>(),
+    })
+}
+
+/// In a few words.
+fn what(request: &AccessRequest) -> String {
+    let span = span_shown(request.narrowed().0);
+    match &request.extends {
+        Some(grant) => format!("{span} more of {grant} ({}): {}", request.destination, request.purpose()),
+        None => format!("{} for {span}: {}", request.destination, request.purpose()),
+    }
+}
+
+fn detail(request: &AccessRequest) -> String {
+    let reviewers: Vec<&UserName> = request.quorum.reviewers.iter().collect();
+    format!(
+        "request   {}\nwho       {}\nwhere     {}\nchannels  {}\nreason    {}\nrule      {}\ntakes     {} ({})\n",
+        request.id,
+        request.requester,
+        request.destination,
+        join(&request.narrowed().1),
+        request.reason,
+        request.rule,
+        request.quorum.approvers,
+        join(reviewers),
+    )
+}
+
+/// Later ones sort behind.
+fn id_of(now: Timestamp) -> Option<String> {
+    let mut random = [0_u8; 16];
+    SystemRandom::new().fill(&mut random).ok()?;
+    let ms = u64::try_from(now.as_millis()).unwrap_or(0);
+    Some(format!("m-{}", ulid::Ulid::from_parts(ms, u128::from_be_bytes(random) >> 48)))
+}
