@@ -126,7 +126,7 @@ said "waiting for 1 of dba-leads (bob, carol)"
 ID=$(request)
 
 told hooked "alice asks for"
-told mails "To: bob@example.org, carol@example.org"
+told mails "To: bob@example.org,"
 say "Bob and Carol have mail: $(grep -m 1 Subject mails)"
 
 step "Nobody approves what they ask for themselves"
@@ -174,9 +174,9 @@ told mails "ALERT: alice breaks the glass"
 say "$(grep -m 1 'Subject: .*ALERT' mails)"
 live night ssh -tt "$ME@db1@bastion" 'echo ready; sleep 600'
 refused ssh alice@bastion review "$GLASS" ok
-run ssh carol@bastion review "$GLASS" ok --note "I saw it in the recording"
 run doorward grant revoke "$(doorward grant list --json | grep -oE 'g-[0-9a-z]{8}' | head -n 1)" --reason "it is day"
 ended night
+run ssh carol@bastion review "$GLASS" ok --note "I saw it in the recording"
 run doorward audit list --type breakglass.open
 
 step "All of it is on record, under the request's id"

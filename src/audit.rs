@@ -11,6 +11,7 @@
 //! An attacker who can write in `log/` can destroy it, and with the master key and the state database can sign another
 //! history; he cannot do so unnoticed by one who keeps an older checkpoint elsewhere.
 
+mod assurance;
 mod body;
 mod control;
 mod error;
@@ -32,6 +33,7 @@ use crate::durable;
 use crate::log::{Leaf, Log, LogError, LogSettings, Opened, Reader};
 use crate::model::{SessionId, Timestamp};
 use crate::tlog::{Checkpoint, EMPTY_ROOT, EntryProof, Hash, KeyName, Note, Signature, SigningKey, VerifyingKey};
+pub use assurance::{Confirmed, Consent};
 pub use body::Subject;
 use body::Subjects;
 pub use control::{LockStep, OffboardStep, SessionControl};

@@ -41,7 +41,7 @@ impl Logins {
     /// As `prove`.
     pub fn offered(&self, claim: &Claim<'_>, shown: Shown<'_>, algorithm: &Algorithm) -> Result<(), AuthnError> {
         let (user, proof) = shown.proves(&self.ledger, claim, algorithm, self.clock.now())?;
-        admit(claim, &user, proof, Presence::NONE).map(|_| ())
+        admit(claim, &user, proof, Presence::NONE, self.clock.now()).map(|_| ())
     }
 
     /// Says whom the key shown proves, by a signature that the caller has verified to be of it and of this login.
@@ -59,7 +59,7 @@ impl Logins {
         let (user, proof) = shown.proves(&self.ledger, claim, &signature.algorithm(), self.clock.now())?;
         let presence = presence(signature);
         proof.demands(&user, presence)?;
-        admit(claim, &user, proof, presence)
+        admit(claim, &user, proof, presence, self.clock.now())
     }
 
     /// Says whom a password with a one-time code proves. Both are judged, and for those too who have none, so that
@@ -76,13 +76,13 @@ impl Logins {
         let checked = passwords.check(here.map(|user| user.name), typed, *lock_out, &self.clock).await;
         let Some(user) = user else { return Err(failed(None, &PasswordError::NotSet)) };
         if let Err(why) = checked {
-            admit(claim, &user, Proof::Password { since: self.clock.now() }, Presence::NONE)?;
+            admit(claim, &user, Proof::Password { since: self.clock.now() }, Presence::NONE, self.clock.now())?;
             return Err(failed(Some(user.name), &why));
         }
         // As it is now: what was taken away while the hash was computed does not count.
         let user = self.ledger.user(&user.name).and_then(|user| user.password_since.map(|since| (user, since)));
         let Some((user, since)) = user else { return Err(failed(None, &PasswordError::NotSet)) };
-        admit(claim, &user, Proof::Password { since }, Presence::NONE)
+        admit(claim, &user, Proof::Password { since }, Presence::NONE, self.clock.now())
     }
 }
 
@@ -95,6 +95,8 @@ pub struct Authenticated {
     /// The proof as it stands on record.
     shown: Arc<str>,
     presence: Presence,
+    /// When they logged in, if that was by two factors.
+    mfa: Option<Timestamp>,
     suspended: bool,
 }
 
@@ -142,7 +144,8 @@ impl Authenticated {
 
     /// The user, and what they did at the login: who asks for permits.
     pub fn asker(&self) -> Asker<'_> {
-        Asker { user: &self.user, presence: self.presence, key: &self.shown }
+        let Self { user, source, shown: key, presence, mfa, .. } = self;
+        Asker { user, presence: *presence, key, source: *source, mfa: *mfa, since: None }
     }
 
     /// By what they have proven it.
@@ -183,7 +186,7 @@ impl Authenticated {
             }
         };
         self.proof.demands(&user, self.presence)?;
-        admit(&claim, &user, self.proof.clone(), self.presence).map(|_| ())
+        admit(&claim, &user, self.proof.clone(), self.presence, now).map(|_| ())
     }
 }
 
@@ -300,16 +303,26 @@ impl fmt::Display for AuthnError {
 impl std::error::Error for AuthnError {}
 
 /// The last step of every way in: what is asked of all who log in, however they have proven who they are.
-fn admit(claim: &Claim<'_>, user: &User, proof: Proof, presence: Presence) -> Result<Authenticated, AuthnError> {
+fn admit(
+    claim: &Claim<'_>,
+    user: &User,
+    proof: Proof,
+    presence: Presence,
+    now: Timestamp,
+) -> Result<Authenticated, AuthnError> {
     if !user.comes_from(claim.source) {
         return Err(AuthnError::Source { user: user.name.clone(), source: claim.source });
     }
+    // A security key that was touched, or given its PIN, is something that its user has and did; a password comes with a
+    // one-time code. A key in a file is one factor, however it is kept.
+    let by_two = presence != Presence::NONE || matches!(proof, Proof::Password { .. });
     Ok(Authenticated {
         user: user.name.clone(),
         source: claim.source,
         shown: proof.to_string().into(),
         proof,
         presence,
+        mfa: by_two.then_some(now),
         suspended: user.suspended_at.is_some(),
     })
 }
@@ -455,7 +468,7 @@ impl Authenticated {
         let proof = Proof::Key(Arc::new(key.clone()));
         let source = IpAddr::from([127, 0, 0, 1]);
         let shown = proof.to_string().into();
-        Self { user: user.clone(), source, proof, shown, presence: Presence::NONE, suspended: false }
+        Self { user: user.clone(), source, proof, shown, presence: Presence::NONE, mfa: None, suspended: false }
     }
 }
 

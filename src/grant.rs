@@ -9,12 +9,17 @@ mod request;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ChannelClass, Destination, GrantId, LockId, Presence, RequestId, RuleId, Timestamp, UserName};
-use crate::policy::{Decision, DenyReason, Oversight, PolicyHash, PolicySet, Question, RecordingPolicy, decide};
+use crate::policy::{
+    Bound, BoundBy, Circumstances, Conditions, Consents, Decision, DenyReason, Mfa, Oversight, PolicyHash, PolicySet,
+    Question, RecordingPolicy, SessionLimits, Unmet, decide,
+};
 
 pub use glass::{Finding, Glass, Judgement};
 pub use lock::{Lifter, Lifting, Lock, LockEffect, Reached, Scope, strictest};
@@ -160,6 +165,20 @@ pub struct Asker<'a> {
     pub presence: Presence,
     /// By what they proved who they are, as it stands on record.
     pub key: &'a str,
+    /// From where they have logged in.
+    pub source: IpAddr,
+    /// When they last proved themselves by a second factor, at the login or since.
+    pub mfa: Option<Timestamp>,
+    /// When the session began that they ask for more of; `None` if one would begin.
+    pub since: Option<Timestamp>,
+}
+
+#[cfg(test)]
+impl<'a> Asker<'a> {
+    /// One who has logged in here, by this and nothing more: for tests.
+    pub(crate) fn plain(user: &'a UserName, key: &'a str) -> Self {
+        Self { user, presence: Presence::NONE, key, source: IpAddr::from([127, 0, 0, 1]), mfa: None, since: None }
+    }
 }
 
 /// The proof that a session of this user at this destination may be carried now. Only `permit` makes one.
@@ -174,9 +193,21 @@ pub struct Permit {
     grant: Option<Grant>,
     recording: RecordingPolicy,
     oversight: Oversight,
+    bound: Option<Bound>,
+    limits: SessionLimits,
+    consent: Option<Arc<str>>,
+    source: IpAddr,
+    mfa: Option<Timestamp>,
+    since: Timestamp,
 }
 
 impl Permit {
+    /// The permit as it is for this asker: whoever asks for more in the same session asks with the second factor and from
+    /// the place that this one rests on.
+    pub(crate) fn of(self, asker: Asker<'_>) -> Self {
+        Self { source: asker.source, mfa: asker.mfa, ..self }
+    }
+
     /// The user.
     pub fn user(&self) -> &UserName {
         &self.user
@@ -184,7 +215,14 @@ impl Permit {
 
     /// The user, and how they logged in: whoever asks for more on the same login asks as this.
     pub fn asker(&self) -> Asker<'_> {
-        Asker { user: &self.user, presence: self.presence, key: &self.key }
+        Asker {
+            user: &self.user,
+            presence: self.presence,
+            key: &self.key,
+            source: self.source,
+            mfa: self.mfa,
+            since: Some(self.since),
+        }
     }
 
     /// Where to.
@@ -209,7 +247,22 @@ impl Permit {
 
     /// The first moment at which it no longer holds; `None` for a standing right.
     pub fn until(&self) -> Option<Timestamp> {
-        self.grant.as_ref().map(|grant| grant.until)
+        self.bound.map(|bound| bound.at)
+    }
+
+    /// The same, with what ends it: the grant, the hours of the rule, or its longest session.
+    pub fn bound(&self) -> Option<Bound> {
+        self.bound
+    }
+
+    /// The limits of the session.
+    pub fn limits(&self) -> SessionLimits {
+        self.limits
+    }
+
+    /// What the user must agree to when the session begins.
+    pub fn consent(&self) -> Option<&Arc<str>> {
+        self.consent.as_ref()
     }
 
     /// Who must watch the session, and whether its user is told who does.
@@ -276,6 +329,30 @@ pub enum Denial {
         /// By which lock.
         lock: LockId,
     },
+    /// A rule allows it, and nothing else is missing, but the user has not proven themselves by a second factor lately.
+    NeedsMfa {
+        /// That rule.
+        rule: RuleId,
+    },
+    /// A rule allows it, and nothing else is missing, but the user has not agreed to its text.
+    NeedsConsent {
+        /// That rule.
+        rule: RuleId,
+    },
+    /// A rule allows it, and nothing else is missing, but not now, or not from there.
+    Unmet {
+        /// That rule.
+        rule: RuleId,
+        /// What is not met.
+        unmet: Unmet,
+    },
+    /// As many sessions of this user by the rule are live as may be.
+    TooManySessions {
+        /// That rule.
+        rule: RuleId,
+        /// How many may.
+        most: u32,
+    },
     /// The user is suspended.
     Suspended,
     /// There is no such target.
@@ -328,6 +405,24 @@ impl Denial {
                     .to_owned()
             }
             Self::Locked { .. } => "access denied: locked by the operators; ask one when it will be open again".to_owned(),
+            Self::NeedsMfa { .. } => "access denied: this needs a fresh one-time code: ssh -t USER@BASTION mfa asks for one; \
+                                      then try again. A login with a security key that you touch does as well"
+                .to_owned(),
+            Self::NeedsConsent { .. } => "access denied: this needs your consent to a text: ssh -t USER@BASTION consent \
+                                          shows it; then try again"
+                .to_owned(),
+            Self::Unmet { unmet: Unmet::Hours, .. } => {
+                "access denied: not at this hour; your right holds at others".to_owned()
+            }
+            Self::Unmet { unmet: Unmet::Source, .. } => {
+                "access denied: not from here; connect from a network that your right is for".to_owned()
+            }
+            Self::Unmet { unmet: Unmet::Length | Unmet::Mfa | Unmet::Consent, .. } => {
+                "access denied: your session has lasted as long as it may; connect again".to_owned()
+            }
+            Self::TooManySessions { most, .. } => {
+                format!("access denied: you have {most} live already, as many as you may; end one (ssh USER@BASTION sessions)")
+            }
             Self::Suspended => "access denied: your access is suspended; ask an operator why".to_owned(),
             Self::Undecided { .. } => "access denied: the bastion cannot decide now; tell an operator".to_owned(),
         }
@@ -353,6 +448,12 @@ impl fmt::Display for Denial {
                 write!(f, "rule `{rule}` needs a login with a security key: {}", needed.join(" and "))
             }
             Self::Locked { lock } => write!(f, "lock `{lock}` is on it"),
+            Self::NeedsMfa { rule } => write!(f, "rule `{rule}` {}", Unmet::Mfa),
+            Self::NeedsConsent { rule } => write!(f, "rule `{rule}` {}", Unmet::Consent),
+            Self::Unmet { rule, unmet } => write!(f, "rule `{rule}` {unmet}"),
+            Self::TooManySessions { rule, most } => {
+                write!(f, "rule `{rule}` lets a user have {most} sessions at once")
+            }
             Self::Suspended => f.write_str("the user is suspended"),
             Self::UnknownTarget => f.write_str("no such target"),
             Self::UnknownUser => f.write_str("no such user"),
@@ -381,14 +482,39 @@ pub fn permit(
         Ok(permit) => return Ok(permit),
         Err(denial) => denial,
     };
-    let with_key = Question { presence: Presence::FULL, ..*question };
-    match permit_as_asked(set, &with_key, key, grants, now) {
-        Err(_) => Err(denial),
-        Ok(Permit { rule, .. }) => {
-            let key = set.rules().find(|known| known.id == rule).map_or(Presence::FULL, |known| known.key);
-            Err(Denial::NeedsKey { rule, key })
-        }
+    let would = |presence, circumstances| {
+        let better = Question { presence, circumstances, ..*question };
+        permit_as_asked(set, &better, key, grants, now).ok().map(|permit| permit.rule)
+    };
+    Err(lacking(set, question, would).unwrap_or(denial))
+}
+
+/// What alone is missing, if `would` says by which rule better circumstances, or a better login, let the user in.
+fn lacking<'q>(
+    set: &PolicySet,
+    question: &Question<'q>,
+    would: impl Fn(Presence, Circumstances<'q>) -> Option<RuleId>,
+) -> Option<Denial> {
+    let (presence, given) = (question.presence, question.circumstances);
+    let known = |rule: &RuleId| set.rules().find(|known| known.id == *rule);
+    if let Some(rule) = would(presence, Circumstances { mfa: Mfa::Any, ..given }) {
+        return Some(Denial::NeedsMfa { rule });
     }
+    if let Some(rule) = would(presence, Circumstances { consents: Consents::Any, ..given }) {
+        return Some(Denial::NeedsConsent { rule });
+    }
+    let proven = Circumstances { mfa: Mfa::Any, consents: Consents::Any, ..given };
+    if let Some(rule) = would(presence, proven) {
+        return Some(Denial::NeedsMfa { rule });
+    }
+    // A key that is touched is a second factor too.
+    if let Some(rule) = would(Presence::FULL, proven) {
+        let key = known(&rule).map_or(Presence::FULL, |known| known.key);
+        return Some(Denial::NeedsKey { rule, key });
+    }
+    let rule = would(presence, Circumstances::BEST)?;
+    let unmet = known(&rule)?.conditions.holds(&given).err()?;
+    Some(Denial::Unmet { rule, unmet })
 }
 
 fn permit_as_asked(
@@ -419,6 +545,10 @@ fn permit_as_asked(
         Decision::Deny(reason) => return Err(Denial::NoRule(reason)),
     };
     let rule = grant.as_ref().and_then(|grant| grant.rule.clone()).unwrap_or(allowed.rule);
+    let conditions = set.rules().find(|known| known.id == rule).map(|known| &known.conditions);
+    let Conditions { limits, consent, .. } = conditions.cloned().unwrap_or_default();
+    let held = conditions.and_then(|conditions| conditions.holds(&question.circumstances).ok()).flatten();
+    let granted = grant.as_ref().map(|grant| Bound { at: grant.until, by: BoundBy::Grant });
     Ok(Permit {
         user: question.user.clone(),
         presence: question.presence,
@@ -429,6 +559,13 @@ fn permit_as_asked(
         grant,
         recording: allowed.recording,
         oversight: allowed.oversight,
+        bound: granted.into_iter().chain(held).min(),
+        limits,
+        consent,
+        // No address of anybody's, and no second factor, until `of` says better.
+        source: question.circumstances.source.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        mfa: None,
+        since: question.circumstances.since.unwrap_or(now),
     })
 }
 
@@ -494,6 +631,8 @@ fn without_grant<'g>(grants: impl Iterator<Item = &'g Grant>, rule: RuleId, now:
 }
 
 #[cfg(test)]
+mod conditioned;
+#[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -501,7 +640,7 @@ mod tests {
     use crate::model::{AccountName, ChannelClass, TargetName};
     use crate::policy::PolicyFile;
 
-    const HOUR: i64 = 3_600_000;
+    pub(super) const HOUR: i64 = 3_600_000;
 
     #[test]
     fn a_grant_holds_from_its_first_moment_until_before_its_last() {
@@ -650,11 +789,12 @@ mod tests {
             account: &AccountName::parse("root").unwrap(),
             asked: Some(&ChannelClass::Shell.into()),
             presence: Presence::NONE,
+            circumstances: Circumstances::BEST,
         };
         permit(set, &question, "SHA256:own", grants, Timestamp::from_millis(now))
     }
 
-    fn grant(id: &str, from: i64, until: i64) -> Grant {
+    pub(super) fn grant(id: &str, from: i64, until: i64) -> Grant {
         Grant {
             id: GrantId::parse(id).unwrap(),
             user: UserName::parse("alice").unwrap(),

@@ -6,6 +6,7 @@
 //! Trust: an attacker who can write the database's files without the master key can take entries away, but cannot
 //! make or change one (its values are sealed and bound to their keys).
 
+mod assurances;
 mod error;
 mod locks;
 mod offboarding;
@@ -29,7 +30,8 @@ use crate::model::{
     Timestamp, UserName,
 };
 use crate::policy::{
-    AuditQuestion, AuditRight, Decision, GrantNeed, PolicySet, Question, Rule, audits_somewhere, decide, decide_audit,
+    AuditQuestion, AuditRight, Circumstances, Decision, GrantNeed, PolicySet, Question, Rule, audits_somewhere, decide,
+    decide_audit,
 };
 use crate::trust::Trust;
 pub use error::LedgerError;
@@ -134,6 +136,7 @@ pub struct Ledger {
     tables: Mutex<Tables>,
     state: RwLock<State>,
     changes: AtomicU64,
+    assurances: assurances::Assurances,
 }
 
 struct Tables {
@@ -216,7 +219,8 @@ impl Ledger {
                 state.holds.insert(session, (rev, hold));
             }
         }
-        Ok(Self { db: db.clone(), tables: Mutex::new(tables), state: RwLock::new(state), changes: AtomicU64::new(0) })
+        let (tables, state) = (Mutex::new(tables), RwLock::new(state));
+        Ok(Self { db: db.clone(), tables, state, changes: AtomicU64::new(0), assurances: Default::default() })
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -289,7 +293,8 @@ impl Ledger {
         asked: &Asked,
         now: Timestamp,
     ) -> Result<Permit, Denial> {
-        self.state().permit_asked(asker, destination, asked, now)
+        let assured = self.assurances.of(asker, now);
+        self.state().permit_asked(asker, &assured, destination, asked, now)
     }
 
     /// Whether any rule lets this user do this there, were there a grant and the best of logins.
@@ -327,7 +332,9 @@ impl Ledger {
         let state = self.state();
         let Ok((stored, target)) = state.parties(asker.user, destination) else { return false };
         let policy = state.policy();
-        let question = Question { presence: asker.presence, ..question(stored, target, destination, None) };
+        let assured = self.assurances.of(asker, now);
+        let (presence, circumstances) = (asker.presence, assured.circumstances(asker, now));
+        let question = Question { presence, circumstances, ..question(stored, target, destination, None) };
         let place = (asker.user.clone(), destination.clone());
         let grants = || {
             let ids = state.by_place.get(&place).into_iter().flatten();
@@ -644,7 +651,7 @@ impl Expect {
     }
 }
 
-/// Asks for one who has logged in as well as can be: what stands in the way is not the login.
+/// Asks for one who has logged in as well as can be, in the best of circumstances: what stands in the way is neither.
 fn question<'a>(
     stored: &'a User,
     target: &'a Target,
@@ -659,6 +666,7 @@ fn question<'a>(
         account: &destination.account,
         asked,
         presence: Presence::FULL,
+        circumstances: Circumstances::BEST,
     }
 }
 

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::audit::{Audit, AuditEvent};
@@ -27,8 +29,6 @@ pub use ticket::ticket_check;
 const CALL_MAX: Duration = Duration::from_secs(10);
 /// It is looked so often whether something is due.
 const LOOK: Duration = Duration::from_millis(500);
-/// Messages that are tried in one go.
-const AT_ONCE: usize = 32;
 /// After a failure it is tried again after so long, and then twice that, up to the longest.
 const AGAIN: Duration = Duration::from_secs(5);
 const AGAIN_MAX: Duration = Duration::from_secs(600);
@@ -109,55 +109,59 @@ impl Notifier {
         Ok(Self { settings, token, agent: http::agent(CALL_MAX), ledger, audit, clock })
     }
 
-    /// Carries messages until it is dropped.
-    pub async fn run(self) {
+    /// Carries messages until `stop`. Each way has a task of its own: one that hangs holds up no other.
+    pub async fn run(self, stop: CancellationToken) {
         let own = Arc::new(self);
-        loop {
-            let one = Arc::clone(&own);
-            // After a panic, which has shown itself, the messages are tried again.
-            let _ = tokio::task::spawn_blocking(move || one.deliver_due()).await;
-            tokio::time::sleep(LOOK).await;
+        let mut ways = JoinSet::new();
+        for way in own.settings.ways() {
+            ways.spawn(Arc::clone(&own).carry(way, stop.clone()));
         }
+        while ways.join_next().await.is_some() {}
     }
 
-    /// Tries what is due once.
-    fn deliver_due(&self) {
-        let now = self.clock.now();
-        for message in self.ledger.due_messages(now, AT_ONCE) {
-            self.deliver(message);
-        }
-        if let Err(failure) = self.ledger.forget_messages(now.minus(KEPT)) {
-            warn!(error = %failure, "Old messages cannot be removed");
-        }
-    }
-
-    fn deliver(&self, mut message: Message) {
-        let ways: Vec<String> = message.ways.keys().cloned().collect();
-        for way in ways {
-            let now = self.clock.now();
-            let Some(Delivery::Waiting { tries, next }) = message.ways.get(&way).cloned() else { continue };
-            if next > now {
-                continue;
-            }
-            let tries = tries.saturating_add(1);
-            let after = match self.send(&way, &message) {
-                Ok(()) => Delivery::Delivered { at: self.clock.now() },
-                Err(why) if message.at.until(now) >= TRIED => Delivery::GivenUp { at: now, why },
-                Err(why) => {
-                    warn!(way, request = %message.request, tries, error = why, "A message was not taken");
-                    let pause = AGAIN.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(AGAIN_MAX);
-                    Delivery::Waiting { tries, next: now.plus(pause) }
+    async fn carry(self: Arc<Self>, way: String, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let (own, by) = (Arc::clone(&self), way.clone());
+            // After a panic, which has shown itself, the message is tried again.
+            let more = tokio::task::spawn_blocking(move || own.deliver_one(&by)).await.unwrap_or(false);
+            if !more {
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = stop.cancelled() => {}
                 }
-            };
-            if after.is_over() {
-                self.note(&way, &message, &after);
-            }
-            message.ways.insert(way, after);
-            if let Err(failure) = self.ledger.set_message(message.clone()) {
-                // It is sent once more, then: twice told is better than never.
-                error!(error = %failure, "What was delivered cannot be noted");
             }
         }
+    }
+
+    /// Tries what is due first by this way; `false` if nothing is.
+    fn deliver_one(&self, way: &str) -> bool {
+        let now = self.clock.now();
+        let Some(message) = self.ledger.due_message(way, now) else {
+            if let Err(failure) = self.ledger.forget_messages(now.minus(KEPT)) {
+                warn!(error = %failure, "Old messages cannot be removed");
+            }
+            return false;
+        };
+        let Some(Delivery::Waiting { tries, .. }) = message.ways.get(way) else { return false };
+        let tries = tries.saturating_add(1);
+        let after = match self.send(way, &message) {
+            Ok(()) => Delivery::Delivered { at: self.clock.now() },
+            Err(why) if message.at.until(now) >= TRIED => Delivery::GivenUp { at: now, why },
+            Err(why) => {
+                warn!(way, request = %message.request, tries, error = why, "A message was not taken");
+                let pause = AGAIN.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(AGAIN_MAX);
+                Delivery::Waiting { tries, next: self.clock.now().plus(pause) }
+            }
+        };
+        if after.is_over() {
+            self.note(way, &message, &after);
+        }
+        if let Err(failure) = self.ledger.set_delivery(&message.id, way, after) {
+            // It is sent once more, then: twice told is better than never.
+            error!(error = %failure, "What was delivered cannot be noted");
+            return false;
+        }
+        true
     }
 
     /// Puts on record what became of an alert, and that a message was given up.
@@ -193,10 +197,11 @@ impl Notifier {
     fn post(&self, url: &str, message: &Message) -> Result<(), String> {
         let Message { id, at, event, request, to, subject, text, alert, .. } = message;
         let (to, at) = (to.iter().collect(), *at);
-        let posted = Posted { id, at, event, request, alert: *alert, to, text: subject, detail: text };
+        let (subject, text) = (plain(subject), plain(text));
+        let posted = Posted { id, at, event, request, alert: *alert, to, text: &subject, detail: &text };
         let body = serde_json::to_string(&posted).map_err(|error| error.to_string())?;
         let mut call = self.agent.post(url).content_type("application/json");
-        if let Some(token) = &self.token {
+        if let Some(token) = self.token.as_ref().filter(|_| is_private(url)) {
             call = call.header("authorization", format!("Bearer {}", token.expose()));
         }
         // The URL may be a secret: an error must not tell it.
@@ -204,6 +209,20 @@ impl Notifier {
         let status = answer.status();
         if status.is_success() { Ok(()) } else { Err(format!("it answers {}", status.as_u16())) }
     }
+}
+
+/// Chat systems make links and calls to everybody of `<...>`; what users wrote is text.
+fn plain(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Whether nobody on the way reads what is sent there: a token is sent nowhere else.
+fn is_private(url: &str) -> bool {
+    let host = url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    url.starts_with("https://")
+        || ["127.0.0.1", "localhost", "[::1]"]
+            .iter()
+            .any(|own| host.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(':')))
 }
 
 /// What went wrong with a call, without its URL.

@@ -5,6 +5,7 @@
 //! then lets the peer send more. So nothing is shown before it is on disk, a slow reader slows its own channel,
 //! and what waits in between is bounded by the peer's window.
 
+mod activity;
 mod echo;
 mod pause;
 mod tap;
@@ -25,6 +26,7 @@ use crate::model::{ChannelClass, ChannelEvent, Exit, Output};
 use crate::policy::RecordingPolicy;
 use crate::recorder::{RecorderError, Ticket, Track};
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
+pub use activity::Activity;
 pub use pause::{Pause, Paused};
 use tap::Tap;
 
@@ -41,6 +43,8 @@ pub struct Facts {
     pub digested: bool,
     /// Whether its session stands still.
     pub pause: Pause,
+    /// Told of all that goes through.
+    pub activity: Activity,
 }
 
 /// A line of the bastion's own, for the user alone.
@@ -105,8 +109,8 @@ where
         close_after: Duration::ZERO,
     };
     let (input, output) = tap::taps(&facts, &track);
-    let up = tokio::spawn(up.run(input));
-    let down = tokio::spawn(down.run(output));
+    let up = tokio::spawn(up.run(input, facts.activity.clone()));
+    let down = tokio::spawn(down.run(output, facts.activity));
     let (up, down) = tokio::join!(up, down);
     let panicked = |_| RecorderError::panicked();
     let ended = down.map_err(panicked).flatten().and(up.map_err(panicked).flatten());
@@ -172,11 +176,11 @@ struct OwnLines {
 
 impl<S: Source, K: Sink> Pump<S, K> {
     /// Runs both halves; when this direction has ended, the channel is over.
-    async fn run(self, mut tap: Tap) -> Result<(), RecorderError> {
+    async fn run(self, mut tap: Tap, activity: Activity) -> Result<(), RecorderError> {
         let Self { mut source, sink, over, pause, lines, close_after } = self;
         let credit = source.credit();
         let (queue, gated) = mpsc::channel(EVENTS_MAX);
-        let collecting = collect(&mut source, &mut tap, queue, &over);
+        let collecting = collect(&mut source, &mut tap, queue, &activity, &over);
         let releasing = release(gated, sink.as_ref(), &credit, lines, close_after, &pause, &over);
         // Either half's failure ends the other: a collector without a releaser would only fill the queue.
         let ended = tokio::try_join!(collecting, releasing).map(|_| ());
@@ -190,6 +194,7 @@ async fn collect<S: Source>(
     source: &mut S,
     tap: &mut Tap,
     queue: mpsc::Sender<Gated>,
+    activity: &Activity,
     over: &CancellationToken,
 ) -> Result<(), RecorderError> {
     loop {
@@ -205,6 +210,9 @@ async fn collect<S: Source>(
         // A peer whose connection is gone has closed its channels.
         let event = event.unwrap_or(ChannelEvent::Close);
         let closed = event == ChannelEvent::Close;
+        if matches!(event, ChannelEvent::Data(_) | ChannelEvent::Stderr(_)) {
+            activity.note();
+        }
         let ticket = tap.record(&event).await?;
         let sending = queue.send((event, ticket));
         tokio::pin!(sending);

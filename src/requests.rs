@@ -13,6 +13,7 @@ mod tests;
 mod told;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,11 +36,11 @@ const HOURLY_MAX: usize = 30;
 /// Requests of everybody that wait.
 const ALL_OPEN_MAX: usize = 10_000;
 /// Who may review one request; a larger group is no group of approvers.
-const REVIEWERS_MAX: usize = 100;
-/// Characters of a reason, a ticket, a note.
-const REASON_CHARS_MAX: usize = 400;
-const TICKET_CHARS_MAX: usize = 64;
-const NOTE_CHARS_MAX: usize = 200;
+const REVIEWERS_MAX: usize = 60;
+/// Bytes of a reason, a ticket, a note: with all reviews a request has room in one value of the store.
+const REASON_BYTES_MAX: usize = 400;
+const TICKET_BYTES_MAX: usize = 64;
+const NOTE_BYTES_MAX: usize = 160;
 const HOUR: Duration = Duration::from_secs(3600);
 /// Requests that were decided are listed for so long.
 const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -55,11 +56,13 @@ pub struct Requests {
     ways: Vec<String>,
     /// Asked whether a ticket counts, where that is configured.
     tickets: Option<TicketCheck>,
+    /// How many tickets are being looked up.
+    asking: AtomicUsize,
     /// INVARIANT: held from the reading that a change rests on until it has taken effect.
     changing: Mutex<()>,
     /// For tests: after so many writes the process is gone.
     #[cfg(test)]
-    crash_after: std::sync::atomic::AtomicUsize,
+    crash_after: AtomicUsize,
 }
 
 /// Says whether a ticket counts for this user at this target, or why not. It may take seconds.
@@ -99,38 +102,28 @@ impl Actor<'_> {
 }
 
 impl Requests {
-    /// Takes up what a crash interrupted.
+    /// Takes up what a crash interrupted. People are told by these `ways`.
     ///
     /// # Errors
     /// If a step cannot be finished: nothing that rests on requests would be sure.
-    pub fn open(ledger: Arc<Ledger>, audit: Arc<Audit>, clock: Clock) -> Result<Self, RequestError> {
+    pub fn open(ledger: Arc<Ledger>, audit: Arc<Audit>, clock: Clock, ways: Vec<String>) -> Result<Self, RequestError> {
         let requests = Self {
             ledger,
             audit,
             clock,
-            ways: Vec::new(),
+            ways,
             tickets: None,
+            asking: AtomicUsize::new(0),
             changing: Mutex::new(()),
             #[cfg(test)]
             crash_after: usize::MAX.into(),
         };
-        for step in requests.ledger.unfinished()? {
-            // It may be in the log already: a second leaf of the same request and version says the same.
-            requests.put_on_record(&step)?;
-            requests.ledger.finish(&step)?;
-        }
+        requests.finish_steps()?;
         // A full disk must not keep the server from starting: what is owed stays owed.
         match requests.settle() {
             Ok(()) | Err(RequestError::DoneNotRecorded(_)) => Ok(requests),
             Err(failure) => Err(failure),
         }
-    }
-
-    /// With ways by which people are told.
-    #[must_use]
-    pub fn told_by(mut self, ways: Vec<String>) -> Self {
-        self.ways = ways;
-        self
     }
 
     /// With somebody who says whether tickets count.
@@ -156,7 +149,7 @@ impl Requests {
         let now = self.clock.now();
         let request = self.ledger.request(id).ok_or(RequestError::Unknown)?;
         self.may_see(&request, &user)?;
-        let opinion = Opinion { note: cut(&opinion.note, NOTE_CHARS_MAX), ..opinion };
+        let opinion = Opinion { note: cut(&opinion.note, NOTE_BYTES_MAX), ..opinion };
         let reviewer =
             Reviewer { user: &user.name, person: user.human(), groups: &user.groups, presence: actor.asker.presence };
         // As it is known now: that two names are one human may have come out since it was asked.
@@ -212,6 +205,9 @@ impl Requests {
             || (request.extends.is_none() && wanted.approvers.count != asked.count);
         if changed || span > most || !channels.is_subset(&rule.channels) {
             return Some("the rule that it was asked by has changed");
+        }
+        if request.from.is_some_and(|from| from.plus(span) <= now) {
+            return Some("the time that it was asked for is over");
         }
         if let Some(extends) = &request.extends {
             let holds = |grant: &Grant| matches!(grant.state(now), GrantState::Active | GrantState::Scheduled);
@@ -362,23 +358,23 @@ impl Requests {
     pub fn tidy(&self) -> Result<usize, RequestError> {
         let _one = self.one_at_a_time();
         let now = self.clock.now();
+        // Each for itself: what cannot be noted of one must not keep the others from it.
+        let mut failed = self.finish_steps().err();
+        failed = self.remind().err().or(failed);
         let due = |request: &AccessRequest| !request.stored.is_final() && request.state(now).is_final();
         let mut count = 0_usize;
         for request in self.ledger.requests_where(due) {
             let state = request.state(now);
-            self.put(&Step {
-                request: request.to(state),
-                kind: StepKind::Closed,
-                by: String::from("the bastion"),
-                outcome: Outcome::Waits,
-                message: None,
-            })?;
-            count = count.saturating_add(1);
+            let by = String::from("the bastion");
+            let (request, outcome) = (request.to(state), Outcome::Waits);
+            match self.put(&Step { request, kind: StepKind::Closed, by, outcome, message: None }) {
+                Ok(()) => count = count.saturating_add(1),
+                Err(failure) => failed = Some(failure),
+            }
         }
-        self.remind()?;
         self.ledger.forget_requests(now.minus(KEPT))?;
         self.settle()?;
-        Ok(count)
+        failed.map_or(Ok(count), Err)
     }
 
     fn close(
@@ -422,7 +418,7 @@ impl Requests {
         let waits = |request: &AccessRequest| {
             open(request)
                 && request.person != *user.human()
-                && request.quorum.reviewers.contains(&user.name)
+                && (request.glass.is_some() || request.quorum.reviewers.contains(&user.name))
                 && request.quorum.approvers.include(&user.name, &user.groups)
                 && request.reviews.iter().all(|review| review.person != *user.human())
         };
@@ -445,7 +441,8 @@ impl Requests {
     fn may_see(&self, request: &AccessRequest, user: &User) -> Result<(), RequestError> {
         let seen = request.requester == user.name
             || request.person == *user.human()
-            || request.quorum.reviewers.contains(&user.name);
+            || request.quorum.reviewers.contains(&user.name)
+            || request.glass.as_ref().is_some_and(|glass| glass.approvers.include(&user.name, &user.groups));
         if seen { Ok(()) } else { Err(RequestError::Unknown) }
     }
 
@@ -478,26 +475,49 @@ impl Requests {
         self.ledger.prepare(step)?;
         #[cfg(test)]
         tests::may_crash(self)?;
-        if let Err(failure) = self.put_on_record(step) {
+        let (written, done) = self.put_on_record(step);
+        if let Err(failure) = done {
             #[cfg(test)]
             if matches!(failure, RequestError::NoRandomness) {
                 return Err(failure);
+            }
+            // A part of it is in the log: it has happened, and takes effect once the rest is there too.
+            if written > 0 {
+                return Err(RequestError::Unsure);
             }
             // Not in the log: it did not happen. Should this fail too, the database has stopped, and the next start puts
             // it on record before it takes effect.
             self.ledger.abandon(&step.request.id)?;
             return Err(failure);
         }
-        Ok(self.ledger.finish(step)?)
+        self.ledger.finish(step).map_err(|_| RequestError::Unsure)
     }
 
-    fn put_on_record(&self, step: &Step) -> Result<(), RequestError> {
-        for event in events(step) {
-            self.audit.append(&event).map_err(RequestError::NotRecorded)?;
-            #[cfg(test)]
-            tests::may_crash(self)?;
+    /// Finishes steps of which a part is on record.
+    fn finish_steps(&self) -> Result<(), RequestError> {
+        for step in self.ledger.unfinished()? {
+            // It may be in the log already: a second leaf of the same request and version says the same.
+            let message = told::message(&step, &self.ways, self.clock.now());
+            self.put_on_record(&step).1?;
+            self.ledger.finish(&Step { message, ..step })?;
         }
         Ok(())
+    }
+
+    /// How many leaves were written, and whether all were.
+    fn put_on_record(&self, step: &Step) -> (usize, Result<(), RequestError>) {
+        let mut written = 0_usize;
+        for event in events(step) {
+            if let Err(failure) = self.audit.append(&event) {
+                return (written, Err(RequestError::NotRecorded(failure)));
+            }
+            written = written.saturating_add(1);
+            #[cfg(test)]
+            if let Err(crash) = tests::may_crash(self) {
+                return (written, Err(crash));
+            }
+        }
+        (written, Ok(()))
     }
 }
 
@@ -584,8 +604,15 @@ fn of_outcome(request: &AccessRequest, outcome: &Outcome) -> Option<AuditEvent> 
     }
 }
 
-fn cut(text: &str, most: usize) -> String {
-    text.chars().filter(|c| !c.is_control()).take(most).collect()
+fn cut(text: &str, bytes: usize) -> String {
+    let mut short = String::new();
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if short.len().saturating_add(c.len_utf8()) > bytes {
+            break;
+        }
+        short.push(c);
+    }
+    short
 }
 
 /// So many random characters that are not mixed up when read aloud (Crockford's base 32), of 5 bits each.

@@ -190,7 +190,7 @@ impl Admin {
 
     fn dispatch(&self, caller: Caller, request: Request) -> Result<Reply, AdminError> {
         match request {
-            Request::UserAdd { user, groups, keys, from } => self.user_add(user, groups, &keys, from),
+            Request::UserAdd { user, groups, keys, from } => self.user_add(caller, user, groups, &keys, from),
             Request::UserSet { user, groups, from, person } => self.user_set(&user, groups, from, person),
             Request::UserList {} => Ok(Reply::Users { users: self.parts.ledger.users() }),
             Request::UserSuspend { user } => self.user_suspend(caller, &user),

@@ -484,7 +484,7 @@ impl Office {
         let key = vault.log_key("0123456789abcdef0123456789abcdef").unwrap();
         let audit = Audit::create(&dir.path().join("log"), key, &db, clock.clone()).unwrap();
         let (ledger, audit) = (Arc::new(Ledger::open(&db, policy).unwrap()), Arc::new(audit));
-        let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone()).unwrap();
+        let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone(), Vec::new()).unwrap();
         let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone()).unwrap();
         let admin = Admin::new(
             &config,
@@ -526,7 +526,8 @@ impl Office {
 
     fn permit(&self) -> Result<crate::grant::Permit, crate::grant::Denial> {
         let now = self.admin.now();
-        let asker = crate::grant::Asker { user: &user("alice"), presence: crate::model::Presence::NONE, key: "k" };
+        let alice = user("alice");
+        let asker = crate::grant::Asker::plain(&alice, "k");
         self.admin.parts.ledger.permit(asker, &destination("root@db1"), ChannelClass::Shell, now)
     }
 

@@ -20,6 +20,7 @@ impl Admin {
     /// Adds a user with all of these keys, or, if one of them cannot be taken, does nothing.
     pub(super) fn user_add(
         &self,
+        caller: Caller,
         name: UserName,
         groups: BTreeSet<GroupName>,
         lines: &[String],
@@ -32,6 +33,8 @@ impl Admin {
                 keys.push(key);
             }
         }
+        // Of an earlier user of that name, whose removal was interrupted.
+        self.cancel_requests(caller, &name, "a user of that name was added")?;
         let line = format!("user `{name}` added");
         let more = keys.iter().map(|key| format!("key {} added to user `{name}`", key.fingerprint)).collect();
         self.parts.ledger.add_user(User {
@@ -98,7 +101,12 @@ impl Admin {
     }
 
     pub(super) fn user_remove(&self, caller: Caller, name: &UserName) -> Result<Reply, AdminError> {
-        // Whoever comes after under this name must not come into them.
+        // Whoever comes after under this name must not come into them. First what may still begin: were it left, and the
+        // user gone, nobody would take it from the next of that name.
+        let user = self.known_user(name)?;
+        let suspended_at = user.suspended_at.or_else(|| Some(self.now()));
+        self.parts.ledger.set_user(User { suspended_at, ..user })?;
+        let cancelled = self.cancel_requests(caller, name, "the user was removed")?;
         self.parts.passwords.remove(name).map_err(AdminError::Password)?;
         let revoked = self.parts.ledger.remove_user(name, &self.revoked(caller, "the user was removed"))?;
         let mut more = self.rejudge();
@@ -106,7 +114,7 @@ impl Admin {
         if revoked > 0 {
             more.push(format!("{revoked} {} revoked", plural(revoked, "grant")));
         }
-        more.extend(self.cancel_requests(caller, name, "the user was removed")?);
+        more.extend(cancelled);
         Ok(done(format!("user `{name}` removed"), more))
     }
 

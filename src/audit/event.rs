@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::assurance::{Confirmed, Consent};
 use super::body::Subject;
 use super::control::{LockStep, OffboardStep, SessionControl};
 pub use super::facts::{Call, SegmentEnd, SessionHead, VaultChange};
@@ -48,9 +49,10 @@ const CLEAR: [&str; 29] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 49] = [
+pub const EVENT_TYPES: [&str; 51] = [
     "admin.call",
     "agent.sign",
+    "auth.confirmed",
     "auth.failed",
     "breakglass.open",
     "breakglass.overdue",
@@ -59,6 +61,7 @@ pub const EVENT_TYPES: [&str; 49] = [
     "clock.doubt",
     "clock.step",
     "config.change",
+    "consent.given",
     "envelope.create",
     "envelope.drop",
     "erase",
@@ -392,6 +395,12 @@ pub enum AuditEvent {
         #[serde(serialize_with = "bounded_detail")]
         reason: String,
     },
+    /// A user has proven themselves by a one-time code after the login. On record before anything rests on it.
+    #[serde(rename = "auth.confirmed")]
+    AuthConfirmed(Confirmed),
+    /// A user has agreed to a text. On record before a session begins on it.
+    #[serde(rename = "consent.given")]
+    ConsentGiven(Consent),
     /// A channel or request was refused.
     #[serde(rename = "channel.refused")]
     ChannelRefused {
@@ -724,6 +733,9 @@ impl AuditEvent {
             | Self::BreakglassOpen { user, .. }
             | Self::BreakglassReview { user, .. }
             | Self::BreakglassOverdue { user, .. } => Subject::User(user.clone()),
+            Self::AuthConfirmed(Confirmed { user, .. }) | Self::ConsentGiven(Consent { user, .. }) => {
+                Subject::User(user.clone())
+            }
             Self::AdminCall(call) | Self::ConfigChange(call) => call.subject(),
             Self::SecretSet(_)
             | Self::SecretRemove(_)

@@ -289,6 +289,23 @@ fn each_type_has_its_fields_where_they_belong() {
             "by detail verb",
         ),
         (AuditEvent::GrantExtend { grant: grant(), request: request(), seconds: 1 }, "grant request", "seconds"),
+        (
+            AuditEvent::AuthConfirmed(Confirmed { user: user("alice"), source: hex(), key: hex() }),
+            "",
+            "key source user",
+        ),
+        (
+            AuditEvent::ConsentGiven(Consent {
+                user: user("alice"),
+                rule: RuleId::parse("dba").unwrap(),
+                policy: hex(),
+                text: hex(),
+                source: hex(),
+                key: hex(),
+            }),
+            "policy",
+            "key rule source text user",
+        ),
         (channel_refused(None), "", "source user what"),
         (channel_refused(Some(self::session())), "session", "source user what"),
     ];

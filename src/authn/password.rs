@@ -292,6 +292,62 @@ impl Passwords {
             (false, _) if typed.password.expose().is_empty() => return Err(PasswordError::Password),
             (false, Step::New(_) | Step::Used | Step::Wrong) => PasswordError::Password,
         };
+        self.count_failure(&mut failures, user, (rev, stored), lock_out, now)?;
+        Err(failure)
+    }
+
+    /// Whether the user has one-time codes. Blocks.
+    ///
+    /// # Errors
+    /// `Db`.
+    pub fn has_codes(&self, user: &UserName) -> Result<bool, PasswordError> {
+        Ok(self.stored(Some(user))?.is_some_and(|(_, stored)| stored.totp.is_some()))
+    }
+
+    /// Judges a one-time code alone, of a user who has proven who they are already, and may have no password. It counts
+    /// once, here or at a login, and a wrong one is a failure as there. Returns once a code that is taken is on record as
+    /// used. Blocks.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub fn check_code(
+        &self,
+        user: &UserName,
+        code: &Secret<String>,
+        lock_out: LockOut,
+        clock: &Clock,
+    ) -> Result<(), PasswordError> {
+        let mut failures = self.failures();
+        let (rev, mut stored) = self.stored(Some(user))?.ok_or(PasswordError::NotSet)?;
+        let (now, locked) = (clock.now(), stored.locked_until);
+        let totp = stored.totp.as_mut().ok_or(PasswordError::NotSet)?;
+        if let Some(until) = locked.filter(|until| now < *until) {
+            return Err(PasswordError::Locked { until });
+        }
+        let step = totp.step(code.expose(), now);
+        let failure = match step {
+            Step::New(step) => {
+                totp.last = Some(step);
+                stored.locked_until = None;
+                self.0.table.put(user.as_str(), Some(rev), &stored).map_err(PasswordError::Db)?;
+                failures.remove(user);
+                return Ok(());
+            }
+            Step::Used => PasswordError::CodeUsed,
+            Step::Wrong => PasswordError::Code,
+        };
+        self.count_failure(&mut failures, user, (rev, stored), lock_out, now)?;
+        Err(failure)
+    }
+
+    fn count_failure(
+        &self,
+        failures: &mut HashMap<UserName, u32>,
+        user: &UserName,
+        (rev, mut stored): (Rev, Stored),
+        lock_out: LockOut,
+        now: Timestamp,
+    ) -> Result<(), PasswordError> {
         let count = failures.entry(user.clone()).or_insert(0);
         *count = count.saturating_add(1);
         if *count >= lock_out.after {
@@ -299,7 +355,7 @@ impl Passwords {
             stored.locked_until = Some(now.plus(lock_out.span));
             self.0.table.put(user.as_str(), Some(rev), &stored).map_err(PasswordError::Db)?;
         }
-        Err(failure)
+        Ok(())
     }
 
     fn stored(&self, user: Option<&UserName>) -> Result<Option<(Rev, Stored)>, PasswordError> {

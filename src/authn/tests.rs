@@ -75,6 +75,17 @@ fn a_security_key_must_have_been_touched_unless_it_was_added_without() {
 }
 
 #[test]
+fn a_touched_key_is_a_second_factor_at_the_time_of_the_login_and_a_plain_one_is_none() {
+    let logins = logins();
+    let key = security_key(3);
+    add_key(&logins, "no-touch-required ", &key);
+    let mfa = |flags| by_key(&logins, None, HOME, &key, &sk_signature(flags)).unwrap().asker().mfa;
+    let now = Some(logins.clock.now());
+    assert_eq!((mfa(0), mfa(0x01), mfa(0x05)), (None, now, now));
+    assert_eq!(by_key(&logins, None, HOME, &public(1), &plain_signature()).unwrap().asker().mfa, None);
+}
+
+#[test]
 fn a_plain_key_says_nothing_of_touch() {
     let logins = logins();
     // Its last bytes are not flags, whatever they are.

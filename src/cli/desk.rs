@@ -205,7 +205,7 @@ impl Desk {
             .map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
         let store = StoreRoot::at(&config.data);
         let (sessions, ledger, audit) = (Sessions::new(), Arc::new(ledger), Arc::new(audit));
-        let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
+        let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone(), config.notify.ways());
         let requests = Arc::new(requests.map_err(|error| CliError::of(&error))?);
         let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
         let locks = Arc::new(locks.map_err(|error| CliError::of(&error))?);

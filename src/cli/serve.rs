@@ -134,7 +134,10 @@ pub fn run(config: Config) -> Result<(), ServeError> {
     harden();
     raise_open_files(config.ssh.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::System)?;
-    runtime.block_on(serve(config))
+    let served = runtime.block_on(serve(config));
+    // A webhook that does not answer keeps nobody waiting: what it was not told is told by the next start.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    served
 }
 
 /// Keeps secrets out of core dumps, other processes' reach, and swap (promise P4).
@@ -242,7 +245,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let carrying = tokio::spawn(carry(connections, Arc::clone(&bastion)));
     let watching = tokio::spawn(watch_trust(config.login.clone(), Arc::clone(&bastion)));
     let tidying = tokio::spawn(tidy_requests(Arc::clone(&bastion)));
-    let notifying = tokio::spawn(notifier.run());
+    let notifying = tokio::spawn(notifier.run(admin_stop.clone()));
     let unlocking = tokio::spawn(tidy_locks(Arc::clone(&bastion)));
     tokio::select! {
         _ = terminate.recv() => {}
@@ -253,10 +256,10 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     carrying.abort();
     watching.abort();
     tidying.abort();
-    notifying.abort();
     unlocking.abort();
     retiring.abort();
     admin_stop.cancel();
+    let _ = tokio::time::timeout(NOTIFY_TIMEOUT, notifying).await;
     let _ = serving_admin.await;
     bastion.refusals.settle().await;
     drop(publishing);
@@ -302,14 +305,18 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let recorder =
         Recorder::start(store.clone(), settings, auditors, log, clock.clone()).map_err(ServeError::Recorder)?;
     let sessions = Sessions::new();
-    let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
+    let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone(), config.notify.ways());
     let tickets = config.ticket_check.clone().map(ticket_check);
-    let requests = requests.map_err(ServeError::Requests)?.told_by(config.notify.ways()).checked_by(tickets);
+    let requests = requests.map_err(ServeError::Requests)?.checked_by(tickets);
     let requests = Arc::new(requests);
     let notifier = Notifier::new(config.notify.clone(), Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let notifier = notifier.map_err(ServeError::Notify)?;
     let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let locks = Arc::new(locks.map_err(ServeError::Locks)?);
+    let (mine, about) = (Arc::clone(&vault), (Arc::clone(&ledger), Arc::clone(&audit), Arc::clone(&requests)));
+    let (of, own) = (Arc::clone(&locks), sessions.clone());
+    let admin = Admin::new(config, clock.clone(), about.0, mine, about.1, own, about.2, of, store.clone());
+    let admin = Arc::new(admin.with_recorder(recorder.clone()));
     let bastion = Arc::new(Bastion {
         clock: clock.clone(),
         ledger: Arc::clone(&ledger),
@@ -327,10 +334,10 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         requests: Arc::clone(&requests),
         locks: Arc::clone(&locks),
         denials: session::Denials::default(),
+        // The same as the administration's: what it sets, forgives or takes away counts at once.
+        codes: (admin.passwords().clone(), lock_out(&config.login)),
         turns: Turns::default(),
     });
-    let admin = Admin::new(config, clock, ledger, vault, audit, sessions, requests, locks, store);
-    let admin = Arc::new(admin.with_recorder(bastion.recorder.clone()));
     for (session, failure) in admin.begin().map_err(ServeError::Begin)? {
         warn!(session = %session, error = %failure, "A change of an envelope that was interrupted cannot be finished");
     }
@@ -390,6 +397,9 @@ async fn watch_trust(login: LoginSettings, bastion: Arc<Bastion>) {
     }
 }
 
+/// What is being told when the server stops has so long.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Requests that have expired are put on record so often; they count as expired before.
 const TIDY_PERIOD: Duration = Duration::from_secs(30);
 
@@ -428,10 +438,13 @@ async fn tidy_locks(bastion: Arc<Bastion>) {
     }
 }
 
+fn lock_out(settings: &LoginSettings) -> LockOut {
+    LockOut { after: settings.password_failures, span: settings.password_lock }
+}
+
 fn logins(settings: &LoginSettings, bastion: &Bastion, admin: &Admin) -> Logins {
-    let lock_out = LockOut { after: settings.password_failures, span: settings.password_lock };
     // The same as the administration's: what it sets, forgives or takes away counts at once.
-    let passwords = settings.passwords.then(|| (admin.passwords().clone(), lock_out));
+    let passwords = settings.passwords.then(|| (admin.passwords().clone(), lock_out(settings)));
     Logins { ledger: Arc::clone(&bastion.ledger), clock: bastion.clock.clone(), passwords }
 }
 

@@ -20,7 +20,7 @@ use crate::model::{ChannelClass, Destination, GrantId, GroupName, Presence, Requ
 use crate::policy::{Approvers, PolicyHash};
 
 /// A request that so many people have reviewed takes no more reviews.
-pub const REVIEWS_MAX: usize = 16;
+pub const REVIEWS_MAX: usize = 10;
 
 /// What a user asks for, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -375,13 +375,15 @@ impl AccessRequest {
     /// The grant that this request leads to, if it begins at `now`.
     pub fn grant(&self, id: GrantId, now: Timestamp) -> Grant {
         let (span, channels) = self.narrowed();
+        // Approved late, it ends when it was asked to end.
+        let until = self.from.unwrap_or(now).plus(span);
         let from = self.from.filter(|from| *from > now).unwrap_or(now);
         Grant {
             id,
             user: self.requester.clone(),
             destination: self.destination.clone(),
             from,
-            until: from.plus(span),
+            until,
             reason: self.purpose(),
             created_by: match self.glass {
                 None => format!("request {}", self.id),

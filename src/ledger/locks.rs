@@ -1,5 +1,6 @@
 //! Locks, and the users who are being offboarded.
 
+use super::assurances::Assured;
 use super::{Ledger, LedgerError, State, TEXT_BYTES_MAX, Target, User, at_most, question};
 use crate::audit::AuditEvent;
 use crate::grant::{Asker, Denial, Grant, Lifter, Lifting, Lock, Permit, Reached, Scope, permit, strictest};
@@ -45,7 +46,8 @@ impl Ledger {
         asked: &Asked,
         now: Timestamp,
     ) -> Result<Permit, Denial> {
-        self.state().permit_but_for_locks(asker, destination, asked, now)
+        let assured = self.assurances.of(asker, now);
+        self.state().permit_but_for_locks(asker, &assured, destination, asked, now)
     }
 
     /// Sets a lock. Live sessions must be judged again after it, and the log be given what it is owed.
@@ -170,11 +172,12 @@ impl State {
     pub(super) fn permit_asked(
         &self,
         asker: Asker<'_>,
+        assured: &Assured,
         destination: &Destination,
         asked: &Asked,
         now: Timestamp,
     ) -> Result<Permit, Denial> {
-        let permit = self.permit_but_for_locks(asker, destination, asked, now)?;
+        let permit = self.permit_but_for_locks(asker, assured, destination, asked, now)?;
         let (stored, target) = self.parties(asker.user, destination)?;
         match self.lock_on(stored, target, &destination.account, now) {
             Some(lock) => Err(Denial::Locked { lock: lock.id.clone() }),
@@ -185,6 +188,7 @@ impl State {
     fn permit_but_for_locks(
         &self,
         asker: Asker<'_>,
+        assured: &Assured,
         destination: &Destination,
         asked: &Asked,
         now: Timestamp,
@@ -196,7 +200,9 @@ impl State {
         let place = (asker.user.clone(), destination.clone());
         let ids = self.by_place.get(&place).into_iter().flatten();
         let grants: Vec<Grant> = ids.filter_map(|id| self.grants.get(id)).map(|(_, grant)| grant.clone()).collect();
-        let question = Question { presence: asker.presence, ..question(stored, target, destination, Some(asked)) };
-        permit(&self.policy(), &question, asker.key, &grants, now)
+        let (presence, circumstances) = (asker.presence, assured.circumstances(asker, now));
+        let question = Question { presence, circumstances, ..question(stored, target, destination, Some(asked)) };
+        let permit = permit(&self.policy(), &question, asker.key, &grants, now)?;
+        Ok(permit.of(Asker { mfa: assured.mfa, ..asker }))
     }
 }

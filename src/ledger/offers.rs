@@ -109,7 +109,7 @@ impl Ledger {
     /// Where a target's accounts are known, others are left out, though a rule may name them. Time is linear in the
     /// targets: for thousands of them, not for a thread that carries sessions.
     pub fn offers(&self, asker: Asker<'_>, now: Timestamp, most: usize) -> Offers {
-        let Asker { user, presence, key } = asker;
+        let Asker { user, presence, key, .. } = asker;
         let mut offers = Offers::default();
         let (policy, stored) = {
             let state = self.state();
@@ -139,7 +139,7 @@ impl Ledger {
 
     /// What this user would be offered there; `None` if no list shows them the destination.
     pub fn offer(&self, asker: Asker<'_>, destination: &Destination, now: Timestamp) -> Option<Offer> {
-        let Asker { user, presence, key } = asker;
+        let Asker { user, presence, key, .. } = asker;
         let state = self.state();
         let (_, stored) = state.users.get(user).filter(|(_, user)| user.suspended_at.is_none())?;
         let (_, target) = state.targets.get(&destination.target)?;
@@ -286,7 +286,7 @@ grant = { required = false }
     }
 
     fn asker(user: &UserName) -> Asker<'_> {
-        Asker { user, presence: Presence::NONE, key: "k" }
+        Asker::plain(user, "k")
     }
 
     fn told(offers: &Offers) -> Vec<(String, String, String)> {
@@ -358,7 +358,7 @@ grant = { required = false }
         ledger.add_target(target("db1", "test")).unwrap();
         let alice = user("alice");
         let shown = |presence| {
-            let offers = ledger.offers(Asker { user: &alice, presence, key: "k" }, time(5), 100);
+            let offers = ledger.offers(Asker { presence, ..asker(&alice) }, time(5), 100);
             let [_, root]: [Offer; 2] = offers.list.try_into().unwrap();
             (root.state(time(5)).into_owned(), root.channels())
         };

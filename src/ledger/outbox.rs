@@ -76,29 +76,28 @@ impl Ledger {
         self.state().messages.values().map(|(_, message)| message.clone()).collect()
     }
 
-    /// Those that are due by some way: alerts first, then oldest first.
-    pub fn due_messages(&self, now: Timestamp, most: usize) -> Vec<Message> {
-        let due = |delivery: &Delivery| match delivery {
-            Delivery::Waiting { next, .. } => *next <= now,
-            Delivery::Delivered { .. } | Delivery::GivenUp { .. } => false,
+    /// The first that is due by this way: alerts before others, then the oldest.
+    pub fn due_message(&self, way: &str, now: Timestamp) -> Option<Message> {
+        let due = |message: &&Message| match message.ways.get(way) {
+            Some(Delivery::Waiting { next, .. }) => *next <= now,
+            Some(Delivery::Delivered { .. } | Delivery::GivenUp { .. }) | None => false,
         };
         let state = self.state();
         let all = state.messages.values().map(|(_, message)| message);
-        let mut all: Vec<&Message> = all.filter(|message| message.ways.values().any(due)).collect();
-        all.sort_by_key(|message| !message.alert);
-        all.into_iter().take(most).cloned().collect()
+        all.filter(due).min_by_key(|message| (!message.alert, &message.id)).cloned()
     }
 
-    /// Notes how far a message has come.
+    /// Notes how far a message has come by one way; others may note theirs meanwhile.
     ///
     /// # Errors
     /// The database fails.
-    pub fn set_message(&self, message: Message) -> Result<(), LedgerError> {
+    pub fn set_delivery(&self, id: &str, way: &str, delivery: Delivery) -> Result<(), LedgerError> {
         let tables = self.tables();
-        let known = self.state().messages.get(&message.id).map(|(rev, _)| *rev);
-        let Some(rev) = known else { return Ok(()) };
+        let known = self.state().messages.get(id).cloned();
+        let Some((rev, mut message)) = known else { return Ok(()) };
+        message.ways.insert(way.to_owned(), delivery);
         self.db.check_room()?;
-        let rev = tables.messages.put(&message.id, Some(rev), &message)?;
+        let rev = tables.messages.put(id, Some(rev), &message)?;
         self.change(|state| state.set_message(rev, message));
         Ok(())
     }

@@ -3,15 +3,19 @@
 //! A step is stored before it comes into the log, and takes effect after: a crash in between leaves it stored, and the
 //! next start finishes it. So what is in the log and what is stored agree.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Ledger, LedgerError, Message, TEXT_BYTES_MAX, User, at_most, question};
 use crate::audit::AuditEvent;
-use crate::grant::{AccessRequest, Denial, Grant, Outcome, RequestState};
+use crate::db::Rev;
+use crate::grant::{AccessRequest, Denial, Grant, Outcome, RequestState, Revoked};
 use crate::model::{Destination, GrantId, RequestId, Timestamp, UserName};
 use crate::policy::{Approvers, Decision, GrantNeed, Rule, decide};
+
+/// Requests of one human that are kept once they are decided; the log has the others.
+const KEPT_MAX: usize = 200;
 
 /// A change of a request, which is about to come into the log or is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +29,8 @@ pub struct Step {
     pub by: String,
     /// What it does to grants.
     pub outcome: Outcome,
-    /// What people must be told of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What people must be told of it; made anew where a step is finished after a crash.
+    #[serde(skip)]
     pub message: Option<Message>,
 }
 
@@ -143,7 +147,24 @@ impl Ledger {
             (state.requests.get(id).map(|(rev, _)| *rev), state.steps.get(id).copied(), grant)
         };
         let Some(rev) = rev else { return Ok(()) };
+        let mut owed = None;
+        let grant = grant.map(|(known, mut grant)| {
+            // Whoever was removed since it was decided gets nothing, nor whoever has their name later.
+            let state = self.state();
+            let user = state.users.get(&grant.user).filter(|(_, user)| user.suspended_at.is_none());
+            if grant.revoked.is_none() && (user.is_none() || !state.targets.contains_key(&grant.destination.target)) {
+                let reason = Some(String::from("the user or the target was removed meanwhile"));
+                let revoked = Revoked { by: String::from("the bastion"), at: grant.created, reason };
+                let (by, reason) = (revoked.by.clone(), revoked.reason.clone());
+                owed = Some(AuditEvent::GrantRevoke { grant: grant.id.clone(), by, reason });
+                grant.revoked = Some(revoked);
+            }
+            (known, grant)
+        });
         let mut batch = self.db.batch();
+        if let (Some(event), Some((_, grant))) = (&owed, &grant) {
+            batch.put(&tables.owed, grant.id.as_str(), None, event)?;
+        }
         batch.put(&tables.requests, step.request.id.as_str(), known, &step.request)?;
         if let Some((known, grant)) = &grant {
             batch.put(&tables.grants, grant.id.as_str(), *known, grant)?;
@@ -220,8 +241,19 @@ impl Ledger {
                 | RequestState::Expired
                 | RequestState::Superseded => false,
             };
-            let old = state.requests.values().filter(|(_, request)| over(request) && !live(request));
-            old.map(|(rev, request)| (request.id.clone(), *rev)).collect()
+            let done = |request: &AccessRequest| request.stored.is_final() && reviewed(request) && !live(request);
+            let mut newest: Vec<&(Rev, AccessRequest)> = state.requests.values().collect();
+            newest.sort_by_key(|(_, request)| std::cmp::Reverse(request.asked));
+            let mut kept: BTreeMap<&UserName, usize> = BTreeMap::new();
+            let mut old = Vec::new();
+            for (rev, request) in newest {
+                let many = kept.entry(&request.person).or_default();
+                *many = many.saturating_add(1);
+                if (over(request) && !live(request)) || (*many > KEPT_MAX && done(request)) {
+                    old.push((request.id.clone(), *rev));
+                }
+            }
+            old
         };
         for (id, rev) in &old {
             tables.requests.delete(id.as_str(), *rev)?;

@@ -110,8 +110,8 @@ fn ledger(db: &Db) -> Ledger {
 
 fn ask(ledger: &Ledger) -> Result<(), Denial> {
     let destination = Destination::parse("root@db1").unwrap();
-    let asker = Asker { user: &UserName::parse("alice").unwrap(), presence: Presence::NONE, key: "k" };
-    ledger.permit(asker, &destination, ChannelClass::Shell, time(5)).map(drop)
+    let alice = UserName::parse("alice").unwrap();
+    ledger.permit(Asker::plain(&alice, "k"), &destination, ChannelClass::Shell, time(5)).map(drop)
 }
 
 fn user(name: &str, keys: &[&str]) -> User {

@@ -43,7 +43,7 @@ impl World {
     /// The bastion is started anew.
     fn restart(&mut self) {
         let ledger = Arc::new(Ledger::open(&self.db, PolicySet::empty()).unwrap());
-        Requests::open(Arc::clone(&ledger), Arc::clone(&self.audit), self.clock.clone()).unwrap();
+        Requests::open(Arc::clone(&ledger), Arc::clone(&self.audit), self.clock.clone(), Vec::new()).unwrap();
         self.locks = Locks::open(ledger, Arc::clone(&self.audit), self.clock.clone()).unwrap();
     }
 

@@ -63,7 +63,7 @@ impl MailSettings {
         let Message { id, subject, text, .. } = message;
         let subject: String = subject.chars().filter(|c| !c.is_control()).collect();
         // Words that are not ASCII are encoded (RFC 2047), so that no header has other bytes.
-        let subject = if subject.is_ascii() {
+        let subject = if subject.is_ascii() && !subject.contains("=?") {
             subject
         } else {
             use base64::Engine;
@@ -77,7 +77,7 @@ impl MailSettings {
         format!(
             "From: {from}\nTo: {}\nSubject: [doorward] {subject}\nMessage-ID: <{id}@{}>\nAuto-Submitted: auto-generated\n\
              MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n{text}\n",
-            to.join(", "),
+            to.join(",\n "),
             self.domain,
         )
     }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Accounts, ForwardedSsh, GrantNeed, Oversight, Place, PolicySet, RecordingPolicy, Rule, Who};
+use super::{
+    Accounts, Circumstances, ForwardedSsh, GrantNeed, Oversight, Place, PolicySet, RecordingPolicy, Rule, Who,
+};
 use crate::model::{AccountName, Asked, ChannelClass, GroupName, Matter, Presence, RuleId, TargetName, UserName};
 
 /// May this user open this channel to this account on this target?
@@ -23,6 +25,8 @@ pub struct Question<'a> {
     pub asked: Option<&'a Asked>,
     /// What the user did at the login.
     pub presence: Presence,
+    /// When and from where, and what else the user has done.
+    pub circumstances: Circumstances<'a>,
 }
 
 /// What policy says of an access.
@@ -134,11 +138,13 @@ fn channels<'r>(rules: impl Iterator<Item = &'r &'r Rule>) -> BTreeSet<ChannelCl
 }
 
 impl Rule {
-    /// Whether the rule is about this user, target and account, and the login is such as it demands.
+    /// Whether the rule is about this user, target and account, the login is such as it demands, and its conditions are
+    /// met.
     pub fn covers(&self, question: &Question<'_>) -> bool {
         self.reaches(question.user, question.groups, question.target, question.labels)
             && self.accounts.covers(question)
             && question.presence.covers(self.key)
+            && self.conditions.holds(&question.circumstances).is_ok()
     }
 
     /// Whether the rule is about this user and target, whatever the account and the login.
@@ -181,7 +187,7 @@ impl Rule {
 }
 
 impl Who {
-    pub(super) fn covers(&self, user: &UserName, groups: &BTreeSet<GroupName>) -> bool {
+    pub(crate) fn covers(&self, user: &UserName, groups: &BTreeSet<GroupName>) -> bool {
         self.users.contains(user) || !self.groups.is_disjoint(groups)
     }
 }

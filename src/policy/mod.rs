@@ -18,6 +18,7 @@ use crate::model::{AccountName, ChannelClass, GroupName, Presence, RuleId, Targe
 mod agent;
 mod archive;
 mod audit;
+mod conditions;
 mod decide;
 pub(crate) mod document;
 mod files;
@@ -33,6 +34,7 @@ mod tests;
 pub use agent::AgentRule;
 pub use archive::{ARCHIVE_BYTES_MAX, MalformedArchive, decode as decode_archive, encode as encode_archive};
 pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_everywhere, audits_somewhere, decide_audit};
+pub use conditions::{AtEnd, Bound, BoundBy, Circumstances, Conditions, Consents, Mfa, SessionLimits, Unmet, Window};
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use document::Fault;
 pub(crate) use document::size_of;
@@ -166,6 +168,8 @@ pub struct Rule {
     pub key: Presence,
     /// Who must watch its sessions, and whether the user is told who does.
     pub oversight: Oversight,
+    /// When and from where it holds, what it wants of the user besides, and the limits of its sessions.
+    pub conditions: Conditions,
     /// How its sessions are recorded.
     pub recording: RecordingPolicy,
 }

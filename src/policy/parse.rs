@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::agent;
 use super::audit::{self, AuditQuestion, AuditRight, AuditRule};
+use super::conditions::{Circumstances, Conditions, read_given};
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
@@ -46,9 +47,9 @@ const INPUT_MODES: &[(&str, InputMode)] =
 const CAPTURES: &[(&str, Capture)] = &[("full", Capture::Full), ("digest", Capture::Digest)];
 
 // Keys of the whole language that this version does not have; see `Table::finish`.
-const LATER_IN_RULE: &[&str] = &["when", "from", "mfa", "commands", "approvers", "effect", "deny"];
+const LATER_IN_RULE: &[&str] = &["commands", "approvers", "effect", "deny"];
 const LATER_IN_AUDIT: &[&str] = &["when", "from", "mfa", "approvers", "auditors"];
-const LATER_IN_GIVEN: &[&str] = &["at", "from", "mfa", "command", "grant"];
+const LATER_IN_GIVEN: &[&str] = &["command", "grant"];
 
 pub(super) fn parse(files: &[PolicyFile]) -> Result<PolicySet, Vec<Fault>> {
     let mut files: Vec<&PolicyFile> = files.iter().collect();
@@ -170,11 +171,12 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let agent = table.take("agent").map_or(Some(AgentRule::default()), |node| AgentRule::read(&node, faults));
     let grant = table.take("grant").map_or(Some(GrantRule::REQUIRED), |node| GrantRule::read(&node, faults));
     let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
-    let oversight = Oversight::read(table.take("four_eyes"), table.take("watch"), faults);
     let glass = match table.take("break_glass") {
         None => Some(None),
         Some(node) => key.and_then(|key| GlassRule::read(&node, key, faults)).map(Some),
     };
+    let oversight = Oversight::read(table.take("four_eyes"), table.take("watch"), faults);
+    let conditions = Conditions::read(&mut table, faults);
     let recording =
         table.take("recording").map_or(Some(RecordingPolicy::default()), |node| read_recording(&node, faults));
     table.finish(LATER_IN_RULE, faults);
@@ -228,6 +230,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         glass: glass?,
         key: key?,
         oversight: oversight?,
+        conditions: conditions?,
         recording: recording?,
     })
 }
@@ -476,7 +479,7 @@ struct Test {
 
 /// What is asked for.
 enum Wanted {
-    Channel { account: AccountName, asked: Option<Asked>, presence: Presence },
+    Channel { account: AccountName, asked: Option<Asked>, presence: Presence, circumstances: Circumstances<'static> },
     Right(AuditRight),
 }
 
@@ -585,8 +588,9 @@ fn read_channel(given: &mut Table<'_>, faults: &mut Faults) -> Option<Wanted> {
     }
     let matter = endpoint.map(Matter::Endpoint).or(file.map(Matter::File)).or(agent_key.map(Matter::Key));
     let presence = given.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
+    let circumstances = read_given(given, faults);
     let asked = class.map(|class| Asked { class, matter });
-    Some(Wanted::Channel { account: account?, asked, presence: presence? })
+    Some(Wanted::Channel { account: account?, asked, presence: presence?, circumstances: circumstances? })
 }
 
 /// `{ write = "/etc/shadow" }`: what would be done, and to which file.
@@ -624,9 +628,9 @@ impl Test {
         }
         let Self { user, groups, target, labels, .. } = self;
         let (got, about) = match &self.wanted {
-            Wanted::Channel { account, asked, presence } => {
-                let (asked, presence) = (asked.as_ref(), *presence);
-                let question = Question { user, groups, target, labels, account, asked, presence };
+            Wanted::Channel { account, asked, presence, circumstances } => {
+                let (asked, presence, circumstances) = (asked.as_ref(), *presence, *circumstances);
+                let question = Question { user, groups, target, labels, account, asked, presence, circumstances };
                 let what = asked.map_or("any channel".to_owned(), Asked::to_string);
                 let got = among(read.rules.iter(), &question).to_string();
                 (got, format!("{user} to {account}@{target}, {what}"))

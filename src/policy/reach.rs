@@ -91,7 +91,7 @@ impl<'s> Reach<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Decision, PolicyFile, Question, decide};
+    use crate::policy::{Circumstances, Decision, PolicyFile, Question, decide};
 
     const RULES: &str = r#"
 schema = 1
@@ -149,8 +149,16 @@ grant = { required = false }
                     for class in ChannelClass::ALL {
                         let (user, groups, target, account) = (&user, &groups, &target, &account);
                         let asked = class.into();
-                        let question =
-                            Question { user, groups, target, labels, account, asked: Some(&asked), presence };
+                        let question = Question {
+                            user,
+                            groups,
+                            target,
+                            labels,
+                            account,
+                            asked: Some(&asked),
+                            presence,
+                            circumstances: Circumstances::BEST,
+                        };
                         let none = Opened::default();
                         let Opened { standing, on_grant, on_key, on_both, .. } = listed.get(account).unwrap_or(&none);
                         let with_key = on_key.contains(&class) || on_both.contains(&class);

@@ -137,7 +137,7 @@ fn what_would_make_a_rule_wider_than_it_reads_is_refused() {
         ("['shell', 'exec']", "['tun']", "\"tun\" is not in this version; known: shell, exec, sftp-read, sftp-write"),
         ("required = true", "required = 'no'", "expected true or false"),
         ("required = true", "max = '2h'", "there is no `approvers`"),
-        ("grant = {", "when = {}\ngrant = {", "rule.when: not supported in this version"),
+        ("grant = {", "commands = {}\ngrant = {", "rule.commands: not supported in this version"),
         ("grant = {", "wehn = {}\ngrant = {", "rule.wehn: unknown key"),
         (
             "grant = {",
@@ -194,8 +194,8 @@ fn a_test_that_fails_refuses_the_set_and_says_what_came_out() {
     assert!(faults_of(&renamed).contains("test.expect: there is no rule `dba`"));
     let garbled = RULE.replace("\"needs-grant dba-prod-root\"", "\"maybe\"");
     assert!(faults_of(&garbled).contains("test.expect: \"maybe\" is not an outcome"));
-    let later = RULE.replace("account = \"root\"", "account = \"root\", mfa = true");
-    assert!(faults_of(&later).contains("test.given.mfa: not supported in this version"));
+    let later = RULE.replace("account = \"root\"", "account = \"root\", grant = true");
+    assert!(faults_of(&later).contains("test.given.grant: not supported in this version"));
 }
 
 #[test]
@@ -320,6 +320,7 @@ fn a_rule_that_demands_a_key_opens_for_such_logins_only() {
             account: &AccountName::parse("root").unwrap(),
             asked: Some(&ChannelClass::Shell.into()),
             presence: Presence { touch, pin },
+            circumstances: Circumstances::BEST,
         };
         decide(&set, &question).to_string()
     };
@@ -440,6 +441,7 @@ fn decide_for(
         account: &AccountName::parse(account).unwrap(),
         asked: asked.as_ref(),
         presence: Presence::NONE,
+        circumstances: Circumstances::BEST,
     };
     decide(set, &question)
 }

@@ -566,6 +566,7 @@ pub(crate) fn permit(durability: &str) -> Permit {
         account: &AccountName::parse("root").unwrap(),
         asked: Some(&ChannelClass::Shell.into()),
         presence: crate::model::Presence::NONE,
+        circumstances: crate::policy::Circumstances::BEST,
     };
     crate::grant::permit(&set, &question, "k", &[], Clock::system().now()).unwrap()
 }

@@ -426,7 +426,8 @@ mod tests {
             let tap_of = |pty, input, capture| {
                 let policy = RecordingPolicy { input, stdin: capture, exec: capture, ..permit.recording().clone() };
                 let class = if pty { ChannelClass::Shell } else { ChannelClass::Exec };
-                taps(&Facts { class, pty, policy, digested: false, pause: Pause::never() }, &track)
+                let activity = super::super::Activity::start();
+                taps(&Facts { class, pty, policy, digested: false, pause: Pause::never(), activity }, &track)
             };
             let key = ChannelEvent::Data(Bytes::from_static(b"k"));
             let (mut kept_out, _) = tap_of(true, InputMode::Off, Capture::Full);

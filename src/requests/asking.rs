@@ -1,16 +1,20 @@
 //! Asking for a grant, and that one lasts longer.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{
-    AHEAD_MAX, ALL_OPEN_MAX, Actor, HOUR, HOURLY_MAX, OPEN_MAX, REASON_CHARS_MAX, REVIEWERS_MAX, RequestError,
-    Requests, TICKET_CHARS_MAX, Wish, new_id,
+    AHEAD_MAX, ALL_OPEN_MAX, Actor, HOUR, HOURLY_MAX, OPEN_MAX, REASON_BYTES_MAX, REVIEWERS_MAX, RequestError,
+    Requests, TICKET_BYTES_MAX, Wish, new_id,
 };
 use crate::grant::{AccessRequest, Grant, GrantState, Outcome, Quorum, RequestState, matched};
 use crate::ledger::{Step, StepKind, User};
 use crate::model::{ChannelClass, Destination, GroupName, RequestId, Timestamp, UserName};
 use crate::policy::{Approvers, RequestRule, Rule, Text};
+
+/// Tickets that are looked up at once: whoever waits for one has a place that others want.
+const TICKETS_AT_ONCE: usize = 8;
 
 impl Requests {
     /// Asks for a grant. What rules let nobody ask for is refused in the same words as what does not exist.
@@ -64,15 +68,34 @@ impl Requests {
 
     /// Asks whether the ticket counts, while nobody else has to wait. No answer is a no.
     fn check_ticket(&self, actor: Actor<'_>, wish: &Wish) -> Result<(), RequestError> {
-        let Some(check) = &self.tickets else { return Ok(()) };
+        if self.tickets.is_none() {
+            return Ok(());
+        }
         let user = self.standing(actor.asker.user)?;
         self.check_rate(&user, self.clock.now())?;
         let (rule, _) = self.rule_for(&user, &wish.destination, wish.channels.clone())?;
         let Some(wanted) = &rule.grant.request else { return Err(RequestError::NotOffered) };
         match texts(wanted, wish.reason.clone(), wish.ticket.clone())? {
-            (_, Some(ticket)) => check(&ticket, &user.name, &wish.destination).map_err(RequestError::TicketRefused),
+            (_, Some(ticket)) => self.counts(&ticket, &user.name, &wish.destination),
             (_, None) => Ok(()),
         }
+    }
+
+    /// Whether the ticket system, if there is one, says that the ticket counts. A few are asked about at once.
+    fn counts(&self, ticket: &str, user: &UserName, destination: &Destination) -> Result<(), RequestError> {
+        let Some(check) = &self.tickets else { return Ok(()) };
+        // Others would be a path of the ticket system's.
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '#' | '.' | ':');
+        if !ticket.chars().all(plain) || !ticket.chars().any(|c| c.is_ascii_alphanumeric()) {
+            return Err(RequestError::Ticket);
+        }
+        let asking = self.asking.fetch_add(1, Ordering::SeqCst);
+        let said = match asking < TICKETS_AT_ONCE {
+            true => check(ticket, user, destination).map_err(RequestError::TicketRefused),
+            false => Err(RequestError::TooMany("tickets are being looked up: try again in a moment")),
+        };
+        self.asking.fetch_sub(1, Ordering::SeqCst);
+        said
     }
 
     /// Asks that the grant of a request lasts longer.
@@ -86,6 +109,10 @@ impl Requests {
         span: Option<Duration>,
         reason: Option<String>,
     ) -> Result<AccessRequest, RequestError> {
+        let first = self.own(id, actor.asker.user)?;
+        if let Some(ticket) = &first.ticket {
+            self.counts(ticket, &first.requester, &first.destination)?;
+        }
         let _one = self.one_at_a_time();
         let user = self.standing(actor.asker.user)?;
         let now = self.clock.now();
@@ -229,11 +256,11 @@ fn texts(
 ) -> Result<(String, Option<String>), RequestError> {
     let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
     let (reason, ticket) = (clean(&reason), ticket.map(|ticket| clean(&ticket)).filter(|ticket| !ticket.is_empty()));
-    if reason.chars().count() > REASON_CHARS_MAX {
-        return Err(RequestError::TooLong { what: "the reason", most: REASON_CHARS_MAX });
+    if reason.len() > REASON_BYTES_MAX {
+        return Err(RequestError::TooLong { what: "the reason", most: REASON_BYTES_MAX });
     }
-    if ticket.as_ref().is_some_and(|ticket| ticket.chars().count() > TICKET_CHARS_MAX) {
-        return Err(RequestError::TooLong { what: "the ticket", most: TICKET_CHARS_MAX });
+    if ticket.as_ref().is_some_and(|ticket| ticket.len() > TICKET_BYTES_MAX) {
+        return Err(RequestError::TooLong { what: "the ticket", most: TICKET_BYTES_MAX });
     }
     if !wanted.reason.accepts(Some(&reason)) {
         return Err(RequestError::Reason);

@@ -45,6 +45,12 @@ pub enum RequestError {
     NeedsKey(Presence),
     /// What the user took without an approval before has not been reviewed in time.
     Unreviewed(RequestId),
+    /// What the user took without an approval before was found to be misuse.
+    Misused(RequestId),
+    /// It can be said to have been right once its grant is over.
+    NotOver,
+    /// A part of it is on record: it takes effect once the rest is.
+    Unsure,
     /// There are not two ways to raise the alarm.
     NoAlert,
     /// The request was not taken without an approval: there is nothing to review.
@@ -53,7 +59,7 @@ pub enum RequestError {
     TooLong {
         /// Which.
         what: &'static str,
-        /// The most, in characters.
+        /// The most, in bytes.
         most: usize,
     },
     /// As many as may be wait, or were asked lately.
@@ -124,12 +130,19 @@ impl fmt::Display for RequestError {
             Self::Unreviewed(other) => {
                 write!(f, "{other} must be reviewed first: tell its reviewers (ssh USER@BASTION show {other})")
             }
+            Self::Misused(other) => write!(f, "{other} was found to be misuse: no other glass is yours to break"),
+            Self::NotOver => f.write_str(
+                "its grant is not over: review it then, or end it now (review ID misuse; `doorward grant revoke`)",
+            ),
+            Self::Unsure => f.write_str(
+                "the log cannot be written to its end: this may still take effect. Look at it again, and tell the operator",
+            ),
             Self::NoAlert => f.write_str(
                 "the bastion has no two ways to tell anybody, so nothing is opened without an approval. Tell the operator: \
                  [notify] in the configuration",
             ),
             Self::NoGlass => f.write_str("it was decided by its approvers: there is nothing to review"),
-            Self::TooLong { what, most } => write!(f, "{what} has more than {most} characters"),
+            Self::TooLong { what, most } => write!(f, "{what} has more than {most} bytes"),
             Self::TooMany(what) => write!(f, "too many {what}"),
             Self::NoReviewers { approvers } => {
                 write!(f, "there are not enough people who could approve it ({approvers}); tell an operator")
@@ -176,6 +189,9 @@ impl std::error::Error for RequestError {
             | Self::NeedsKey(_)
             | Self::Unreviewed(_)
             | Self::NoAlert
+            | Self::Misused(_)
+            | Self::NotOver
+            | Self::Unsure
             | Self::NoGlass
             | Self::TooLong { .. }
             | Self::TooMany(_)
@@ -214,6 +230,9 @@ impl RequestError {
             | Self::NeedsKey(_)
             | Self::Unreviewed(_)
             | Self::NoAlert
+            | Self::Misused(_)
+            | Self::NotOver
+            | Self::Unsure
             | Self::NoGlass
             | Self::TooLong { .. }
             | Self::TooMany(_)

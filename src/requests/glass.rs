@@ -4,15 +4,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{
-    Actor, GrantId, REASON_CHARS_MAX, RequestError, RequestId, Requests, Step, StepKind, created, new_id, of_outcome,
+    Actor, GrantId, REASON_BYTES_MAX, RequestError, RequestId, Requests, Step, StepKind, created, new_id, of_outcome,
 };
 use crate::audit::AuditEvent;
-use crate::grant::{AccessRequest, Finding, Glass, Outcome, Quorum, RequestState, ReviewError, Reviewer};
+use crate::grant::{
+    AccessRequest, Finding, Glass, Grant, GrantState, Outcome, Quorum, RequestState, ReviewError, Reviewer, Revoked,
+};
 use crate::model::Destination;
 use crate::policy::GrantNeed;
 
 /// An alert that only one way could carry is no alert: that way may be what has failed.
 pub(super) const WAYS_MIN: usize = 2;
+/// Glasses of one human that wait for their reviews.
+const UNREVIEWED_MAX: usize = 3;
 /// Glasses that one human may break in one hour.
 const HOURLY_MAX: usize = 5;
 /// A reason that says nothing is none.
@@ -46,10 +50,26 @@ impl Requests {
         if let Some(other) = self.ledger.requests_where(overdue).into_iter().next() {
             return Err(RequestError::Unreviewed(other.id));
         }
+        let own = |one: &AccessRequest| one.person == *user.human();
+        let misused = |one: &AccessRequest| {
+            let judged = one.glass.as_ref().and_then(|glass| glass.judged.as_ref());
+            own(one) && judged.is_some_and(|judged| judged.finding == Finding::Misuse)
+        };
+        if let Some(other) = self.ledger.requests_where(misused).into_iter().next() {
+            return Err(RequestError::Misused(other.id));
+        }
+        // Else one glass after the other is a standing right.
+        let open = |one: &AccessRequest| own(one) && one.glass.as_ref().is_some_and(|glass| glass.judged.is_none());
+        let open = self.ledger.requests_where(open);
+        if open.len() >= UNREVIEWED_MAX
+            && let Some(other) = open.into_iter().next()
+        {
+            return Err(RequestError::Unreviewed(other.id));
+        }
         let reason: String = reason.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
         let length = reason.chars().count();
-        if length > REASON_CHARS_MAX {
-            return Err(RequestError::TooLong { what: "the reason", most: REASON_CHARS_MAX });
+        if reason.len() > REASON_BYTES_MAX {
+            return Err(RequestError::TooLong { what: "the reason", most: REASON_BYTES_MAX });
         }
         if length < REASON_CHARS_MIN {
             return Err(RequestError::ShortReason { least: REASON_CHARS_MIN });
@@ -125,8 +145,21 @@ impl Requests {
         let reviewer =
             Reviewer { user: &user.name, person: user.human(), groups: &user.groups, presence: actor.asker.presence };
         let by = (&request.requester, &request.person);
-        let note = super::cut(note, super::NOTE_CHARS_MAX);
-        let judged = glass.judge(by, &reviewer, finding, note, self.clock.now()).map_err(RequestError::Review)?;
+        let note = super::cut(note, super::NOTE_BYTES_MAX);
+        let now = self.clock.now();
+        let RequestState::Granted { grant } = &request.stored else { return Err(RequestError::NoGlass) };
+        let live = |grant: &Grant| matches!(grant.state(now), GrantState::Active | GrantState::Scheduled);
+        let live = self.ledger.grant(grant).filter(live).map(|grant| grant.id);
+        if live.is_some() && finding == Finding::Ok {
+            return Err(RequestError::NotOver);
+        }
+        let judged = glass.judge(by, &reviewer, finding, note, now).map_err(RequestError::Review)?;
+        // What is misused ends at once; the log is owed that before it is told of the review.
+        if let Some(id) = live {
+            let reason = Some(format!("misuse, says {}", user.name));
+            self.ledger.revoke_grant(&id, Revoked { by: actor.shown(), at: now, reason })?;
+            self.settle()?;
+        }
         let request = AccessRequest { glass: Some(judged), ..request.to(request.stored.clone()) };
         let outcome = Outcome::Waits;
         self.commit(Step { request, kind: StepKind::Judged, by: actor.shown(), outcome, message: None })

@@ -8,6 +8,7 @@ use super::{Step, StepKind, span_shown};
 use crate::grant::{AccessRequest, RequestState};
 use crate::ledger::{Delivery, Message};
 use crate::model::{Timestamp, UserName, join};
+use crate::screen::line;
 
 /// The message about a step; none if nobody needs to know, or there is no way.
 pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Message> {
@@ -84,20 +85,34 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
 fn what(request: &AccessRequest) -> String {
     let span = span_shown(request.narrowed().0);
     match &request.extends {
-        Some(grant) => format!("{span} more of {grant} ({}): {}", request.destination, request.purpose()),
-        None => format!("{} for {span}: {}", request.destination, request.purpose()),
+        Some(grant) => format!("{span} more of {grant} ({}): {}", request.destination, line(&request.purpose())),
+        None => {
+            let from = request.from.map_or(String::new(), |from| format!(" from {from}"));
+            format!("{} for {span}{from}: {}", request.destination, line(&request.purpose()))
+        }
     }
 }
 
 fn detail(request: &AccessRequest) -> String {
-    let reviewers: Vec<&UserName> = request.quorum.reviewers.iter().collect();
-    format!(
+    let all = &request.quorum.reviewers;
+    let mut reviewers: Vec<&str> = all.iter().take(8).map(UserName::as_str).collect();
+    if all.len() > reviewers.len() {
+        reviewers.push("...");
+    }
+    let mut more = String::new();
+    if let Some(from) = request.from {
+        more += &format!("from      {from}\n");
+    }
+    if let Some(most) = request.sessions {
+        more += &format!("sessions  at most {most}\n");
+    }
+    more + &format!(
         "request   {}\nwho       {}\nwhere     {}\nchannels  {}\nreason    {}\nrule      {}\ntakes     {} ({})\n",
         request.id,
         request.requester,
         request.destination,
         join(&request.narrowed().1),
-        request.reason,
+        line(&request.reason),
         request.rule,
         request.quorum.approvers,
         join(reviewers),

@@ -337,7 +337,7 @@ impl<US: Source, UK: Sink, TS: Source, TK: Sink> Talk<US, UK, TS, TK> {
         let (bastion, visitor) = (&self.carrying.bastion, &self.carrying.visitor);
         let asked = Asked::agent_key(key.fingerprint());
         let permit =
-            bastion.ledger.permit_asked(visitor.user.asker(), &self.asking.destination, &asked, bastion.clock.now());
+            bastion.ledger.permit_asked(visitor.asker(), &self.asking.destination, &asked, bastion.clock.now());
         permit.is_ok()
     }
 

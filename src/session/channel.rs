@@ -19,7 +19,7 @@ use crate::inspect::Book;
 use crate::listener::{ChannelStart, UserSink, UserSource};
 use crate::model::transfer::{Tool, Transfer};
 use crate::model::{Asked, ChannelClass, ChannelEvent, ChannelNumber, Destination, Exit, Program};
-use crate::policy::InputMode;
+use crate::policy::{BoundBy, InputMode};
 use crate::recorder::{ChannelFacts, RecorderError, Track};
 use crate::relay::{self, End, Facts, Notice};
 use crate::sftp::{self, Terms};
@@ -114,6 +114,7 @@ pub async fn open(
                     policy: permit.recording().clone(),
                     digested,
                     pause: live.registration.pause(),
+                    activity: live.activity.clone(),
                 },
                 greeting: terminal.map(|_| greeting(live, &permit)),
                 files,
@@ -148,6 +149,10 @@ fn greeting(live: &Live, permit: &Permit) -> String {
         // The reason is an operator's text, still it does not get to move the cursor.
         let reason: String = grant.reason.chars().filter(|c| !c.is_control()).take(60).collect();
         text.push_str(&format!(" · until {} ({reason})", grant.until.clock_time()));
+    }
+    // The grant's end is told already.
+    if let Some(bound) = permit.bound().filter(|bound| bound.by != BoundBy::Grant) {
+        text.push_str(&format!(" · ends at {}", bound.at.clock_time()));
     }
     text.push_str(match permit.recording().input {
         InputMode::Off => "",

@@ -103,7 +103,11 @@ impl Denied {
                 | Denial::Locked { .. }
                 | Denial::Undecided { .. }
                 | Denial::NeedsKey { .. }
-                | Denial::OtherKey { .. },
+                | Denial::OtherKey { .. }
+                | Denial::NeedsMfa { .. }
+                | Denial::NeedsConsent { .. }
+                | Denial::Unmet { .. }
+                | Denial::TooManySessions { .. },
             ) => None,
             Refusal::Denied(
                 Denial::NoRule(_)

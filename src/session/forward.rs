@@ -69,7 +69,7 @@ enum Judged {
 /// Whether the user may, by the place as it was asked for.
 fn judge(bastion: &Bastion, visitor: &Visitor, destination: &Destination, asked: &Asked) -> Result<Judged, Refusal> {
     let (user, now) = (visitor.user.user(), bastion.clock.now());
-    let denial = match bastion.ledger.permit_asked(visitor.user.asker(), destination, asked, now) {
+    let denial = match bastion.ledger.permit_asked(visitor.asker(), destination, asked, now) {
         Ok(permit) => return Ok(Judged::May(Box::new(permit))),
         Err(denial) => denial,
     };
@@ -79,7 +79,7 @@ fn judge(bastion: &Bastion, visitor: &Visitor, destination: &Destination, asked:
         && bastion.ledger.looks_up(user, destination, *port)
     {
         // Not for those who may open none now, for want of a grant.
-        let _ = bastion.ledger.permit(visitor.user.asker(), destination, *class, now).map_err(Refusal::Denied)?;
+        let _ = bastion.ledger.permit(visitor.asker(), destination, *class, now).map_err(Refusal::Denied)?;
         return Ok(Judged::ByAddress(host.clone(), *port));
     }
     Err(Refusal::Denied(denial))
@@ -239,7 +239,7 @@ impl Visit {
     async fn listen_at(&mut self, asked: &Asked) -> Result<Endpoint, Refusal> {
         let destination = self.destination()?;
         let Some(endpoint) = asked.endpoint() else { return Err(Refusal::NotFound) };
-        let (asker, now) = (self.visitor.user.asker(), self.bastion.clock.now());
+        let (asker, now) = (self.visitor.asker(), self.bastion.clock.now());
         self.bastion.ledger.permit_asked(asker, &destination, asked, now).map_err(Refusal::Denied)?;
         if self.listening.len() >= LISTEN_MAX {
             return Err(Refusal::TooMany("places where the target listens"));
@@ -334,7 +334,7 @@ impl Visit {
         };
         let (address, port) = &incoming.originator;
         let originator = Originator::new(address, *port);
-        let (asker, now) = (self.visitor.user.asker(), self.bastion.clock.now());
+        let (asker, now) = (self.visitor.asker(), self.bastion.clock.now());
         let permit = self.bastion.ledger.permit_asked(asker, &destination, asked, now).map_err(Refusal::Denied)?;
         let (recorded, carrying) = self.record_forward(&destination, &permit, asked, &originator).await?;
         Ok((recorded, carrying, asking))
@@ -384,6 +384,7 @@ async fn record(
             policy: permit.recording().clone(),
             digested: false,
             pause: live.registration.pause(),
+            activity: live.activity.clone(),
         },
         session: live.id.clone(),
         number,

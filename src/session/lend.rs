@@ -24,7 +24,7 @@ impl Visit {
     }
 
     fn judge_loan(&self, destination: &Destination, class: ChannelClass) -> Result<(), Refusal> {
-        let (asker, now) = (self.visitor.user.asker(), self.bastion.clock.now());
+        let (asker, now) = (self.visitor.asker(), self.bastion.clock.now());
         self.bastion.ledger.permit(asker, destination, class, now).map(drop).map_err(Refusal::Denied)
     }
 

@@ -37,10 +37,12 @@ use super::refusal::{Busy, No};
 use super::refusal_log::Kind;
 use super::registry::{EndCause, Guest};
 use super::{Attempt, Bastion, Refusal, Visitor};
+use crate::grant::Denial;
 use crate::listener::{ChannelStart, UserSink, UserSource};
 use crate::model::{ChannelClass, ChannelEvent, Destination, Exit, Program, Terminal};
 use crate::relay::Notice;
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
+pub(super) use lines::{Lines, Typed};
 
 /// Where a user has chosen to go.
 pub struct Choice {
@@ -48,6 +50,10 @@ pub struct Choice {
     pub start: ChannelStart,
     /// Where to.
     pub destination: Destination,
+    /// What is to run there.
+    pub program: Program,
+    /// The text that the user has agreed to on this channel.
+    pub agreed: Option<Arc<str>>,
     /// Whether what was typed until the session begins is dropped.
     pub ahead: TypedAhead,
     /// Held until the session is on the list of sessions, so that a bastion that stops waits for one of the two.
@@ -73,7 +79,7 @@ const RESTORE: Duration = Duration::from_secs(2);
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// How a menu ends.
-enum End {
+pub(super) enum End {
     /// The user left.
     Left,
     /// The user is gone, or takes nothing.
@@ -152,11 +158,11 @@ async fn choice(mut start: ChannelStart, destination: Destination, rest: Bytes, 
         TypedAhead::Kept if rest.is_empty() => {}
         TypedAhead::Kept => start.source.put_back(ChannelEvent::Data(rest)),
     }
-    Choice { start, destination, ahead, guest }
+    Choice { start, destination, program: Program::Shell, agreed: None, ahead, guest }
 }
 
 /// Says how a menu ended without a choice, and closes its channel.
-async fn finish(start: &ChannelStart, end: End, bastion: &Bastion) {
+pub(super) async fn finish(start: &ChannelStart, end: End, bastion: &Bastion) {
     let (sink, terminal) = (&start.sink, start.terminal.is_some());
     match end {
         End::Left => {
@@ -178,14 +184,14 @@ async fn finish(start: &ChannelStart, end: End, bastion: &Bastion) {
 }
 
 /// Ready once the user is no longer one, or has lost the key that proved them.
-async fn withdrawn(visitor: &Visitor, bastion: &Bastion) {
+pub(super) async fn withdrawn(visitor: &Visitor, bastion: &Bastion) {
     while visitor.stands(bastion) {
         sleep(CHECK).await;
     }
 }
 
 /// The last line for everything on this connection.
-async fn farewell(notices: &mut mpsc::Receiver<Notice>) -> End {
+pub(super) async fn farewell(notices: &mut mpsc::Receiver<Notice>) -> End {
     loop {
         match notices.recv().await {
             // It is about a session, and that session's own terminal shows it.
@@ -197,21 +203,21 @@ async fn farewell(notices: &mut mpsc::Receiver<Notice>) -> End {
 }
 
 /// A menu on its channel.
-struct Shown<'a> {
-    source: &'a mut UserSource,
+pub(super) struct Shown<'a> {
+    pub source: &'a mut UserSource,
     sink: &'a UserSink,
-    terminal: &'a mut Option<Terminal>,
-    visitor: &'a Arc<Visitor>,
-    bastion: &'a Arc<Bastion>,
+    pub terminal: &'a mut Option<Terminal>,
+    pub visitor: &'a Arc<Visitor>,
+    pub bastion: &'a Arc<Bastion>,
 }
 
 impl<'a> Shown<'a> {
-    fn new(start: &'a mut ChannelStart, visitor: &'a Arc<Visitor>, bastion: &'a Arc<Bastion>) -> Self {
+    pub fn new(start: &'a mut ChannelStart, visitor: &'a Arc<Visitor>, bastion: &'a Arc<Bastion>) -> Self {
         let ChannelStart { source, sink, terminal, .. } = start;
         Self { source, sink, terminal, visitor, bastion }
     }
 
-    async fn put(&self, text: impl Into<Bytes>) -> Result<(), End> {
+    pub async fn put(&self, text: impl Into<Bytes>) -> Result<(), End> {
         let mut bytes: Bytes = text.into();
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
@@ -228,6 +234,11 @@ impl<'a> Shown<'a> {
         else {
             return Ok(());
         };
+        // On a terminal what is missing is asked for before the session.
+        let asked = matches!(denial, Denial::NeedsMfa { .. } | Denial::NeedsConsent { .. });
+        if asked && self.terminal.is_some() {
+            return Ok(());
+        }
         // What was approved begins with the session.
         if bastion.requests.waits_at(self.visitor.user.user(), destination) {
             return Ok(());

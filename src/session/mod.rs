@@ -11,6 +11,8 @@ mod channel;
 mod denials;
 mod files;
 mod forward;
+mod idle;
+mod interview;
 mod lend;
 mod log;
 mod menu;
@@ -22,10 +24,12 @@ mod standstill;
 mod stranger;
 mod timekeeper;
 mod verb;
+mod visitor;
+mod warnings;
 mod watched;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -35,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::audit::{Audit, AuditError, AuditEvent};
-use crate::authn::Authenticated;
+use crate::authn::{LockOut, Passwords};
 use crate::clock::Clock;
 use crate::grant::{Denial, Permit};
 use crate::ledger::Ledger;
@@ -43,7 +47,7 @@ use crate::listener::{ChannelStart, Connection, Request, Wanted};
 use crate::locks::Locks;
 use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, Login, Matter, Program, SessionId, Timestamp};
 use crate::recorder::{Recorder, RecorderError, Recording, SessionFacts};
-use crate::relay::{Notice, Paused};
+use crate::relay::{Activity, Notice, Paused};
 use crate::requests::Requests;
 use crate::sftp::Turns;
 use crate::store::{Catalog, OpeningProof};
@@ -67,6 +71,7 @@ use stranger::{Budget, PERIOD};
 use timekeeper::{Timekeeper, wait_end};
 use verb::Verb;
 pub use verb::VerbLimits;
+use visitor::Visitor;
 use watched::Waited;
 
 /// What every session uses.
@@ -103,6 +108,8 @@ pub struct Bastion {
     pub locks: Arc<Locks>,
     /// What each was refused last, for `why`.
     pub denials: Denials,
+    /// One-time codes, for those who are asked for one after the login; and when they are locked.
+    pub codes: (Passwords, LockOut),
     /// Whose turn it is at a target, where rules name paths.
     pub turns: Turns,
 }
@@ -132,58 +139,13 @@ async fn record(audit: &Arc<Audit>, event: AuditEvent) -> Result<(), AuditError>
     }
 }
 
-/// Who is on a connection.
-struct Visitor {
-    user: Authenticated,
-    /// The login name, if it is one.
-    login: String,
-    source: String,
-}
-
-impl Visitor {
-    /// Whether they still have their key, and their place among the users.
-    fn stands(&self, bastion: &Bastion) -> bool {
-        let (ledger, user) = (&bastion.ledger, self.user.user());
-        let suspended = ledger.user(user).is_none_or(|user| user.suspended_at.is_some());
-        !suspended && self.user.stands(ledger).is_ok()
-    }
-
-    /// The same, as if their login had named a destination.
-    fn at(&self, destination: &Destination) -> Self {
-        let user = Some(self.user.user().clone());
-        let login = Login::Destination { user, destination: destination.clone() }.to_string();
-        Self { user: self.user.clone(), login, source: self.source.clone() }
-    }
-
-    /// Puts on record why something was not started, without waiting for it; gives what says that it stands there.
-    fn refused(
-        &self,
-        bastion: &Bastion,
-        kind: Kind,
-        refusal: &Refusal,
-        asked: Attempt,
-    ) -> Option<oneshot::Receiver<()>> {
-        let user = self.user.user();
-        bastion.denials.note(user, bastion.clock.now(), asked, refusal);
-        let (of, login, source) = (user.clone(), self.login.clone(), self.source.clone());
-        let event = move |reason| AuditEvent::SessionRefused {
-            user: of.clone(),
-            login: login.clone(),
-            source: source.clone(),
-            reason,
-        };
-        let noted = bastion.refusals.note(user, kind, &refusal.to_string(), event)?;
-        info!(user = %user, source = %self.source, login = %self.login, error = %refusal, "Refused");
-        Some(noted.written)
-    }
-}
-
 /// Carries everything that one bastion user asks for on one connection.
 pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
     let visitor = Visitor {
         user: connection.user.clone(),
         login: connection.login.as_ref().map(Login::to_string).unwrap_or_default(),
         source: connection.source.to_string(),
+        since: OnceLock::new(),
     };
     let mut visit = Visit {
         visitor: Arc::new(visitor),
@@ -236,6 +198,8 @@ struct Live {
     cut: Cut,
     started: Timestamp,
     time: Timekeeper,
+    /// When something last went through it.
+    activity: Activity,
     /// How many refusals its recording may still list one by one.
     markers: Budget,
     /// How many forwards it may still open.
@@ -287,6 +251,7 @@ impl Visit {
                     Due::End(cause) => return cause,
                     Due::Failed(failure) => return self.recorder_failed(&failure),
                     Due::Warn(left) => self.warn(left),
+                    Due::Silent(left) => self.warn_of_silence(left),
                     Due::Refused(what) => self.note_refused(&what),
                     Due::Paused(paused) => self.paused(paused),
                     Due::Said(line) => self.said(&line),
@@ -368,10 +333,10 @@ impl Visit {
 
     /// Starts what was chosen at a menu, as if the login had named it; or says why not.
     async fn choose(&mut self, choice: Choice) {
-        let Choice { start, destination, ahead, guest: _guest } = choice;
-        let (visitor, asked) = (self.visitor.at(&destination), Attempt::program(&Program::Shell, &destination));
+        let Choice { start, destination, program, agreed, ahead, guest: _guest } = choice;
+        let (visitor, asked) = (self.visitor.at(&destination), Attempt::program(&program, &destination));
         let begun = match self.standing() {
-            Ok(()) => self.begin(start, destination, Program::Shell, ahead).await,
+            Ok(()) => self.begin(start, destination, program, ahead, agreed).await,
             Err(refusal) => Err((Box::new(start), refusal)),
         };
         if let Err((start, refusal)) = begun {
@@ -394,7 +359,7 @@ impl Visit {
         let (visitor, bastion, over) = (Arc::clone(&self.visitor), Arc::clone(&self.bastion), self.over.child_token());
         match self.wanted(&start) {
             Ok(Errand::Program(destination, program)) => {
-                return self.begin(start, destination, program, TypedAhead::Kept).await;
+                return self.begin(start, destination, program, TypedAhead::Kept, None).await;
             }
             Ok(Errand::Menu) => {
                 let (notices, lines) = mpsc::channel(4);
@@ -405,6 +370,7 @@ impl Visit {
                     Ok(())
                 });
             }
+            Ok(Errand::Verb(verb @ (Verb::Mfa | Verb::Consent))) => self.interview_by(start, verb),
             Ok(Errand::Verb(verb)) => {
                 self.borrow_nothing(&start);
                 self.channels.spawn(async move {
@@ -420,15 +386,16 @@ impl Visit {
     /// Starts a program at a destination.
     async fn begin(
         &mut self,
-        mut start: ChannelStart,
+        start: ChannelStart,
         destination: Destination,
         program: Program,
         ahead: TypedAhead,
+        agreed: Option<Arc<str>>,
     ) -> Result<(), (Box<ChannelStart>, Refusal)> {
         if self.live.as_ref().is_some_and(|live| *live.permit.destination() != destination) {
             return Err((Box::new(start), Refusal::Elsewhere));
         }
-        self.begin_approved(&destination, &program).await;
+        let Some(mut start) = self.prepare(start, &destination, &program, agreed).await? else { return Ok(()) };
         let asked = self.asked(&destination, &program);
         let first = asked.first().map_or(ChannelClass::Shell, |asked| asked.class);
         if self.live.is_none() {
@@ -477,7 +444,7 @@ impl Visit {
     /// for every file, where no rule names paths: then it ends once one does. A transfer needs all of its classes, for every
     /// file, since it cannot be held to paths; or it is the one that is missing.
     fn asked(&self, destination: &Destination, program: &Program) -> Vec<Asked> {
-        let (asker, now) = (self.connection.user.asker(), self.bastion.clock.now());
+        let (asker, now) = (self.visitor.asker(), self.bastion.clock.now());
         let may = |asked: &Asked| self.bastion.ledger.permit_asked(asker, destination, asked, now).is_ok();
         let widest = |class: ChannelClass| {
             let all = Asked { class, matter: Some(Matter::EveryFile) };
@@ -555,7 +522,7 @@ impl Visit {
     /// Opens the session: no permit, no recording; no recording, no credential; no pinned key, no login.
     async fn open(&self, destination: &Destination, asked: &Asked) -> Result<Live, Refusal> {
         let bastion = &self.bastion;
-        let (user, asker) = (self.connection.user.user(), self.connection.user.asker());
+        let (user, asker) = (self.connection.user.user(), self.visitor.asker());
         let now = bastion.clock.now();
         let id = bastion.recorder.new_session_id(now);
         // Registered, and only then judged: a revoke that comes in between finds the session on the list.
@@ -565,6 +532,9 @@ impl Visit {
             bastion.sessions.register(self.facts(&id, &first, now), asked.clone(), &self.connection.user);
         let permit = bastion.ledger.permit_asked(asker, destination, asked, bastion.clock.now());
         let permit = permit.map_err(Refusal::Denied)?;
+        self.has_room(&permit, &registration)?;
+        // What limits its time is known from now on.
+        registration.judge(&bastion.ledger, bastion.clock.now());
         let cut = Cut::new();
         let legs = [self.connection.cut.clone(), cut.clone()];
         self.count_session(&permit).await?;
@@ -576,12 +546,28 @@ impl Visit {
         }
         let (recording, leg) = opened?;
         time.watch(recording.failed());
+        let activity = Activity::start();
+        time.watch_idle(&registration, activity.clone());
+        let _ = self.visitor.since.set(now);
         info!(session = %id, user = %user, target = %destination.target, account = %destination.account, "Session opened");
         let markers = Budget::new(bastion.clock.instant(), PERIOD, MARKERS_MAX);
         let forwards = Budget::new(bastion.clock.instant(), PERIOD, PER_MINUTE_MAX);
         let agency = Arc::new(Agency::new(bastion.clock.clone()));
         let leg = Arc::new(leg);
-        Ok(Live { id, permit, registration, recording, leg, cut, started: now, time, markers, forwards, agency })
+        Ok(Live {
+            id,
+            permit,
+            registration,
+            recording,
+            leg,
+            cut,
+            started: now,
+            time,
+            activity,
+            markers,
+            forwards,
+            agency,
+        })
     }
 
     fn facts(&self, id: &SessionId, permit: &Permit, now: Timestamp) -> LiveSession {
@@ -773,6 +759,8 @@ async fn unless_ended<T>(
 enum Due {
     End(EndCause),
     Warn(Duration),
+    /// Nothing has gone through for long.
+    Silent(Duration),
     Failed(RecorderError),
     /// Something that the target asked for.
     Refused(String),
@@ -792,6 +780,7 @@ async fn due(live: Option<&mut Live>) -> Due {
         Some(left) = live.time.warnings.recv() => Due::Warn(left),
         Ok(()) = live.registration.paused.changed() => Due::Paused(live.registration.paused.borrow_and_update().clone()),
         Some(line) = live.registration.lines.recv() => Due::Said(line),
+        Some(left) = live.time.silences.recv() => Due::Silent(left),
         failure = live.recording.failed() => Due::Failed(failure),
         Some(what) = live.leg.refused() => Due::Refused(what),
         Some(incoming) = live.leg.incoming() => Due::Incoming(Box::new(incoming)),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, watch};
@@ -10,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::standstill::Brake;
 use crate::authn::Authenticated;
-use crate::grant::{Denial, GrantState, LockEffect, Permit};
+use crate::grant::{Asker, Denial, GrantState, LockEffect, Permit};
 use crate::ledger::Ledger;
 use crate::model::{Asked, ChannelClass, Destination, GrantId, RuleId, SessionId, Timestamp, UserName};
-use crate::policy::Oversight;
+use crate::policy::{Bound, BoundBy, Oversight, Unmet};
 use crate::relay::{Pause, Paused};
 
 /// Why a session ended.
@@ -22,6 +23,12 @@ use crate::relay::{Pause, Paused};
 pub enum EndCause {
     /// The grant's time is over.
     Time,
+    /// The hours of the rule are over.
+    Hours,
+    /// It has lasted as long as it may.
+    Length,
+    /// Nothing went through it for too long.
+    Idle,
     /// The grant was taken back.
     Revoked,
     /// The bastion user was suspended or removed.
@@ -53,6 +60,9 @@ impl fmt::Display for EndCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Time => f.write_str("the grant ended"),
+            Self::Hours => f.write_str("the hours of the rule ended"),
+            Self::Length => f.write_str("it lasted as long as it may"),
+            Self::Idle => f.write_str("nothing was typed or shown for too long"),
             Self::Revoked => f.write_str("the grant was revoked"),
             Self::Suspended => f.write_str("the user was suspended"),
             Self::LoginOver => f.write_str("the login was withdrawn"),
@@ -74,6 +84,9 @@ impl EndCause {
         let at = now.clock_time();
         match self {
             Self::Time => format!("the grant ended at {at}. Session closed."),
+            Self::Hours => format!("your right ended for now at {at}, with the hours that it is for. Session closed."),
+            Self::Length => format!("the session has lasted as long as it may, at {at}. Session closed."),
+            Self::Idle => format!("nothing was typed or shown for too long, at {at}. Session closed."),
             Self::Revoked => format!("the grant was revoked at {at}. Session closed."),
             Self::Suspended => format!("access was suspended at {at}. Session closed."),
             Self::LoginOver => format!("the login was withdrawn at {at}. Session closed."),
@@ -140,6 +153,8 @@ struct List {
     guests: usize,
     /// The bastion stops: whatever still begins ends at once.
     closed: bool,
+    /// How many sessions have been put on the list.
+    registered: u64,
 }
 
 #[derive(Debug)]
@@ -150,6 +165,12 @@ struct Entry {
     open: BTreeMap<Asked, u32>,
     end: watch::Sender<Option<EndCause>>,
     until: watch::Sender<Option<Timestamp>>,
+    /// What it ends by then.
+    bound_by: BoundBy,
+    /// How long nothing may happen in it.
+    idle: watch::Sender<Option<Duration>>,
+    /// How many were put on the list before.
+    turn: u64,
     /// It must stand for as long as the session does.
     login: Authenticated,
     brake: Brake,
@@ -168,6 +189,8 @@ pub struct Registration {
     pub paused: watch::Receiver<Option<Paused>>,
     /// What others want said on its terminals.
     pub lines: mpsc::Receiver<String>,
+    /// How long nothing may happen in it.
+    pub idle: watch::Receiver<Option<Duration>>,
 }
 
 impl Drop for Registration {
@@ -209,6 +232,12 @@ impl Ender {
     pub fn end(&self, cause: EndCause) {
         self.sessions.end(&self.id, cause);
     }
+
+    /// Ends it because its time is over, by whatever that was limited.
+    pub fn end_in_time(&self) {
+        let bound_by = self.sessions.lock().live.get(&self.id).map_or(BoundBy::Grant, |entry| entry.bound_by);
+        self.end(cause_of_bound(bound_by));
+    }
 }
 
 impl Registration {
@@ -236,6 +265,20 @@ impl Registration {
         let asked = asked.into();
         self.sessions.count(&self.id, &asked, 1);
         OpenChannel { id: self.id.clone(), sessions: self.sessions.clone(), asked }
+    }
+
+    /// How many live sessions of this user by this rule are on the list that were put there before this one.
+    pub fn of_the_rule_before(&self, user: &UserName, rule: &RuleId) -> usize {
+        let list = self.sessions.lock();
+        let Some(turn) = list.live.get(&self.id).map(|entry| entry.turn) else { return usize::MAX };
+        let same = |entry: &&Entry| entry.turn < turn && entry.facts.user == *user && entry.facts.rule == *rule;
+        list.live.values().filter(same).count()
+    }
+
+    /// What its time is limited by.
+    pub fn bound_by(&self) -> Option<BoundBy> {
+        let list = self.sessions.lock();
+        list.live.get(&self.id).filter(|entry| entry.facts.until.is_some()).map(|entry| entry.bound_by)
     }
 
     /// Judges the session by all that is open on it: one channel more may rest on a grant that ends earlier.
@@ -284,10 +327,14 @@ impl Sessions {
         let (until, until_receiver) = watch::channel(facts.until);
         let id = facts.id.clone();
         let (brake, paused, lines) = Brake::new();
-        let (first, login) = (first.into(), login.clone());
-        list.live.insert(id.clone(), Entry { facts, first, open: BTreeMap::new(), end, until, login, brake });
+        let (idle, idle_receiver) = watch::channel(None);
+        let (turn, bound_by, first, login) = (list.registered, BoundBy::Grant, first.into(), login.clone());
+        list.registered = turn.saturating_add(1);
+        let entry = Entry { facts, first, open: BTreeMap::new(), end, until, bound_by, idle, turn, login, brake };
+        list.live.insert(id.clone(), entry);
         drop(list);
-        Registration { id, sessions: self.clone(), end: end_receiver, until: until_receiver, paused, lines }
+        let sessions = self.clone();
+        Registration { id, sessions, end: end_receiver, until: until_receiver, idle: idle_receiver, paused, lines }
     }
 
     /// Counts somebody who has no session.
@@ -369,11 +416,14 @@ impl Sessions {
 /// Judges a session again, and ends it if it no longer has its right; tells whether it has.
 fn rejudge(entry: &mut Entry, ledger: &Ledger, now: Timestamp) -> bool {
     match judge(entry, ledger, now) {
-        Ok((until, oversight)) => {
+        Ok(Judged { bound, idle, oversight }) => {
             entry.brake.oversee(oversight, ledger.user(&entry.facts.user).map(|user| user.human().clone()));
             // That which would end it is not here any more.
             entry.brake.follow(ledger.lock_on(&entry.facts.user, &entry.facts.destination, now).as_ref());
+            let until = bound.map(|bound| bound.at);
             entry.facts.until = until;
+            entry.bound_by = bound.map_or(BoundBy::Grant, |bound| bound.by);
+            entry.idle.send_if_modified(|old| std::mem::replace(old, idle) != idle);
             // The same end again must not start its time anew: the wall clock may have been set back.
             entry.until.send_if_modified(|old| std::mem::replace(old, until) != until);
             true
@@ -396,8 +446,17 @@ fn end_once(entry: &Entry, cause: EndCause) {
     });
 }
 
+/// How long a session keeps its right.
+struct Judged {
+    bound: Option<Bound>,
+    /// How long nothing may happen in it: the least that a rule allows by which something is open.
+    idle: Option<Duration>,
+    /// Who must watch it.
+    oversight: Oversight,
+}
+
 /// Whether a session keeps its right, until when, and who must watch it.
-fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<(Option<Timestamp>, Oversight), EndCause> {
+fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Judged, EndCause> {
     // A user who is gone has no key either: that is the truer cause.
     if ledger.user(&entry.facts.user).is_none() {
         return Err(EndCause::Suspended);
@@ -408,22 +467,35 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<(Option<Times
     if lock.is_some_and(|lock| lock.effect == LockEffect::End) {
         return Err(EndCause::Locked);
     }
-    let (mut until, mut oversight) = (None, Oversight::default());
+    let (mut bound, mut idle, mut oversight) = (None, None, Oversight::default());
+    let asker = Asker { since: Some(entry.facts.started), ..entry.login.asker() };
     let open = if entry.open.is_empty() { vec![&entry.first] } else { entry.open.keys().collect() };
     for asked in open {
         let permit: Permit = ledger
-            .permit_but_for_locks(entry.login.asker(), &entry.facts.destination, asked, now)
+            .permit_but_for_locks(asker, &entry.facts.destination, asked, now)
             .map_err(|denial| cause_of(&denial))?;
-        until = until.into_iter().chain(permit.until()).min();
+        bound = bound.into_iter().chain(permit.bound()).min();
+        idle = idle.into_iter().chain(permit.limits().idle).min();
         oversight = oversight.strictest(permit.oversight());
     }
     // A session rests on the grant that it began with: another grant does not carry it on.
-    let Some(id) = &entry.facts.grant else { return Ok((until, oversight)) };
+    let Some(id) = &entry.facts.grant else { return Ok(Judged { bound, idle, oversight }) };
     let grant = ledger.grant(id).ok_or(EndCause::Revoked)?;
     match grant.state(now) {
-        GrantState::Active => Ok((until.into_iter().chain([grant.until]).min(), oversight)),
+        GrantState::Active => {
+            let granted = Bound { at: grant.until, by: BoundBy::Grant };
+            Ok(Judged { bound: bound.into_iter().chain([granted]).min(), idle, oversight })
+        }
         GrantState::Ended => Err(EndCause::Time),
         GrantState::Scheduled | GrantState::Revoked => Err(EndCause::Revoked),
+    }
+}
+
+fn cause_of_bound(by: BoundBy) -> EndCause {
+    match by {
+        BoundBy::Grant => EndCause::Time,
+        BoundBy::Hours => EndCause::Hours,
+        BoundBy::Length => EndCause::Length,
     }
 }
 
@@ -433,8 +505,14 @@ fn cause_of(denial: &Denial) -> EndCause {
         | Denial::OtherKey { .. }
         | Denial::NeedsGrant { .. }
         | Denial::NeedsKey { .. }
+        | Denial::NeedsMfa { .. }
+        | Denial::NeedsConsent { .. }
+        | Denial::Unmet { unmet: Unmet::Source | Unmet::Mfa | Unmet::Consent, .. }
+        | Denial::TooManySessions { .. }
         | Denial::UnknownTarget
         | Denial::Undecided { .. } => EndCause::PolicyChanged,
+        Denial::Unmet { unmet: Unmet::Hours, .. } => EndCause::Hours,
+        Denial::Unmet { unmet: Unmet::Length, .. } => EndCause::Length,
         Denial::GrantEnded { .. } | Denial::GrantSpent { .. } => EndCause::Time,
         Denial::GrantRevoked { .. } | Denial::NotYet { .. } => EndCause::Revoked,
         Denial::Locked { .. } => EndCause::Locked,
@@ -474,6 +552,25 @@ pub(super) mod tests {
         tokio::task::yield_now().await;
         drop(guest);
         timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
+    }
+
+    #[test]
+    fn of_several_that_begin_at_once_each_sees_those_before_it() {
+        let sessions = Sessions::new();
+        // Ids do not tell the order: the later has the smaller one.
+        let first = sessions.register(facts(2), ChannelClass::Shell, &login());
+        let second = sessions.register(facts(1), ChannelClass::Shell, &login());
+        let others = sessions.register(
+            LiveSession { rule: RuleId::parse("other").unwrap(), ..facts(3) },
+            ChannelClass::Shell,
+            &login(),
+        );
+        let LiveSession { user, rule, .. } = facts(1);
+        let before = |one: &Registration| one.of_the_rule_before(&user, &rule);
+        assert_eq!((before(&first), before(&second), before(&others)), (0, 1, 2));
+        drop(first);
+        assert_eq!(before(&second), 0);
+        assert_eq!(second.of_the_rule_before(&UserName::parse("bob").unwrap(), &rule), 0);
     }
 
     pub fn login() -> Authenticated {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::{Refusal, Visit};
+use super::{Refusal, Registration, Visit};
 use crate::grant::{Denial, Permit};
 use crate::ledger::LedgerError;
 use crate::model::{ChannelClass, Destination, Program};
@@ -12,8 +12,11 @@ use crate::requests::Actor;
 
 impl Visit {
     /// Where nothing else lets a session begin, begins a request of the user's that was approved and waits for that.
-    pub(super) async fn begin_approved(&self, destination: &Destination, program: &Program) {
-        let (asker, now) = (self.connection.user.asker(), self.bastion.clock.now());
+    ///
+    /// # Errors
+    /// `Denied` if the user must first do what nobody can be asked for here.
+    pub(super) async fn begin_approved(&self, destination: &Destination, program: &Program) -> Result<(), Refusal> {
+        let (asker, now) = (self.visitor.asker(), self.bastion.clock.now());
         let may = |class: &ChannelClass| self.bastion.ledger.permit(asker, destination, *class, now).is_ok();
         let locked = || self.bastion.ledger.lock_on(asker.user, destination, now).is_some();
         if self.live.is_some()
@@ -21,19 +24,38 @@ impl Visit {
             || program.classes().iter().any(may)
             || !self.bastion.requests.waits_at(asker.user, destination)
         {
-            return;
+            return Ok(());
+        }
+        // Its time is not spent on a session that would be refused all the same.
+        let ledger = &self.bastion.ledger;
+        let might = |class: &ChannelClass| ledger.might_now(asker, destination, &(*class).into(), now);
+        if !program.classes().iter().any(might) {
+            let lacks = |class: &ChannelClass| ledger.unassured(asker, destination, &(*class).into(), now);
+            return program.classes().iter().find_map(lacks).map_or(Ok(()), |denial| Err(Refusal::Denied(denial)));
         }
         let (bastion, visitor, destination) =
             (Arc::clone(&self.bastion), Arc::clone(&self.visitor), destination.clone());
         let classes = program.classes().to_vec();
         let begun = tokio::task::spawn_blocking(move || {
-            let actor = Actor { asker: visitor.user.asker(), source: &visitor.source };
+            let actor = Actor { asker: visitor.asker(), source: &visitor.source };
             let begin = |class: ChannelClass| bastion.requests.begin_at(actor, &destination, class).transpose();
             classes.into_iter().find_map(begin).transpose()
         });
         // What is not begun is refused in a moment, with the reason that the rules give.
         if let Ok(Err(failure)) = begun.await {
             warn!(user = %self.connection.user.user(), error = %failure, "An approved request cannot begin");
+        }
+        Ok(())
+    }
+
+    /// Whether the user has as many sessions by the rule as may be already, with those that are about to open.
+    pub(super) fn has_room(&self, permit: &Permit, registration: &Registration) -> Result<(), Refusal> {
+        let before = registration.of_the_rule_before(permit.user(), permit.rule());
+        match permit.limits().sessions {
+            Some(most) if usize::try_from(most).is_ok_and(|most| before >= most) => {
+                Err(Refusal::Denied(Denial::TooManySessions { rule: permit.rule().clone(), most }))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 

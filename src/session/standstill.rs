@@ -4,7 +4,6 @@
 //! its recording. Whatever ends a session ends it then, too.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
@@ -206,18 +205,6 @@ impl Sessions {
 }
 
 impl Visit {
-    /// Tells every terminal how much time is left; each records what it shows.
-    pub(super) fn warn(&self, left: Duration) {
-        let minutes = left.as_secs().div_ceil(60);
-        let user = self.visitor.user.user();
-        let grant = self.live.as_ref().and_then(|live| live.permit.grant());
-        let longer = match grant.and_then(|grant| self.bastion.requests.extendable(grant)) {
-            Some(request) => format!("Extend: ssh {user}@BASTION extend {request}"),
-            None => String::from("Ask an operator if you need longer."),
-        };
-        self.tell_terminals(&format!("{minutes} minute{} left. {longer}", if minutes == 1 { "" } else { "s" }));
-    }
-
     /// Tells the user and the recording that the session stands still, or goes on.
     pub(super) fn paused(&mut self, paused: Option<Paused>) {
         let (told, noted) = match paused {

@@ -7,10 +7,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::idle::run_idle;
 use super::registry::{EndCause, Registration};
 use crate::clock::Clock;
 use crate::model::Timestamp;
 use crate::recorder::RecorderError;
+use crate::relay::Activity;
 use crate::wire::Cut;
 
 /// Before the end of a grant, the user is told so long ahead.
@@ -27,6 +29,8 @@ pub struct Timekeeper {
     legs: [Cut; 2],
     /// How much time is left, when the user should be told.
     pub warnings: mpsc::Receiver<Duration>,
+    /// How much is left of the time in which nothing may happen, when the user should be told.
+    pub silences: mpsc::Receiver<Duration>,
 }
 
 impl Timekeeper {
@@ -40,11 +44,24 @@ impl Timekeeper {
         tasks.spawn(async move {
             tokio::select! {
                 _ = wait_end(&mut end) => {}
-                () = run_clock(until, clock, warn) => ender.end(EndCause::Time),
+                () = run_clock(until, clock, warn) => ender.end_in_time(),
             }
             enforce(&cut).await;
         });
-        Self { tasks, legs, warnings }
+        let (_, silences) = mpsc::channel(1);
+        Self { tasks, legs, warnings, silences }
+    }
+
+    /// Ends the session once nothing has gone through it for longer than its rules allow.
+    pub fn watch_idle(&mut self, registration: &Registration, activity: Activity) {
+        let (warn, silences) = mpsc::channel(1);
+        let (idle, ender, cut) = (registration.idle.clone(), registration.ender(), self.legs.clone());
+        self.silences = silences;
+        self.tasks.spawn(async move {
+            run_idle(idle, activity, warn).await;
+            ender.end(EndCause::Idle);
+            enforce(&cut).await;
+        });
     }
 
     /// Sees to it that the session does not outlive its recording: `failed` is ready once that has failed.

@@ -79,8 +79,8 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Arc<Visitor>, verb: &Verb) -> R
     let user = visitor.user.user();
     let own = |(text, place)| Answer::Text(text, Some(place));
     match verb {
-        // The menu is none of the answers; who asks for it is shown it before they come here.
-        Verb::Help | Verb::Menu => Ok(Answer::Text(table::help(), None)),
+        // The menu and what asks in turn are none of the answers; who asks for them is shown them before they come here.
+        Verb::Help | Verb::Menu | Verb::Mfa | Verb::Consent => Ok(Answer::Text(table::help(), None)),
         Verb::Ls(words, form) => own::ls(bastion, visitor.user.asker(), words, *form).await.map(own),
         Verb::Own(form) => own::sessions(bastion, user, *form).await.map(own),
         Verb::Whoami(form) => Ok(Answer::Text(own::whoami(bastion, visitor, *form), None)),

@@ -77,7 +77,7 @@ impl Visit {
         let Waited { start, destination, program, ahead } = waited;
         let (visitor, asked) = (Arc::clone(&self.visitor), Attempt::program(&program, &destination));
         let begun = match self.standing() {
-            Ok(()) => self.begin(start, destination, program, ahead).await,
+            Ok(()) => self.begin(start, destination, program, ahead, None).await,
             Err(refusal) => Err((Box::new(start), refusal)),
         };
         if let Err((start, refusal)) = begun {

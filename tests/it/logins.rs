@@ -8,6 +8,7 @@ use std::sync::Arc;
 use russh::keys::load_secret_key;
 use russh::keys::ssh_key::Certificate;
 
+use crate::fixture::authenticator::Authenticator;
 use crate::fixture::bastion::{ALICE, DB1, GRANTED, OPEN};
 use crate::fixture::own::{Own, block_on};
 use crate::fixture::process::run;
@@ -426,7 +427,7 @@ fn t1_a_user_logs_in_only_from_their_networks() {
 /// Somebody at a keyboard: what they answer to each prompt of `ssh`.
 struct Typist {
     folder: PathBuf,
-    secret: String,
+    phone: Authenticator,
 }
 
 const PASSWORD: &str = "correct horse battery";
@@ -435,9 +436,7 @@ impl Typist {
     /// Gives Alice a password and one-time codes, and is her.
     fn enrol(bastion: &Bastion) -> Self {
         bastion.doorward_with(&["user", "password", ALICE, "--stdin"], PASSWORD.as_bytes()).ok();
-        let uri = bastion.doorward(&["user", "totp", ALICE]).ok().out();
-        let secret = uri.trim().strip_prefix("otpauth://totp/Doorward:alice?secret=").unwrap();
-        let secret = secret.strip_suffix("&issuer=Doorward").unwrap().to_owned();
+        let phone = Authenticator::enrol(bastion, ALICE);
         let folder = bastion.scratch().join(format!("typist-{}", crate::fixture::nonce()));
         std::fs::create_dir(&folder).unwrap();
         // `ssh` asks this for each answer, with the prompt as its argument.
@@ -448,17 +447,12 @@ impl Typist {
         let askpass = folder.join("askpass");
         std::fs::write(&askpass, script).unwrap();
         std::fs::set_permissions(&askpass, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        Self { folder, secret }
+        Self { folder, phone }
     }
 
-    /// The code of this time, or of some steps later, as other people's code makes it (RFC 6238).
+    /// The code of this time, or of some steps later.
     fn code(&self, steps: i64) -> String {
-        let program = "import base64,hmac,struct,sys,time\nk=base64.b32decode(sys.argv[1])\n\
-                       h=hmac.new(k,struct.pack('>Q',int(time.time())//30+int(sys.argv[2])),'sha1').digest()\n\
-                       o=h[-1]&15\nprint('%06d'%((struct.unpack('>I',h[o:o+4])[0]&0x7fffffff)%1000000))";
-        let mut python = Command::new("python3");
-        python.args(["-c", program, &self.secret, &steps.to_string()]);
-        run(python, b"", LIMIT).ok().out().trim().to_owned()
+        self.phone.code(steps)
     }
 
     fn ssh(&self, bastion: &Bastion, login: &str, password: &str, code: &str) -> Command {
@@ -522,7 +516,7 @@ fn t2_a_password_with_a_code_logs_in_once() {
     let_in(&bastion.to(&sshd));
     assert!(!bastion.audit().contains(PASSWORD));
     let said = bastion.stop();
-    assert!(!said.text().contains(PASSWORD) && !said.text().contains(&typist.secret), "{said:?}");
+    assert!(!said.text().contains(PASSWORD) && !said.text().contains(&typist.phone.secret), "{said:?}");
 }
 
 #[test]

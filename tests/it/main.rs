@@ -18,6 +18,7 @@ mod audit;
 mod auditing;
 mod backup;
 mod compliance;
+mod conditions;
 mod coverage;
 mod demo;
 mod ending;

@@ -388,7 +388,7 @@ fn approvers_are_told_by_webhook_and_mail_and_a_refused_message_is_sent_again() 
     let id = house.requested();
     let mails = || std::fs::read_to_string(house.bastion.scratch().join("mails")).unwrap_or_default();
     crate::fixture::until(LIMIT, "mail", || mails().contains(&id).then_some(()));
-    assert!(mails().contains("To: bob@example.org, carol@example.org"), "{}", mails());
+    assert!(mails().contains("To: bob@example.org,\n carol@example.org"), "{}", mails());
     crate::fixture::until(LIMIT, "second call", || (hook.heard(&id) >= 2).then_some(()));
     assert!(hook.said.lock().unwrap().iter().all(|said| said.contains("Bearer s3cret-token")));
     house.told("bob", &format!("approve {id}"));
@@ -449,6 +449,8 @@ fn a_broken_glass_opens_after_the_alarm_and_is_reviewed() {
     }
     house.refused(ALICE, &format!("review {id} ok"), "nobody");
     house.refused("bob", &format!("review {id} fine"), "use it as");
+    house.refused("bob", &format!("review {id} ok --note too early"), "not over");
+    house.told(ALICE, &format!("give-back {id}"));
     assert!(house.told("bob", &format!("review {id} ok --note looked at it")).contains("reviewed"));
     assert!(house.told(ALICE, &format!("show {id}")).contains("reviewed by bob: ok looked at it"));
     let rows = house.bastion.rows(&["audit", "list"]);

@@ -10,7 +10,7 @@ impl Office {
         let (clock, audit, config) = (parts.clock.clone(), Arc::clone(&parts.audit), parts.config.clone());
         let vault = Arc::clone(&parts.vault);
         let ledger = Arc::new(Ledger::open(vault.database(), (*parts.ledger.policy()).clone()).unwrap());
-        let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone()).unwrap();
+        let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone(), Vec::new()).unwrap();
         let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone()).unwrap();
         let (sessions, store) = (Sessions::new(), StoreRoot::at(&self.dir.path().join("data")));
         let (requests, locks) = (Arc::new(requests), Arc::new(locks));

@@ -166,6 +166,49 @@ fn passwords_that_are_too_short_or_too_long_are_not_set() {
     assert!(desk.passwords.set_password(&alice(), &secret("twelve chars")).is_ok());
 }
 
+#[tokio::test]
+async fn t2_a_code_alone_counts_once_here_and_at_the_login() {
+    let desk = Desk::new();
+    let code = desk.code(0);
+    desk.code_alone(&code).unwrap();
+    assert!(matches!(desk.code_alone(&code), Err(PasswordError::CodeUsed)));
+    assert!(matches!(desk.check(PASSWORD, &code).await, Err(PasswordError::CodeUsed)));
+    let next = desk.code(1);
+    desk.check(PASSWORD, &next).await.unwrap();
+    assert!(matches!(desk.code_alone(&next), Err(PasswordError::CodeUsed)));
+    // Whoever opens the database anew knows it too.
+    let again = Desk { passwords: Passwords::open(&desk.db), ..desk };
+    assert!(matches!(again.code_alone(&next), Err(PasswordError::CodeUsed)));
+}
+
+#[tokio::test]
+async fn wrong_codes_lock_out_as_wrong_passwords_do() {
+    let desk = Desk::new();
+    assert!(matches!(desk.check("wrong horse battery", &desk.code(0)).await, Err(PasswordError::Password)));
+    for _ in 1..LOCK_OUT.after {
+        assert!(matches!(desk.code_alone("000000"), Err(PasswordError::Code)));
+    }
+    assert!(matches!(desk.code_alone(&desk.code(0)), Err(PasswordError::Locked { .. })));
+    assert!(matches!(desk.check(PASSWORD, &desk.code(0)).await, Err(PasswordError::Locked { .. })));
+    desk.clock.set(at(900));
+    desk.code_alone(&desk.code(0)).unwrap();
+}
+
+#[test]
+fn codes_need_no_password() {
+    let desk = Desk::new();
+    let (bob, lock_out) = (UserName::parse("bob").unwrap(), LOCK_OUT);
+    assert!(!desk.passwords.has_codes(&bob).unwrap());
+    let judged = desk.passwords.check_code(&bob, &secret("000000"), lock_out, &desk.clock);
+    assert!(matches!(judged, Err(PasswordError::NotSet)));
+    assert!(!desk.passwords.set_totp(&bob).unwrap().1);
+    assert!(desk.passwords.has_codes(&bob).unwrap());
+    let (_, stored) = desk.passwords.stored(Some(&bob)).unwrap().unwrap();
+    let own = STANDARD.decode(&stored.totp.as_ref().unwrap().secret).unwrap();
+    let code = totp::code_at(&own, desk.clock.now().as_millis() / 30_000);
+    desk.passwords.check_code(&bob, &secret(&code), lock_out, &desk.clock).unwrap();
+}
+
 /// Alice with a password and codes.
 struct Desk {
     db: Db,
@@ -188,6 +231,10 @@ impl Desk {
         let (_, stored) = self.passwords.stored(Some(&alice())).unwrap().unwrap();
         let secret = STANDARD.decode(&stored.totp.as_ref().unwrap().secret).unwrap();
         totp::code_at(&secret, self.clock.now().as_millis() / 30_000 + steps)
+    }
+
+    fn code_alone(&self, code: &str) -> Result<(), PasswordError> {
+        self.passwords.check_code(&alice(), &secret(code), LOCK_OUT, &self.clock)
     }
 
     async fn check(&self, password: &str, code: &str) -> Result<(), PasswordError> {

@@ -191,13 +191,13 @@ fn an_approved_request_may_wait_for_its_requester() {
 }
 
 #[test]
-fn a_grant_that_shall_begin_later_lasts_as_long() {
+fn a_grant_that_shall_begin_later_ends_as_much_later() {
     let later = AccessRequest { from: Some(at(1000)), ..request(1) };
     let grant = later.grant(id("g-1"), at(10));
     assert_eq!((grant.from, grant.until), (at(1000), at(4600)));
-    // Approved late, it is not lengthened by what has passed, nor shortened.
+    // Approved late, it ends when it was asked to end.
     let grant = later.grant(id("g-1"), at(2000));
-    assert_eq!((grant.from, grant.until), (at(2000), at(5600)));
+    assert_eq!((grant.from, grant.until), (at(2000), at(4600)));
 }
 
 #[derive(Debug, Clone)]

@@ -237,7 +237,18 @@ pub async fn answer(
     ask: &Ask,
     form: Form,
 ) -> Result<(String, Place<UserName>), Refusal> {
-    let place = bastion.limits.list(visitor.user.user()).ok_or_else(|| busy(ask.name(), Busy::Requests))?;
+    let user = visitor.user.user();
+    let place = match ask {
+        Ask::Review(..) | Ask::BreakGlass(..) | Ask::Judge(..) => bastion.limits.word(user),
+        Ask::For(_)
+        | Ask::List
+        | Ask::Show(_)
+        | Ask::Cancel(_)
+        | Ask::Extend(..)
+        | Ask::Begin(_)
+        | Ask::GiveBack(_) => bastion.limits.list(user),
+    };
+    let place = place.ok_or_else(|| busy(ask.name(), Busy::Requests))?;
     let (own, who, ask) = (Arc::clone(bastion), Arc::clone(visitor), ask.clone());
     let told = tokio::task::spawn_blocking(move || settle(&own, &who, &ask, form));
     let told = told.await.map_err(|_| busy("requests", Busy::Waiting))?;
@@ -377,7 +388,10 @@ fn list(own: &[AccessRequest], to_review: &[AccessRequest], form: Form, now: Tim
             let what = match &one.extends {
                 None if one.glass.is_some() => String::from("BROKE THE GLASS"),
                 Some(grant) => format!("{} more of {grant}", span_shown(one.narrowed().0)),
-                None => format!("for {}", span_shown(one.narrowed().0)),
+                None => {
+                    let from = one.from.map_or(String::new(), |from| format!(" from {}", from.clock_time_from(now)));
+                    format!("for {}{from}", span_shown(one.narrowed().0))
+                }
             };
             [
                 format!("  {}", one.id),

@@ -39,6 +39,8 @@ pub struct VerbLimits {
     // What everybody may ask for has places of its own: it takes none that an auditor could want.
     menus: Limits<UserName>,
     lists: Limits<UserName>,
+    /// Of those who decide, and of those who break a glass: nobody else's waiting keeps them out.
+    words: Limits<UserName>,
     surveys: Arc<Semaphore>,
     histories: Arc<Semaphore>,
 }
@@ -52,6 +54,7 @@ impl Default for VerbLimits {
             drawers: Arc::new(Semaphore::new(drawers_max())),
             menus: Limits::new(MENUS_MAX, MENUS_PER_USER_MAX),
             lists: Limits::new(LISTS_MAX, LISTS_PER_USER_MAX),
+            words: Limits::new(LISTS_MAX, LISTS_PER_USER_MAX),
             surveys: Arc::new(Semaphore::new(SURVEYS_MAX)),
             histories: Arc::new(Semaphore::new(HISTORIES_MAX)),
         }
@@ -83,6 +86,11 @@ impl VerbLimits {
     /// A place for a list of the user's own, until all of it is sent.
     pub(super) fn list(&self, user: &UserName) -> Option<Place<UserName>> {
         self.lists.take(user)
+    }
+
+    /// A place for a word on a request, or for breaking a glass.
+    pub(super) fn word(&self, user: &UserName) -> Option<Place<UserName>> {
+        self.words.take(user)
     }
 
     /// A turn at looking through the targets. Who waits for it has a place for a menu or a list.

@@ -86,12 +86,13 @@ impl OwnSession {
 /// `Busy` if others are served first.
 pub async fn offers(bastion: &Arc<Bastion>, asker: Asker<'_>) -> Result<Offers, Busy> {
     let turn = bastion.limits.survey().await.ok_or(Busy::Waiting)?;
-    let Asker { user, presence, key } = asker;
+    let Asker { user, presence, key, source, mfa, since } = asker;
     let (looking, user, key, now) = (Arc::clone(bastion), user.clone(), key.to_owned(), bastion.clock.now());
     let surveyed = tokio::task::spawn_blocking(move || {
         // Held until it is done, also if the user leaves before.
         let _turn = turn;
-        looking.ledger.offers(Asker { user: &user, presence, key: &key }, now, OFFERS_MAX)
+        let asker = Asker { user: &user, presence, key: &key, source, mfa, since };
+        looking.ledger.offers(asker, now, OFFERS_MAX)
     });
     surveyed.await.map_err(|_| Busy::Waiting)
 }

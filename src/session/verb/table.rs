@@ -24,6 +24,10 @@ pub enum Verb {
     Whoami(Form),
     /// What the user was refused last.
     Why(Form),
+    /// A one-time code, on a terminal.
+    Mfa,
+    /// A yes to what rules for the user want one to, on a terminal.
+    Consent,
     /// Access requests.
     Requests(Box<Ask>, Form),
     /// Recordings that the user may fetch.
@@ -154,6 +158,20 @@ const EVERYBODY: &[Entry] = &[
         options: "[--for SPAN] --reason TEXT",
         does: "take a grant where nobody can approve",
         read: |words| about(ask::break_glass(words)),
+    },
+    Entry {
+        name: "mfa",
+        arguments: "",
+        options: "",
+        does: "give a one-time code, on a terminal (ssh -t)",
+        read: |words| words.is_empty().then_some(Verb::Mfa),
+    },
+    Entry {
+        name: "consent",
+        arguments: "",
+        options: "",
+        does: "agree to what rules want you to (ssh -t)",
+        read: |words| words.is_empty().then_some(Verb::Consent),
     },
     Entry {
         name: "help",
@@ -366,6 +384,8 @@ impl fmt::Display for Verb {
             Self::Own(_) => f.write_str("sessions"),
             Self::Whoami(_) => f.write_str("whoami"),
             Self::Why(_) => f.write_str("why"),
+            Self::Mfa => f.write_str("mfa"),
+            Self::Consent => f.write_str("consent"),
             Self::Requests(ask, _) => f.write_str(ask.name()),
             Self::Recordings(_) => f.write_str("recording list"),
             Self::Get(session) => write!(f, "recording get {session}"),

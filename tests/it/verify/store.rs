@@ -470,6 +470,7 @@ fn permit() -> Permit {
         account: &AccountName::parse("root").unwrap(),
         asked: Some(&ChannelClass::Shell.into()),
         presence: doorward::model::Presence::NONE,
+        circumstances: doorward::policy::Circumstances::BEST,
     };
     doorward::grant::permit(&policy(), &question, "k", &[], Clock::system().now()).unwrap()
 }
