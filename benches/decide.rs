@@ -41,7 +41,14 @@ fn main() {
     let (mut yes, mut asked) = (0_usize, 0_usize);
     let each = timed(rounds, |round| {
         let grant = &held[round * 7919 % held.len()];
-        let asker = Asker::plain(&grant.user, "k");
+        let asker = Asker {
+            user: &grant.user,
+            presence: Presence::NONE,
+            key: "k",
+            source: std::net::Ipv4Addr::LOCALHOST.into(),
+            mfa: None,
+            since: None,
+        };
         yes += usize::from(ledger.permit(asker, &grant.destination, ChannelClass::Shell, now).is_ok());
         asked += 1;
     });
@@ -52,7 +59,14 @@ fn main() {
         (0..TARGETS).map(|target| Destination::parse(&format!("root@t{target}")).unwrap()).collect();
     let mut no = 0_usize;
     let each = timed(rounds, |round| {
-        let asker = Asker::plain(&users[round * 104_729 % USERS], "k");
+        let asker = Asker {
+            user: &users[round * 104_729 % USERS],
+            presence: Presence::NONE,
+            key: "k",
+            source: std::net::Ipv4Addr::LOCALHOST.into(),
+            mfa: None,
+            since: None,
+        };
         let class = ChannelClass::ALL[round % ChannelClass::ALL.len()];
         no += usize::from(ledger.permit(asker, &places[round * 31 % TARGETS], class, now).is_err());
     });
@@ -64,7 +78,14 @@ fn main() {
     for number in 0..2000 {
         ledger.add_grant(grant(&format!("g-d{number}"), &daily, &place, now, number == 1999)).unwrap();
     }
-    let asker = Asker::plain(&daily, "k");
+    let asker = Asker {
+        user: &daily,
+        presence: Presence::NONE,
+        key: "k",
+        source: std::net::Ipv4Addr::LOCALHOST.into(),
+        mfa: None,
+        since: None,
+    };
     let each = timed(rounds, |_| assert!(ledger.permit(asker, &place, ChannelClass::Shell, now).is_ok()));
     figures.row("decision, 2,000 grants to that place, one holds", "us", each, DECISION);
 

@@ -454,7 +454,7 @@ pub enum Reply {
     /// To `RequestShow`.
     AccessRequest {
         /// It.
-        request: AccessRequestRow,
+        request: Box<AccessRequestRow>,
         /// What people were told of it, as far as that is kept.
         told: Vec<Message>,
     },

@@ -112,9 +112,10 @@ pub enum AdminError {
 impl AdminError {
     /// After a grant was revoked.
     pub(super) fn of_revoke(error: RequestError) -> Self {
-        match error {
-            RequestError::DoneNotRecorded(error) => Self::DoneNotRecorded(error),
-            other => Self::Request(other),
+        if let RequestError::DoneNotRecorded(error) = error {
+            Self::DoneNotRecorded(error)
+        } else {
+            Self::Request(error)
         }
     }
 }

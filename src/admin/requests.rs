@@ -19,7 +19,7 @@ impl Admin {
         let unknown = || AdminError::Request(crate::requests::RequestError::Unknown);
         let request = self.parts.ledger.request(id).ok_or_else(unknown)?;
         let told = self.parts.ledger.messages().into_iter().filter(|message| message.request == *id).collect();
-        Ok(Reply::AccessRequest { request: row(request, self.now()), told })
+        Ok(Reply::AccessRequest { request: Box::new(row(request, self.now())), told })
     }
 
     pub(super) fn request_cancel(&self, caller: Caller, id: &RequestId) -> Result<Reply, AdminError> {

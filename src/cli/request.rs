@@ -47,10 +47,8 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
 }
 
 fn rows(desk: &Desk, request: Request) -> Result<Vec<AccessRequestRow>, CliError> {
-    match desk.ask(request)? {
-        Reply::AccessRequests { requests } => Ok(requests),
-        _ => Err(unexpected()),
-    }
+    let Reply::AccessRequests { requests } = desk.ask(request)? else { return Err(unexpected()) };
+    Ok(requests)
 }
 
 fn list(rows: &[AccessRequestRow], form: Form) -> Result<(), CliError> {

@@ -268,7 +268,13 @@ impl AccessRequest {
         match &self.stored {
             RequestState::Pending if now >= self.pending_until => RequestState::Expired,
             RequestState::Approved { begin_by } if now >= *begin_by => RequestState::Expired,
-            stored => stored.clone(),
+            RequestState::Pending
+            | RequestState::Approved { .. }
+            | RequestState::Granted { .. }
+            | RequestState::Denied
+            | RequestState::Cancelled
+            | RequestState::Expired
+            | RequestState::Superseded => self.stored.clone(),
         }
     }
 

@@ -337,7 +337,7 @@ fn each_verb_answers_for_people_and_for_programs() {
     assert_eq!(shown, expected);
     let [row] = json(&alice, "ls web1 OPEN").as_array().unwrap().clone().try_into().unwrap();
     let open = serde_json::json!({ "destination": web1, "state": "open", "ready": true,
-        "channels": ["shell", "exec"], "with_grant": [], "with_key": [] });
+        "channels": ["shell", "exec"], "with_grant": [], "may_ask": false, "with_key": [] });
     assert_eq!(row, open);
     let text = alice.run("ls db1 grant").ok().out();
     assert_eq!(text, "deploy@db1  needs a grant  shell, exec\n");

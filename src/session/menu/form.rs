@@ -99,7 +99,17 @@ impl Form {
                 Key::Char('d') if row.may_decide() => Filled::Word(row.request.id.clone(), Verdict::Deny),
                 // Keys by which one looks around close nothing.
                 Key::Up | Key::Down | Key::PageUp | Key::PageDown | Key::Home | Key::End => Filled::On,
-                _ => Filled::Closed,
+                Key::Char(_)
+                | Key::Pasted(_)
+                | Key::Enter
+                | Key::Backspace
+                | Key::EraseWord
+                | Key::EraseAll
+                | Key::Escape
+                | Key::Tab
+                | Key::BackTab
+                | Key::Again
+                | Key::Leave => Filled::Closed,
             },
             Self::Word { id, verdict, note } => match edit(note, key) {
                 Edited::Text => Filled::On,

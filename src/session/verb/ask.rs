@@ -301,13 +301,25 @@ fn say_on_terminals(bastion: &Bastion, ask: &Ask, request: &AccessRequest, now: 
         Ask::BreakGlass(..) => format!("ALERT: {requester} breaks the glass for {what} ({id})"),
         Ask::Review(..) | Ask::Judge(..) => match request.state(now) {
             RequestState::Pending => return,
-            state => format!("your request {id} is {state}: {what}"),
+            state @ (RequestState::Approved { .. }
+            | RequestState::Granted { .. }
+            | RequestState::Denied
+            | RequestState::Cancelled
+            | RequestState::Expired
+            | RequestState::Superseded) => format!("your request {id} is {state}: {what}"),
         },
         Ask::List | Ask::Show(_) | Ask::Cancel(_) | Ask::Begin(_) | Ask::GiveBack(_) => return,
     };
     let is_told = |user: &UserName| match ask {
         Ask::Review(..) | Ask::Judge(..) => user == requester,
-        _ => request.quorum.reviewers.contains(user),
+        Ask::For(_)
+        | Ask::List
+        | Ask::Show(_)
+        | Ask::Cancel(_)
+        | Ask::Extend(..)
+        | Ask::Begin(_)
+        | Ask::GiveBack(_)
+        | Ask::BreakGlass(..) => request.quorum.reviewers.contains(user),
     };
     for live in bastion.sessions.list().into_iter().filter(|live| is_told(&live.user)) {
         bastion.sessions.say(&live.id, text.clone());
@@ -338,14 +350,14 @@ fn told(ask: &Ask, request: &AccessRequest, bastion: &Bastion, now: Timestamp) -
             let due = request.glass.as_ref().map(|glass| glass.due.clock_time_from(now)).unwrap_or_default();
             let told: Vec<&str> = request.quorum.reviewers.iter().take(8).map(UserName::as_str).collect();
             let told = told.join(", ");
-            format!("{}; told: {told}; to be reviewed by {due}", granted(bastion, &grant, now))
+            format!("{}; told: {told}; to be reviewed by {due}", granted(bastion, &grant))
         }
         (_, RequestState::Pending) => waiting(request),
         (_, RequestState::Approved { begin_by }) => format!(
             "it begins with the first session, or: ssh {requester}@BASTION begin {id}; by {}",
             begin_by.clock_time_from(now)
         ),
-        (_, RequestState::Granted { grant }) => granted(bastion, &grant, now),
+        (_, RequestState::Granted { grant }) => granted(bastion, &grant),
         (_, RequestState::Denied | RequestState::Cancelled | RequestState::Expired | RequestState::Superseded) => {
             String::from("nothing more becomes of it")
         }
@@ -353,7 +365,9 @@ fn told(ask: &Ask, request: &AccessRequest, bastion: &Bastion, now: Timestamp) -
     format!("{done}  {id}  {place}  {next}\n")
 }
 
-fn granted(bastion: &Bastion, grant: &GrantId, now: Timestamp) -> String {
+fn granted(bastion: &Bastion, grant: &GrantId) -> String {
+    // As it is now: what was asked before the grant was made would be before its beginning.
+    let now = bastion.clock.now();
     let Some(grant) = bastion.ledger.grant(grant) else { return String::from("the grant is gone") };
     let from = if grant.from > now { format!("from {} ", grant.from.clock_time_from(now)) } else { String::new() };
     format!("granted {from}until {}", grant.until.clock_time_from(now))
