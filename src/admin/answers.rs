@@ -121,8 +121,6 @@ pub struct Present {
     /// The request's ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
-    /// Who watches it now.
-    pub watchers: Vec<UserName>,
 }
 
 impl Inquiry {
@@ -221,8 +219,7 @@ impl Admin {
             let grant = session.grant.as_ref().and_then(|grant| self.parts.ledger.grant(grant));
             let request = grant.and_then(|grant| grant.request);
             let asked = request.as_ref().and_then(|request| self.parts.ledger.request(request));
-            let watchers = self.parts.sessions.watchers().of(&session.session);
-            Present { session, request, ticket: asked.and_then(|asked| asked.ticket), watchers }
+            Present { session, request, ticket: asked.and_then(|asked| asked.ticket) }
         };
         self.live_sessions(filter).into_iter().map(present).collect()
     }

@@ -133,7 +133,7 @@ pub(super) fn who_is(desk: &Desk, arguments: WhoIs) -> Result<(), CliError> {
         return Err(unexpected());
     };
     let mut table = Table::new(&["USER", "DESTINATION", "SINCE", "UNTIL", "SOURCE", "WATCHED BY", "SESSION", "REASON"]);
-    for Present { session, ticket, watchers, .. } in &present {
+    for Present { session, ticket, .. } in &present {
         let left = session.remaining_seconds.map(|left| format!(" ({} left)", span_shown(Duration::from_secs(left))));
         let until = session.until.map(|until| format!("{}{}", times::shown(until), left.unwrap_or_default()));
         table.row([
@@ -142,7 +142,7 @@ pub(super) fn who_is(desk: &Desk, arguments: WhoIs) -> Result<(), CliError> {
             times::shown(session.started),
             until.unwrap_or_default(),
             session.source.clone(),
-            join(watchers),
+            join(&session.watchers),
             session.session.to_string(),
             purpose(ticket.as_deref(), session.reason.as_deref()),
         ]);

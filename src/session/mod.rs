@@ -27,7 +27,6 @@ mod verb;
 mod visitor;
 mod warnings;
 mod watched;
-mod watchers;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -74,7 +73,6 @@ use verb::Verb;
 pub use verb::VerbLimits;
 use visitor::Visitor;
 use watched::Waited;
-pub use watchers::{Watcher, Watchers};
 
 /// What every session uses.
 pub struct Bastion {

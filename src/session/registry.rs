@@ -10,7 +10,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::standstill::Brake;
-use super::watchers::Watchers;
 use crate::authn::Authenticated;
 use crate::grant::{Asker, Denial, GrantState, LockEffect, Permit};
 use crate::ledger::Ledger;
@@ -145,7 +144,6 @@ struct Shared {
     left: Notify,
     /// Tells guests that the bastion stops.
     stopping: CancellationToken,
-    watchers: Watchers,
 }
 
 #[derive(Debug, Default)]
@@ -370,11 +368,6 @@ impl Sessions {
     /// What holds a session, or may; none if it is not live.
     pub(super) fn with_brake<T>(&self, id: &SessionId, act: impl FnOnce(&mut Brake) -> T) -> Option<T> {
         self.lock().live.get_mut(id).map(|entry| act(&mut entry.brake))
-    }
-
-    /// Who watches.
-    pub fn watchers(&self) -> &Watchers {
-        &self.0.watchers
     }
 
     /// Ends a session; `false` if it is not live.

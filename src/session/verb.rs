@@ -30,7 +30,6 @@ use super::channel::{CLOSE_TIMEOUT, say_no};
 use super::refusal::Busy;
 use super::refusal_log::Kind;
 use super::standstill::Attendance;
-use super::watchers::Watcher;
 use super::{Attempt, Bastion, Refusal, Visitor};
 use crate::audit::AuditEvent;
 use crate::listener::{ChannelStart, Place, UserSink, UserSource};
@@ -70,7 +69,6 @@ struct Watched {
     _place: Place<UserName>,
     /// The session counts them for as long.
     _attendance: Attendance,
-    _watcher: Watcher,
 }
 
 /// Judges a verb. What shows something of a session is on record when this returns.
@@ -125,7 +123,6 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Arc<Visitor>, verb: &Verb) -> R
             };
             let title = format!("{} as {}, channel {}", live.user, live.destination, watching.channel().number);
             let session = session.clone();
-            let watcher = bastion.sessions.watchers().begin(&session, user);
             Ok(Answer::Watch(Box::new(Watched {
                 session,
                 target,
@@ -133,7 +130,6 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Arc<Visitor>, verb: &Verb) -> R
                 watching,
                 _place: place,
                 _attendance: attendance,
-                _watcher: watcher,
             })))
         }
     }
