@@ -68,6 +68,12 @@ where       = { labels = { env = "prod" } }
 accounts    = ["$ME"]
 channels    = ["shell", "exec"]
 break_glass = { max = "30m", reviewers = { group = "dba-leads" }, insecure_without_key = true } # no security key on a tour
+
+[[audit]]
+id     = "leads-oversee"
+who    = { groups = ["dba-leads"] }
+where  = { targets = ["*"] }
+rights = ["watch", "freeze", "message", "kill", "lift"]
 END
 cat bastion/policies/access/databases.toml
 
@@ -178,6 +184,22 @@ run doorward grant revoke "$(doorward grant list --json | grep -oE 'g-[0-9a-z]{8
 ended night
 run ssh carol@bastion review "$GLASS" ok --note "I saw it in the recording"
 run doorward audit list --type breakglass.open
+
+step "Under attack: lock-down. It takes two people to lift"
+
+run ssh alice@bastion request "$ME@db1" --for 30m --reason "CHG-124 index is broken"
+run ssh bob@bastion approve "$(request)"
+live day ssh -tt "$ME@db1@bastion" 'echo ready; sleep 600'
+run doorward lockdown on --reason "somebody is in the network"
+ended day
+refused ssh "$ME@db1@bastion" id
+said "locked"
+run doorward lockdown lift
+refused ssh "$ME@db1@bastion" id
+run ssh carol@bastion lock list
+LOCK=$(grep -oE 'k-[0-9a-z]+' "$HERE/said" | head -n 1)
+run ssh carol@bastion lock lift "$LOCK"
+run ssh "$ME@db1@bastion" 'echo "I am $(id -un)"'
 
 step "All of it is on record, under the request's id"
 
