@@ -578,6 +578,7 @@ fn created(request: &AccessRequest, by: &str) -> AuditEvent {
         ticket: request.ticket.clone(),
         expires: request.pending_until,
         quorum: request.quorum.approvers.to_string(),
+        preapproved: request.preapproved,
         by: by.to_owned(),
     }
 }

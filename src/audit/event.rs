@@ -483,6 +483,9 @@ pub enum AuditEvent {
         /// How many approvals it takes, and of whom.
         #[serde(serialize_with = "bounded_text")]
         quorum: String,
+        /// Whether it was approved beforehand, by a window of the rule's.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        preapproved: bool,
         /// Who asked, by what proof, and from where.
         #[serde(serialize_with = "bounded_text")]
         by: String,

@@ -214,10 +214,11 @@ fn each_type_has_its_fields_where_they_belong() {
                 ticket: Some(hex()),
                 expires: Timestamp::from_millis(2),
                 quorum: hex(),
+                preapproved: true,
                 by: hex(),
             },
             "policy request step",
-            "by channels destination expires extends from quorum reason rule seconds ticket user",
+            "by channels destination expires extends from preapproved quorum reason rule seconds ticket user",
         ),
         (
             AuditEvent::RequestStep {

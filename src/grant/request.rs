@@ -68,6 +68,9 @@ pub struct AccessRequest {
     /// By what the requester proved who they are, if the grant is for that only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound_key: Option<String>,
+    /// Whether it was approved beforehand: by a window of the rule's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preapproved: bool,
     /// What is owed, if nobody was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub glass: Option<Glass>,
@@ -392,6 +395,7 @@ impl AccessRequest {
             until,
             reason: self.purpose(),
             created_by: match self.glass {
+                None if self.preapproved => format!("request {}, approved beforehand", self.id),
                 None => format!("request {}", self.id),
                 Some(_) => format!("break-glass {}", self.id),
             },

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::conditions::Window;
 use super::document::{Fault, Faults, Node, Table};
 use super::parse::read_key;
 use super::{GrantNeed, names};
-use crate::model::{GroupName, Presence, UserName};
+use crate::model::{GroupName, Presence, Timestamp, UserName};
 
 /// A pattern longer than this is a mistake.
 const PATTERN_BYTES_MAX: usize = 256;
@@ -53,7 +54,42 @@ pub struct RequestRule {
     pub sessions: Option<u32>,
     /// Whether the grant is only for the key, certificate or password by which it was asked for.
     pub bound_key: bool,
+    /// When nobody needs to approve, for that was done beforehand.
+    pub preapproved: Vec<Preapproved>,
 }
+
+/// A window in which requests are approved beforehand, such as of planned maintenance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preapproved {
+    /// At which hours.
+    pub when: Window,
+    /// The longest grant; it ends with the window all the same.
+    pub max: Duration,
+    /// The first moment at which none begins any more.
+    pub until: Timestamp,
+}
+
+impl Preapproved {
+    fn read(node: &Node<'_>, faults: &mut Faults) -> Option<Self> {
+        let mut table = faults.keep(node.table())?;
+        let when = table.need("when", faults).and_then(|node| Window::read(&node, faults));
+        let max = table.need("max", faults).and_then(|node| faults.keep(node.duration_in(SPAN_MIN..=SPAN_MAX)));
+        // What is approved beforehand is not approved for ever: somebody looks at it again.
+        let until = table.need("until", faults).and_then(|node| faults.keep(node.name(Timestamp::parse)));
+        table.finish(&[], faults);
+        Some(Self { when: when?, max: max?, until: until? })
+    }
+
+    /// Whether a grant from then on, for so long, was approved.
+    pub fn covers(&self, from: Timestamp, span: Duration) -> bool {
+        let to = from.plus(span);
+        let within = |end: Option<Timestamp>| end.is_none_or(|end| to <= end);
+        span <= self.max && from < self.until && self.when.open_until(from).is_ok_and(within)
+    }
+}
+
+/// So many windows of one rule.
+const PREAPPROVED_MAX: usize = 32;
 
 /// Who approves requests, and how many of them it takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,6 +236,15 @@ impl GrantRule {
         let sessions =
             said_or(&mut table, "sessions", None, &mut said, faults, |node| node.integer_in(1..=100_000).map(Some));
         let bound_key = said_or(&mut table, "bound_key", false, &mut said, faults, Node::boolean);
+        let mut windows = Vec::new();
+        if let Some(node) = table.take("preapproved") {
+            said.push("preapproved");
+            let items = faults.keep(node.filled_list()).unwrap_or_default();
+            if items.len() > PREAPPROVED_MAX {
+                faults.push(node.fault(format!("has more than {PREAPPROVED_MAX} windows")));
+            }
+            windows = items.iter().map(|item| Preapproved::read(item, faults)).collect();
+        }
         if total < max {
             faults.push(table.fault("`total` is less than `max`").hint("`total` is with all extensions"));
         }
@@ -216,7 +261,19 @@ impl GrantRule {
             return None;
         }
         let approvers = approvers?;
-        let request = RequestRule { max, total, approvers, reason, ticket, pending, activation, sessions, bound_key };
+        let preapproved: Vec<Preapproved> = windows.into_iter().collect::<Option<_>>()?;
+        let request = RequestRule {
+            max,
+            total,
+            approvers,
+            reason,
+            ticket,
+            pending,
+            activation,
+            sessions,
+            bound_key,
+            preapproved,
+        };
         Some(Self { need: need_of(required?), request: Some(request) })
     }
 }
@@ -330,6 +387,8 @@ mod tests {
             ("{ approvers = { group = \"a\" }, max = \"2h\", total = \"1h\" }", "less than `max`"),
             ("{ approvers = { group = \"a\" }, max = \"9000h\" }", "out of range"),
             ("{ approvers = { group = \"a\" }, tickets = true }", "unknown key"),
+            ("{ approvers = { group = \"a\" }, preapproved = [] }", "is empty"),
+            ("{ approvers = { group = \"a\" }, preapproved = [{ max = \"1h\" }] }", "`when` is missing"),
         ] {
             let faults = read(grant).expect_err(grant);
             assert!(faults.contains(told), "{grant}: {faults}");

@@ -111,6 +111,7 @@ impl Requests {
             activation_seconds: None,
             sessions: None,
             bound_key: Some(actor.asker.key.to_owned()),
+            preapproved: false,
             glass: Some(owed),
             why: None,
             quorum: Quorum { approvers, reviewers },

@@ -174,7 +174,7 @@ impl World {
                     let state = if record.kind == "request.create" { "pending".to_owned() } else { text("outcome") };
                     states.insert(text("request"), state);
                 }
-                "grant.add" if text("by").starts_with("break-glass") => {
+                "grant.add" if ["break-glass", "beforehand"].iter().any(|word| text("by").contains(word)) => {
                     states.insert(text("request"), "granted".to_owned());
                     let until = Timestamp::parse(&text("until")).unwrap().as_millis();
                     grants.entry(text("grant")).or_insert((until, false));
@@ -473,6 +473,39 @@ fn the_largest_request_there_can_be_has_room_in_the_store() {
     }
     assert_eq!(world.requests.ledger.grants().len(), 1);
     world.agrees();
+}
+
+#[test]
+fn what_was_approved_beforehand_begins_at_once_and_only_in_its_window() {
+    // The clock stands at nine on a Monday.
+    let window = |hours: &str, until: &str| {
+        let window = format!(
+            "ticket = \"CHG-[0-9]+\", preapproved = [{{ when = {{ days = \"Mon\", hours = \"{hours}\", zone = \"UTC\" }}, \
+             max = \"30m\", until = \"{until}\" }}] }}"
+        );
+        policy(&RULES.replacen("ticket = \"CHG-[0-9]+\" }", &window, 1))
+    };
+    let next_year = "2027-01-01T00:00:00Z";
+    let cases = [
+        ("08:00-10:00", next_year, 1800, true),
+        // Longer than was approved, and beyond the window's end.
+        ("08:00-10:00", next_year, 1801, false),
+        ("08:00-09:20", next_year, 1800, false),
+        ("10:00-12:00", next_year, 1800, false),
+        ("08:00-10:00", "2026-11-23T09:00:00Z", 1800, false),
+    ];
+    for (hours, until, seconds, at_once) in cases {
+        let world = World::new();
+        world.requests.ledger.set_policy(window(hours, until));
+        let wish = Wish { span: Some(Duration::from_secs(seconds)), ..wish("root@db1") };
+        let asked = world.requests.ask(actor(&user("alice")), wish.clone()).unwrap();
+        assert_eq!(matches!(asked.stored, RequestState::Granted { .. }), at_once, "{hours} {until} {seconds}");
+        assert_eq!(world.requests.ledger.grants().len(), usize::from(at_once));
+        // The reason and the ticket are wanted all the same.
+        let without = Wish { reason: String::from("no ticket"), ..wish };
+        assert!(matches!(world.requests.ask(actor(&user("alice")), without), Err(RequestError::Ticket)));
+        world.agrees();
+    }
 }
 
 // A server that is killed at each step of each transition.

@@ -18,6 +18,12 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
     let what = what(request);
     let id = &request.id;
     let (event, to, subject, next) = match (kind, &request.stored) {
+        (StepKind::Asked, RequestState::Granted { .. }) => (
+            "request.create",
+            reviewers(),
+            format!("{} has {what} (approved beforehand)", request.requester),
+            format!("To end it: `doorward grant revoke`. All of it: ssh USER@BASTION show {id}"),
+        ),
         (StepKind::Asked, _) => (
             "request.create",
             reviewers(),

@@ -219,6 +219,7 @@ mod tests {
             ticket: Some("CHG-7".to_owned()),
             expires: Timestamp::from_millis(9000),
             quorum: "1 of leads".to_owned(),
+            preapproved: false,
             by: "alice".to_owned(),
         }
     }

@@ -40,6 +40,7 @@ fn request(count: u8) -> AccessRequest {
         activation_seconds: None,
         sessions: None,
         bound_key: None,
+        preapproved: false,
         glass: None,
         why: None,
         quorum: Quorum {

@@ -122,7 +122,7 @@ impl Window {
         Some((Timestamp::from_millis(earlier.as_millisecond()), Timestamp::from_millis(later.as_millisecond())))
     }
 
-    pub(super) fn read(node: &Node<'_>, faults: &mut Faults) -> Option<Self> {
+    pub(in crate::policy) fn read(node: &Node<'_>, faults: &mut Faults) -> Option<Self> {
         let mut table = faults.keep(node.table())?;
         let days = table.take("days").map(|node| faults.keep(read_days(&node)));
         let hours = table.take("hours").map(|node| faults.keep(read_hours(&node)));

@@ -451,6 +451,7 @@ pub fn shown(request: &AccessRequest, now: Timestamp) -> String {
         [String::from("reason"), line(&request.reason)],
     ];
     let mut add = |name: &str, value: Option<String>| rows.extend(value.map(|value| [name.to_owned(), value]));
+    add("approved", request.preapproved.then(|| String::from("beforehand, by a window of the rule's")));
     add("because", request.why.as_deref().map(line));
     add("ticket", request.ticket.as_deref().map(line));
     add("lengthens", request.extends.as_ref().map(ToString::to_string));
