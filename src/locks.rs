@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::audit::{Audit, AuditError, AuditEvent, LockStep};
 use crate::clock::Clock;
 use crate::grant::{Lifter, Lifting, Lock, LockEffect, Scope};
-use crate::ledger::{Ledger, LedgerError};
-use crate::model::{LockId, Timestamp};
+use crate::ledger::{Ledger, LedgerError, User};
+use crate::model::{LockId, Timestamp, UserName};
 use crate::requests::new_id;
 
 /// Characters of a reason.
@@ -167,7 +167,7 @@ impl Locks {
     /// `LockError` says why it counts for nothing.
     pub fn lift(&self, id: &LockId, by: String, person: String) -> Result<Lifted, LockError> {
         let _one = self.one_at_a_time();
-        let lock = self.ledger.lock(id).ok_or(LockError::Unknown)?;
+        let lock = self.said_by_those_who_stand(self.ledger.lock(id).ok_or(LockError::Unknown)?);
         let lifter = Lifter { by, person, at: self.clock.now() };
         // Nothing would change, and whoever says it twice may think that it had.
         let again = lock.said.iter().any(|said| said.person == lifter.person);
@@ -176,10 +176,23 @@ impl Locks {
         {
             return Err(LockError::SaidAlready);
         }
-        let lock = self.ledger.prepare_lifting(id, lifter.clone())?;
+        let lock = self.said_by_those_who_stand(self.ledger.prepare_lifting(id, lifter.clone())?);
         #[cfg(test)]
         tests::may_crash(self)?;
         self.finish(&lock, &lifter)
+    }
+
+    /// The lock with the words that still count: of users who may still do something, by the name by which the human is known
+    /// now. Operators are known by their uid.
+    fn said_by_those_who_stand(&self, lock: Lock) -> Lock {
+        let known = |said: Lifter| {
+            let Ok(name) = UserName::parse(&said.person) else { return Some(said) };
+            let human = self.ledger.user(&name).map_or(name, |user| user.human().clone());
+            let own = |user: &User| *user.human() == human && user.suspended_at.is_none();
+            let stands = self.ledger.users().iter().any(own);
+            stands.then(|| Lifter { person: human.to_string(), ..said })
+        };
+        Lock { said: lock.said.into_iter().filter_map(known).collect(), ..lock }
     }
 
     /// Puts on record that a lock is lifted, or closer to it; then it is.

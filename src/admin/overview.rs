@@ -8,7 +8,7 @@ use crate::ledger::{Hold, LedgerError};
 use crate::listener::ca_line;
 use crate::model::{AccountName, Destination, SessionId, Timestamp, UserName};
 use crate::policy::Decision;
-use crate::session::{EndCause, Held, LiveSession, message};
+use crate::session::{EndCause, Held, Holding, LiveSession, message};
 use crate::store::{ChannelSummary, End, Filter, Listed, Summary};
 
 impl Admin {
@@ -36,14 +36,14 @@ impl Admin {
     }
 
     pub(super) fn session_freeze(&self, caller: Caller, session: &SessionId) -> Result<Reply, AdminError> {
-        match self.parts.sessions.freeze(session, &caller.to_string()) {
+        match self.parts.sessions.freeze(session, Holding::Operator, &caller.to_string()) {
             Held::NotLive => Err(AdminError::NoSession { session: session.clone() }),
             Held::Paused(_) | Held::Goes => Ok(done(format!("session `{session}` paused"), Vec::new())),
         }
     }
 
     pub(super) fn session_unfreeze(&self, session: &SessionId) -> Result<Reply, AdminError> {
-        match self.parts.sessions.unfreeze(session) {
+        match self.parts.sessions.unfreeze(session, Holding::Operator) {
             Held::NotLive => Err(AdminError::NoSession { session: session.clone() }),
             Held::Paused(noted) => Ok(done(format!("session `{session}` is still paused {noted}"), Vec::new())),
             Held::Goes => Ok(done(format!("session `{session}` goes on"), Vec::new())),

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,6 +16,18 @@ pub(super) fn may_crash(locks: &Locks) -> Result<(), LockError> {
     }
     locks.crash_after.store(left.saturating_sub(1), Ordering::SeqCst);
     Ok(())
+}
+
+fn user(name: &str) -> User {
+    User {
+        name: UserName::parse(name).unwrap(),
+        groups: BTreeSet::new(),
+        keys: Vec::new(),
+        suspended_at: None,
+        from: BTreeSet::new(),
+        password_since: None,
+        person: None,
+    }
 }
 
 struct World {
@@ -36,6 +49,9 @@ impl World {
         std::fs::create_dir(dir.path().join("log")).unwrap();
         let audit = Arc::new(Audit::create(&dir.path().join("log"), key, &db, clock.clone()).unwrap());
         let ledger = Arc::new(Ledger::open(&db, PolicySet::empty()).unwrap());
+        for name in ["alice", "bob", "carol", "dave"] {
+            ledger.add_user(user(name)).unwrap();
+        }
         let locks = Locks::open(ledger, Arc::clone(&audit), clock.clone()).unwrap();
         Self { db, clock, audit, locks, _dir: dir }
     }
@@ -149,4 +165,23 @@ fn a_lock_has_a_reason_and_time_left() {
     }
     let over = wanted("why", Some(world.clock.now()));
     assert!(matches!(world.locks.add(String::new(), over), Err(LockError::Over)));
+}
+
+#[test]
+fn the_word_of_one_who_was_suspended_or_turned_out_to_be_the_same_human_lifts_nothing() {
+    let suspended = |bob: User| User { suspended_at: Some(Timestamp::from_millis(1)), ..bob };
+    let same_as_carol = |bob: User| User { person: Some(UserName::parse("carol").unwrap()), ..bob };
+    for (change, said_already) in [(suspended as fn(User) -> User, false), (same_as_carol, true)] {
+        let world = World::new();
+        let id = world.add(2, None);
+        assert!(matches!(world.lift(&id, "bob"), Ok(Lifted::Waits(_, 1))));
+        world.locks.ledger.set_user(change(user("bob"))).unwrap();
+        let carols = world.lift(&id, "carol");
+        if said_already {
+            assert!(matches!(carols, Err(LockError::SaidAlready)));
+        } else {
+            assert!(matches!(carols, Ok(Lifted::Waits(_, 1))));
+        }
+        assert!(matches!(world.lift(&id, "dave"), Ok(Lifted::Gone(_))));
+    }
 }

@@ -100,6 +100,11 @@ pub async fn open(
     };
     let files = files.map(|files| (files, book()));
     let wishes = Wishes { agent: start.agent, display: start.display.as_ref() };
+    // A freeze that came while the recording was made: nothing starts in a session that stands still.
+    if live.registration.pause().is_on() {
+        track.finish().await.map_err(Refusal::Recorder)?;
+        return Err(Refusal::Paused);
+    }
     match live.leg.open(program, terminal, &start.environment, wishes).await {
         Ok(Started { source, sink, loans, not_lent }) => {
             for text in told_of_loans(&wishes, &not_lent) {

@@ -111,7 +111,12 @@ impl Visit {
             judge(&self.bastion, &self.visitor, &destination, &start.asked).map(|judged| (destination, judged))
         });
         let outcome = match judged {
-            Ok((destination, Judged::May(permit))) => return self.open_forward(start, destination, permit).await,
+            Ok((destination, Judged::May(permit))) => {
+                return match self.count_channel(&destination, std::slice::from_ref(&start.asked)).await {
+                    Ok(()) => self.open_forward(start, destination, permit).await,
+                    Err(refusal) => self.refuse_forward(start, &refusal).await,
+                };
+            }
             Ok((destination, Judged::ByAddress(host, port))) => {
                 self.prepare_lookup(&destination, &start, host, port).await
             }

@@ -28,6 +28,7 @@ mod visitor;
 mod warnings;
 mod watched;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -45,7 +46,9 @@ use crate::grant::{Denial, Permit};
 use crate::ledger::Ledger;
 use crate::listener::{ChannelStart, Connection, Request, Wanted};
 use crate::locks::Locks;
-use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, Login, Matter, Program, SessionId, Timestamp};
+use crate::model::{
+    Asked, ChannelClass, ChannelNumber, Destination, GrantId, Login, Matter, Program, SessionId, Timestamp,
+};
 use crate::recorder::{Recorder, RecorderError, Recording, SessionFacts};
 use crate::relay::{Activity, Notice, Paused};
 use crate::requests::Requests;
@@ -65,7 +68,7 @@ pub use refusal::Refusal;
 use refusal_log::Kind;
 pub use refusal_log::RefusalLog;
 pub use registry::{EndCause, LiveSession, Registration, Sessions};
-pub use standstill::{Held, message};
+pub use standstill::{Held, Holding, message};
 pub use stranger::note_strangers;
 use stranger::{Budget, PERIOD};
 use timekeeper::{Timekeeper, wait_end};
@@ -206,6 +209,8 @@ struct Live {
     forwards: Budget,
     /// How much the target may ask of the user's agent.
     agency: Arc<Agency>,
+    /// The grants on which it counts.
+    counted: BTreeSet<GrantId>,
 }
 
 /// So many refusals are listed one by one in a session's recording in a minute; of the others, how many there were.
@@ -404,6 +409,9 @@ impl Visit {
                 Err(refusal) => return Err((Box::new(start), refusal)),
             }
         }
+        if let Err(refusal) = self.count_channel(&destination, &asked).await {
+            return Err((Box::new(start), refusal));
+        }
         let lends = self.lends(&mut start, &destination);
         let Some(live) = &self.live else { return Err((Box::new(start), Refusal::Ended(EndCause::TargetLeft))) };
         if self.must_be_watched(live, &destination, &asked) {
@@ -554,6 +562,7 @@ impl Visit {
         let forwards = Budget::new(bastion.clock.instant(), PERIOD, PER_MINUTE_MAX);
         let agency = Arc::new(Agency::new(bastion.clock.clone()));
         let leg = Arc::new(leg);
+        let counted = permit.grant().map(|grant| grant.id.clone()).into_iter().collect();
         Ok(Live {
             id,
             permit,
@@ -567,6 +576,7 @@ impl Visit {
             markers,
             forwards,
             agency,
+            counted,
         })
     }
 

@@ -283,9 +283,7 @@ impl Registration {
 
     /// Judges the session by all that is open on it: one channel more may rest on a grant that ends earlier.
     pub fn judge(&self, ledger: &Ledger, now: Timestamp) {
-        if let Some(entry) = self.sessions.lock().live.get_mut(&self.id) {
-            rejudge(entry, ledger, now);
-        }
+        self.sessions.judge(&self.id, ledger, now);
     }
 }
 
@@ -368,6 +366,13 @@ impl Sessions {
     /// What holds a session, or may; none if it is not live.
     pub(super) fn with_brake<T>(&self, id: &SessionId, act: impl FnOnce(&mut Brake) -> T) -> Option<T> {
         self.lock().live.get_mut(id).map(|entry| act(&mut entry.brake))
+    }
+
+    /// Judges one session by all that is open on it.
+    pub fn judge(&self, id: &SessionId, ledger: &Ledger, now: Timestamp) {
+        if let Some(entry) = self.lock().live.get_mut(id) {
+            rejudge(entry, ledger, now);
+        }
     }
 
     /// Ends a session; `false` if it is not live.

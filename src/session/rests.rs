@@ -7,7 +7,7 @@ use tracing::warn;
 use super::{Refusal, Registration, Visit};
 use crate::grant::{Denial, Permit};
 use crate::ledger::LedgerError;
-use crate::model::{ChannelClass, Destination, Program};
+use crate::model::{Asked, ChannelClass, Destination, Program};
 use crate::requests::Actor;
 
 impl Visit {
@@ -72,6 +72,25 @@ impl Visit {
             Ok(Err(failure)) => Err(Refusal::Denied(Denial::Undecided { cause: failure.to_string() })),
             Err(failure) => Err(Refusal::Denied(Denial::Undecided { cause: failure.to_string() })),
         }
+    }
+
+    /// Counts a live session on the grants of a channel that is about to open, as far as it has not been: a grant for so many
+    /// sessions is for no more of them by their further channels.
+    pub(super) async fn count_channel(&mut self, destination: &Destination, asked: &[Asked]) -> Result<(), Refusal> {
+        let now = self.bastion.clock.now();
+        for asked in asked {
+            // What is not permitted is refused in a moment.
+            let permit = self.bastion.ledger.permit_asked(self.visitor.asker(), destination, asked, now);
+            let Ok(permit) = permit else { continue };
+            let Some(grant) = permit.grant().map(|grant| grant.id.clone()) else { continue };
+            if self.live.as_ref().is_some_and(|live| !live.counted.contains(&grant)) {
+                self.count_session(&permit).await?;
+                if let Some(live) = &mut self.live {
+                    live.counted.insert(grant.clone());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// A session that did not begin does not count.

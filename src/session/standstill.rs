@@ -22,8 +22,10 @@ const LINES_MAX: usize = 8;
 pub enum Holding {
     /// A lock.
     Lock,
-    /// Somebody who watches over it.
-    Hand,
+    /// An operator.
+    Operator,
+    /// Somebody whom an `[[audit]]` rule lets oversee it; what an operator holds they do not let go.
+    Overseer,
     /// That nobody watches it, where a rule wants four eyes.
     Alone,
 }
@@ -149,24 +151,24 @@ pub enum Held {
 
 impl Sessions {
     /// Lets a session stand still until `unfreeze`.
-    pub fn freeze(&self, id: &SessionId, by: &str) -> Held {
+    pub fn freeze(&self, id: &SessionId, hand: Holding, by: &str) -> Held {
         let paused = Paused {
             told: String::from(
                 "this session is paused by those who watch over it: nothing goes through until they let it go on",
             ),
             noted: format!("by {by}"),
         };
-        self.hold(id, Some(paused))
+        self.hold(id, hand, Some(paused))
     }
 
     /// Lets it go on, unless something else holds it.
-    pub fn unfreeze(&self, id: &SessionId) -> Held {
-        self.hold(id, None)
+    pub fn unfreeze(&self, id: &SessionId, hand: Holding) -> Held {
+        self.hold(id, hand, None)
     }
 
-    fn hold(&self, id: &SessionId, paused: Option<Paused>) -> Held {
+    fn hold(&self, id: &SessionId, hand: Holding, paused: Option<Paused>) -> Held {
         let held = self.with_brake(id, |brake| {
-            brake.set(Holding::Hand, paused);
+            brake.set(hand, paused);
             brake.paused()
         });
         match held {
@@ -254,14 +256,17 @@ mod tests {
         let lock = Paused { told: String::from("told"), noted: String::from("by lock k-1") };
         sessions.with_brake(&id, |brake| brake.set(Holding::Lock, Some(lock.clone()))).unwrap();
         assert!(pause.is_on());
-        assert_eq!(sessions.freeze(&id, "bob"), Held::Paused(String::from("by lock k-1")));
+        assert_eq!(sessions.freeze(&id, Holding::Overseer, "bob"), Held::Paused(String::from("by lock k-1")));
         sessions.with_brake(&id, |brake| brake.set(Holding::Lock, None)).unwrap();
         assert!(pause.is_on());
         assert_eq!(sessions.list()[0].paused.as_deref(), Some("by bob"));
-        assert_eq!(sessions.unfreeze(&id), Held::Goes);
+        assert_eq!(sessions.unfreeze(&id, Holding::Overseer), Held::Goes);
         assert!(!pause.is_on());
         drop(registration);
-        assert_eq!((sessions.freeze(&id, "bob"), sessions.say(&id, String::new())), (Held::NotLive, None));
+        assert_eq!(
+            (sessions.freeze(&id, Holding::Overseer, "bob"), sessions.say(&id, String::new())),
+            (Held::NotLive, None)
+        );
     }
 
     #[test]
@@ -283,7 +288,7 @@ mod tests {
         assert!(!pause.is_on());
         drop(carol);
         assert!(pause.is_on(), "the last one has left");
-        sessions.freeze(&id, "carol");
+        sessions.freeze(&id, Holding::Overseer, "carol");
         assert!(!sessions.with_brake(&id, |brake| brake.waits_for_watcher()).unwrap());
         drop((own, registration));
         assert!(sessions.attend(&id, &name("bob"), name("bob")).is_none());

@@ -10,10 +10,10 @@ use tokio::time::{sleep, timeout};
 use super::channel::{CLOSE_TIMEOUT, say_no};
 use super::menu::TypedAhead;
 use super::{Attempt, Live, Refusal, Visit};
-use crate::listener::ChannelStart;
+use crate::listener::{ChannelStart, UserSource};
 use crate::model::{Asked, ChannelEvent, Destination, Program};
 use crate::policy::Oversight;
-use crate::wire::channel::Sink;
+use crate::wire::channel::{Sink, Source};
 
 /// Somebody must come to watch within this time.
 const WAIT_MAX: Duration = Duration::from_secs(15 * 60);
@@ -31,7 +31,9 @@ impl Visit {
     pub(super) fn must_be_watched(&self, live: &Live, destination: &Destination, asked: &[Asked]) -> bool {
         let (user, ledger, now) = (&self.connection.user, &self.bastion.ledger, self.bastion.clock.now());
         // What is not permitted is refused in a moment.
-        let permits = asked.iter().filter_map(|asked| ledger.permit_asked(user.asker(), destination, asked, now).ok());
+        // Asked as the channel will be: what a session keeps that has begun counts here too.
+        let asker = self.visitor.asker();
+        let permits = asked.iter().filter_map(|asked| ledger.permit_asked(asker, destination, asked, now).ok());
         let oversight = permits.fold(Oversight::default(), |all, permit| all.strictest(permit.oversight()));
         let person = ledger.user(user.user()).map(|user| user.human().clone());
         live.registration.watch_over(oversight, person)
@@ -48,6 +50,7 @@ impl Visit {
         let Some(live) = &self.live else { return };
         let (pause, session) = (live.registration.pause(), live.id.clone());
         self.mark(format!("{} waits until somebody watches", Attempt::program(&program, &destination).text()));
+        let bastion = Arc::clone(&self.bastion);
         let (waited, over, now) = (self.waited.0.clone(), self.over.child_token(), self.bastion.clock.now());
         self.channels.spawn(async move {
             // The reply comes first: while the listener waits for it, it does not hear that the user leaves.
@@ -56,14 +59,23 @@ impl Visit {
                 let line = format!("\r\ndoorward: session {session} begins once somebody watches it\r\n");
                 let _ = timeout(CLOSE_TIMEOUT, start.sink.send(ChannelEvent::Data(Bytes::from(line)))).await;
             }
-            tokio::select! {
-                () = pause.over() => {}
+            let mut kept = Vec::new();
+            let given_up = tokio::select! {
+                () = pause.over() => None,
                 () = over.cancelled() => return Ok(()),
-                () = sleep(WAIT_MAX) => {
+                () = left(&mut start.source, &mut kept) => Some(false),
+                () = sleep(WAIT_MAX) => Some(true),
+            };
+            if let Some(in_time) = given_up {
+                if in_time {
                     say_no(&start.sink, start.terminal.is_some(), Refusal::Unwatched.told(now), None).await;
-                    return Ok(());
                 }
+                // What waited held the whole session: what else is open in it goes on.
+                drop(start);
+                bastion.sessions.judge(&session, &bastion.ledger, bastion.clock.now());
+                return Ok(());
             }
+            kept.into_iter().for_each(|event| start.source.put_back(event));
             tokio::select! {
                 _ = waited.send(Waited { start, destination, program, ahead }) => {}
                 () = over.cancelled() => {}
@@ -84,4 +96,19 @@ impl Visit {
             self.refuse(start, &refusal, &visitor, asked);
         }
     }
+}
+
+/// Events of a user who waits that are kept; of more it is not heard any more that they leave.
+const KEPT_MAX: usize = 1024;
+
+/// Ready once the user has closed the channel: nobody runs for them what they have given up. What they send meanwhile is for
+/// the program.
+async fn left(source: &mut UserSource, kept: &mut Vec<ChannelEvent>) {
+    while kept.len() < KEPT_MAX {
+        match source.next().await {
+            None | Some(ChannelEvent::Close) => return,
+            Some(event) => kept.push(event),
+        }
+    }
+    std::future::pending().await
 }

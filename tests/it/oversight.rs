@@ -251,3 +251,20 @@ fn a_command_for_four_eyes_does_not_run_before_somebody_watches_nor_after_its_us
     house.told("bob", &format!("session kill {session}"));
     assert_eq!(waiting.wait(SOON).code, Some(255));
 }
+
+#[test]
+fn a_command_that_waits_for_a_watcher_is_not_run_for_one_who_has_given_it_up() {
+    require!("ssh", "sshd");
+    let house = House::with(&format!("{}four_eyes = true\n", OPEN));
+    // The connection stays, and with it the session.
+    let master = house.bastion.to(&house.sshd).master(house.bastion.scratch());
+    let (ran, seen) = (house.sshd.folder().join("ran"), house.sshd.folder().join("seen"));
+    let waits = master.route.start(&[], &format!("touch {}", ran.display()));
+    let session = house.bastion.only_session();
+    drop(waits);
+    let another = master.route.start(&[], &format!("touch {}; cat", seen.display()));
+    let watching = watch(&house, "bob", &session);
+    until(LIMIT, "the command that is still wanted", || seen.exists().then_some(()));
+    assert!(!ran.exists());
+    drop((watching, another));
+}

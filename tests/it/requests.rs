@@ -507,3 +507,27 @@ fn a_menu_asks_for_a_grant_and_another_approves_it() {
     let shown = house.told(ALICE, "requests");
     assert!(shown.contains("granted") && shown.contains("CHG-9 looks odd"), "{shown}");
 }
+
+#[test]
+fn a_grant_for_one_session_is_for_no_more_of_them_by_their_further_channels() {
+    require!("ssh", "sshd");
+    let standing = "schema = 1\n[[rule]]\nid = \"stand\"\nwho = { groups = [\"dba\"] }\nwhere = { targets = [\"db1\"] }\n\
+                    accounts = [\"@me\"]\nchannels = [\"shell\"]\ngrant = { required = false }\n";
+    let house = House::prepared(" }, sessions = 1", |bastion| {
+        let more = rules(" }, sessions = 1").replace("schema = 1\n", "");
+        bastion.policy(&format!("{standing}{more}"));
+    });
+    let told = house.told(ALICE, &format!("request {} --channels exec --reason CHG-7 --json", house.place()));
+    let row: Value = serde_json::from_str(&told).unwrap();
+    house.told("bob", &format!("approve {}", row["request"].as_str().unwrap()));
+    let shared = [(); 2].map(|()| house.alice().master(house.bastion.scratch()));
+    // Both begin by a right that needs no grant.
+    let shells = [0, 1].map(|at| shared[at].route.start(&["-tt"], ""));
+    crate::fixture::until(LIMIT, "two sessions", || (house.bastion.sessions().len() == 2).then_some(()));
+    assert_eq!(shared[0].route.run("echo in").ok().out(), "in\n");
+    assert_eq!(shared[0].route.run("echo again").ok().out(), "again\n");
+    let told = shared[1].route.run("echo in");
+    assert!(told.code == Some(126) && told.text().contains("all sessions"), "{told:?}");
+    house.is_out();
+    drop(shells);
+}

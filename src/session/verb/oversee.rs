@@ -11,13 +11,14 @@ use tokio::time::{sleep, timeout};
 use super::{Answer, Form, Verb, busy, refused};
 use crate::audit::{AuditEvent, SessionControl};
 use crate::grant::{Lock, Scope};
+use crate::ledger::User;
 use crate::locks::{Lifted, LockError};
 use crate::model::{LockId, SessionId, UserName};
 use crate::policy::AuditRight;
 use crate::recorder::Watching;
 use crate::screen::line;
 use crate::session::refusal::Busy;
-use crate::session::{Bastion, EndCause, Held, Refusal, Visitor, message};
+use crate::session::{Bastion, EndCause, Held, Holding, Refusal, Visitor, message};
 
 /// What is done to a live session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,8 +113,8 @@ pub(super) async fn control(
     let sessions = &bastion.sessions;
     let gone = || refused(verb, "the session is not live");
     let told = match hand {
-        Hand::Freeze => of_held(session, &sessions.freeze(session, user.as_str())),
-        Hand::Unfreeze => of_held(session, &sessions.unfreeze(session)),
+        Hand::Freeze => of_held(session, &sessions.freeze(session, Holding::Overseer, user.as_str())),
+        Hand::Unfreeze => of_held(session, &sessions.unfreeze(session, Holding::Overseer)),
         Hand::Kill => {
             let cause = EndCause::Killed { by: user.to_string() };
             sessions.end(session, cause).then(|| format!("session {session} ended\n"))
@@ -211,7 +212,12 @@ fn may_lift(bastion: &Bastion, user: &UserName, lock: &Lock) -> bool {
         Scope::Target(target) => ledger.audit_rule(user, target, AuditRight::Lift).is_some(),
         Scope::Destination(place) => ledger.audit_rule(user, &place.target, AuditRight::Lift).is_some(),
         Scope::User(locked) => own.is_some_and(|own| *own.human() != *locked && own.name != *locked) && everywhere(),
-        Scope::Group(group) => own.is_some_and(|own| !own.groups.contains(group)) && everywhere(),
+        Scope::Group(group) => {
+            // By none of the names of the human.
+            let human = own.as_ref().map(|own| own.human().clone());
+            let locked = |other: &User| Some(other.human()) == human.as_ref() && other.groups.contains(group);
+            own.is_some() && !ledger.users().iter().any(locked) && everywhere()
+        }
         Scope::Everything | Scope::Account(_) | Scope::Label { .. } => everywhere(),
     }
 }
