@@ -71,7 +71,7 @@ fn main() {
         no += usize::from(ledger.permit(asker, &places[round * 31 % TARGETS], class, now).is_err());
     });
     assert!(no > 0);
-    figures.row("decision, anybody to anywhere, mostly no", "us", each, Bound::None);
+    figures.row("decision, anybody to anywhere, mostly no", "us", each, DECISION);
 
     // One who has come every day for years: 2,000 grants to one place, of which one holds.
     let (daily, place) = (users[0].clone(), places[0].clone());

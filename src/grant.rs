@@ -495,6 +495,8 @@ fn lacking<'q>(
     question: &Question<'q>,
     would: impl Fn(Presence, Circumstances<'q>) -> Option<RuleId>,
 ) -> Option<Denial> {
+    // Most are refused by all of the rules, whatever they prove: they need not be asked for each proof.
+    would(Presence::FULL, Circumstances::BEST)?;
     let (presence, given) = (question.presence, question.circumstances);
     let known = |rule: &RuleId| set.rules().find(|known| known.id == *rule);
     if let Some(rule) = would(presence, Circumstances { mfa: Mfa::Any, ..given }) {
