@@ -1,6 +1,6 @@
 //! The live sessions: who is where, and the switches that end them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -153,8 +153,6 @@ struct List {
     guests: usize,
     /// The bastion stops: whatever still begins ends at once.
     closed: bool,
-    /// How many sessions have been put on the list.
-    registered: u64,
 }
 
 #[derive(Debug)]
@@ -169,8 +167,8 @@ struct Entry {
     bound_by: BoundBy,
     /// How long nothing may happen in it.
     idle: watch::Sender<Option<Duration>>,
-    /// How many were put on the list before.
-    turn: u64,
+    /// The rules by which something was opened in it: it counts as one of each one's sessions.
+    rules: BTreeSet<RuleId>,
     /// It must stand for as long as the session does.
     login: Authenticated,
     brake: Brake,
@@ -267,12 +265,17 @@ impl Registration {
         OpenChannel { id: self.id.clone(), sessions: self.sessions.clone(), asked }
     }
 
-    /// How many live sessions of this user by this rule are on the list that were put there before this one.
-    pub fn of_the_rule_before(&self, user: &UserName, rule: &RuleId) -> usize {
-        let list = self.sessions.lock();
-        let Some(turn) = list.live.get(&self.id).map(|entry| entry.turn) else { return usize::MAX };
-        let same = |entry: &&Entry| entry.turn < turn && entry.facts.user == *user && entry.facts.rule == *rule;
-        list.live.values().filter(same).count()
+    /// Counts the session as one by this rule, if its user has fewer than so many others by it; tells whether it counts.
+    pub fn counts_by(&self, rule: &RuleId, most: Option<u32>) -> bool {
+        let mut list = self.sessions.lock();
+        let Some(user) = list.live.get(&self.id).map(|entry| entry.facts.user.clone()) else { return false };
+        let same = |(id, entry): &(&SessionId, &Entry)| {
+            **id != self.id && entry.facts.user == user && entry.rules.contains(rule)
+        };
+        let others = list.live.iter().filter(same).count();
+        let room = most.is_none_or(|most| usize::try_from(most).is_ok_and(|most| others < most));
+        let own = list.live.get_mut(&self.id).filter(|_| room);
+        own.map(|entry| entry.rules.insert(rule.clone())).is_some()
     }
 
     /// What its time is limited by.
@@ -326,9 +329,9 @@ impl Sessions {
         let id = facts.id.clone();
         let (brake, paused, lines) = Brake::new();
         let (idle, idle_receiver) = watch::channel(None);
-        let (turn, bound_by, first, login) = (list.registered, BoundBy::Grant, first.into(), login.clone());
-        list.registered = turn.saturating_add(1);
-        let entry = Entry { facts, first, open: BTreeMap::new(), end, until, bound_by, idle, turn, login, brake };
+        let (open, rules) = (BTreeMap::new(), BTreeSet::new());
+        let (bound_by, first, login) = (BoundBy::Grant, first.into(), login.clone());
+        let entry = Entry { facts, first, open, end, until, bound_by, idle, rules, login, brake };
         list.live.insert(id.clone(), entry);
         drop(list);
         let sessions = self.clone();
@@ -560,22 +563,21 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn of_several_that_begin_at_once_each_sees_those_before_it() {
+    fn a_session_counts_by_each_rule_by_which_something_is_open_in_it() {
         let sessions = Sessions::new();
-        // Ids do not tell the order: the later has the smaller one.
-        let first = sessions.register(facts(2), ChannelClass::Shell, &login());
-        let second = sessions.register(facts(1), ChannelClass::Shell, &login());
-        let others = sessions.register(
-            LiveSession { rule: RuleId::parse("other").unwrap(), ..facts(3) },
-            ChannelClass::Shell,
-            &login(),
-        );
-        let LiveSession { user, rule, .. } = facts(1);
-        let before = |one: &Registration| one.of_the_rule_before(&user, &rule);
-        assert_eq!((before(&first), before(&second), before(&others)), (0, 1, 2));
-        drop(first);
-        assert_eq!(before(&second), 0);
-        assert_eq!(second.of_the_rule_before(&UserName::parse("bob").unwrap(), &rule), 0);
+        let start = |facts: LiveSession| sessions.register(facts, ChannelClass::Shell, &login());
+        let rule = |name: &str| RuleId::parse(name).unwrap();
+        let (first, second) = (start(facts(2)), start(facts(1)));
+        assert!(first.counts_by(&rule("dba"), Some(1)));
+        assert!(first.counts_by(&rule("dba"), Some(1)), "it counts once");
+        assert!(!second.counts_by(&rule("dba"), Some(1)));
+        assert!(second.counts_by(&rule("other"), Some(1)) && second.counts_by(&rule("dba"), Some(2)));
+        assert!(!first.counts_by(&rule("other"), Some(1)));
+        let bobs = start(LiveSession { user: UserName::parse("bob").unwrap(), ..facts(3) });
+        assert!(bobs.counts_by(&rule("dba"), Some(1)), "each user for themselves");
+        drop(second);
+        assert!(first.counts_by(&rule("other"), Some(1)));
+        assert!(first.counts_by(&rule("free"), None) && !first.counts_by(&rule("none"), Some(0)));
     }
 
     pub fn login() -> Authenticated {

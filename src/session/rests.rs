@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::{Refusal, Registration, Visit};
+use super::{EndCause, Refusal, Registration, Visit};
 use crate::grant::{Denial, Permit};
 use crate::ledger::LedgerError;
 use crate::model::{Asked, ChannelClass, Destination, Program};
@@ -48,14 +48,12 @@ impl Visit {
         Ok(())
     }
 
-    /// Whether the user has as many sessions by the rule as may be already, with those that are about to open.
+    /// Counts the session among those that its user has by the rule, unless there are as many as may be.
     pub(super) fn has_room(&self, permit: &Permit, registration: &Registration) -> Result<(), Refusal> {
-        let before = registration.of_the_rule_before(permit.user(), permit.rule());
         match permit.limits().sessions {
-            Some(most) if usize::try_from(most).is_ok_and(|most| before >= most) => {
-                Err(Refusal::Denied(Denial::TooManySessions { rule: permit.rule().clone(), most }))
-            }
-            Some(_) | None => Ok(()),
+            most if registration.counts_by(permit.rule(), most) => Ok(()),
+            Some(most) => Err(Refusal::Denied(Denial::TooManySessions { rule: permit.rule().clone(), most })),
+            None => Err(Refusal::Ended(EndCause::Fault)),
         }
     }
 
@@ -74,14 +72,17 @@ impl Visit {
         }
     }
 
-    /// Counts a live session on the grants of a channel that is about to open, as far as it has not been: a grant for so many
-    /// sessions is for no more of them by their further channels.
+    /// Counts a live session by the rules and grants of a channel that is about to open, as far as it has not been: what is for
+    /// so many sessions is for no more of them by their further channels.
     pub(super) async fn count_channel(&mut self, destination: &Destination, asked: &[Asked]) -> Result<(), Refusal> {
         let now = self.bastion.clock.now();
         for asked in asked {
             // What is not permitted is refused in a moment.
             let permit = self.bastion.ledger.permit_asked(self.visitor.asker(), destination, asked, now);
             let Ok(permit) = permit else { continue };
+            if let Some(live) = &self.live {
+                self.has_room(&permit, &live.registration)?;
+            }
             let Some(grant) = permit.grant().map(|grant| grant.id.clone()) else { continue };
             if self.live.as_ref().is_some_and(|live| !live.counted.contains(&grant)) {
                 self.count_session(&permit).await?;

@@ -288,6 +288,29 @@ fn a_user_has_so_many_sessions_at_once_and_each_lasts_so_long() {
 }
 
 #[test]
+fn a_session_is_one_of_a_rules_by_its_further_channels_too() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    let rule = |id: &str, channel: &str, limits: &str| {
+        format!(
+            "[[rule]]\nid = \"{id}\"\nwho = {{ groups = [\"dba\"] }}\nwhere = {{ targets = [\"db1\"] }}\naccounts = [\"@me\"]\n\
+             channels = [\"{channel}\"]\ngrant = {{ required = false }}\n{limits}\n"
+        )
+    };
+    let (shells, commands) = (rule("shells", "shell", ""), rule("commands", "exec", "limits = { sessions = 1 }"));
+    bastion.policy(&format!("schema = 1\n{shells}{commands}"));
+    bastion.serve();
+    let shared = [(); 2].map(|()| bastion.to(&sshd).master(bastion.scratch()));
+    let open = [0, 1].map(|at| shared[at].route.start(&["-tt"], ""));
+    until(LIMIT, "two sessions", || (bastion.sessions().len() == 2).then_some(()));
+    let_in(&shared[0].route);
+    let_in(&shared[0].route);
+    refused(&shared[1].route, "as many as you may");
+    drop(open);
+}
+
+#[test]
 fn an_approved_request_does_not_begin_at_an_hour_at_which_it_would_be_refused() {
     require!("sshd", "ssh", "tmux");
     let sshd = Sshd::start();
