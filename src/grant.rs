@@ -126,6 +126,17 @@ impl Grant {
         }
     }
 
+    /// The grant once the wall clock was set back by `step`, to `after`; `None` if nothing changes. It lasts as long as it
+    /// would have: one that has begun keeps its span, and one that begins later keeps its beginning and so is shorter.
+    pub fn set_back(&self, step: Duration, after: Timestamp) -> Option<Self> {
+        if self.revoked.is_some() || self.until <= after {
+            return None;
+        }
+        let had_begun = self.from <= after.plus(step);
+        let (from, until) = (if had_begun { self.from.minus(step) } else { self.from }, self.until.minus(step));
+        Some(Self { from: from.min(until), until, ..self.clone() })
+    }
+
     /// Whether it is for this rule.
     pub fn is_for(&self, rule: &RuleId) -> bool {
         self.rule.as_ref().is_none_or(|own| own == rule)

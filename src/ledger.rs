@@ -14,6 +14,7 @@ mod offers;
 mod outbox;
 mod removals;
 mod requests;
+mod set_back;
 mod signoffs;
 mod user;
 mod ways;

@@ -335,6 +335,17 @@ impl Requests {
         Ok(())
     }
 
+    /// Lets grants end and requests lapse earlier: the wall clock was set back by so much. Says how many.
+    ///
+    /// # Errors
+    /// `RequestError`; nothing has changed.
+    pub fn set_back(&self, step: Duration) -> Result<usize, RequestError> {
+        let _one = self.one_at_a_time();
+        // A step that is stored has the times from before.
+        self.finish_steps()?;
+        Ok(self.ledger.set_back(step, self.clock.now())?)
+    }
+
     /// Cancels every request of a user that is not granted; says how many.
     ///
     /// # Errors

@@ -672,7 +672,7 @@ pub enum AuditEvent {
         #[serde(serialize_with = "bounded_detail")]
         detail: String,
     },
-    /// The wall clock was set, or the machine slept: it has moved against the monotonic clock.
+    /// The wall clock was set: it has moved against the time since boot. If back, all that is granted ends earlier by as much.
     #[serde(rename = "clock.step")]
     ClockStep {
         /// By how many milliseconds; negative if it went back.

@@ -528,9 +528,13 @@ fn a_thread_publishes_what_comes() {
     let place = Place::new();
     let audit = std::sync::Arc::new(place.open());
     let (told, notes) = std::sync::mpsc::sync_channel(8);
-    let publishing = Publishing::start(std::sync::Arc::clone(&audit), move |note: &Note| {
-        told.send(note.clone()).unwrap();
-    });
+    let publishing = Publishing::start(
+        std::sync::Arc::clone(&audit),
+        move |note: &Note| {
+            told.send(note.clone()).unwrap();
+        },
+        |_| {},
+    );
     audit.append(&refused("one")).unwrap();
     let note = notes.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
     assert_eq!(Checkpoint::parse(note.unchecked_text()).unwrap().size, 1);
@@ -544,7 +548,9 @@ fn a_clock_that_is_set_is_on_record() {
     let place = Place::new();
     let clock = clock();
     let audit = std::sync::Arc::new(Audit::open(place.dir.path(), key(), &place.db, clock.clone()).unwrap());
-    let publishing = Publishing::start(std::sync::Arc::clone(&audit), |_| {}).unwrap();
+    let (told, steps) = std::sync::mpsc::sync_channel(1);
+    let publishing =
+        Publishing::start(std::sync::Arc::clone(&audit), |_| {}, move |step| told.send(step).unwrap()).unwrap();
     let until = |size| {
         let begun = clock.instant();
         while audit.size() < size && begun.elapsed() < std::time::Duration::from_secs(20) {
@@ -560,6 +566,7 @@ fn a_clock_that_is_set_is_on_record() {
     let AuditEvent::ClockStep { step_ms } = read(&audit)[1].event().unwrap() else { panic!("no step") };
     // A fixed clock stands still while the other goes on.
     assert!((570_000..=600_000).contains(&step_ms), "{step_ms}");
+    assert_eq!(steps.recv(), Ok(step_ms));
 }
 
 #[test]

@@ -193,6 +193,43 @@ fn ask_witnesses(config: &Config, audit: &Arc<Audit>) -> Result<Submitter, Serve
         .map_err(ServeError::System)
 }
 
+/// Lets no right last longer for a wall clock that was set back, and no lock shorter for one that was set forward.
+fn clock_stepped(bastion: Arc<Bastion>) -> impl Fn(i64) + Send {
+    move |step_ms| {
+        let step = Duration::from_millis(step_ms.unsigned_abs());
+        if step_ms < 0 {
+            match bastion.requests.set_back(step) {
+                Ok(count) => info!(count, "The clock was set back: grants and requests end earlier by as much"),
+                Err(error) => error!(error = %error, "The clock was set back, and grants last longer: revoke them"),
+            }
+            bastion.sessions.set_back(step);
+        } else {
+            match bastion.locks.set_forward(step) {
+                Ok(count) => info!(count, "The clock was set forward: locks end later by as much"),
+                Err(error) => error!(error = %error, "The clock was set forward, and locks end earlier: set them anew"),
+            }
+        }
+        bastion.sessions.rejudge(&bastion.ledger, bastion.clock.now());
+    }
+}
+
+/// What is on record tells that the clock was set back while the server was stopped: by as much at least.
+fn set_back_meanwhile(requests: &Requests, audit: &Audit, clock: &Clock) -> Result<(), ServeError> {
+    let step = audit.before().map_or(Duration::ZERO, |before| clock.now().until(before));
+    if step.is_zero() {
+        return Ok(());
+    }
+    let count = requests.set_back(step).map_err(ServeError::Requests)?;
+    warn!(count, seconds = step.as_secs(), "The clock was set back: grants and requests end earlier by as much");
+    let step_ms = i64::try_from(step.as_millis()).unwrap_or(i64::MAX).saturating_neg();
+    match audit.append(&AuditEvent::ClockStep { step_ms }) {
+        Ok(_) => {}
+        // A full disk must not keep the server from starting.
+        Err(error) => error!(error = %error, "Cannot write the audit log"),
+    }
+    Ok(())
+}
+
 /// The last checkpoint waits so long for its witnesses.
 const COSIGN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -231,8 +268,9 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let witnessed = config.recording.retention.is_some() && !config.witnesses.is_empty();
     let retiring = tokio::spawn(retire(retired, witnessed));
     let asked = Arc::clone(&witnesses);
-    let publishing =
-        Publishing::start(Arc::clone(&bastion.audit), move |_| asked.published()).map_err(ServeError::System)?;
+    let stepped = clock_stepped(Arc::clone(&bastion));
+    let publishing = Publishing::start(Arc::clone(&bastion.audit), move |_| asked.published(), stepped);
+    let publishing = publishing.map_err(ServeError::System)?;
     for address in &bound {
         info!(address = %address, "Listening");
     }
@@ -308,6 +346,7 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone(), config.notify.ways());
     let tickets = config.ticket_check.clone().map(ticket_check);
     let requests = requests.map_err(ServeError::Requests)?.checked_by(tickets);
+    set_back_meanwhile(&requests, &audit, &clock)?;
     let requests = Arc::new(requests);
     let notifier = Notifier::new(config.notify.clone(), Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let notifier = notifier.map_err(ServeError::Notify)?;
@@ -415,15 +454,21 @@ async fn tidy_requests(bastion: Arc<Bastion>) {
     }
 }
 
-/// Sessions that a lock has paused go on so soon after its time is over.
+/// How often locks are looked at whose time is over.
 const UNLOCK_PERIOD: Duration = Duration::from_secs(1);
+/// In so many looks one after the other a lock must be over before it is forgotten, and sessions that it paused go on:
+/// should the clock have been set forward, that is found meanwhile, and the lock holds on.
+const UNLOCK_LOOKS: u32 = 4;
 
 async fn tidy_locks(bastion: Arc<Bastion>) {
+    let mut looks = 0_u32;
     loop {
         tokio::time::sleep(UNLOCK_PERIOD).await;
-        if !bastion.locks.any_over() {
+        looks = if bastion.locks.any_over() { looks.saturating_add(1) } else { 0 };
+        if looks < UNLOCK_LOOKS {
             continue;
         }
+        looks = 0;
         let bastion = Arc::clone(&bastion);
         let tidied = tokio::task::spawn_blocking(move || {
             let tidied = bastion.locks.tidy();

@@ -172,6 +172,30 @@ pub enum RequestState {
     Superseded,
 }
 
+impl AccessRequest {
+    /// The request once the wall clock was set back by `step`, to `after`; `None` if nothing changes. Nobody has longer to
+    /// approve, to begin or to review for it.
+    pub fn set_back(&self, step: Duration, after: Timestamp) -> Option<Self> {
+        let mut request = self.clone();
+        let due = request.glass.as_mut().filter(|glass| glass.judged.is_none()).map(|glass| &mut glass.due);
+        let limit = match &mut request.stored {
+            RequestState::Pending => Some(&mut request.pending_until),
+            RequestState::Approved { begin_by } => Some(begin_by),
+            RequestState::Granted { .. }
+            | RequestState::Denied
+            | RequestState::Cancelled
+            | RequestState::Expired
+            | RequestState::Superseded => None,
+        };
+        let mut changed = false;
+        for time in due.into_iter().chain(limit).filter(|time| **time > after) {
+            *time = time.minus(step);
+            changed = true;
+        }
+        changed.then_some(request)
+    }
+}
+
 impl RequestState {
     /// In one word.
     pub fn word(&self) -> &'static str {

@@ -182,3 +182,24 @@ fn revoked(mut grant: Grant, at: i64) -> Grant {
     grant.revoked = Some(Revoked { by: "uid 0".to_owned(), at: Timestamp::from_millis(at), reason: None });
     grant
 }
+
+#[test]
+fn t15_a_clock_set_back_leaves_a_grant_as_long_as_it_was() {
+    let set_back = |from, until, step: u64, after| {
+        let changed = grant("g-1", from, until).set_back(Duration::from_millis(step), Timestamp::from_millis(after));
+        changed.map(|grant| (grant.from.as_millis(), grant.until.as_millis()))
+    };
+    // At 300 set back to 200: it had 700 left, and has them still; and begins as long ago.
+    assert_eq!(set_back(100, 1000, 100, 200), Some((0, 900)));
+    // It was over at 300, and is.
+    assert_eq!(set_back(100, 250, 100, 200), Some((0, 150)));
+    assert_eq!(set_back(100, 200, 100, 200), None);
+    // One that begins later begins when it was said, and is the shorter for it.
+    assert_eq!(set_back(600, 1000, 100, 200), Some((600, 900)));
+    assert_eq!(set_back(600, 650, 100, 200), Some((550, 550)));
+    assert_eq!(revoked(grant("g-1", 100, 1000), 150).set_back(Duration::from_millis(100), at_ms(200)), None);
+}
+
+fn at_ms(ms: i64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}

@@ -19,6 +19,8 @@ const CONSENT_LASTS: Duration = Duration::from_secs(12 * 3600);
 const KEPT_MAX: usize = 8192;
 /// Texts that one user has agreed to by one key.
 const TEXTS_MAX: usize = 64;
+/// Times at which the wall clock was set back that are remembered.
+const STEPS_MAX: usize = 64;
 
 /// What is kept.
 #[derive(Debug, Default)]
@@ -30,6 +32,16 @@ struct Kept {
     mfa: HashMap<(UserName, String, IpAddr), Timestamp>,
     /// By user and by what proved who they are: what they have agreed to, and when.
     consents: HashMap<(UserName, String), BTreeMap<Arc<str>, Timestamp>>,
+    /// What the wall clock showed before it was set back, and by how much that was; the newest few.
+    set_back: Vec<(Timestamp, Duration)>,
+}
+
+impl Kept {
+    /// When something was done, as the wall clock would have shown it by how it is set now, or earlier: what it showed at
+    /// the time may come again, so that what was done since it was set back is taken for older than it is.
+    fn by_now(&self, at: Timestamp) -> Timestamp {
+        self.set_back.iter().fold(at, |at, (before, step)| if at <= *before { at.minus(*step) } else { at })
+    }
 }
 
 /// What counts for one who asks.
@@ -54,7 +66,8 @@ impl Assurances {
         let done = |at: &Timestamp| asker.since.is_some() || *at <= now;
         let own = kept.consents.get(&(asker.user.clone(), asker.key.to_owned())).into_iter().flatten();
         let counts = own.filter(|(_, given)| done(given) && given.until(begins) <= CONSENT_LASTS);
-        let mfa = [asker.mfa, typed].into_iter().flatten().filter(done).max();
+        let login = asker.mfa.map(|at| kept.by_now(at));
+        let mfa = [login, typed].into_iter().flatten().filter(done).max();
         Assured { mfa, consents: counts.map(|(text, _)| Arc::clone(text)).collect() }
     }
 }
@@ -80,6 +93,18 @@ impl Ledger {
         let mut kept = self.assurances.kept();
         make_room(&mut kept.mfa, KEPT_MAX, |at| *at);
         kept.mfa.insert((asker.user.clone(), asker.key.to_owned(), asker.source), now);
+    }
+
+    /// Goes by a wall clock that was set back by `step` to `after`: no code and no yes counts for longer.
+    pub(super) fn set_back_assurances(&self, step: Duration, after: Timestamp) {
+        let mut kept = self.assurances.kept();
+        kept.mfa.values_mut().for_each(|at| *at = at.minus(step));
+        kept.consents.values_mut().flat_map(BTreeMap::values_mut).for_each(|at| *at = at.minus(step));
+        if kept.set_back.len() >= STEPS_MAX {
+            // What it is about is older than any code lasts, or the clock is not to be helped.
+            kept.set_back.remove(0);
+        }
+        kept.set_back.push((after.plus(step), step));
     }
 
     /// Notes that this user has agreed to a text, which is on record.
@@ -209,6 +234,32 @@ mod tests {
         // Threat T15: before it was done it counts for nothing, whoever sets the clock back.
         assert_eq!(counts(own, 99), (Mfa::Never, false));
         assert_eq!(counts(Asker { mfa: Some(at(150)), ..own }, 120).0, ago(20));
+    }
+
+    #[test]
+    fn t15_a_clock_set_back_makes_no_second_factor_fresh_again() {
+        let ledger = Ledger::open(&crate::db::Db::in_memory().unwrap(), crate::policy::PolicySet::empty()).unwrap();
+        let (alice, text): (_, Arc<str>) = (UserName::parse("alice").unwrap(), "You are recorded.".into());
+        let asker = Asker { mfa: Some(at(1000)), ..Asker::plain(&alice, "k") };
+        ledger.note_consent(asker, &text, at(1000));
+        let counts = |asker: Asker<'_>, now: i64| {
+            let assured = ledger.assurances.of(asker, at(now));
+            (assured.circumstances(asker, at(now)).mfa, assured.consents.contains(&text))
+        };
+        let ago = |seconds| Mfa::Ago(Duration::from_secs(seconds));
+        assert_eq!(counts(asker, 1100), (ago(100), true));
+        // At 1100 it is set back to 500: a hundred seconds have passed and no more, and they are not counted anew.
+        ledger.set_back_assurances(Duration::from_secs(600), at(500));
+        assert_eq!(counts(asker, 500), (ago(100), true));
+        assert_eq!(counts(asker, 1050), (ago(650), true));
+        assert_eq!(counts(asker, 400 + 43_201), (ago(43_201), false));
+        // A code that is typed since then counts from then on; a login in the hour that comes again, as an older one.
+        let typed = Asker { mfa: None, ..asker };
+        ledger.note_mfa(typed, at(510));
+        assert_eq!(counts(typed, 520).0, ago(10));
+        let login = Asker { mfa: Some(at(510)), ..Asker::plain(&alice, "other") };
+        assert_eq!(counts(login, 520).0, ago(610));
+        assert_eq!(counts(Asker { mfa: Some(at(1101)), ..login }, 1111).0, ago(10));
     }
 
     #[test]

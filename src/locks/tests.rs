@@ -185,3 +185,23 @@ fn the_word_of_one_who_was_suspended_or_turned_out_to_be_the_same_human_lifts_no
         assert!(matches!(world.lift(&id, "dave"), Ok(Lifted::Gone(_))));
     }
 }
+
+#[test]
+fn t15_a_clock_set_forward_lifts_no_lock_early() {
+    let world = World::new();
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let (short, long) = (world.clock.now().plus(minutes(5)), world.clock.now().plus(minutes(60)));
+    let (over, lock) = (world.add(1, Some(short)), world.add(1, Some(long)));
+    world.add(1, None);
+    world.clock.set(world.clock.now().plus(minutes(10)));
+    // After ten minutes it was set forward by a day.
+    let step = minutes(24 * 60);
+    world.clock.set(world.clock.now().plus(step));
+    assert_eq!(world.locks.set_forward(step).unwrap(), 1);
+    let holds = |id: &LockId| world.locks.ledger.lock(id).unwrap().holds(world.clock.now());
+    assert!(holds(&lock) && !holds(&over));
+    world.clock.set(world.clock.now().plus(minutes(49)));
+    assert!(holds(&lock));
+    world.clock.set(world.clock.now().plus(minutes(1)));
+    assert!(!holds(&lock));
+}

@@ -773,3 +773,5 @@ proptest! {
         world.agrees();
     }
 }
+
+mod set_back;

@@ -169,6 +169,8 @@ struct Entry {
     idle: watch::Sender<Option<Duration>>,
     /// The rules by which something was opened in it: it counts as one of each one's sessions.
     rules: BTreeSet<RuleId>,
+    /// By what its length is measured: its start, as the wall clock would have shown it by how it is set now.
+    since: Timestamp,
     /// It must stand for as long as the session does.
     login: Authenticated,
     brake: Brake,
@@ -330,8 +332,8 @@ impl Sessions {
         let (brake, paused, lines) = Brake::new();
         let (idle, idle_receiver) = watch::channel(None);
         let (open, rules) = (BTreeMap::new(), BTreeSet::new());
-        let (bound_by, first, login) = (BoundBy::Grant, first.into(), login.clone());
-        let entry = Entry { facts, first, open, end, until, bound_by, idle, rules, login, brake };
+        let (bound_by, first, login, since) = (BoundBy::Grant, first.into(), login.clone(), facts.started);
+        let entry = Entry { facts, first, open, end, until, bound_by, idle, rules, since, login, brake };
         list.live.insert(id.clone(), entry);
         drop(list);
         let sessions = self.clone();
@@ -411,6 +413,11 @@ impl Sessions {
         list.live.is_empty() && list.guests == 0
     }
 
+    /// Goes by a wall clock that was set back by so much: no session may last longer for it. `rejudge` comes next.
+    pub fn set_back(&self, step: Duration) {
+        self.lock().live.values_mut().for_each(|entry| entry.since = entry.since.minus(step));
+    }
+
     /// Judges every session again, and ends those that no longer have their right; says how many.
     pub fn rejudge(&self, ledger: &Ledger, now: Timestamp) -> usize {
         let mut ended = 0_usize;
@@ -476,7 +483,7 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Judged, EndCa
         return Err(EndCause::Locked);
     }
     let (mut bound, mut idle, mut oversight) = (None, None, Oversight::default());
-    let asker = Asker { since: Some(entry.facts.started), ..entry.login.asker() };
+    let asker = Asker { since: Some(entry.since), ..entry.login.asker() };
     let open = if entry.open.is_empty() { vec![&entry.first] } else { entry.open.keys().collect() };
     for asked in open {
         let permit: Permit = ledger

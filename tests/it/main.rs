@@ -18,6 +18,7 @@ mod answers;
 mod audit;
 mod auditing;
 mod backup;
+mod clock;
 mod compliance;
 mod conditions;
 mod coverage;

@@ -258,3 +258,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn t15_a_clock_set_back_gives_nobody_more_time() {
+    let (step, after) = (Duration::from_secs(100), at(200));
+    let back = |request: &AccessRequest| request.set_back(step, after);
+    // It was asked at 0, and had until 600: at 300, which is 200 now, it has 300 seconds left as before.
+    let pending = request(1);
+    let earlier = back(&pending).unwrap();
+    assert_eq!((earlier.pending_until, earlier.version), (at(500), 1));
+    assert_eq!((earlier.state(at(499)), earlier.state(at(500))), (RequestState::Pending, RequestState::Expired));
+    // What is over already stays as it was.
+    assert_eq!(AccessRequest { pending_until: at(200), ..request(1) }.set_back(step, after), None);
+    let waits = AccessRequest { stored: RequestState::Approved { begin_by: at(700) }, ..request(1) };
+    assert_eq!(back(&waits).unwrap().stored, RequestState::Approved { begin_by: at(600) });
+    assert_eq!(back(&AccessRequest { stored: RequestState::Denied, ..request(1) }), None);
+    let glass = Glass {
+        due: at(900),
+        approvers: pending.quorum.approvers.clone(),
+        reviewers: pending.quorum.reviewers.clone(),
+        reminded: false,
+        judged: None,
+    };
+    let stored = RequestState::Granted { grant: id("g-1") };
+    let broken = AccessRequest { glass: Some(glass), stored, ..request(1) };
+    assert_eq!(back(&broken).unwrap().glass.unwrap().due, at(800));
+}

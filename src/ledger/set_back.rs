@@ -1,0 +1,88 @@
+//! What becomes of times when the wall clock was set: no right lasts longer for it, and no lock shorter.
+
+use std::time::Duration;
+
+use super::{Ledger, LedgerError};
+use crate::db::DbError;
+use crate::grant::{AccessRequest, Grant, Lock};
+use crate::model::Timestamp;
+
+/// Others change grants too; so often it is tried.
+const TRIES: usize = 8;
+
+impl Ledger {
+    /// Lets grants end, requests lapse, and codes and words of consent age, earlier by `step`, by which the wall clock was
+    /// set back to `after`. Says how many grants and requests; of them all are changed or none.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn set_back(&self, step: Duration, after: Timestamp) -> Result<usize, LedgerError> {
+        self.set_back_assurances(step, after);
+        for _ in 1..TRIES {
+            match self.set_back_stored(step, after) {
+                // Somebody changed a grant meanwhile, such as the count of its sessions.
+                Err(LedgerError::Db(DbError::Conflict { .. })) => {}
+                done => return done,
+            }
+        }
+        self.set_back_stored(step, after)
+    }
+
+    fn set_back_stored(&self, step: Duration, after: Timestamp) -> Result<usize, LedgerError> {
+        let tables = self.tables();
+        let (grants, requests) = {
+            let state = self.state();
+            let grant = |(rev, grant): &(_, Grant)| grant.set_back(step, after).map(|grant| (*rev, grant));
+            let request =
+                |(rev, request): &(_, AccessRequest)| request.set_back(step, after).map(|request| (*rev, request));
+            let grants: Vec<_> = state.grants.values().filter_map(grant).collect();
+            (grants, state.requests.values().filter_map(request).collect::<Vec<_>>())
+        };
+        let count = grants.len().saturating_add(requests.len());
+        if count == 0 {
+            return Ok(0);
+        }
+        let mut batch = self.db.batch();
+        for (rev, grant) in &grants {
+            batch.put(&tables.grants, grant.id.as_str(), Some(*rev), grant)?;
+        }
+        for (rev, request) in &requests {
+            batch.put(&tables.requests, request.id.as_str(), Some(*rev), request)?;
+        }
+        let rev = batch.commit()?;
+        self.change(|state| {
+            grants.into_iter().for_each(|(_, grant)| state.set_grant(rev, grant));
+            for (_, request) in requests {
+                state.requests.insert(request.id.clone(), (rev, request));
+            }
+        });
+        Ok(count)
+    }
+
+    /// Lets locks end later by `step`, by which the wall clock was set forward from `before`. Says how many.
+    ///
+    /// # Errors
+    /// The database fails; nothing has changed.
+    pub fn set_forward(&self, step: Duration, before: Timestamp) -> Result<usize, LedgerError> {
+        let tables = self.tables();
+        let later = |(rev, lock): &(_, Lock)| {
+            let expires = lock.expires.filter(|expires| before < *expires)?;
+            Some((*rev, Lock { expires: Some(expires.plus(step)), ..lock.clone() }))
+        };
+        let locks: Vec<_> = self.state().locks.values().filter_map(later).collect();
+        if locks.is_empty() {
+            return Ok(0);
+        }
+        let mut batch = self.db.batch();
+        for (rev, lock) in &locks {
+            batch.put(&tables.locks, lock.id.as_str(), Some(*rev), lock)?;
+        }
+        let (count, rev) = (locks.len(), batch.commit()?);
+        self.change(|state| {
+            for (_, lock) in locks {
+                state.locks.insert(lock.id.clone(), (rev, lock));
+            }
+        });
+        Ok(count)
+    }
+}
