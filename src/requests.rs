@@ -22,10 +22,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::audit::{Audit, AuditEvent};
 use crate::clock::Clock;
 use crate::grant::{
-    AccessRequest, Asker, Grant, GrantState, Opinion, Outcome, RequestState, ReviewError, Reviewer, Revoked, Verdict,
+    AccessRequest, Asker, Grant, GrantState, Opinion, Outcome, RequestState, ReviewError, Reviewer, Revoked, Standing,
+    Verdict,
 };
 use crate::ledger::{Ledger, LedgerError, Step, StepKind, User};
-use crate::model::{ChannelClass, Destination, GrantId, GroupName, RequestId, Timestamp, UserName};
+use crate::model::{ChannelClass, Destination, GrantId, RequestId, Timestamp, UserName};
 use crate::policy::Approvers;
 pub use error::{RequestError, span as span_shown};
 
@@ -150,8 +151,7 @@ impl Requests {
         let request = self.ledger.request(id).ok_or(RequestError::Unknown)?;
         self.may_see(&request, &user)?;
         let opinion = Opinion { note: cut(&opinion.note, NOTE_BYTES_MAX), ..opinion };
-        let reviewer =
-            Reviewer { user: &user.name, person: user.human(), groups: &user.groups, presence: actor.asker.presence };
+        let reviewer = self.reviewer(&actor, &user, now);
         // As it is known now: that two names are one human may have come out since it was asked.
         if self.is_same_human(&request.requester, &user) {
             return Err(RequestError::Review(ReviewError::Self_));
@@ -182,10 +182,23 @@ impl Requests {
         *name == user.name || self.ledger.user(name).is_some_and(|other| other.human() == user.human())
     }
 
-    /// The groups of an approver, if they may still say something.
-    fn stands(&self, approver: &UserName) -> Option<BTreeSet<GroupName>> {
-        let user = self.ledger.user(approver).filter(|user| !self.ledger.is_barred(user))?;
-        Some(user.groups)
+    /// A user as they are now, if they may still say something.
+    fn stands(&self, user: &UserName) -> Option<Standing> {
+        let user = self.ledger.user(user).filter(|user| !self.ledger.is_barred(user))?;
+        Some(Standing { person: user.human().clone(), groups: user.groups })
+    }
+
+    /// Who has a say, as they have logged in.
+    fn reviewer<'a>(&self, actor: &'a Actor<'_>, user: &'a User, now: Timestamp) -> Reviewer<'a> {
+        Reviewer {
+            user: &user.name,
+            person: user.human(),
+            groups: &user.groups,
+            presence: actor.asker.presence,
+            key: actor.asker.key,
+            source: actor.source,
+            mfa: self.ledger.mfa_age(actor.asker, now),
+        }
     }
 
     /// Why what was asked cannot be granted any more, if it cannot.
@@ -475,11 +488,11 @@ impl Requests {
 
     fn put(&self, step: &Step) -> Result<(), RequestError> {
         let message = told::message(step, &self.ways, self.clock.now());
-        if step.kind == StepKind::Broken && message.as_ref().is_none_or(|message| message.ways.len() < glass::WAYS_MIN)
-        {
+        let step = Step { message, ..step.clone() };
+        if glass::is_untold(&step) {
             return Err(RequestError::NoAlert);
         }
-        self.put_told(&Step { message, ..step.clone() })
+        self.put_told(&step)
     }
 
     fn put_told(&self, step: &Step) -> Result<(), RequestError> {
@@ -507,10 +520,14 @@ impl Requests {
     /// Finishes steps of which a part is on record.
     fn finish_steps(&self) -> Result<(), RequestError> {
         for step in self.ledger.unfinished()? {
-            // It may be in the log already: a second leaf of the same request and version says the same.
             let message = told::message(&step, &self.ways, self.clock.now());
+            let mut step = Step { message, ..step };
+            if glass::is_untold(&step) {
+                step.outcome = glass::taken_back(step.outcome, self.clock.now());
+            }
+            // It may be in the log already: a second leaf of the same request and version says the same.
             self.put_on_record(&step).1?;
-            self.ledger.finish(&Step { message, ..step })?;
+            self.ledger.finish(&step)?;
         }
         Ok(())
     }
@@ -562,6 +579,7 @@ fn events(step: &Step) -> Vec<AuditEvent> {
             .to_owned(),
             seconds: review.and_then(|review| review.seconds),
             channels: review.and_then(|review| review.channels.as_ref()).map(names),
+            mfa_seconds: review.and_then(|review| review.mfa_seconds),
             note: review.map(|review| review.note.clone()).or_else(|| request.why.clone()).unwrap_or_default(),
             by: by.clone(),
         },

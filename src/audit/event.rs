@@ -509,6 +509,8 @@ pub enum AuditEvent {
         seconds: Option<u64>,
         /// For these channels at most, if a review said so.
         channels: Option<Vec<String>>,
+        /// How long before it whoever reviewed it had proven themselves by a second factor; none if they had not.
+        mfa_seconds: Option<u64>,
         /// In the words of who did it.
         #[serde(serialize_with = "bounded_detail")]
         note: String,

@@ -230,6 +230,7 @@ fn each_type_has_its_fields_where_they_belong() {
                 verb: hex(),
                 seconds: Some(1),
                 channels: Some(vec![hex()]),
+                mfa_seconds: None,
                 note: hex(),
                 by: hex(),
             },

@@ -86,9 +86,7 @@ impl Glass {
         if !self.approvers.include(reviewer.user, reviewer.groups) {
             return Err(ReviewError::NotAReviewer);
         }
-        if !reviewer.presence.covers(self.approvers.key) {
-            return Err(ReviewError::NeedsKey(self.approvers.key));
-        }
+        reviewer.is_sure(&self.approvers)?;
         if self.judged.is_some() {
             return Err(ReviewError::Again);
         }

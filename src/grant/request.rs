@@ -117,6 +117,24 @@ pub struct Review {
     pub note: String,
     /// When.
     pub at: Timestamp,
+    /// By what they proved who they are; empty of those that older versions kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
+    /// From where.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// How many seconds before it they had proven themselves by a second factor; `None`: they had not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mfa_seconds: Option<u64>,
+}
+
+/// An approver as they are now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The human who that is.
+    pub person: UserName,
+    /// Their groups.
+    pub groups: BTreeSet<GroupName>,
 }
 
 /// What an approval brings about.
@@ -236,6 +254,28 @@ pub struct Reviewer<'a> {
     pub groups: &'a BTreeSet<GroupName>,
     /// What they did at the login.
     pub presence: Presence,
+    /// By what they proved who they are.
+    pub key: &'a str,
+    /// From where.
+    pub source: &'a str,
+    /// How long ago they proved themselves by a second factor; `None`: they have not.
+    pub mfa: Option<Duration>,
+}
+
+impl Reviewer<'_> {
+    /// Whether they have proven themselves as these approvers must.
+    ///
+    /// # Errors
+    /// `NeedsKey`, `NeedsMfa`.
+    pub fn is_sure(&self, approvers: &Approvers) -> Result<(), ReviewError> {
+        if !self.presence.covers(approvers.key) {
+            return Err(ReviewError::NeedsKey(approvers.key));
+        }
+        match approvers.mfa_seconds.map(Duration::from_secs) {
+            Some(within) if self.mfa.is_none_or(|ago| ago > within) => Err(ReviewError::NeedsMfa(within)),
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// What an approver wants.
@@ -264,6 +304,8 @@ pub enum ReviewError {
     Again,
     /// It wants a login with a security key.
     NeedsKey(Presence),
+    /// It wants a second factor, at most so long ago.
+    NeedsMfa(Duration),
     /// An approver may take away from what is asked, and not add.
     Widens(&'static str),
     /// Too many have.
@@ -281,6 +323,11 @@ impl fmt::Display for ReviewError {
                 let how = if key.pin { "with its PIN" } else { "that you touch" };
                 write!(f, "to review it, log in with a security key {how}")
             }
+            Self::NeedsMfa(within) => write!(
+                f,
+                "to review it, prove yourself anew: `ssh -t USER@BASTION mfa`, then within {} s",
+                within.as_secs()
+            ),
             Self::Widens(what) => write!(f, "an approver may only narrow what is asked: {what} is more than that"),
             Self::TooMany => f.write_str("too many have reviewed it: let it be cancelled and asked anew"),
         }
@@ -331,16 +378,14 @@ impl AccessRequest {
         if state != RequestState::Pending {
             return Err(ReviewError::NotPending(state));
         }
-        let Reviewer { user, person, groups, presence } = *reviewer;
+        let Reviewer { user, person, groups, key, source, mfa, .. } = *reviewer;
         if *user == self.requester || *person == self.person {
             return Err(ReviewError::Self_);
         }
         if !self.quorum.reviewers.contains(user) || !self.quorum.approvers.include(user, groups) {
             return Err(ReviewError::NotAReviewer);
         }
-        if !presence.covers(self.quorum.approvers.key) {
-            return Err(ReviewError::NeedsKey(self.quorum.approvers.key));
-        }
+        reviewer.is_sure(&self.quorum.approvers)?;
         if opinion.verdict == Verdict::Approve && self.reviews.iter().any(|review| review.person == *person) {
             return Err(ReviewError::Again);
         }
@@ -366,25 +411,42 @@ impl AccessRequest {
             channels: opinion.channels,
             note: opinion.note,
             at: now,
+            key: key.to_owned(),
+            source: source.to_owned(),
+            mfa_seconds: mfa.map(|ago| ago.as_secs()),
         });
         Ok(next)
     }
 
-    /// Whether its approvals are enough. `stands` gives the groups of an approver as they are now, and `None` of one who
-    /// may not approve any more: what such a one said does not count.
-    pub fn is_approved(&self, stands: impl Fn(&UserName) -> Option<BTreeSet<GroupName>>) -> bool {
+    /// Whether its approvals are enough. `stands` gives a user as they are now, and `None` of one who may not approve any
+    /// more: what such a one said does not count. Two who are one human, then or now, count once, and the requester by
+    /// whatever name not at all.
+    pub fn is_approved(&self, stands: impl Fn(&UserName) -> Option<Standing>) -> bool {
         let approvers = &self.quorum.approvers;
-        let mut people: BTreeMap<&UserName, BTreeSet<GroupName>> = BTreeMap::new();
+        let mut people: Vec<(BTreeSet<UserName>, BTreeSet<GroupName>)> = Vec::new();
         for review in self.reviews.iter().filter(|review| review.verdict == Verdict::Approve) {
-            let Some(groups) = stands(&review.by).filter(|groups| approvers.include(&review.by, groups)) else {
+            let Some(now) = stands(&review.by).filter(|now| approvers.include(&review.by, &now.groups)) else {
                 continue;
             };
-            let represented = groups.intersection(&approvers.groups).cloned();
-            people.entry(&review.person).or_default().extend(represented);
+            let mut names = BTreeSet::from([review.person.clone(), now.person]);
+            let mut represented: BTreeSet<GroupName> = now.groups.intersection(&approvers.groups).cloned().collect();
+            // Whoever shares a name with them is the same human.
+            people.retain_mut(|(known, groups)| {
+                let other = known.is_disjoint(&names);
+                if !other {
+                    names.append(known);
+                    represented.append(groups);
+                }
+                other
+            });
+            people.push((names, represented));
         }
+        let mut own = BTreeSet::from([self.requester.clone(), self.person.clone()]);
+        own.extend(stands(&self.requester).map(|now| now.person));
+        people.retain(|(names, _)| names.is_disjoint(&own));
         let needed = usize::from(approvers.count).max(1);
         if approvers.distinct_groups {
-            matched(&people.into_values().collect::<Vec<_>>()) >= needed
+            matched(&people.into_iter().map(|(_, groups)| groups).collect::<Vec<_>>()) >= needed
         } else {
             people.len() >= needed
         }

@@ -87,6 +87,11 @@ impl Assured {
 }
 
 impl Ledger {
+    /// How long ago whoever asks has proven themselves by a second factor; `None`: they have not.
+    pub fn mfa_age(&self, asker: Asker<'_>, now: Timestamp) -> Option<Duration> {
+        self.assurances.of(asker, now).mfa.map(|at| at.until(now))
+    }
+
     /// Notes that this user has just proven themselves by a second factor: on this login, and on others by the same key
     /// from the same place.
     pub fn note_mfa(&self, asker: Asker<'_>, now: Timestamp) {

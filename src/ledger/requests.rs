@@ -152,6 +152,13 @@ impl Ledger {
             // Whoever was removed since it was decided gets nothing, nor whoever has their name later.
             let state = self.state();
             let user = state.users.get(&grant.user).filter(|(_, user)| user.suspended_at.is_none());
+            if known.is_none()
+                && let Some(revoked) = &grant.revoked
+            {
+                // It never opened anything; the log has its beginning, and is owed its end.
+                let (by, reason) = (revoked.by.clone(), revoked.reason.clone());
+                owed = Some(AuditEvent::GrantRevoke { grant: grant.id.clone(), by, reason });
+            }
             if grant.revoked.is_none() && (user.is_none() || !state.targets.contains_key(&grant.destination.target)) {
                 let reason = Some(String::from("the user or the target was removed meanwhile"));
                 let revoked = Revoked { by: String::from("the bastion"), at: grant.created, reason };

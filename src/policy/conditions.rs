@@ -237,7 +237,7 @@ fn read_network(node: &Node<'_>) -> Result<IpNet, Fault> {
     Ok(network)
 }
 
-fn read_mfa(node: &Node<'_>, faults: &mut Faults) -> Option<Duration> {
+pub(super) fn read_mfa(node: &Node<'_>, faults: &mut Faults) -> Option<Duration> {
     let mut table = faults.keep(node.table())?;
     let within = table.need("within", faults).and_then(|node| faults.keep(node.duration_in(SPAN_MIN..=LENGTH_MAX)));
     table.finish(&[], faults);

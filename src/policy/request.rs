@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::conditions::Window;
+use super::conditions::{Window, read_mfa};
 use super::document::{Fault, Faults, Node, Table};
 use super::parse::read_key;
 use super::{GrantNeed, names};
@@ -107,6 +107,9 @@ pub struct Approvers {
     pub distinct_groups: bool,
     /// What an approver must have done at the login, with a security key.
     pub key: Presence,
+    /// How many seconds ago at most an approver must have proven themselves by a second factor; `None`: that is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mfa_seconds: Option<u64>,
 }
 
 impl Approvers {
@@ -313,6 +316,7 @@ fn read_approvers(node: &Node<'_>, faults: &mut Faults) -> Option<Approvers> {
     let count = table.read("count", 1, faults, |node| node.integer_in(1..=COUNT_MAX));
     let distinct_groups = table.read("distinct_groups", false, faults, Node::boolean);
     let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
+    let mfa = table.take("mfa").map_or(Some(None), |node| read_mfa(&node, faults).map(Some));
     table.finish(&[], faults);
     let (users, mut groups) = (users?, groups?);
     groups.extend(group?);
@@ -328,7 +332,8 @@ fn read_approvers(node: &Node<'_>, faults: &mut Faults) -> Option<Approvers> {
         faults.push(node.fault(format!("it takes {count} of {} users", users.len())));
         return None;
     }
-    Some(Approvers { users, groups, count, distinct_groups, key: key? })
+    let mfa_seconds = mfa?.map(|within| within.as_secs());
+    Some(Approvers { users, groups, count, distinct_groups, key: key?, mfa_seconds })
 }
 
 #[cfg(test)]

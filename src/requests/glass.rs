@@ -8,9 +8,9 @@ use super::{
 };
 use crate::audit::AuditEvent;
 use crate::grant::{
-    AccessRequest, Finding, Glass, Grant, GrantState, Outcome, Quorum, RequestState, ReviewError, Reviewer, Revoked,
+    AccessRequest, Finding, Glass, Grant, GrantState, Outcome, Quorum, RequestState, ReviewError, Revoked,
 };
-use crate::model::Destination;
+use crate::model::{Destination, Timestamp};
 use crate::policy::GrantNeed;
 
 /// An alert that only one way could carry is no alert: that way may be what has failed.
@@ -143,11 +143,10 @@ impl Requests {
         if self.is_same_human(&request.requester, &user) {
             return Err(RequestError::Review(ReviewError::Self_));
         }
-        let reviewer =
-            Reviewer { user: &user.name, person: user.human(), groups: &user.groups, presence: actor.asker.presence };
+        let now = self.clock.now();
+        let reviewer = self.reviewer(&actor, &user, now);
         let by = (&request.requester, &request.person);
         let note = super::cut(note, super::NOTE_BYTES_MAX);
-        let now = self.clock.now();
         let RequestState::Granted { grant } = &request.stored else { return Err(RequestError::NoGlass) };
         let live = |grant: &Grant| matches!(grant.state(now), GrantState::Active | GrantState::Scheduled);
         let live = self.ledger.grant(grant).filter(live).map(|grant| grant.id);
@@ -178,6 +177,25 @@ impl Requests {
             self.put(&Step { request, kind: StepKind::Overdue, by, outcome: Outcome::Waits, message: None })?;
         }
         Ok(())
+    }
+}
+
+/// Whether it breaks a glass, and too few would hear of it.
+pub(super) fn is_untold(step: &Step) -> bool {
+    let ways = step.message.as_ref().map_or(0, |message| message.ways.len());
+    step.kind == StepKind::Broken && ways < WAYS_MIN
+}
+
+/// The grant of a glass whose breaking a crash interrupted, where its alert cannot be queued any more: it is over before it
+/// opens anything.
+pub(super) fn taken_back(outcome: Outcome, now: Timestamp) -> Outcome {
+    match outcome {
+        Outcome::Begins(grant) => {
+            let reason = Some(String::from("its alert could not be queued by two ways"));
+            let revoked = Some(Revoked { by: String::from("the bastion"), at: now, reason });
+            Outcome::Begins(Box::new(Grant { revoked, ..*grant }))
+        }
+        Outcome::Waits | Outcome::Lengthens { .. } => outcome,
     }
 }
 

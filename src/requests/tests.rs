@@ -8,7 +8,7 @@ use crate::audit::AuditRecord;
 use crate::db::Db;
 use crate::grant::{Finding, ReviewError};
 use crate::ledger::Target;
-use crate::model::{AccountName, Presence, TargetName};
+use crate::model::{AccountName, GroupName, Presence, TargetName};
 use crate::policy::{PolicyFile, PolicySet};
 use crate::tlog::{Algorithm, KeyName, SigningKey};
 
@@ -774,4 +774,5 @@ proptest! {
     }
 }
 
+mod glass;
 mod set_back;

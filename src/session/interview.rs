@@ -15,7 +15,7 @@ use super::channel::{RECORD_TIMEOUT, refuse};
 use super::menu::{Choice, End, Lines, Shown, Typed, TypedAhead, farewell, finish, withdrawn};
 use super::refusal::Busy;
 use super::refusal_log::Kind;
-use super::verb::Verb;
+use super::verb::{self, Ask, Form, Verb};
 use super::{Attempt, Bastion, EndCause, Refusal, Visit, Visitor};
 use crate::audit::{AuditEvent, Confirmed, Consent};
 use crate::authn::PasswordError;
@@ -33,6 +33,7 @@ const NO_CODES: &str = "this needs a one-time code, and you have none: an operat
                         with a security key that you touch does as well";
 const NOT_TAKEN: &str = "access denied: no code was accepted; wait for the next one, or ask an operator";
 const NOT_AGREED: &str = "access denied: this needs your yes";
+const NOT_DECIDED: &str = "nothing was said of it: that needs your yes";
 const LEFT: &str = "nothing was begun";
 const NO_TERMINAL: &str = "this asks on a terminal: ssh -t USER@BASTION, and the same verb";
 
@@ -144,6 +145,9 @@ impl Visit {
                 if verb == Verb::Consent {
                     return all_consents(shown).await;
                 }
+                if let Verb::Requests(ask, form) = &verb {
+                    return decision(shown, ask, *form).await;
+                }
                 code(shown).await.map(|()| String::from("the code was accepted: go on"))
             };
             tokio::select! {
@@ -234,7 +238,7 @@ async fn answer(
         let mut shown = Shown::new(start, visitor, bastion);
         let asked = async {
             let text = asking(&mut shown).await?;
-            shown.put(format!("doorward: {text}\r\n")).await
+            shown.put(format!("doorward: {}\r\n", text.trim_end().replace('\n', "\r\n"))).await
         };
         tokio::select! {
             asked = asked => asked.err().unwrap_or(End::Left),
@@ -309,30 +313,19 @@ async fn consent(shown: &mut Shown<'_>, agreement: &Agreement) -> Result<(), End
     let (visitor, bastion) = (shown.visitor, shown.bastion);
     let text = agreement.text.replace('\n', "\r\n");
     shown.put(format!("\r\n{text}\r\n\r\n")).await?;
-    for _ in 0..TRIES_MAX {
-        shown.put("Type yes to agree: ").await?;
-        let line = line(shown, Echo::On).await?;
-        shown.put("\r\n").await?;
-        match line.trim().to_ascii_lowercase().as_str() {
-            "yes" => {
-                let hash = ring::digest::digest(&ring::digest::SHA256, agreement.text.as_bytes());
-                let event = AuditEvent::ConsentGiven(Consent {
-                    user: visitor.user.user().clone(),
-                    rule: agreement.rule.clone(),
-                    policy: agreement.policy.clone(),
-                    text: hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
-                    source: visitor.source.clone(),
-                    key: visitor.user.proof().to_string(),
-                });
-                bastion.record(event).await.map_err(|failure| End::Told(Refusal::Audit(failure)))?;
-                bastion.ledger.note_consent(visitor.asker(), &agreement.text, bastion.clock.now());
-                return Ok(());
-            }
-            "no" => break,
-            _ => {}
-        }
-    }
-    Err(End::Told(Refusal::Command(NOT_AGREED)))
+    agreed(shown, "Type yes to agree: ", NOT_AGREED).await?;
+    let hash = ring::digest::digest(&ring::digest::SHA256, agreement.text.as_bytes());
+    let event = AuditEvent::ConsentGiven(Consent {
+        user: visitor.user.user().clone(),
+        rule: agreement.rule.clone(),
+        policy: agreement.policy.clone(),
+        text: hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        source: visitor.source.clone(),
+        key: visitor.user.proof().to_string(),
+    });
+    bastion.record(event).await.map_err(|failure| End::Told(Refusal::Audit(failure)))?;
+    bastion.ledger.note_consent(visitor.asker(), &agreement.text, bastion.clock.now());
+    Ok(())
 }
 
 /// Asks for a yes to every text that rules for this user want one to, one after the other.
@@ -349,6 +342,33 @@ async fn all_consents(shown: &mut Shown<'_>) -> Result<String, End> {
     } else {
         "agreed, for twelve hours: go on"
     }))
+}
+
+/// Shows a request as it stands, asks for a yes to what is to be said of it, and says it.
+async fn decision(shown: &mut Shown<'_>, ask: &Ask, form: Form) -> Result<String, End> {
+    let (visitor, bastion) = (shown.visitor, shown.bastion);
+    if let Some(id) = ask.decides() {
+        let (text, _place) =
+            verb::answer(bastion, visitor, &Ask::Show(id.clone()), Form::Text).await.map_err(End::Told)?;
+        shown.put(text.replace('\n', "\r\n")).await?;
+        agreed(shown, &format!("Type yes to {}: ", ask.name()), NOT_DECIDED).await?;
+    }
+    verb::answer(bastion, visitor, ask, form).await.map(|(text, _place)| text).map_err(End::Told)
+}
+
+/// Asks until a yes is typed, a few times; without one `else_told` is the end.
+async fn agreed(shown: &mut Shown<'_>, prompt: &str, else_told: &'static str) -> Result<(), End> {
+    for _ in 0..TRIES_MAX {
+        shown.put(prompt.to_owned()).await?;
+        let line = line(shown, Echo::On).await?;
+        shown.put("\r\n").await?;
+        match line.trim().to_ascii_lowercase().as_str() {
+            "yes" => return Ok(()),
+            "no" => break,
+            _ => {}
+        }
+    }
+    Err(End::Told(Refusal::Command(else_told)))
 }
 
 /// Whether what is typed is shown.

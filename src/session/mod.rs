@@ -375,7 +375,7 @@ impl Visit {
                     Ok(())
                 });
             }
-            Ok(Errand::Verb(verb @ (Verb::Mfa | Verb::Consent))) => self.interview_by(start, verb),
+            Ok(Errand::Verb(verb)) if verb.asks_back(start.terminal.is_some()) => self.interview_by(start, verb),
             Ok(Errand::Verb(verb)) => {
                 self.borrow_nothing(&start);
                 self.channels.spawn(async move {

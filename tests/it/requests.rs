@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::fixture::authenticator::Authenticator;
 use crate::fixture::bastion::ALICE;
 use crate::fixture::process::Finished;
+use crate::fixture::terminal::Terminal;
 use crate::fixture::{Bastion, LIMIT, Route, Sshd, key};
 use crate::require;
 
@@ -530,4 +532,53 @@ fn a_grant_for_one_session_is_for_no_more_of_them_by_their_further_channels() {
     assert!(told.code == Some(126) && told.text().contains("all sessions"), "{told:?}");
     house.is_out();
     drop(shells);
+}
+
+#[test]
+fn whoever_decides_on_a_terminal_sees_what_it_is_and_is_asked() {
+    require!("ssh", "sshd", "tmux");
+    let house = House::with(" }");
+    let id = house.requested();
+    let bob = || {
+        let ssh = house.bastion.login("bob").key(&house.key("bob")).ssh(&["-tt"], &format!("approve {id}"));
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", r#""$@"; echo left-$?; read -r end"#, "sh"]).arg(ssh.get_program()).args(ssh.get_args());
+        Terminal::start(&shell, 100, 30)
+    };
+    let terminal = bob();
+    for what in [house.place().as_str(), "1h", "CHG-7 vacuum is stuck", "Type yes to approve: "] {
+        terminal.shows(what);
+    }
+    terminal.line("no");
+    terminal.shows("that needs your yes");
+    terminal.shows("left-126");
+    assert_eq!(house.state(&id), "pending");
+    let terminal = bob();
+    terminal.shows("Type yes to approve: ");
+    terminal.line("yes");
+    terminal.shows(&format!("approved  {id}"));
+    assert_eq!(house.state(&id), "granted");
+    house.enters();
+}
+
+#[test]
+fn an_approver_who_must_prove_themselves_anew_does_so_by_a_code_which_is_on_record() {
+    require!("ssh", "sshd", "tmux");
+    let house = House::with(", mfa = { within = \"15m\" } }");
+    let codes = Authenticator::enrol(&house.bastion, "bob");
+    let id = house.requested();
+    house.refused("bob", &format!("approve {id}"), "ssh -t USER@BASTION mfa");
+    let ssh = house.bastion.login("bob").key(&house.key("bob")).ssh(&["-tt"], "mfa");
+    let terminal = Terminal::start(&ssh, 100, 30);
+    terminal.shows("One-time code: ");
+    terminal.line(&codes.code(0));
+    terminal.shows("the code was accepted");
+    house.told("bob", &format!("approve {id}"));
+    assert_eq!(house.state(&id), "granted");
+    let rows = house.bastion.rows(&["audit", "list"]);
+    let step = rows.iter().find(|row| row["type"] == "request.step" && row["verb"] == "approve").unwrap();
+    assert!(step["mfa_seconds"].as_u64().is_some_and(|ago| ago < 900), "{step}");
+    let shown: Value = serde_json::from_str(&house.told("bob", &format!("show {id} --json"))).unwrap();
+    let review = &shown["reviews"][0];
+    assert!(review["mfa_seconds"].is_u64() && review["source"].as_str().unwrap().starts_with("127.0.0.1"), "{review}");
 }

@@ -234,6 +234,7 @@ mod tests {
             verb: verb.to_owned(),
             seconds: None,
             channels: None,
+            mfa_seconds: None,
             note: "go ahead".to_owned(),
             by: "bob by key".to_owned(),
         }

@@ -50,6 +50,7 @@ fn request(count: u8) -> AccessRequest {
                 count,
                 distinct_groups: false,
                 key: Presence::NONE,
+                mfa_seconds: None,
             },
             reviewers: ["bob", "carol", "dave", "alice2"].map(user).into(),
         },
@@ -66,19 +67,24 @@ fn review(request: &AccessRequest, name: &str, opinion: Opinion, now: i64) -> Re
     // Alice has a second name.
     let (name, person) = (user(name), user(if name == "alice2" { "alice" } else { name }));
     let groups = BTreeSet::from([group("leads")]);
-    request.review(
-        &Reviewer { user: &name, person: &person, groups: &groups, presence: Presence::NONE },
-        opinion,
-        at(now),
-    )
+    request.review(&reviewer(&name, &person, &groups), opinion, at(now))
+}
+
+/// By a key that nobody touched.
+fn reviewer<'a>(user: &'a UserName, person: &'a UserName, groups: &'a BTreeSet<GroupName>) -> Reviewer<'a> {
+    Reviewer { user, person, groups, presence: Presence::NONE, key: "SHA256:k", source: "192.0.2.7:4022", mfa: None }
 }
 
 fn yes(request: &AccessRequest, name: &str) -> AccessRequest {
     review(request, name, opinion(Verdict::Approve), 1).unwrap()
 }
 
-fn all_stand(_: &UserName) -> Option<BTreeSet<GroupName>> {
-    Some(BTreeSet::from([group("leads")]))
+fn as_groups(name: &UserName, groups: BTreeSet<GroupName>) -> Option<Standing> {
+    Some(Standing { person: user(if name.as_str() == "alice2" { "alice" } else { name.as_str() }), groups })
+}
+
+fn all_stand(name: &UserName) -> Option<Standing> {
+    as_groups(name, BTreeSet::from([group("leads")]))
 }
 
 #[test]
@@ -94,7 +100,7 @@ fn nobody_approves_what_they_ask_for_by_whatever_name() {
 fn only_those_who_were_approvers_then_and_are_now_may_review() {
     assert_eq!(review(&request(1), "mallory", opinion(Verdict::Approve), 1), Err(ReviewError::NotAReviewer));
     let (bob, none) = (user("bob"), BTreeSet::new());
-    let left = Reviewer { user: &bob, person: &bob, groups: &none, presence: Presence::NONE };
+    let left = reviewer(&bob, &bob, &none);
     assert_eq!(request(1).review(&left, opinion(Verdict::Approve), at(1)), Err(ReviewError::NotAReviewer));
 }
 
@@ -107,7 +113,11 @@ fn two_approvals_are_of_two_people() {
     assert!(twice.is_approved(all_stand));
     // One who has left meanwhile does not count.
     assert!(!twice.is_approved(|name| all_stand(name).filter(|_| name.as_str() != "bob")));
-    assert!(!twice.is_approved(|name| if name.as_str() == "bob" { Some(BTreeSet::new()) } else { all_stand(name) }));
+    assert!(!twice.is_approved(|name| if name.as_str() == "bob" {
+        as_groups(name, BTreeSet::new())
+    } else {
+        all_stand(name)
+    }));
 }
 
 #[test]
@@ -162,7 +172,7 @@ fn approvers_of_distinct_groups_stand_for_one_group_each() {
     let of = |bobs: &[&str], carols: &[&str]| {
         let groups = |names: &[&str]| names.iter().map(|name| group(name)).collect::<BTreeSet<_>>();
         let (bobs, carols) = (groups(bobs), groups(carols));
-        both.is_approved(|name| Some(if name.as_str() == "bob" { bobs.clone() } else { carols.clone() }))
+        both.is_approved(|name| as_groups(name, if name.as_str() == "bob" { bobs.clone() } else { carols.clone() }))
     };
     assert!(!of(&["leads"], &["leads"]));
     assert!(of(&["leads"], &["security"]));
@@ -283,4 +293,42 @@ fn t15_a_clock_set_back_gives_nobody_more_time() {
     let stored = RequestState::Granted { grant: id("g-1") };
     let broken = AccessRequest { glass: Some(glass), stored, ..request(1) };
     assert_eq!(back(&broken).unwrap().glass.unwrap().due, at(800));
+}
+
+#[test]
+fn approvers_who_turn_out_to_be_one_human_are_one_and_the_requester_is_none() {
+    let twice = yes(&yes(&request(2), "bob"), "carol");
+    let known_as = |who: &'static str, person: &'static str| {
+        move |name: &UserName| {
+            let standing = all_stand(name)?;
+            Some(if name.as_str() == who { Standing { person: user(person), ..standing } } else { standing })
+        }
+    };
+    assert!(twice.is_approved(all_stand));
+    assert!(!twice.is_approved(known_as("carol", "bob")) && !twice.is_approved(known_as("bob", "carol")));
+    assert!(!twice.is_approved(known_as("carol", "alice")) && !twice.is_approved(known_as("alice", "carol")));
+    // It was one human then, whatever is said of it since; and a third joins two who were two.
+    let mut parted = twice.clone();
+    parted.reviews[1].person = user("bob");
+    assert!(!parted.is_approved(all_stand));
+    let thrice = yes(&twice, "dave");
+    assert!(thrice.is_approved(known_as("dave", "bob")));
+    let mut joined = thrice;
+    joined.reviews[2].person = user("carol");
+    assert!(!joined.is_approved(known_as("dave", "bob")));
+}
+
+#[test]
+fn approvers_who_must_have_proven_themselves_lately_say_how_long_ago_it_was() {
+    let mut asked = request(1);
+    asked.quorum.approvers.mfa_seconds = Some(900);
+    let (bob, groups) = (user("bob"), BTreeSet::from([group("leads")]));
+    let says = |ago: Option<u64>| {
+        let reviewer = Reviewer { mfa: ago.map(Duration::from_secs), ..reviewer(&bob, &bob, &groups) };
+        asked.review(&reviewer, opinion(Verdict::Approve), at(1))
+    };
+    let wanted = Err(ReviewError::NeedsMfa(Duration::from_secs(900)));
+    assert_eq!((says(None), says(Some(901))), (wanted.clone(), wanted));
+    let said = says(Some(900)).unwrap().reviews[0].clone();
+    assert_eq!((said.mfa_seconds, said.key.as_str(), said.source.as_str()), (Some(900), "SHA256:k", "192.0.2.7:4022"));
 }

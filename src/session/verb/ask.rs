@@ -69,6 +69,23 @@ impl Ask {
     }
 }
 
+impl Ask {
+    /// Of which request it says something, if it does: whoever says it sees it first, where they can be shown it.
+    pub fn decides(&self) -> Option<&RequestId> {
+        match self {
+            Self::Review(id, _) | Self::Judge(id, ..) => Some(id),
+            Self::For(_)
+            | Self::List
+            | Self::Show(_)
+            | Self::Cancel(_)
+            | Self::Extend(..)
+            | Self::Begin(_)
+            | Self::GiveBack(_)
+            | Self::BreakGlass(..) => None,
+        }
+    }
+}
+
 // Reading.
 
 /// Words and options. An option's value goes on up to the next option: what was typed in quotes comes without them.
@@ -332,7 +349,9 @@ fn told(ask: &Ask, request: &AccessRequest, bastion: &Bastion, now: Timestamp) -
     let span = span_shown(request.narrowed().0);
     let place = match (&request.extends, ask) {
         (Some(grant), _) => format!("{span} more of {grant} ({destination})"),
-        (None, Ask::Review(..)) => format!("{requester} to {destination} for {span}"),
+        (None, Ask::Review(..)) => {
+            format!("{requester} to {destination} for {span} ({})", line(&request.purpose()))
+        }
         (None, _) => format!("{destination} for {span}"),
     };
     let done = match (ask, request.state(now)) {

@@ -338,6 +338,14 @@ impl Verb {
         }
         Err(Misread::Unknown)
     }
+
+    /// Whether the user is asked something before it is done.
+    pub fn asks_back(&self, has_terminal: bool) -> bool {
+        match self {
+            Self::Requests(ask, Form::Text) => has_terminal && ask.decides().is_some(),
+            other => matches!(other, Self::Mfa | Self::Consent),
+        }
+    }
 }
 
 fn entries() -> impl Iterator<Item = &'static Entry> {
