@@ -47,6 +47,8 @@ pub struct Wanted {
     pub expires: Option<Timestamp>,
     /// How many people it takes to lift it.
     pub lifters: u8,
+    /// Whether it leaves those alone who have broken a glass.
+    pub keeps_glass: bool,
 }
 
 /// What came of wanting a lock lifted.
@@ -67,6 +69,8 @@ pub enum LockError {
     SaidAlready,
     /// The reason is missing, too long, or of more than one line.
     Reason,
+    /// It is on people or on a grant, and would leave those among them alone who have broken a glass.
+    KeepsGlass,
     /// It would be over already.
     Over,
     /// It could not be kept.
@@ -83,6 +87,7 @@ impl fmt::Display for LockError {
             Self::Unknown => f.write_str("there is no such lock"),
             Self::SaidAlready => f.write_str("you have said so already: it takes somebody else"),
             Self::Reason => write!(f, "a lock needs a reason, in one line of at most {REASON_CHARS_MAX} characters"),
+            Self::KeepsGlass => f.write_str("a lock on people, or on a grant, spares nobody"),
             Self::Over => f.write_str("the lock would be over already"),
             Self::Ledger(error) => error.fmt(f),
             Self::NotRecorded(_) => f.write_str("the lock stays: the audit log cannot be written"),
@@ -97,7 +102,9 @@ impl std::error::Error for LockError {
             // It shows as itself, so that its cause is ours.
             Self::Ledger(error) => std::error::Error::source(error),
             Self::NotRecorded(error) => Some(error),
-            Self::Unknown | Self::SaidAlready | Self::Reason | Self::Over | Self::NoRandomness => None,
+            Self::Unknown | Self::SaidAlready | Self::Reason | Self::KeepsGlass | Self::Over | Self::NoRandomness => {
+                None
+            }
         }
     }
 }
@@ -145,18 +152,24 @@ impl Locks {
     /// `LockError` says why there is none.
     pub fn add(&self, by: String, wanted: Wanted) -> Result<Lock, LockError> {
         let now = self.clock.now();
-        let Wanted { scope, effect, reason, expires, lifters } = wanted;
+        let Wanted { scope, effect, reason, expires, lifters, keeps_glass } = wanted;
         let reason = reason.trim().to_owned();
         let count = reason.chars().count();
         if count == 0 || count > REASON_CHARS_MAX || reason.chars().any(char::is_control) {
             return Err(LockError::Reason);
+        }
+        // Whoever is locked breaks no glass.
+        if keeps_glass && matches!(scope, Scope::User(_) | Scope::Group(_) | Scope::Grant(_)) {
+            return Err(LockError::KeepsGlass);
         }
         if expires.is_some_and(|expires| expires <= now) {
             return Err(LockError::Over);
         }
         let id = new_id("k-", 8, LockId::parse).map_err(|_| LockError::NoRandomness)?;
         let (said, pending) = (Vec::new(), None);
-        let lock = Lock { id, scope, effect, reason, by: by.clone(), created: now, expires, lifters, said, pending };
+        let (by_whom, created) = (by.clone(), now);
+        let lock =
+            Lock { id, scope, effect, reason, by: by_whom, created, expires, lifters, keeps_glass, said, pending };
         self.ledger.add_lock(lock.clone(), &event(&lock, "holds", by))?;
         Ok(lock)
     }
@@ -258,6 +271,7 @@ fn event(lock: &Lock, outcome: &str, by: String) -> AuditEvent {
         scope: lock.scope.to_string(),
         effect: lock.effect.to_string(),
         lifters: lock.lifters,
+        keeps_glass: lock.keeps_glass,
         until: lock.expires,
         reason: lock.reason.clone(),
         by,

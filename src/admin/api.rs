@@ -8,9 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::answers::{Inquiry, Report};
 use super::inventory::{Change, Inventory};
+pub use super::locks::LockWanted;
 use crate::audit::AuditRecord;
 use crate::auditor::Recipient;
-use crate::grant::{AccessRequest, Grant, GrantState, Lock, LockEffect, Scope};
+use crate::grant::{AccessRequest, Grant, GrantState, Lock};
 use crate::ledger::{Hold, Message, Offboarding, Target, User};
 use crate::model::{
     AccountName, ChannelClass, ChannelNumber, Destination, GrantId, GroupName, LockId, RequestId, RuleId, SessionId,
@@ -187,17 +188,8 @@ pub enum Request {
     },
     /// Locks something, and ends or pauses the sessions there.
     LockAdd {
-        /// What.
-        scope: Scope,
-        /// What becomes of live sessions.
-        effect: LockEffect,
-        /// Why.
-        reason: String,
-        /// For how long; until it is lifted, if not said.
-        #[serde(rename = "for")]
-        span: Option<Duration>,
-        /// How many people it takes to lift it.
-        lifters: u8,
+        /// Which, for how long, and how it is lifted.
+        wanted: LockWanted,
     },
     /// Lists locks.
     LockList {},

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::Caller;
 use super::api::{AuditFilter, Request, SecretInput, SessionFilter, TargetChange};
+use super::locks::LockWanted;
 use crate::audit::{AuditEvent, Call, VaultChange};
 use crate::ledger::fingerprint;
 use crate::ledger::{Target, UserKey, public_key};
@@ -248,9 +249,10 @@ fn words(request: &Request) -> (String, String) {
             of(user, format!("{destination} from {from} for {} s: {}", span.as_secs(), clip(reason)))
         }
         Request::RequestShow { request } | Request::RequestCancel { request } => only(request),
-        Request::LockAdd { scope, effect, reason, span, lifters } => {
+        Request::LockAdd { wanted: LockWanted { scope, effect, reason, span, lifters, keeps_glass } } => {
+            let spared = if *keeps_glass { ", not on broken glasses" } else { "" };
             let span = span.map(|span| format!(" for {} s", span.as_secs())).unwrap_or_default();
-            of(scope, format!("{effect}{span}, {lifters} to lift it: {}", clip(reason)))
+            of(scope, format!("{effect}{span}{spared}, {lifters} to lift it: {}", clip(reason)))
         }
         Request::LockLift { lock } => only(lock),
         Request::GrantRevoke { grant, reason } => of(grant, clip(reason.as_deref().unwrap_or_default())),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::api::Reply;
 use super::{Admin, AdminError, Caller, done};
 use crate::grant::{Lock, LockEffect, Scope};
@@ -9,16 +11,27 @@ use crate::locks::{Lifted, Wanted};
 use crate::model::LockId;
 use crate::screen::plural;
 
+/// A lock as an operator wants it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockWanted {
+    /// What it is on.
+    pub scope: Scope,
+    /// What becomes of live sessions.
+    pub effect: LockEffect,
+    /// Why.
+    pub reason: String,
+    /// For how long; until it is lifted, if not said.
+    #[serde(rename = "for")]
+    pub span: Option<Duration>,
+    /// How many people it takes to lift it.
+    pub lifters: u8,
+    /// Whether it leaves those alone who have broken a glass.
+    pub keeps_glass: bool,
+}
+
 impl Admin {
-    pub(super) fn lock_add(
-        &self,
-        caller: Caller,
-        scope: Scope,
-        effect: LockEffect,
-        reason: String,
-        span: Option<Duration>,
-        lifters: u8,
-    ) -> Result<Reply, AdminError> {
+    pub(super) fn lock_add(&self, caller: Caller, wanted: LockWanted) -> Result<Reply, AdminError> {
+        let LockWanted { scope, effect, reason, span, lifters, keeps_glass } = wanted;
         if !(1..=2).contains(&lifters) {
             let why = String::from("a lock is lifted by one operator, or by two");
             return Err(AdminError::Invalid { why, hint: "leave --two out, or give it" });
@@ -31,10 +44,11 @@ impl Admin {
             | Scope::Target(_)
             | Scope::Account(_)
             | Scope::Destination(_)
+            | Scope::Grant(_)
             | Scope::Label { .. }) => scope,
         };
         let expires = span.map(|span| self.now().plus(span));
-        let wanted = Wanted { scope, effect, reason, expires, lifters };
+        let wanted = Wanted { scope, effect, reason, expires, lifters, keeps_glass };
         let lock = self.parts.locks.add(caller.to_string(), wanted).map_err(AdminError::Lock)?;
         let mut more = self.rejudge();
         more.extend(self.standing_still());
@@ -58,6 +72,7 @@ impl Admin {
             Scope::Group(group) => ledger.users().iter().any(|user| user.groups.contains(group)),
             Scope::Target(target) => ledger.target(target).is_some(),
             Scope::Destination(destination) => ledger.target(&destination.target).is_some(),
+            Scope::Grant(grant) => ledger.grant(grant).is_some(),
             Scope::Label { key, value } => ledger.targets().iter().any(|target| target.labels.get(key) == Some(value)),
         };
         (!known).then(|| format!("warning: nobody and nothing is known as {scope} (yet): is the name right?"))
@@ -96,5 +111,6 @@ fn shown(lock: &Lock) -> String {
     };
     let until = lock.expires.map(|expires| format!(" until {expires}")).unwrap_or_default();
     let two = if lock.lifters > 1 { "; lifting it takes two people" } else { "" };
-    format!("{}{until}: {sessions}, and none begin{two}", lock.scope)
+    let spared = if lock.keeps_glass { ", but on a broken glass" } else { "" };
+    format!("{}{until}: {sessions}, and none begin{spared}{two}", lock.scope)
 }

@@ -219,9 +219,7 @@ impl Admin {
             Request::RequestList { all } => Ok(self.request_list(all)),
             Request::RequestShow { request } => self.request_show(&request),
             Request::RequestCancel { request } => self.request_cancel(caller, &request),
-            Request::LockAdd { scope, effect, reason, span, lifters } => {
-                self.lock_add(caller, scope, effect, reason, span, lifters)
-            }
+            Request::LockAdd { wanted } => self.lock_add(caller, wanted),
             Request::LockList {} => Ok(self.lock_list()),
             Request::LockLift { lock } => self.lock_lift(caller, &lock),
             Request::PolicyReload {} => self.policy_reload(),

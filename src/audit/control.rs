@@ -18,6 +18,8 @@ pub struct LockStep {
     pub effect: String,
     /// How many people it takes to lift it.
     pub lifters: u8,
+    /// Whether it leaves those alone who have broken a glass.
+    pub keeps_glass: bool,
     /// The first moment at which it holds no more, where one was said.
     pub until: Option<Timestamp>,
     /// Why it was set.

@@ -277,6 +277,7 @@ fn each_type_has_its_fields_where_they_belong() {
                 outcome: hex(),
                 scope: hex(),
                 effect: hex(),
+                keeps_glass: false,
                 lifters: 2,
                 until: Some(Timestamp::from_millis(1)),
                 reason: hex(),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::desk::{Desk, unexpected};
 use super::output::{Form, Table, listing, say};
 use super::{CliError, times};
-use crate::admin::api::{Reply, Request};
+use crate::admin::api::{LockWanted, Reply, Request};
 use crate::grant::{Lock, LockEffect, Scope};
-use crate::model::{AccountName, Destination, GroupName, LockId, TargetName, UserName, join};
+use crate::model::{AccountName, Destination, GrantId, GroupName, LockId, TargetName, UserName, join};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -27,6 +27,9 @@ pub(super) enum Command {
         /// It takes two people to lift it.
         #[arg(long)]
         two: bool,
+        /// Leave those alone who have broken a glass, or will; not for a lock on people, or on a grant.
+        #[arg(long)]
+        keep_break_glass: bool,
     },
     /// List locks.
     List {
@@ -59,6 +62,9 @@ pub(super) struct On {
     /// The targets that have this label with this value.
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Option<Scope>,
+    /// A grant: sessions on it, and on no other.
+    #[arg(long)]
+    grant: Option<GrantId>,
     /// Everybody, everywhere; see `doorward lockdown`.
     #[arg(long)]
     everything: bool,
@@ -71,6 +77,9 @@ pub(super) enum Lockdown {
         /// Pause live sessions, and do not end them.
         #[arg(long)]
         freeze: bool,
+        /// Leave those alone who have broken a glass, or will.
+        #[arg(long)]
+        keep_break_glass: bool,
         /// Why; for operators and the audit log, never for the users.
         #[arg(long, value_name = "TEXT")]
         reason: String,
@@ -94,17 +103,18 @@ fn label(text: &str) -> Result<Scope, String> {
 
 impl On {
     fn scope(self) -> Scope {
-        let Self { user, group, target, account, label, everything: _ } = self;
+        let Self { user, group, target, account, label, grant, everything: _ } = self;
         let named = user.map(Scope::User).or(group.map(Scope::Group)).or(target.map(Scope::Target));
+        let named = named.or(grant.map(Scope::Grant));
         named.or(account).or(label).unwrap_or(Scope::Everything)
     }
 }
 
 pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
     match command {
-        Command::Add { on, freeze, reason, span, two } => {
+        Command::Add { on, freeze, reason, span, two, keep_break_glass: keeps_glass } => {
             let (scope, effect, lifters) = (on.scope(), effect(freeze), if two { 2 } else { 1 });
-            desk.tell(Request::LockAdd { scope, effect, reason, span, lifters })
+            desk.tell(Request::LockAdd { wanted: LockWanted { scope, effect, reason, span, lifters, keeps_glass } })
         }
         Command::List { form } => list(desk, form),
         Command::Lift { lock } => desk.tell(Request::LockLift { lock }),
@@ -115,13 +125,18 @@ pub(super) fn lockdown(desk: &Desk, command: Lockdown) -> Result<(), CliError> {
     let on = locks(desk)?.into_iter().filter(|lock| lock.scope == Scope::Everything && lock.lifters > 1);
     let on: Vec<Lock> = on.collect();
     match command {
-        Lockdown::On { freeze, reason } => {
+        Lockdown::On { freeze, keep_break_glass: keeps_glass, reason } => {
             let effect = effect(freeze);
-            if let Some(lock) = on.iter().find(|lock| lock.effect <= effect && lock.expires.is_none()) {
+            if let Some(lock) = on
+                .iter()
+                .find(|lock| lock.effect <= effect && lock.expires.is_none() && lock.keeps_glass == keeps_glass)
+            {
                 say(format!("everything is locked down already, by lock `{}` of {}", lock.id, lock.by));
                 return Ok(());
             }
-            desk.tell(Request::LockAdd { scope: Scope::Everything, effect, reason, span: None, lifters: 2 })
+            let scope = Scope::Everything;
+            let wanted = LockWanted { scope, effect, reason, span: None, lifters: 2, keeps_glass };
+            desk.tell(Request::LockAdd { wanted })
         }
         Lockdown::Lift if on.is_empty() => {
             Err(CliError::failed("there is no lock-down").hint("`doorward lock list` shows all locks"))

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AccountName, Destination, GroupName, InvalidName, LockId, TargetName, Timestamp, UserName};
+use crate::model::{
+    AccountName, Destination, GrantId, GroupName, InvalidName, LockId, TargetName, Timestamp, UserName,
+};
 
 /// Who has said that a lock shall be lifted has said so for so long.
 const SAID_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -35,6 +37,8 @@ pub enum Scope {
     Account(AccountName),
     /// One account on one target.
     Destination(Destination),
+    /// A grant: sessions on it, and on no other.
+    Grant(GrantId),
     /// The targets that have this label with this value.
     Label {
         /// Its key.
@@ -46,14 +50,14 @@ pub enum Scope {
 
 impl Scope {
     /// Reads what `Display` writes: `everything`, `user:alice`, `group:dba`, `target:db1`, `account:root`,
-    /// `account:root@db1`, `label:env=prod`.
+    /// `account:root@db1`, `grant:g-7k2mq4x9`, `label:env=prod`.
     ///
     /// # Errors
     /// `InvalidName` says what is allowed.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let bad = InvalidName {
             kind: "scope of a lock",
-            why: "write everything, user:, group:, target:, account: or label:",
+            why: "write everything, user:, group:, target:, account:, grant: or label:",
         };
         if text == "everything" {
             return Ok(Self::Everything);
@@ -63,6 +67,7 @@ impl Scope {
             "user" => UserName::parse(name).map(Self::User),
             "group" => GroupName::parse(name).map(Self::Group),
             "target" => TargetName::parse(name).map(Self::Target),
+            "grant" => GrantId::parse(name).map(Self::Grant),
             "account" if name.contains('@') => Destination::parse(name).map(Self::Destination),
             "account" => AccountName::parse(name).map(Self::Account),
             "label" => {
@@ -86,6 +91,7 @@ impl fmt::Display for Scope {
             Self::User(user) => write!(f, "user:{user}"),
             Self::Group(group) => write!(f, "group:{group}"),
             Self::Target(target) => write!(f, "target:{target}"),
+            Self::Grant(grant) => write!(f, "grant:{grant}"),
             Self::Account(account) => write!(f, "account:{account}"),
             Self::Destination(destination) => write!(f, "account:{destination}"),
             Self::Label { key, value } => write!(f, "label:{key}={value}"),
@@ -153,6 +159,9 @@ pub struct Lock {
     pub expires: Option<Timestamp>,
     /// How many people it takes to lift it.
     pub lifters: u8,
+    /// Whether it leaves those alone who have broken a glass: who must look after an attack.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_glass: bool,
     /// Who has said that it shall be lifted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub said: Vec<Lifter>,
@@ -188,6 +197,10 @@ pub struct Reached<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// The account.
     pub account: &'a AccountName,
+    /// The grant on which they are there, or would be.
+    pub grant: Option<&'a GrantId>,
+    /// Whether that is of a broken glass.
+    pub by_glass: bool,
 }
 
 /// What comes of one more who wants a lock lifted.
@@ -208,8 +221,12 @@ impl Lock {
 
     /// Whether it is on whoever is there.
     pub fn covers(&self, reached: &Reached<'_>) -> bool {
+        if self.keeps_glass && reached.by_glass {
+            return false;
+        }
         match &self.scope {
             Scope::Everything => true,
+            Scope::Grant(grant) => reached.grant == Some(grant),
             Scope::User(user) => user == reached.user || user == reached.person,
             Scope::Group(group) => reached.groups.contains(group),
             Scope::Target(target) => target == reached.target,
@@ -257,6 +274,7 @@ mod tests {
             created: at(0),
             expires: None,
             lifters: 2,
+            keeps_glass: false,
             said: Vec::new(),
             pending: None,
         }
@@ -271,25 +289,51 @@ mod tests {
             target: &TargetName::parse("db1").unwrap(),
             labels: &labels,
             account: &AccountName::parse("root").unwrap(),
+            grant: Some(&GrantId::parse("g-1").unwrap()),
+            by_glass: false,
         };
         lock(scope).covers(&reached)
     }
 
     #[test]
     fn a_lock_is_on_what_it_names_and_on_nothing_else() {
-        let on = "everything user:alice user:alice2 group:dba target:db1 account:root account:root@db1 label:env=prod";
+        let on = "everything user:alice user:alice2 group:dba target:db1 account:root account:root@db1 grant:g-1 label:env=prod";
         for scope in on.split(' ') {
             assert!(covers(scope), "{scope}");
         }
-        let off = "user:bob group:web target:db2 account:postgres account:root@db2 account:web@db1 label:env=test label:tier=prod";
+        let off = "user:bob group:web target:db2 account:postgres account:root@db2 account:web@db1 grant:g-2 label:env=test label:tier=prod";
         for scope in off.split(' ') {
             assert!(!covers(scope), "{scope}");
         }
     }
 
     #[test]
+    fn c14_a_lock_may_leave_broken_glasses_alone() {
+        let labels = BTreeMap::new();
+        let (user, groups) = (UserName::parse("alice").unwrap(), BTreeSet::new());
+        let (target, account) = (TargetName::parse("db1").unwrap(), AccountName::parse("root").unwrap());
+        let grant = GrantId::parse("g-1").unwrap();
+        let covers = |keeps_glass, by_glass| {
+            let reached = Reached {
+                user: &user,
+                person: &user,
+                groups: &groups,
+                target: &target,
+                labels: &labels,
+                account: &account,
+                grant: Some(&grant),
+                by_glass,
+            };
+            Lock { keeps_glass, ..lock("everything") }.covers(&reached)
+        };
+        assert!(covers(false, false) && covers(false, true) && covers(true, false) && !covers(true, true));
+    }
+
+    #[test]
     fn a_scope_reads_as_it_is_written() {
-        for text in ["everything", "user:a", "group:g", "target:t", "account:A", "account:a@t", "label:a=b=c"] {
+        for text in
+            ["everything", "user:a", "group:g", "target:t", "account:A", "account:a@t", "grant:g-1", "label:a=b=c"]
+        {
             assert_eq!(Scope::parse(text).unwrap().to_string(), text);
         }
         for text in ["", "all", "user", "user:", "user:*", "label:env", "label:=x", "label:x=", "label:a=\u{1b}", "x:y"]
@@ -356,6 +400,8 @@ mod tests {
             target: &target,
             labels: &labels,
             account: &account,
+            grant: None,
+            by_glass: false,
         };
         let effect = |now| strictest([&freezing, &ending].into_iter(), &reached, at(now)).map(|lock| lock.effect);
         assert_eq!((effect(9), effect(10)), (Some(LockEffect::End), Some(LockEffect::Freeze)));

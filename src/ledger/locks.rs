@@ -4,7 +4,7 @@ use super::assurances::Assured;
 use super::{Ledger, LedgerError, State, TEXT_BYTES_MAX, Target, User, at_most, question};
 use crate::audit::AuditEvent;
 use crate::grant::{Asker, Denial, Grant, Lifter, Lifting, Lock, Permit, Reached, Scope, permit, strictest};
-use crate::model::{AccountName, Asked, Destination, LockId, Timestamp, UserName};
+use crate::model::{AccountName, Asked, Destination, GrantId, LockId, Timestamp, UserName};
 use crate::policy::{AuditRight, Question, audits_everywhere};
 
 /// More locks than this are no locks that anybody looks after.
@@ -28,11 +28,18 @@ impl Ledger {
         self.state().locks.get(id).map(|(_, lock)| lock.clone())
     }
 
-    /// The strictest lock on this user there, whatever rules and grants say. None where the user or the target is gone.
-    pub fn lock_on(&self, user: &UserName, destination: &Destination, now: Timestamp) -> Option<Lock> {
+    /// The strictest lock on this user there, on this grant if on one, whatever rules and grants say. None where the user or
+    /// the target is gone.
+    pub fn lock_on(
+        &self,
+        user: &UserName,
+        destination: &Destination,
+        grant: Option<&GrantId>,
+        now: Timestamp,
+    ) -> Option<Lock> {
         let state = self.state();
         let (stored, target) = state.parties(user, destination).ok()?;
-        state.lock_on(stored, target, &destination.account, now).cloned()
+        state.lock_on(stored, target, &destination.account, grant, now).cloned()
     }
 
     /// What `permit_asked` would say, were there no locks: whether a session that stands still could go on.
@@ -143,9 +150,12 @@ impl State {
         let of_users = |lock: &Lock| match &lock.scope {
             Scope::User(locked) => *locked == user.name || locked == user.human(),
             Scope::Group(group) => user.groups.contains(group),
-            Scope::Everything | Scope::Target(_) | Scope::Account(_) | Scope::Destination(_) | Scope::Label { .. } => {
-                false
-            }
+            Scope::Everything
+            | Scope::Target(_)
+            | Scope::Account(_)
+            | Scope::Destination(_)
+            | Scope::Grant(_)
+            | Scope::Label { .. } => false,
         };
         user.suspended_at.is_some() || self.locks.values().any(|(_, lock)| of_users(lock))
     }
@@ -155,6 +165,7 @@ impl State {
         stored: &User,
         target: &Target,
         account: &AccountName,
+        grant: Option<&GrantId>,
         now: Timestamp,
     ) -> Option<&Lock> {
         let reached = Reached {
@@ -164,8 +175,16 @@ impl State {
             target: &target.name,
             labels: &target.labels,
             account,
+            grant,
+            by_glass: grant.is_some_and(|grant| self.is_of_glass(grant)),
         };
         strictest(self.locks.values().map(|(_, lock)| lock), &reached, now)
+    }
+
+    /// Whether a grant was taken without an approval.
+    fn is_of_glass(&self, grant: &GrantId) -> bool {
+        let request = self.grants.get(grant).and_then(|(_, grant)| grant.request.as_ref());
+        request.and_then(|request| self.requests.get(request)).is_some_and(|(_, request)| request.glass.is_some())
     }
 
     /// A right that there is, unless it is locked. Who has none is told nothing of locks.
@@ -179,10 +198,16 @@ impl State {
     ) -> Result<Permit, Denial> {
         let permit = self.permit_but_for_locks(asker, assured, destination, asked, now)?;
         let (stored, target) = self.parties(asker.user, destination)?;
-        match self.lock_on(stored, target, &destination.account, now) {
-            Some(lock) => Err(Denial::Locked { lock: lock.id.clone() }),
-            None => Ok(permit),
-        }
+        let lock_on = |grant: Option<&GrantId>| {
+            self.lock_on(stored, target, &destination.account, grant, now).map(|lock| lock.id.clone())
+        };
+        let lock_of = |permit: &Permit| lock_on(permit.grant().map(|grant| &grant.id));
+        let Some(lock) = lock_of(&permit) else { return Ok(permit) };
+        // It may be on this grant alone, or leave alone who has broken a glass.
+        let free = |grant: &Grant| lock_on(Some(&grant.id)).is_none();
+        let other = self.permit_from(asker, assured, destination, asked, now, free).ok();
+        let other = other.filter(|permit| lock_of(permit).is_none());
+        other.ok_or(Denial::Locked { lock })
     }
 
     fn permit_but_for_locks(
@@ -193,6 +218,19 @@ impl State {
         asked: &Asked,
         now: Timestamp,
     ) -> Result<Permit, Denial> {
+        self.permit_from(asker, assured, destination, asked, now, |_| true)
+    }
+
+    /// By the grants of which `counts` is true.
+    fn permit_from(
+        &self,
+        asker: Asker<'_>,
+        assured: &Assured,
+        destination: &Destination,
+        asked: &Asked,
+        now: Timestamp,
+        counts: impl Fn(&Grant) -> bool,
+    ) -> Result<Permit, Denial> {
         let (stored, target) = self.parties(asker.user, destination)?;
         if stored.suspended_at.is_some() {
             return Err(Denial::Suspended);
@@ -201,13 +239,15 @@ impl State {
         let question = Question { presence, circumstances, ..question(stored, target, destination, Some(asked)) };
         let policy = self.policy();
         // Over the years a user has many grants to one place. Those that are over are looked at only to say why not.
-        let unended: Vec<Grant> = self.unended(asker.user, destination, now).cloned().collect();
+        let unended: Vec<Grant> =
+            self.unended(asker.user, destination, now).filter(|grant| counts(grant)).cloned().collect();
         let permit = permit(&policy, &question, asker.key, &unended, now).or_else(|denial| {
             let place = (asker.user.clone(), destination.clone());
             let Some(ids) = self.by_place.get(&place).filter(|ids| ids.len() > unended.len()) else {
                 return Err(denial);
             };
-            let all = ids.iter().filter_map(|id| self.grants.get(id)).map(|(_, grant)| grant.clone());
+            let all = ids.iter().filter_map(|id| self.grants.get(id)).map(|(_, grant)| grant);
+            let all = all.filter(|grant| counts(grant)).cloned();
             permit(&policy, &question, asker.key, &all.collect::<Vec<_>>(), now)
         })?;
         Ok(permit.of(Asker { mfa: assured.mfa, ..asker }))

@@ -65,7 +65,8 @@ impl World {
 
     fn add(&self, lifters: u8, expires: Option<Timestamp>) -> LockId {
         let reason = String::from("an attack");
-        let wanted = Wanted { scope: Scope::Everything, effect: LockEffect::End, reason, expires, lifters };
+        let wanted =
+            Wanted { scope: Scope::Everything, effect: LockEffect::End, reason, expires, lifters, keeps_glass: false };
         self.locks.add(String::from("uid 0"), wanted).unwrap().id
     }
 
@@ -158,6 +159,7 @@ fn a_lock_has_a_reason_and_time_left() {
         effect: LockEffect::End,
         reason: reason.to_owned(),
         expires,
+        keeps_glass: false,
         lifters: 1,
     };
     for reason in ["", " ", "two\nlines", &"x".repeat(401)] {

@@ -434,7 +434,8 @@ fn rejudge(entry: &mut Entry, ledger: &Ledger, now: Timestamp) -> bool {
         Ok(Judged { bound, idle, oversight }) => {
             entry.brake.oversee(oversight, ledger.user(&entry.facts.user).map(|user| user.human().clone()));
             // That which would end it is not here any more.
-            entry.brake.follow(ledger.lock_on(&entry.facts.user, &entry.facts.destination, now).as_ref());
+            let grant = entry.facts.grant.as_ref();
+            entry.brake.follow(ledger.lock_on(&entry.facts.user, &entry.facts.destination, grant, now).as_ref());
             let until = bound.map(|bound| bound.at);
             entry.facts.until = until;
             entry.bound_by = bound.map_or(BoundBy::Grant, |bound| bound.by);
@@ -478,7 +479,7 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Judged, EndCa
     }
     // A key that was taken away proves nothing any more; nor does a certificate that was revoked.
     entry.login.stands(ledger).map_err(|_| EndCause::LoginOver)?;
-    let lock = ledger.lock_on(&entry.facts.user, &entry.facts.destination, now);
+    let lock = ledger.lock_on(&entry.facts.user, &entry.facts.destination, entry.facts.grant.as_ref(), now);
     if lock.is_some_and(|lock| lock.effect == LockEffect::End) {
         return Err(EndCause::Locked);
     }

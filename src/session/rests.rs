@@ -18,7 +18,7 @@ impl Visit {
     pub(super) async fn begin_approved(&self, destination: &Destination, program: &Program) -> Result<(), Refusal> {
         let (asker, now) = (self.visitor.asker(), self.bastion.clock.now());
         let may = |class: &ChannelClass| self.bastion.ledger.permit(asker, destination, *class, now).is_ok();
-        let locked = || self.bastion.ledger.lock_on(asker.user, destination, now).is_some();
+        let locked = || self.bastion.ledger.lock_on(asker.user, destination, None, now).is_some();
         if self.live.is_some()
             || locked()
             || program.classes().iter().any(may)

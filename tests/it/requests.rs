@@ -449,6 +449,19 @@ fn a_broken_glass_opens_after_the_alarm_and_is_reviewed() {
     for hook in [&one, &two] {
         crate::fixture::until(LIMIT, "alarm", || (hook.heard("breaks the glass") > 0).then_some(()));
     }
+    // A lock-down may leave alone who looks after the house, and a lock on the grant ends it all the same.
+    let (live, _output) = house.alice().start_ready(&[], "sleep 600");
+    house.bastion.doorward(&["lockdown", "on", "--keep-break-glass", "--reason", "an attack"]).ok();
+    house.enters();
+    let grant = house.bastion.rows(&["grant", "list"])[0]["id"].as_str().unwrap().to_owned();
+    let told = house.bastion.doorward(&["lock", "add", "--grant", &grant, "--reason", "a look"]).ok().text();
+    let lock = told.split('`').nth(1).unwrap().to_owned();
+    assert_eq!(live.wait(LIMIT).code, Some(255));
+    assert!(house.is_out().contains("locked"));
+    house.bastion.doorward(&["lock", "lift", &lock]).ok();
+    house.enters();
+    let told = house.bastion.doorward(&["lock", "add", "--user", ALICE, "--keep-break-glass", "--reason", "no"]);
+    assert!(told.code == Some(1) && told.err().contains("spares nobody"), "{told:?}");
     house.refused(ALICE, &format!("review {id} ok"), "nobody");
     house.refused("bob", &format!("review {id} fine"), "use it as");
     house.refused("bob", &format!("review {id} ok --note too early"), "not over");
@@ -464,6 +477,9 @@ fn a_broken_glass_opens_after_the_alarm_and_is_reviewed() {
     let at = |kind: &str| kinds.iter().position(|other| *other == kind).unwrap_or_else(|| panic!("{kinds:?}"));
     assert!(at("breakglass.open") < at("session.start") && at("session.start") < at("breakglass.review"), "{kinds:?}");
     assert_eq!(kinds.iter().filter(|kind| **kind == "notify").count(), 2, "{kinds:?}");
+    // Any other grant is locked.
+    house.bastion.grant(ALICE, &house.place(), "1h", "because");
+    assert!(house.is_out().contains("locked"));
 }
 
 #[test]

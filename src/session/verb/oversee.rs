@@ -211,6 +211,15 @@ fn may_lift(bastion: &Bastion, user: &UserName, lock: &Lock) -> bool {
     match &lock.scope {
         Scope::Target(target) => ledger.audit_rule(user, target, AuditRight::Lift).is_some(),
         Scope::Destination(place) => ledger.audit_rule(user, &place.target, AuditRight::Lift).is_some(),
+        Scope::Grant(grant) => {
+            let grant = ledger.grant(grant);
+            let others = |name: &UserName| {
+                ledger.user(name).is_none_or(|holder| own.as_ref().is_some_and(|own| own.human() != holder.human()))
+            };
+            grant.is_some_and(|grant| {
+                others(&grant.user) && ledger.audit_rule(user, &grant.destination.target, AuditRight::Lift).is_some()
+            })
+        }
         Scope::User(locked) => own.is_some_and(|own| *own.human() != *locked && own.name != *locked) && everywhere(),
         Scope::Group(group) => {
             // By none of the names of the human.
@@ -257,6 +266,7 @@ pub(super) async fn lift_lock(
             failure @ (LockError::Unknown
             | LockError::Reason
             | LockError::Over
+            | LockError::KeepsGlass
             | LockError::Ledger(_)
             | LockError::NoRandomness),
         ) => return Err(refused(verb, &failure.to_string())),
