@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ChannelClass, Destination, GrantId, LockId, Presence, RequestId, RuleId, Timestamp, UserName};
 use crate::policy::{
-    Bound, BoundBy, Circumstances, Conditions, Consents, Decision, DenyReason, Mfa, Oversight, PolicyHash, PolicySet,
-    Question, RecordingPolicy, SessionLimits, Unmet, decide,
+    Allowed, Bound, BoundBy, Circumstances, Conditions, Consents, Decision, DenyReason, Givers, Mfa, Oversight,
+    PolicyHash, PolicySet, Question, RecordingPolicy, SessionLimits, Unmet, decide,
 };
 
 pub use glass::{Finding, Glass, Judgement};
@@ -126,9 +126,14 @@ impl Grant {
         }
     }
 
-    /// Whether it is for this rule.
-    pub fn is_for(&self, rule: &RuleId) -> bool {
-        self.rule.as_ref().is_none_or(|own| own == rule)
+    /// Whether it is for this rule, which counts the grants of these.
+    pub fn is_for(&self, rule: &RuleId, givers: Givers) -> bool {
+        match (&self.rule, givers) {
+            (Some(own), _) => own == rule,
+            // An operator's own: whoever asks does so by one rule.
+            (None, Givers::Everyone) => true,
+            (None, Givers::NotOperators) => false,
+        }
     }
 
     /// Whether it is for this channel; where none is named, whether for any.
@@ -312,6 +317,13 @@ pub enum Denial {
         /// Which grant.
         grant: GrantId,
     },
+    /// The grant is an operator's own, and the rule counts only what was asked for.
+    ByOperator {
+        /// Which grant.
+        grant: GrantId,
+        /// That rule.
+        rule: RuleId,
+    },
     /// As many sessions have begun on the grant as may.
     GrantSpent {
         /// Which grant.
@@ -385,6 +397,9 @@ impl Denial {
             Self::OtherKey { .. } => "access denied: your grant is only for the key that you asked for it with; connect \
                                       again with that one"
                 .to_owned(),
+            Self::ByOperator { .. } => {
+                format!("access denied: an operator gave your grant, and this takes one that was asked for. {ASK}")
+            }
             Self::GrantSpent { .. } => {
                 format!("access denied: all sessions that your grant is for have begun. {ASK}")
             }
@@ -438,6 +453,12 @@ impl fmt::Display for Denial {
             Self::GrantRevoked { grant, at } => write!(f, "grant `{grant}` was revoked at {at}"),
             Self::NotYet { grant, from } => write!(f, "grant `{grant}` begins at {from}"),
             Self::OtherKey { grant } => write!(f, "grant `{grant}` is for another key"),
+            Self::ByOperator { grant, rule } => {
+                write!(
+                    f,
+                    "grant `{grant}` is an operator's own, and rule `{rule}` counts none of those (`grant.operators`)"
+                )
+            }
             Self::GrantSpent { grant } => write!(f, "all sessions of grant `{grant}` have begun"),
             Self::NeedsKey { rule, key } => {
                 let needed: &[&str] = match (key.touch, key.pin) {
@@ -532,21 +553,28 @@ fn permit_as_asked(
         Decision::NeedsGrant(allowed) => {
             let class = question.asked.map(|asked| asked.class);
             let here = |grant: &&Grant| grant.user == *question.user && grant.destination == destination;
-            let opens = |grant: &&Grant| allowed.rules.iter().any(|rule| grant.is_for(rule)) && grant.opens(class);
+            let opens = |grant: &&Grant| rule_of(grant, &allowed).is_some() && grant.opens(class);
             let own = || grants.iter().filter(here).filter(opens);
-            let active = || own().filter(|grant| grant.state(now) == GrantState::Active);
+            let is_active = |grant: &&Grant| grant.state(now) == GrantState::Active;
+            let active = || own().filter(is_active);
             // One on which a session may still begin, before one on which none may: what is live keeps its own.
             let longest = active().filter(|grant| grant.is_for_key(key));
             let longest = longest.max_by_key(|grant| (!grant.is_spent(), grant.until));
             match (longest, active().next()) {
                 (Some(longest), _) => (allowed, Some(longest.clone())),
                 (None, Some(other)) => return Err(Denial::OtherKey { grant: other.id.clone() }),
-                (None, None) => return Err(without_grant(own(), allowed.rule.clone(), now)),
+                (None, None) => {
+                    let mut others = grants.iter().filter(here).filter(is_active);
+                    return Err(match others.find(|grant| grant.rule.is_none() && grant.opens(class)) {
+                        Some(other) => Denial::ByOperator { grant: other.id.clone(), rule: allowed.rule },
+                        None => without_grant(own(), allowed.rule.clone(), now),
+                    });
+                }
             }
         }
         Decision::Deny(reason) => return Err(Denial::NoRule(reason)),
     };
-    let rule = grant.as_ref().and_then(|grant| grant.rule.clone()).unwrap_or(allowed.rule);
+    let rule = grant.as_ref().and_then(|grant| rule_of(grant, &allowed).cloned()).unwrap_or(allowed.rule);
     let conditions = set.rules().find(|known| known.id == rule).map(|known| &known.conditions);
     let Conditions { limits, consent, .. } = conditions.cloned().unwrap_or_default();
     let held = conditions.and_then(|conditions| conditions.holds(&question.circumstances).ok()).flatten();
@@ -569,6 +597,11 @@ fn permit_as_asked(
         mfa: None,
         since: question.circumstances.since.unwrap_or(now),
     })
+}
+
+/// The rule, of those that open something, that a grant is for: of several, the first.
+fn rule_of<'a>(grant: &Grant, allowed: &'a Allowed) -> Option<&'a RuleId> {
+    allowed.rules.iter().find(|(rule, givers)| grant.is_for(rule, *givers)).map(|(rule, _)| rule)
 }
 
 /// What a user has where a rule wants a grant, for lists; a standing right is `Open`.

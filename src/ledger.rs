@@ -32,8 +32,8 @@ use crate::model::{
     Timestamp, UserName,
 };
 use crate::policy::{
-    AuditQuestion, AuditRight, Circumstances, Decision, GrantNeed, PolicySet, Question, Rule, audits_somewhere, decide,
-    decide_audit,
+    Allowed, AuditQuestion, AuditRight, Circumstances, Decision, Givers, GrantNeed, PolicySet, Question, Rule,
+    audits_somewhere, decide, decide_audit,
 };
 use crate::trust::Trust;
 pub use error::LedgerError;
@@ -129,6 +129,8 @@ pub enum GrantEffect {
     Opens(BTreeSet<ChannelClass>),
     /// A rule opens everything that a grant could, without one.
     Needless(Decision),
+    /// Rules open something only with a grant, and this one, the first of them, counts no operator's own; nor do the others.
+    NotOperators(Box<Rule>),
     /// No rule names this user, target and account.
     None,
 }
@@ -354,8 +356,11 @@ impl Ledger {
         };
         let held = |rule: &Rule| {
             let holds = |grant: &Grant| grant.state(now) == GrantState::Active && grant.is_for_key(asker.key);
-            grants()
-                .any(|grant| holds(grant) && grant.is_for(&rule.id) && grant.opens(Some(ChannelClass::LocalForward)))
+            grants().any(|grant| {
+                holds(grant)
+                    && grant.is_for(&rule.id, rule.grant.givers)
+                    && grant.opens(Some(ChannelClass::LocalForward))
+            })
         };
         let mut ending = policy.rules().filter(|rule| rule.ends_ssh() && rule.covers(&question));
         stored.suspended_at.is_none() && ending.any(|rule| rule.grant.need == GrantNeed::NotRequired || held(rule))
@@ -399,7 +404,7 @@ impl Ledger {
         policy.rules().any(|rule| rule.reaches(&stored.name, &stored.groups, &target.name, &target.labels))
     }
 
-    /// What a grant to this user there would do.
+    /// What a grant that an operator gives to this user there would do.
     ///
     /// # Errors
     /// `Denial` if the user or the target does not exist.
@@ -407,15 +412,23 @@ impl Ledger {
         let state = self.state();
         let (stored, target) = state.parties(user, destination)?;
         let policy = state.policy();
-        let mut opens = BTreeSet::new();
+        let (mut opens, mut shut) = (BTreeSet::new(), None);
         for class in ChannelClass::ALL {
             match decide(&policy, &question(stored, target, destination, Some(&class.into()))) {
-                Decision::NeedsGrant(_) => drop(opens.insert(class)),
+                Decision::NeedsGrant(Allowed { rules, .. })
+                    if rules.iter().any(|(_, givers)| *givers == Givers::Everyone) =>
+                {
+                    opens.insert(class);
+                }
+                Decision::NeedsGrant(Allowed { rule, .. }) => shut = shut.or(Some(rule)),
                 Decision::Allow(_) | Decision::Deny(_) => {}
             }
         }
         if !opens.is_empty() {
             return Ok(GrantEffect::Opens(opens));
+        }
+        if let Some(rule) = shut.and_then(|shut| policy.rules().find(|rule| rule.id == shut)) {
+            return Ok(GrantEffect::NotOperators(Box::new(rule.clone())));
         }
         Ok(match decide(&policy, &question(stored, target, destination, None)) {
             Decision::Deny(_) => GrantEffect::None,

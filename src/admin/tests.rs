@@ -41,6 +41,32 @@ fn a_grant_without_a_rule_is_refused() {
 }
 
 #[test]
+fn what_only_approvers_open_no_operator_grants() {
+    let office = Office::furnished();
+    let Reply::Granted { grant: before } = office.ask(grant("alice", "root@db1")) else { panic!("not granted") };
+    assert!(office.permit().is_ok());
+    // The rule that the operator went by is another one now: what they gave does not open it.
+    let asked = "required = true, operators = false, approvers = { group = \"dba\" }";
+    office.policy(&RULES.replace("required = true", asked));
+    office.ask(Request::PolicyReload {});
+    let denial = office.permit().unwrap_err();
+    assert!(matches!(&denial, crate::grant::Denial::ByOperator { grant, .. } if *grant == before.grant.id), "{denial}");
+    assert!(denial.public_text().contains("request"), "{}", denial.public_text());
+    let failure = office.refused(grant("alice", "root@db1")).failure();
+    let told = [failure.chain, failure.hints].concat().join("\n");
+    for part in ["operators = false", "1 of dba", "ssh alice@BASTION request root@db1"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    // A right by another rule is the operator's to give, and the session goes by that one.
+    let other = "[[rule]]\nid = \"night\"\nwho = { users = [\"alice\"] }\nwhere = { targets = [\"db1\"] }\n\
+                 accounts = [\"root\"]\nchannels = [\"shell\"]\n";
+    office.policy(&format!("{}{other}", RULES.replace("required = true", asked)));
+    office.ask(Request::PolicyReload {});
+    office.ask(grant("alice", "root@db1"));
+    assert_eq!(office.permit().unwrap().rule().as_str(), "night");
+}
+
+#[test]
 fn a_grant_needs_a_reason_and_a_time_to_come() {
     let office = Office::furnished();
     let with = |change: fn(&mut Wanted)| {

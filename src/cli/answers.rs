@@ -230,9 +230,10 @@ fn how(way: &Way, now: Timestamp) -> String {
         parts.push("open".to_owned());
     } else {
         parts.extend(way.grants.iter().map(|grant| grant_shown(grant, now)));
-        parts.push(match &way.request {
-            Some(request) => format!("may ask, approved by {}", request.approvers),
-            None => "needs an operator's grant".to_owned(),
+        parts.extend(match &way.request {
+            Some(request) if way.operators => Some(format!("may ask, approved by {}", request.approvers)),
+            Some(request) => Some(format!("may ask, approved by {}; no operator's grant counts", request.approvers)),
+            None => way.operators.then(|| "needs an operator's grant".to_owned()),
         });
     }
     if way.break_glass {

@@ -13,7 +13,7 @@ use crate::grant::GrantState;
 use crate::model::{
     AccountName, ChannelClass, Destination, GrantId, GroupName, Presence, RuleId, TargetName, Timestamp, UserName,
 };
-use crate::policy::{GrantNeed, Rule};
+use crate::policy::{Givers, GrantNeed, Rule};
 
 /// So many users are looked at before others may change something; see `offers`.
 const USERS_AT_ONCE: usize = 256;
@@ -58,6 +58,8 @@ pub struct Way {
     pub key: Presence,
     /// The grants by which it does so now, or will; the one that ends first is first.
     pub grants: Vec<WayGrant>,
+    /// Whether a grant that an operator gives would open it.
+    pub operators: bool,
     /// How the user may ask for a grant; `None` where only an operator gives one, or none is needed.
     pub request: Option<WayRequest>,
     /// Whether the user may take a grant where nobody can approve one.
@@ -218,6 +220,7 @@ impl State {
                 standing,
                 key: rule.key,
                 grants,
+                operators: !standing && rule.grant.givers == Givers::Everyone,
                 break_glass: rule.glass.is_some(),
                 conditioned: rule.is_conditioned(),
                 request: request
@@ -230,7 +233,7 @@ impl State {
     }
 
     fn way_grants(&self, rule: &Rule, user: &super::User, there: &Destination, now: Timestamp) -> Vec<WayGrant> {
-        let unended = self.unended(&user.name, there, now).filter(|grant| grant.is_for(&rule.id));
+        let unended = self.unended(&user.name, there, now).filter(|grant| grant.is_for(&rule.id, rule.grant.givers));
         let shown = |grant: &crate::grant::Grant| {
             let state = grant.state(now);
             let live = match state {
@@ -299,7 +302,12 @@ mod tests {
                 _ => "labels = { env = \"prod\" }".to_owned(),
             };
             let accounts = dice.some(&["root", "postgres", "$user"]);
-            let grant = dice.one(&["required = false", "required = true", "approvers = { group = \"leads\" }"]);
+            let grant = dice.one(&[
+                "required = false",
+                "required = true",
+                "approvers = { group = \"leads\" }",
+                "approvers = { group = \"leads\" }, operators = false",
+            ]);
             let key = dice.one(&["", "", "key = { touch = true }\n", "key = { pin = true }\n"]);
             format!(
                 "[[rule]]\nid = \"r{number}\"\nwho = {{ {who} }}\nwhere = {{ {place} }}\naccounts = [{accounts}]\n\

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{
-    Accounts, Circumstances, Conditions, ForwardedSsh, GrantNeed, Oversight, Place, PolicySet, RecordingPolicy, Rule,
-    Who,
+    Accounts, Circumstances, Conditions, ForwardedSsh, Givers, GrantNeed, Oversight, Place, PolicySet, RecordingPolicy,
+    Rule, Who,
 };
 use crate::model::{AccountName, Asked, ChannelClass, GroupName, Matter, Presence, RuleId, TargetName, UserName};
 
@@ -49,8 +49,8 @@ pub struct Allowed {
     pub rule: RuleId,
     /// The file it stands in.
     pub file: String,
-    /// All rules that open this, by file name and file order; where a grant is needed, each of them needs one.
-    pub rules: Vec<RuleId>,
+    /// All rules that open this, by file name and file order; where a grant is needed, each of them needs one of these.
+    pub rules: Vec<(RuleId, Givers)>,
     /// The channels open to this user at this destination, without a grant (`Allow`) or with one (`NeedsGrant`).
     pub channels: BTreeSet<ChannelClass>,
     /// The strictest recording of all rules that match, whether they decided or not.
@@ -123,7 +123,7 @@ pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Questi
     };
     let recording = matching.iter().fold(first.recording.clone(), |all, rule| all.strictest(&rule.recording));
     let oversight = matching.iter().fold(first.oversight, |all, rule| all.strictest(rule.oversight));
-    let rules = matching.iter().map(|rule| rule.id.clone()).collect();
+    let rules = matching.iter().map(|rule| (rule.id.clone(), rule.grant.givers)).collect();
     let allowed = |rule: &Rule, channels| {
         let (id, file) = (rule.id.clone(), rule.file.clone());
         Allowed { rule: id, file, rules, channels, recording, oversight }

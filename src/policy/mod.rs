@@ -45,7 +45,7 @@ pub use oversight::Oversight;
 use parse::names;
 pub(crate) use parse::read_auditors;
 pub use reach::{Opened, Reach};
-pub use request::{Approvers, GlassRule, GrantRule, Pattern, Preapproved, RequestRule, Text};
+pub use request::{Approvers, Givers, GlassRule, GrantRule, Pattern, Preapproved, RequestRule, Text};
 
 /// A policy file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use super::conditions::{Circumstances, Conditions, read_given};
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
-    Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, GlassRule, GrantNeed, GrantRule,
-    InputMode, Names, Oversight, Place, PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
+    Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, Givers, GlassRule, GrantNeed,
+    GrantRule, InputMode, Names, Oversight, Place, PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
 };
 use crate::auditor::Recipient;
 use crate::model::{
@@ -204,6 +204,12 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
             &|message| of_line(file, line, "rule.break_glass", message),
             faults,
         );
+    }
+    if let (Some(grant), Some(None)) = (&grant, &glass)
+        && (grant.givers, &grant.request) == (Givers::NotOperators, &None)
+    {
+        let message = String::from("has `operators = false` and no `approvers`: nobody could give one");
+        faults.push(of_line(file, line, "rule.grant", message).hint("write approvers = { group = \"leads\" }"));
     }
     if let (Some(who), Some(recording)) = (&who, &recording)
         && recording.durability == Durability::BestEffort

@@ -511,6 +511,7 @@ fn cause_of(denial: &Denial) -> EndCause {
     match denial {
         Denial::NoRule(_)
         | Denial::OtherKey { .. }
+        | Denial::ByOperator { .. }
         | Denial::NeedsGrant { .. }
         | Denial::NeedsKey { .. }
         | Denial::NeedsMfa { .. }

@@ -400,6 +400,7 @@ mod tests {
             open,
             with_grant,
             may_ask: false,
+            operators_may: true,
             with_key: BTreeSet::new(),
         }
     }
