@@ -213,6 +213,12 @@ impl Permit {
         Self { source: asker.source, mfa: asker.mfa, ..self }
     }
 
+    /// The permit as it is for a user whose own time ends then.
+    pub(crate) fn until_user_ends(self, until: Option<Timestamp>) -> Self {
+        let own = until.map(|at| Bound { at, by: BoundBy::User });
+        Self { bound: self.bound.into_iter().chain(own).min(), ..self }
+    }
+
     /// The user.
     pub fn user(&self) -> &UserName {
         &self.user

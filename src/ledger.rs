@@ -363,14 +363,20 @@ impl Ledger {
             })
         };
         let mut ending = policy.rules().filter(|rule| rule.ends_ssh() && rule.covers(&question));
-        stored.suspended_at.is_none() && ending.any(|rule| rule.grant.need == GrantNeed::NotRequired || held(rule))
+        !stored.is_suspended(now) && ending.any(|rule| rule.grant.need == GrantNeed::NotRequired || held(rule))
     }
 
     /// The `[[audit]]` rule that lets this user do this with what was recorded on this target; none if none does, or if
     /// the user is suspended or unknown. A target that is no longer registered has no labels.
-    pub fn audit_rule(&self, user: &UserName, target: &TargetName, right: AuditRight) -> Option<RuleId> {
+    pub fn audit_rule(
+        &self,
+        user: &UserName,
+        target: &TargetName,
+        right: AuditRight,
+        now: Timestamp,
+    ) -> Option<RuleId> {
         let state = self.state();
-        let (_, stored) = state.users.get(user).filter(|(_, user)| !state.is_barred(user))?;
+        let (_, stored) = state.users.get(user).filter(|(_, user)| !state.is_barred(user, now))?;
         let none = BTreeMap::new();
         let labels = state.targets.get(target).map_or(&none, |(_, target)| &target.labels);
         let question = AuditQuestion { user, groups: &stored.groups, target, labels, right };
@@ -378,9 +384,9 @@ impl Ledger {
     }
 
     /// Whether this user has this right anywhere; who has not need not be searched for.
-    pub fn audits_somewhere(&self, user: &UserName, right: AuditRight) -> bool {
+    pub fn audits_somewhere(&self, user: &UserName, right: AuditRight, now: Timestamp) -> bool {
         let state = self.state();
-        let stored = state.users.get(user).filter(|(_, user)| !state.is_barred(user));
+        let stored = state.users.get(user).filter(|(_, user)| !state.is_barred(user, now));
         stored.is_some_and(|(_, stored)| audits_somewhere(&state.policy(), user, &stored.groups, right))
     }
 

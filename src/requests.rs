@@ -184,14 +184,14 @@ impl Requests {
 
     /// The groups of an approver, if they may still say something.
     fn stands(&self, approver: &UserName) -> Option<BTreeSet<GroupName>> {
-        let user = self.ledger.user(approver).filter(|user| !self.ledger.is_barred(user))?;
+        let user = self.ledger.user(approver).filter(|user| !self.ledger.is_barred(user, self.clock.now()))?;
         Some(user.groups)
     }
 
     /// Why what was asked cannot be granted any more, if it cannot.
     fn overtaken(&self, request: &AccessRequest, now: Timestamp) -> Option<&'static str> {
         let requester = self.ledger.user(&request.requester);
-        if requester.is_none_or(|user| user.suspended_at.is_some()) {
+        if requester.is_none_or(|user| user.is_suspended(now)) {
             return Some("its requester is suspended or gone");
         }
         let Some(rule) = self.rule_now(request) else { return Some("no rule lets it be asked any more") };
@@ -451,7 +451,7 @@ impl Requests {
     }
 
     fn standing(&self, user: &UserName) -> Result<User, RequestError> {
-        let user = self.ledger.user(user).filter(|user| !self.ledger.is_barred(user));
+        let user = self.ledger.user(user).filter(|user| !self.ledger.is_barred(user, self.clock.now()));
         user.ok_or(RequestError::Suspended)
     }
 

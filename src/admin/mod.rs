@@ -191,8 +191,12 @@ impl Admin {
 
     fn dispatch(&self, caller: Caller, request: Request) -> Result<Reply, AdminError> {
         match request {
-            Request::UserAdd { user, groups, keys, from } => self.user_add(caller, user, groups, &keys, from),
-            Request::UserSet { user, groups, from, person } => self.user_set(&user, groups, from, person),
+            Request::UserAdd { user, groups, keys, from, until } => {
+                self.user_add(caller, user, groups, &keys, from, until.as_deref())
+            }
+            Request::UserSet { user, groups, from, person, until } => {
+                self.user_set(&user, groups, from, person, until.as_deref())
+            }
             Request::UserList {} => Ok(Reply::Users { users: self.parts.ledger.users() }),
             Request::UserSuspend { user } => self.user_suspend(caller, &user),
             Request::UserOffboard { user, reason } => self.user_offboard(caller, &user, reason),

@@ -1,3 +1,4 @@
+mod end_date;
 mod offboard;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,6 +126,7 @@ fn what_takes_a_right_away_ends_the_live_session() {
             groups: Some(BTreeSet::new()),
             from: None,
             person: None,
+            until: None,
         }),
     ];
     for (name, taking) in takings {
@@ -155,7 +157,13 @@ fn a_removed_and_added_user_comes_into_no_old_grant() {
     office.ask(grant("alice", "root@db1"));
     assert!(office.permit().is_ok());
     office.ask(Request::UserRemove { user: user("alice") });
-    office.ask(Request::UserAdd { user: user("alice"), groups: groups(), keys: Vec::new(), from: BTreeSet::new() });
+    office.ask(Request::UserAdd {
+        user: user("alice"),
+        groups: groups(),
+        keys: Vec::new(),
+        from: BTreeSet::new(),
+        until: None,
+    });
     assert!(office.permit().is_err());
 }
 
@@ -295,6 +303,7 @@ fn an_inventory_is_applied_only_as_it_was_shown() {
         groups: BTreeSet::new(),
         keys: Vec::new(),
         from: BTreeSet::new(),
+        until: None,
     });
     assert!(matches!(office.refused(apply.clone()), AdminError::StateChanged));
     office.ask(Request::UserRemove { user: user("bob") });
@@ -320,7 +329,7 @@ fn a_user_is_added_with_all_keys_or_not_at_all() {
     let office = Office::furnished();
     let add = |keys: &[&str]| {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        office.call(Request::UserAdd { user: user("bob"), groups: groups(), keys, from: BTreeSet::new() })
+        office.call(Request::UserAdd { user: user("bob"), groups: groups(), keys, from: BTreeSet::new(), until: None })
     };
     // Alice has the second key; the third is none.
     for bad in [&[OTHER_KEY, KEY][..], &[OTHER_KEY, "ssh-ed25519 AAAA"]] {
@@ -480,7 +489,13 @@ impl Office {
     /// Alice of the group `dba`, and `db1` with the label that its rule asks for.
     pub(super) fn furnished() -> Self {
         let office = Self::new();
-        office.ask(Request::UserAdd { user: user("alice"), groups: groups(), keys: Vec::new(), from: BTreeSet::new() });
+        office.ask(Request::UserAdd {
+            user: user("alice"),
+            groups: groups(),
+            keys: Vec::new(),
+            from: BTreeSet::new(),
+            until: None,
+        });
         office.ask(Request::UserKeyAdd { user: user("alice"), key: KEY.to_owned() });
         office.ask(Request::TargetAdd {
             target: Target {

@@ -116,7 +116,7 @@ impl Ledger {
         let mut offers = Offers::default();
         let (policy, stored) = {
             let state = self.state();
-            let stored = state.users.get(user).filter(|(_, user)| user.suspended_at.is_none());
+            let stored = state.users.get(user).filter(|(_, user)| !user.is_suspended(now));
             let Some((_, stored)) = stored else { return offers };
             (state.policy(), stored.clone())
         };
@@ -144,7 +144,7 @@ impl Ledger {
     pub fn offer(&self, asker: Asker<'_>, destination: &Destination, now: Timestamp) -> Option<Offer> {
         let Asker { user, presence, key, .. } = asker;
         let state = self.state();
-        let (_, stored) = state.users.get(user).filter(|(_, user)| user.suspended_at.is_none())?;
+        let (_, stored) = state.users.get(user).filter(|(_, user)| !user.is_suspended(now))?;
         let (_, target) = state.targets.get(&destination.target)?;
         let policy = state.policy();
         let reach = Reach::of(&policy, user, &stored.groups, presence);
@@ -262,6 +262,7 @@ grant = { required = false }
                     from: BTreeSet::new(),
                     password_since: None,
                     person: None,
+                    until: None,
                 })
                 .unwrap();
         }

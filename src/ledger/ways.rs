@@ -153,7 +153,7 @@ impl Ledger {
         let policy = self.policy();
         let mut ways = Ways::default();
         for rule in policy.rules().filter(|rule| !query.standing || rule.grant.need == GrantNeed::NotRequired) {
-            let Covered { users, targets } = self.covered(rule, query);
+            let Covered { users, targets } = self.covered(rule, query, now);
             let accounts: usize = users.iter().map(|holder| holder.accounts.len()).sum();
             let count = u64::try_from(accounts.saturating_mul(targets.len())).unwrap_or(u64::MAX);
             ways.total = ways.total.saturating_add(count);
@@ -172,7 +172,7 @@ impl Ledger {
     }
 
     /// Whom this rule is for, and which targets, of those that are meant.
-    pub fn covered(&self, rule: &Rule, query: &WayQuery) -> Covered {
+    pub fn covered(&self, rule: &Rule, query: &WayQuery, now: Timestamp) -> Covered {
         let state = self.state();
         let targets = state.targets.values().map(|(_, target)| target).filter(|target| {
             query.target.as_ref().is_none_or(|name| *name == target.name)
@@ -184,14 +184,14 @@ impl Ledger {
             return Covered::default();
         }
         let users = state.users.values().map(|(_, user)| user).filter(|user| {
-            (query.suspended || user.suspended_at.is_none())
+            (query.suspended || !user.is_suspended(now))
                 && query.group.as_ref().is_none_or(|group| user.groups.contains(group))
                 && rule.is_for(&user.name, &user.groups)
         });
         let holder = |user: &super::User| {
             let mut accounts = rule.accounts_of(&user.name);
             accounts.retain(|account| query.account.as_ref().is_none_or(|wanted| wanted == account));
-            let suspended = user.suspended_at.is_some();
+            let suspended = user.is_suspended(now);
             (!accounts.is_empty()).then(|| Holder { user: user.name.clone(), suspended, accounts })
         };
         Covered { users: users.filter_map(holder).collect(), targets }
@@ -211,7 +211,7 @@ impl State {
             let request = rule.grant.request.as_ref().filter(|_| !standing);
             Way {
                 user: user.name.clone(),
-                suspended: user.suspended_at.is_some(),
+                suspended: user.is_suspended(now),
                 destination,
                 rule: rule.id.clone(),
                 file: rule.file.clone(),
@@ -329,6 +329,7 @@ mod tests {
         let policy = PolicySet::parse(&[file]).unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
         let ledger = Ledger::open(&Db::in_memory().unwrap(), policy).unwrap();
         for name in USERS {
+            let until = (dice.below(4) == 0).then(|| time(i64::try_from(dice.below(120)).unwrap()));
             let groups = ["dba", "web"].into_iter().filter(|_| dice.below(2) == 0);
             ledger
                 .add_user(User {
@@ -339,6 +340,7 @@ mod tests {
                     from: BTreeSet::new(),
                     password_since: None,
                     person: None,
+                    until,
                 })
                 .unwrap();
         }

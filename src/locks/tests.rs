@@ -27,6 +27,7 @@ fn user(name: &str) -> User {
         from: BTreeSet::new(),
         password_since: None,
         person: None,
+        until: None,
     }
 }
 

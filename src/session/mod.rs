@@ -474,11 +474,12 @@ impl Visit {
     fn standing(&self) -> Result<(), Refusal> {
         let user = &self.connection.user;
         // As it is now: whoever was suspended since the login gets no answers either.
-        let suspended = self.bastion.ledger.user(user.user()).is_none_or(|user| user.suspended_at.is_some());
+        let now = self.bastion.clock.now();
+        let suspended = self.bastion.ledger.user(user.user()).is_none_or(|user| user.is_suspended(now));
         if suspended || user.suspended() {
             return Err(Refusal::Denied(Denial::Suspended));
         }
-        user.opens(&self.bastion.ledger, self.bastion.clock.now()).map_err(Refusal::LoginOver)?;
+        user.opens(&self.bastion.ledger, now).map_err(Refusal::LoginOver)?;
         Ok(())
     }
 

@@ -504,6 +504,7 @@ fn cause_of_bound(by: BoundBy) -> EndCause {
         BoundBy::Grant => EndCause::Time,
         BoundBy::Hours => EndCause::Hours,
         BoundBy::Length => EndCause::Length,
+        BoundBy::User => EndCause::Suspended,
     }
 }
 

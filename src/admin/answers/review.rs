@@ -189,7 +189,8 @@ impl Admin {
 
     fn covered(&self, rule: &Rule, group: Option<&GroupName>) -> Covered {
         // Suspended users can be resumed: their rights are reviewed, too.
-        self.parts.ledger.covered(rule, &WayQuery { group: group.cloned(), suspended: true, ..WayQuery::default() })
+        let query = WayQuery { group: group.cloned(), suspended: true, ..WayQuery::default() };
+        self.parts.ledger.covered(rule, &query, self.now())
     }
 
     fn line(

@@ -1,0 +1,69 @@
+//! Those who come from outside, and programs: users whose time ends.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::fixture::bastion::{ALICE, DB1, OPEN};
+use crate::fixture::process::Stdout;
+use crate::fixture::route::line;
+use crate::fixture::{Bastion, LIMIT, Running, Sshd, key, until};
+use crate::require;
+
+/// P3: "never over 5 s".
+const SOON: Duration = Duration::from_secs(5);
+
+const WATCH: &str = "[[audit]]\nid = \"watchers\"\nwho = { groups = [\"watchers\"] }\nwhere = { targets = [\"*\"] }\n\
+                     rights = [\"watch\"]\n";
+
+fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap();
+    jiff::Timestamp::from_second(i64::try_from(since.as_secs()).unwrap()).unwrap().to_string()
+}
+
+#[test]
+fn c17_a_user_whose_end_date_comes_is_out_with_all_that_is_live() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    let wandas = key(bastion.scratch(), "wanda", "ed25519", "");
+    bastion.add_user("wanda", "watchers", &wandas);
+    bastion.policy(&format!("{OPEN}{WATCH}"));
+    bastion.serve();
+    let (mut live, mut output) = bastion.to(&sshd).start_ready(&[], "sleep 600");
+    // Whoever watches is out with their own date, too.
+    let session = bastion.only_session();
+    let watching = bastion.login("wanda").key(&wandas).ssh(&[], &format!("session watch {session}"));
+    let watching = Running::start(watching, Stdout::Gathered);
+    let watched = || bastion.rows(&["session", "list"])[0]["watchers"] == serde_json::json!(["wanda"]);
+    until(LIMIT, "a watcher", || watched().then_some(()));
+    let ends_soon = |name: &str| {
+        let end = SystemTime::now() + Duration::from_secs(4);
+        bastion.doorward(&["user", "set", name, "--until", &rfc3339(end)]).ok();
+        end
+    };
+    let end = ends_soon("wanda");
+    let watched = watching.wait_with_open_stdin(LIMIT);
+    let late = end.elapsed().unwrap_or_default();
+    assert!(late < SOON && watched.code != Some(0), "{late:?} after the end: {watched:?}");
+    assert!(!live.ended());
+    let end = ends_soon(ALICE);
+    let ended = live.wait(LIMIT);
+    let late = end.elapsed().unwrap_or_default();
+    assert!(late < SOON && ended.code == Some(255), "{late:?} after the end: {ended:?}");
+    assert!(ended.err().contains("access was suspended"), "{ended:?}");
+    assert_eq!(line(&mut output), "");
+    // No login opens anything.
+    let refused = bastion.to(&sshd).run("true");
+    assert!(refused.code == Some(126) && refused.err().contains("suspended"), "{refused:?}");
+    let refused = bastion.login("wanda").key(&wandas).run("session list");
+    assert!(refused.code == Some(126) && refused.err().contains("suspended"), "{refused:?}");
+    // It is told everywhere: by lists, answers, the log.
+    let users = bastion.rows(&["user", "list"]);
+    assert!(users.iter().all(|user| user["until"].is_string()), "{users:?}");
+    assert!(bastion.doorward(&["user", "list"]).ok().out().contains("ended "));
+    assert!(bastion.rows(&["who-can", DB1]).is_empty());
+    assert!(bastion.audit().contains("until: "), "{}", bastion.audit());
+    let resumed = bastion.doorward(&["user", "resume", ALICE]);
+    assert!(resumed.code == Some(1) && resumed.err().contains("--until none"), "{resumed:?}");
+    bastion.doorward(&["user", "set", ALICE, "--until", "none"]).ok();
+    bastion.to(&sshd).run("true").ok();
+}
