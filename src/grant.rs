@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ChannelClass, Destination, GrantId, LockId, Presence, RequestId, RuleId, Timestamp, UserName};
+use crate::model::{
+    Asked, ChannelClass, Destination, GrantId, LockId, Matter, Presence, RequestId, RuleId, Timestamp, UserName,
+};
 use crate::policy::{
     Allowed, Bound, BoundBy, Circumstances, Conditions, Consents, Decision, DenyReason, Givers, Mfa, Oversight,
     PolicyHash, PolicySet, Question, RecordingPolicy, SessionLimits, Unmet, decide,
@@ -364,6 +366,11 @@ pub enum Denial {
         /// What is not met.
         unmet: Unmet,
     },
+    /// A rule allows it, and nothing else is missing, but not on a terminal.
+    NoTerminal {
+        /// That rule.
+        rule: RuleId,
+    },
     /// As many sessions of this user by the rule are live as may be.
     TooManySessions {
         /// That rule.
@@ -441,6 +448,9 @@ impl Denial {
             Self::Unmet { unmet: Unmet::Length | Unmet::Mfa | Unmet::Consent, .. } => {
                 "access denied: your session has lasted as long as it may; connect again".to_owned()
             }
+            Self::NoTerminal { .. } => {
+                "access denied: not on a terminal; connect again without one (ssh -T, and no -t)".to_owned()
+            }
             Self::TooManySessions { most, .. } => {
                 format!("access denied: you have {most} live already, as many as you may; end one (ssh USER@BASTION sessions)")
             }
@@ -478,6 +488,7 @@ impl fmt::Display for Denial {
             Self::NeedsMfa { rule } => write!(f, "rule `{rule}` {}", Unmet::Mfa),
             Self::NeedsConsent { rule } => write!(f, "rule `{rule}` {}", Unmet::Consent),
             Self::Unmet { rule, unmet } => write!(f, "rule `{rule}` {unmet}"),
+            Self::NoTerminal { rule } => write!(f, "rule `{rule}` opens it without a terminal only (`terminal`)"),
             Self::TooManySessions { rule, most } => {
                 write!(f, "rule `{rule}` lets a user have {most} sessions at once")
             }
@@ -513,7 +524,12 @@ pub fn permit(
         let better = Question { presence, circumstances, ..*question };
         permit_as_asked(set, &better, key, grants, now).ok().map(|permit| permit.rule)
     };
-    Err(lacking(set, question, would).unwrap_or(denial))
+    let without_terminal = || {
+        let asked = Asked::from(question.asked.filter(|asked| asked.matter == Some(Matter::Terminal))?.class);
+        let permit = permit_as_asked(set, &Question { asked: Some(&asked), ..*question }, key, grants, now).ok()?;
+        Some(Denial::NoTerminal { rule: permit.rule })
+    };
+    Err(lacking(set, question, would).or_else(without_terminal).unwrap_or(denial))
 }
 
 /// What alone is missing, if `would` says by which rule better circumstances, or a better login, let the user in.

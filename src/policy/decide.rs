@@ -72,6 +72,8 @@ pub enum DenyReason {
     NoRuleForFile(ChannelClass),
     /// Rules lend the agent, but none of them this key of it.
     NoRuleForKey,
+    /// Rules open this channel, but none of them on a terminal.
+    NoRuleForTerminal(ChannelClass),
 }
 
 impl fmt::Display for DenyReason {
@@ -84,6 +86,9 @@ impl fmt::Display for DenyReason {
             }
             Self::NoRuleForFile(channel) => {
                 write!(f, "no rule's `sftp` names such files for {channel} of this user at this destination")
+            }
+            Self::NoRuleForTerminal(channel) => {
+                write!(f, "no rule opens {channel} on a terminal for this user at this destination (`terminal`)")
             }
             Self::NoRuleForKey => f.write_str("no rule's `agent` names this key for this user at this destination"),
         }
@@ -115,6 +120,7 @@ pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Questi
             Some(asked) if here.iter().any(|rule| rule.channels.contains(&asked.class)) => match asked.matter {
                 Some(Matter::File(_) | Matter::EveryFile) => DenyReason::NoRuleForFile(asked.class),
                 Some(Matter::Key(_)) => DenyReason::NoRuleForKey,
+                Some(Matter::Terminal) => DenyReason::NoRuleForTerminal(asked.class),
                 Some(Matter::Endpoint(_)) | None => DenyReason::NoRuleForPlace(asked.class),
             },
             Some(asked) if !here.is_empty() => DenyReason::NoRuleForChannel(asked.class),
@@ -173,12 +179,14 @@ impl Rule {
             (Some(Matter::File(file)), Some(files)) => files.covers(file),
             (Some(Matter::EveryFile), Some(_)) => false,
             (Some(Matter::Key(key)), _) => self.agent.covers(key),
+            (Some(Matter::Terminal), _) => self.terminal,
         }
     }
 
-    /// Whether it wants more than a user, a place and a grant: hours, networks, a second factor, a yes, another who watches.
+    /// Whether it wants more than a user, a place and a grant: hours, networks, a second factor, a yes, another who watches,
+    /// no terminal.
     pub fn is_conditioned(&self) -> bool {
-        self.conditions != Conditions::default() || self.oversight != Oversight::default()
+        !self.terminal || self.conditions != Conditions::default() || self.oversight != Oversight::default()
     }
 
     /// Whether SSH to a target, in a forward from another, ends at the bastion.

@@ -164,6 +164,8 @@ pub struct Rule {
     pub files: Option<FileRule>,
     /// Which keys of an agent it lends.
     pub agent: AgentRule,
+    /// Whether its shells and commands may be on a terminal.
+    pub terminal: bool,
     /// Whether it takes effect only while a grant holds, and how one is asked for.
     pub grant: GrantRule,
     /// How a grant may be taken where nobody is there to approve one; `None` where it may not.

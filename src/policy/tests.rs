@@ -388,6 +388,24 @@ proptest! {
     }
 }
 
+#[test]
+fn a_rule_without_a_terminal_opens_shells_and_commands_that_ask_for_none() {
+    let bots = rule("bots", "users = ['bot']", "targets = ['db1']", "terminal = false");
+    let with = |more: &str| format!("{bots}{more}");
+    let given = "user = \"bot\", target = \"db1\", account = \"root\"";
+    let test = |channel: &str, expect: &str| {
+        format!("[[test]]\ngiven = {{ {given}, channel = {channel} }}\nexpect = \"{expect}\"\n")
+    };
+    let parse = |text: String| parse(&text);
+    let (open, denied) = (test("\"exec\"", "needs-grant bots"), test("\"exec\", terminal = true", "deny"));
+    parse(with(&format!("{open}{denied}"))).unwrap();
+    assert!(parse(with(&test("\"shell\", terminal = true", "needs-grant bots"))).is_err());
+    let odd = parse(with(&test("\"sftp-read\", terminal = true", "deny"))).unwrap_err();
+    assert!(odd.iter().any(|fault| fault.to_string().contains("neither shell nor exec")), "{odd:?}");
+    let odd = parse(bots.replace("'shell', 'exec'", "'sftp-read'")).unwrap_err();
+    assert!(odd.iter().any(|fault| fault.to_string().contains("has no effect")), "{odd:?}");
+}
+
 fn rule(id: &str, who: &str, place: &str, more: &str) -> String {
     format!(
         "schema = 1\n\n[[rule]]\nid = '{id}'\nwho = {{ {who} }}\nwhere = {{ {place} }}\n\

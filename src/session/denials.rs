@@ -107,6 +107,7 @@ impl Denied {
                 | Denial::NeedsMfa { .. }
                 | Denial::NeedsConsent { .. }
                 | Denial::Unmet { .. }
+                | Denial::NoTerminal { .. }
                 | Denial::TooManySessions { .. },
             ) => None,
             Refusal::Denied(

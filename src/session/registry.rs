@@ -518,6 +518,7 @@ fn cause_of(denial: &Denial) -> EndCause {
         | Denial::NeedsMfa { .. }
         | Denial::NeedsConsent { .. }
         | Denial::Unmet { unmet: Unmet::Source | Unmet::Mfa | Unmet::Consent, .. }
+        | Denial::NoTerminal { .. }
         | Denial::TooManySessions { .. }
         | Denial::UnknownTarget
         | Denial::Undecided { .. } => EndCause::PolicyChanged,

@@ -1,4 +1,4 @@
-//! Those who come from outside, and programs: users whose time ends.
+//! Those who come from outside, and programs: users whose time ends, rules without a terminal.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -66,4 +66,31 @@ fn c17_a_user_whose_end_date_comes_is_out_with_all_that_is_live() {
     assert!(resumed.code == Some(1) && resumed.err().contains("--until none"), "{resumed:?}");
     bastion.doorward(&["user", "set", ALICE, "--until", "none"]).ok();
     bastion.to(&sshd).run("true").ok();
+}
+
+#[test]
+fn c16_a_rule_without_a_terminal_is_for_programs() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    let bobs = key(bastion.scratch(), "bob", "ed25519", "");
+    bastion.add_user("bob", "bots", &bobs);
+    // People agree to a text; programs cannot, and get no terminal.
+    let bots = OPEN.replace("schema = 1", "").replace("\"dba\"", "\"bots\"");
+    bastion
+        .policy(&format!("{OPEN}consent = \"You are recorded.\"\n{bots}terminal = false\nfrom = [\"127.0.0.0/8\"]\n"));
+    bastion.serve();
+    let (alice, bob) = (bastion.to(&sshd), bastion.to(&sshd).key(&bobs));
+    let person = alice.run("true");
+    assert!(person.code == Some(126) && person.err().contains("consent"), "{person:?}");
+    assert_eq!(bob.run("echo ran").ok().out(), "ran\n");
+    assert_eq!(bob.run_with(&["-T"], "", b"echo shell\n").ok().out(), "shell\n");
+    let recordings = bastion.recordings().len();
+    for command in ["", "echo ran"] {
+        let refused = bob.run_with(&["-tt"], command, b"exit\n");
+        assert!(refused.code == Some(126) && refused.text().contains("not on a terminal"), "{command}: {refused:?}");
+    }
+    assert_eq!(bastion.recordings().len(), recordings, "what is refused opens no session");
+    let log = bastion.audit();
+    assert!(log.contains("without a terminal only"), "{log}");
 }
