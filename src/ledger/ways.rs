@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{Ledger, State};
 use crate::grant::GrantState;
 use crate::model::{
-    AccountName, ChannelClass, Destination, GrantId, GroupName, Presence, RuleId, TargetName, Timestamp, UserName,
+    AccountName, ChannelClass, Destination, GrantId, GroupName, LockId, Presence, RuleId, TargetName, Timestamp,
+    UserName,
 };
 use crate::policy::{Givers, GrantNeed, Rule};
 
@@ -44,6 +45,9 @@ pub struct Way {
     pub suspended: bool,
     /// Where to.
     pub destination: Destination,
+    /// The lock that keeps the user from there now, whatever the rule says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<LockId>,
     /// The rule.
     pub rule: RuleId,
     /// The file it stands in.
@@ -209,10 +213,12 @@ impl State {
             let destination = Destination { account: account.clone(), target: target.name.clone() };
             let grants = if standing { Vec::new() } else { self.way_grants(rule, user, &destination, now) };
             let request = rule.grant.request.as_ref().filter(|_| !standing);
+            let locked = self.lock_on(user, target, account, now).map(|lock| lock.id.clone());
             Way {
                 user: user.name.clone(),
                 suspended: user.is_suspended(now),
                 destination,
+                locked,
                 rule: rule.id.clone(),
                 file: rule.file.clone(),
                 line: rule.line,
@@ -259,8 +265,9 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::AuditEvent;
     use crate::db::Db;
-    use crate::grant::{Asker, Grant, Revoked};
+    use crate::grant::{Asker, Denial, Grant, Lock, LockEffect, Revoked, Scope};
     use crate::ledger::{Target, User};
     use crate::policy::{PolicyFile, PolicySet};
 
@@ -383,12 +390,31 @@ mod tests {
                 let _ = ledger.revoke_grant(&id, Revoked { by: "uid 0".into(), at: time(60), reason: None });
             }
         }
+        for number in 0..dice.below(3) {
+            let scope = ["user:alice", "group:web", "target:db2", "account:root@db1", "label:env=test", "everything"];
+            let scope = Scope::parse(dice.one(&scope)).unwrap();
+            let expires = (dice.below(2) == 0).then(|| time(i64::try_from(dice.below(120)).unwrap()));
+            let effect = if dice.below(2) == 0 { LockEffect::End } else { LockEffect::Freeze };
+            let lock = Lock {
+                id: LockId::parse(&format!("k-{number}")).unwrap(),
+                scope,
+                effect,
+                reason: String::from("an attack"),
+                by: String::from("uid 0"),
+                created: time(0),
+                expires,
+                lifters: 1,
+                said: Vec::new(),
+                pending: None,
+            };
+            ledger.add_lock(lock, &AuditEvent::NodeStop).unwrap();
+        }
         ledger
     }
 
     /// What the ways of a user to a destination open at such a login.
     fn opened(ways: &[Way], presence: Presence, key: &str) -> BTreeSet<ChannelClass> {
-        let ways = ways.iter().filter(|way| !way.suspended && presence.covers(way.key));
+        let ways = ways.iter().filter(|way| !way.suspended && way.locked.is_none() && presence.covers(way.key));
         let holds = |grant: &&WayGrant| {
             grant.state == GrantState::Active && grant.bound_key.as_ref().is_none_or(|bound| bound == key)
         };
@@ -403,8 +429,8 @@ mod tests {
     #[test]
     fn an_answer_says_what_a_permit_says() {
         let now = time(60);
-        let (mut yes, mut by_grant) = (0, 0);
-        for seed in 0..150 {
+        let (mut yes, mut by_grant, mut locked) = (0, 0, 0);
+        for seed in 0..300 {
             let mut dice = Dice(seed);
             let ledger = ledger(&mut dice);
             let all = ledger.ways(&WayQuery { suspended: true, ..WayQuery::default() }, usize::MAX, now);
@@ -426,12 +452,13 @@ mod tests {
                             "seed {seed}: {user} {there} {class}: {own:?}"
                         );
                         yes += usize::from(permit.is_ok());
+                        locked += usize::from(matches!(permit, Err(Denial::Locked { .. })));
                         by_grant += usize::from(permit.is_ok_and(|permit| permit.grant().is_some()));
                     }
                 }
             }
         }
-        assert!(yes > 1000 && by_grant > 100, "{yes} {by_grant}");
+        assert!(yes > 1000 && by_grant > 100 && locked > 1000, "{yes} {by_grant} {locked}");
     }
 
     #[test]
