@@ -25,6 +25,7 @@ mod requests;
 mod retention;
 mod rewrap;
 mod start;
+mod synced;
 mod targets;
 mod users;
 
@@ -55,6 +56,7 @@ pub use clock::ClockDoubt;
 use describe::{Effect, describe};
 pub use error::{AdminError, fault_lines};
 pub use retention::{Retired, finish_removals};
+pub use synced::Synced;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -397,7 +397,10 @@ fn the_doctor_looks_at_everything() {
     let office = Office::furnished();
     let Reply::Doctor { findings } = office.ask(Request::Doctor { syncs: 3 }) else { panic!("no findings") };
     let looked: Vec<&str> = findings.iter().map(|finding| finding.what.as_str()).collect();
-    assert_eq!(looked, ["server", "state", "targets", "policy", "clock", "audit log", "auditors", "disk", "disk sync"]);
+    assert_eq!(
+        looked,
+        ["server", "state", "targets", "policy", "clock", "clock sync", "audit log", "auditors", "disk", "disk sync"]
+    );
     assert!(
         !std::fs::read_dir(office.dir.path().join("data"))
             .unwrap()
