@@ -41,7 +41,7 @@ pub use document::Fault;
 pub(crate) use document::size_of;
 pub use files::FileRule;
 pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
-pub use oversight::Oversight;
+pub use oversight::{OnLeave, Oversight};
 use parse::names;
 pub(crate) use parse::read_auditors;
 pub use reach::{Opened, Reach};

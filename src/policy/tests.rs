@@ -625,6 +625,16 @@ fn the_example_with_paths_that_users_read_loads_and_is_tested() {
     assert_eq!((set.rules().count(), set.warnings()), (1, &[][..]));
 }
 
+#[test]
+fn every_whole_file_that_users_read_as_an_example_loads() {
+    let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/README.md");
+    let text = std::fs::read_to_string(readme).unwrap();
+    let examples: Vec<&str> = text.split("```").filter_map(|block| block.strip_prefix("toml\n")).collect();
+    let whole = examples.iter().filter(|example| example.starts_with("schema = 1"));
+    let loaded = whole.map(|example| parse(example).unwrap_or_else(|faults| panic!("{faults:#?}\n{example}")));
+    assert!(loaded.count() >= 4);
+}
+
 /// An agent's keys, by fingerprint.
 const LENT: &str = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const OTHER: &str = "SHA256:BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

@@ -39,6 +39,8 @@ pub enum EndCause {
     PolicyChanged,
     /// The operators locked it.
     Locked,
+    /// The last one who watched it has left, and a rule ends it then.
+    Unwatched,
     /// An operator ended it.
     Killed {
         /// Who.
@@ -68,6 +70,7 @@ impl fmt::Display for EndCause {
             Self::LoginOver => f.write_str("the login was withdrawn"),
             Self::PolicyChanged => f.write_str("the policy changed"),
             Self::Locked => f.write_str("a lock was set"),
+            Self::Unwatched => f.write_str("the last watcher left"),
             Self::Killed { by } => write!(f, "killed by {by}"),
             Self::Shutdown => f.write_str("the bastion stopped"),
             Self::RecorderFailed => f.write_str("the recording failed"),
@@ -92,6 +95,7 @@ impl EndCause {
             Self::LoginOver => format!("the login was withdrawn at {at}. Session closed."),
             Self::PolicyChanged => format!("the policy changed at {at} and no longer allows this. Session closed."),
             Self::Locked => format!("the operators locked this at {at}. Session closed."),
+            Self::Unwatched => format!("nobody watches this session any more, since {at}. Session closed."),
             Self::Killed { .. } => format!("an operator ended this session at {at}."),
             Self::Shutdown => "the bastion is stopping. Session closed; connect again in a moment.".into(),
             Self::RecorderFailed => crate::relay::RECORDING_FAILED.into(),

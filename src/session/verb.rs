@@ -68,7 +68,7 @@ struct Watched {
     watching: Watching,
     _place: Place<UserName>,
     /// The session counts them for as long.
-    _attendance: Attendance,
+    attendance: Attendance,
 }
 
 /// Judges a verb. What shows something of a session is on record when this returns.
@@ -123,14 +123,7 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Arc<Visitor>, verb: &Verb) -> R
             };
             let title = format!("{} as {}, channel {}", live.user, live.destination, watching.channel().number);
             let session = session.clone();
-            Ok(Answer::Watch(Box::new(Watched {
-                session,
-                target,
-                title,
-                watching,
-                _place: place,
-                _attendance: attendance,
-            })))
+            Ok(Answer::Watch(Box::new(Watched { session, target, title, watching, _place: place, attendance })))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Those who come from outside, and programs: users whose time ends, rules without a terminal.
 
+use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::fixture::bastion::{ALICE, DB1, OPEN};
@@ -93,4 +94,76 @@ fn c16_a_rule_without_a_terminal_is_for_programs() {
     assert_eq!(bastion.recordings().len(), recordings, "what is refused opens no session");
     let log = bastion.audit();
     assert!(log.contains("without a terminal only"), "{log}");
+}
+
+#[test]
+fn c17_a_session_for_four_eyes_ends_when_its_last_watcher_leaves() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    let wandas = key(bastion.scratch(), "wanda", "ed25519", "");
+    bastion.add_user("wanda", "watchers", &wandas);
+    bastion.policy(&format!("{OPEN}four_eyes = {{ on_leave = \"end\" }}\n{WATCH}"));
+    bastion.serve();
+    let watch = || {
+        let session = bastion.only_session();
+        Running::start(
+            bastion.login("wanda").key(&wandas).ssh(&[], &format!("session watch {session}")),
+            Stdout::Gathered,
+        )
+    };
+    let mut live = bastion.to(&sshd).start(&[], "echo ready; sleep 600");
+    let mut output = live.stdout();
+    until(LIMIT, "a session that waits", || (!bastion.sessions().is_empty()).then_some(()));
+    let watching = watch();
+    assert_eq!(line(&mut output), "ready\n");
+    drop(watching);
+    let left = SystemTime::now();
+    let ended = live.wait(LIMIT);
+    let took = left.elapsed().unwrap();
+    assert!(took < SOON && ended.code == Some(255), "{took:?}: {ended:?}");
+    assert!(ended.err().contains("nobody watches this session any more"), "{ended:?}");
+    bastion.empties(LIMIT);
+    assert!(bastion.audit().contains("the last watcher left"), "{}", bastion.audit());
+    // What ends by itself ends as ever, watched to its end.
+    let mut short = bastion.to(&sshd).start(&[], "echo ready; read -r line; exit 7");
+    let (mut output, mut input) = (short.stdout(), short.stdin());
+    until(LIMIT, "a session that waits", || (!bastion.sessions().is_empty()).then_some(()));
+    let watching = watch();
+    assert_eq!(line(&mut output), "ready\n");
+    input.write_all(b"go\n").unwrap();
+    assert_eq!(short.wait(LIMIT).code, Some(7));
+    assert_eq!(watching.wait(LIMIT).code, Some(0));
+}
+
+#[test]
+fn what_approvers_decide_no_operator_gives() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    let approved = "grant = { approvers = { group = \"leads\" } }\n";
+    let rules = OPEN.replace("grant     = { required = false }\n", approved);
+    bastion.policy(&rules);
+    bastion.serve();
+    let place = format!("{}@{DB1}", sshd.account);
+    let grant = ["grant", "add", ALICE, &place, "--for", "1h", "--reason", "CHG-1"];
+    bastion.doorward(&grant).ok();
+    bastion.to(&sshd).run("true").ok();
+    let (live, _output) = bastion.to(&sshd).start_ready(&[], "sleep 600");
+    bastion.policy(&rules.replace("leads\" }", "leads\" }, operators = false"));
+    bastion.doorward(&["policy", "reload"]).ok();
+    // What was given before does not open it any more, not for what is live either.
+    assert_eq!(live.wait_with_open_stdin(SOON).code, Some(255));
+    let refused = bastion.to(&sshd).run("true");
+    assert!(refused.code == Some(126) && refused.err().contains("one that was asked for"), "{refused:?}");
+    let refused = bastion.doorward(&grant);
+    for part in ["operators = false", "1 of leads", "ssh alice@BASTION request"] {
+        assert!(refused.code == Some(1) && refused.err().contains(part), "{part}: {refused:?}");
+    }
+    let told = bastion.doorward(&["who-can", DB1]).ok().out();
+    assert!(told.contains("no operator's grant counts") && !told.contains("granted"), "{told}");
+    assert_eq!(bastion.rows(&["who-can", DB1])[0]["operators"], false);
+    let why = bastion.login(ALICE).run("why").ok().out();
+    assert!(why.contains("no operator's own counts"), "{why}");
+    bastion.doorward(&["check"]).ok();
 }
