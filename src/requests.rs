@@ -372,6 +372,14 @@ impl Requests {
                 Err(failure) => failed = Some(failure),
             }
         }
+        // Of those whose time is over nobody needs to decide any more; while it waits for this, it leads to nothing.
+        let users = self.ledger.users().into_iter().filter(|user| user.is_over(now));
+        let over: BTreeSet<UserName> = users.map(|user| user.name).collect();
+        let open = |request: &AccessRequest| over.contains(&request.requester) && !request.state(now).is_final();
+        for request in self.ledger.requests_where(open) {
+            let by = String::from("the bastion");
+            failed = self.close(&request, RequestState::Cancelled, by, "its requester's time is over").err().or(failed);
+        }
         self.ledger.forget_requests(now.minus(KEPT))?;
         self.settle()?;
         failed.map_or(Ok(count), Err)

@@ -2,8 +2,9 @@
 
 use super::super::users::UserEnd;
 use super::*;
-use crate::grant::Denial;
+use crate::grant::{Asker, Denial, RequestState};
 use crate::ledger::WayQuery;
+use crate::requests::{Actor, Wish};
 use crate::session::EndCause;
 
 impl Office {
@@ -77,4 +78,25 @@ fn an_end_is_a_day_or_a_moment_to_come() {
     let (user, groups, keys, from) = (user("vera"), groups(), Vec::new(), BTreeSet::new());
     office.ask(Request::UserAdd { user: user.clone(), groups, keys, from, until: Some("2026-12-31".into()) });
     assert_eq!(office.admin.parts.ledger.user(&user).unwrap().until, Some(end));
+}
+
+#[test]
+fn what_one_has_asked_for_whose_time_is_over_is_cancelled() {
+    let office = Office::furnished();
+    office.policy(&RULES.replace("required = true", "approvers = { group = \"dba\" }"));
+    office.ask(Request::PolicyReload {});
+    let (bob, alice) = (user("bob"), user("alice"));
+    office.ask(Request::UserAdd { user: bob, groups: groups(), keys: Vec::new(), from: BTreeSet::new(), until: None });
+    let requests = &office.admin.parts.requests;
+    let (destination, reason) = (destination("root@db1"), String::from("vacuum is stuck"));
+    let wish = Wish { destination, span: None, from: None, channels: None, reason, ticket: None };
+    let asked = requests.ask(Actor { asker: Asker::plain(&alice, "k"), source: "here" }, wish).unwrap();
+    office.end_alice("2026-11-23T09:30:00Z").unwrap();
+    let state = || {
+        requests.tidy().unwrap();
+        office.admin.parts.ledger.request(&asked.id).unwrap().state(office.admin.now())
+    };
+    assert_eq!(state(), RequestState::Pending);
+    office.admin.parts.clock.set(at("2026-11-23T09:30:00Z"));
+    assert_eq!(state(), RequestState::Cancelled);
 }
