@@ -118,7 +118,8 @@ fn ledger(now: Timestamp) -> Ledger {
             (0..GROUPS_OF_ONE).map(|nth| GroupName::parse(&format!("g{}", (number + nth * 20) % GROUPS)).unwrap());
         let name = UserName::parse(&format!("u{number}")).unwrap();
         let (groups, keys, from) = (groups.collect(), Vec::new(), BTreeSet::new());
-        let user = User { name, groups, keys, suspended_at: None, from, password_since: None, person: None };
+        let user =
+            User { name, groups, keys, suspended_at: None, from, password_since: None, person: None, until: None };
         ledger.add_user(user).unwrap();
     }
     for number in 0..TARGETS {

@@ -323,7 +323,7 @@ fn admit(
         proof,
         presence,
         mfa: by_two.then_some(now),
-        suspended: user.suspended_at.is_some(),
+        suspended: user.is_suspended(now),
     })
 }
 

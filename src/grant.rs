@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ChannelClass, Destination, GrantId, LockId, Presence, RequestId, RuleId, Timestamp, UserName};
+use crate::model::{
+    Asked, ChannelClass, Destination, GrantId, LockId, Matter, Presence, RequestId, RuleId, Timestamp, UserName,
+};
 use crate::policy::{
-    Bound, BoundBy, Circumstances, Conditions, Consents, Decision, DenyReason, Mfa, Oversight, PolicyHash, PolicySet,
-    Question, RecordingPolicy, SessionLimits, Unmet, decide,
+    Allowed, Bound, BoundBy, Circumstances, Conditions, Consents, Decision, DenyReason, Givers, Mfa, Oversight,
+    PolicyHash, PolicySet, Question, RecordingPolicy, SessionLimits, Unmet, decide,
 };
 
 pub use glass::{Finding, Glass, Judgement};
@@ -137,9 +139,14 @@ impl Grant {
         Some(Self { from: from.min(until), until, ..self.clone() })
     }
 
-    /// Whether it is for this rule.
-    pub fn is_for(&self, rule: &RuleId) -> bool {
-        self.rule.as_ref().is_none_or(|own| own == rule)
+    /// Whether it is for this rule, which counts the grants of these.
+    pub fn is_for(&self, rule: &RuleId, givers: Givers) -> bool {
+        match (&self.rule, givers) {
+            (Some(own), _) => own == rule,
+            // An operator's own: whoever asks does so by one rule.
+            (None, Givers::Everyone) => true,
+            (None, Givers::NotOperators) => false,
+        }
     }
 
     /// Whether it is for this channel; where none is named, whether for any.
@@ -217,6 +224,12 @@ impl Permit {
     /// the place that this one rests on.
     pub(crate) fn of(self, asker: Asker<'_>) -> Self {
         Self { source: asker.source, mfa: asker.mfa, ..self }
+    }
+
+    /// The permit as it is for a user whose own time ends then.
+    pub(crate) fn until_user_ends(self, until: Option<Timestamp>) -> Self {
+        let own = until.map(|at| Bound { at, by: BoundBy::User });
+        Self { bound: self.bound.into_iter().chain(own).min(), ..self }
     }
 
     /// The user.
@@ -323,6 +336,13 @@ pub enum Denial {
         /// Which grant.
         grant: GrantId,
     },
+    /// The grant is an operator's own, and the rule counts only what was asked for.
+    ByOperator {
+        /// Which grant.
+        grant: GrantId,
+        /// That rule.
+        rule: RuleId,
+    },
     /// As many sessions have begun on the grant as may.
     GrantSpent {
         /// Which grant.
@@ -356,6 +376,11 @@ pub enum Denial {
         rule: RuleId,
         /// What is not met.
         unmet: Unmet,
+    },
+    /// A rule allows it, and nothing else is missing, but not on a terminal.
+    NoTerminal {
+        /// That rule.
+        rule: RuleId,
     },
     /// As many sessions of this user by the rule are live as may be.
     TooManySessions {
@@ -396,6 +421,9 @@ impl Denial {
             Self::OtherKey { .. } => "access denied: your grant is only for the key that you asked for it with; connect \
                                       again with that one"
                 .to_owned(),
+            Self::ByOperator { .. } => {
+                format!("access denied: an operator gave your grant, and this takes one that was asked for. {ASK}")
+            }
             Self::GrantSpent { .. } => {
                 format!("access denied: all sessions that your grant is for have begun. {ASK}")
             }
@@ -431,6 +459,9 @@ impl Denial {
             Self::Unmet { unmet: Unmet::Length | Unmet::Mfa | Unmet::Consent, .. } => {
                 "access denied: your session has lasted as long as it may; connect again".to_owned()
             }
+            Self::NoTerminal { .. } => {
+                "access denied: not on a terminal; connect again without one (ssh -T, and no -t)".to_owned()
+            }
             Self::TooManySessions { most, .. } => {
                 format!("access denied: you have {most} live already, as many as you may; end one (ssh USER@BASTION sessions)")
             }
@@ -449,6 +480,12 @@ impl fmt::Display for Denial {
             Self::GrantRevoked { grant, at } => write!(f, "grant `{grant}` was revoked at {at}"),
             Self::NotYet { grant, from } => write!(f, "grant `{grant}` begins at {from}"),
             Self::OtherKey { grant } => write!(f, "grant `{grant}` is for another key"),
+            Self::ByOperator { grant, rule } => {
+                write!(
+                    f,
+                    "grant `{grant}` is an operator's own, and rule `{rule}` counts none of those (`grant.operators`)"
+                )
+            }
             Self::GrantSpent { grant } => write!(f, "all sessions of grant `{grant}` have begun"),
             Self::NeedsKey { rule, key } => {
                 let needed: &[&str] = match (key.touch, key.pin) {
@@ -462,6 +499,7 @@ impl fmt::Display for Denial {
             Self::NeedsMfa { rule } => write!(f, "rule `{rule}` {}", Unmet::Mfa),
             Self::NeedsConsent { rule } => write!(f, "rule `{rule}` {}", Unmet::Consent),
             Self::Unmet { rule, unmet } => write!(f, "rule `{rule}` {unmet}"),
+            Self::NoTerminal { rule } => write!(f, "rule `{rule}` opens it without a terminal only (`terminal`)"),
             Self::TooManySessions { rule, most } => {
                 write!(f, "rule `{rule}` lets a user have {most} sessions at once")
             }
@@ -497,7 +535,12 @@ pub fn permit(
         let better = Question { presence, circumstances, ..*question };
         permit_as_asked(set, &better, key, grants, now).ok().map(|permit| permit.rule)
     };
-    Err(lacking(set, question, would).unwrap_or(denial))
+    let without_terminal = || {
+        let asked = Asked::from(question.asked.filter(|asked| asked.matter == Some(Matter::Terminal))?.class);
+        let permit = permit_as_asked(set, &Question { asked: Some(&asked), ..*question }, key, grants, now).ok()?;
+        Some(Denial::NoTerminal { rule: permit.rule })
+    };
+    Err(lacking(set, question, would).or_else(without_terminal).unwrap_or(denial))
 }
 
 /// What alone is missing, if `would` says by which rule better circumstances, or a better login, let the user in.
@@ -543,21 +586,28 @@ fn permit_as_asked(
         Decision::NeedsGrant(allowed) => {
             let class = question.asked.map(|asked| asked.class);
             let here = |grant: &&Grant| grant.user == *question.user && grant.destination == destination;
-            let opens = |grant: &&Grant| allowed.rules.iter().any(|rule| grant.is_for(rule)) && grant.opens(class);
+            let opens = |grant: &&Grant| rule_of(grant, &allowed).is_some() && grant.opens(class);
             let own = || grants.iter().filter(here).filter(opens);
-            let active = || own().filter(|grant| grant.state(now) == GrantState::Active);
+            let is_active = |grant: &&Grant| grant.state(now) == GrantState::Active;
+            let active = || own().filter(is_active);
             // One on which a session may still begin, before one on which none may: what is live keeps its own.
             let longest = active().filter(|grant| grant.is_for_key(key));
             let longest = longest.max_by_key(|grant| (!grant.is_spent(), grant.until));
             match (longest, active().next()) {
                 (Some(longest), _) => (allowed, Some(longest.clone())),
                 (None, Some(other)) => return Err(Denial::OtherKey { grant: other.id.clone() }),
-                (None, None) => return Err(without_grant(own(), allowed.rule.clone(), now)),
+                (None, None) => {
+                    let mut others = grants.iter().filter(here).filter(is_active);
+                    return Err(match others.find(|grant| grant.rule.is_none() && grant.opens(class)) {
+                        Some(other) => Denial::ByOperator { grant: other.id.clone(), rule: allowed.rule },
+                        None => without_grant(own(), allowed.rule.clone(), now),
+                    });
+                }
             }
         }
         Decision::Deny(reason) => return Err(Denial::NoRule(reason)),
     };
-    let rule = grant.as_ref().and_then(|grant| grant.rule.clone()).unwrap_or(allowed.rule);
+    let rule = grant.as_ref().and_then(|grant| rule_of(grant, &allowed).cloned()).unwrap_or(allowed.rule);
     let conditions = set.rules().find(|known| known.id == rule).map(|known| &known.conditions);
     let Conditions { limits, consent, .. } = conditions.cloned().unwrap_or_default();
     let held = conditions.and_then(|conditions| conditions.holds(&question.circumstances).ok()).flatten();
@@ -580,6 +630,11 @@ fn permit_as_asked(
         mfa: None,
         since: question.circumstances.since.unwrap_or(now),
     })
+}
+
+/// The rule, of those that open something, that a grant is for: of several, the first.
+fn rule_of<'a>(grant: &Grant, allowed: &'a Allowed) -> Option<&'a RuleId> {
+    allowed.rules.iter().find(|(rule, givers)| grant.is_for(rule, *givers)).map(|(rule, _)| rule)
 }
 
 /// What a user has where a rule wants a grant, for lists; a standing right is `Open`.

@@ -33,8 +33,8 @@ use crate::model::{
     Timestamp, UserName,
 };
 use crate::policy::{
-    AuditQuestion, AuditRight, Circumstances, Decision, GrantNeed, PolicySet, Question, Rule, audits_somewhere, decide,
-    decide_audit,
+    Allowed, AuditQuestion, AuditRight, Circumstances, Decision, Givers, GrantNeed, PolicySet, Question, Rule,
+    audits_somewhere, decide, decide_audit,
 };
 use crate::trust::Trust;
 pub use error::LedgerError;
@@ -130,6 +130,8 @@ pub enum GrantEffect {
     Opens(BTreeSet<ChannelClass>),
     /// A rule opens everything that a grant could, without one.
     Needless(Decision),
+    /// Rules open something only with a grant, and this one, the first of them, counts no operator's own; nor do the others.
+    NotOperators(Box<Rule>),
     /// No rule names this user, target and account.
     None,
 }
@@ -355,18 +357,27 @@ impl Ledger {
         };
         let held = |rule: &Rule| {
             let holds = |grant: &Grant| grant.state(now) == GrantState::Active && grant.is_for_key(asker.key);
-            grants()
-                .any(|grant| holds(grant) && grant.is_for(&rule.id) && grant.opens(Some(ChannelClass::LocalForward)))
+            grants().any(|grant| {
+                holds(grant)
+                    && grant.is_for(&rule.id, rule.grant.givers)
+                    && grant.opens(Some(ChannelClass::LocalForward))
+            })
         };
         let mut ending = policy.rules().filter(|rule| rule.ends_ssh() && rule.covers(&question));
-        stored.suspended_at.is_none() && ending.any(|rule| rule.grant.need == GrantNeed::NotRequired || held(rule))
+        !stored.is_suspended(now) && ending.any(|rule| rule.grant.need == GrantNeed::NotRequired || held(rule))
     }
 
     /// The `[[audit]]` rule that lets this user do this with what was recorded on this target; none if none does, or if
     /// the user is suspended or unknown. A target that is no longer registered has no labels.
-    pub fn audit_rule(&self, user: &UserName, target: &TargetName, right: AuditRight) -> Option<RuleId> {
+    pub fn audit_rule(
+        &self,
+        user: &UserName,
+        target: &TargetName,
+        right: AuditRight,
+        now: Timestamp,
+    ) -> Option<RuleId> {
         let state = self.state();
-        let (_, stored) = state.users.get(user).filter(|(_, user)| !state.is_barred(user))?;
+        let (_, stored) = state.users.get(user).filter(|(_, user)| !state.is_barred(user, now))?;
         let none = BTreeMap::new();
         let labels = state.targets.get(target).map_or(&none, |(_, target)| &target.labels);
         let question = AuditQuestion { user, groups: &stored.groups, target, labels, right };
@@ -374,9 +385,9 @@ impl Ledger {
     }
 
     /// Whether this user has this right anywhere; who has not need not be searched for.
-    pub fn audits_somewhere(&self, user: &UserName, right: AuditRight) -> bool {
+    pub fn audits_somewhere(&self, user: &UserName, right: AuditRight, now: Timestamp) -> bool {
         let state = self.state();
-        let stored = state.users.get(user).filter(|(_, user)| !state.is_barred(user));
+        let stored = state.users.get(user).filter(|(_, user)| !state.is_barred(user, now));
         stored.is_some_and(|(_, stored)| audits_somewhere(&state.policy(), user, &stored.groups, right))
     }
 
@@ -400,7 +411,7 @@ impl Ledger {
         policy.rules().any(|rule| rule.reaches(&stored.name, &stored.groups, &target.name, &target.labels))
     }
 
-    /// What a grant to this user there would do.
+    /// What a grant that an operator gives to this user there would do.
     ///
     /// # Errors
     /// `Denial` if the user or the target does not exist.
@@ -408,15 +419,23 @@ impl Ledger {
         let state = self.state();
         let (stored, target) = state.parties(user, destination)?;
         let policy = state.policy();
-        let mut opens = BTreeSet::new();
+        let (mut opens, mut shut) = (BTreeSet::new(), None);
         for class in ChannelClass::ALL {
             match decide(&policy, &question(stored, target, destination, Some(&class.into()))) {
-                Decision::NeedsGrant(_) => drop(opens.insert(class)),
+                Decision::NeedsGrant(Allowed { rules, .. })
+                    if rules.iter().any(|(_, givers)| *givers == Givers::Everyone) =>
+                {
+                    opens.insert(class);
+                }
+                Decision::NeedsGrant(Allowed { rule, .. }) => shut = shut.or(Some(rule)),
                 Decision::Allow(_) | Decision::Deny(_) => {}
             }
         }
         if !opens.is_empty() {
             return Ok(GrantEffect::Opens(opens));
+        }
+        if let Some(rule) = shut.and_then(|shut| policy.rules().find(|rule| rule.id == shut)) {
+            return Ok(GrantEffect::NotOperators(Box::new(rule.clone())));
         }
         Ok(match decide(&policy, &question(stored, target, destination, None)) {
             Decision::Deny(_) => GrantEffect::None,

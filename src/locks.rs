@@ -199,10 +199,11 @@ impl Locks {
     /// The lock with the words that still count: of users who may still do something, by the name by which the human is known
     /// now. Operators are known by their uid.
     fn said_by_those_who_stand(&self, lock: Lock) -> Lock {
+        let now = self.clock.now();
         let known = |said: Lifter| {
             let Ok(name) = UserName::parse(&said.person) else { return Some(said) };
             let human = self.ledger.user(&name).map_or(name, |user| user.human().clone());
-            let own = |user: &User| *user.human() == human && user.suspended_at.is_none();
+            let own = |user: &User| *user.human() == human && !user.is_suspended(now);
             let stands = self.ledger.users().iter().any(own);
             stands.then(|| Lifter { person: human.to_string(), ..said })
         };

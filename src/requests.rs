@@ -184,7 +184,7 @@ impl Requests {
 
     /// A user as they are now, if they may still say something.
     fn stands(&self, user: &UserName) -> Option<Standing> {
-        let user = self.ledger.user(user).filter(|user| !self.ledger.is_barred(user))?;
+        let user = self.ledger.user(user).filter(|user| !self.ledger.is_barred(user, self.clock.now()))?;
         Some(Standing { person: user.human().clone(), groups: user.groups })
     }
 
@@ -204,7 +204,7 @@ impl Requests {
     /// Why what was asked cannot be granted any more, if it cannot.
     fn overtaken(&self, request: &AccessRequest, now: Timestamp) -> Option<&'static str> {
         let requester = self.ledger.user(&request.requester);
-        if requester.is_none_or(|user| user.suspended_at.is_some()) {
+        if requester.is_none_or(|user| user.is_suspended(now)) {
             return Some("its requester is suspended or gone");
         }
         let Some(rule) = self.rule_now(request) else { return Some("no rule lets it be asked any more") };
@@ -396,6 +396,14 @@ impl Requests {
                 Err(failure) => failed = Some(failure),
             }
         }
+        // Of those whose time is over nobody needs to decide any more; while it waits for this, it leads to nothing.
+        let users = self.ledger.users().into_iter().filter(|user| user.is_over(now));
+        let over: BTreeSet<UserName> = users.map(|user| user.name).collect();
+        let open = |request: &AccessRequest| over.contains(&request.requester) && !request.state(now).is_final();
+        for request in self.ledger.requests_where(open) {
+            let by = String::from("the bastion");
+            failed = self.close(&request, RequestState::Cancelled, by, "its requester's time is over").err().or(failed);
+        }
         self.ledger.forget_requests(now.minus(KEPT))?;
         self.settle()?;
         failed.map_or(Ok(count), Err)
@@ -475,7 +483,7 @@ impl Requests {
     }
 
     fn standing(&self, user: &UserName) -> Result<User, RequestError> {
-        let user = self.ledger.user(user).filter(|user| !self.ledger.is_barred(user));
+        let user = self.ledger.user(user).filter(|user| !self.ledger.is_barred(user, self.clock.now()));
         user.ok_or(RequestError::Suspended)
     }
 

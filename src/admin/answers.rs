@@ -13,7 +13,7 @@ use super::{Admin, AdminError, Caller};
 use crate::audit::Call;
 use crate::grant::Grant;
 use crate::ledger::{Way, WayQuery, Ways};
-use crate::model::{AccountName, GrantId, GroupName, RequestId, TargetName, Timestamp, UserName, join};
+use crate::model::{AccountName, GrantId, GroupName, LockId, RequestId, TargetName, Timestamp, UserName, join};
 
 pub use did::{Did, DidApproval, DidRequest};
 pub use review::ReviewLine;
@@ -121,6 +121,9 @@ pub struct Present {
     /// The request's ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
+    /// The lock by which it stands still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<LockId>,
 }
 
 impl Inquiry {
@@ -219,7 +222,13 @@ impl Admin {
             let grant = session.grant.as_ref().and_then(|grant| self.parts.ledger.grant(grant));
             let request = grant.and_then(|grant| grant.request);
             let asked = request.as_ref().and_then(|request| self.parts.ledger.request(request));
-            Present { session, request, ticket: asked.and_then(|asked| asked.ticket) }
+            // One that goes on does so whatever locks there are.
+            let still = session.paused.as_ref();
+            let on = session.grant.as_ref();
+            let lock =
+                still.and_then(|_| self.parts.ledger.lock_on(&session.user, &session.destination, on, self.now()));
+            let (ticket, locked) = (asked.and_then(|asked| asked.ticket), lock.map(|lock| lock.id));
+            Present { session, request, ticket, locked }
         };
         self.live_sessions(filter).into_iter().map(present).collect()
     }

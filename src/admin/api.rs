@@ -38,6 +38,9 @@ pub enum Request {
         /// The networks to log in from; none means anywhere.
         #[serde(default)]
         from: BTreeSet<IpNet>,
+        /// The last day, or a moment: as it was written, for the server's zone counts.
+        #[serde(default)]
+        until: Option<String>,
     },
     /// Changes a user; what is `None` stays.
     UserSet {
@@ -51,6 +54,9 @@ pub enum Request {
         /// The user who is the same human; their own name: nobody else.
         #[serde(default)]
         person: Option<UserName>,
+        /// The last day, a moment, or `none`.
+        #[serde(default)]
+        until: Option<String>,
     },
     /// Lists users.
     UserList {},

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::Caller;
 use super::api::{AuditFilter, Request, SecretInput, SessionFilter, TargetChange};
 use super::locks::LockWanted;
+use super::users::UserEnd;
 use crate::audit::{AuditEvent, Call, VaultChange};
 use crate::ledger::fingerprint;
 use crate::ledger::{Target, UserKey, public_key};
@@ -214,20 +215,31 @@ fn verb(request: &Request) -> (Effect, &'static str) {
     }
 }
 
+/// A user's end: the moment, so that nobody needs to know the zone of then.
+fn end_shown(text: &str) -> String {
+    match UserEnd::parse(text) {
+        Some(UserEnd::Never) => String::from("none"),
+        Some(UserEnd::At(at)) => at.to_string(),
+        None => clip(text),
+    }
+}
+
 /// What it is about, and its details.
 fn words(request: &Request) -> (String, String) {
     let of = |subject: &dyn ToString, detail: String| (subject.to_string(), detail);
     let only = |subject: &dyn ToString| (subject.to_string(), String::new());
     match request {
-        Request::UserAdd { user, groups, keys, from } => {
+        Request::UserAdd { user, groups, keys, from, until } => {
             let keys = join(keys.iter().map(|key| key_shown(key)));
-            of(user, format!("groups: {}; keys: {keys}; from: {}", join(groups), networks(from)))
+            let until = until.iter().map(|until| format!("; until: {}", end_shown(until))).collect::<String>();
+            of(user, format!("groups: {}; keys: {keys}; from: {}{until}", join(groups), networks(from)))
         }
-        Request::UserSet { user, groups, from, person } => {
+        Request::UserSet { user, groups, from, person, until } => {
             let groups = groups.iter().map(|groups| format!("groups: {}", join(groups)));
             let from = from.iter().map(|from| format!("from: {}", networks(from)));
             let person = person.iter().map(|person| format!("the same human as: {person}"));
-            of(user, groups.chain(from).chain(person).collect::<Vec<_>>().join("; "))
+            let until = until.iter().map(|until| format!("until: {}", end_shown(until)));
+            of(user, groups.chain(from).chain(person).chain(until).collect::<Vec<_>>().join("; "))
         }
         Request::UserSuspend { user }
         | Request::UserResume { user }

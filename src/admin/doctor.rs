@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::api::{Finding, Health};
-use super::{Admin, Caller, ClockDoubt, Via};
+use super::{Admin, Caller, ClockDoubt, Synced, Via};
 use crate::config::read_policies;
 use crate::grant::GrantState;
 use crate::model::Timestamp;
@@ -31,6 +31,7 @@ impl Admin {
         };
         let mut findings =
             vec![server, self.state_found(), self.targets_found(), self.policy_found(), self.clock_found()];
+        findings.push(self.synced_found());
         findings.push(self.log_found());
         findings.push(self.auditors_found());
         findings.extend(self.parts.recorder.as_ref().map(recorder_found));
@@ -136,6 +137,15 @@ impl Admin {
                 warn("clock", format!("{doubt}; `retention` removes nothing by it"), ClockDoubt::HINT)
             }
             (None, None) => good("clock", now.to_string()),
+        }
+    }
+
+    /// Grants end by it, and what happened when is told by it.
+    fn synced_found(&self) -> Finding {
+        let synced = Synced::look(Path::new("/"), self.now());
+        match synced.is_odd() {
+            true => warn("clock sync", synced.to_string(), Synced::HINT),
+            false => good("clock sync", synced.to_string()),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::grant::Denial;
 use crate::ledger::LedgerError;
 use crate::locks::LockError;
 use crate::model::{Destination, RuleId, SessionId, TargetName, UserName};
-use crate::policy::Fault;
+use crate::policy::{Fault, Rule};
 use crate::requests::RequestError;
 use crate::store::{RewrapError, StoreError};
 use crate::vault::VaultError;
@@ -56,6 +56,15 @@ pub enum AdminError {
         destination: Destination,
         /// That rule.
         rule: Option<RuleId>,
+    },
+    /// The rules that need a grant count none that an operator gives.
+    NotByOperators {
+        /// To whom.
+        user: UserName,
+        /// Where to.
+        destination: Destination,
+        /// The first of those rules.
+        rule: Box<Rule>,
     },
     /// The request's own words cannot be.
     Invalid {
@@ -141,6 +150,13 @@ impl fmt::Display for AdminError {
                 write!(f, "`{user}` may use {destination} without a grant")?;
                 rule.as_ref().map_or(Ok(()), |rule| write!(f, ", by rule `{rule}`"))
             }
+            Self::NotByOperators { user, destination, rule } => {
+                let rule = &rule.id;
+                write!(
+                    f,
+                    "an operator's grant does not open {destination} to `{user}`: rule `{rule}` has `operators = false`"
+                )
+            }
             Self::Invalid { why, .. } | Self::Refused { why, .. } => f.write_str(why),
             Self::Policy(_) => f.write_str("the policy files are faulty; the old rules stay in force"),
             Self::NoSession { session } => write!(f, "session `{session}` is not live"),
@@ -176,6 +192,7 @@ impl std::error::Error for AdminError {
             Self::Parties(_)
             | Self::NoRule { .. }
             | Self::Needless { .. }
+            | Self::NotByOperators { .. }
             | Self::Invalid { .. }
             | Self::Refused { .. }
             | Self::Policy(_)
@@ -216,6 +233,15 @@ impl AdminError {
             Self::Parties(Denial::UnknownUser) => one("`doorward user list` shows who there is"),
             Self::Parties(Denial::UnknownTarget) => one("`doorward target list` shows what there is"),
             Self::NoRule { .. } => one("add a rule in policies/access/, then `doorward policy reload`"),
+            Self::NotByOperators { user, destination, rule } => match &rule.grant.request {
+                Some(request) => vec![format!(
+                    "it is asked for, and approved by {}: ssh {user}@BASTION request {destination} --for 1h --reason WHY",
+                    request.approvers
+                )],
+                None => vec![format!(
+                    "nobody approves it; in an emergency: ssh {user}@BASTION break-glass {destination} --reason WHY"
+                )],
+            },
             Self::Invalid { hint, .. } | Self::Refused { hint, .. } => one(hint),
             Self::Policy(_) => one("`doorward check` tries the files without a server"),
             Self::Vault(error) => error.hint().into_iter().collect(),

@@ -41,6 +41,7 @@ impl Admin {
         let Wanted { user, destination, reason, .. } = wanted;
         match self.parts.ledger.grant_effect(&user, &destination).map_err(AdminError::Parties)? {
             GrantEffect::Opens(_) => {}
+            GrantEffect::NotOperators(rule) => return Err(AdminError::NotByOperators { user, destination, rule }),
             GrantEffect::None => return Err(AdminError::NoRule { user, destination }),
             GrantEffect::Needless(decision) => {
                 let rule = match decision {

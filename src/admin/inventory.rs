@@ -258,6 +258,7 @@ impl Inventory {
             from,
             password_since,
             person: old.and_then(|old| old.person.clone()),
+            until: old.and_then(|old| old.until),
         })
     }
 
@@ -572,6 +573,7 @@ accounts = ["root"]
             from: BTreeSet::new(),
             password_since: None,
             person: None,
+            until: None,
         }
     }
 

@@ -25,6 +25,7 @@ mod requests;
 mod retention;
 mod rewrap;
 mod start;
+mod synced;
 mod targets;
 mod users;
 
@@ -55,6 +56,7 @@ pub use clock::ClockDoubt;
 use describe::{Effect, describe};
 pub use error::{AdminError, fault_lines};
 pub use retention::{Retired, finish_removals};
+pub use synced::Synced;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,8 +193,12 @@ impl Admin {
 
     fn dispatch(&self, caller: Caller, request: Request) -> Result<Reply, AdminError> {
         match request {
-            Request::UserAdd { user, groups, keys, from } => self.user_add(caller, user, groups, &keys, from),
-            Request::UserSet { user, groups, from, person } => self.user_set(&user, groups, from, person),
+            Request::UserAdd { user, groups, keys, from, until } => {
+                self.user_add(caller, user, groups, &keys, from, until.as_deref())
+            }
+            Request::UserSet { user, groups, from, person, until } => {
+                self.user_set(&user, groups, from, person, until.as_deref())
+            }
             Request::UserList {} => Ok(Reply::Users { users: self.parts.ledger.users() }),
             Request::UserSuspend { user } => self.user_suspend(caller, &user),
             Request::UserOffboard { user, reason } => self.user_offboard(caller, &user, reason),

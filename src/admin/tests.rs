@@ -1,3 +1,4 @@
+mod end_date;
 mod offboard;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,32 @@ fn a_grant_without_a_rule_is_refused() {
     let error = office.refused(grant("alice", "root@db1"));
     assert!(matches!(error, AdminError::Needless { rule: Some(_), .. }), "{error:?}");
     assert!(office.admin.parts.ledger.grants().is_empty());
+}
+
+#[test]
+fn what_only_approvers_open_no_operator_grants() {
+    let office = Office::furnished();
+    let Reply::Granted { grant: before } = office.ask(grant("alice", "root@db1")) else { panic!("not granted") };
+    assert!(office.permit().is_ok());
+    // The rule that the operator went by is another one now: what they gave does not open it.
+    let asked = "required = true, operators = false, approvers = { group = \"dba\" }";
+    office.policy(&RULES.replace("required = true", asked));
+    office.ask(Request::PolicyReload {});
+    let denial = office.permit().unwrap_err();
+    assert!(matches!(&denial, crate::grant::Denial::ByOperator { grant, .. } if *grant == before.grant.id), "{denial}");
+    assert!(denial.public_text().contains("request"), "{}", denial.public_text());
+    let failure = office.refused(grant("alice", "root@db1")).failure();
+    let told = [failure.chain, failure.hints].concat().join("\n");
+    for part in ["operators = false", "1 of dba", "ssh alice@BASTION request root@db1"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    // A right by another rule is the operator's to give, and the session goes by that one.
+    let other = "[[rule]]\nid = \"night\"\nwho = { users = [\"alice\"] }\nwhere = { targets = [\"db1\"] }\n\
+                 accounts = [\"root\"]\nchannels = [\"shell\"]\n";
+    office.policy(&format!("{}{other}", RULES.replace("required = true", asked)));
+    office.ask(Request::PolicyReload {});
+    office.ask(grant("alice", "root@db1"));
+    assert_eq!(office.permit().unwrap().rule().as_str(), "night");
 }
 
 #[test]
@@ -99,6 +126,7 @@ fn what_takes_a_right_away_ends_the_live_session() {
             groups: Some(BTreeSet::new()),
             from: None,
             person: None,
+            until: None,
         }),
     ];
     for (name, taking) in takings {
@@ -129,7 +157,13 @@ fn a_removed_and_added_user_comes_into_no_old_grant() {
     office.ask(grant("alice", "root@db1"));
     assert!(office.permit().is_ok());
     office.ask(Request::UserRemove { user: user("alice") });
-    office.ask(Request::UserAdd { user: user("alice"), groups: groups(), keys: Vec::new(), from: BTreeSet::new() });
+    office.ask(Request::UserAdd {
+        user: user("alice"),
+        groups: groups(),
+        keys: Vec::new(),
+        from: BTreeSet::new(),
+        until: None,
+    });
     assert!(office.permit().is_err());
 }
 
@@ -269,6 +303,7 @@ fn an_inventory_is_applied_only_as_it_was_shown() {
         groups: BTreeSet::new(),
         keys: Vec::new(),
         from: BTreeSet::new(),
+        until: None,
     });
     assert!(matches!(office.refused(apply.clone()), AdminError::StateChanged));
     office.ask(Request::UserRemove { user: user("bob") });
@@ -294,7 +329,7 @@ fn a_user_is_added_with_all_keys_or_not_at_all() {
     let office = Office::furnished();
     let add = |keys: &[&str]| {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        office.call(Request::UserAdd { user: user("bob"), groups: groups(), keys, from: BTreeSet::new() })
+        office.call(Request::UserAdd { user: user("bob"), groups: groups(), keys, from: BTreeSet::new(), until: None })
     };
     // Alice has the second key; the third is none.
     for bad in [&[OTHER_KEY, KEY][..], &[OTHER_KEY, "ssh-ed25519 AAAA"]] {
@@ -362,7 +397,10 @@ fn the_doctor_looks_at_everything() {
     let office = Office::furnished();
     let Reply::Doctor { findings } = office.ask(Request::Doctor { syncs: 3 }) else { panic!("no findings") };
     let looked: Vec<&str> = findings.iter().map(|finding| finding.what.as_str()).collect();
-    assert_eq!(looked, ["server", "state", "targets", "policy", "clock", "audit log", "auditors", "disk", "disk sync"]);
+    assert_eq!(
+        looked,
+        ["server", "state", "targets", "policy", "clock", "clock sync", "audit log", "auditors", "disk", "disk sync"]
+    );
     assert!(
         !std::fs::read_dir(office.dir.path().join("data"))
             .unwrap()
@@ -454,7 +492,13 @@ impl Office {
     /// Alice of the group `dba`, and `db1` with the label that its rule asks for.
     pub(super) fn furnished() -> Self {
         let office = Self::new();
-        office.ask(Request::UserAdd { user: user("alice"), groups: groups(), keys: Vec::new(), from: BTreeSet::new() });
+        office.ask(Request::UserAdd {
+            user: user("alice"),
+            groups: groups(),
+            keys: Vec::new(),
+            from: BTreeSet::new(),
+            until: None,
+        });
         office.ask(Request::UserKeyAdd { user: user("alice"), key: KEY.to_owned() });
         office.ask(Request::TargetAdd {
             target: Target {

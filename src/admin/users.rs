@@ -3,13 +3,60 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
+use jiff::ToSpan;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use super::api::{Reply, SecretText};
 use super::{Admin, AdminError, Caller, done};
 use crate::ledger::{LedgerError, User, UserKey};
-use crate::model::{GroupName, UserName};
+use crate::model::{GroupName, Timestamp, UserName};
 use crate::screen::plural;
 use crate::secret::Secret;
+
+/// A user's end, as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UserEnd {
+    /// There is none.
+    Never,
+    /// The first moment at which the user may do nothing any more.
+    At(Timestamp),
+}
+
+impl UserEnd {
+    /// Reads `none`, a last day in the zone of this machine, or a moment of RFC 3339; `None` if it is neither.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        if text == "none" {
+            return Some(Self::Never);
+        }
+        if let Ok(at) = Timestamp::parse(text) {
+            return Some(Self::At(at));
+        }
+        // A date with an hour reads as a date too: nobody's last day is made longer by that.
+        let day = text.parse::<Date>().ok().filter(|day| day.to_string() == text)?;
+        let next = day.checked_add(1.day()).ok()?;
+        let end = next.to_zoned(TimeZone::system()).ok()?;
+        Some(Self::At(Timestamp::from_millis(end.timestamp().as_millisecond())))
+    }
+
+    /// The moment that it stands for, which must be one to come.
+    fn read(text: &str, now: Timestamp) -> Result<Option<Timestamp>, AdminError> {
+        let invalid = |why: String, hint| Err(AdminError::Invalid { why, hint });
+        match Self::parse(text) {
+            Some(Self::Never) => Ok(None),
+            Some(Self::At(at)) if at > now => Ok(Some(at)),
+            Some(Self::At(at)) => {
+                invalid(format!("the end {at} is past already"), "`doorward user suspend` bars a user at once")
+            }
+            None => {
+                let text: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
+                let hint =
+                    "write the last day, 2026-12-31, or a moment, 2026-12-31T18:00:00+01:00; `none` takes it away";
+                invalid(format!("`{text}` is no end date"), hint)
+            }
+        }
+    }
+}
 
 impl Admin {
     fn known_user(&self, name: &UserName) -> Result<User, AdminError> {
@@ -25,7 +72,9 @@ impl Admin {
         groups: BTreeSet<GroupName>,
         lines: &[String],
         from: BTreeSet<IpNet>,
+        until: Option<&str>,
     ) -> Result<Reply, AdminError> {
+        let until = until.map_or(Ok(None), |until| UserEnd::read(until, self.now()))?;
         let mut keys: Vec<UserKey> = Vec::new();
         for line in lines {
             let key = UserKey::parse(line, self.now())?;
@@ -36,7 +85,8 @@ impl Admin {
         // Of an earlier user of that name, whose removal was interrupted.
         self.cancel_requests(caller, &name, "a user of that name was added")?;
         let line = format!("user `{name}` added");
-        let more = keys.iter().map(|key| format!("key {} added to user `{name}`", key.fingerprint)).collect();
+        let more = keys.iter().map(|key| format!("key {} added to user `{name}`", key.fingerprint)).chain(ends(until));
+        let more = more.collect();
         self.parts.ledger.add_user(User {
             name,
             groups,
@@ -45,6 +95,7 @@ impl Admin {
             from,
             password_since: None,
             person: None,
+            until,
         })?;
         Ok(done(line, more))
     }
@@ -55,8 +106,10 @@ impl Admin {
         groups: Option<BTreeSet<GroupName>>,
         from: Option<BTreeSet<IpNet>>,
         person: Option<UserName>,
+        until: Option<&str>,
     ) -> Result<Reply, AdminError> {
         let user = self.known_user(name)?;
+        let until = until.map_or(Ok(user.until), |until| UserEnd::read(until, self.now()))?;
         let person = match person {
             None => user.person,
             Some(own) if own == *name => None,
@@ -73,8 +126,10 @@ impl Admin {
             }
         };
         let (groups, from) = (groups.unwrap_or(user.groups), from.unwrap_or(user.from));
-        self.parts.ledger.set_user(User { groups, from, person, ..user })?;
-        Ok(done(format!("user `{name}` changed"), self.rejudge()))
+        self.parts.ledger.set_user(User { groups, from, person, until, ..user })?;
+        let mut more: Vec<String> = ends(until).into_iter().collect();
+        more.extend(self.rejudge());
+        Ok(done(format!("user `{name}` changed"), more))
     }
 
     pub(super) fn user_suspend(&self, caller: Caller, name: &UserName) -> Result<Reply, AdminError> {
@@ -94,6 +149,12 @@ impl Admin {
 
     pub(super) fn user_resume(&self, name: &UserName) -> Result<Reply, AdminError> {
         let user = self.known_user(name)?;
+        if user.is_over(self.now()) {
+            return Err(AdminError::Refused {
+                why: format!("the end date of user `{name}` is over"),
+                hint: "give another one first: doorward user set NAME --until 2027-06-30, or --until none",
+            });
+        }
         // Else the next start would bar them again.
         self.parts.ledger.drop_unfinished_offboarding(user.human())?;
         self.parts.ledger.set_user(User { suspended_at: None, ..user })?;
@@ -180,4 +241,9 @@ impl Admin {
         self.parts.ledger.set_user(user)?;
         Ok(done(format!("key {fingerprint} removed from user `{name}`"), self.rejudge()))
     }
+}
+
+/// Says when a user's time ends, if it does.
+fn ends(until: Option<Timestamp>) -> Option<String> {
+    until.map(|until| format!("from {until} on the user may do nothing any more"))
 }

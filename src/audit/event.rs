@@ -50,7 +50,7 @@ const CLEAR: [&str; 29] = [
 pub const SESSION_HEADS_MAX: usize = 256;
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 52] = [
+pub const EVENT_TYPES: [&str; 53] = [
     "access.review",
     "admin.call",
     "agent.sign",
@@ -62,6 +62,7 @@ pub const EVENT_TYPES: [&str; 52] = [
     "channel.refused",
     "clock.doubt",
     "clock.step",
+    "clock.sync",
     "config.change",
     "consent.given",
     "envelope.create",
@@ -614,6 +615,9 @@ pub enum AuditEvent {
     NodeStart {
         /// Doorward's version.
         version: String,
+        /// How the wall clock was kept, as in `clock.sync`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clock: Option<String>,
     },
     /// The bastion has stopped as it should; a start without one before it follows a crash.
     #[serde(rename = "node.stop")]
@@ -679,6 +683,14 @@ pub enum AuditEvent {
     ClockStep {
         /// By how many milliseconds; negative if it went back.
         step_ms: i64,
+    },
+    /// Whether a program keeps the wall clock right, if that has changed.
+    #[serde(rename = "clock.sync")]
+    ClockSync {
+        /// `synchronised`, `not-synchronised`, `untold` or `unkept`.
+        state: String,
+        /// In words.
+        detail: String,
     },
     /// The wall clock shows a time that nothing else bears out: `retention` removes nothing by it until something does.
     #[serde(rename = "clock.doubt")]
@@ -770,6 +782,7 @@ impl AuditEvent {
             | Self::StateExport { .. }
             | Self::StateImport { .. }
             | Self::ClockStep { .. }
+            | Self::ClockSync { .. }
             | Self::ClockDoubt { .. } => Subject::Node,
         }
     }

@@ -209,6 +209,7 @@ fn logins() -> Logins {
                 from,
                 password_since: None,
                 person: None,
+                until: None,
             })
             .unwrap();
     }

@@ -498,6 +498,7 @@ impl Store {
                 from,
                 password_since: None,
                 person: None,
+                until: None,
             })
             .unwrap();
         ledger.hold(&session(), Hold { by: "uid 0".into(), reason: "CASE-7".into(), since: now() }).unwrap();

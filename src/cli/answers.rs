@@ -13,7 +13,7 @@ use crate::admin::api::{Reply, Request};
 use crate::clock::Clock;
 use crate::grant::GrantState;
 use crate::ledger::{Way, WayGrant, Ways};
-use crate::model::{AccountName, Presence, TargetName, Timestamp, UserName, join};
+use crate::model::{AccountName, LockId, Presence, TargetName, Timestamp, UserName, join};
 use crate::screen::plural;
 
 /// How much is shown.
@@ -116,13 +116,20 @@ pub(super) fn standing(desk: &Desk, arguments: Standing) -> Result<(), CliError>
             join(&way.channels),
             way.rule.to_string(),
             format!("{}:{}", way.file, way.line),
-            join(notes(way)),
+            join(
+                way.locked
+                    .iter()
+                    .map(|lock| format!("locked by {lock}"))
+                    .chain(notes(way).into_iter().map(str::to_owned)),
+            ),
         ]);
     }
     if form.json || !ways.list.is_empty() {
         listing(form, &ways.list, &table, "")?;
     }
-    say(format!("{} {} without a grant", ways.total, plural(ways.total, "right")));
+    let locked = ways.list.iter().filter(|way| way.locked.is_some()).count();
+    let locked = if locked > 0 { format!(", {locked} of them locked now") } else { String::new() };
+    say(format!("{} {} without a grant{locked}", ways.total, plural(ways.total, "right")));
     say_if_cut(ways.list.len(), ways.total, "--label");
     Ok(())
 }
@@ -132,8 +139,14 @@ pub(super) fn who_is(desk: &Desk, arguments: WhoIs) -> Result<(), CliError> {
     let Report::Present(present) = ask(desk, Inquiry::WhoIs { filter: filter.into() })? else {
         return Err(unexpected());
     };
-    let mut table = Table::new(&["USER", "DESTINATION", "SINCE", "UNTIL", "SOURCE", "WATCHED BY", "SESSION", "REASON"]);
-    for Present { session, ticket, .. } in &present {
+    let columns = ["USER", "DESTINATION", "SINCE", "UNTIL", "STATE", "SOURCE", "WATCHED BY", "SESSION", "REASON"];
+    let mut table = Table::new(&columns);
+    for Present { session, ticket, locked, .. } in &present {
+        let state = match (locked, &session.paused) {
+            (Some(lock), _) => format!("locked by {lock}"),
+            (None, Some(noted)) => format!("paused {noted}"),
+            (None, None) => "live".to_owned(),
+        };
         let left = session.remaining_seconds.map(|left| format!(" ({} left)", span_shown(Duration::from_secs(left))));
         let until = session.until.map(|until| format!("{}{}", times::shown(until), left.unwrap_or_default()));
         table.row([
@@ -141,6 +154,7 @@ pub(super) fn who_is(desk: &Desk, arguments: WhoIs) -> Result<(), CliError> {
             session.destination.to_string(),
             times::shown(session.started),
             until.unwrap_or_default(),
+            state,
             session.source.clone(),
             join(&session.watchers),
             session.session.to_string(),
@@ -225,14 +239,15 @@ pub(super) fn say_if_cut(shown: usize, total: u64, narrower: &str) {
 
 /// By what right, in words.
 fn how(way: &Way, now: Timestamp) -> String {
-    let mut parts = Vec::new();
+    let mut parts: Vec<String> = way.locked.iter().map(|lock| format!("locked by {lock}")).collect();
     if way.standing {
-        parts.push("open".to_owned());
+        parts.push(if way.locked.is_some() { "open without it" } else { "open" }.to_owned());
     } else {
-        parts.extend(way.grants.iter().map(|grant| grant_shown(grant, now)));
-        parts.push(match &way.request {
-            Some(request) => format!("may ask, approved by {}", request.approvers),
-            None => "needs an operator's grant".to_owned(),
+        parts.extend(way.grants.iter().map(|grant| grant_shown(grant, way.locked.as_ref(), now)));
+        parts.extend(match &way.request {
+            Some(request) if way.operators => Some(format!("may ask, approved by {}", request.approvers)),
+            Some(request) => Some(format!("may ask, approved by {}; no operator's grant counts", request.approvers)),
+            None => way.operators.then(|| "needs an operator's grant".to_owned()),
         });
     }
     if way.break_glass {
@@ -248,7 +263,7 @@ fn how(way: &Way, now: Timestamp) -> String {
     parts.join("; ")
 }
 
-fn grant_shown(grant: &WayGrant, now: Timestamp) -> String {
+fn grant_shown(grant: &WayGrant, place: Option<&LockId>, now: Timestamp) -> String {
     let when = match grant.state {
         GrantState::Scheduled => format!("from {}", grant.from.clock_time_from(now)),
         GrantState::Active | GrantState::Ended | GrantState::Revoked => {
@@ -257,7 +272,12 @@ fn grant_shown(grant: &WayGrant, now: Timestamp) -> String {
     };
     let spent = if grant.spent { ", all its sessions have begun" } else { "" };
     let bound = if grant.bound_key.is_some() { ", only by the key that asked" } else { "" };
-    format!("granted {when} by {}{spent}{bound}", grant.grant)
+    let locked = match (&grant.locked, place) {
+        (Some(lock), None) => format!(", locked by {lock}"),
+        (None, Some(_)) => String::from(", which that lock leaves alone"),
+        (Some(_), Some(_)) | (None, None) => String::new(),
+    };
+    format!("granted {when} by {}{spent}{bound}{locked}", grant.grant)
 }
 
 /// What else stands in the way.

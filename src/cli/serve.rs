@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::admin::{self, Admin, AdminError, Retired, socket};
+use crate::admin::{self, Admin, AdminError, Retired, Synced, socket};
 use crate::audit::{Audit, AuditError, AuditEvent, Publishing};
 use crate::authn::{LockOut, Logins};
 use crate::clock::Clock;
@@ -261,7 +261,10 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let admin_stop = tokio_util::sync::CancellationToken::new();
     let retired = Arc::clone(&admin);
     let serving_admin = tokio::spawn(socket::serve(admin_socket, admin, admin_stop.clone()));
-    let started = AuditEvent::NodeStart { version: env!("CARGO_PKG_VERSION").into() };
+    let synced = Synced::look(Path::new("/"), bastion.clock.now());
+    tell_synced(&synced);
+    let (version, clock) = (env!("CARGO_PKG_VERSION").into(), Some(synced.word().into()));
+    let started = AuditEvent::NodeStart { version, clock };
     bastion.audit.append(&started).map_err(ServeError::Audit)?;
     let witnesses = Arc::new(ask_witnesses(&config, &bastion.audit)?);
     // Behind the leaf of the start, which tells a verifier why time may have leapt.
@@ -285,6 +288,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let tidying = tokio::spawn(tidy_requests(Arc::clone(&bastion)));
     let notifying = tokio::spawn(notifier.run(admin_stop.clone()));
     let unlocking = tokio::spawn(tidy_locks(Arc::clone(&bastion)));
+    let keeping = tokio::spawn(watch_synced(synced, Arc::clone(&bastion)));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -295,6 +299,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     watching.abort();
     tidying.abort();
     unlocking.abort();
+    keeping.abort();
     retiring.abort();
     admin_stop.cancel();
     let _ = tokio::time::timeout(NOTIFY_TIMEOUT, notifying).await;
@@ -480,6 +485,38 @@ async fn tidy_locks(bastion: Arc<Bastion>) {
             Ok(Err(error)) => warn!(error = %error, "Locks that are over by their time are not on record yet"),
             Err(_) => {}
         }
+    }
+}
+
+/// So often it is looked at whether a program still keeps the clock.
+const SYNCED_PERIOD: Duration = Duration::from_secs(60);
+
+async fn watch_synced(mut before: Synced, bastion: Arc<Bastion>) {
+    loop {
+        tokio::time::sleep(SYNCED_PERIOD).await;
+        let (bastion, known) = (Arc::clone(&bastion), before.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let found = Synced::look(Path::new("/"), bastion.clock.now());
+            let changed = found.since(&known);
+            if let Some(event) = &changed {
+                tell_synced(&found);
+                bastion.audit.append(event)?;
+            }
+            Ok::<_, AuditError>(found)
+        });
+        match looked.await {
+            Ok(Ok(found)) => before = found,
+            // It is tried again.
+            Ok(Err(error)) => warn!(error = %error, "How the clock is kept has changed, and is not on record yet"),
+            Err(_) => {}
+        }
+    }
+}
+
+fn tell_synced(synced: &Synced) {
+    match synced.is_odd() {
+        true => warn!(state = synced.word(), found = %synced, "The clock is not known to be kept right"),
+        false => info!(state = synced.word(), found = %synced, "The clock is kept"),
     }
 }
 

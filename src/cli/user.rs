@@ -15,6 +15,7 @@ use super::output::{Form, Table, json, listing, print, say, show};
 use super::{apply, prompt, times};
 use crate::admin::api::{Reply, Request, SecretText};
 use crate::admin::import;
+use crate::clock::Clock;
 use crate::ledger::Offboarding;
 use crate::model::{GroupName, UserName, join};
 use crate::screen::line;
@@ -34,8 +35,12 @@ pub(super) enum Command {
         /// A network that the user may log in from, such as 10.0.0.0/8, and from nowhere else; repeat it for more.
         #[arg(long = "from", value_name = "NETWORK", value_parser = network)]
         from: Vec<IpNet>,
+        /// The last day of the user, such as 2026-12-31 (in the server's zone), or a moment,
+        /// 2026-12-31T18:00:00+01:00; from then on the user is as suspended.
+        #[arg(long, value_name = "WHEN")]
+        until: Option<String>,
     },
-    /// Replace a user's groups, or the networks that they may log in from.
+    /// Replace a user's groups, the networks that they may log in from, or their end date.
     #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
     Set {
         /// The user's name, such as alice.
@@ -56,6 +61,10 @@ pub(super) enum Command {
         /// The user who is the same human: neither approves what the other asks for. Their own name takes it back.
         #[arg(long, value_name = "USER", group = "change")]
         person: Option<UserName>,
+        /// The last day of the user, such as 2026-12-31 (in the server's zone), or a moment,
+        /// 2026-12-31T18:00:00+01:00; from then on the user is as suspended, and live sessions end. `none` takes it away.
+        #[arg(long, value_name = "WHEN", group = "change")]
+        until: Option<String>,
     },
     /// List users.
     List {
@@ -146,15 +155,15 @@ pub(super) enum KeyCommand {
 
 pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
     match command {
-        Command::Add { user, groups, keys, from } => {
+        Command::Add { user, groups, keys, from, until } => {
             let keys = read_keys(&keys)?;
             let (groups, from) = (groups.into_iter().collect(), from.into_iter().collect());
-            desk.tell(Request::UserAdd { user, groups, keys, from })
+            desk.tell(Request::UserAdd { user, groups, keys, from, until })
         }
-        Command::Set { user, groups, no_groups, from, from_anywhere, person } => {
+        Command::Set { user, groups, no_groups, from, from_anywhere, person, until } => {
             let groups = (no_groups || !groups.is_empty()).then(|| groups.into_iter().collect());
             let from = (from_anywhere || !from.is_empty()).then(|| from.into_iter().collect());
-            desk.tell(Request::UserSet { user, groups, from, person })
+            desk.tell(Request::UserSet { user, groups, from, person, until })
         }
         Command::Password { user, remove: true, .. } => desk.tell(Request::UserPasswordRemove { user }),
         Command::Password { user, file, stdin, remove: false } => {
@@ -219,10 +228,15 @@ fn list(desk: &Desk, form: Form) -> Result<(), CliError> {
     let Reply::Users { users } = desk.ask(Request::UserList {})? else {
         return Err(unexpected());
     };
+    let now = Clock::system().now();
     let mut table = Table::new(&["USER", "GROUPS", "KEYS", "FROM", "STATE"]);
     for user in &users {
-        let state =
-            user.suspended_at.map_or_else(|| "active".to_owned(), |since| format!("suspended {}", times::shown(since)));
+        let state = match (user.suspended_at, user.until) {
+            (Some(since), _) => format!("suspended {}", times::shown(since)),
+            (None, Some(until)) if user.is_over(now) => format!("ended {}", times::shown(until)),
+            (None, Some(until)) => format!("active until {}", times::shown(until)),
+            (None, None) => "active".to_owned(),
+        };
         let from = if user.from.is_empty() { "anywhere".to_owned() } else { join(&user.from) };
         table.row([user.name.to_string(), join(&user.groups), user.keys.len().to_string(), from, state]);
     }

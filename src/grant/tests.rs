@@ -106,6 +106,31 @@ fn what_the_login_lacks_is_told_to_those_who_lack_nothing_else() {
 }
 
 #[test]
+fn only_whoever_would_be_let_in_without_a_terminal_is_told_so() {
+    let text = "schema = 1\n[[rule]]\nid = \"bots\"\nwho = { users = [\"alice\"] }\nwhere = { targets = [\"db1\"] }\n\
+                accounts = [\"root\"]\nchannels = [\"shell\"]\nterminal = false\n";
+    let set = PolicySet::parse(&[PolicyFile { path: "a.toml".to_owned(), text: text.to_owned() }]).unwrap();
+    let asked = |asked: Asked, grants: &[Grant]| {
+        let question = Question {
+            user: &UserName::parse("alice").unwrap(),
+            groups: &BTreeSet::new(),
+            target: &TargetName::parse("db1").unwrap(),
+            labels: &BTreeMap::new(),
+            account: &AccountName::parse("root").unwrap(),
+            asked: Some(&asked),
+            presence: Presence::NONE,
+            circumstances: Circumstances::BEST,
+        };
+        permit(&set, &question, "SHA256:own", grants, Timestamp::from_millis(5))
+    };
+    let (held, terminal) = ([grant("g-1", 0, HOUR)], Asked::on_terminal(ChannelClass::Shell));
+    assert!(asked(ChannelClass::Shell.into(), &held).is_ok());
+    assert!(matches!(asked(terminal.clone(), &held), Err(Denial::NoTerminal { .. })));
+    let denial = asked(terminal, &[]).unwrap_err();
+    assert_eq!(denial.public_text(), Denial::UnknownTarget.public_text());
+}
+
+#[test]
 fn a_denial_tells_nobody_what_exists() {
     let rule = RuleId::parse("dba").unwrap();
     let told = Denial::UnknownTarget.public_text();

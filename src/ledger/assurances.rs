@@ -176,7 +176,7 @@ impl Ledger {
     /// The rules for this user that want consent which has not been given lately, one of each text.
     pub fn consents_wanted(&self, asker: Asker<'_>, now: Timestamp) -> Vec<Rule> {
         let state = self.state();
-        let Some((_, stored)) = state.users.get(asker.user).filter(|(_, user)| user.suspended_at.is_none()) else {
+        let Some((_, stored)) = state.users.get(asker.user).filter(|(_, user)| !user.is_suspended(now)) else {
             return Vec::new();
         };
         let given = self.assurances.of(asker, now).consents;

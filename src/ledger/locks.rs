@@ -14,8 +14,8 @@ impl Ledger {
     // Locks.
 
     /// Whether a user is suspended, or under a lock on users: then they neither ask nor approve, watch nor lift.
-    pub fn is_barred(&self, user: &User) -> bool {
-        self.state().is_barred(user)
+    pub fn is_barred(&self, user: &User, now: Timestamp) -> bool {
+        self.state().is_barred(user, now)
     }
 
     /// All locks that hold or have just expired, by id.
@@ -116,9 +116,9 @@ impl Ledger {
     }
 
     /// Whether this user has this right on every target; a suspended one has none.
-    pub fn audits_everywhere(&self, user: &UserName, right: AuditRight) -> bool {
+    pub fn audits_everywhere(&self, user: &UserName, right: AuditRight, now: Timestamp) -> bool {
         let state = self.state();
-        let stored = state.users.get(user).filter(|(_, user)| !state.is_barred(user));
+        let stored = state.users.get(user).filter(|(_, user)| !state.is_barred(user, now));
         stored.is_some_and(|(_, stored)| audits_everywhere(&state.policy(), user, &stored.groups, right))
     }
 
@@ -146,7 +146,7 @@ impl Ledger {
 
 impl State {
     /// A lock that is over by its time bars until it is forgotten, a second later.
-    pub(super) fn is_barred(&self, user: &User) -> bool {
+    pub(super) fn is_barred(&self, user: &User, now: Timestamp) -> bool {
         let of_users = |lock: &Lock| match &lock.scope {
             Scope::User(locked) => *locked == user.name || locked == user.human(),
             Scope::Group(group) => user.groups.contains(group),
@@ -157,7 +157,7 @@ impl State {
             | Scope::Grant(_)
             | Scope::Label { .. } => false,
         };
-        user.suspended_at.is_some() || self.locks.values().any(|(_, lock)| of_users(lock))
+        user.is_suspended(now) || self.locks.values().any(|(_, lock)| of_users(lock))
     }
 
     pub(super) fn lock_on(
@@ -232,7 +232,7 @@ impl State {
         counts: impl Fn(&Grant) -> bool,
     ) -> Result<Permit, Denial> {
         let (stored, target) = self.parties(asker.user, destination)?;
-        if stored.suspended_at.is_some() {
+        if stored.is_suspended(now) {
             return Err(Denial::Suspended);
         }
         let (presence, circumstances) = (asker.presence, assured.circumstances(asker, now));
@@ -250,6 +250,6 @@ impl State {
             let all = all.filter(|grant| counts(grant)).cloned();
             permit(&policy, &question, asker.key, &all.collect::<Vec<_>>(), now)
         })?;
-        Ok(permit.of(Asker { mfa: assured.mfa, ..asker }))
+        Ok(permit.of(Asker { mfa: assured.mfa, ..asker }).until_user_ends(stored.until))
     }
 }

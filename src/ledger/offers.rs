@@ -8,8 +8,8 @@ use std::ops::Bound;
 
 use super::{Ledger, State, Target};
 use crate::grant::{Access, Asker, Grant, GrantState, access};
-use crate::model::{AccountName, ChannelClass, Destination, RuleId, TargetName, Timestamp, UserName, join};
-use crate::policy::{Opened, Reach};
+use crate::model::{AccountName, ChannelClass, Destination, TargetName, Timestamp, UserName, join};
+use crate::policy::{Givers, Opened, Reach, Rule};
 
 /// So many targets are looked at before others may change something. A change waits for that, and whoever asks for a
 /// permit waits for the change.
@@ -30,6 +30,8 @@ pub struct Offer {
     pub with_grant: BTreeSet<ChannelClass>,
     /// Whether the user may ask for a grant there.
     pub may_ask: bool,
+    /// Whether a grant that an operator gives opens anything there.
+    pub operators_may: bool,
     /// What may be opened by a login with a security key, its touch or its PIN, and not by this one.
     pub with_key: BTreeSet<ChannelClass>,
 }
@@ -82,7 +84,8 @@ impl Offer {
         held: impl Fn(Option<ChannelClass>) -> Access,
         ready: bool,
     ) -> Self {
-        let Opened { standing, granted, on_grant, on_key: with_key, on_both, may_ask, rules: _ } = opened;
+        let Opened { standing, granted, on_grant, on_key: with_key, on_both, may_ask, rules } = opened;
+        let operators_may = rules.iter().any(|(_, givers)| *givers == Givers::Everyone);
         let open: BTreeSet<ChannelClass> = standing.union(&granted).copied().collect();
         // Who would not be let in anyway is not told what is missing at the login.
         let with_grant: BTreeSet<ChannelClass> = on_grant.union(&on_both).copied().collect();
@@ -98,7 +101,7 @@ impl Offer {
             }
         };
         let access = by(Some(ChannelClass::Shell)).or_else(|| by(None)).unwrap_or(Access::NeedsGrant);
-        Self { destination, access, ready, open, with_grant, may_ask, with_key }
+        Self { destination, access, ready, open, with_grant, may_ask, operators_may, with_key }
     }
 }
 
@@ -113,7 +116,7 @@ impl Ledger {
         let mut offers = Offers::default();
         let (policy, stored) = {
             let state = self.state();
-            let stored = state.users.get(user).filter(|(_, user)| user.suspended_at.is_none());
+            let stored = state.users.get(user).filter(|(_, user)| !user.is_suspended(now));
             let Some((_, stored)) = stored else { return offers };
             (state.policy(), stored.clone())
         };
@@ -141,7 +144,7 @@ impl Ledger {
     pub fn offer(&self, asker: Asker<'_>, destination: &Destination, now: Timestamp) -> Option<Offer> {
         let Asker { user, presence, key, .. } = asker;
         let state = self.state();
-        let (_, stored) = state.users.get(user).filter(|(_, user)| user.suspended_at.is_none())?;
+        let (_, stored) = state.users.get(user).filter(|(_, user)| !user.is_suspended(now))?;
         let (_, target) = state.targets.get(&destination.target)?;
         let policy = state.policy();
         let reach = Reach::of(&policy, user, &stored.groups, presence);
@@ -163,11 +166,10 @@ impl State {
             let ids = self.by_place.get(&place).into_iter().flatten();
             ids.filter_map(|id| self.grants.get(id)).map(|(_, grant)| grant).filter(|grant| grant.is_for_key(key))
         };
-        let opens =
-            |grant: &Grant, rule: &RuleId, class: Option<ChannelClass>| grant.is_for(rule) && grant.opens(class);
-        let held = |account: &AccountName, rule: &RuleId, class: ChannelClass| {
+        let held = |account: &AccountName, rule: &Rule, class: ChannelClass| {
             let active = |grant: &&Grant| grant.state(now) == GrantState::Active;
-            grants(account).filter(active).any(|grant| opens(grant, rule, Some(class)))
+            let is_for = |grant: &Grant| grant.is_for(&rule.id, rule.grant.givers);
+            grants(account).filter(active).any(|grant| is_for(grant) && grant.opens(Some(class)))
         };
         let known = |account: &_| target.accounts.is_empty() || target.accounts.contains(account);
         let accounts = reach.at(&target.name, &target.labels, &held).into_iter();
@@ -177,7 +179,8 @@ impl State {
                 let destination = Destination { account: account.clone(), target: target.name.clone() };
                 let rules = opened.rules.clone();
                 let by_grants = |class: Option<ChannelClass>| {
-                    let here = |grant: &&Grant| rules.iter().any(|rule| opens(grant, rule, class));
+                    let is_for = |grant: &Grant| rules.iter().any(|(rule, givers)| grant.is_for(rule, *givers));
+                    let here = |grant: &&Grant| is_for(grant) && grant.opens(class);
                     access(grants(&account).filter(here), now)
                 };
                 Offer::new(destination, opened, by_grants, !target.host_keys.is_empty())
@@ -259,6 +262,7 @@ grant = { required = false }
                     from: BTreeSet::new(),
                     password_since: None,
                     person: None,
+                    until: None,
                 })
                 .unwrap();
         }

@@ -309,11 +309,11 @@ impl Ledger {
     }
 
     /// The users who approve by this rule, but the one who asks and the same human by other names.
-    pub fn reviewers(&self, approvers: &Approvers, asker: &User) -> BTreeSet<UserName> {
+    pub fn reviewers(&self, approvers: &Approvers, asker: &User, now: Timestamp) -> BTreeSet<UserName> {
         let state = self.state();
         let users = state.users.values().map(|(_, user)| user);
         users
-            .filter(|user| user.suspended_at.is_none() && user.human() != asker.human() && user.name != asker.name)
+            .filter(|user| !user.is_suspended(now) && user.human() != asker.human() && user.name != asker.name)
             .filter(|user| approvers.include(&user.name, &user.groups))
             .map(|user| user.name.clone())
             .collect()

@@ -124,6 +124,7 @@ fn user(name: &str, keys: &[&str]) -> User {
         from: BTreeSet::new(),
         password_since: None,
         person: None,
+        until: None,
     }
 }
 

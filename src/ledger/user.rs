@@ -32,6 +32,9 @@ pub struct User {
     /// for by another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<UserName>,
+    /// The first moment at which the user may do nothing any more; `None`: no such is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// An SSH public key of a user.
@@ -64,6 +67,16 @@ impl User {
     /// The human who this is, by the name by which they are known.
     pub fn human(&self) -> &UserName {
         self.person.as_ref().unwrap_or(&self.name)
+    }
+
+    /// Whether the user may do nothing at `now`: they were suspended, or their end date is over.
+    pub fn is_suspended(&self, now: Timestamp) -> bool {
+        self.suspended_at.is_some() || self.is_over(now)
+    }
+
+    /// Whether the end date is over.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| now >= until)
     }
 
     /// Whether the user may log in from there.

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::{Ledger, State};
 use crate::grant::GrantState;
 use crate::model::{
-    AccountName, ChannelClass, Destination, GrantId, GroupName, Presence, RuleId, TargetName, Timestamp, UserName,
+    AccountName, ChannelClass, Destination, GrantId, GroupName, LockId, Presence, RuleId, TargetName, Timestamp,
+    UserName,
 };
-use crate::policy::{GrantNeed, Rule};
+use crate::policy::{Givers, GrantNeed, Rule};
 
 /// So many users are looked at before others may change something; see `offers`.
 const USERS_AT_ONCE: usize = 256;
@@ -44,6 +45,9 @@ pub struct Way {
     pub suspended: bool,
     /// Where to.
     pub destination: Destination,
+    /// The lock that keeps the user from there now, whatever the rule says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<LockId>,
     /// The rule.
     pub rule: RuleId,
     /// The file it stands in.
@@ -58,6 +62,8 @@ pub struct Way {
     pub key: Presence,
     /// The grants by which it does so now, or will; the one that ends first is first.
     pub grants: Vec<WayGrant>,
+    /// Whether a grant that an operator gives would open it.
+    pub operators: bool,
     /// How the user may ask for a grant; `None` where only an operator gives one, or none is needed.
     pub request: Option<WayRequest>,
     /// Whether the user may take a grant where nobody can approve one.
@@ -89,6 +95,8 @@ pub struct WayGrant {
     pub spent: bool,
     /// By what its user must have proven who they are; `None`: by anything.
     pub bound_key: Option<String>,
+    /// The lock under which nothing goes on by it: one on the place, unless that leaves broken glasses alone, or on itself.
+    pub locked: Option<LockId>,
 }
 
 /// How a user may ask for a grant.
@@ -151,7 +159,7 @@ impl Ledger {
         let policy = self.policy();
         let mut ways = Ways::default();
         for rule in policy.rules().filter(|rule| !query.standing || rule.grant.need == GrantNeed::NotRequired) {
-            let Covered { users, targets } = self.covered(rule, query);
+            let Covered { users, targets } = self.covered(rule, query, now);
             let accounts: usize = users.iter().map(|holder| holder.accounts.len()).sum();
             let count = u64::try_from(accounts.saturating_mul(targets.len())).unwrap_or(u64::MAX);
             ways.total = ways.total.saturating_add(count);
@@ -170,7 +178,7 @@ impl Ledger {
     }
 
     /// Whom this rule is for, and which targets, of those that are meant.
-    pub fn covered(&self, rule: &Rule, query: &WayQuery) -> Covered {
+    pub fn covered(&self, rule: &Rule, query: &WayQuery, now: Timestamp) -> Covered {
         let state = self.state();
         let targets = state.targets.values().map(|(_, target)| target).filter(|target| {
             query.target.as_ref().is_none_or(|name| *name == target.name)
@@ -182,14 +190,14 @@ impl Ledger {
             return Covered::default();
         }
         let users = state.users.values().map(|(_, user)| user).filter(|user| {
-            (query.suspended || user.suspended_at.is_none())
+            (query.suspended || !user.is_suspended(now))
                 && query.group.as_ref().is_none_or(|group| user.groups.contains(group))
                 && rule.is_for(&user.name, &user.groups)
         });
         let holder = |user: &super::User| {
             let mut accounts = rule.accounts_of(&user.name);
             accounts.retain(|account| query.account.as_ref().is_none_or(|wanted| wanted == account));
-            let suspended = user.suspended_at.is_some();
+            let suspended = user.is_suspended(now);
             (!accounts.is_empty()).then(|| Holder { user: user.name.clone(), suspended, accounts })
         };
         Covered { users: users.filter_map(holder).collect(), targets }
@@ -205,12 +213,14 @@ impl State {
         let standing = rule.grant.need == GrantNeed::NotRequired;
         let way = |account: &AccountName| {
             let destination = Destination { account: account.clone(), target: target.name.clone() };
-            let grants = if standing { Vec::new() } else { self.way_grants(rule, user, &destination, now) };
+            let grants = if standing { Vec::new() } else { self.way_grants(rule, (user, target), &destination, now) };
             let request = rule.grant.request.as_ref().filter(|_| !standing);
+            let locked = self.lock_on(user, target, account, None, now).map(|lock| lock.id.clone());
             Way {
                 user: user.name.clone(),
-                suspended: user.suspended_at.is_some(),
+                suspended: user.is_suspended(now),
                 destination,
+                locked,
                 rule: rule.id.clone(),
                 file: rule.file.clone(),
                 line: rule.line,
@@ -218,6 +228,7 @@ impl State {
                 standing,
                 key: rule.key,
                 grants,
+                operators: !standing && rule.grant.givers == Givers::Everyone,
                 break_glass: rule.glass.is_some(),
                 conditioned: rule.is_conditioned(),
                 request: request
@@ -229,8 +240,14 @@ impl State {
         holder.accounts.iter().map(way).collect()
     }
 
-    fn way_grants(&self, rule: &Rule, user: &super::User, there: &Destination, now: Timestamp) -> Vec<WayGrant> {
-        let unended = self.unended(&user.name, there, now).filter(|grant| grant.is_for(&rule.id));
+    fn way_grants(
+        &self,
+        rule: &Rule,
+        (user, target): (&super::User, &super::Target),
+        there: &Destination,
+        now: Timestamp,
+    ) -> Vec<WayGrant> {
+        let unended = self.unended(&user.name, there, now).filter(|grant| grant.is_for(&rule.id, rule.grant.givers));
         let shown = |grant: &crate::grant::Grant| {
             let state = grant.state(now);
             let live = match state {
@@ -247,6 +264,7 @@ impl State {
                 channels,
                 spent: grant.is_spent(),
                 bound_key: grant.bound_key.clone(),
+                locked: self.lock_on(user, target, &there.account, Some(&grant.id), now).map(|lock| lock.id.clone()),
             })
         };
         unended.filter_map(shown).collect()
@@ -256,8 +274,9 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::AuditEvent;
     use crate::db::Db;
-    use crate::grant::{Asker, Grant, Revoked};
+    use crate::grant::{Asker, Denial, Grant, Lock, LockEffect, Revoked, Scope};
     use crate::ledger::{Target, User};
     use crate::policy::{PolicyFile, PolicySet};
 
@@ -299,7 +318,12 @@ mod tests {
                 _ => "labels = { env = \"prod\" }".to_owned(),
             };
             let accounts = dice.some(&["root", "postgres", "$user"]);
-            let grant = dice.one(&["required = false", "required = true", "approvers = { group = \"leads\" }"]);
+            let grant = dice.one(&[
+                "required = false",
+                "required = true",
+                "approvers = { group = \"leads\" }",
+                "approvers = { group = \"leads\" }, operators = false",
+            ]);
             let key = dice.one(&["", "", "key = { touch = true }\n", "key = { pin = true }\n"]);
             format!(
                 "[[rule]]\nid = \"r{number}\"\nwho = {{ {who} }}\nwhere = {{ {place} }}\naccounts = [{accounts}]\n\
@@ -321,6 +345,7 @@ mod tests {
         let policy = PolicySet::parse(&[file]).unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
         let ledger = Ledger::open(&Db::in_memory().unwrap(), policy).unwrap();
         for name in USERS {
+            let until = (dice.below(4) == 0).then(|| time(i64::try_from(dice.below(120)).unwrap()));
             let groups = ["dba", "web"].into_iter().filter(|_| dice.below(2) == 0);
             ledger
                 .add_user(User {
@@ -331,6 +356,7 @@ mod tests {
                     from: BTreeSet::new(),
                     password_since: None,
                     person: None,
+                    until,
                 })
                 .unwrap();
         }
@@ -373,6 +399,34 @@ mod tests {
                 let _ = ledger.revoke_grant(&id, Revoked { by: "uid 0".into(), at: time(60), reason: None });
             }
         }
+        for number in 0..dice.below(3) {
+            let scope = [
+                "user:alice",
+                "group:web",
+                "target:db2",
+                "account:root@db1",
+                "label:env=test",
+                "everything",
+                "grant:g-1",
+            ];
+            let scope = Scope::parse(dice.one(&scope)).unwrap();
+            let expires = (dice.below(2) == 0).then(|| time(i64::try_from(dice.below(120)).unwrap()));
+            let effect = if dice.below(2) == 0 { LockEffect::End } else { LockEffect::Freeze };
+            let lock = Lock {
+                id: LockId::parse(&format!("k-{number}")).unwrap(),
+                scope,
+                effect,
+                reason: String::from("an attack"),
+                by: String::from("uid 0"),
+                created: time(0),
+                expires,
+                lifters: 1,
+                keeps_glass: false,
+                said: Vec::new(),
+                pending: None,
+            };
+            ledger.add_lock(lock, &AuditEvent::NodeStop).unwrap();
+        }
         ledger
     }
 
@@ -380,10 +434,12 @@ mod tests {
     fn opened(ways: &[Way], presence: Presence, key: &str) -> BTreeSet<ChannelClass> {
         let ways = ways.iter().filter(|way| !way.suspended && presence.covers(way.key));
         let holds = |grant: &&WayGrant| {
-            grant.state == GrantState::Active && grant.bound_key.as_ref().is_none_or(|bound| bound == key)
+            grant.locked.is_none()
+                && grant.state == GrantState::Active
+                && grant.bound_key.as_ref().is_none_or(|bound| bound == key)
         };
         ways.flat_map(|way| {
-            let standing = way.channels.iter().filter(|_| way.standing);
+            let standing = way.channels.iter().filter(|_| way.standing && way.locked.is_none());
             standing.chain(way.grants.iter().filter(holds).flat_map(|grant| &grant.channels)).copied()
         })
         .collect()
@@ -393,8 +449,8 @@ mod tests {
     #[test]
     fn an_answer_says_what_a_permit_says() {
         let now = time(60);
-        let (mut yes, mut by_grant) = (0, 0);
-        for seed in 0..150 {
+        let (mut yes, mut by_grant, mut locked) = (0, 0, 0);
+        for seed in 0..300 {
             let mut dice = Dice(seed);
             let ledger = ledger(&mut dice);
             let all = ledger.ways(&WayQuery { suspended: true, ..WayQuery::default() }, usize::MAX, now);
@@ -416,12 +472,13 @@ mod tests {
                             "seed {seed}: {user} {there} {class}: {own:?}"
                         );
                         yes += usize::from(permit.is_ok());
+                        locked += usize::from(matches!(permit, Err(Denial::Locked { .. })));
                         by_grant += usize::from(permit.is_ok_and(|permit| permit.grant().is_some()));
                     }
                 }
             }
         }
-        assert!(yes > 1000 && by_grant > 100, "{yes} {by_grant}");
+        assert!(yes > 1000 && by_grant > 100 && locked > 1000, "{yes} {by_grant} {locked}");
     }
 
     #[test]

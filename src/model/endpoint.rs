@@ -112,7 +112,8 @@ pub(crate) fn host_name(host: &str) -> Result<String, InvalidName> {
 pub struct Asked {
     /// What the channel is for.
     pub class: ChannelClass,
-    /// Where a forward leads, or which file; none asks whether anything of this class may be opened.
+    /// Where a forward leads, or which file, or that it has a terminal; none asks whether anything of this class may be
+    /// opened.
     pub matter: Option<Matter>,
 }
 
@@ -127,6 +128,8 @@ pub enum Matter {
     EveryFile,
     /// One key of the user's agent, by its fingerprint (`SHA256:...`).
     Key(String),
+    /// A terminal, for a shell or a command.
+    Terminal,
 }
 
 impl Asked {
@@ -140,11 +143,16 @@ impl Asked {
         Self { class: ChannelClass::Agent, matter: Some(Matter::Key(fingerprint)) }
     }
 
+    /// A shell or a command, on a terminal.
+    pub fn on_terminal(class: ChannelClass) -> Self {
+        Self { class, matter: Some(Matter::Terminal) }
+    }
+
     /// Where it leads, if it is a forward.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         match &self.matter {
             Some(Matter::Endpoint(endpoint)) => Some(endpoint),
-            Some(Matter::File(_) | Matter::EveryFile | Matter::Key(_)) | None => None,
+            Some(Matter::File(_) | Matter::EveryFile | Matter::Key(_) | Matter::Terminal) | None => None,
         }
     }
 }
@@ -174,6 +182,7 @@ impl fmt::Display for Asked {
             Some(Matter::File(file)) => write!(f, "{} {file}", self.class),
             Some(Matter::EveryFile) => write!(f, "{} of every file", self.class),
             Some(Matter::Key(key)) => write!(f, "{} {key}", self.class),
+            Some(Matter::Terminal) => write!(f, "{} on a terminal", self.class),
         }
     }
 }

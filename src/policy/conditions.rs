@@ -138,6 +138,8 @@ pub enum BoundBy {
     Hours,
     /// The rule's longest session.
     Length,
+    /// The user's end date.
+    User,
 }
 
 impl Conditions {

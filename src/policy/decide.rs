@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{
-    Accounts, Circumstances, Conditions, ForwardedSsh, GrantNeed, Oversight, Place, PolicySet, RecordingPolicy, Rule,
-    Who,
+    Accounts, Circumstances, Conditions, ForwardedSsh, Givers, GrantNeed, Oversight, Place, PolicySet, RecordingPolicy,
+    Rule, Who,
 };
 use crate::model::{AccountName, Asked, ChannelClass, GroupName, Matter, Presence, RuleId, TargetName, UserName};
 
@@ -49,8 +49,8 @@ pub struct Allowed {
     pub rule: RuleId,
     /// The file it stands in.
     pub file: String,
-    /// All rules that open this, by file name and file order; where a grant is needed, each of them needs one.
-    pub rules: Vec<RuleId>,
+    /// All rules that open this, by file name and file order; where a grant is needed, each of them needs one of these.
+    pub rules: Vec<(RuleId, Givers)>,
     /// The channels open to this user at this destination, without a grant (`Allow`) or with one (`NeedsGrant`).
     pub channels: BTreeSet<ChannelClass>,
     /// The strictest recording of all rules that match, whether they decided or not.
@@ -72,6 +72,8 @@ pub enum DenyReason {
     NoRuleForFile(ChannelClass),
     /// Rules lend the agent, but none of them this key of it.
     NoRuleForKey,
+    /// Rules open this channel, but none of them on a terminal.
+    NoRuleForTerminal(ChannelClass),
 }
 
 impl fmt::Display for DenyReason {
@@ -84,6 +86,9 @@ impl fmt::Display for DenyReason {
             }
             Self::NoRuleForFile(channel) => {
                 write!(f, "no rule's `sftp` names such files for {channel} of this user at this destination")
+            }
+            Self::NoRuleForTerminal(channel) => {
+                write!(f, "no rule opens {channel} on a terminal for this user at this destination (`terminal`)")
             }
             Self::NoRuleForKey => f.write_str("no rule's `agent` names this key for this user at this destination"),
         }
@@ -115,6 +120,7 @@ pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Questi
             Some(asked) if here.iter().any(|rule| rule.channels.contains(&asked.class)) => match asked.matter {
                 Some(Matter::File(_) | Matter::EveryFile) => DenyReason::NoRuleForFile(asked.class),
                 Some(Matter::Key(_)) => DenyReason::NoRuleForKey,
+                Some(Matter::Terminal) => DenyReason::NoRuleForTerminal(asked.class),
                 Some(Matter::Endpoint(_)) | None => DenyReason::NoRuleForPlace(asked.class),
             },
             Some(asked) if !here.is_empty() => DenyReason::NoRuleForChannel(asked.class),
@@ -123,7 +129,7 @@ pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Questi
     };
     let recording = matching.iter().fold(first.recording.clone(), |all, rule| all.strictest(&rule.recording));
     let oversight = matching.iter().fold(first.oversight, |all, rule| all.strictest(rule.oversight));
-    let rules = matching.iter().map(|rule| rule.id.clone()).collect();
+    let rules = matching.iter().map(|rule| (rule.id.clone(), rule.grant.givers)).collect();
     let allowed = |rule: &Rule, channels| {
         let (id, file) = (rule.id.clone(), rule.file.clone());
         Allowed { rule: id, file, rules, channels, recording, oversight }
@@ -173,12 +179,14 @@ impl Rule {
             (Some(Matter::File(file)), Some(files)) => files.covers(file),
             (Some(Matter::EveryFile), Some(_)) => false,
             (Some(Matter::Key(key)), _) => self.agent.covers(key),
+            (Some(Matter::Terminal), _) => self.terminal,
         }
     }
 
-    /// Whether it wants more than a user, a place and a grant: hours, networks, a second factor, a yes, another who watches.
+    /// Whether it wants more than a user, a place and a grant: hours, networks, a second factor, a yes, another who watches,
+    /// no terminal.
     pub fn is_conditioned(&self) -> bool {
-        self.conditions != Conditions::default() || self.oversight != Oversight::default()
+        !self.terminal || self.conditions != Conditions::default() || self.oversight != Oversight::default()
     }
 
     /// Whether SSH to a target, in a forward from another, ends at the bastion.

@@ -41,11 +41,11 @@ pub use document::Fault;
 pub(crate) use document::size_of;
 pub use files::FileRule;
 pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
-pub use oversight::Oversight;
+pub use oversight::{OnLeave, Oversight};
 use parse::names;
 pub(crate) use parse::read_auditors;
 pub use reach::{Opened, Reach};
-pub use request::{Approvers, GlassRule, GrantRule, Pattern, Preapproved, RequestRule, Text};
+pub use request::{Approvers, Givers, GlassRule, GrantRule, Pattern, Preapproved, RequestRule, Text};
 
 /// A policy file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +164,8 @@ pub struct Rule {
     pub files: Option<FileRule>,
     /// Which keys of an agent it lends.
     pub agent: AgentRule,
+    /// Whether its shells and commands may be on a terminal.
+    pub terminal: bool,
     /// Whether it takes effect only while a grant holds, and how one is asked for.
     pub grant: GrantRule,
     /// How a grant may be taken where nobody is there to approve one; `None` where it may not.

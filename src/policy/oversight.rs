@@ -5,25 +5,49 @@ use super::document::{Fault, Faults, Node};
 /// A rule's `four_eyes` and `watch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Oversight {
-    /// `four_eyes = true`: sessions go on only while another human watches them.
-    pub four_eyes: bool,
+    /// `four_eyes`: sessions go on only while another human watches them; what becomes of them when nobody does any more.
+    pub four_eyes: Option<OnLeave>,
     /// `watch = { shown = true }`: the user is told who watches, and when nobody does any more.
     pub shown: bool,
 }
+
+/// What becomes of a session for four eyes when its last watcher leaves. The stricter is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OnLeave {
+    /// It stands still until somebody watches again: `four_eyes = true`.
+    Pause,
+    /// It ends.
+    End,
+}
+
+const ON_LEAVE: &[(&str, OnLeave)] = &[("pause", OnLeave::Pause), ("end", OnLeave::End)];
 
 impl Oversight {
     /// The stricter of the two, point by point; whoever must be watched is told by whom.
     #[must_use]
     pub fn strictest(self, other: Self) -> Self {
-        Self { four_eyes: self.four_eyes || other.four_eyes, shown: self.shown || other.shown }
+        Self { four_eyes: self.four_eyes.max(other.four_eyes), shown: self.shown || other.shown }
     }
 
     /// Reads both keys of a rule, where they are.
     pub(super) fn read(four_eyes: Option<Node<'_>>, watch: Option<Node<'_>>, faults: &mut Faults) -> Option<Self> {
-        let four_eyes = four_eyes.map_or(Some(false), |node| faults.keep(node.boolean()));
+        let four_eyes = four_eyes.map_or(Some(None), |node| read_four_eyes(&node, faults));
         let shown = watch.map_or(Some(false), |node| read_watch(&node, faults));
         Some(Self { four_eyes: four_eyes?, shown: shown? })
     }
+}
+
+/// `true`, `false`, or `{ on_leave = "end" }`.
+fn read_four_eyes(node: &Node<'_>, faults: &mut Faults) -> Option<Option<OnLeave>> {
+    if let Ok(wanted) = node.boolean() {
+        return Some(wanted.then_some(OnLeave::Pause));
+    }
+    let table =
+        node.table().map_err(|_| node.fault("is neither true or false, nor { on_leave = \"pause\" or \"end\" }"));
+    let mut table = faults.keep(table)?;
+    let on_leave = table.need("on_leave", faults).and_then(|node| faults.keep(node.word(ON_LEAVE)));
+    table.finish(&[], faults);
+    on_leave.map(Some)
 }
 
 fn read_watch(node: &Node<'_>, faults: &mut Faults) -> Option<bool> {
@@ -51,10 +75,17 @@ mod tests {
     #[test]
     fn a_rule_says_whether_its_sessions_are_watched_and_whether_that_is_told() {
         assert_eq!(read(""), Ok(Oversight::default()));
-        assert_eq!(read("four_eyes = true"), Ok(Oversight { four_eyes: true, shown: false }));
-        assert_eq!(read("watch = { shown = true }"), Ok(Oversight { four_eyes: false, shown: true }));
+        assert_eq!(read("four_eyes = true"), Ok(Oversight { four_eyes: Some(OnLeave::Pause), shown: false }));
+        for (word, on_leave) in ON_LEAVE {
+            let read = read(&format!("four_eyes = {{ on_leave = \"{word}\" }}"));
+            assert_eq!(read, Ok(Oversight { four_eyes: Some(*on_leave), shown: false }));
+        }
+        assert_eq!(read("four_eyes = false"), Ok(Oversight::default()));
+        assert_eq!(read("watch = { shown = true }"), Ok(Oversight { four_eyes: None, shown: true }));
         for (odd, why) in [
             ("four_eyes = 2", "true or false"),
+            ("four_eyes = {}", "on_leave"),
+            ("four_eyes = { on_leave = \"sleep\" }", "pause, end"),
             ("watch = { shown = \"yes\" }", "true or false"),
             ("watch = {}", "shown"),
             ("watch = { shown = true, by = \"bob\" }", "by"),
@@ -66,8 +97,11 @@ mod tests {
 
     #[test]
     fn of_several_rules_the_stricter_holds() {
-        let (eyes, shown) = (Oversight { four_eyes: true, shown: false }, Oversight { four_eyes: false, shown: true });
-        assert_eq!(eyes.strictest(shown), Oversight { four_eyes: true, shown: true });
+        let of = |four_eyes, shown| Oversight { four_eyes, shown };
+        let (pause, end) = (Some(OnLeave::Pause), Some(OnLeave::End));
+        assert_eq!(of(pause, false).strictest(of(None, true)), of(pause, true));
+        assert_eq!(of(pause, true).strictest(of(end, false)), of(end, true));
+        assert_eq!(of(end, false).strictest(of(None, false)), of(end, false));
         assert_eq!(Oversight::default().strictest(Oversight::default()), Oversight::default());
     }
 }

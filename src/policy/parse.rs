@@ -11,8 +11,8 @@ use super::conditions::{Circumstances, Conditions, read_given};
 use super::decide::{Question, among};
 use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
-    Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, GlassRule, GrantNeed, GrantRule,
-    InputMode, Names, Oversight, Place, PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
+    Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, Givers, GlassRule, GrantNeed,
+    GrantRule, InputMode, Names, Oversight, Place, PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
 };
 use crate::auditor::Recipient;
 use crate::model::{
@@ -40,6 +40,8 @@ const AUDIT_RIGHTS: &[(&str, AuditRight)] = &[
     ("kill", AuditRight::Kill),
     ("lift", AuditRight::Lift),
 ];
+/// What may be on a terminal.
+const ON_TERMINAL: [ChannelClass; 2] = [ChannelClass::Shell, ChannelClass::Exec];
 const DURABILITIES: &[(&str, Durability)] =
     &[("strict", Durability::Strict), ("bounded", Durability::Bounded), ("best-effort", Durability::BestEffort)];
 const INPUT_MODES: &[(&str, InputMode)] =
@@ -169,6 +171,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let forward = table.take("forward").map_or(Some(ForwardRule::default()), |node| ForwardRule::read(&node, faults));
     let files = table.take("sftp").map_or(Some(None), |node| FileRule::read(&node, faults).map(Some));
     let agent = table.take("agent").map_or(Some(AgentRule::default()), |node| AgentRule::read(&node, faults));
+    let terminal = table.read("terminal", true, faults, Node::boolean);
     let grant = table.take("grant").map_or(Some(GrantRule::REQUIRED), |node| GrantRule::read(&node, faults));
     let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
     let glass = match table.take("break_glass") {
@@ -193,6 +196,13 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         let message = String::from("has no effect: `channels` does not have agent");
         faults.push(of_line(file, line, "rule.agent", message).hint("add \"agent\" to channels, or remove it"));
     }
+    if let Some(channels) = &channels
+        && !terminal
+        && ON_TERMINAL.iter().all(|class| !channels.contains(class))
+    {
+        let message = String::from("has no effect: `channels` has neither shell nor exec");
+        faults.push(of_line(file, line, "rule.terminal", message));
+    }
     if let (Some(who), Some(channels), Some(grant), Some(recording), Some(Some(_))) =
         (&who, &channels, &grant, &recording, &glass)
     {
@@ -204,6 +214,12 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
             &|message| of_line(file, line, "rule.break_glass", message),
             faults,
         );
+    }
+    if let (Some(grant), Some(None)) = (&grant, &glass)
+        && (grant.givers, &grant.request) == (Givers::NotOperators, &None)
+    {
+        let message = String::from("has `operators = false` and no `approvers`: nobody could give one");
+        faults.push(of_line(file, line, "rule.grant", message).hint("write approvers = { group = \"leads\" }"));
     }
     if let (Some(who), Some(recording)) = (&who, &recording)
         && recording.durability == Durability::BestEffort
@@ -226,6 +242,7 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         forward: forward?,
         files: files?,
         agent: agent?,
+        terminal,
         grant: grant?,
         glass: glass?,
         key: key?,
@@ -570,7 +587,12 @@ fn read_channel(given: &mut Table<'_>, faults: &mut Faults) -> Option<Wanted> {
         Some(node) => faults.keep(agent::read_fingerprint(&node)).map(Some),
         None => Some(None),
     };
+    let terminal = given.read("terminal", false, faults, Node::boolean);
     let (class, endpoint, file, agent_key) = (class?, endpoint?, file?, agent_key?);
+    if terminal && class.is_none_or(|class| !ON_TERMINAL.contains(&class)) {
+        faults.push(given.fault("`terminal` is of shells and commands, and `channel` is neither shell nor exec"));
+        return None;
+    }
     if agent_key.is_some() && class != Some(ChannelClass::Agent) {
         faults.push(given.fault("`agent_key` is one key of an agent, and `channel` is not agent"));
         return None;
@@ -587,6 +609,7 @@ fn read_channel(given: &mut Table<'_>, faults: &mut Faults) -> Option<Wanted> {
         return None;
     }
     let matter = endpoint.map(Matter::Endpoint).or(file.map(Matter::File)).or(agent_key.map(Matter::Key));
+    let matter = matter.or(terminal.then_some(Matter::Terminal));
     let presence = given.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
     let circumstances = read_given(given, faults);
     let asked = class.map(|class| Asked { class, matter });

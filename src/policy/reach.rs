@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{GrantNeed, PolicySet, Rule};
+use super::{Givers, GrantNeed, PolicySet, Rule};
 use crate::model::{AccountName, ChannelClass, GroupName, Presence, RuleId, TargetName, UserName};
 
 /// The rules that are about one user.
@@ -28,8 +28,8 @@ pub struct Opened {
     pub on_key: BTreeSet<ChannelClass>,
     /// Open to those while a grant holds, and none does.
     pub on_both: BTreeSet<ChannelClass>,
-    /// The rules that need a grant.
-    pub rules: BTreeSet<RuleId>,
+    /// The rules that need a grant, and of whom.
+    pub rules: BTreeSet<(RuleId, Givers)>,
     /// Whether one of them lets the user ask for it.
     pub may_ask: bool,
 }
@@ -52,7 +52,7 @@ impl<'s> Reach<'s> {
         &self,
         target: &TargetName,
         labels: &BTreeMap<String, String>,
-        held: &dyn Fn(&AccountName, &RuleId, ChannelClass) -> bool,
+        held: &dyn Fn(&AccountName, &Rule, ChannelClass) -> bool,
     ) -> BTreeMap<AccountName, Opened> {
         let mut accounts: BTreeMap<AccountName, Opened> = BTreeMap::new();
         for rule in self.rules.iter().filter(|rule| rule.place.covers(target, labels)) {
@@ -60,12 +60,12 @@ impl<'s> Reach<'s> {
             for account in rule.accounts.named.iter().chain(own) {
                 let opened = accounts.entry(account.clone()).or_default();
                 if rule.grant.need == GrantNeed::Required {
-                    opened.rules.insert(rule.id.clone());
+                    opened.rules.insert((rule.id.clone(), rule.grant.givers));
                     opened.may_ask |= rule.grant.request.is_some();
                 }
                 for class in &rule.channels {
                     let need = rule.grant.need == GrantNeed::Required;
-                    let missing = need && !held(account, &rule.id, *class);
+                    let missing = need && !held(account, rule, *class);
                     let classes = match (self.presence.covers(rule.key), need, missing) {
                         (true, false, _) => &mut opened.standing,
                         (true, true, false) => &mut opened.granted,

@@ -29,8 +29,19 @@ const COUNT_MAX: u8 = 8;
 pub struct GrantRule {
     /// Whether the rule takes effect only while a grant holds.
     pub need: GrantNeed,
+    /// Whose grants count.
+    pub givers: Givers,
     /// How users may ask for one; `None` where only operators give them.
     pub request: Option<RequestRule>,
+}
+
+/// A rule's `grant.operators`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Givers {
+    /// `true`, the default: an operator's own grant counts as one that was asked for.
+    Everyone,
+    /// `false`: a grant counts that was asked for and approved, or taken by break-glass, and no operator's own.
+    NotOperators,
 }
 
 /// How users may ask for a grant.
@@ -222,11 +233,12 @@ impl Pattern {
 
 impl GrantRule {
     /// The rule of one that has no `grant`: it needs one, and only operators give it.
-    pub const REQUIRED: Self = Self { need: GrantNeed::Required, request: None };
+    pub const REQUIRED: Self = Self { need: GrantNeed::Required, givers: Givers::Everyone, request: None };
 
     pub(super) fn read(node: &Node<'_>, faults: &mut Faults) -> Option<Self> {
         let mut table = faults.keep(node.table())?;
         let required = table.take("required").map_or(Some(true), |node| faults.keep(node.boolean()));
+        let operators = table.take("operators").map_or(Some(true), |node| faults.keep(node.boolean()));
         let approvers = table.take("approvers").map(|node| read_approvers(&node, faults));
         let span = |node: &Node<'_>| node.duration_in(SPAN_MIN..=SPAN_MAX);
         let mut said = Vec::new();
@@ -252,12 +264,17 @@ impl GrantRule {
             faults.push(table.fault("`total` is less than `max`").hint("`total` is with all extensions"));
         }
         table.finish(&[], faults);
+        if (required, operators) == (Some(false), Some(false)) {
+            faults.push(node.fault("has `operators = false`, and `required = false`: it needs nobody's grant"));
+            return None;
+        }
+        let givers = operators.map(|operators| if operators { Givers::Everyone } else { Givers::NotOperators });
         let Some(approvers) = approvers else {
             for key in said {
                 let message = format!("`{key}` is of requests, and there is no `approvers`");
                 faults.push(node.fault(message).hint("write approvers = { group = \"leads\", count = 1 }"));
             }
-            return Some(Self { need: need_of(required?), request: None });
+            return Some(Self { need: need_of(required?), givers: givers?, request: None });
         };
         if required == Some(false) {
             faults.push(node.fault("has `approvers`, and `required = false`: nobody would need to ask"));
@@ -277,7 +294,7 @@ impl GrantRule {
             bound_key,
             preapproved,
         };
-        Some(Self { need: need_of(required?), request: Some(request) })
+        Some(Self { need: need_of(required?), givers: givers?, request: Some(request) })
     }
 }
 
@@ -375,6 +392,8 @@ mod tests {
         assert_eq!((request.max, request.total, request.approvers.count), (MAX, MAX, 1));
         assert_eq!(request.reason, Text::Required);
         assert_eq!(read("{ required = true }"), Ok(GrantRule::REQUIRED));
+        let of_nobody_else = read("{ approvers = { group = \"leads\" }, operators = false }").unwrap();
+        assert_eq!(of_nobody_else.givers, Givers::NotOperators);
     }
 
     #[test]
@@ -392,6 +411,9 @@ mod tests {
             ("{ approvers = { group = \"a\" }, max = \"2h\", total = \"1h\" }", "less than `max`"),
             ("{ approvers = { group = \"a\" }, max = \"9000h\" }", "out of range"),
             ("{ approvers = { group = \"a\" }, tickets = true }", "unknown key"),
+            ("{ required = false, operators = false }", "nobody's grant"),
+            ("{ operators = false }", "nobody could give"),
+            ("{ operators = \"no\", approvers = { group = \"a\" } }", "true or false"),
             ("{ approvers = { group = \"a\" }, preapproved = [] }", "is empty"),
             ("{ approvers = { group = \"a\" }, preapproved = [{ max = \"1h\" }] }", "`when` is missing"),
         ] {

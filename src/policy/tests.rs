@@ -388,6 +388,24 @@ proptest! {
     }
 }
 
+#[test]
+fn a_rule_without_a_terminal_opens_shells_and_commands_that_ask_for_none() {
+    let bots = rule("bots", "users = ['bot']", "targets = ['db1']", "terminal = false");
+    let with = |more: &str| format!("{bots}{more}");
+    let given = "user = \"bot\", target = \"db1\", account = \"root\"";
+    let test = |channel: &str, expect: &str| {
+        format!("[[test]]\ngiven = {{ {given}, channel = {channel} }}\nexpect = \"{expect}\"\n")
+    };
+    let parse = |text: String| parse(&text);
+    let (open, denied) = (test("\"exec\"", "needs-grant bots"), test("\"exec\", terminal = true", "deny"));
+    parse(with(&format!("{open}{denied}"))).unwrap();
+    assert!(parse(with(&test("\"shell\", terminal = true", "needs-grant bots"))).is_err());
+    let odd = parse(with(&test("\"sftp-read\", terminal = true", "deny"))).unwrap_err();
+    assert!(odd.iter().any(|fault| fault.to_string().contains("neither shell nor exec")), "{odd:?}");
+    let odd = parse(bots.replace("'shell', 'exec'", "'sftp-read'")).unwrap_err();
+    assert!(odd.iter().any(|fault| fault.to_string().contains("has no effect")), "{odd:?}");
+}
+
 fn rule(id: &str, who: &str, place: &str, more: &str) -> String {
     format!(
         "schema = 1\n\n[[rule]]\nid = '{id}'\nwho = {{ {who} }}\nwhere = {{ {place} }}\n\
@@ -605,6 +623,16 @@ fn the_example_with_paths_that_users_read_loads_and_is_tested() {
     let example = text.split("```").find(|block| block.starts_with("toml") && block.contains("[rule.sftp]")).unwrap();
     let set = parse(example.strip_prefix("toml").unwrap()).unwrap_or_else(|faults| panic!("{faults:#?}"));
     assert_eq!((set.rules().count(), set.warnings()), (1, &[][..]));
+}
+
+#[test]
+fn every_whole_file_that_users_read_as_an_example_loads() {
+    let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/README.md");
+    let text = std::fs::read_to_string(readme).unwrap();
+    let examples: Vec<&str> = text.split("```").filter_map(|block| block.strip_prefix("toml\n")).collect();
+    let whole = examples.iter().filter(|example| example.starts_with("schema = 1"));
+    let loaded = whole.map(|example| parse(example).unwrap_or_else(|faults| panic!("{faults:#?}\n{example}")));
+    assert!(loaded.count() >= 4);
 }
 
 /// An agent's keys, by fingerprint.

@@ -42,7 +42,7 @@ impl Requests {
         let quorum = match self.quorum(&wanted.approvers, &user) {
             // Nobody needs to be there: that is what it was approved beforehand for.
             Err(RequestError::NoReviewers { .. }) if preapproved => {
-                let reviewers = self.ledger.reviewers(&wanted.approvers, &user);
+                let reviewers = self.ledger.reviewers(&wanted.approvers, &user, now);
                 Quorum { approvers: wanted.approvers.clone(), reviewers }
             }
             quorum => quorum?,
@@ -233,7 +233,7 @@ impl Requests {
     }
 
     pub(super) fn quorum(&self, approvers: &Approvers, asker: &User) -> Result<Quorum, RequestError> {
-        let reviewers = self.ledger.reviewers(approvers, asker);
+        let reviewers = self.ledger.reviewers(approvers, asker, self.clock.now());
         if reviewers.len() > REVIEWERS_MAX {
             return Err(RequestError::TooManyReviewers);
         }

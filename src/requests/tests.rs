@@ -105,6 +105,7 @@ impl World {
                     from: BTreeSet::new(),
                     password_since: None,
                     person: (name == "alice2").then(|| user("alice")),
+                    until: None,
                 })
                 .unwrap();
         }
@@ -459,6 +460,7 @@ fn the_largest_request_there_can_be_has_room_in_the_store() {
             from: BTreeSet::new(),
             password_since: None,
             person: None,
+            until: None,
         };
         world.requests.ledger.add_user(lead).unwrap();
     }

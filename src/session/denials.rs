@@ -107,11 +107,13 @@ impl Denied {
                 | Denial::NeedsMfa { .. }
                 | Denial::NeedsConsent { .. }
                 | Denial::Unmet { .. }
+                | Denial::NoTerminal { .. }
                 | Denial::TooManySessions { .. },
             ) => None,
             Refusal::Denied(
                 Denial::NoRule(_)
                 | Denial::NeedsGrant { .. }
+                | Denial::ByOperator { .. }
                 | Denial::GrantEnded { .. }
                 | Denial::GrantSpent { .. }
                 | Denial::GrantRevoked { .. }
@@ -179,9 +181,14 @@ impl Denied {
         }
         Some(match offer.access {
             Access::Begins { from } => format!("your grant begins at {}: try again then", from.clock_time_from(now)),
-            Access::Open | Access::Granted { .. } | Access::NeedsGrant | Access::NeedsKey => String::from(
-                "a rule lets you do it while you hold a grant. Ask for one: ssh USER@BASTION request, or an operator",
-            ),
+            Access::Open | Access::Granted { .. } | Access::NeedsGrant | Access::NeedsKey => {
+                let of_whom = match (offer.may_ask, offer.operators_may) {
+                    (_, true) => "Ask for one: ssh USER@BASTION request, or an operator",
+                    (true, false) => "Ask for one: ssh USER@BASTION request; no operator's own counts",
+                    (false, false) => "Nobody approves it: ssh USER@BASTION break-glass takes one, in an emergency",
+                };
+                format!("a rule lets you do it while you hold a grant. {of_whom}")
+            }
         })
     }
 }
@@ -244,6 +251,7 @@ mod tests {
             open: set(open),
             with_grant: set(with_grant),
             may_ask: false,
+            operators_may: true,
             with_key: BTreeSet::new(),
         }
     }

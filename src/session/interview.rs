@@ -74,7 +74,7 @@ impl Visit {
             return None;
         }
         let (ledger, asker, now) = (&self.bastion.ledger, self.visitor.asker(), self.bastion.clock.now());
-        let asked = self.asked(destination, program).first().cloned()?;
+        let asked = self.asked(start, destination, program).first().cloned()?;
         let denial = match ledger.permit_asked(asker, destination, &asked, now) {
             Ok(permit) => {
                 let shown = permit.consent().is_none_or(|text| agreed == Some(text));
@@ -110,7 +110,7 @@ impl Visit {
     ) -> Result<Option<ChannelStart>, (Box<ChannelStart>, Refusal)> {
         // What begins with the session may bring a question too: the text of the rule that its grant is for.
         for asked_before in [false, true] {
-            if asked_before && let Err(refusal) = self.begin_approved(destination, program).await {
+            if asked_before && let Err(refusal) = self.begin_approved(&start, destination, program).await {
                 return Err((Box::new(start), refusal));
             }
             if let Some(question) = self.asks(&start, destination, program, agreed.as_ref()) {

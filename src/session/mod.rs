@@ -401,10 +401,10 @@ impl Visit {
             return Err((Box::new(start), Refusal::Elsewhere));
         }
         let Some(mut start) = self.prepare(start, &destination, &program, agreed).await? else { return Ok(()) };
-        let asked = self.asked(&destination, &program);
-        let first = asked.first().map_or(ChannelClass::Shell, |asked| asked.class);
+        let asked = self.asked(&start, &destination, &program);
+        let first = rests::asked_on(&start, asked.first().map_or(ChannelClass::Shell, |asked| asked.class));
         if self.live.is_none() {
-            match self.open(&destination, &first.into()).await {
+            match self.open(&destination, &first).await {
                 Ok(live) => self.live = Some(live),
                 Err(refusal) => return Err((Box::new(start), refusal)),
             }
@@ -451,12 +451,12 @@ impl Visit {
     /// By which of its classes a program may run: those that the user may open now, the greatest first, or the least. SFTP
     /// for every file, where no rule names paths: then it ends once one does. A transfer needs all of its classes, for every
     /// file, since it cannot be held to paths; or it is the one that is missing.
-    fn asked(&self, destination: &Destination, program: &Program) -> Vec<Asked> {
+    fn asked(&self, start: &ChannelStart, destination: &Destination, program: &Program) -> Vec<Asked> {
         let (asker, now) = (self.visitor.asker(), self.bastion.clock.now());
         let may = |asked: &Asked| self.bastion.ledger.permit_asked(asker, destination, asked, now).is_ok();
         let widest = |class: ChannelClass| {
             let all = Asked { class, matter: Some(Matter::EveryFile) };
-            if class.is_sftp() && may(&all) { all } else { class.into() }
+            if class.is_sftp() && may(&all) { all } else { rests::asked_on(start, class) }
         };
         let all = program.classes().iter().copied();
         if matches!(program, Program::Transfer { .. }) {
@@ -466,19 +466,20 @@ impl Visit {
                 None => all,
             };
         }
-        let open: Vec<Asked> = all.clone().filter(|class| may(&(*class).into())).map(widest).collect();
-        if open.is_empty() { all.last().map(Asked::from).into_iter().collect() } else { open }
+        let open: Vec<Asked> = all.clone().filter(|class| may(&rests::asked_on(start, *class))).map(widest).collect();
+        if open.is_empty() { all.last().map(|class| rests::asked_on(start, class)).into_iter().collect() } else { open }
     }
 
     /// Whether the user is one, with the key that proved them.
     fn standing(&self) -> Result<(), Refusal> {
         let user = &self.connection.user;
         // As it is now: whoever was suspended since the login gets no answers either.
-        let suspended = self.bastion.ledger.user(user.user()).is_none_or(|user| user.suspended_at.is_some());
+        let now = self.bastion.clock.now();
+        let suspended = self.bastion.ledger.user(user.user()).is_none_or(|user| user.is_suspended(now));
         if suspended || user.suspended() {
             return Err(Refusal::Denied(Denial::Suspended));
         }
-        user.opens(&self.bastion.ledger, self.bastion.clock.now()).map_err(Refusal::LoginOver)?;
+        user.opens(&self.bastion.ledger, now).map_err(Refusal::LoginOver)?;
         Ok(())
     }
 

@@ -39,6 +39,8 @@ pub enum EndCause {
     PolicyChanged,
     /// The operators locked it.
     Locked,
+    /// The last one who watched it has left, and a rule ends it then.
+    Unwatched,
     /// An operator ended it.
     Killed {
         /// Who.
@@ -68,6 +70,7 @@ impl fmt::Display for EndCause {
             Self::LoginOver => f.write_str("the login was withdrawn"),
             Self::PolicyChanged => f.write_str("the policy changed"),
             Self::Locked => f.write_str("a lock was set"),
+            Self::Unwatched => f.write_str("the last watcher left"),
             Self::Killed { by } => write!(f, "killed by {by}"),
             Self::Shutdown => f.write_str("the bastion stopped"),
             Self::RecorderFailed => f.write_str("the recording failed"),
@@ -92,6 +95,7 @@ impl EndCause {
             Self::LoginOver => format!("the login was withdrawn at {at}. Session closed."),
             Self::PolicyChanged => format!("the policy changed at {at} and no longer allows this. Session closed."),
             Self::Locked => format!("the operators locked this at {at}. Session closed."),
+            Self::Unwatched => format!("nobody watches this session any more, since {at}. Session closed."),
             Self::Killed { .. } => format!("an operator ended this session at {at}."),
             Self::Shutdown => "the bastion is stopping. Session closed; connect again in a moment.".into(),
             Self::RecorderFailed => crate::relay::RECORDING_FAILED.into(),
@@ -512,6 +516,7 @@ fn cause_of_bound(by: BoundBy) -> EndCause {
         BoundBy::Grant => EndCause::Time,
         BoundBy::Hours => EndCause::Hours,
         BoundBy::Length => EndCause::Length,
+        BoundBy::User => EndCause::Suspended,
     }
 }
 
@@ -519,11 +524,13 @@ fn cause_of(denial: &Denial) -> EndCause {
     match denial {
         Denial::NoRule(_)
         | Denial::OtherKey { .. }
+        | Denial::ByOperator { .. }
         | Denial::NeedsGrant { .. }
         | Denial::NeedsKey { .. }
         | Denial::NeedsMfa { .. }
         | Denial::NeedsConsent { .. }
         | Denial::Unmet { unmet: Unmet::Source | Unmet::Mfa | Unmet::Consent, .. }
+        | Denial::NoTerminal { .. }
         | Denial::TooManySessions { .. }
         | Denial::UnknownTarget
         | Denial::Undecided { .. } => EndCause::PolicyChanged,

@@ -7,31 +7,55 @@ use tracing::warn;
 use super::{EndCause, Refusal, Registration, Visit};
 use crate::grant::{Denial, Permit};
 use crate::ledger::LedgerError;
+use crate::listener::ChannelStart;
 use crate::model::{Asked, ChannelClass, Destination, Program};
 use crate::requests::Actor;
+
+/// What a program asks of the policy, as it was started: with a terminal, where it has one.
+pub(super) fn asked_on(start: &ChannelStart, class: ChannelClass) -> Asked {
+    match class {
+        ChannelClass::Shell | ChannelClass::Exec if start.terminal.is_some() => Asked::on_terminal(class),
+        ChannelClass::Shell
+        | ChannelClass::Exec
+        | ChannelClass::SftpRead
+        | ChannelClass::SftpWrite
+        | ChannelClass::LocalForward
+        | ChannelClass::LocalForwardUnix
+        | ChannelClass::RemoteForward
+        | ChannelClass::RemoteForwardUnix
+        | ChannelClass::Agent
+        | ChannelClass::X11 => class.into(),
+    }
+}
 
 impl Visit {
     /// Where nothing else lets a session begin, begins a request of the user's that was approved and waits for that.
     ///
     /// # Errors
     /// `Denied` if the user must first do what nobody can be asked for here.
-    pub(super) async fn begin_approved(&self, destination: &Destination, program: &Program) -> Result<(), Refusal> {
+    pub(super) async fn begin_approved(
+        &self,
+        start: &ChannelStart,
+        destination: &Destination,
+        program: &Program,
+    ) -> Result<(), Refusal> {
         let (asker, now) = (self.visitor.asker(), self.bastion.clock.now());
-        let may = |class: &ChannelClass| self.bastion.ledger.permit(asker, destination, *class, now).is_ok();
+        let all: Vec<Asked> = program.classes().iter().map(|class| asked_on(start, *class)).collect();
+        let may = |asked: &Asked| self.bastion.ledger.permit_asked(asker, destination, asked, now).is_ok();
         let locked = || self.bastion.ledger.lock_on(asker.user, destination, None, now).is_some();
         if self.live.is_some()
             || locked()
-            || program.classes().iter().any(may)
+            || all.iter().any(may)
             || !self.bastion.requests.waits_at(asker.user, destination)
         {
             return Ok(());
         }
         // Its time is not spent on a session that would be refused all the same.
         let ledger = &self.bastion.ledger;
-        let might = |class: &ChannelClass| ledger.might_now(asker, destination, &(*class).into(), now);
-        if !program.classes().iter().any(might) {
-            let lacks = |class: &ChannelClass| ledger.unassured(asker, destination, &(*class).into(), now);
-            return program.classes().iter().find_map(lacks).map_or(Ok(()), |denial| Err(Refusal::Denied(denial)));
+        let might = |asked: &Asked| ledger.might_now(asker, destination, asked, now);
+        if !all.iter().any(might) {
+            let lacks = |asked: &Asked| ledger.unassured(asker, destination, asked, now);
+            return all.iter().find_map(lacks).map_or(Ok(()), |denial| Err(Refusal::Denied(denial)));
         }
         let (bastion, visitor, destination) =
             (Arc::clone(&self.bastion), Arc::clone(&self.visitor), destination.clone());

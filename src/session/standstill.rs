@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use tokio::sync::{mpsc, watch};
 
 use super::Visit;
-use super::registry::Sessions;
+use super::registry::{EndCause, Sessions};
 use crate::grant::Lock;
 use crate::model::{SessionId, UserName};
-use crate::policy::Oversight;
+use crate::policy::{OnLeave, Oversight};
 use crate::relay::{Notice, Paused};
 
 /// Lines that may wait for one session; who reads none is sent no more.
@@ -83,11 +83,23 @@ impl Brake {
         number
     }
 
-    fn left(&mut self, number: u64) {
+    /// Tells whether the session must end: its rules want that when the last one leaves who counts.
+    fn left(&mut self, number: u64, leaving: Leaving) -> bool {
+        let was_watched = self.is_watched();
         if let Some((user, _)) = self.watchers.remove(&number) {
             self.tell_watch(&format!("{user} watches no longer"));
         }
         self.judge_watchers();
+        let ends = match (self.oversight.four_eyes, leaving) {
+            (Some(OnLeave::End), Leaving::Watcher) => true,
+            (Some(OnLeave::End), Leaving::Channel) | (Some(OnLeave::Pause) | None, _) => false,
+        };
+        ends && was_watched && !self.is_watched()
+    }
+
+    /// One's own other name is no second pair of eyes.
+    fn is_watched(&self) -> bool {
+        self.watchers.values().any(|(_, person)| Some(person) != self.person.as_ref())
     }
 
     fn tell_watch(&self, line: &str) {
@@ -96,10 +108,8 @@ impl Brake {
         }
     }
 
-    /// One's own other name is no second pair of eyes.
     fn judge_watchers(&mut self) {
-        let watched = self.watchers.values().any(|(_, person)| Some(person) != self.person.as_ref());
-        let alone = self.oversight.four_eyes && !watched;
+        let alone = self.oversight.four_eyes.is_some() && !self.is_watched();
         self.set(
             Holding::Alone,
             alone.then(|| Paused {
@@ -184,17 +194,38 @@ impl Sessions {
     }
 }
 
+/// How a watch ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    /// Whoever watches goes, or may watch no longer.
+    Watcher,
+    /// The channel that was watched is over: nobody has left what is there.
+    Channel,
+}
+
 /// Somebody's presence at a session; over when dropped.
 #[derive(Debug)]
 pub struct Attendance {
     session: SessionId,
     number: u64,
     sessions: Sessions,
+    leaving: Leaving,
+}
+
+impl Attendance {
+    /// The channel that was watched is over.
+    pub fn channel_is_over(&mut self) {
+        self.leaving = Leaving::Channel;
+    }
 }
 
 impl Drop for Attendance {
     fn drop(&mut self) {
-        self.sessions.with_brake(&self.session, |brake| brake.left(self.number));
+        let ends = self.sessions.with_brake(&self.session, |brake| brake.left(self.number, self.leaving));
+        // It stands still since: nothing has gone through it meanwhile.
+        if ends == Some(true) {
+            self.sessions.end(&self.session, EndCause::Unwatched);
+        }
     }
 }
 
@@ -202,7 +233,7 @@ impl Sessions {
     /// Counts somebody who watches a session; none if it is not live.
     pub fn attend(&self, session: &SessionId, user: &UserName, person: UserName) -> Option<Attendance> {
         let number = self.with_brake(session, |brake| brake.attended(user, person))?;
-        Some(Attendance { session: session.clone(), number, sessions: self.clone() })
+        Some(Attendance { session: session.clone(), number, sessions: self.clone(), leaving: Leaving::Watcher })
     }
 }
 
@@ -275,7 +306,7 @@ mod tests {
         let registration = sessions.register(facts(1), ChannelClass::Shell, &login());
         let (id, pause) = (facts(1).id, registration.pause());
         let name = |name: &str| UserName::parse(name).unwrap();
-        let four_eyes = Oversight { four_eyes: true, shown: false };
+        let four_eyes = Oversight { four_eyes: Some(OnLeave::Pause), shown: false };
         sessions.with_brake(&id, |brake| brake.oversee(four_eyes, Some(name("alice")))).unwrap();
         assert!(pause.is_on() && sessions.with_brake(&id, |brake| brake.waits_for_watcher()).unwrap());
         let own = sessions.attend(&id, &name("alice2"), name("alice")).unwrap();
@@ -295,13 +326,41 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_must_end_without_a_watcher_does_when_the_last_one_leaves_and_not_before() {
+        let sessions = Sessions::new();
+        let name = |name: &str| UserName::parse(name).unwrap();
+        let ends = Oversight { four_eyes: Some(OnLeave::End), shown: false };
+        let begin = |number| {
+            let registration = sessions.register(facts(number), ChannelClass::Shell, &login());
+            sessions.with_brake(&facts(number).id, |brake| brake.oversee(ends, Some(name("alice")))).unwrap();
+            registration
+        };
+        let (left, over) = (begin(1), begin(2));
+        let ended = |registration: &super::super::Registration| registration.end.borrow().clone();
+        let attend = |number, user, person| sessions.attend(&facts(number).id, &name(user), name(person)).unwrap();
+        // Nobody has watched yet: it waits, and no other name of one's own changes that.
+        drop(attend(1, "alice2", "alice"));
+        assert!(left.pause().is_on() && ended(&left).is_none());
+        let (bob, carol) = (attend(1, "bob", "bob"), attend(1, "carol", "carol"));
+        drop(bob);
+        assert!(!left.pause().is_on() && ended(&left).is_none());
+        drop(carol);
+        assert_eq!(ended(&left), Some(EndCause::Unwatched));
+        // What was watched is over by itself: nobody has left.
+        let mut bob = attend(2, "bob", "bob");
+        bob.channel_is_over();
+        drop(bob);
+        assert!(over.pause().is_on() && ended(&over).is_none());
+    }
+
+    #[test]
     fn who_watches_is_told_where_a_rule_says_so() {
         let sessions = Sessions::new();
         let mut registration = sessions.register(facts(1), ChannelClass::Shell, &login());
         let (id, bob) = (facts(1).id, UserName::parse("bob").unwrap());
         drop(sessions.attend(&id, &bob, bob.clone()));
         assert!(registration.lines.try_recv().is_err());
-        let shown = Oversight { four_eyes: false, shown: true };
+        let shown = Oversight { four_eyes: None, shown: true };
         sessions.with_brake(&id, |brake| brake.oversee(shown, None)).unwrap();
         drop(sessions.attend(&id, &bob, bob.clone()));
         let told = [registration.lines.try_recv().unwrap(), registration.lines.try_recv().unwrap()];

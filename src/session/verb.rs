@@ -68,7 +68,7 @@ struct Watched {
     watching: Watching,
     _place: Place<UserName>,
     /// The session counts them for as long.
-    _attendance: Attendance,
+    attendance: Attendance,
 }
 
 /// Judges a verb. What shows something of a session is on record when this returns.
@@ -92,7 +92,7 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Arc<Visitor>, verb: &Verb) -> R
         Verb::Locks(form) => Ok(Answer::Text(oversee::locks(bastion, user, *form), None)),
         Verb::LiftLock(lock) => oversee::lift_lock(bastion, visitor, lock, verb).await,
         Verb::Get(session) => {
-            if !bastion.ledger.audits_somewhere(user, AuditRight::Get) {
+            if !bastion.ledger.audits_somewhere(user, AuditRight::Get, bastion.clock.now()) {
                 return Err(refused(verb, &format!("no audit rule lets {user} get anything")));
             }
             let place = bastion.limits.request(user).ok_or_else(|| busy(verb, Busy::Requests))?;
@@ -123,14 +123,7 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Arc<Visitor>, verb: &Verb) -> R
             };
             let title = format!("{} as {}, channel {}", live.user, live.destination, watching.channel().number);
             let session = session.clone();
-            Ok(Answer::Watch(Box::new(Watched {
-                session,
-                target,
-                title,
-                watching,
-                _place: place,
-                _attendance: attendance,
-            })))
+            Ok(Answer::Watch(Box::new(Watched { session, target, title, watching, _place: place, attendance })))
         }
     }
 }
@@ -150,7 +143,7 @@ fn check(
     right: AuditRight,
     verb: &Verb,
 ) -> Result<(), Refusal> {
-    match bastion.ledger.audit_rule(user, target, right) {
+    match bastion.ledger.audit_rule(user, target, right, bastion.clock.now()) {
         Some(_) => Ok(()),
         None => Err(refused(verb, &format!("no audit rule lets {user} {right} what is recorded on {target}"))),
     }
@@ -194,7 +187,7 @@ struct Row {
 async fn recordings(bastion: &Arc<Bastion>, user: &UserName, verb: &Verb, form: Form) -> Result<Answer, Refusal> {
     let none = "no recordings that you may fetch\n";
     // A list reads the facts of every recording: not for those who are shown none, and a few at a time.
-    if !bastion.ledger.audits_somewhere(user, AuditRight::Get) {
+    if !bastion.ledger.audits_somewhere(user, AuditRight::Get, bastion.clock.now()) {
         return Ok(Answer::Text(written(&[], form, none), None));
     }
     let place = bastion.limits.request(user).ok_or_else(|| busy(verb, Busy::Requests))?;
@@ -214,7 +207,7 @@ async fn recordings(bastion: &Arc<Bastion>, user: &UserName, verb: &Verb, form: 
         let target = &summary.destination.target;
         let may = *allowed
             .entry(target.clone())
-            .or_insert_with(|| bastion.ledger.audit_rule(user, target, AuditRight::Get).is_some());
+            .or_insert_with(|| bastion.ledger.audit_rule(user, target, AuditRight::Get, bastion.clock.now()).is_some());
         if may && summary.end != End::Open {
             let end = match &summary.end {
                 End::Closed { reason } => line(reason),
@@ -235,7 +228,8 @@ async fn recordings(bastion: &Arc<Bastion>, user: &UserName, verb: &Verb, form: 
 }
 
 fn sessions(bastion: &Bastion, user: &UserName, form: Form) -> String {
-    let may = |target: &TargetName| bastion.ledger.audit_rule(user, target, AuditRight::Watch).is_some();
+    let now = bastion.clock.now();
+    let may = |target: &TargetName| bastion.ledger.audit_rule(user, target, AuditRight::Watch, now).is_some();
     let live = bastion.sessions.list().into_iter().filter(|live| may(&live.destination.target));
     let rows: Vec<Row> = live
         .map(|live| Row {
@@ -376,7 +370,8 @@ struct Standing<'a> {
 impl Standing<'_> {
     fn holds(&self) -> bool {
         let (ledger, user) = (&self.bastion.ledger, self.visitor.user.user());
-        let ruled = |(target, right): &(TargetName, AuditRight)| ledger.audit_rule(user, target, *right).is_some();
+        let now = self.bastion.clock.now();
+        let ruled = |(target, right): &(TargetName, AuditRight)| ledger.audit_rule(user, target, *right, now).is_some();
         self.visitor.stands(self.bastion) && self.right.as_ref().is_none_or(ruled)
     }
 

@@ -31,7 +31,7 @@ impl Visitor {
     /// Whether they still have their key, and their place among the users.
     pub fn stands(&self, bastion: &Bastion) -> bool {
         let (ledger, user) = (&bastion.ledger, self.user.user());
-        let suspended = ledger.user(user).is_none_or(|user| user.suspended_at.is_some());
+        let suspended = ledger.user(user).is_none_or(|user| user.is_suspended(bastion.clock.now()));
         !suspended && self.user.stands(ledger).is_ok()
     }
 

@@ -15,6 +15,9 @@ impl Visit {
         let longer = match (live.and_then(|live| live.registration.bound_by()), request) {
             (Some(BoundBy::Hours), _) => String::from("The hours that your right is for end then."),
             (Some(BoundBy::Length), _) => String::from("The session has then lasted as long as it may: connect again."),
+            (Some(BoundBy::User), _) => {
+                String::from("Your time at this bastion ends then: ask an operator if it should not.")
+            }
             (Some(BoundBy::Grant) | None, Some(request)) => format!("Extend: ssh {user}@BASTION extend {request}"),
             (Some(BoundBy::Grant) | None, None) => String::from("Ask an operator if you need longer."),
         };

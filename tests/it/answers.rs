@@ -149,6 +149,43 @@ fn what_stands_open_is_listed_and_counted() {
 }
 
 #[test]
+fn what_is_locked_is_told_as_locked_and_by_which_lock() {
+    require!("ssh", "sshd");
+    let house = House::new();
+    let lock = |on: [&str; 2], more: &[&str]| {
+        let words = [&["lock", "add", on[0], on[1], "--reason", "an attack"], more].concat();
+        house.bastion.doorward(&words).ok();
+        id_of(&house.bastion.rows(&["lock", "list"])[0])
+    };
+    let lifted = |lock: &str| drop(house.bastion.doorward(&["lock", "lift", lock]).ok());
+    let target = lock(["--target", DB1], &[]);
+    for (verb, more) in [("who-can", &[DB1][..]), ("standing", &[])] {
+        let words = [&[verb], more].concat();
+        assert_eq!(house.row(&words, "carol")["locked"], target.as_str());
+        let told = house.bastion.doorward(&words).ok().text();
+        assert!(told.contains(&format!("locked by {target}")), "{verb}: {told}");
+        assert!(!told.contains(" open  "), "{verb}: {told}");
+    }
+    assert!(house.bastion.doorward(&["standing"]).ok().err().contains("1 of them locked now"));
+    assert_eq!(house.row(&["who-can", DB1], ALICE)["locked"], target.as_str());
+    lifted(&target);
+    assert!(house.row(&["who-can", DB1], "carol")["locked"].is_null());
+    // A user's lock is on that user alone; a session under it is told too.
+    let (_live, _output) = house.to_target("carol").start_ready(&[], "cat");
+    assert!(house.bastion.doorward(&["who-is"]).ok().out().contains("  live  "));
+    let user = lock(["--user", "carol"], &["--freeze"]);
+    assert_eq!(house.row(&["who-can", DB1], "carol")["locked"], user.as_str());
+    assert!(house.row(&["who-can", DB1], ALICE)["locked"].is_null());
+    assert_eq!(house.row(&["who-is"], "carol")["locked"], user.as_str());
+    assert!(house.bastion.doorward(&["who-is"]).ok().out().contains(&format!("locked by {user}")));
+    lifted(&user);
+}
+
+fn id_of(row: &Value) -> String {
+    row["id"].as_str().unwrap_or_else(|| panic!("no id in {row}")).to_owned()
+}
+
+#[test]
 fn who_is_tells_why_until_when_and_who_watches() {
     require!("ssh", "sshd");
     let house = House::new();

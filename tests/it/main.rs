@@ -51,6 +51,7 @@ mod rotation;
 mod sftp;
 mod strangers;
 mod transfer;
+mod vendors;
 mod verify;
 mod witness;
 mod x11;

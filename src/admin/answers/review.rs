@@ -12,7 +12,7 @@ use super::Report;
 use crate::audit::{AuditEvent, ReviewedLine};
 use crate::ledger::{Covered, Holder, SignOff, SignOffVerdict, WayQuery};
 use crate::model::{AccountName, ChannelClass, GroupName, Presence, RuleId, TargetName, Timestamp, UserName, join};
-use crate::policy::{GrantNeed, Names, Place, Rule};
+use crate::policy::{Givers, GrantNeed, Names, Place, Rule};
 use crate::screen::plural;
 use crate::store::{LastUses, hex};
 
@@ -143,12 +143,21 @@ fn place_of(place: &Place, most: usize) -> String {
 
 /// Whether a rule needs a grant, and of whom.
 fn how(rule: &Rule) -> String {
-    let how = match (rule.grant.need, &rule.grant.request) {
-        (GrantNeed::NotRequired, _) => "open".to_owned(),
-        (GrantNeed::Required, Some(request)) => format!("by request, {}", request.approvers),
-        (GrantNeed::Required, None) => "by an operator's grant".to_owned(),
+    // The words are a part of the line's id: what they were for rules of before stays.
+    let how = match (rule.grant.need, &rule.grant.request, rule.grant.givers) {
+        (GrantNeed::NotRequired, ..) => Some("open".to_owned()),
+        (GrantNeed::Required, Some(request), Givers::Everyone) => Some(format!("by request, {}", request.approvers)),
+        (GrantNeed::Required, Some(request), Givers::NotOperators) => {
+            Some(format!("by request, {}, and by no operator's grant", request.approvers))
+        }
+        (GrantNeed::Required, None, Givers::Everyone) => Some("by an operator's grant".to_owned()),
+        (GrantNeed::Required, None, Givers::NotOperators) => None,
     };
-    let how = if rule.glass.is_some() { format!("{how}, or by breaking the glass") } else { how };
+    let how = match (how, rule.glass.is_some()) {
+        (Some(how), true) => format!("{how}, or by breaking the glass"),
+        (Some(how), false) => how,
+        (None, _) => "by breaking the glass".to_owned(),
+    };
     let how = if rule.is_conditioned() { format!("{how}, under conditions") } else { how };
     match rule.key {
         Presence::NONE => how,
@@ -180,7 +189,8 @@ impl Admin {
 
     fn covered(&self, rule: &Rule, group: Option<&GroupName>) -> Covered {
         // Suspended users can be resumed: their rights are reviewed, too.
-        self.parts.ledger.covered(rule, &WayQuery { group: group.cloned(), suspended: true, ..WayQuery::default() })
+        let query = WayQuery { group: group.cloned(), suspended: true, ..WayQuery::default() };
+        self.parts.ledger.covered(rule, &query, self.now())
     }
 
     fn line(

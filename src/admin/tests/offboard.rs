@@ -24,9 +24,10 @@ impl Office {
             groups: groups(),
             keys: Vec::new(),
             from: BTreeSet::new(),
+            until: None,
         });
         let (user, person) = (user("alice2"), Some(user("alice")));
-        office.ask(Request::UserSet { user, groups: None, from: None, person });
+        office.ask(Request::UserSet { user, groups: None, from: None, person, until: None });
         office.ask(grant("alice", "root@db1"));
         office.ask(grant("alice2", "root@db1"));
         office

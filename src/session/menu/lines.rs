@@ -99,6 +99,7 @@ mod tests {
             open: BTreeSet::from([ChannelClass::Shell]),
             with_grant: BTreeSet::new(),
             may_ask: false,
+            operators_may: true,
             with_key: BTreeSet::new(),
         };
         Offers { list: (1..=10).map(offer).collect(), more: false }

@@ -205,19 +205,20 @@ fn row(lock: &Lock) -> String {
 
 /// Whether a rule lets this user lift it, and it is not on themselves.
 fn may_lift(bastion: &Bastion, user: &UserName, lock: &Lock) -> bool {
-    let ledger = &bastion.ledger;
-    let everywhere = || ledger.audits_everywhere(user, AuditRight::Lift);
+    let (ledger, now) = (&bastion.ledger, bastion.clock.now());
+    let everywhere = || ledger.audits_everywhere(user, AuditRight::Lift, now);
     let own = ledger.user(user);
     match &lock.scope {
-        Scope::Target(target) => ledger.audit_rule(user, target, AuditRight::Lift).is_some(),
-        Scope::Destination(place) => ledger.audit_rule(user, &place.target, AuditRight::Lift).is_some(),
+        Scope::Target(target) => ledger.audit_rule(user, target, AuditRight::Lift, now).is_some(),
+        Scope::Destination(place) => ledger.audit_rule(user, &place.target, AuditRight::Lift, now).is_some(),
         Scope::Grant(grant) => {
             let grant = ledger.grant(grant);
             let others = |name: &UserName| {
                 ledger.user(name).is_none_or(|holder| own.as_ref().is_some_and(|own| own.human() != holder.human()))
             };
             grant.is_some_and(|grant| {
-                others(&grant.user) && ledger.audit_rule(user, &grant.destination.target, AuditRight::Lift).is_some()
+                others(&grant.user)
+                    && ledger.audit_rule(user, &grant.destination.target, AuditRight::Lift, now).is_some()
             })
         }
         Scope::User(locked) => own.is_some_and(|own| *own.human() != *locked && own.name != *locked) && everywhere(),

@@ -294,7 +294,7 @@ pub(in crate::session) fn whoami(bastion: &Bastion, visitor: &Visitor, form: For
         groups: groups.iter().map(ToString::to_string).collect(),
         source: &visitor.source,
         audit: rights
-            .filter(|right| bastion.ledger.audits_somewhere(user, *right))
+            .filter(|right| bastion.ledger.audits_somewhere(user, *right, bastion.clock.now()))
             .map(|right| right.to_string())
             .collect(),
     };
@@ -400,6 +400,7 @@ mod tests {
             open,
             with_grant,
             may_ask: false,
+            operators_may: true,
             with_key: BTreeSet::new(),
         }
     }

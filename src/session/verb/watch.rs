@@ -112,7 +112,10 @@ async fn draw(
                 sleep_until(frame + FRAME).await;
                 watched.watching.next().await
             }, if !display.has_work() => match seen {
-                Seen::Ended => return Ok((display, Over::Ended)),
+                Seen::Ended => {
+                    watched.attendance.channel_is_over();
+                    return Ok((display, Over::Ended));
+                }
                 Seen::Tail { size, bytes } => display.restart(size, bytes),
                 Seen::Entries(entries) => display.entries(entries),
             },

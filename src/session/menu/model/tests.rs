@@ -24,6 +24,7 @@ fn offer(destination: &str, access: Access) -> Offer {
         open,
         with_grant: BTreeSet::new(),
         may_ask: false,
+        operators_may: true,
         with_key: BTreeSet::new(),
     }
 }
