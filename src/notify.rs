@@ -7,8 +7,10 @@
 mod mail;
 mod ticket;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -21,12 +23,17 @@ use crate::clock::Clock;
 use crate::http;
 use crate::ledger::{Delivery, Ledger, Message};
 use crate::model::{RequestId, Timestamp, UserName};
+use crate::requests::Alarm;
 use crate::secret::Secret;
 pub use mail::MailSettings;
 pub use ticket::ticket_check;
 
 /// A call may take so long.
 const CALL_MAX: Duration = Duration::from_secs(10);
+/// An alarm is waited for so long.
+const ALARM_MAX: Duration = Duration::from_secs(2);
+/// Calls of alarms at once.
+const RINGING_MAX: usize = 64;
 /// It is looked so often whether something is due.
 const LOOK: Duration = Duration::from_millis(500);
 /// After a failure it is tried again after so long, and then twice that, up to the longest.
@@ -81,11 +88,18 @@ struct Posted<'a> {
     detail: &'a str,
 }
 
-/// Carries messages.
-pub struct Notifier {
+/// Those who are told, as they are called.
+struct Ways {
     settings: NotifySettings,
     token: Option<Secret<String>>,
     agent: ureq::Agent,
+    /// How many calls an alarm has begun that are not over.
+    ringing: AtomicUsize,
+}
+
+/// Carries messages.
+pub struct Notifier {
+    ways: Arc<Ways>,
     ledger: Arc<Ledger>,
     audit: Arc<Audit>,
     clock: Clock,
@@ -106,14 +120,22 @@ impl Notifier {
             None => None,
             Some(file) => Some(Secret::new(std::fs::read_to_string(file)?.trim().to_owned())),
         };
-        Ok(Self { settings, token, agent: http::agent(CALL_MAX), ledger, audit, clock })
+        let ways = Ways { settings, token, agent: http::agent(CALL_MAX), ringing: AtomicUsize::new(0) };
+        Ok(Self { ways: Arc::new(ways), ledger, audit, clock })
+    }
+
+    /// What raises an alarm before that which it is about: all ways at once, waited for `ALARM_MAX` at most. A way that takes
+    /// it later is told again, in the usual course, by a message of the same id.
+    pub fn alarm(&self) -> Alarm {
+        let ways = Arc::clone(&self.ways);
+        Box::new(move |message| ways.ring(message))
     }
 
     /// Carries messages until `stop`. Each way has a task of its own: one that hangs holds up no other.
     pub async fn run(self, stop: CancellationToken) {
         let own = Arc::new(self);
         let mut ways = JoinSet::new();
-        for way in own.settings.ways() {
+        for way in own.ways.settings.ways() {
             ways.spawn(Arc::clone(&own).carry(way, stop.clone()));
         }
         while ways.join_next().await.is_some() {}
@@ -144,7 +166,7 @@ impl Notifier {
         };
         let Some(Delivery::Waiting { tries, .. }) = message.ways.get(way) else { return false };
         let tries = tries.saturating_add(1);
-        let after = match self.send(way, &message) {
+        let after = match self.ways.send(way, &message) {
             Ok(()) => Delivery::Delivered { at: self.clock.now() },
             Err(why) if message.at.until(now) >= TRIED => Delivery::GivenUp { at: now, why },
             Err(why) => {
@@ -183,6 +205,40 @@ impl Notifier {
                 error!(error = %failure, "Cannot write the audit log");
             }
         }
+    }
+}
+
+impl Ways {
+    /// By which ways a message was taken at once.
+    fn ring(self: &Arc<Self>, message: &Message) -> BTreeSet<String> {
+        let (done, taken) = std::sync::mpsc::sync_channel(message.ways.len());
+        for way in message.ways.keys().cloned() {
+            // Who hangs holds up a few: it is queued all the same.
+            if self.ringing.fetch_add(1, Ordering::SeqCst) >= RINGING_MAX {
+                self.ringing.fetch_sub(1, Ordering::SeqCst);
+                continue;
+            }
+            let (own, message, done) = (Arc::clone(self), message.clone(), done.clone());
+            let call = move || {
+                let told = own.send(&way, &message);
+                own.ringing.fetch_sub(1, Ordering::SeqCst);
+                match told {
+                    Ok(()) => drop(done.send(way)),
+                    Err(why) => warn!(way, request = %message.request, error = why, "An alarm was not taken at once"),
+                }
+            };
+            if std::thread::Builder::new().spawn(call).is_err() {
+                self.ringing.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        drop(done);
+        let began = Clock::system().instant();
+        let mut by = BTreeSet::new();
+        while let Some(left) = ALARM_MAX.checked_sub(began.elapsed()) {
+            let Ok(way) = taken.recv_timeout(left) else { break };
+            by.insert(way);
+        }
+        by
     }
 
     fn send(&self, way: &str, message: &Message) -> Result<(), String> {

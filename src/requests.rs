@@ -24,10 +24,11 @@ use crate::clock::Clock;
 use crate::grant::{
     AccessRequest, Asker, Grant, GrantState, Opinion, Outcome, RequestState, ReviewError, Reviewer, Revoked, Verdict,
 };
-use crate::ledger::{Ledger, LedgerError, Step, StepKind, User};
+use crate::ledger::{Ledger, LedgerError, Message, Step, StepKind, User};
 use crate::model::{ChannelClass, Destination, GrantId, GroupName, RequestId, Timestamp, UserName};
-use crate::policy::Approvers;
+use crate::policy::{Approvers, AuditRight};
 pub use error::{RequestError, span as span_shown};
+pub use told::said;
 
 /// Requests of one user that wait for a decision.
 const OPEN_MAX: usize = 10;
@@ -54,6 +55,8 @@ pub struct Requests {
     clock: Clock,
     /// By which ways people are told.
     ways: Vec<String>,
+    /// Raises the alarm, where there is a server.
+    alarm: Option<Alarm>,
     /// Asked whether a ticket counts, where that is configured.
     tickets: Option<TicketCheck>,
     /// How many tickets are being looked up.
@@ -67,6 +70,9 @@ pub struct Requests {
 
 /// Says whether a ticket counts for this user at this target, or why not. It may take seconds.
 pub type TicketCheck = Box<dyn Fn(&str, &UserName, &Destination) -> Result<(), String> + Send + Sync>;
+
+/// Tries to tell a message at once, by all of its ways; says by which it was taken. It may take seconds.
+pub type Alarm = Box<dyn Fn(&Message) -> BTreeSet<String> + Send + Sync>;
 
 /// What a user asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +118,7 @@ impl Requests {
             audit,
             clock,
             ways,
+            alarm: None,
             tickets: None,
             asking: AtomicUsize::new(0),
             changing: Mutex::new(()),
@@ -130,6 +137,13 @@ impl Requests {
     #[must_use]
     pub fn checked_by(mut self, tickets: Option<TicketCheck>) -> Self {
         self.tickets = tickets;
+        self
+    }
+
+    /// With somebody who raises the alarm before a glass is broken.
+    #[must_use]
+    pub fn alarmed_by(mut self, alarm: Alarm) -> Self {
+        self.alarm = Some(alarm);
         self
     }
 
@@ -427,14 +441,19 @@ impl Requests {
         all
     }
 
-    /// A request that this user asked, or may decide.
+    /// A request that this user asked, or may decide; or one for a target of which a rule lets them fetch or watch what is
+    /// recorded: then what it was for is theirs to know.
     ///
     /// # Errors
     /// `Unknown`, of others' requests too.
     pub fn seen_by(&self, user: &UserName, id: &RequestId) -> Result<AccessRequest, RequestError> {
         let user = self.standing(user)?;
         let request = self.ledger.request(id).ok_or(RequestError::Unknown)?;
-        self.may_see(&request, &user)?;
+        let target = &request.destination.target;
+        let audits = |right| self.ledger.audit_rule(&user.name, target, right).is_some();
+        if !(audits(AuditRight::Get) || audits(AuditRight::Watch)) {
+            self.may_see(&request, &user)?;
+        }
         Ok(request)
     }
 
@@ -463,9 +482,9 @@ impl Requests {
     }
 
     fn put(&self, step: &Step) -> Result<(), RequestError> {
-        let message = told::message(step, &self.ways, self.clock.now());
-        if step.kind == StepKind::Broken && message.as_ref().is_none_or(|message| message.ways.len() < glass::WAYS_MIN)
-        {
+        let message = step.message.clone().or_else(|| told::message(step, &self.ways, self.clock.now()));
+        let enough = |message: &Message| glass::independent(message.ways.keys()) >= glass::WAYS_MIN;
+        if step.kind == StepKind::Broken && !message.as_ref().is_some_and(enough) {
             return Err(RequestError::NoAlert);
         }
         self.put_told(&Step { message, ..step.clone() })
@@ -498,8 +517,9 @@ impl Requests {
         for step in self.ledger.unfinished()? {
             // It may be in the log already: a second leaf of the same request and version says the same.
             let message = told::message(&step, &self.ways, self.clock.now());
+            let step = Step { message, ..step };
             self.put_on_record(&step).1?;
-            self.ledger.finish(&Step { message, ..step })?;
+            self.ledger.finish(&step)?;
         }
         Ok(())
     }

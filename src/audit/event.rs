@@ -527,6 +527,8 @@ pub enum AuditEvent {
         due: Timestamp,
         /// By which ways it is told.
         ways: Vec<String>,
+        /// Which of them had taken it before this was written.
+        delivered: Vec<String>,
         /// Whom.
         told: Vec<String>,
     },

@@ -242,10 +242,11 @@ fn each_type_has_its_fields_where_they_belong() {
                 user: user("alice"),
                 due: Timestamp::from_millis(2),
                 ways: vec![hex()],
+                delivered: vec![hex()],
                 told: vec![hex()],
             },
             "request",
-            "due told user ways",
+            "delivered due told user ways",
         ),
         (
             AuditEvent::BreakglassReview {

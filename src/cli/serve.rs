@@ -308,9 +308,9 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone(), config.notify.ways());
     let tickets = config.ticket_check.clone().map(ticket_check);
     let requests = requests.map_err(ServeError::Requests)?.checked_by(tickets);
-    let requests = Arc::new(requests);
     let notifier = Notifier::new(config.notify.clone(), Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let notifier = notifier.map_err(ServeError::Notify)?;
+    let requests = Arc::new(requests.alarmed_by(notifier.alarm()));
     let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let locks = Arc::new(locks.map_err(ServeError::Locks)?);
     let (mine, about) = (Arc::clone(&vault), (Arc::clone(&ledger), Arc::clone(&audit), Arc::clone(&requests)));

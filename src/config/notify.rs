@@ -20,11 +20,15 @@ pub(super) fn read_notify(table: &mut Table<'_>, base: &Path, faults: &mut Fault
         .read("mail_command", Vec::new(), faults, |node| list(node, &|item| item.filled_string().map(str::to_owned)));
     let from = table.read("mail_from", None, faults, |node| address(node, true).map(Some));
     let domain = table.read("mail_domain", None, faults, |node| address(node, false).map(Some));
+    let alerts = table.read("mail_alerts", Vec::new(), faults, |node| list(node, &|item| address(item, true)));
+    if command.is_empty() && !alerts.is_empty() {
+        faults.push(table.fault("`mail_alerts` wants `mail_command`"));
+    }
     let mail =
         match (command.first(), from, domain) {
             (None, None, None) => None,
             (Some(program), Some(from), Some(domain)) if program.starts_with('/') => {
-                Some(MailSettings { command, from, domain })
+                Some(MailSettings { command, from, domain, alerts })
             }
             (Some(_), Some(_), Some(_)) => {
                 faults.push(table.fault("`mail_command` begins with the full path of a program"));

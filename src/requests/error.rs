@@ -138,8 +138,8 @@ impl fmt::Display for RequestError {
                 "the log cannot be written to its end: this may still take effect. Look at it again, and tell the operator",
             ),
             Self::NoAlert => f.write_str(
-                "the bastion has no two ways to tell anybody, so nothing is opened without an approval. Tell the operator: \
-                 [notify] in the configuration",
+                "the bastion has no two ways to tell anybody that do not fail together, so nothing is opened without an \
+                 approval. Tell the operator: [notify] in the configuration",
             ),
             Self::NoGlass => f.write_str("it was decided by its approvers: there is nothing to review"),
             Self::TooLong { what, most } => write!(f, "{what} has more than {most} bytes"),

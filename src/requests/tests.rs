@@ -773,3 +773,5 @@ proptest! {
         world.agrees();
     }
 }
+
+mod told;

@@ -49,6 +49,7 @@ mod rewrap;
 mod rotation;
 mod sftp;
 mod strangers;
+mod told;
 mod transfer;
 mod verify;
 mod witness;

@@ -1,0 +1,99 @@
+//! What people are told, and whether they are.
+
+use super::*;
+use crate::ledger::Message;
+
+fn messages(world: &World, event: &str) -> Vec<Message> {
+    let all = world.requests.ledger.messages().into_iter();
+    all.filter(|message| message.event == event).collect()
+}
+
+#[test]
+fn what_approvers_say_is_told_to_the_one_who_asked() {
+    let world = World::new();
+    for (verdict, note, told) in [
+        (Verdict::Deny, "not during\u{1b} the release", "is denied (bob: not during the release)"),
+        (Verdict::Deny, "", "is denied: "),
+        (Verdict::Approve, "after the backup", "is granted (bob: after the backup; carol: after the backup)"),
+    ] {
+        let id = world.ask("alice").unwrap().id;
+        for name in if verdict == Verdict::Deny { &["bob"][..] } else { &["bob", "carol"] } {
+            let opinion = Opinion { verdict, span: None, channels: None, note: note.to_owned() };
+            world.requests.review(actor(&user(name)), &id, opinion).unwrap();
+        }
+        let message = messages(&world, "request.step").into_iter().find(|message| message.request == id).unwrap();
+        assert_eq!(message.to, BTreeSet::from([user("alice")]));
+        assert!(message.subject.contains(told) && message.text.contains(told), "{message:?}");
+    }
+}
+
+#[test]
+fn two_webhooks_on_one_host_are_one_way() {
+    let mut world = World::new();
+    for (ways, enough) in [
+        (["webhook chat.example.org 0a1b2c", "webhook chat.example.org:8443 0a1b2d"], false),
+        (["webhook 127.0.0.1:80 0a1b2c", "webhook localhost:81 0a1b2d"], false),
+        (["webhook [2001:db8::1]:80 0a1b2c", "webhook [2001:db8::1] 0a1b2d"], false),
+        (["webhook [2001:db8::1] 0a1b2c", "webhook [2001:db8::2] 0a1b2d"], true),
+        (["webhook chat.example.org 0a1b2c", "mail"], true),
+        (["webhook chat.example.org 0a1b2c", "webhook pager.example.org 0a1b2d"], true),
+    ] {
+        world.requests.ways = ways.map(str::to_owned).to_vec();
+        match breaks(&world, "alice", true) {
+            Ok(_) => assert!(enough, "{ways:?}"),
+            Err(failure) => assert!(!enough && matches!(failure, RequestError::NoAlert), "{ways:?}: {failure:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_alarm_is_raised_before_a_glass_opens_anything_and_the_log_says_who_took_it() {
+    let mut world = World::new();
+    let (ledger, grants) = (Arc::clone(&world.requests.ledger), Arc::new(Mutex::new(None)));
+    let seen = Arc::clone(&grants);
+    world.requests = world.requests.alarmed_by(Box::new(move |message| {
+        *seen.lock().unwrap() = Some((ledger.grants().len(), message.event.clone()));
+        BTreeSet::from([String::from("a")])
+    }));
+    let broken = breaks(&world, "alice", true).unwrap();
+    assert_eq!(grants.lock().unwrap().take(), Some((0, String::from("breakglass.open"))));
+    let message = messages(&world, "breakglass.open").pop().unwrap();
+    assert_eq!(message.request, broken.id);
+    assert!(message.ways["a"].is_over() && !message.ways["b"].is_over(), "{message:?}");
+    let leaf = world.records().into_iter().find(|record| record.kind == "breakglass.open").unwrap();
+    assert_eq!(leaf.fields["delivered"], serde_json::json!(["a"]));
+    assert_eq!(leaf.fields["ways"], serde_json::json!(["a", "b"]));
+    world.agrees();
+    // No alarm for what would not be opened.
+    assert!(breaks(&world, "alice", false).is_err());
+    assert!(grants.lock().unwrap().is_none());
+}
+
+#[test]
+fn an_overdue_review_is_told_each_day_to_those_who_could_do_it_now() {
+    let world = World::new();
+    let broken = breaks(&world, "alice", true).unwrap();
+    let mut mallory = world.requests.ledger.user(&user("mallory")).unwrap();
+    mallory.groups = BTreeSet::from([GroupName::parse("leads").unwrap()]);
+    world.requests.ledger.set_user(mallory).unwrap();
+    world.pass(2 * 3600);
+    for day in 1..=3 {
+        world.requests.tidy().unwrap();
+        world.pass(24 * 3600 - 1);
+        world.requests.tidy().unwrap();
+        let told = messages(&world, "breakglass.overdue");
+        assert_eq!(told.len(), day, "{told:?}");
+        let to = &told[0].to;
+        assert!(
+            told[0].alert
+                && to.contains(&user("mallory"))
+                && to.contains(&user("bob"))
+                && !to.contains(&user("alice2"))
+        );
+        world.pass(1);
+    }
+    judges(&world, "mallory", &broken.id).unwrap();
+    world.requests.tidy().unwrap();
+    assert_eq!(messages(&world, "breakglass.overdue").len(), 3);
+    world.agrees();
+}

@@ -1,0 +1,68 @@
+//! What people are told of requests: those who asked, those who decide, those who look.
+
+use serde_json::Value;
+
+use crate::fixture::bastion::ALICE;
+use crate::fixture::terminal::Terminal;
+use crate::fixture::{LIMIT, free_port, key, until};
+use crate::requests::{Hook, House, rules};
+use crate::require;
+
+#[test]
+fn what_an_approver_says_reaches_the_one_who_asked() {
+    require!("ssh", "sshd", "tmux");
+    let house = House::with(" }");
+    let id = house.requested();
+    house.told("bob", &format!("approve {id} --reason after the backup"));
+    let terminal = Terminal::start(&house.alice().ssh(&["-tt"], ""), 200, 30);
+    terminal.line("echo typed-$((40+2))");
+    terminal.shows("typed-42");
+    let other = house.requested();
+    house.told("carol", &format!("deny {other} --reason not during the release"));
+    terminal.shows("is denied (carol: not during the release)");
+    let listed = house.told(ALICE, "requests");
+    assert!(
+        listed.contains("(carol: not during the release)") && listed.contains("(bob: after the backup)"),
+        "{listed}"
+    );
+    let shown = house.told(ALICE, &format!("show {other}"));
+    assert!(shown.contains("denied by carol") && shown.contains("not during the release"), "{shown}");
+    let shown = house.bastion.doorward(&["request", "show", &other]).ok().out();
+    assert!(shown.contains("not during the release"), "{shown}");
+    house.refused("bob", &format!("deny {other} --note one --reason two"), "use it as");
+}
+
+#[test]
+fn whether_people_were_told_is_shown_to_who_asked_who_decides_and_who_audits() {
+    require!("ssh", "sshd");
+    let (hook, nobody) = (Hook::start(|_| 204), free_port());
+    let audit = "[[audit]]\nid = \"a\"\nwho = { users = [\"eve\"] }\nwhere = { targets = [\"db1\"] }\n\
+                 rights = [\"get\"]\n";
+    let house = House::prepared(" }", |bastion| {
+        let key = key(bastion.scratch(), "eve", "ed25519", "");
+        bastion.add_user("eve", "auditors", &key);
+        bastion.policy(&format!("{}{audit}", rules(" }")));
+        let hooks = format!("webhooks = [\"http://127.0.0.1:{}/\", \"http://127.0.0.1:{nobody}/\"]", hook.port);
+        bastion.configure("notify", &hooks);
+    });
+    let id = house.requested();
+    let shown = |name: &str| -> Vec<Value> {
+        let told: Value = serde_json::from_str(&house.told(name, &format!("show {id} --json"))).unwrap();
+        told["told"].as_array().cloned().unwrap_or_default()
+    };
+    let states =
+        |name: &str| shown(name).iter().map(|one| one["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    until(LIMIT, "delivery", || states("bob").contains(&String::from("delivered")).then_some(()));
+    until(LIMIT, "try", || shown("bob").iter().any(|one| one["tries"].as_u64() > Some(0)).then_some(()));
+    for name in [ALICE, "bob", "eve"] {
+        let mut all = states(name);
+        all.sort();
+        assert_eq!(all, ["delivered", "queued"], "{name}");
+        let text = house.told(name, &format!("show {id}"));
+        assert!(text.contains("delivered") && text.contains("queued; not taken"), "{text}");
+        // Where the house's servers are is not hers to know.
+        assert_eq!(text.contains("127.0.0.1"), name != ALICE, "{text}");
+    }
+    house.refused("mallory", &format!("show {id}"), "no such request");
+    house.refused("eve", &format!("deny {id}"), "no such request");
+}
