@@ -24,7 +24,8 @@ use crate::policy::{
 pub use glass::{Finding, Glass, Judgement};
 pub use lock::{Lifter, Lifting, Lock, LockEffect, Reached, Scope, strictest};
 pub use request::{
-    AccessRequest, Opinion, Outcome, Quorum, RequestState, Review, ReviewError, Reviewer, Verdict, matched,
+    AccessRequest, Entered, Opinion, Outcome, Quorum, RequestState, Review, ReviewError, Reviewer, TicketSaid, Verdict,
+    matched,
 };
 
 /// A stored right of one user to one destination, from and until a time.

@@ -7,7 +7,7 @@
 mod mail;
 mod ticket;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,18 +47,25 @@ const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How people are told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NotifySettings {
-    /// URLs that get each message as JSON, by POST.
-    pub webhooks: Vec<String>,
-    /// The file of a token that they get as `Authorization: Bearer`, if they want one.
-    pub webhook_token: Option<PathBuf>,
+    /// Those who get each message as JSON, by POST.
+    pub webhooks: Vec<Webhook>,
     /// A program that sends mail.
     pub mail: Option<MailSettings>,
+}
+
+/// A server that gets each message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// Where.
+    pub url: String,
+    /// The file of a token that it gets as `Authorization: Bearer`, if it wants one.
+    pub token: Option<PathBuf>,
 }
 
 impl NotifySettings {
     /// The names of the ways, as messages have them.
     pub fn ways(&self) -> Vec<String> {
-        let hooks = self.webhooks.iter().map(|url| way_of(url));
+        let hooks = self.webhooks.iter().map(|hook| way_of(&hook.url));
         hooks.chain(self.mail.iter().map(|_| MAIL.to_owned())).collect()
     }
 }
@@ -67,11 +74,16 @@ const MAIL: &str = "mail";
 
 /// A webhook's name: what stands behind the host is often a secret.
 fn way_of(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host_of(url);
     let digest = ring::digest::digest(&ring::digest::SHA256, url.as_bytes());
     let tag: String = digest.as_ref().iter().take(3).map(|byte| format!("{byte:02x}")).collect();
     format!("webhook {host} {tag}")
+}
+
+/// The host of a URL, with its port if it names one.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 /// What a webhook gets.
@@ -91,7 +103,8 @@ struct Posted<'a> {
 /// Those who are told, as they are called.
 struct Ways {
     settings: NotifySettings,
-    token: Option<Secret<String>>,
+    /// Each webhook's own, by its URL: none gets another's.
+    tokens: BTreeMap<String, Secret<String>>,
     agent: ureq::Agent,
     /// How many calls an alarm has begun that are not over.
     ringing: AtomicUsize,
@@ -106,21 +119,23 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Reads the token.
+    /// Reads the tokens.
     ///
     /// # Errors
-    /// If its file cannot be read.
+    /// If a file of them cannot be read.
     pub fn new(
         settings: NotifySettings,
         ledger: Arc<Ledger>,
         audit: Arc<Audit>,
         clock: Clock,
     ) -> std::io::Result<Self> {
-        let token = match &settings.webhook_token {
-            None => None,
-            Some(file) => Some(Secret::new(std::fs::read_to_string(file)?.trim().to_owned())),
-        };
-        let ways = Ways { settings, token, agent: http::agent(CALL_MAX), ringing: AtomicUsize::new(0) };
+        let mut tokens = BTreeMap::new();
+        for Webhook { url, token } in &settings.webhooks {
+            if let Some(file) = token {
+                tokens.insert(url.clone(), Secret::new(std::fs::read_to_string(file)?.trim().to_owned()));
+            }
+        }
+        let ways = Ways { settings, tokens, agent: http::agent(CALL_MAX), ringing: AtomicUsize::new(0) };
         Ok(Self { ways: Arc::new(ways), ledger, audit, clock })
     }
 
@@ -246,8 +261,8 @@ impl Ways {
             let mail = self.settings.mail.as_ref().ok_or("mail is not configured any more")?;
             return mail.send(message);
         }
-        let url = self.settings.webhooks.iter().find(|url| way_of(url) == way);
-        self.post(url.ok_or("this webhook is not configured any more")?, message)
+        let hook = self.settings.webhooks.iter().find(|hook| way_of(&hook.url) == way);
+        self.post(&hook.ok_or("this webhook is not configured any more")?.url, message)
     }
 
     fn post(&self, url: &str, message: &Message) -> Result<(), String> {
@@ -257,7 +272,7 @@ impl Ways {
         let posted = Posted { id, at, event, request, alert: *alert, to, text: &subject, detail: &text };
         let body = serde_json::to_string(&posted).map_err(|error| error.to_string())?;
         let mut call = self.agent.post(url).content_type("application/json");
-        if let Some(token) = self.token.as_ref().filter(|_| is_private(url)) {
+        if let Some(token) = self.tokens.get(url).filter(|_| is_private(url)) {
             call = call.header("authorization", format!("Bearer {}", token.expose()));
         }
         // The URL may be a secret: an error must not tell it.
@@ -274,7 +289,7 @@ fn plain(text: &str) -> String {
 
 /// Whether nobody on the way reads what is sent there: a token is sent nowhere else.
 fn is_private(url: &str) -> bool {
-    let host = url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let host = host_of(url);
     url.starts_with("https://")
         || ["127.0.0.1", "localhost", "[::1]"]
             .iter()
@@ -292,3 +307,6 @@ fn told(error: &ureq::Error) -> String {
         _ => String::from("the call failed"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 mod asking;
 mod error;
 mod glass;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -22,11 +23,12 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::audit::{Audit, AuditEvent};
 use crate::clock::Clock;
 use crate::grant::{
-    AccessRequest, Asker, Grant, GrantState, Opinion, Outcome, RequestState, ReviewError, Reviewer, Revoked, Verdict,
+    AccessRequest, Asker, Grant, GrantState, Opinion, Outcome, RequestState, ReviewError, Reviewer, Revoked,
+    TicketSaid, Verdict,
 };
 use crate::ledger::{Ledger, LedgerError, Message, Step, StepKind, User};
 use crate::model::{ChannelClass, Destination, GrantId, GroupName, RequestId, Timestamp, UserName};
-use crate::policy::{Approvers, AuditRight};
+use crate::policy::{Approvers, AuditRight, PolicyHash};
 pub use error::{RequestError, span as span_shown};
 pub use told::said;
 
@@ -61,6 +63,8 @@ pub struct Requests {
     tickets: Option<TicketCheck>,
     /// How many tickets are being looked up.
     asking: AtomicUsize,
+    /// The policy under which waiting requests were looked at last.
+    looked_at: Mutex<Option<PolicyHash>>,
     /// INVARIANT: held from the reading that a change rests on until it has taken effect.
     changing: Mutex<()>,
     /// For tests: after so many writes the process is gone.
@@ -68,8 +72,8 @@ pub struct Requests {
     crash_after: AtomicUsize,
 }
 
-/// Says whether a ticket counts for this user at this target, or why not. It may take seconds.
-pub type TicketCheck = Box<dyn Fn(&str, &UserName, &Destination) -> Result<(), String> + Send + Sync>;
+/// Says that a ticket counts for this user at this target, and who said so; or why not. It may take seconds.
+pub type TicketCheck = Box<dyn Fn(&str, &UserName, &Destination) -> Result<TicketSaid, String> + Send + Sync>;
 
 /// Tries to tell a message at once, by all of its ways; says by which it was taken. It may take seconds.
 pub type Alarm = Box<dyn Fn(&Message) -> BTreeSet<String> + Send + Sync>;
@@ -121,6 +125,7 @@ impl Requests {
             alarm: None,
             tickets: None,
             asking: AtomicUsize::new(0),
+            looked_at: Mutex::new(None),
             changing: Mutex::new(()),
             #[cfg(test)]
             crash_after: usize::MAX.into(),
@@ -169,6 +174,9 @@ impl Requests {
         // As it is known now: that two names are one human may have come out since it was asked.
         if self.is_same_human(&request.requester, &user) {
             return Err(RequestError::Review(ReviewError::Self_));
+        }
+        if request.entered.as_ref().is_some_and(|entered| self.is_same_human(&entered.user, &user)) {
+            return Err(RequestError::Review(ReviewError::Entered));
         }
         let verdict = opinion.verdict;
         if request.extends.is_some() && opinion.channels.is_some() {
@@ -375,6 +383,7 @@ impl Requests {
         // Each for itself: what cannot be noted of one must not keep the others from it.
         let mut failed = self.finish_steps().err();
         failed = self.remind().err().or(failed);
+        failed = self.supersede_once().err().or(failed);
         let due = |request: &AccessRequest| !request.stored.is_final() && request.state(now).is_final();
         let mut count = 0_usize;
         for request in self.ledger.requests_where(due) {
@@ -402,9 +411,9 @@ impl Requests {
         if state.is_final() {
             return Err(RequestError::Over(state));
         }
-        let by = if why.is_empty() { by } else { format!("{by}: {why}") };
+        let why = (!why.is_empty()).then(|| why.to_owned());
         self.commit(Step {
-            request: request.to(to),
+            request: AccessRequest { why, ..request.to(to) },
             kind: StepKind::Closed,
             by,
             outcome: Outcome::Waits,
@@ -599,6 +608,7 @@ fn created(request: &AccessRequest, by: &str) -> AuditEvent {
         expires: request.pending_until,
         quorum: request.quorum.approvers.to_string(),
         preapproved: request.preapproved,
+        ticket_said: request.ticket_said.clone(),
         by: by.to_owned(),
     }
 }

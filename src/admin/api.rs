@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::answers::{Inquiry, Report};
 use super::inventory::{Change, Inventory};
+pub use super::requests::NewRequest;
+pub use super::watch::{Look, SeenChannel, Sight};
 use crate::audit::AuditRecord;
 use crate::auditor::Recipient;
 use crate::grant::{AccessRequest, Grant, GrantState, Lock, LockEffect, Scope};
@@ -180,6 +182,11 @@ pub enum Request {
         /// Which one.
         request: RequestId,
     },
+    /// Asks in a user's name.
+    RequestAdd {
+        /// For what.
+        new: Box<NewRequest>,
+    },
     /// Cancels one that is not granted.
     RequestCancel {
         /// Which one.
@@ -234,6 +241,11 @@ pub enum Request {
         session: SessionId,
         /// The line.
         text: String,
+    },
+    /// Looks at what a live session shows.
+    SessionWatch {
+        /// Which one.
+        look: Look,
     },
     /// Lists recordings.
     RecordingList {
@@ -451,7 +463,7 @@ pub enum Reply {
         /// Oldest first.
         requests: Vec<AccessRequestRow>,
     },
-    /// To `RequestShow`.
+    /// To `RequestShow` and `RequestAdd`.
     AccessRequest {
         /// It.
         request: Box<AccessRequestRow>,
@@ -467,6 +479,11 @@ pub enum Reply {
     Sessions {
         /// By start.
         sessions: Vec<SessionRow>,
+    },
+    /// To `SessionWatch`.
+    Sight {
+        /// What there is to see.
+        sight: Sight,
     },
     /// To `RecordingList`.
     Recordings {

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
+use crate::grant::TicketSaid;
 use crate::model::{Destination, GrantId, LockId, RuleId, SessionId, TargetName, Timestamp, UserName};
 use crate::secret::Secret;
 use crate::tlog::Algorithm;
@@ -215,10 +216,11 @@ fn each_type_has_its_fields_where_they_belong() {
                 expires: Timestamp::from_millis(2),
                 quorum: hex(),
                 preapproved: true,
+                ticket_said: Some(TicketSaid { host: hex(), status: 200, at: Timestamp::from_millis(3) }),
                 by: hex(),
             },
             "policy request step",
-            "by channels destination expires extends from preapproved quorum reason rule seconds ticket user",
+            "by channels destination expires extends from preapproved quorum reason rule seconds ticket ticket_said user",
         ),
         (
             AuditEvent::RequestStep {

@@ -58,7 +58,7 @@ pub enum ServeError {
     Recorder(RecorderError),
     /// The audit log.
     Audit(AuditError),
-    /// The webhooks' token cannot be read.
+    /// A webhook's token cannot be read.
     Notify(std::io::Error),
     /// Steps of access requests that were interrupted.
     Requests(RequestError),
@@ -91,7 +91,7 @@ impl fmt::Display for ServeError {
             Self::Recorder(error) => error.fmt(f),
             Self::Audit(error) => error.fmt(f),
             Self::Begin(error) => error.fmt(f),
-            Self::Notify(_) => f.write_str("cannot read the file of [notify] webhook_token"),
+            Self::Notify(_) => f.write_str("cannot read the file of a token under [notify]"),
             Self::Requests(error) => error.fmt(f),
             Self::Locks(error) => error.fmt(f),
             Self::Removal(error) => error.fmt(f),

@@ -152,7 +152,8 @@ auditors = @AUDITORS@
 ## POST; the mail command gets a message with its headers.
 [notify]
 ## webhooks = ["https://chat.example.org/hooks/access"]
-## A file with a token, sent as `Authorization: Bearer`.
+## A file with a token, sent as `Authorization: Bearer` to each of these; a webhook with a token of its own gets that alone:
+## webhooks = [{ url = "https://chat.example.org/hooks/access", token = "chat.token" }]
 ## webhook_token = "webhook.token"
 ## mail_command = ["/usr/sbin/sendmail", "-t", "-i"]
 ## mail_from = "doorward@example.org"

@@ -50,6 +50,12 @@ pub struct AccessRequest {
     /// The ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
+    /// What the ticket system has said of it, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket_said: Option<TicketSaid>,
+    /// The operator who entered it in the requester's name, if it was not the requester.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entered: Option<Entered>,
     /// From when on; `None`: from the approval on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
@@ -84,6 +90,30 @@ pub struct AccessRequest {
     pub why: Option<String>,
     /// How it stands; see `AccessRequest::state` for how it stands now.
     pub stored: RequestState,
+}
+
+/// That a ticket system knows a ticket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TicketSaid {
+    /// Who was asked: a host, with its port if the URL names one.
+    pub host: String,
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Who entered a request in another's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entered {
+    /// As the system tells it, such as `uid 0`.
+    pub by: String,
+    /// The bastion user whom they say they are: nobody who is that human decides on it.
+    pub user: UserName,
+    /// The human who that is.
+    pub person: UserName,
 }
 
 /// Who may review a request, fixed when it was asked, and how many approvals it takes.
@@ -234,6 +264,8 @@ pub enum ReviewError {
     NotPending(RequestState),
     /// The requester, or the same human by another name.
     Self_,
+    /// Who entered it for another, or the same human by another name.
+    Entered,
     /// Not one of those who may.
     NotAReviewer,
     /// The same human has said it already.
@@ -251,6 +283,9 @@ impl fmt::Display for ReviewError {
         match self {
             Self::NotPending(state) => write!(f, "the request is {state}: it takes no more reviews"),
             Self::Self_ => f.write_str("nobody approves or denies what they ask for themselves, by whatever name"),
+            Self::Entered => {
+                f.write_str("nobody approves or denies what they have entered for another, by whatever name")
+            }
             Self::NotAReviewer => f.write_str("you are not one of those who decide this request"),
             Self::Again => f.write_str("you have approved it already; others must, too"),
             Self::NeedsKey(key) => {
@@ -310,6 +345,9 @@ impl AccessRequest {
         let Reviewer { user, person, groups, presence } = *reviewer;
         if *user == self.requester || *person == self.person {
             return Err(ReviewError::Self_);
+        }
+        if self.entered.as_ref().is_some_and(|entered| *user == entered.user || *person == entered.person) {
+            return Err(ReviewError::Entered);
         }
         if !self.quorum.reviewers.contains(user) || !self.quorum.approvers.include(user, groups) {
             return Err(ReviewError::NotAReviewer);

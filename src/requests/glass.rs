@@ -120,7 +120,7 @@ impl Requests {
         if self.ledger.requests_where(lately).len() >= HOURLY_MAX {
             return Err(RequestError::TooMany("glasses broken by you in one hour: wait"));
         }
-        let Quorum { approvers, reviewers } = self.quorum(&glass.reviewers, &user)?;
+        let Quorum { approvers, reviewers } = self.quorum(&glass.reviewers, &user, None)?;
         let due = now.plus(glass.review);
         let owed = Glass {
             due,
@@ -142,6 +142,8 @@ impl Requests {
             extends: None,
             reason,
             ticket: None,
+            ticket_said: None,
+            entered: None,
             from: None,
             seconds: span.as_secs(),
             asked: now,

@@ -26,8 +26,12 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
         ),
         (StepKind::Asked, _) => (
             "request.create",
-            reviewers(),
-            format!("{} asks for {what}", request.requester),
+            // In whose name it was entered should know, too.
+            reviewers().into_iter().chain(request.entered.iter().map(|_| request.requester.clone())).collect(),
+            match &request.entered {
+                None => format!("{} asks for {what}", request.requester),
+                Some(entered) => format!("{} asks, entered by {}, for {what}", request.requester, entered.user),
+            },
             format!(
                 "To decide: ssh USER@BASTION show {id}; approve {id}; deny {id}. It waits until {}.",
                 request.pending_until

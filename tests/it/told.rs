@@ -66,3 +66,75 @@ fn whether_people_were_told_is_shown_to_who_asked_who_decides_and_who_audits() {
     house.refused("mallory", &format!("show {id}"), "no such request");
     house.refused("eve", &format!("deny {id}"), "no such request");
 }
+
+#[test]
+fn an_operator_asks_in_a_users_name_and_the_approvers_decide() {
+    require!("ssh", "sshd");
+    let house = House::with(" }");
+    let add = |own: &str| {
+        let place = house.place();
+        let arguments = ["request", "add", ALICE, &place, "--as", own, "--for", "30m", "--reason", "CHG-9 by phone"];
+        house.bastion.doorward(&arguments)
+    };
+    let asked = add("bob").ok().out();
+    assert!(asked.contains("(carol)") && asked.contains("alice to"), "{asked}");
+    let id = asked.split_whitespace().nth(1).unwrap().to_owned();
+    house.is_out();
+    assert!(house.bastion.doorward(&["request", "show", &id]).ok().out().contains("bob, uid "));
+    let refused = house.ask("bob", &format!("approve {id}"));
+    assert_eq!(refused.code, Some(126), "{refused:?}");
+    house.told("carol", &format!("approve {id}"));
+    house.enters();
+    assert!(house.told(ALICE, &format!("show {id}")).contains("by bob, an operator"));
+    let rows = house.bastion.rows(&["audit", "list", "--type", "request.create"]);
+    assert!(rows[0]["by"].as_str().unwrap().ends_with("who is bob, for alice"), "{rows:?}");
+    assert_eq!(add("nobody").code, Some(1));
+}
+
+#[test]
+fn an_operator_watches_a_terminal_and_that_is_on_record() {
+    require!("ssh", "sshd", "tmux");
+    let house = House::with(" }");
+    let id = house.requested();
+    house.told("bob", &format!("approve {id}"));
+    let terminal = Terminal::start(&house.alice().ssh(&["-tt"], ""), 100, 30);
+    terminal.line("printf '\\033]0;evil\\007seen-%s\\n' $((40+2))");
+    terminal.shows("seen-42");
+    let session = house.bastion.only_session();
+    let seen = house.bastion.doorward(&["session", "watch", &session]).ok().out();
+    assert!(seen.contains("seen-42") && !seen.contains('\u{1b}'), "{seen:?}");
+    let views = |count: usize| {
+        let rows = house.bastion.rows(&["audit", "list", "--type", "replay.view"]);
+        assert_eq!(rows.len(), count, "{rows:?}");
+        assert!(rows.iter().all(|row| row["session"] == session.as_str() && row["purpose"] == "watch"), "{rows:?}");
+    };
+    views(1);
+    // On a terminal it follows, and is on record once.
+    let mut watch = std::process::Command::new(crate::fixture::bastion::program());
+    watch.arg("--config").arg(house.bastion.config()).args(["session", "watch", &session]);
+    let watching = Terminal::start(&watch, 100, 32);
+    watching.shows("seen-42");
+    terminal.line("echo more-$((50+3))");
+    watching.shows("more-53");
+    watching.shows("q leaves");
+    views(2);
+    terminal.line("exit");
+    watching.shows("the channel is closed");
+    house.bastion.empties(LIMIT);
+    assert_eq!(house.bastion.doorward(&["session", "watch", &session]).code, Some(1));
+}
+
+#[test]
+fn a_request_that_another_policy_overtakes_is_told_when_it_is_loaded() {
+    require!("ssh", "sshd");
+    let house = House::with(" }");
+    let id = house.requested();
+    house.bastion.policy(&rules(", count = 2 }"));
+    let told = house.bastion.doorward(&["policy", "reload"]).ok().text();
+    assert!(told.contains("1 access request superseded"), "{told}");
+    assert_eq!(house.state(&id), "superseded");
+    let shown = house.told(ALICE, &format!("show {id}"));
+    assert!(shown.contains("the rule that it was asked by has changed"), "{shown}");
+    let again = house.bastion.doorward(&["policy", "reload"]).ok().text();
+    assert!(!again.contains("superseded"), "{again}");
+}

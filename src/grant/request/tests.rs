@@ -33,6 +33,8 @@ fn request(count: u8) -> AccessRequest {
         extends: None,
         reason: String::from("CHG-1 vacuum"),
         ticket: None,
+        ticket_said: None,
+        entered: None,
         from: None,
         seconds: 3600,
         asked: at(0),

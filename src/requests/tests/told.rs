@@ -97,3 +97,66 @@ fn an_overdue_review_is_told_each_day_to_those_who_could_do_it_now() {
     assert_eq!(messages(&world, "breakglass.overdue").len(), 3);
     world.agrees();
 }
+
+#[test]
+fn what_a_ticket_system_said_is_on_record() {
+    let mut world = World::new();
+    let said = TicketSaid { host: "tickets.example.org".into(), status: 204, at: Timestamp::from_millis(7) };
+    let answer = said.clone();
+    world.requests = world.requests.checked_by(Some(Box::new(move |_, _, _| Ok(answer.clone()))));
+    let request = world.ask("alice").unwrap();
+    assert_eq!(request.ticket_said, Some(said));
+    let leaf = world.records().into_iter().find(|record| record.kind == "request.create").unwrap();
+    assert_eq!(leaf.fields["ticket_said"]["host"], "tickets.example.org");
+    assert_eq!(leaf.fields["ticket_said"]["status"], 204);
+}
+
+#[test]
+fn what_an_operator_enters_takes_the_approvers_and_the_operator_is_none_of_them() {
+    let world = World::new();
+    let enter = |own: &str, place: &str| world.requests.enter("uid 0", &user(own), &user("alice"), wish(place));
+    assert!(matches!(enter("nobody", "root@db1"), Err(RequestError::Suspended)));
+    assert!(matches!(enter("bob", "web@db1"), Err(RequestError::Needless)));
+    // Nobody knows by which key she will come.
+    assert!(matches!(enter("bob", "postgres@db1"), Err(RequestError::OnlyByKey)));
+    let request = enter("bob", "root@db1").unwrap();
+    assert_eq!(request.requester, user("alice"));
+    assert_eq!(request.quorum.reviewers, ["carol", "dave"].map(user).into());
+    assert!(world.say("bob", &request.id, Verdict::Approve).is_err());
+    let message = messages(&world, "request.create").pop().unwrap();
+    assert!(message.to.contains(&user("alice")) && message.subject.contains("entered by bob"), "{message:?}");
+    let leaf = world.records().into_iter().find(|record| record.kind == "request.create").unwrap();
+    assert_eq!(leaf.text("by"), Some("uid 0, who is bob, for alice"));
+    world.say("carol", &request.id, Verdict::Approve).unwrap();
+    // It comes out that Dave is Bob.
+    let mut dave = world.requests.ledger.user(&user("dave")).unwrap();
+    dave.person = Some(user("bob"));
+    world.requests.ledger.set_user(dave).unwrap();
+    let refused = world.say("dave", &request.id, Verdict::Approve);
+    assert!(matches!(refused, Err(RequestError::Review(ReviewError::Entered))), "{refused:?}");
+    world.agrees();
+    // Who is left is too few.
+    assert!(matches!(enter("bob", "root@db1"), Err(RequestError::NoReviewers { .. })));
+}
+
+#[test]
+fn what_another_policy_lets_nobody_grant_is_told_when_it_is_loaded() {
+    let world = World::new();
+    let (stays, goes) =
+        (world.requests.ask(actor(&user("alice")), wish("postgres@db1")).unwrap(), world.ask("alice").unwrap());
+    assert!(world.requests.supersede().unwrap().is_empty());
+    world.requests.ledger.set_policy(policy(&RULES.replace("count = 2", "count = 1")));
+    let closed = world.requests.supersede().unwrap();
+    assert_eq!(closed.iter().map(|one| &one.id).collect::<Vec<_>>(), [&goes.id]);
+    let told = messages(&world, "request.step").pop().unwrap();
+    assert!(told.subject.contains("superseded") && told.text.contains("Because the rule"), "{told:?}");
+    assert_eq!(told.to, BTreeSet::from([user("alice")]));
+    // Where nobody says that it was loaded, it is seen all the same.
+    world
+        .requests
+        .ledger
+        .set_policy(policy(&RULES.replace("activation = \"10m\", ", "").replace("\"postgres\"", "\"oracle\"")));
+    world.requests.tidy().unwrap();
+    assert_eq!(world.requests.ledger.request(&stays.id).unwrap().stored, RequestState::Superseded);
+    world.agrees();
+}

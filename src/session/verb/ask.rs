@@ -467,7 +467,16 @@ pub fn shown(request: &AccessRequest, now: Timestamp) -> String {
     let mut add = |name: &str, value: Option<String>| rows.extend(value.map(|value| [name.to_owned(), value]));
     add("approved", request.preapproved.then(|| String::from("beforehand, by a window of the rule's")));
     add("because", request.why.as_deref().map(line));
+    add(
+        "entered",
+        request.entered.as_ref().map(|entered| format!("by {}, an operator ({})", entered.user, entered.by)),
+    );
     add("ticket", request.ticket.as_deref().map(line));
+    let said = request.ticket_said.as_ref();
+    add(
+        "ticket known",
+        said.map(|said| format!("to {}: {} at {}", said.host, said.status, said.at.clock_time_from(now))),
+    );
     add("lengthens", request.extends.as_ref().map(ToString::to_string));
     add("from", request.from.map(|from| from.clock_time_from(now)));
     add("sessions", request.sessions.map(|most| format!("at most {most}")));
@@ -546,6 +555,12 @@ struct View<'a> {
     /// What is owed for a broken glass, and what was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     glass: Option<&'a crate::grant::Glass>,
+    /// Who entered it for another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entered: Option<&'a crate::grant::Entered>,
+    /// What the ticket system has said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket_said: Option<&'a crate::grant::TicketSaid>,
     /// Who was told, and whether it was taken: of `show` alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     told: Vec<delivery::Told>,
@@ -578,6 +593,8 @@ impl<'a> View<'a> {
             reviews: &request.reviews,
             because: request.why.as_deref(),
             glass: request.glass.as_ref(),
+            entered: request.entered.as_ref(),
+            ticket_said: request.ticket_said.as_ref(),
             told: Vec::new(),
             begin_by: match state {
                 RequestState::Approved { begin_by } => Some(begin_by),
