@@ -30,6 +30,7 @@ mod recording;
 pub mod replay;
 mod request;
 mod review;
+mod review_diff;
 mod rewrap;
 mod rotation;
 mod secret;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::fixture::bastion::ALICE;
 use crate::fixture::terminal::Terminal;
-use crate::fixture::{LIMIT, free_port, key, until};
+use crate::fixture::{Bastion, LIMIT, Sshd, free_port, key, until};
 use crate::requests::{Hook, House, rules};
 use crate::require;
 
@@ -137,4 +137,56 @@ fn a_request_that_another_policy_overtakes_is_told_when_it_is_loaded() {
     assert!(shown.contains("the rule that it was asked by has changed"), "{shown}");
     let again = house.bastion.doorward(&["policy", "reload"]).ok().text();
     assert!(!again.contains("superseded"), "{again}");
+}
+
+#[test]
+fn what_is_signed_away_is_proposed_as_a_diff_that_patch_takes() {
+    require!("git");
+    let sshd = Sshd::start();
+    let bastion = Bastion::furnished(&sshd);
+    let carol = key(bastion.scratch(), "carol", "ed25519", "");
+    bastion.add_user("carol", "ops", &carol);
+    bastion.policy(
+        "schema = 1\n# who works there\n[[rule]]\nid = \"ops\"\nwho = { users = [\"alice\", \"carol\"] } # two\n\
+         where = { targets = [\"db1\"] }\naccounts = [\"@me\"]\nchannels = [\"exec\"]\ngrant = { required = false }\n",
+    );
+    bastion.doorward(&["policy", "reload"]).ok();
+    let users = || -> Vec<String> {
+        let rows = bastion.rows(&["review"]);
+        rows.iter().map(|row| row["user"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(users(), [ALICE, "carol"]);
+    let none = bastion.doorward(&["review", "--diff"]).ok();
+    assert!(none.out().is_empty() && none.err().contains("no line is signed"), "{none:?}");
+    let rows = bastion.rows(&["review"]);
+    let line = rows.iter().find(|row| row["user"] == "carol").unwrap()["line"].as_str().unwrap();
+    bastion.doorward(&["review", "sign", line, "remove", "--note", "left the team"]).ok();
+    let diff = bastion.doorward(&["review", "--diff"]).ok().out();
+    let patch = bastion.scratch().join("change.patch");
+    std::fs::write(&patch, &diff).unwrap();
+    let mut apply = std::process::Command::new("git");
+    apply.arg("-C").arg(bastion.home()).arg("apply").arg(&patch);
+    let applied = apply.output().unwrap();
+    assert!(applied.status.success(), "{applied:?} {diff}");
+    bastion.doorward(&["policy", "reload"]).ok();
+    assert_eq!(users(), [ALICE]);
+}
+
+#[test]
+fn an_offboarding_waits_for_sessions_to_close_and_its_receipt_is_proven() {
+    require!("ssh", "sshd");
+    let sshd = Sshd::start();
+    let bastion = Bastion::serving(&sshd);
+    let (running, _out) = bastion.to(&sshd).start_ready(&[], "cat");
+    let told = bastion.doorward(&["user", "offboard", ALICE, "--reason", "left", "--json"]).ok();
+    assert!(told.err().contains("5 s at most"), "{told:?}");
+    let receipt: Value = serde_json::from_str(&told.out()).unwrap();
+    assert_eq!((&receipt["sessions"], &receipt["closed"]), (&1.into(), &1.into()), "{receipt}");
+    assert!(bastion.sessions().is_empty());
+    // The leaf is in the log that the checkpoint signs.
+    let leaf = receipt["leaf"].as_u64().unwrap();
+    let checkpoint = receipt["checkpoint"].as_str().unwrap();
+    assert!(checkpoint.lines().nth(1).unwrap().parse::<u64>().unwrap() > leaf, "{receipt}");
+    assert!(bastion.doorward(&["audit", "prove", &leaf.to_string()]).ok().out().contains("c2sp.org/tlog-proof"));
+    drop(running);
 }

@@ -128,10 +128,10 @@ fn what_an_operator_enters_takes_the_approvers_and_the_operator_is_none_of_them(
     let leaf = world.records().into_iter().find(|record| record.kind == "request.create").unwrap();
     assert_eq!(leaf.text("by"), Some("uid 0, who is bob, for alice"));
     world.say("carol", &request.id, Verdict::Approve).unwrap();
-    // It comes out that Dave is Bob.
-    let mut dave = world.requests.ledger.user(&user("dave")).unwrap();
-    dave.person = Some(user("bob"));
-    world.requests.ledger.set_user(dave).unwrap();
+    // It comes out that Bob is Dave.
+    let mut bob = world.requests.ledger.user(&user("bob")).unwrap();
+    bob.person = Some(user("dave"));
+    world.requests.ledger.set_user(bob).unwrap();
     let refused = world.say("dave", &request.id, Verdict::Approve);
     assert!(matches!(refused, Err(RequestError::Review(ReviewError::Entered))), "{refused:?}");
     world.agrees();
