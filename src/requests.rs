@@ -30,6 +30,7 @@ use crate::ledger::{Ledger, LedgerError, Message, Step, StepKind, User};
 use crate::model::{ChannelClass, Destination, GrantId, GroupName, RequestId, Timestamp, UserName};
 use crate::policy::{Approvers, AuditRight, PolicyHash};
 pub use error::{RequestError, span as span_shown};
+pub use glass::can_alarm;
 pub use told::said;
 
 /// Requests of one user that wait for a decision.

@@ -62,8 +62,14 @@ impl Admin {
     pub(super) fn session_watch(&self, caller: Caller, look: &Look) -> Result<Reply, AdminError> {
         let pass = self.passes.give(caller, look.of(), self.parts.clock.instant())?;
         let seen = self.session_look(look, pass)?;
-        if let Reply::Sight { sight: Sight { channel: None, .. } } = seen {
-            return Err(AdminError::NoSession { session: look.session.clone() });
+        if let Reply::Sight { sight: Sight { channel: None, title, .. } } = &seen {
+            return Err(match title.is_empty() {
+                true => AdminError::NoSession { session: look.session.clone() },
+                false => AdminError::Refused {
+                    why: format!("session `{}` has no such open channel", look.session),
+                    hint: "leave the channel out, or wait until one is open",
+                },
+            });
         }
         self.parts.sessions.tell_watch(&look.session, &format!("an operator ({caller}) watches this session"));
         Ok(seen)

@@ -110,7 +110,7 @@ impl Requests {
         if span > glass.max || span < Duration::from_secs(1) {
             return Err(RequestError::Span { most: glass.max });
         }
-        if independent(&self.ways) < WAYS_MIN {
+        if !can_alarm(&self.ways) {
             return Err(RequestError::NoAlert);
         }
         // Requests that wait for absent approvers do not stand in the way; that it is taken again and again does.
@@ -229,6 +229,11 @@ impl Requests {
         }
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// Whether these are enough ways to tell that a glass was broken: two that do not fail together.
+pub fn can_alarm(ways: &[String]) -> bool {
+    independent(ways) >= WAYS_MIN
 }
 
 /// How many of these ways do not fail together: what goes to one host is one way, and so is mail.

@@ -270,7 +270,7 @@ fn a_request_asked_under_rules_that_changed_is_granted_no_more() {
     let id = house.requested();
     house.bastion.policy(&rules(", count = 2 }"));
     house.bastion.doorward(&["policy", "reload"]).ok();
-    house.refused("bob", &format!("approve {id}"), "has changed");
+    house.refused("bob", &format!("approve {id}"), "superseded");
     assert_eq!(house.state(&id), "superseded");
     // Nor one whose requester is suspended between.
     house.bastion.policy(&rules(" }"));
@@ -431,6 +431,7 @@ fn a_broken_glass_opens_after_the_alarm_and_is_reviewed() {
     });
     let glass = format!("break-glass {} --reason db1 is down and nobody answers", house.place());
     // Nobody would hear of it.
+    assert!(house.bastion.doorward(&["check"]).ok().err().contains("nobody can break it"));
     house.refused(ALICE, &glass, "no two ways");
     house.is_out();
     house.bastion.stop();
@@ -449,6 +450,7 @@ fn a_broken_glass_opens_after_the_alarm_and_is_reviewed() {
         ),
     );
     house.bastion.serve();
+    assert!(!house.bastion.doorward(&["check"]).ok().err().contains("nobody can break it"));
     house.refused("mallory", &glass, "no such destination");
     house.refused(ALICE, &format!("break-glass {} --for 1h --reason db1 is down, really", house.place()), "--for 20m");
     house.refused(ALICE, &format!("break-glass {}", house.place()), "needs a reason");
