@@ -86,7 +86,7 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
 
 fn channel(text: &str) -> Result<ChannelClass, String> {
     let named = ChannelClass::ALL.into_iter().find(|class| class.to_string() == text);
-    named.ok_or_else(|| format!("channels are {}", join(&ChannelClass::ALL)))
+    named.ok_or_else(|| format!("channels are {}", join(ChannelClass::ALL)))
 }
 
 fn rows(desk: &Desk, request: Request) -> Result<Vec<AccessRequestRow>, CliError> {
