@@ -309,4 +309,4 @@ fn told(error: &ureq::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+mod alarm_tests;

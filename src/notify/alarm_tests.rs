@@ -1,3 +1,5 @@
+//! Alarms that are told at once, and whose token goes where.
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
