@@ -26,7 +26,8 @@ use crate::policy::{
 pub use glass::{Finding, Glass, Judgement};
 pub use lock::{Lifter, Lifting, Lock, LockEffect, Reached, Scope, strictest};
 pub use request::{
-    AccessRequest, Opinion, Outcome, Quorum, RequestState, Review, ReviewError, Reviewer, Standing, Verdict, matched,
+    AccessRequest, Entered, Opinion, Outcome, Quorum, RequestState, Review, ReviewError, Reviewer, Standing,
+    TicketSaid, Verdict, matched,
 };
 
 /// A stored right of one user to one destination, from and until a time.

@@ -7,8 +7,10 @@
 mod mail;
 mod ticket;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -21,12 +23,17 @@ use crate::clock::Clock;
 use crate::http;
 use crate::ledger::{Delivery, Ledger, Message};
 use crate::model::{RequestId, Timestamp, UserName};
+use crate::requests::Alarm;
 use crate::secret::Secret;
 pub use mail::MailSettings;
 pub use ticket::ticket_check;
 
 /// A call may take so long.
 const CALL_MAX: Duration = Duration::from_secs(10);
+/// An alarm is waited for so long.
+const ALARM_MAX: Duration = Duration::from_secs(2);
+/// Calls of alarms at once.
+const RINGING_MAX: usize = 64;
 /// It is looked so often whether something is due.
 const LOOK: Duration = Duration::from_millis(500);
 /// After a failure it is tried again after so long, and then twice that, up to the longest.
@@ -40,18 +47,25 @@ const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How people are told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NotifySettings {
-    /// URLs that get each message as JSON, by POST.
-    pub webhooks: Vec<String>,
-    /// The file of a token that they get as `Authorization: Bearer`, if they want one.
-    pub webhook_token: Option<PathBuf>,
+    /// Those who get each message as JSON, by POST.
+    pub webhooks: Vec<Webhook>,
     /// A program that sends mail.
     pub mail: Option<MailSettings>,
+}
+
+/// A server that gets each message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// Where.
+    pub url: String,
+    /// The file of a token that it gets as `Authorization: Bearer`, if it wants one.
+    pub token: Option<PathBuf>,
 }
 
 impl NotifySettings {
     /// The names of the ways, as messages have them.
     pub fn ways(&self) -> Vec<String> {
-        let hooks = self.webhooks.iter().map(|url| way_of(url));
+        let hooks = self.webhooks.iter().map(|hook| way_of(&hook.url));
         hooks.chain(self.mail.iter().map(|_| MAIL.to_owned())).collect()
     }
 }
@@ -60,11 +74,16 @@ const MAIL: &str = "mail";
 
 /// A webhook's name: what stands behind the host is often a secret.
 fn way_of(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host_of(url);
     let digest = ring::digest::digest(&ring::digest::SHA256, url.as_bytes());
     let tag: String = digest.as_ref().iter().take(3).map(|byte| format!("{byte:02x}")).collect();
     format!("webhook {host} {tag}")
+}
+
+/// The host of a URL, with its port if it names one.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 /// What a webhook gets.
@@ -81,39 +100,57 @@ struct Posted<'a> {
     detail: &'a str,
 }
 
+/// Those who are told, as they are called.
+struct Ways {
+    settings: NotifySettings,
+    /// Each webhook's own, by its URL: none gets another's.
+    tokens: BTreeMap<String, Secret<String>>,
+    agent: ureq::Agent,
+    /// How many calls an alarm has begun that are not over.
+    ringing: AtomicUsize,
+}
+
 /// Carries messages.
 pub struct Notifier {
-    settings: NotifySettings,
-    token: Option<Secret<String>>,
-    agent: ureq::Agent,
+    ways: Arc<Ways>,
     ledger: Arc<Ledger>,
     audit: Arc<Audit>,
     clock: Clock,
 }
 
 impl Notifier {
-    /// Reads the token.
+    /// Reads the tokens.
     ///
     /// # Errors
-    /// If its file cannot be read.
+    /// If a file of them cannot be read.
     pub fn new(
         settings: NotifySettings,
         ledger: Arc<Ledger>,
         audit: Arc<Audit>,
         clock: Clock,
     ) -> std::io::Result<Self> {
-        let token = match &settings.webhook_token {
-            None => None,
-            Some(file) => Some(Secret::new(std::fs::read_to_string(file)?.trim().to_owned())),
-        };
-        Ok(Self { settings, token, agent: http::agent(CALL_MAX), ledger, audit, clock })
+        let mut tokens = BTreeMap::new();
+        for Webhook { url, token } in &settings.webhooks {
+            if let Some(file) = token {
+                tokens.insert(url.clone(), Secret::new(std::fs::read_to_string(file)?.trim().to_owned()));
+            }
+        }
+        let ways = Ways { settings, tokens, agent: http::agent(CALL_MAX), ringing: AtomicUsize::new(0) };
+        Ok(Self { ways: Arc::new(ways), ledger, audit, clock })
+    }
+
+    /// What raises an alarm before that which it is about: all ways at once, waited for `ALARM_MAX` at most. A way that takes
+    /// it later is told again, in the usual course, by a message of the same id.
+    pub fn alarm(&self) -> Alarm {
+        let ways = Arc::clone(&self.ways);
+        Box::new(move |message| ways.ring(message))
     }
 
     /// Carries messages until `stop`. Each way has a task of its own: one that hangs holds up no other.
     pub async fn run(self, stop: CancellationToken) {
         let own = Arc::new(self);
         let mut ways = JoinSet::new();
-        for way in own.settings.ways() {
+        for way in own.ways.settings.ways() {
             ways.spawn(Arc::clone(&own).carry(way, stop.clone()));
         }
         while ways.join_next().await.is_some() {}
@@ -144,7 +181,7 @@ impl Notifier {
         };
         let Some(Delivery::Waiting { tries, .. }) = message.ways.get(way) else { return false };
         let tries = tries.saturating_add(1);
-        let after = match self.send(way, &message) {
+        let after = match self.ways.send(way, &message) {
             Ok(()) => Delivery::Delivered { at: self.clock.now() },
             Err(why) if message.at.until(now) >= TRIED => Delivery::GivenUp { at: now, why },
             Err(why) => {
@@ -184,14 +221,48 @@ impl Notifier {
             }
         }
     }
+}
+
+impl Ways {
+    /// By which ways a message was taken at once.
+    fn ring(self: &Arc<Self>, message: &Message) -> BTreeSet<String> {
+        let (done, taken) = std::sync::mpsc::sync_channel(message.ways.len());
+        for way in message.ways.keys().cloned() {
+            // Who hangs holds up a few: it is queued all the same.
+            if self.ringing.fetch_add(1, Ordering::SeqCst) >= RINGING_MAX {
+                self.ringing.fetch_sub(1, Ordering::SeqCst);
+                continue;
+            }
+            let (own, message, done) = (Arc::clone(self), message.clone(), done.clone());
+            let call = move || {
+                let told = own.send(&way, &message);
+                own.ringing.fetch_sub(1, Ordering::SeqCst);
+                match told {
+                    Ok(()) => drop(done.send(way)),
+                    Err(why) => warn!(way, request = %message.request, error = why, "An alarm was not taken at once"),
+                }
+            };
+            if std::thread::Builder::new().spawn(call).is_err() {
+                self.ringing.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        drop(done);
+        let began = Clock::system().instant();
+        let mut by = BTreeSet::new();
+        while let Some(left) = ALARM_MAX.checked_sub(began.elapsed()) {
+            let Ok(way) = taken.recv_timeout(left) else { break };
+            by.insert(way);
+        }
+        by
+    }
 
     fn send(&self, way: &str, message: &Message) -> Result<(), String> {
         if way == MAIL {
             let mail = self.settings.mail.as_ref().ok_or("mail is not configured any more")?;
             return mail.send(message);
         }
-        let url = self.settings.webhooks.iter().find(|url| way_of(url) == way);
-        self.post(url.ok_or("this webhook is not configured any more")?, message)
+        let hook = self.settings.webhooks.iter().find(|hook| way_of(&hook.url) == way);
+        self.post(&hook.ok_or("this webhook is not configured any more")?.url, message)
     }
 
     fn post(&self, url: &str, message: &Message) -> Result<(), String> {
@@ -201,7 +272,7 @@ impl Notifier {
         let posted = Posted { id, at, event, request, alert: *alert, to, text: &subject, detail: &text };
         let body = serde_json::to_string(&posted).map_err(|error| error.to_string())?;
         let mut call = self.agent.post(url).content_type("application/json");
-        if let Some(token) = self.token.as_ref().filter(|_| is_private(url)) {
+        if let Some(token) = self.tokens.get(url).filter(|_| is_private(url)) {
             call = call.header("authorization", format!("Bearer {}", token.expose()));
         }
         // The URL may be a secret: an error must not tell it.
@@ -218,7 +289,7 @@ fn plain(text: &str) -> String {
 
 /// Whether nobody on the way reads what is sent there: a token is sent nowhere else.
 fn is_private(url: &str) -> bool {
-    let host = url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let host = host_of(url);
     url.starts_with("https://")
         || ["127.0.0.1", "localhost", "[::1]"]
             .iter()
@@ -236,3 +307,6 @@ fn told(error: &ureq::Error) -> String {
         _ => String::from("the call failed"),
     }
 }
+
+#[cfg(test)]
+mod alarm_tests;

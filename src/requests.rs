@@ -8,6 +8,7 @@
 mod asking;
 mod error;
 mod glass;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -23,12 +24,14 @@ use crate::audit::{Audit, AuditEvent};
 use crate::clock::Clock;
 use crate::grant::{
     AccessRequest, Asker, Grant, GrantState, Opinion, Outcome, RequestState, ReviewError, Reviewer, Revoked, Standing,
-    Verdict,
+    TicketSaid, Verdict,
 };
-use crate::ledger::{Ledger, LedgerError, Step, StepKind, User};
+use crate::ledger::{Ledger, LedgerError, Message, Step, StepKind, User};
 use crate::model::{ChannelClass, Destination, GrantId, RequestId, Timestamp, UserName};
-use crate::policy::Approvers;
+use crate::policy::{Approvers, AuditRight, PolicyHash};
 pub use error::{RequestError, span as span_shown};
+pub use glass::can_alarm;
+pub use told::said;
 
 /// Requests of one user that wait for a decision.
 const OPEN_MAX: usize = 10;
@@ -55,10 +58,14 @@ pub struct Requests {
     clock: Clock,
     /// By which ways people are told.
     ways: Vec<String>,
+    /// Raises the alarm, where there is a server.
+    alarm: Option<Alarm>,
     /// Asked whether a ticket counts, where that is configured.
     tickets: Option<TicketCheck>,
     /// How many tickets are being looked up.
     asking: AtomicUsize,
+    /// The policy under which waiting requests were looked at last.
+    looked_at: Mutex<Option<PolicyHash>>,
     /// INVARIANT: held from the reading that a change rests on until it has taken effect.
     changing: Mutex<()>,
     /// For tests: after so many writes the process is gone.
@@ -66,8 +73,11 @@ pub struct Requests {
     crash_after: AtomicUsize,
 }
 
-/// Says whether a ticket counts for this user at this target, or why not. It may take seconds.
-pub type TicketCheck = Box<dyn Fn(&str, &UserName, &Destination) -> Result<(), String> + Send + Sync>;
+/// Says that a ticket counts for this user at this target, and who said so; or why not. It may take seconds.
+pub type TicketCheck = Box<dyn Fn(&str, &UserName, &Destination) -> Result<TicketSaid, String> + Send + Sync>;
+
+/// Tries to tell a message at once, by all of its ways; says by which it was taken. It may take seconds.
+pub type Alarm = Box<dyn Fn(&Message) -> BTreeSet<String> + Send + Sync>;
 
 /// What a user asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,8 +123,10 @@ impl Requests {
             audit,
             clock,
             ways,
+            alarm: None,
             tickets: None,
             asking: AtomicUsize::new(0),
+            looked_at: Mutex::new(None),
             changing: Mutex::new(()),
             #[cfg(test)]
             crash_after: usize::MAX.into(),
@@ -131,6 +143,13 @@ impl Requests {
     #[must_use]
     pub fn checked_by(mut self, tickets: Option<TicketCheck>) -> Self {
         self.tickets = tickets;
+        self
+    }
+
+    /// With somebody who raises the alarm before a glass is broken.
+    #[must_use]
+    pub fn alarmed_by(mut self, alarm: Alarm) -> Self {
+        self.alarm = Some(alarm);
         self
     }
 
@@ -155,6 +174,9 @@ impl Requests {
         // As it is known now: that two names are one human may have come out since it was asked.
         if self.is_same_human(&request.requester, &user) {
             return Err(RequestError::Review(ReviewError::Self_));
+        }
+        if request.entered.as_ref().is_some_and(|entered| self.is_same_human(&entered.user, &user)) {
+            return Err(RequestError::Review(ReviewError::Entered));
         }
         let verdict = opinion.verdict;
         if request.extends.is_some() && opinion.channels.is_some() {
@@ -385,6 +407,7 @@ impl Requests {
         // Each for itself: what cannot be noted of one must not keep the others from it.
         let mut failed = self.finish_steps().err();
         failed = self.remind().err().or(failed);
+        failed = self.supersede_once().err().or(failed);
         let due = |request: &AccessRequest| !request.stored.is_final() && request.state(now).is_final();
         let mut count = 0_usize;
         for request in self.ledger.requests_where(due) {
@@ -420,9 +443,9 @@ impl Requests {
         if state.is_final() {
             return Err(RequestError::Over(state));
         }
-        let by = if why.is_empty() { by } else { format!("{by}: {why}") };
+        let why = (!why.is_empty()).then(|| why.to_owned());
         self.commit(Step {
-            request: request.to(to),
+            request: AccessRequest { why, ..request.to(to) },
             kind: StepKind::Closed,
             by,
             outcome: Outcome::Waits,
@@ -459,14 +482,19 @@ impl Requests {
         all
     }
 
-    /// A request that this user asked, or may decide.
+    /// A request that this user asked, or may decide; or one for a target of which a rule lets them fetch or watch what is
+    /// recorded: then what it was for is theirs to know.
     ///
     /// # Errors
     /// `Unknown`, of others' requests too.
     pub fn seen_by(&self, user: &UserName, id: &RequestId) -> Result<AccessRequest, RequestError> {
         let user = self.standing(user)?;
         let request = self.ledger.request(id).ok_or(RequestError::Unknown)?;
-        self.may_see(&request, &user)?;
+        let target = &request.destination.target;
+        let audits = |right| self.ledger.audit_rule(&user.name, target, right, self.clock.now()).is_some();
+        if !(audits(AuditRight::Get) || audits(AuditRight::Watch)) {
+            self.may_see(&request, &user)?;
+        }
         Ok(request)
     }
 
@@ -495,7 +523,7 @@ impl Requests {
     }
 
     fn put(&self, step: &Step) -> Result<(), RequestError> {
-        let message = told::message(step, &self.ways, self.clock.now());
+        let message = step.message.clone().or_else(|| told::message(step, &self.ways, self.clock.now()));
         let step = Step { message, ..step.clone() };
         if glass::is_untold(&step) {
             return Err(RequestError::NoAlert);
@@ -616,6 +644,7 @@ fn created(request: &AccessRequest, by: &str) -> AuditEvent {
         expires: request.pending_until,
         quorum: request.quorum.approvers.to_string(),
         preapproved: request.preapproved,
+        ticket_said: request.ticket_said.clone(),
         by: by.to_owned(),
     }
 }

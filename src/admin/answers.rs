@@ -16,7 +16,7 @@ use crate::ledger::{Way, WayQuery, Ways};
 use crate::model::{AccountName, GrantId, GroupName, LockId, RequestId, TargetName, Timestamp, UserName, join};
 
 pub use did::{Did, DidApproval, DidRequest};
-pub use review::ReviewLine;
+pub use review::{ReviewLine, ReviewSigned};
 
 /// Rows of one answer at most: what is more is counted, and not shown.
 pub const ROWS_MAX: u32 = 100_000;

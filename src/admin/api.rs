@@ -1,14 +1,18 @@
 //! What may be asked of the administration, and what it answers: the text of the socket.
 
+mod input;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::answers::{Inquiry, Report};
 use super::inventory::{Change, Inventory};
 pub use super::locks::LockWanted;
+pub use super::requests::NewRequest;
+pub use super::watch::{Look, SeenChannel, Sight};
 use crate::audit::AuditRecord;
 use crate::auditor::Recipient;
 use crate::grant::{AccessRequest, Grant, GrantState, Lock};
@@ -18,8 +22,8 @@ use crate::model::{
     TargetName, Timestamp, UserName,
 };
 use crate::seal::OpenerProof;
-use crate::secret::Secret;
 use crate::store::Rewrap;
+pub use input::{SecretInput, SecretText, TargetChange};
 
 /// A request of an operator.
 ///
@@ -187,6 +191,11 @@ pub enum Request {
         /// Which one.
         request: RequestId,
     },
+    /// Asks in a user's name.
+    RequestAdd {
+        /// For what.
+        new: Box<NewRequest>,
+    },
     /// Cancels one that is not granted.
     RequestCancel {
         /// Which one.
@@ -232,6 +241,11 @@ pub enum Request {
         session: SessionId,
         /// The line.
         text: String,
+    },
+    /// Looks at what a live session shows.
+    SessionWatch {
+        /// Which one.
+        look: Look,
     },
     /// Lists recordings.
     RecordingList {
@@ -340,55 +354,6 @@ pub enum Request {
     },
 }
 
-/// What `target set` changes; what is `None` stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TargetChange {
-    /// `host:port`.
-    pub address: Option<String>,
-    /// Labels to set, each to its value.
-    pub set_labels: BTreeMap<String, String>,
-    /// Labels to take away.
-    pub remove_labels: BTreeSet<String>,
-    /// All pinned host keys from now on.
-    pub host_keys: Option<Vec<String>>,
-    /// All known accounts from now on.
-    pub accounts: Option<BTreeSet<AccountName>>,
-    /// Whether its leg may use broken algorithms.
-    pub insecure_algorithms: Option<bool>,
-}
-
-/// A secret on its way to the vault.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum SecretInput {
-    /// A password.
-    Password(SecretText),
-    /// A private key in OpenSSH form.
-    PrivateKey {
-        /// The file's text.
-        openssh: SecretText,
-        /// Its passphrase, if it has one.
-        passphrase: Option<SecretText>,
-    },
-}
-
-/// A secret's text that can cross the socket, and shows nowhere else.
-#[derive(Debug, Clone)]
-pub struct SecretText(pub Secret<String>);
-
-impl Serialize for SecretText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.expose())
-    }
-}
-
-impl<'de> Deserialize<'de> for SecretText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
-    }
-}
-
 /// An answer to an operator.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
@@ -449,7 +414,7 @@ pub enum Reply {
         /// Oldest first.
         requests: Vec<AccessRequestRow>,
     },
-    /// To `RequestShow`.
+    /// To `RequestShow` and `RequestAdd`.
     AccessRequest {
         /// It.
         request: Box<AccessRequestRow>,
@@ -465,6 +430,11 @@ pub enum Reply {
     Sessions {
         /// By start.
         sessions: Vec<SessionRow>,
+    },
+    /// To `SessionWatch`.
+    Sight {
+        /// What there is to see.
+        sight: Sight,
     },
     /// To `RecordingList`.
     Recordings {

@@ -32,6 +32,9 @@ impl Kind {
         if let Request::RecordingRead { session, .. } = request {
             return Self::View(session.clone());
         }
+        if let Request::SessionWatch { look } = request {
+            return Self::View(look.session.clone());
+        }
         Self::Call(about(request))
     }
 }
@@ -78,6 +81,8 @@ fn about(request: &Request) -> Call {
         | Request::RecordingErase { session, .. }
         | Request::RecordingDropEarlier { session, .. }
         | Request::RecordingHold { session, .. } => Call { session: Some(session.clone()), ..call },
+        Request::SessionWatch { look } => Call { session: Some(look.session.clone()), ..call },
+        Request::RequestAdd { new } => Call { user: Some(new.user.clone()), ..call },
         Request::RecordingRewrap { rewrap } => Call { session: Some(rewrap.session.clone()), ..call },
         Request::GrantRevoke { grant, .. } => Call { grant: Some(grant.clone()), ..call },
         Request::UserAdd { user, .. }
@@ -183,6 +188,7 @@ fn verb(request: &Request) -> (Effect, &'static str) {
         Request::RequestList { .. } => (Reads, "request list"),
         Request::RequestShow { .. } => (Reads, "request show"),
         Request::RequestCancel { .. } => (Takes, "request cancel"),
+        Request::RequestAdd { .. } => (Gives, "request add"),
         Request::LockAdd { .. } => (Takes, "lock add"),
         Request::LockList {} => (Reads, "lock list"),
         Request::LockLift { .. } => (Gives, "lock lift"),
@@ -192,6 +198,7 @@ fn verb(request: &Request) -> (Effect, &'static str) {
         Request::SessionFreeze { .. } => (Takes, "session freeze"),
         Request::SessionUnfreeze { .. } => (Gives, "session unfreeze"),
         Request::SessionMessage { .. } => (Gives, "session message"),
+        Request::SessionWatch { .. } => (Reads, "session watch"),
         Request::RecordingList { .. } => (Reads, "recording list"),
         Request::RecordingErase { .. } => (Retires, "recording erase"),
         Request::RecordingHold { on: true, .. } => (Retires, "recording hold"),
@@ -265,6 +272,10 @@ fn words(request: &Request) -> (String, String) {
             let spared = if *keeps_glass { ", not on broken glasses" } else { "" };
             let span = span.map(|span| format!(" for {} s", span.as_secs())).unwrap_or_default();
             of(scope, format!("{effect}{span}{spared}, {lifters} to lift it: {}", clip(reason)))
+        }
+        Request::SessionWatch { look } => of(&look.session, String::from("watch")),
+        Request::RequestAdd { new } => {
+            of(&new.destination, format!("for {}, by {}: {}", new.user, new.own, clip(&new.reason)))
         }
         Request::LockLift { lock } => only(lock),
         Request::GrantRevoke { grant, reason } => of(grant, clip(reason.as_deref().unwrap_or_default())),

@@ -28,6 +28,7 @@ mod start;
 mod synced;
 mod targets;
 mod users;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -164,6 +165,12 @@ impl Admin {
             // Its beginning is on record. If each page were, a reader who waits for events would make them.
             return self.audit_read(filter, *from, pass.clone());
         }
+        if let Request::SessionWatch { look } = &request
+            && let Some(pass) = &look.pass
+            && self.passes.holds(pass, caller, &look.of(), self.parts.clock.instant())
+        {
+            return self.session_look(look, pass.clone());
+        }
         let entry = describe(&request);
         let note = |outcome: &str| self.parts.audit.append(&entry.event(caller, outcome));
         let _one_at_a_time: Option<MutexGuard<'_, ()>> = match entry.effect {
@@ -224,6 +231,7 @@ impl Admin {
             Request::GrantRevoke { grant, reason } => self.grant_revoke(caller, &grant, reason),
             Request::RequestList { all } => Ok(self.request_list(all)),
             Request::RequestShow { request } => self.request_show(&request),
+            Request::RequestAdd { new } => self.request_add(caller, *new),
             Request::RequestCancel { request } => self.request_cancel(caller, &request),
             Request::LockAdd { wanted } => self.lock_add(caller, wanted),
             Request::LockList {} => Ok(self.lock_list()),
@@ -234,6 +242,7 @@ impl Admin {
             Request::SessionFreeze { session } => self.session_freeze(caller, &session),
             Request::SessionUnfreeze { session } => self.session_unfreeze(&session),
             Request::SessionMessage { session, text } => self.session_message(&session, &text),
+            Request::SessionWatch { look } => self.session_watch(caller, &look),
             Request::RecordingList { filter } => Ok(self.recording_list(filter)),
             Request::RecordingRead { session, .. } => self.recording_read(&session),
             Request::RecordingErase { session, approver, reason } => {
@@ -301,6 +310,7 @@ impl Admin {
         lines.extend(trust.faults().map(|fault| format!("warning: {fault}: nobody whom it must judge can log in")));
         self.parts.ledger.set_trust(trust);
         lines.extend(self.rejudge());
+        lines.extend(self.supersede());
         Ok(Reply::Done { lines })
     }
 

@@ -1,12 +1,14 @@
 //! Offboarding: a human who leaves is out, by all their names, in an order that a crash does not harm.
 //!
-//! The intent is kept first; the user is suspended, which bars all else; then sessions, grants and requests end. Each
+//! The intent is kept first; the user is suspended, which bars all else; then sessions, grants and requests end, and it is
+//! waited a moment for the sessions to close. Each
 //! step may run again. What a crash interrupted is finished by the next start, or by the same command again.
 //!
 //! Keys, certificates and passwords need nothing: they prove who somebody is, and this one may do nothing. The accounts
 //! that they have used are listed: whoever changes those secrets finds them in the receipt.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::api::Reply;
 use super::{Admin, AdminError, Caller};
@@ -21,6 +23,10 @@ use crate::store::{Filter, Listed};
 const ACCOUNTS_MAX: usize = 64;
 /// Characters of a reason.
 const REASON_CHARS_MAX: usize = 400;
+/// Promise P3: no session outlives its right for longer.
+const CLOSING_MAX: Duration = if cfg!(test) { Duration::from_millis(100) } else { Duration::from_secs(5) };
+/// It is looked so often whether they are closed.
+const LOOK: Duration = Duration::from_millis(20);
 /// Why grants and requests of such a user ended.
 const WHY: &str = "the user was offboarded";
 
@@ -28,12 +34,13 @@ const WHY: &str = "the user was offboarded";
 type Step = fn(&Admin, &mut Offboarding) -> Result<(), AdminError>;
 
 /// In this order: what is barred first keeps the later steps from missing something new.
-pub(super) const STEPS: [Step; 6] = [
+pub(super) const STEPS: [Step; 7] = [
     Admin::offboard_intent,
     Admin::offboard_suspend,
     Admin::offboard_cut,
     Admin::offboard_revoke,
     Admin::offboard_accounts,
+    Admin::offboard_closed,
     Admin::offboard_done,
 ];
 
@@ -71,12 +78,14 @@ impl Admin {
             reason,
             begun: self.now(),
             sessions: 0,
+            closed: 0,
             grants: 0,
             requests: 0,
             accounts: BTreeSet::new(),
             accounts_more: 0,
             done: None,
             leaf: None,
+            checkpoint: None,
         };
         // The log is owed the intent from here on, and it is finished whatever happens.
         self.parts.ledger.begin_offboarding(&offboarding, &event(&offboarding, "begun"))?;
@@ -104,7 +113,8 @@ impl Admin {
     }
 
     fn offboard(&self, offboarding: &mut Offboarding) -> Result<(), AdminError> {
-        STEPS.iter().try_for_each(|step| step(self, offboarding))
+        STEPS.iter().try_for_each(|step| step(self, offboarding))?;
+        self.offboard_checkpoint(offboarding)
     }
 
     /// Finishes what a crash interrupted; gives what cannot be finished.
@@ -180,6 +190,27 @@ impl Admin {
         Ok(self.parts.ledger.set_offboarding(offboarding)?)
     }
 
+    /// Waits a moment for the sessions to close: the receipt tells what was seen, not what was asked for.
+    fn offboard_closed(&self, offboarding: &mut Offboarding) -> Result<(), AdminError> {
+        let open = || self.parts.sessions.list().iter().filter(|live| offboarding.names.contains(&live.user)).count();
+        let begun = self.parts.clock.instant();
+        while open() > 0 && self.parts.clock.instant().saturating_duration_since(begun) < CLOSING_MAX {
+            std::thread::sleep(LOOK);
+        }
+        offboarding.closed = offboarding.sessions.saturating_sub(u64::try_from(open()).unwrap_or(u64::MAX));
+        Ok(self.parts.ledger.set_offboarding(offboarding)?)
+    }
+
+    /// Adds the signed checkpoint to the receipt. All is done and on record by then: without it the receipt says less.
+    fn offboard_checkpoint(&self, offboarding: &mut Offboarding) -> Result<(), AdminError> {
+        let noted = self.parts.audit.publish().and_then(|_| self.parts.audit.checkpoint());
+        if let Ok(Some(note)) = noted {
+            offboarding.checkpoint = Some(note.to_string());
+            self.parts.ledger.set_offboarding(offboarding)?;
+        }
+        Ok(())
+    }
+
     fn offboard_done(&self, offboarding: &mut Offboarding) -> Result<(), AdminError> {
         // What is still owed comes before it, and its failure is this step's.
         self.parts.requests.settle().map_err(AdminError::of_revoke)?;
@@ -201,10 +232,11 @@ fn note_accounts(offboarding: &mut Offboarding, used: BTreeSet<Destination>) {
 }
 
 fn event(offboarding: &Offboarding, outcome: &str) -> AuditEvent {
-    let Offboarding { user, names, by, reason, sessions, grants, requests, accounts, accounts_more, .. } = offboarding;
+    let Offboarding { user, names, by, reason, sessions, closed, grants, requests, accounts, accounts_more, .. } =
+        offboarding;
     let more = if *accounts_more > 0 { format!(" and {accounts_more} more") } else { String::new() };
     let ended = format!(
-        "; {sessions} sessions ended, {grants} grants revoked, {requests} requests cancelled; accounts used: {}{more}",
+        "; {sessions} sessions ended, {closed} of them closed by then, {grants} grants revoked, {requests} requests cancelled; accounts used: {}{more}",
         join(accounts)
     );
     let ended = if outcome == "done" { ended } else { String::new() };

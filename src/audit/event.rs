@@ -10,6 +10,7 @@ pub use super::facts::{Call, SegmentEnd, SessionHead, VaultChange};
 use super::facts::{bounded_detail, bounded_option, bounded_text};
 use super::review::ReviewedLine;
 
+use crate::grant::TicketSaid;
 use crate::model::{Destination, GrantId, RequestId, RuleId, SessionId, TargetName, Timestamp, UserName};
 
 /// Fields that stand in a leaf for everybody to read, where an event has them: what verifiers and monitors need. All
@@ -487,6 +488,9 @@ pub enum AuditEvent {
         /// Whether it was approved beforehand, by a window of the rule's.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         preapproved: bool,
+        /// What the ticket system has said of the ticket, if it was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ticket_said: Option<TicketSaid>,
         /// Who asked, by what proof, and from where.
         #[serde(serialize_with = "bounded_text")]
         by: String,
@@ -530,6 +534,9 @@ pub enum AuditEvent {
         due: Timestamp,
         /// By which ways it is told.
         ways: Vec<String>,
+        /// Which of them had taken it before this was written.
+        #[serde(default)]
+        delivered: Vec<String>,
         /// Whom.
         told: Vec<String>,
     },

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
+use crate::grant::TicketSaid;
 use crate::model::{Destination, GrantId, LockId, RuleId, SessionId, TargetName, Timestamp, UserName};
 use crate::secret::Secret;
 use crate::tlog::Algorithm;
@@ -216,10 +217,11 @@ fn each_type_has_its_fields_where_they_belong() {
                 expires: Timestamp::from_millis(2),
                 quorum: hex(),
                 preapproved: true,
+                ticket_said: Some(TicketSaid { host: hex(), status: 200, at: Timestamp::from_millis(3) }),
                 by: hex(),
             },
             "policy request step",
-            "by channels destination expires extends from preapproved quorum reason rule seconds ticket user",
+            "by channels destination expires extends from preapproved quorum reason rule seconds ticket ticket_said user",
         ),
         (
             AuditEvent::RequestStep {
@@ -244,10 +246,11 @@ fn each_type_has_its_fields_where_they_belong() {
                 user: user("alice"),
                 due: Timestamp::from_millis(2),
                 ways: vec![hex()],
+                delivered: vec![hex()],
                 told: vec![hex()],
             },
             "request",
-            "due told user ways",
+            "delivered due told user ways",
         ),
         (
             AuditEvent::BreakglassReview {

@@ -6,6 +6,7 @@ use super::output::{say, show};
 use super::{CliError, desk};
 use crate::config::{Config, read_policies, read_trust};
 use crate::policy::{Fault, PolicySet};
+use crate::requests::can_alarm;
 use crate::screen::counted;
 
 pub(super) fn run(file: Option<&Path>) -> Result<(), CliError> {
@@ -18,6 +19,12 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), CliError> {
             match read_policies(&config.policies).and_then(|files| PolicySet::parse(&files)) {
                 Ok(set) => {
                     set.warnings().iter().for_each(tell_warning);
+                    if set.rules().any(|rule| rule.glass.is_some()) && !can_alarm(&config.notify.ways()) {
+                        say(
+                            "warning: rules have `break_glass`, and nobody can break it: [notify] has no two ways to tell",
+                        );
+                        say("people that do not fail together. Webhooks on one host are one way, and mail is another");
+                    }
                     show(format!("configuration {} is good", place.display()));
                     show(format!(
                         "policies {} are good: {}, hash {}",

@@ -23,6 +23,7 @@ use crate::db::{Db, MasterKey};
 use crate::home::{Home, HomeError};
 use crate::ledger::Ledger;
 use crate::locks::Locks;
+use crate::notify::ticket_check;
 use crate::policy::PolicySet;
 use crate::requests::Requests;
 use crate::session::Sessions;
@@ -206,7 +207,9 @@ impl Desk {
         let store = StoreRoot::at(&config.data);
         let (sessions, ledger, audit) = (Sessions::new(), Arc::new(ledger), Arc::new(audit));
         let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone(), config.notify.ways());
-        let requests = Arc::new(requests.map_err(|error| CliError::of(&error))?);
+        // Without a server a ticket counts no more than with one.
+        let tickets = config.ticket_check.clone().map(ticket_check);
+        let requests = Arc::new(requests.map_err(|error| CliError::of(&error))?.checked_by(tickets));
         let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
         let locks = Arc::new(locks.map_err(|error| CliError::of(&error))?);
         let admin = Admin::new(config, clock, ledger, Arc::new(vault), audit, sessions, requests, locks, store);

@@ -30,6 +30,7 @@ mod recording;
 pub mod replay;
 mod request;
 mod review;
+mod review_diff;
 mod rewrap;
 mod rotation;
 mod secret;
@@ -40,6 +41,7 @@ mod target;
 mod times;
 mod user;
 mod verify;
+mod watch;
 mod witness;
 
 use std::path::PathBuf;
@@ -83,7 +85,7 @@ enum Command {
     /// Grants: a user's right to a destination for some time and a reason.
     #[command(subcommand)]
     Grant(grant::Command),
-    /// Access requests: list, show, cancel. Users ask and approve over SSH: `ssh USER@BASTION help`.
+    /// Access requests: list, show, cancel, ask in a user's name. Users ask and approve over SSH: `ssh USER@BASTION help`.
     #[command(subcommand)]
     Request(request::Command),
     /// Locks: what nobody may reach for now, whatever rules and grants say.
@@ -95,7 +97,7 @@ enum Command {
     /// The access rules in policies/access/: put changed files in force.
     #[command(subcommand)]
     Policy(policy::Command),
-    /// Live sessions: list, pause, speak to, end. Auditors watch over SSH: `ssh USER@BASTION help`.
+    /// Live sessions: list, watch, pause, speak to, end. Auditors watch over SSH: `ssh USER@BASTION help`.
     #[command(subcommand)]
     Session(session::Command),
     /// Who can reach a target: by which rule, on which grant, or at whose word.

@@ -17,9 +17,10 @@ use crate::clock::Clock;
 use crate::model::{ChannelNumber, SessionId, Timestamp};
 use crate::screen::Painter;
 
-use console::Console;
-use player::{Key, Player};
+pub(super) use console::Console;
+use player::Player;
 
+pub(super) use player::Key;
 pub use player::{Speed, digest_text, direction_name, exit_text};
 
 /// A frame at most this often: more cannot be seen, and a slow terminal must not fall behind.

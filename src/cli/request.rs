@@ -3,10 +3,10 @@
 use super::desk::{Desk, unexpected};
 use super::output::{Form, Table, json, listing, print, span_shown};
 use super::{CliError, times};
-use crate::admin::api::{AccessRequestRow, Reply, Request};
-use crate::grant::Verdict;
+use crate::admin::api::{AccessRequestRow, NewRequest, Reply, Request};
+use crate::grant::{Entered, TicketSaid, Verdict};
 use crate::ledger::{Delivery, Message};
-use crate::model::{RequestId, join};
+use crate::model::{ChannelClass, Destination, RequestId, Timestamp, UserName, join};
 use crate::screen::line;
 
 #[derive(Debug, clap::Subcommand)]
@@ -26,6 +26,31 @@ pub(super) enum Command {
         #[command(flatten)]
         form: Form,
     },
+    /// Ask in a user's name. Its approvers decide as ever; whoever enters it does not, by whatever name.
+    Add {
+        /// For whom, such as alice.
+        user: UserName,
+        /// Where to, such as root@db1.
+        destination: Destination,
+        /// The bastion user that you are.
+        #[arg(long = "as", value_name = "USER")]
+        own: UserName,
+        /// For how long, such as 30m or 2h; as long as the rule lets, if not said.
+        #[arg(long = "for", value_name = "SPAN", value_parser = times::parse_span)]
+        span: Option<std::time::Duration>,
+        /// From when on: RFC 3339, such as 2026-11-23T22:00:00+01:00.
+        #[arg(long, value_name = "TIME", value_parser = times::parse_moment)]
+        from: Option<Timestamp>,
+        /// Less than the rule opens, such as shell,exec.
+        #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = channel)]
+        channels: Vec<ChannelClass>,
+        /// What it is for.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// The ticket, if the rule wants one and the reason does not begin with it.
+        #[arg(long, value_name = "ID")]
+        ticket: Option<String>,
+    },
     /// Cancel one that is not granted yet. What is granted: `doorward grant revoke`.
     Cancel {
         /// Its id.
@@ -42,8 +67,26 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
             };
             if form.json { json(&Shown { request: &request, told: &told }) } else { print(&shown(&request, &told)) }
         }
+        Command::Add { user, destination, own, span, from, channels, reason, ticket } => {
+            let channels = (!channels.is_empty()).then(|| channels.into_iter().collect());
+            let new = NewRequest { user, destination, own, span, from, channels, reason, ticket };
+            let Reply::AccessRequest { request, .. } = desk.ask(Request::RequestAdd { new: Box::new(new) })? else {
+                return Err(unexpected());
+            };
+            let AccessRequestRow { request, .. } = *request;
+            let takes = format!("{} ({})", request.quorum.approvers, join(&request.quorum.reviewers));
+            print(&format!(
+                "requested  {}  {} to {}  takes {takes}\n",
+                request.id, request.requester, request.destination
+            ))
+        }
         Command::Cancel { request } => desk.tell(Request::RequestCancel { request }),
     }
+}
+
+fn channel(text: &str) -> Result<ChannelClass, String> {
+    let named = ChannelClass::ALL.into_iter().find(|class| class.to_string() == text);
+    named.ok_or_else(|| format!("channels are {}", join(ChannelClass::ALL)))
 }
 
 fn rows(desk: &Desk, request: Request) -> Result<Vec<AccessRequestRow>, CliError> {
@@ -92,6 +135,11 @@ fn shown(AccessRequestRow { request, state }: &AccessRequestRow, told: &[Message
         ("takes", request.quorum.approvers.to_string()),
         ("reviewers", join(&request.quorum.reviewers)),
     ];
+    let entered = |entered: &Entered| ("entered by", format!("{}, {}", entered.user, entered.by));
+    rows.extend(request.entered.as_ref().map(entered));
+    let said =
+        |said: &TicketSaid| ("ticket known", format!("to {}: {} at {}", said.host, said.status, times::shown(said.at)));
+    rows.extend(request.ticket_said.as_ref().map(said));
     rows.extend(request.ticket.iter().map(|ticket| ("ticket", line(ticket))));
     rows.extend(request.extends.iter().map(|grant| ("lengthens", grant.to_string())));
     rows.extend(request.sessions.map(|most| ("sessions", format!("at most {most}"))));

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use super::answers::{Most, ask, say_if_cut};
 use super::desk::{Desk, unexpected};
 use super::output::{Form, Table, listing, say};
-use super::{CliError, times};
+use super::{CliError, review_diff, times};
 use crate::admin::answers::{Inquiry, Report, ReviewLine};
 use crate::admin::api::Request;
 use crate::ledger::SignOffVerdict;
@@ -44,6 +44,10 @@ struct List {
     /// Only rules for this target.
     #[arg(long)]
     target: Option<TargetName>,
+    /// Print what to change so that the rights that are signed `remove` are gone: a diff of the policy files, and words for
+    /// what is no exact change. Nothing is changed.
+    #[arg(long, conflicts_with = "json")]
+    diff: bool,
     #[command(flatten)]
     most: Most,
     #[command(flatten)]
@@ -72,7 +76,10 @@ pub(super) fn run(desk: &Desk, arguments: Arguments) -> Result<(), CliError> {
 }
 
 fn list(desk: &Desk, arguments: List) -> Result<(), CliError> {
-    let List { group, target, most: Most { most }, form } = arguments;
+    let List { group, target, diff, most: Most { most }, form } = arguments;
+    if diff {
+        return review_diff::run(desk, group, target);
+    }
     let Report::Review { lines, total, since } = ask(desk, Inquiry::Review { group, target, most })? else {
         return Err(unexpected());
     };

@@ -58,7 +58,7 @@ pub enum ServeError {
     Recorder(RecorderError),
     /// The audit log.
     Audit(AuditError),
-    /// The webhooks' token cannot be read.
+    /// A webhook's token cannot be read.
     Notify(std::io::Error),
     /// Steps of access requests that were interrupted.
     Requests(RequestError),
@@ -91,7 +91,7 @@ impl fmt::Display for ServeError {
             Self::Recorder(error) => error.fmt(f),
             Self::Audit(error) => error.fmt(f),
             Self::Begin(error) => error.fmt(f),
-            Self::Notify(_) => f.write_str("cannot read the file of [notify] webhook_token"),
+            Self::Notify(_) => f.write_str("cannot read the file of a token under [notify]"),
             Self::Requests(error) => error.fmt(f),
             Self::Locks(error) => error.fmt(f),
             Self::Removal(error) => error.fmt(f),
@@ -351,10 +351,10 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let requests = Requests::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone(), config.notify.ways());
     let tickets = config.ticket_check.clone().map(ticket_check);
     let requests = requests.map_err(ServeError::Requests)?.checked_by(tickets);
-    set_back_meanwhile(&requests, &audit, &clock)?;
-    let requests = Arc::new(requests);
     let notifier = Notifier::new(config.notify.clone(), Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let notifier = notifier.map_err(ServeError::Notify)?;
+    set_back_meanwhile(&requests, &audit, &clock)?;
+    let requests = Arc::new(requests.alarmed_by(notifier.alarm()));
     let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let locks = Arc::new(locks.map_err(ServeError::Locks)?);
     let (mine, about) = (Arc::clone(&vault), (Arc::clone(&ledger), Arc::clone(&audit), Arc::clone(&requests)));

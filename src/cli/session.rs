@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::desk::{Desk, unexpected};
 use super::filter::FilterArguments;
 use super::output::{Form, Table, listing, say, span_shown};
-use super::{CliError, prompt, times};
+use super::{CliError, prompt, times, watch};
 use crate::admin::api::{Reply, Request, SessionFilter, SessionRow};
-use crate::model::{SessionId, join};
+use crate::model::{ChannelNumber, SessionId, join};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -42,6 +42,14 @@ pub(super) enum Command {
         #[arg(required = true)]
         sessions: Vec<SessionId>,
     },
+    /// See what a live session's terminal shows; q leaves. Without a terminal: once, as text. It is on record, and touches
+    /// nothing.
+    Watch {
+        /// The session's id, as `session list` shows it.
+        session: SessionId,
+        /// One of its channels; else the first that is open and has a terminal.
+        channel: Option<u32>,
+    },
     /// Say a line on a live session's terminals.
     Message {
         /// The session's id, as `session list` shows it.
@@ -61,6 +69,7 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
         Command::Kill { sessions, .. } => kill(desk, sessions),
         Command::Freeze { sessions } => each(desk, sessions, |session| Request::SessionFreeze { session }),
         Command::Unfreeze { sessions } => each(desk, sessions, |session| Request::SessionUnfreeze { session }),
+        Command::Watch { session, channel } => watch::run(desk, session, channel.map(ChannelNumber)),
         Command::Message { session, text } => desk.tell(Request::SessionMessage { session, text }),
     }
 }

@@ -177,7 +177,10 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
         Command::Totp { user } => totp(desk, user),
         Command::List { form } => list(desk, form),
         Command::Suspend { user } => desk.tell(Request::UserSuspend { user }),
-        Command::Offboard { user, reason, form } => offboard(desk, Request::UserOffboard { user, reason }, form),
+        Command::Offboard { user, reason, form } => {
+            say(format!("offboarding {user}; for live sessions to close it is waited 5 s at most"));
+            offboard(desk, Request::UserOffboard { user, reason }, form)
+        }
         Command::Resume { user } => desk.tell(Request::UserResume { user }),
         Command::Remove { user } => desk.tell(Request::UserRemove { user }),
         Command::Key(KeyCommand::Add { user, files }) => add_keys(desk, &user, read_keys(&files)?),
@@ -288,12 +291,16 @@ fn receipt_text(receipt: &Offboarding) -> String {
         ("reason", line(reason)),
         ("begun", times::shown_to_the_second(*begun)),
         ("done", receipt.done.map(times::shown_to_the_second).unwrap_or_default()),
-        ("sessions", format!("{sessions} ended")),
+        ("sessions", format!("{sessions} ended, {} closed", receipt.closed)),
         ("grants", format!("{grants} revoked")),
         ("requests", format!("{requests} cancelled")),
         ("keys", String::from("keys, certificates and passwords log in, and open nothing")),
         ("accounts", format!("{accounts}: change their secrets, if any of them was a password")),
         ("leaf", leaf),
     ];
-    rows.into_iter().map(|(name, value)| format!("{name:12}{value}\n")).collect()
+    let text: String = rows.into_iter().map(|(name, value)| format!("{name:12}{value}\n")).collect();
+    match &receipt.checkpoint {
+        Some(checkpoint) => format!("{text}checkpoint, signed, of a log that has this leaf:\n\n{checkpoint}"),
+        None => text,
+    }
 }

@@ -1,30 +1,35 @@
 //! `[notify]` and `[requests]`: how people are told of requests, and who is asked about tickets.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Fault, Faults, Node, Table};
 use crate::http;
-use crate::notify::{MailSettings, NotifySettings};
+use crate::notify::{MailSettings, NotifySettings, Webhook};
 
 /// Webhooks, and words of the mail command.
 const LIST_MAX: usize = 16;
 
 pub(super) fn read_notify(table: &mut Table<'_>, base: &Path, faults: &mut Faults) -> NotifySettings {
-    let webhooks = table.read("webhooks", Vec::new(), faults, |node| list(node, &|item| url(item, &[])));
-    let twice = webhooks.iter().enumerate().any(|(at, url)| webhooks.iter().take(at).any(|other| other == url));
+    let common = table.read("webhook_token", None, faults, |node| Ok(Some(base.join(node.filled_string()?))));
+    let webhooks = read_webhooks(table, base, common.as_ref(), faults);
+    let twice =
+        webhooks.iter().enumerate().any(|(at, hook)| webhooks.iter().take(at).any(|other| other.url == hook.url));
     if twice {
         faults.push(table.fault("`webhooks` has one URL twice").hint("two ways that fail together are one"));
     }
-    let webhook_token = table.read("webhook_token", None, faults, |node| Ok(Some(base.join(node.filled_string()?))));
     let command = table
         .read("mail_command", Vec::new(), faults, |node| list(node, &|item| item.filled_string().map(str::to_owned)));
     let from = table.read("mail_from", None, faults, |node| address(node, true).map(Some));
     let domain = table.read("mail_domain", None, faults, |node| address(node, false).map(Some));
+    let alerts = table.read("mail_alerts", Vec::new(), faults, |node| list(node, &|item| address(item, true)));
+    if command.is_empty() && !alerts.is_empty() {
+        faults.push(table.fault("`mail_alerts` wants `mail_command`"));
+    }
     let mail =
         match (command.first(), from, domain) {
             (None, None, None) => None,
             (Some(program), Some(from), Some(domain)) if program.starts_with('/') => {
-                Some(MailSettings { command, from, domain })
+                Some(MailSettings { command, from, domain, alerts })
             }
             (Some(_), Some(_), Some(_)) => {
                 faults.push(table.fault("`mail_command` begins with the full path of a program"));
@@ -38,7 +43,25 @@ pub(super) fn read_notify(table: &mut Table<'_>, base: &Path, faults: &mut Fault
                 None
             }
         };
-    NotifySettings { webhooks, webhook_token, mail }
+    NotifySettings { webhooks, mail }
+}
+
+/// Each is a URL, which gets the common token, or a table with a `url` and a `token` of its own, which gets that alone.
+fn read_webhooks(table: &mut Table<'_>, base: &Path, common: Option<&PathBuf>, faults: &mut Faults) -> Vec<Webhook> {
+    let Some(nodes) = table.take("webhooks").and_then(|node| faults.keep(items(&node))) else { return Vec::new() };
+    let mut webhooks = Vec::new();
+    for node in &nodes {
+        if node.as_str().is_some() {
+            webhooks.extend(faults.keep(url(node, &[])).map(|url| Webhook { url, token: common.cloned() }));
+            continue;
+        }
+        let Some(mut hook) = faults.keep(node.table()) else { continue };
+        let url = hook.need("url", faults).and_then(|node| faults.keep(url(&node, &[])));
+        let token = hook.read("token", None, faults, |node| Ok(Some(base.join(node.filled_string()?))));
+        hook.finish(&[], faults);
+        webhooks.extend(url.map(|url| Webhook { url, token }));
+    }
+    webhooks
 }
 
 pub(super) fn read_requests(table: &mut Table<'_>, faults: &mut Faults) -> Option<String> {
@@ -55,11 +78,15 @@ pub(super) fn read_requests(table: &mut Table<'_>, faults: &mut Faults) -> Optio
 }
 
 fn list<T>(node: &Node<'_>, read: &dyn Fn(&Node<'_>) -> Result<T, Fault>) -> Result<Vec<T>, Fault> {
+    items(node)?.iter().map(read).collect()
+}
+
+fn items<'d>(node: &Node<'d>) -> Result<Vec<Node<'d>>, Fault> {
     let items = node.filled_list()?;
     if items.len() > LIST_MAX {
         return Err(node.fault(format!("has more than {LIST_MAX} items")));
     }
-    items.iter().map(read).collect()
+    Ok(items)
 }
 
 /// A URL, in which these parts may stand.

@@ -152,12 +152,15 @@ auditors = @AUDITORS@
 ## POST; the mail command gets a message with its headers.
 [notify]
 ## webhooks = ["https://chat.example.org/hooks/access"]
-## A file with a token, sent as `Authorization: Bearer`.
+## A file with a token, sent as `Authorization: Bearer` to each of these; a webhook with a token of its own gets that alone:
+## webhooks = [{ url = "https://chat.example.org/hooks/access", token = "chat.token" }]
 ## webhook_token = "webhook.token"
 ## mail_command = ["/usr/sbin/sendmail", "-t", "-i"]
 ## mail_from = "doorward@example.org"
 ## Mail for alice goes to alice@ this domain.
 ## mail_domain = "example.org"
+## Who gets each alert, such as that a glass was broken, besides those whom it asks.
+## mail_alerts = ["security@example.org"]
 
 [requests]
 ## Asked by GET whether a ticket counts: 2xx is yes, anything else, or nothing within 5 s, is no. {user}, {target} and

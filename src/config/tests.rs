@@ -262,3 +262,18 @@ fn only_a_missing_configuration_is_to_be_made() {
     // A directory is there and cannot be read as a file.
     assert!(!hint(folder.path()).contains("doorward init"));
 }
+
+#[test]
+fn a_webhook_with_a_token_of_its_own_gets_that_alone() {
+    let parsed = |notify: &str| parse(&starter().replacen("[notify]\n", &format!("[notify]\n{notify}\n"), 1));
+    let config = parsed(
+        "webhook_token = \"common\"\nwebhooks = [\"https://a.example/\", { url = \"https://b.example/\", token = \"own\" }, \
+         { url = \"https://c.example/\" }]",
+    );
+    let tokens: Vec<Option<PathBuf>> = config.unwrap().notify.webhooks.into_iter().map(|hook| hook.token).collect();
+    let at = |name: &str| Some(PathBuf::from("/etc/doorward").join(name));
+    assert_eq!(tokens, [at("common"), at("own"), None]);
+    let faults =
+        parsed("webhooks = [{ url = \"https://b.example/\", tokn = \"own\" }, { token = \"x\" }]").unwrap_err();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+}

@@ -22,6 +22,9 @@ pub struct Glass {
     pub reviewers: BTreeSet<UserName>,
     /// Whether it was told that nobody reviewed it in time.
     pub reminded: bool,
+    /// When it was told so last; it is, each day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reminded_at: Option<Timestamp>,
     /// What the reviewer says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged: Option<Judgement>,

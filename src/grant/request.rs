@@ -50,6 +50,12 @@ pub struct AccessRequest {
     /// The ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,
+    /// What the ticket system has said of it, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket_said: Option<TicketSaid>,
+    /// The operator who entered it in the requester's name, if it was not the requester.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entered: Option<Entered>,
     /// From when on; `None`: from the approval on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
@@ -84,6 +90,30 @@ pub struct AccessRequest {
     pub why: Option<String>,
     /// How it stands; see `AccessRequest::state` for how it stands now.
     pub stored: RequestState,
+}
+
+/// That a ticket system knows a ticket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TicketSaid {
+    /// Who was asked: a host, with its port if the URL names one.
+    pub host: String,
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Who entered a request in another's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entered {
+    /// As the system tells it, such as `uid 0`.
+    pub by: String,
+    /// The bastion user whom they say they are: nobody who is that human decides on it.
+    pub user: UserName,
+    /// The human who that is.
+    pub person: UserName,
 }
 
 /// Who may review a request, fixed when it was asked, and how many approvals it takes.
@@ -298,6 +328,8 @@ pub enum ReviewError {
     NotPending(RequestState),
     /// The requester, or the same human by another name.
     Self_,
+    /// Who entered it for another, or the same human by another name.
+    Entered,
     /// Not one of those who may.
     NotAReviewer,
     /// The same human has said it already.
@@ -317,6 +349,9 @@ impl fmt::Display for ReviewError {
         match self {
             Self::NotPending(state) => write!(f, "the request is {state}: it takes no more reviews"),
             Self::Self_ => f.write_str("nobody approves or denies what they ask for themselves, by whatever name"),
+            Self::Entered => {
+                f.write_str("nobody approves or denies what they have entered for another, by whatever name")
+            }
             Self::NotAReviewer => f.write_str("you are not one of those who decide this request"),
             Self::Again => f.write_str("you have approved it already; others must, too"),
             Self::NeedsKey(key) => {
@@ -382,6 +417,9 @@ impl AccessRequest {
         if *user == self.requester || *person == self.person {
             return Err(ReviewError::Self_);
         }
+        if self.entered.as_ref().is_some_and(|entered| *user == entered.user || *person == entered.person) {
+            return Err(ReviewError::Entered);
+        }
         if !self.quorum.reviewers.contains(user) || !self.quorum.approvers.include(user, groups) {
             return Err(ReviewError::NotAReviewer);
         }
@@ -419,8 +457,8 @@ impl AccessRequest {
     }
 
     /// Whether its approvals are enough. `stands` gives a user as they are now, and `None` of one who may not approve any
-    /// more: what such a one said does not count. Two who are one human, then or now, count once, and the requester by
-    /// whatever name not at all.
+    /// more: what such a one said does not count. Two who are one human, then or now, count once; the requester, or who entered it
+    /// for them, by whatever name not at all.
     pub fn is_approved(&self, stands: impl Fn(&UserName) -> Option<Standing>) -> bool {
         let approvers = &self.quorum.approvers;
         let mut people: Vec<(BTreeSet<UserName>, BTreeSet<GroupName>)> = Vec::new();
@@ -442,7 +480,9 @@ impl AccessRequest {
             people.push((names, represented));
         }
         let mut own = BTreeSet::from([self.requester.clone(), self.person.clone()]);
-        own.extend(stands(&self.requester).map(|now| now.person));
+        own.extend(self.entered.iter().flat_map(|entered| [entered.user.clone(), entered.person.clone()]));
+        let entered = self.entered.iter().map(|entered| &entered.user);
+        own.extend(entered.chain([&self.requester]).filter_map(stands).map(|now| now.person));
         people.retain(|(names, _)| names.is_disjoint(&own));
         let needed = usize::from(approvers.count).max(1);
         if approvers.distinct_groups {

@@ -25,6 +25,9 @@ pub struct Offboarding {
     pub begun: Timestamp,
     /// Live sessions that were ended.
     pub sessions: u64,
+    /// How many of them were closed, with their recordings, when it was done.
+    #[serde(default)]
+    pub closed: u64,
     /// Grants that were revoked.
     pub grants: u64,
     /// Access requests that were cancelled.
@@ -37,6 +40,10 @@ pub struct Offboarding {
     pub done: Option<Timestamp>,
     /// The number of the leaf that tells it.
     pub leaf: Option<u64>,
+    /// A checkpoint of the log that has this leaf, signed: with a proof for the leaf (`doorward audit prove`) it shows to
+    /// whoever has the log's public key that the receipt is genuine.
+    #[serde(default)]
+    pub checkpoint: Option<String>,
 }
 
 impl Ledger {

@@ -20,6 +20,8 @@ pub struct MailSettings {
     pub from: String,
     /// The domain behind the names of users.
     pub domain: String,
+    /// Addresses that get each alert, whoever else does.
+    pub alerts: Vec<String>,
 }
 
 impl MailSettings {
@@ -29,6 +31,9 @@ impl MailSettings {
     /// What went wrong.
     pub fn send(&self, message: &Message) -> Result<(), String> {
         let (program, arguments) = self.command.split_first().ok_or("no program is configured")?;
+        if self.recipients(message).is_empty() {
+            return Err(String::from("there is nobody to send it to"));
+        }
         let mut command = Command::new(program);
         command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -56,9 +61,14 @@ impl MailSettings {
         if status.success() { Ok(()) } else { Err(format!("it ends with {status}")) }
     }
 
+    fn recipients(&self, message: &Message) -> Vec<String> {
+        let alerts = self.alerts.iter().filter(|_| message.alert).cloned();
+        message.to.iter().map(|user| format!("{user}@{}", self.domain)).chain(alerts).collect()
+    }
+
     /// The message as mail (RFC 5322). Names of users are of harmless characters; other texts are of one line each.
     fn mail(&self, message: &Message) -> String {
-        let to: Vec<String> = message.to.iter().map(|user| format!("{user}@{}", self.domain)).collect();
+        let to = self.recipients(message);
         let Self { from, .. } = self;
         let Message { id, subject, text, .. } = message;
         let subject: String = subject.chars().filter(|c| !c.is_control()).collect();
@@ -109,7 +119,17 @@ mod tests {
             command: command.iter().map(|word| (*word).to_owned()).collect(),
             from: String::from("doorward@example.org"),
             domain: String::from("example.org"),
+            alerts: vec![String::from("security@example.org")],
         }
+    }
+
+    #[test]
+    fn an_alert_goes_to_security_too() {
+        let alert = Message { alert: true, ..message("x") };
+        assert!(settings(&[]).mail(&alert).contains("To: bob@example.org,\n security@example.org\n"));
+        assert!(!settings(&[]).mail(&message("x")).contains("security"));
+        let nobody = Message { to: BTreeSet::new(), ..message("x") };
+        assert!(settings(&["/bin/true"]).send(&nobody).is_err());
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::told;
+use super::{host_of, told};
+use crate::clock::Clock;
+use crate::grant::TicketSaid;
 use crate::http;
 use crate::model::{Destination, UserName};
 use crate::requests::TicketCheck;
@@ -14,8 +16,11 @@ const CALL_MAX: Duration = Duration::from_secs(5);
 pub fn ticket_check(url: String) -> TicketCheck {
     let agent = http::agent(CALL_MAX);
     Box::new(move |ticket, user, destination| {
-        let status = agent.get(filled(&url, ticket, user, destination)).call().map_err(|error| told(&error))?.status();
-        if status.is_success() { Ok(()) } else { Err(format!("the ticket system answers {}", status.as_u16())) }
+        let asked = filled(&url, ticket, user, destination);
+        let status = agent.get(&asked).call().map_err(|error| told(&error))?.status();
+        let said =
+            || TicketSaid { host: host_of(&asked).to_owned(), status: status.as_u16(), at: Clock::system().now() };
+        if status.is_success() { Ok(said()) } else { Err(format!("the ticket system answers {}", status.as_u16())) }
     })
 }
 

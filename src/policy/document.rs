@@ -148,6 +148,11 @@ impl<'d> Node<'d> {
         line_of(self.text, self.span.start)
     }
 
+    /// Where it stands in the file's text, in bytes; a string with its quotes.
+    pub(crate) fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
     fn expected(&self, what: &str) -> Fault {
         self.fault(format!("expected {what}, found {}", self.value.type_str()))
     }

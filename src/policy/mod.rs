@@ -21,6 +21,7 @@ mod audit;
 mod conditions;
 mod decide;
 pub(crate) mod document;
+pub mod edit;
 mod files;
 mod forward;
 mod index;

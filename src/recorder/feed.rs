@@ -227,7 +227,7 @@ impl Watching {
         waiting.anew && !waiting.ended
     }
 
-    fn take(&self) -> Option<Seen> {
+    pub(super) fn take(&self) -> Option<Seen> {
         // The feed first, as whoever publishes does.
         let state = self.feed.lock();
         let mut waiting = self.watcher.lock();

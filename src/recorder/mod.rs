@@ -302,6 +302,13 @@ impl Recorder {
         };
         feed.map(|feed| feed.watch())
     }
+
+    /// What a channel of a live session shows now, and what it is.
+    pub fn look(&self, session: &SessionId, wanted: Option<ChannelNumber>) -> Option<(WatchedChannel, Seen)> {
+        let watching = self.watch(session, wanted)?;
+        let seen = watching.take()?;
+        Some((watching.channel().clone(), seen))
+    }
 }
 
 /// What is on disk of a session that begins.

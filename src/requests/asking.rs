@@ -8,9 +8,11 @@ use super::{
     AHEAD_MAX, ALL_OPEN_MAX, Actor, HOUR, HOURLY_MAX, OPEN_MAX, REASON_BYTES_MAX, REVIEWERS_MAX, RequestError,
     Requests, TICKET_BYTES_MAX, Wish, new_id,
 };
-use crate::grant::{AccessRequest, Grant, GrantState, Outcome, Quorum, RequestState, matched};
+use crate::grant::{
+    AccessRequest, Asker, Entered, Grant, GrantState, Outcome, Quorum, RequestState, TicketSaid, matched,
+};
 use crate::ledger::{Step, StepKind, User};
-use crate::model::{ChannelClass, Destination, GrantId, GroupName, RequestId, Timestamp, UserName};
+use crate::model::{ChannelClass, Destination, GrantId, GroupName, Presence, RequestId, Timestamp, UserName};
 use crate::policy::{Approvers, RequestRule, Rule, Text};
 
 /// Tickets that are looked up at once: whoever waits for one has a place that others want.
@@ -22,7 +24,31 @@ impl Requests {
     /// # Errors
     /// `RequestError` says what to do.
     pub fn ask(&self, actor: Actor<'_>, wish: Wish) -> Result<AccessRequest, RequestError> {
-        self.check_ticket(actor, &wish)?;
+        self.ask_as(actor, wish, None)
+    }
+
+    /// The same for an operator, who is `by`, in the name of `user`. `own` is the bastion user who the operator is: whoever is
+    /// that human does not decide on it. Nothing is granted beforehand, and nothing by a rule whose grants are for the key
+    /// that asked.
+    ///
+    /// # Errors
+    /// `RequestError` says what to do.
+    pub fn enter(&self, by: &str, own: &UserName, user: &UserName, wish: Wish) -> Result<AccessRequest, RequestError> {
+        let operator = self.standing(own)?;
+        let entered = Entered { by: by.to_owned(), user: operator.name.clone(), person: operator.human().clone() };
+        let asker = Asker {
+            user,
+            presence: Presence::NONE,
+            key: "",
+            source: std::net::IpAddr::from([127, 0, 0, 1]),
+            mfa: None,
+            since: None,
+        };
+        self.ask_as(Actor { asker, source: "" }, wish, Some(entered))
+    }
+
+    fn ask_as(&self, actor: Actor<'_>, wish: Wish, entered: Option<Entered>) -> Result<AccessRequest, RequestError> {
+        let ticket_said = self.check_ticket(actor, &wish)?;
         let _one = self.one_at_a_time();
         let user = self.standing(actor.asker.user)?;
         let now = self.clock.now();
@@ -38,8 +64,14 @@ impl Requests {
             return Err(RequestError::TooFarAhead);
         }
         self.check_rate(&user, now)?;
-        let preapproved = wanted.preapproved.iter().any(|window| window.covers(from.unwrap_or(now).max(now), span));
-        let quorum = match self.quorum(&wanted.approvers, &user) {
+        if wanted.bound_key && entered.is_some() {
+            return Err(RequestError::OnlyByKey);
+        }
+        // What an operator enters takes the approvers, whatever the time.
+        let preapproved = entered.is_none()
+            && wanted.preapproved.iter().any(|window| window.covers(from.unwrap_or(now).max(now), span));
+        let operator = entered.as_ref().and_then(|entered| self.ledger.user(&entered.user));
+        let quorum = match self.quorum(&wanted.approvers, &user, operator.as_ref()) {
             // Nobody needs to be there: that is what it was approved beforehand for.
             Err(RequestError::NoReviewers { .. }) if preapproved => {
                 let reviewers = self.ledger.reviewers(&wanted.approvers, &user, now);
@@ -59,6 +91,8 @@ impl Requests {
             extends: None,
             reason,
             ticket,
+            ticket_said,
+            entered,
             from: from.filter(|from| *from > now),
             seconds: span.as_secs(),
             asked: now,
@@ -80,13 +114,17 @@ impl Requests {
         } else {
             (request, Outcome::Waits)
         };
-        self.commit(Step { request, kind: StepKind::Asked, by: actor.shown(), outcome, message: None })
+        let by = match &request.entered {
+            Some(Entered { by, user: own, .. }) => format!("{by}, who is {own}, for {}", user.name),
+            None => actor.shown(),
+        };
+        self.commit(Step { request, kind: StepKind::Asked, by, outcome, message: None })
     }
 
     /// Asks whether the ticket counts, while nobody else has to wait. No answer is a no.
-    fn check_ticket(&self, actor: Actor<'_>, wish: &Wish) -> Result<(), RequestError> {
+    fn check_ticket(&self, actor: Actor<'_>, wish: &Wish) -> Result<Option<TicketSaid>, RequestError> {
         if self.tickets.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let user = self.standing(actor.asker.user)?;
         self.check_rate(&user, self.clock.now())?;
@@ -94,13 +132,18 @@ impl Requests {
         let Some(wanted) = &rule.grant.request else { return Err(RequestError::NotOffered) };
         match texts(wanted, wish.reason.clone(), wish.ticket.clone())? {
             (_, Some(ticket)) => self.counts(&ticket, &user.name, &wish.destination),
-            (_, None) => Ok(()),
+            (_, None) => Ok(None),
         }
     }
 
     /// Whether the ticket system, if there is one, says that the ticket counts. A few are asked about at once.
-    fn counts(&self, ticket: &str, user: &UserName, destination: &Destination) -> Result<(), RequestError> {
-        let Some(check) = &self.tickets else { return Ok(()) };
+    fn counts(
+        &self,
+        ticket: &str,
+        user: &UserName,
+        destination: &Destination,
+    ) -> Result<Option<TicketSaid>, RequestError> {
+        let Some(check) = &self.tickets else { return Ok(None) };
         // Others would be a path of the ticket system's.
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '#' | '.' | ':');
         if !ticket.chars().all(plain) || !ticket.chars().any(|c| c.is_ascii_alphanumeric()) {
@@ -108,7 +151,7 @@ impl Requests {
         }
         let asking = self.asking.fetch_add(1, Ordering::SeqCst);
         let said = match asking < TICKETS_AT_ONCE {
-            true => check(ticket, user, destination).map_err(RequestError::TicketRefused),
+            true => check(ticket, user, destination).map(Some).map_err(RequestError::TicketRefused),
             false => Err(RequestError::TooMany("tickets are being looked up: try again in a moment")),
         };
         self.asking.fetch_sub(1, Ordering::SeqCst);
@@ -127,9 +170,10 @@ impl Requests {
         reason: Option<String>,
     ) -> Result<AccessRequest, RequestError> {
         let first = self.own(id, actor.asker.user)?;
-        if let Some(ticket) = &first.ticket {
-            self.counts(ticket, &first.requester, &first.destination)?;
-        }
+        let ticket_said = match &first.ticket {
+            Some(ticket) => self.counts(ticket, &first.requester, &first.destination)?,
+            None => None,
+        };
         let _one = self.one_at_a_time();
         let user = self.standing(actor.asker.user)?;
         let now = self.clock.now();
@@ -166,13 +210,15 @@ impl Requests {
             extends: Some(grant.id.clone()),
             reason,
             ticket,
+            ticket_said,
+            entered: None,
             from: None,
             seconds: span.as_secs(),
             asked: now,
             // Too late once the grant is over.
             pending_until: now.plus(wanted.pending).min(grant.until),
             activation_seconds: None,
-            quorum: self.quorum(&approvers, &user)?,
+            quorum: self.quorum(&approvers, &user, None)?,
             // What the grant opens; an approver of more time changes nothing about that.
             channels: grant.channels.clone().unwrap_or_else(|| first.channels.clone()),
             preapproved: false,
@@ -232,8 +278,15 @@ impl Requests {
         needing.into_iter().find(|rule| rule.id == request.rule)
     }
 
-    pub(super) fn quorum(&self, approvers: &Approvers, asker: &User) -> Result<Quorum, RequestError> {
-        let reviewers = self.ledger.reviewers(approvers, asker, self.clock.now());
+    /// Who decides: neither the one who asks, nor the operator who has entered it.
+    pub(super) fn quorum(
+        &self,
+        approvers: &Approvers,
+        asker: &User,
+        operator: Option<&User>,
+    ) -> Result<Quorum, RequestError> {
+        let mut reviewers = self.ledger.reviewers(approvers, asker, self.clock.now());
+        reviewers.retain(|name| operator.is_none_or(|operator| !self.is_same_human(name, operator)));
         if reviewers.len() > REVIEWERS_MAX {
             return Err(RequestError::TooManyReviewers);
         }

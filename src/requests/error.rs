@@ -39,6 +39,8 @@ pub enum RequestError {
     OnlyTime,
     /// The ticket is.
     Ticket,
+    /// The rule's grants are for the key that asks: nobody asks in another's name.
+    OnlyByKey,
     /// The ticket system says no, or nothing.
     TicketRefused(String),
     /// It wants a login with a security key.
@@ -122,6 +124,7 @@ impl fmt::Display for RequestError {
                 write!(f, "it needs a reason of at least {least} characters: --reason db1 is down and nobody answers")
             }
             Self::OnlyTime => f.write_str("it asks for more time and nothing else: leave --channels out, or deny it"),
+            Self::OnlyByKey => f.write_str("a grant there is for the key that asks for it: the user must ask, by SSH"),
             Self::TicketRefused(why) => write!(f, "the ticket does not count: {why}"),
             Self::NeedsKey(key) => {
                 let how = if key.pin { "with its PIN" } else { "that you touch" };
@@ -138,8 +141,8 @@ impl fmt::Display for RequestError {
                 "the log cannot be written to its end: this may still take effect. Look at it again, and tell the operator",
             ),
             Self::NoAlert => f.write_str(
-                "the bastion has no two ways to tell anybody, so nothing is opened without an approval. Tell the operator: \
-                 [notify] in the configuration",
+                "the bastion has no two ways to tell anybody that do not fail together, so nothing is opened without an \
+                 approval. Tell the operator: [notify] in the configuration",
             ),
             Self::NoGlass => f.write_str("it was decided by its approvers: there is nothing to review"),
             Self::TooLong { what, most } => write!(f, "{what} has more than {most} bytes"),
@@ -185,6 +188,7 @@ impl std::error::Error for RequestError {
             | Self::Ticket
             | Self::ShortReason { .. }
             | Self::OnlyTime
+            | Self::OnlyByKey
             | Self::TicketRefused(_)
             | Self::NeedsKey(_)
             | Self::Unreviewed(_)
@@ -226,6 +230,7 @@ impl RequestError {
             | Self::Ticket
             | Self::ShortReason { .. }
             | Self::OnlyTime
+            | Self::OnlyByKey
             | Self::TicketRefused(_)
             | Self::NeedsKey(_)
             | Self::Unreviewed(_)

@@ -10,11 +10,14 @@ use crate::audit::AuditEvent;
 use crate::grant::{
     AccessRequest, Finding, Glass, Grant, GrantState, Outcome, Quorum, RequestState, ReviewError, Revoked,
 };
+use crate::ledger::{Delivery, Message};
 use crate::model::{Destination, Timestamp};
 use crate::policy::GrantNeed;
 
 /// An alert that only one way could carry is no alert: that way may be what has failed.
 pub(super) const WAYS_MIN: usize = 2;
+/// What nobody has reviewed in time is told so often.
+const REMIND_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Glasses of one human that wait for their reviews.
 const UNREVIEWED_MAX: usize = 3;
 /// Glasses that one human may break in one hour.
@@ -23,7 +26,8 @@ const HOURLY_MAX: usize = 5;
 const REASON_CHARS_MIN: usize = 10;
 
 impl Requests {
-    /// Takes a grant where nobody is there to approve one. The alert is queued, and all of it on record, when this returns.
+    /// Takes a grant where nobody is there to approve one. The alarm is raised first: it is waited a moment for those who
+    /// take it, and queued for the others. All of it is on record when this returns.
     ///
     /// # Errors
     /// `RequestError` says what to do.
@@ -34,10 +38,38 @@ impl Requests {
         span: Option<Duration>,
         reason: &str,
     ) -> Result<AccessRequest, RequestError> {
-        let _one = self.one_at_a_time();
-        let user = self.standing(actor.asker.user)?;
         let now = self.clock.now();
-        let (needing, _) = self.ledger.request_rules(&user.name, &destination).map_err(|_| RequestError::NotOffered)?;
+        let ids = (new_id("r-", 6, RequestId::parse)?, new_id("g-", 8, GrantId::parse)?);
+        let breaking = || self.breaking(actor, &destination, span, reason, now, &ids);
+        let step = {
+            let _one = self.one_at_a_time();
+            breaking()?
+        };
+        let mut message = super::told::message(&step, &self.ways, now);
+        // Nobody else has to wait for those who do not answer.
+        if let (Some(alarm), Some(message)) = (&self.alarm, &mut message) {
+            for way in alarm(message) {
+                message.ways.insert(way, Delivery::Delivered { at: self.clock.now() });
+            }
+        }
+        let _one = self.one_at_a_time();
+        // What let it be broken may have ended meanwhile.
+        let step = breaking()?;
+        self.commit(Step { message, ..step })
+    }
+
+    /// What breaking a glass would do, if it may be broken.
+    fn breaking(
+        &self,
+        actor: Actor<'_>,
+        destination: &Destination,
+        span: Option<Duration>,
+        reason: &str,
+        now: Timestamp,
+        (request, grant): &(RequestId, GrantId),
+    ) -> Result<Step, RequestError> {
+        let user = self.standing(actor.asker.user)?;
+        let (needing, _) = self.ledger.request_rules(&user.name, destination).map_err(|_| RequestError::NotOffered)?;
         let rule = needing.into_iter().find(|rule| rule.glass.is_some() && rule.grant.need == GrantNeed::Required);
         let rule = rule.ok_or(RequestError::NotOffered)?;
         let Some(glass) = rule.glass.clone() else { return Err(RequestError::NotOffered) };
@@ -78,7 +110,7 @@ impl Requests {
         if span > glass.max || span < Duration::from_secs(1) {
             return Err(RequestError::Span { most: glass.max });
         }
-        if self.ways.iter().collect::<BTreeSet<_>>().len() < WAYS_MIN {
+        if !can_alarm(&self.ways) {
             return Err(RequestError::NoAlert);
         }
         // Requests that wait for absent approvers do not stand in the way; that it is taken again and again does.
@@ -88,22 +120,30 @@ impl Requests {
         if self.ledger.requests_where(lately).len() >= HOURLY_MAX {
             return Err(RequestError::TooMany("glasses broken by you in one hour: wait"));
         }
-        let Quorum { approvers, reviewers } = self.quorum(&glass.reviewers, &user)?;
+        let Quorum { approvers, reviewers } = self.quorum(&glass.reviewers, &user, None)?;
         let due = now.plus(glass.review);
-        let owed =
-            Glass { due, approvers: approvers.clone(), reviewers: reviewers.clone(), reminded: false, judged: None };
+        let owed = Glass {
+            due,
+            approvers: approvers.clone(),
+            reviewers: reviewers.clone(),
+            reminded: false,
+            reminded_at: None,
+            judged: None,
+        };
         let request = AccessRequest {
-            id: new_id("r-", 6, RequestId::parse)?,
+            id: request.clone(),
             version: 1,
             requester: user.name.clone(),
             person: user.human().clone(),
-            destination,
+            destination: destination.clone(),
             channels: rule.channels.clone(),
             rule: rule.id.clone(),
             policy: self.ledger.policy().hash().clone(),
             extends: None,
             reason,
             ticket: None,
+            ticket_said: None,
+            entered: None,
             from: None,
             seconds: span.as_secs(),
             asked: now,
@@ -118,10 +158,10 @@ impl Requests {
             reviews: Vec::new(),
             stored: RequestState::Pending,
         };
-        let grant = request.grant(new_id("g-", 8, GrantId::parse)?, now);
+        let grant = request.grant(grant.clone(), now);
         let request = AccessRequest { stored: RequestState::Granted { grant: grant.id.clone() }, ..request };
         let outcome = Outcome::Begins(Box::new(grant));
-        self.commit(Step { request, kind: StepKind::Broken, by: actor.shown(), outcome, message: None })
+        Ok(Step { request, kind: StepKind::Broken, by: actor.shown(), outcome, message: None })
     }
 
     /// Says whether a glass was broken for good reason.
@@ -165,24 +205,58 @@ impl Requests {
         self.commit(Step { request, kind: StepKind::Judged, by: actor.shown(), outcome, message: None })
     }
 
-    /// Tells once more what nobody has reviewed in time.
+    /// Tells what nobody has reviewed in time, each day until somebody does: those who were told, and those who could review
+    /// it now.
     pub(super) fn remind(&self) -> Result<(), RequestError> {
         let now = self.clock.now();
-        let due =
-            |one: &AccessRequest| one.glass.as_ref().is_some_and(|glass| glass.is_overdue(now) && !glass.reminded);
+        let again = |glass: &Glass| glass.reminded_at.is_none_or(|at| at.until(now) >= REMIND_EVERY);
+        let due = |one: &AccessRequest| one.glass.as_ref().is_some_and(|glass| glass.is_overdue(now) && again(glass));
+        let mut failed = None;
         for request in self.ledger.requests_where(due) {
-            let glass = request.glass.clone().map(|glass| Glass { reminded: true, ..glass });
+            let Some(glass) = request.glass.clone() else { continue };
+            let asker = self.ledger.user(&request.requester);
+            let now_too = asker.map(|asker| self.ledger.reviewers(&glass.approvers, &asker, now)).unwrap_or_default();
+            let glass = Some(Glass { reminded: true, reminded_at: Some(now), ..glass });
             let request = AccessRequest { glass, ..request.to(request.stored.clone()) };
             let by = String::from("the bastion");
-            self.put(&Step { request, kind: StepKind::Overdue, by, outcome: Outcome::Waits, message: None })?;
+            let step = Step { request, kind: StepKind::Overdue, by, outcome: Outcome::Waits, message: None };
+            let mut message = super::told::message(&step, &self.ways, now);
+            if let Some(message) = &mut message {
+                message.to.extend(now_too);
+            }
+            failed = self.put(&Step { message, ..step }).err().or(failed);
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Whether these are enough ways to tell that a glass was broken: two that do not fail together.
+pub fn can_alarm(ways: &[String]) -> bool {
+    independent(ways) >= WAYS_MIN
+}
+
+/// How many of these ways do not fail together: what goes to one host is one way, and so is mail.
+pub(super) fn independent<'w>(ways: impl IntoIterator<Item = &'w String>) -> usize {
+    ways.into_iter().map(|way| host_of(way)).collect::<BTreeSet<_>>().len()
+}
+
+/// Of a webhook (`webhook HOST:PORT TAG`) its host; another way as it is.
+fn host_of(way: &str) -> String {
+    let Some(place) = way.strip_prefix("webhook ").and_then(|rest| rest.split(' ').next()) else {
+        return way.to_owned();
+    };
+    let port = |c: char| c.is_ascii_digit();
+    let host = place.trim_end_matches(port).strip_suffix(':').unwrap_or(place).to_ascii_lowercase();
+    match host.as_str() {
+        "localhost" | "[::1]" => String::from("webhook this machine"),
+        own if own.starts_with("127.") => String::from("webhook this machine"),
+        other => format!("webhook {other}"),
     }
 }
 
 /// Whether it breaks a glass, and too few would hear of it.
 pub(super) fn is_untold(step: &Step) -> bool {
-    let ways = step.message.as_ref().map_or(0, |message| message.ways.len());
+    let ways = step.message.as_ref().map_or(0, |message| independent(message.ways.keys()));
     step.kind == StepKind::Broken && ways < WAYS_MIN
 }
 
@@ -212,6 +286,7 @@ pub(super) fn events(step: &Step) -> Vec<AuditEvent> {
                 user,
                 due: glass.due,
                 ways: message.iter().flat_map(|message| message.ways.keys().cloned()).collect(),
+                delivered: message.iter().flat_map(taken_by).collect(),
                 told: glass.reviewers.iter().map(ToString::to_string).collect(),
             };
             [created(request, by), open].into_iter().chain(of_outcome(request, outcome)).collect()
@@ -233,4 +308,10 @@ pub(super) fn events(step: &Step) -> Vec<AuditEvent> {
         }
         StepKind::Asked | StepKind::Reviewed | StepKind::Begun | StepKind::Closed => Vec::new(),
     }
+}
+
+/// By which ways a message was taken already.
+fn taken_by(message: &Message) -> Vec<String> {
+    let taken = message.ways.iter().filter(|(_, delivery)| matches!(delivery, Delivery::Delivered { .. }));
+    taken.map(|(way, _)| way.clone()).collect()
 }

@@ -653,7 +653,7 @@ fn without_two_ways_to_tell_anybody_no_glass_is_broken() {
 fn a_ticket_counts_only_while_somebody_says_so() {
     let world = World::new();
     let check: TicketCheck = Box::new(|ticket, user, place| match (ticket, user.as_str(), place.target.as_str()) {
-        ("CHG-12", "alice", "db1") => Ok(()),
+        ("CHG-12", "alice", "db1") => Ok(TicketSaid { host: "t".into(), status: 200, at: Timestamp::from_millis(7) }),
         _ => Err(String::from("no")),
     });
     let requests = world.requests.checked_by(Some(check));
@@ -778,3 +778,4 @@ proptest! {
 
 mod glass;
 mod set_back;
+mod told;

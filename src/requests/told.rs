@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{Step, StepKind, span_shown};
-use crate::grant::{AccessRequest, RequestState};
+use crate::grant::{AccessRequest, RequestState, Review, Verdict};
 use crate::ledger::{Delivery, Message};
 use crate::model::{Timestamp, UserName, join};
 use crate::screen::line;
@@ -26,8 +26,12 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
         ),
         (StepKind::Asked, _) => (
             "request.create",
-            reviewers(),
-            format!("{} asks for {what}", request.requester),
+            // In whose name it was entered should know, too.
+            reviewers().into_iter().chain(request.entered.iter().map(|_| request.requester.clone())).collect(),
+            match &request.entered {
+                None => format!("{} asks for {what}", request.requester),
+                Some(entered) => format!("{} asks, entered by {}, for {what}", request.requester, entered.user),
+            },
             format!(
                 "To decide: ssh USER@BASTION show {id}; approve {id}; deny {id}. It waits until {}.",
                 request.pending_until
@@ -38,7 +42,7 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
         (StepKind::Reviewed | StepKind::Closed, state) => (
             "request.step",
             requester(),
-            format!("{id} is {state}: {what}"),
+            format!("{id} is {state}{}: {what}", said(request)),
             match &request.why {
                 Some(why) => format!("Because {why}. All of it: ssh {}@BASTION show {id}", request.requester),
                 None => format!("All of it: ssh {}@BASTION show {id}", request.requester),
@@ -60,7 +64,9 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
             reviewers(),
             format!("ALERT: nobody has reviewed {id}: {} broke the glass for {what}", request.requester),
             format!(
-                "{} breaks no other until somebody does: ssh USER@BASTION review {id} ok|misuse",
+                "It was due {}, and this is told each day until somebody does. {} breaks no other before: ssh USER@BASTION \
+                 review {id} ok|misuse",
+                request.glass.as_ref().map_or(now, |glass| glass.due),
                 request.requester
             ),
         ),
@@ -69,10 +75,11 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
             ("breakglass.review", requester(), format!("{id} was reviewed: {}", judged.finding), judged.note.clone())
         }
     };
-    if ways.is_empty() || to.is_empty() {
+    let alert = matches!(kind, StepKind::Broken | StepKind::Overdue);
+    // An alert is for whoever hears a webhook, too, where nobody is left whom it is for.
+    if ways.is_empty() || (to.is_empty() && !alert) {
         return None;
     }
-    let alert = matches!(kind, StepKind::Broken | StepKind::Overdue);
     let first = Delivery::Waiting { tries: 0, next: now };
     Some(Message {
         id: id_of(now)?,
@@ -85,6 +92,21 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
         alert,
         ways: ways.iter().map(|way| (way.clone(), first.clone())).collect::<BTreeMap<_, _>>(),
     })
+}
+
+/// What those who decided a request have said with it, in brackets; nothing if they said nothing.
+pub fn said(request: &AccessRequest) -> String {
+    let verdict = match request.stored {
+        RequestState::Denied => Verdict::Deny,
+        RequestState::Approved { .. } | RequestState::Granted { .. } => Verdict::Approve,
+        RequestState::Pending | RequestState::Cancelled | RequestState::Expired | RequestState::Superseded => {
+            return String::new();
+        }
+    };
+    let counts = |review: &&Review| review.verdict == verdict && !review.note.is_empty();
+    let words = request.reviews.iter().filter(counts).map(|review| format!("{}: {}", review.by, line(&review.note)));
+    let words: Vec<String> = words.collect();
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join("; ")) }
 }
 
 /// In a few words.

@@ -230,6 +230,11 @@ impl Drop for Attendance {
 }
 
 impl Sessions {
+    /// Tells the user who watches, where a rule wants that.
+    pub fn tell_watch(&self, session: &SessionId, line: &str) {
+        self.with_brake(session, |brake| brake.tell_watch(line));
+    }
+
     /// Counts somebody who watches a session; none if it is not live.
     pub fn attend(&self, session: &SessionId, user: &UserName, person: UserName) -> Option<Attendance> {
         let number = self.with_brake(session, |brake| brake.attended(user, person))?;

@@ -13,6 +13,7 @@ mod limits;
 mod oversee;
 pub(super) mod own;
 mod table;
+mod told;
 mod watch;
 
 use std::collections::BTreeMap;

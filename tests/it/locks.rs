@@ -215,7 +215,10 @@ fn who_is_offboarded_is_out_and_the_receipt_tells_what_they_knew() {
     let told = bastion.doorward(&["user", "offboard", ALICE, "--reason", "left the company"]).ok();
     assert_eq!(running.wait_with_open_stdin(SOON).code, Some(255));
     let (place, receipt) = (format!("{}@db1", sshd.account), told.out());
-    assert!(receipt.contains(&place) && receipt.contains("1 ended") && receipt.contains("audit prove"), "{receipt}");
+    assert!(
+        receipt.contains(&place) && receipt.contains("1 ended, 1 closed") && receipt.contains("audit prove"),
+        "{receipt}"
+    );
     assert_eq!(bastion.to(&sshd).run("echo in").out(), "");
     bastion.stop();
     bastion.serve();

@@ -50,6 +50,7 @@ mod rewrap;
 mod rotation;
 mod sftp;
 mod strangers;
+mod told;
 mod transfer;
 mod vendors;
 mod verify;

@@ -12,7 +12,7 @@ use crate::fixture::{Bastion, LIMIT, Route, Sshd, key};
 use crate::require;
 
 /// `dba` may ask for up to an hour, two with extensions; `more` is added to `grant`.
-fn rules(more: &str) -> String {
+pub(crate) fn rules(more: &str) -> String {
     format!(
         "schema = 1\n[[rule]]\nid = \"dba\"\nwho = {{ groups = [\"dba\"] }}\nwhere = {{ labels = {{ env = \"test\" }} }}\n\
          accounts = [\"@me\"]\nchannels = [\"shell\", \"exec\"]\n\
@@ -21,17 +21,17 @@ fn rules(more: &str) -> String {
 }
 
 /// Alice who asks, Bob and Carol who lead, Mallory whom no rule names.
-struct House {
-    bastion: Bastion,
-    sshd: Sshd,
+pub(crate) struct House {
+    pub(crate) bastion: Bastion,
+    pub(crate) sshd: Sshd,
 }
 
 impl House {
-    fn with(more: &str) -> Self {
+    pub(crate) fn with(more: &str) -> Self {
         Self::prepared(more, |_| {})
     }
 
-    fn prepared(more: &str, prepare: impl FnOnce(&mut Bastion)) -> Self {
+    pub(crate) fn prepared(more: &str, prepare: impl FnOnce(&mut Bastion)) -> Self {
         let sshd = Sshd::start();
         let mut bastion = Bastion::furnished(&sshd);
         for (name, group) in [("bob", "leads"), ("carol", "leads"), ("mallory", "nobody")] {
@@ -49,29 +49,29 @@ impl House {
     }
 
     /// `ssh NAME@BASTION VERB`.
-    fn ask(&self, name: &str, verb: &str) -> Finished {
+    pub(crate) fn ask(&self, name: &str, verb: &str) -> Finished {
         self.bastion.login(name).key(&self.key(name)).run(verb)
     }
 
     #[track_caller]
-    fn told(&self, name: &str, verb: &str) -> String {
+    pub(crate) fn told(&self, name: &str, verb: &str) -> String {
         self.ask(name, verb).ok().out()
     }
 
     #[track_caller]
-    fn refused(&self, name: &str, verb: &str, why: &str) {
+    pub(crate) fn refused(&self, name: &str, verb: &str, why: &str) {
         let told = self.ask(name, verb);
         assert_eq!(told.code, Some(126), "{verb}: {told:?}");
         assert!(told.text().contains(why), "{verb}: {told:?}");
     }
 
-    fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("{}@db1", self.sshd.account)
     }
 
     /// Alice asks for an hour; the request's id.
     #[track_caller]
-    fn requested(&self) -> String {
+    pub(crate) fn requested(&self) -> String {
         let told =
             self.told(ALICE, &format!("request {} --for 1h --reason CHG-7 vacuum is stuck --json", self.place()));
         let row: Value = serde_json::from_str(&told).unwrap();
@@ -79,23 +79,23 @@ impl House {
     }
 
     /// Alice on her way to the target.
-    fn alice(&self) -> Route {
+    pub(crate) fn alice(&self) -> Route {
         self.bastion.to(&self.sshd)
     }
 
     #[track_caller]
-    fn enters(&self) {
+    pub(crate) fn enters(&self) {
         assert_eq!(self.alice().run("echo in").ok().out(), "in\n");
     }
 
     #[track_caller]
-    fn is_out(&self) -> String {
+    pub(crate) fn is_out(&self) -> String {
         let told = self.alice().run("echo in");
         assert_eq!((told.code, told.out().as_str()), (Some(126), ""), "{told:?}");
         told.text()
     }
 
-    fn state(&self, request: &str) -> String {
+    pub(crate) fn state(&self, request: &str) -> String {
         let row = &self.bastion.rows(&["request", "list", "--all"]);
         let own = row.iter().find(|row| row["id"] == request);
         own.map_or_else(String::new, |row| row["state"].as_str().unwrap().to_owned())
@@ -272,7 +272,7 @@ fn a_request_asked_under_rules_that_changed_is_granted_no_more() {
     let id = house.requested();
     house.bastion.policy(&rules(", count = 2 }"));
     house.bastion.doorward(&["policy", "reload"]).ok();
-    house.refused("bob", &format!("approve {id}"), "has changed");
+    house.refused("bob", &format!("approve {id}"), "superseded");
     assert_eq!(house.state(&id), "superseded");
     // Nor one whose requester is suspended between.
     house.bastion.policy(&rules(" }"));
@@ -328,13 +328,13 @@ fn a_person_has_so_many_requests_waiting_and_no_more() {
 }
 
 /// A web server of the test's own, which keeps what it is sent and answers with this status.
-struct Hook {
-    port: u16,
+pub(crate) struct Hook {
+    pub(crate) port: u16,
     said: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
 }
 
 impl Hook {
-    fn start(status: impl Fn(&str) -> u16 + Send + 'static) -> Self {
+    pub(crate) fn start(status: impl Fn(&str) -> u16 + Send + 'static) -> Self {
         use std::io::{Read, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -366,7 +366,7 @@ impl Hook {
         Self { port, said }
     }
 
-    fn heard(&self, text: &str) -> usize {
+    pub(crate) fn heard(&self, text: &str) -> usize {
         self.said.lock().unwrap().iter().filter(|said| said.contains(text)).count()
     }
 }
@@ -433,12 +433,26 @@ fn a_broken_glass_opens_after_the_alarm_and_is_reviewed() {
     });
     let glass = format!("break-glass {} --reason db1 is down and nobody answers", house.place());
     // Nobody would hear of it.
+    assert!(house.bastion.doorward(&["check"]).ok().err().contains("nobody can break it"));
     house.refused(ALICE, &glass, "no two ways");
     house.is_out();
     house.bastion.stop();
     let hooks = [&one, &two].map(|hook| format!("\"http://127.0.0.1:{}/\"", hook.port)).join(", ");
     house.bastion.configure("notify", &format!("webhooks = [{hooks}]"));
     house.bastion.serve();
+    // One machine is one way.
+    house.refused(ALICE, &glass, "no two ways");
+    house.bastion.stop();
+    let mails = house.bastion.scratch().join("mails");
+    house.bastion.configure(
+        "notify",
+        &format!(
+            "mail_command = [\"/usr/bin/tee\", \"-a\", {mails:?}]\nmail_from = \"doorward@example.org\"\n\
+             mail_domain = \"example.org\"\nmail_alerts = [\"security@example.org\"]"
+        ),
+    );
+    house.bastion.serve();
+    assert!(!house.bastion.doorward(&["check"]).ok().err().contains("nobody can break it"));
     house.refused("mallory", &glass, "no such destination");
     house.refused(ALICE, &format!("break-glass {} --for 1h --reason db1 is down, really", house.place()), "--for 20m");
     house.refused(ALICE, &format!("break-glass {}", house.place()), "needs a reason");
@@ -449,6 +463,8 @@ fn a_broken_glass_opens_after_the_alarm_and_is_reviewed() {
     for hook in [&one, &two] {
         crate::fixture::until(LIMIT, "alarm", || (hook.heard("breaks the glass") > 0).then_some(()));
     }
+    let mailed = crate::fixture::until(LIMIT, "mail", || std::fs::read_to_string(&mails).ok());
+    assert!(mailed.contains(",\n security@example.org\n"), "{mailed}");
     // A lock-down may leave alone who looks after the house, and a lock on the grant ends it all the same.
     let (live, _output) = house.alice().start_ready(&[], "sleep 600");
     house.bastion.doorward(&["lockdown", "on", "--keep-break-glass", "--reason", "an attack"]).ok();
@@ -476,6 +492,10 @@ fn a_broken_glass_opens_after_the_alarm_and_is_reviewed() {
         .collect();
     let at = |kind: &str| kinds.iter().position(|other| *other == kind).unwrap_or_else(|| panic!("{kinds:?}"));
     assert!(at("breakglass.open") < at("session.start") && at("session.start") < at("breakglass.review"), "{kinds:?}");
+    // Whoever took it at once is in the leaf, and the others have one of their own.
+    let opened = rows.iter().find(|row| row["type"] == "breakglass.open").unwrap();
+    let at_once = opened["delivered"].as_array().unwrap().len();
+    assert_eq!(at_once + kinds.iter().filter(|kind| **kind == "notify").count(), 3, "{opened}");
     assert_eq!(kinds.iter().filter(|kind| **kind == "notify").count(), 2, "{kinds:?}");
     // Any other grant is locked.
     house.bastion.grant(ALICE, &house.place(), "1h", "because");

@@ -60,6 +60,11 @@ fn who_is_offboarded_is_out_by_all_names_and_the_receipt_says_what_ended() {
     let live = office.live(&own.id);
     let receipt = office.offboarded("alice2");
     assert_eq!((receipt.sessions, receipt.grants, receipt.user.as_str()), (1, 2, "alice"));
+    // It has been told to end, and nobody here carries it: what was not seen closed is not said to be.
+    assert_eq!(receipt.closed, 0);
+    let (leaf, checkpoint) = (receipt.leaf.unwrap(), receipt.checkpoint.clone().unwrap());
+    let size: u64 = checkpoint.lines().nth(1).unwrap().parse().unwrap();
+    assert!(size > leaf && checkpoint.contains("\n\n\u{2014} "), "{leaf} {checkpoint}");
     assert_eq!(receipt.accounts, BTreeSet::from([destination("root@db1")]));
     assert!(live.end.borrow().is_some());
     for name in ["alice", "alice2"] {

@@ -220,6 +220,7 @@ mod tests {
             expires: Timestamp::from_millis(9000),
             quorum: "1 of leads".to_owned(),
             preapproved: false,
+            ticket_said: None,
             by: "alice".to_owned(),
         }
     }

@@ -33,6 +33,8 @@ fn request(count: u8) -> AccessRequest {
         extends: None,
         reason: String::from("CHG-1 vacuum"),
         ticket: None,
+        ticket_said: None,
+        entered: None,
         from: None,
         seconds: 3600,
         asked: at(0),
@@ -288,6 +290,7 @@ fn t15_a_clock_set_back_gives_nobody_more_time() {
         approvers: pending.quorum.approvers.clone(),
         reviewers: pending.quorum.reviewers.clone(),
         reminded: false,
+        reminded_at: None,
         judged: None,
     };
     let stored = RequestState::Granted { grant: id("g-1") };

@@ -15,11 +15,12 @@ use serde::Serialize;
 use super::super::refusal::Busy;
 use super::super::{Bastion, Refusal, Visitor};
 use super::own::{columns, json};
+use super::told as delivery;
 use super::{Form, busy};
 use crate::grant::{AccessRequest, Finding, Opinion, RequestState, Verdict};
 use crate::listener::Place;
 use crate::model::{ChannelClass, Destination, GrantId, RequestId, Timestamp, UserName, join};
-use crate::requests::{Actor, RequestError, Wish, span_shown};
+use crate::requests::{Actor, RequestError, Wish, said, span_shown};
 use crate::screen::line;
 
 /// Requests in one list.
@@ -131,6 +132,14 @@ impl<'w> Words<'w> {
         self.one(name, |text| Some(text.to_owned()))
     }
 
+    /// What goes with a word on a request: `--note`, or `--reason`, which people type as well.
+    fn note(&mut self) -> Option<String> {
+        match (self.text("note")?, self.text("reason")?) {
+            (Some(_), Some(_)) => None,
+            (note, reason) => Some(note.or(reason).unwrap_or_default()),
+        }
+    }
+
     /// `--json`, which takes no value.
     fn form(&mut self) -> Option<Form> {
         match self.options.remove("json") {
@@ -168,19 +177,19 @@ pub(super) fn requests(words: &[&str]) -> Read {
 }
 
 pub(super) fn approve(words: &[&str]) -> Read {
-    let mut words = Words::read(words, &["for", "channels", "note", "json"])?;
+    let mut words = Words::read(words, &["for", "channels", "note", "reason", "json"])?;
     let opinion = Opinion {
         verdict: Verdict::Approve,
         span: words.one("for", span)?,
         channels: words.one("channels", channels)?,
-        note: words.text("note")?.unwrap_or_default(),
+        note: words.note()?,
     };
     Some((Ask::Review(words.id()?, opinion), words.form()?))
 }
 
 pub(super) fn deny(words: &[&str]) -> Read {
-    let mut words = Words::read(words, &["note", "json"])?;
-    let note = words.text("note")?.unwrap_or_default();
+    let mut words = Words::read(words, &["note", "reason", "json"])?;
+    let note = words.note()?;
     let opinion = Opinion { verdict: Verdict::Deny, span: None, channels: None, note };
     Some((Ask::Review(words.id()?, opinion), words.form()?))
 }
@@ -280,9 +289,10 @@ fn settle(bastion: &Bastion, visitor: &Visitor, ask: &Ask, form: Form) -> Result
         Ask::List => return Ok(list(&requests.of(user), &requests.to_review(user), form, now)),
         Ask::Show(id) => {
             let request = requests.seen_by(user, id)?;
+            let told = delivery::told(&bastion.ledger, &request, user);
             return Ok(match form {
-                Form::Json => json(&View::of(&request, now)),
-                Form::Text => shown(&request, now),
+                Form::Json => json(&View { told, ..View::of(&request, now) }),
+                Form::Text => shown(&request, now) + &delivery::written(&told, now),
             });
         }
         Ask::For(wish) => requests.ask(actor, wish.clone())?,
@@ -316,14 +326,18 @@ fn say_on_terminals(bastion: &Bastion, ask: &Ask, request: &AccessRequest, now: 
     let text = match ask {
         Ask::For(_) | Ask::Extend(..) => format!("{requester} asks for {what}. ssh USER@BASTION show {id}"),
         Ask::BreakGlass(..) => format!("ALERT: {requester} breaks the glass for {what} ({id})"),
-        Ask::Review(..) | Ask::Judge(..) => match request.state(now) {
+        Ask::Judge(_, finding, note) => {
+            let note = if note.is_empty() { String::new() } else { format!(": {}", line(note)) };
+            format!("that you broke the glass ({id}) was reviewed: {finding}{note}")
+        }
+        Ask::Review(..) => match request.state(now) {
             RequestState::Pending => return,
             state @ (RequestState::Approved { .. }
             | RequestState::Granted { .. }
             | RequestState::Denied
             | RequestState::Cancelled
             | RequestState::Expired
-            | RequestState::Superseded) => format!("your request {id} is {state}: {what}"),
+            | RequestState::Superseded) => format!("your request {id} is {state}{}: {what}", said(request)),
         },
         Ask::List | Ask::Show(_) | Ask::Cancel(_) | Ask::Begin(_) | Ask::GiveBack(_) => return,
     };
@@ -446,7 +460,7 @@ fn list(own: &[AccessRequest], to_review: &[AccessRequest], form: Form, now: Tim
                 format!("for {}", span_shown(one.narrowed().0)),
                 one.state(now).to_string(),
                 one.asked.clock_time_from(now),
-                line(&one.purpose()),
+                line(&one.purpose()) + &said(one),
             ]
         };
         text.push_str(&columns(own.iter().take(LISTED_MAX).map(row).collect::<Vec<_>>().iter()));
@@ -472,7 +486,16 @@ pub fn shown(request: &AccessRequest, now: Timestamp) -> String {
     let mut add = |name: &str, value: Option<String>| rows.extend(value.map(|value| [name.to_owned(), value]));
     add("approved", request.preapproved.then(|| String::from("beforehand, by a window of the rule's")));
     add("because", request.why.as_deref().map(line));
+    add(
+        "entered",
+        request.entered.as_ref().map(|entered| format!("by {}, an operator ({})", entered.user, entered.by)),
+    );
     add("ticket", request.ticket.as_deref().map(line));
+    let said = request.ticket_said.as_ref();
+    add(
+        "ticket known",
+        said.map(|said| format!("to {}: {} at {}", said.host, said.status, said.at.clock_time_from(now))),
+    );
     add("lengthens", request.extends.as_ref().map(ToString::to_string));
     add("from", request.from.map(|from| from.clock_time_from(now)));
     add("sessions", request.sessions.map(|most| format!("at most {most}")));
@@ -551,6 +574,15 @@ struct View<'a> {
     /// What is owed for a broken glass, and what was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     glass: Option<&'a crate::grant::Glass>,
+    /// Who entered it for another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entered: Option<&'a crate::grant::Entered>,
+    /// What the ticket system has said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket_said: Option<&'a crate::grant::TicketSaid>,
+    /// Who was told, and whether it was taken: of `show` alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    told: Vec<delivery::Told>,
 }
 
 impl<'a> View<'a> {
@@ -580,6 +612,9 @@ impl<'a> View<'a> {
             reviews: &request.reviews,
             because: request.why.as_deref(),
             glass: request.glass.as_ref(),
+            entered: request.entered.as_ref(),
+            ticket_said: request.ticket_said.as_ref(),
+            told: Vec::new(),
             begin_by: match state {
                 RequestState::Approved { begin_by } => Some(begin_by),
                 RequestState::Pending
