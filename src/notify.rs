@@ -4,6 +4,7 @@
 //! What this module does **not** guard against: a server that takes a message and loses it has been told. The log of the
 //! bastion is the truth; a message is a hint to look.
 
+mod alerts;
 mod mail;
 mod ticket;
 
@@ -22,6 +23,8 @@ use crate::http;
 use crate::ledger::{Delivery, Ledger, Message};
 use crate::model::{RequestId, Timestamp, UserName};
 use crate::secret::Secret;
+use alerts::Waiting;
+pub use alerts::{Alert, Alerts};
 pub use mail::MailSettings;
 pub use ticket::ticket_check;
 
@@ -46,6 +49,8 @@ pub struct NotifySettings {
     pub webhook_token: Option<PathBuf>,
     /// A program that sends mail.
     pub mail: Option<MailSettings>,
+    /// Who gets mail about the bastion itself.
+    pub operators: Vec<UserName>,
 }
 
 impl NotifySettings {
@@ -53,6 +58,11 @@ impl NotifySettings {
     pub fn ways(&self) -> Vec<String> {
         let hooks = self.webhooks.iter().map(|url| way_of(url));
         hooks.chain(self.mail.iter().map(|_| MAIL.to_owned())).collect()
+    }
+
+    /// The ways by which operators are told of the bastion itself: mail only if somebody is named.
+    fn ways_of_alerts(&self) -> Vec<String> {
+        self.ways().into_iter().filter(|way| way != MAIL || !self.operators.is_empty()).collect()
     }
 }
 
@@ -73,12 +83,35 @@ struct Posted<'a> {
     id: &'a str,
     at: Timestamp,
     event: &'a str,
-    request: &'a RequestId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<&'a RequestId>,
     alert: bool,
     to: Vec<&'a UserName>,
     /// Chat systems show this.
     text: &'a str,
     detail: &'a str,
+}
+
+/// A message on its way.
+#[derive(Debug)]
+struct Letter<'a> {
+    id: &'a str,
+    at: Timestamp,
+    event: &'a str,
+    /// The request it is about, if it is about one.
+    request: Option<&'a RequestId>,
+    to: Vec<&'a UserName>,
+    subject: &'a str,
+    text: &'a str,
+    alert: bool,
+}
+
+impl<'a> From<&'a Message> for Letter<'a> {
+    fn from(message: &'a Message) -> Self {
+        let Message { id, at, event, request, to, subject, text, alert, ways: _ } = message;
+        let to = to.iter().collect();
+        Self { id, at: *at, event, request: Some(request), to, subject, text, alert: *alert }
+    }
 }
 
 /// Carries messages.
@@ -89,6 +122,9 @@ pub struct Notifier {
     ledger: Arc<Ledger>,
     audit: Arc<Audit>,
     clock: Clock,
+    alerts: Alerts,
+    /// Taken when they are carried.
+    waiting: Vec<Waiting>,
 }
 
 impl Notifier {
@@ -106,15 +142,25 @@ impl Notifier {
             None => None,
             Some(file) => Some(Secret::new(std::fs::read_to_string(file)?.trim().to_owned())),
         };
-        Ok(Self { settings, token, agent: http::agent(CALL_MAX), ledger, audit, clock })
+        let (alerts, waiting) = Alerts::by(settings.ways_of_alerts());
+        Ok(Self { settings, token, agent: http::agent(CALL_MAX), ledger, audit, clock, alerts, waiting })
+    }
+
+    /// By which operators are told of the bastion itself.
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
     }
 
     /// Carries messages until `stop`. Each way has a task of its own: one that hangs holds up no other.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
+        let alerts = std::mem::take(&mut self.waiting);
         let own = Arc::new(self);
         let mut ways = JoinSet::new();
         for way in own.settings.ways() {
             ways.spawn(Arc::clone(&own).carry(way, stop.clone()));
+        }
+        for waiting in alerts {
+            ways.spawn(Arc::clone(&own).carry_alerts(waiting, stop.clone()));
         }
         while ways.join_next().await.is_some() {}
     }
@@ -144,7 +190,7 @@ impl Notifier {
         };
         let Some(Delivery::Waiting { tries, .. }) = message.ways.get(way) else { return false };
         let tries = tries.saturating_add(1);
-        let after = match self.send(way, &message) {
+        let after = match self.send(way, &Letter::from(&message)) {
             Ok(()) => Delivery::Delivered { at: self.clock.now() },
             Err(why) if message.at.until(now) >= TRIED => Delivery::GivenUp { at: now, why },
             Err(why) => {
@@ -174,7 +220,7 @@ impl Notifier {
         info!(way, request = %message.request, event = message.event, outcome, "Message");
         if message.alert || !matches!(after, Delivery::Delivered { .. }) {
             let event = AuditEvent::Notified {
-                request: message.request.clone(),
+                request: Some(message.request.clone()),
                 about: message.event.clone(),
                 way: way.to_owned(),
                 result: outcome,
@@ -185,7 +231,7 @@ impl Notifier {
         }
     }
 
-    fn send(&self, way: &str, message: &Message) -> Result<(), String> {
+    fn send(&self, way: &str, message: &Letter<'_>) -> Result<(), String> {
         if way == MAIL {
             let mail = self.settings.mail.as_ref().ok_or("mail is not configured any more")?;
             return mail.send(message);
@@ -194,11 +240,11 @@ impl Notifier {
         self.post(url.ok_or("this webhook is not configured any more")?, message)
     }
 
-    fn post(&self, url: &str, message: &Message) -> Result<(), String> {
-        let Message { id, at, event, request, to, subject, text, alert, .. } = message;
-        let (to, at) = (to.iter().collect(), *at);
+    fn post(&self, url: &str, message: &Letter<'_>) -> Result<(), String> {
+        let Letter { id, at, event, request, to, subject, text, alert } = message;
         let (subject, text) = (plain(subject), plain(text));
-        let posted = Posted { id, at, event, request, alert: *alert, to, text: &subject, detail: &text };
+        let (at, request, alert, to) = (*at, *request, *alert, to.clone());
+        let posted = Posted { id, at, event, request, alert, to, text: &subject, detail: &text };
         let body = serde_json::to_string(&posted).map_err(|error| error.to_string())?;
         let mut call = self.agent.post(url).content_type("application/json");
         if let Some(token) = self.token.as_ref().filter(|_| is_private(url)) {
@@ -209,6 +255,15 @@ impl Notifier {
         let status = answer.status();
         if status.is_success() { Ok(()) } else { Err(format!("it answers {}", status.as_u16())) }
     }
+}
+
+/// An id for a message.
+fn random_id() -> String {
+    use ring::rand::{SecureRandom, SystemRandom};
+    let mut random = [0_u8; 16];
+    // Without randomness ids repeat, and whoever takes the message may think that it has it already: it is sent all the same.
+    let _ = SystemRandom::new().fill(&mut random);
+    format!("a-{}", crate::store::hex(&random))
 }
 
 /// Chat systems make links and calls to everybody of `<...>`; what users wrote is text.

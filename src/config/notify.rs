@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Fault, Faults, Node, Table};
 use crate::http;
+use crate::model::UserName;
 use crate::notify::{MailSettings, NotifySettings};
 
 /// Webhooks, and words of the mail command.
@@ -38,7 +39,13 @@ pub(super) fn read_notify(table: &mut Table<'_>, base: &Path, faults: &mut Fault
                 None
             }
         };
-    NotifySettings { webhooks, webhook_token, mail }
+    let alerts_to = table.read("alerts_to", Vec::new(), faults, |node| {
+        list(node, &|item| UserName::parse(item.filled_string()?).map_err(|error| item.fault(error.to_string())))
+    });
+    if !alerts_to.is_empty() && mail.is_none() {
+        faults.push(table.fault("`alerts_to` get mail, and there is no `mail_command`"));
+    }
+    NotifySettings { webhooks, webhook_token, mail, operators: alerts_to }
 }
 
 pub(super) fn read_requests(table: &mut Table<'_>, faults: &mut Faults) -> Option<String> {

@@ -158,6 +158,8 @@ auditors = @AUDITORS@
 ## mail_from = "doorward@example.org"
 ## Mail for alice goes to alice@ this domain.
 ## mail_domain = "example.org"
+## Who gets mail about the bastion itself: that no session can begin. Webhooks get that too.
+## alerts_to = ["alice"]
 
 [requests]
 ## Asked by GET whether a ticket counts: 2xx is yes, anything else, or nothing within 5 s, is no. {user}, {target} and

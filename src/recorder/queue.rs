@@ -189,7 +189,13 @@ impl Queue {
         match (self.mode, failure) {
             (Mode::Strict | Mode::Bounded(_), _) => false,
             // A panic is a fault of ours, and without the log nobody vouches for anything.
-            (Mode::BestEffort(_), RecorderError::Panicked | RecorderError::Log(_) | RecorderError::Finished) => false,
+            (
+                Mode::BestEffort(_),
+                RecorderError::Panicked
+                | RecorderError::Log(_)
+                | RecorderError::Contested { .. }
+                | RecorderError::Finished,
+            ) => false,
             (
                 Mode::BestEffort(_),
                 RecorderError::DiskFull { .. }

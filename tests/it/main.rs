@@ -36,6 +36,7 @@ mod layers;
 mod locks;
 mod logins;
 mod menu;
+mod outages;
 mod oversight;
 mod paths;
 mod powercut;

@@ -326,13 +326,13 @@ fn a_person_has_so_many_requests_waiting_and_no_more() {
 }
 
 /// A web server of the test's own, which keeps what it is sent and answers with this status.
-struct Hook {
-    port: u16,
+pub struct Hook {
+    pub port: u16,
     said: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
 }
 
 impl Hook {
-    fn start(status: impl Fn(&str) -> u16 + Send + 'static) -> Self {
+    pub fn start(status: impl Fn(&str) -> u16 + Send + 'static) -> Self {
         use std::io::{Read, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -364,7 +364,7 @@ impl Hook {
         Self { port, said }
     }
 
-    fn heard(&self, text: &str) -> usize {
+    pub fn heard(&self, text: &str) -> usize {
         self.said.lock().unwrap().iter().filter(|said| said.contains(text)).count()
     }
 }
