@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::fixture::process::run;
-use crate::fixture::{Bastion, LIMIT, Sshd, Syncs, holds, until};
+use crate::fixture::bastion::{OPEN, recorded};
+use crate::fixture::process::{Running, Stdout, run};
+use crate::fixture::{Bastion, LIMIT, Mounted, Sshd, Syncs, holds, until};
 use crate::requests::Hook;
 use crate::require;
 use crate::witness::Witness;
@@ -24,7 +25,7 @@ fn outages(bastion: &Bastion) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn little_space_is_on_record_and_told_to_operators_by_mail_and_webhook() {
+fn t17_little_space_is_on_record_and_told_to_operators_by_mail_and_webhook() {
     require!("sshd", "ssh");
     let (sshd, tries) = (Sshd::start(), std::sync::atomic::AtomicU32::new(0));
     // The first call fails: an alert is tried again.
@@ -59,7 +60,7 @@ fn little_space_is_on_record_and_told_to_operators_by_mail_and_webhook() {
 }
 
 #[test]
-fn while_the_whole_disk_hangs_operators_are_told_and_afterwards_it_is_on_record() {
+fn t17_while_the_whole_disk_hangs_operators_are_told_and_afterwards_it_is_on_record() {
     require!("sshd", "ssh", "cc");
     let (sshd, hook) = (Sshd::start(), Hook::start(|_| 200));
     let mut bastion = told_by(&hook, &sshd);
@@ -110,11 +111,8 @@ impl PutBack {
         bastion.doorward(&["user", "suspend", crate::fixture::bastion::ALICE]).ok();
         let size =
             bastion.doorward(&["audit", "checkpoint"]).ok().out().lines().nth(1).unwrap().parse::<u64>().unwrap();
-        until(LIMIT, "cosignature", || {
-            // Each call grows the log, so that there is a checkpoint to cosign.
-            bastion.doorward(&["audit", "key"]).ok();
-            (witness.listed()["size"].as_u64() >= Some(size)).then_some(())
-        });
+        // Also what was published for somebody who asked for it.
+        until(LIMIT, "cosignature", || (witness.listed()["size"].as_u64() >= Some(size)).then_some(()));
         bastion.stop();
         std::fs::rename(&data, new).unwrap();
         copy(&old, &data);
@@ -183,4 +181,45 @@ fn copy(from: &Path, to: &Path) {
     let mut copy = Command::new("cp");
     copy.arg("-a").arg(from).arg(to);
     run(copy, b"", LIMIT).ok();
+}
+
+#[test]
+fn t17_a_best_effort_session_goes_on_over_a_full_disk_and_says_for_how_long_it_was_not_recorded() {
+    require!("sshd", "ssh", "mount");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    let recordings = bastion.data().join("rec");
+    let Some(mounted) = Mounted::memory(&recordings, "512k") else { return };
+    bastion.policy(&recorded(OPEN, "durability = \"best-effort\""));
+    bastion.configure("recording", "free_min = \"16KiB\"\nreserve = \"1MiB\"");
+    bastion.serve();
+    let stop = sshd.folder().join("stop");
+    let noise = "head -c 20000 /dev/urandom | base64 -w 100; sleep 0.01";
+    let command = format!("echo first; until [ -e {} ]; do {noise}; done; echo last; exit 3", stop.display());
+    let running = Running::start(bastion.to(&sshd).ssh(&["-n"], &command), Stdout::Gathered);
+    let events = |kind: &str| bastion.rows(&["audit", "list", "--type", kind]);
+    let gap = until(LIMIT, "gap", || events("session.gap").into_iter().next());
+    assert!(gap["reason"].as_str().unwrap().contains("full"), "{gap}");
+    assert_eq!(events("session.end").len(), 0, "a full disk ended a break-glass session");
+    let mut grow = Command::new("mount");
+    grow.args(["-o", "remount,size=256m"]).arg(&recordings);
+    run(grow, b"", LIMIT).ok();
+    let resumed = until(LIMIT, "end of the gap", || events("session.resumed").into_iter().next());
+    assert!(resumed["gap_ms"].as_u64().is_some_and(|ms| ms > 0), "{resumed}");
+    std::fs::write(&stop, "").unwrap();
+    let told = running.wait(LIMIT);
+    assert!(told.code == Some(3) && told.stdout.ends_with(b"last\n"), "{:?}", told.code);
+    let session = bastion.only_recording();
+    let kept = bastion.export(&session, "raw", &["--stream", "stdout"]);
+    assert!(kept.starts_with(b"first\n") && kept.ends_with(b"last\n") && kept.len() < told.stdout.len());
+    let text = String::from_utf8_lossy(&bastion.export(&session, "v3", &[])).into_owned();
+    assert!(text.lines().any(|line| line.contains("\"m\"") && line.contains("\"gap ")), "no marker");
+    let closed = std::fs::read_to_string(bastion.closed_json(&session)).unwrap();
+    let closed: serde_json::Value = serde_json::from_str(&closed).unwrap();
+    let channel = &closed["channels"][1];
+    assert!(channel["gaps"][0]["lasted_ms"].is_u64() && channel["failure"].is_null(), "{channel}");
+    assert_eq!(channel["stdout"]["bytes"].as_u64(), Some(told.stdout.len() as u64), "what was not kept is counted");
+    let verified = bastion.doorward(&["verify"]);
+    assert!(matches!(verified.code, Some(0 | 3)), "{verified:?}");
+    drop((bastion, mounted));
 }

@@ -39,7 +39,13 @@ pub(super) async fn ask_witnesses(config: &Config, audit: &Arc<Audit>) -> Result
 
 /// Lets no session begin while a witness has seen another history of the log and no operator has answered for it.
 pub(super) async fn watch_history(witnesses: Arc<Submitter>, audit: Arc<Audit>, recorder: Recorder) {
+    let mut published = 0;
     loop {
+        // Whoever asks for a proof publishes what it rests on, and tells no witness.
+        let size = audit.size();
+        if std::mem::replace(&mut published, size) != size {
+            witnesses.published();
+        }
         let (asked, log, keeper) = (Arc::clone(&witnesses), Arc::clone(&audit), recorder.clone());
         // After a panic, which has shown itself, it is looked again.
         let _ = tokio::task::spawn_blocking(move || look(&asked, &log, &keeper)).await;
