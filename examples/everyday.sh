@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Everyday: what people do with SSH all day, each thing three times - directly, by login name, and by a jump through the
-# bastion - and each time the result must be the same. At the end: what the recordings hold of it.
+# Everyday: what people do with SSH all day, each thing four times - directly, by login name, by a jump (-J) and by a
+# ProxyCommand (-W) through the bastion - and each time the result must be the same. At the end: what the recordings hold of
+# each thing.
 #
-#   examples/everyday.sh     removes everything when it ends
+#   examples/everyday.sh           removes everything when it ends
+#   QUICK=1 examples/everyday.sh   without what takes long to start: sshfs, lftp, Ansible, old scp
 #
 # It starts a throw-away OpenSSH server as the target and a bastion, on loopback and in one folder under /tmp. DOORWARD
 # names the program, by default target/debug/doorward. What is not installed here (rsync, git, lftp, sshfs, ansible) is left out, and
@@ -27,8 +29,9 @@ id       = "everyday"
 who      = { users = ["alice"] }
 where    = { targets = ["db1"] }
 accounts = ["$ME"]
-channels = ["shell", "exec", "sftp-read", "sftp-write", "local-forward", "local-forward-unix", "remote-forward"]
-forward  = { to = ["localhost:*"], sockets = ["$HERE/*"], listen = ["localhost:*"] }
+channels = ["shell", "exec", "sftp-read", "sftp-write", "local-forward", "local-forward-unix", "remote-forward",
+            "remote-forward-unix"]
+forward  = { to = ["localhost:*"], sockets = ["$HERE/*"], listen = ["localhost:*"], listen_sockets = ["$HERE/*"] }
 grant    = { required = false }
 
 [[test]]
@@ -60,6 +63,12 @@ Host jumped
   ProxyJump bastion
   IdentityFile $HERE/alice_key
   StrictHostKeyChecking yes
+Host proxied
+  HostName db1
+  User $ME
+  ProxyCommand ssh -F $HERE/ssh_config -W %h:%p bastion
+  IdentityFile $HERE/alice_key
+  StrictHostKeyChecking yes
 Host bastion
   HostName 127.0.0.1
   Port $BASTION_PORT
@@ -74,9 +83,9 @@ Host *
   ControlPath $HERE/control-%n
   LogLevel ERROR
 END
-WAYS=(direct named jumped)
+WAYS=(direct named jumped proxied)
 
-# ---- One thing, three ways. ----
+# ---- One thing, four ways. ----
 
 SAME=0
 same() { # WHAT STATUS LINE: `{}` in the shell's line is the host; what it prints, its status, and the files in result/ must be
@@ -86,9 +95,11 @@ same() { # WHAT STATUS LINE: `{}` in the shell's line is the host; what it print
     rm -rf result there
     mkdir result there
     local status=0
+    local from=$EPOCHREALTIME
     timeout 120 bash -eo pipefail -c "${line//\{\}/$way}" > out 2> err < /dev/null || status=$?
     { cat out; echo "status $status"; (cd result && find . -type f -exec sha256sum {} + | sort -k 2); } > "outcome.$way"
     [ -n "$first" ] || { first=$way; printf '\033[36m$ %s\033[0m\n' "$(sed 's/{}/HOST/g' <<< "$line")"; }
+    printf '%s\t%s\t%s\t%s\n' "$what" "$way" "$from" "$EPOCHREALTIME" >> things
     [ "$status" = "$wanted" ] || fail "$what by way '$way' ended with status $status, not $wanted:"$'\n'"$(tail -n 5 out err)"
     cmp -s "outcome.$first" "outcome.$way" ||
       fail "$what differs by way '$way':"$'\n'"$(diff "outcome.$first" "outcome.$way" | head -n 20)"$'\n'"$(tail -n 5 err)"
@@ -96,6 +107,7 @@ same() { # WHAT STATUS LINE: `{}` in the shell's line is the host; what it print
   SAME=$((SAME + 1))
   say "$what: the same (status $status, $((EPOCHSECONDS - began)) s)"
 }
+slow() { [ -z "${QUICK:-}" ] || { say "left out, to be quick: $1"; return 1; }; }
 have() { command -v "$1" >/dev/null || { say "left out: $1 is not installed here"; return 1; }; }
 export -f ssh
 export HERE ME
@@ -121,7 +133,7 @@ step "Files"
 same "scp there and back" 0 \
   'scp -qF ssh_config files/two* {}:"$HERE/there/x y" && scp -qF ssh_config {}:"$HERE/there/x\ y" result/'
 same "scp of a tree" 0 'scp -qrF ssh_config files {}:"$HERE/there/" && cp -r there/. result/'
-same "scp as it was (-O)" 0 'scp -OqrF ssh_config files {}:"$HERE/there/" && scp -OqrF ssh_config {}:"$HERE/there/files" result/'
+slow "scp as it was" && same "scp as it was (-O)" 0 'scp -OqrF ssh_config files {}:"$HERE/there/" && scp -OqrF ssh_config {}:"$HERE/there/files" result/'
 cat > batch <<END
 put files/one $HERE/there/one
 rename $HERE/there/one $HERE/there/uno
@@ -146,12 +158,12 @@ if have git; then
     git clone -q -b main "ssh://{}$HERE/there/r.git" ../result/clone && rm -rf ../result/clone/.git'
 fi
 
-if have lftp; then
+if slow lftp && have lftp; then
   same "lftp mirrors a tree" 0 \
     'HOME=$HERE lftp -e "set sftp:connect-program \"ssh -axF $HERE/ssh_config\"; open sftp://{}; mirror -R files $HERE/there/m; bye" &&
      cp -r there/. result/'
 fi
-if have sshfs && [ -w /dev/fuse ]; then
+if slow sshfs && have sshfs && [ -w /dev/fuse ]; then
   same "sshfs, a folder of the target as one's own" 0 '
     mkdir -p mounted && sshfs -F "$HERE/ssh_config" {}:"$HERE/there" mounted
     cp -r files/. mounted/ && mv mounted/one mounted/uno && find mounted -type f -printf "%P %s\n" | sort
@@ -214,6 +226,7 @@ same "ssh -N -L to what speaks first" 0 'tunnel "-L $LOCAL_PORT:127.0.0.1:$SERVI
 same "ssh -N -L of a socket" 0 'rm -f near.sock; tunnel "-L $HERE/near.sock:$HERE/service.sock" {} "$HERE/near.sock"'
 same "ssh -N -D, by name" 0 'tunnel "-D $LOCAL_PORT" {} "$LOCAL_PORT $SERVICE_PORT"'
 same "ssh -N -R" 0 'tunnel "-R $LOCAL_PORT:127.0.0.1:$SERVICE_PORT" {} $LOCAL_PORT'
+same "ssh -N -R of a socket" 0 'rm -f far.sock; tunnel "-R $HERE/far.sock:$HERE/service.sock" {} "$HERE/far.sock"'
 same "ssh -W" 0 'printf question | ssh -W 127.0.0.1:$SERVICE_PORT {}'
 
 step "An editor's way (VS Code Remote): a bootstrap by exec, a server on the target, a forward to it"
@@ -226,7 +239,7 @@ same "bootstrap, then -D to the port that it says" 0 '
   tunnel "-D $LOCAL_PORT" {} "$LOCAL_PORT $EDITOR_PORT"
   ssh {} "kill \$(cat $HERE/editor.pid)"'
 
-if have ansible; then
+if slow Ansible && have ansible; then
   step "Ansible"
   export ANSIBLE_LOCALHOST_WARNING=False ANSIBLE_HOST_KEY_CHECKING=False ANSIBLE_RETRY_FILES_ENABLED=False \
     ANSIBLE_SSH_ARGS="-F $HERE/ssh_config -o ControlMaster=auto -o ControlPersist=2s" ANSIBLE_SCP_EXTRA_ARGS="-F $HERE/ssh_config" \
@@ -265,25 +278,45 @@ END
 while read -r session; do
   doorward recording export "$session" --identity auditor.key --proof "bundles/$session" 2>> export.log || fail "no evidence of $session"
 done < sessions
-python3 - <<'END'
-import collections, glob, json
-kinds = collections.defaultdict(lambda: collections.Counter())
-for name in glob.glob("bundles/*/coverage.json"):
-    for channel in json.load(open(name))["channels"]:
-        if channel.get("class"):
-            kind = kinds[channel["class"]]
-            kind["channels"] += 1
-            for way in ("stdin", "stdout", "stderr"):
-                kind["bytes"] += channel[way]["bytes"]
-                kind["recorded"] += channel[way]["recorded"]
-print(f"   {'channel':20} {'how many':>8} {'bytes':>12} {'of them recorded':>17}")
-for name, kind in sorted(kinds.items()):
-    print(f"   {name:20} {kind['channels']:8} {kind['bytes']:12} {kind['recorded']:17}")
-events = collections.Counter(row["type"] for row in json.load(open("audit.json")))
-print(f"   in the audit log: {events['session.start']} sessions, {events['file']} file events, {events['forward']} forwards,"
-      f" {events['channel.refused']} channels refused")
+python3 - <<'END' || fail "the recordings do not hold what was done"
+import collections, datetime, glob, json, sys
+listed = {row["session"]: row for row in json.load(open("list.json"))}
+events = collections.defaultdict(collections.Counter)
+for row in json.load(open("audit.json")):
+    if row.get("session"):
+        events[row["session"]][row["type"]] += 1
+things = [line.rstrip("\n").split("\t") for line in open("things")]
+began = lambda row: datetime.datetime.fromisoformat(row["started"].replace("Z", "+00:00")).timestamp()
+found = collections.defaultdict(list)
+for session, row in listed.items():
+    at = began(row)
+    # The bastion's time is in milliseconds, rounded down.
+    of = [(what, way) for what, way, since, until in things if float(since) - 0.002 <= at <= float(until)]
+    if len(of) != 1 or of[0][1] == "direct":
+        sys.exit(f"{session} was recorded while nothing, or nothing through the bastion, was done: {of}")
+    found[of[0][0]].append((of[0][1], session))
+print(f"   {'what':50} {'sessions':>8} {'bytes':>10} {'recorded':>10} {'files':>6} {'forwards':>8}  channels")
+for what in dict.fromkeys(thing[0] for thing in things):
+    sessions = found[what]
+    missing = {"named", "jumped", "proxied"} - {way for way, _ in sessions}
+    if missing:
+        sys.exit(f"of `{what}` nothing is recorded by {sorted(missing)}")
+    classes, count = collections.Counter(), collections.Counter()
+    for _, session in sessions:
+        for channel in json.load(open(f"bundles/{session}/coverage.json"))["channels"]:
+            if channel.get("class"):
+                classes[channel["class"]] += 1
+                for way in ("stdin", "stdout", "stderr"):
+                    count["bytes"] += channel[way]["bytes"]
+                    count["recorded"] += channel[way]["recorded"]
+        count["files"] += events[session]["file"]
+        count["forwards"] += events[session]["forward"]
+    if not classes:
+        sys.exit(f"of `{what}` no channel is recorded")
+    kinds = ", ".join(f"{number} {name}" for name, number in sorted(classes.items()))
+    print(f"   {what:50} {len(sessions):8} {count['bytes']:10} {count['recorded']:10} {count['files']:6} {count['forwards']:8}  {kinds}")
 END
 sessions=$(wc -l < sessions)
 [ "$sessions" -ge "$SAME" ] || fail "only $sessions sessions are on record"
 run doorward verify --store bastion/data --vkey "$(cat bastion/data/log/key.pub)"
-say "$SAME things done three ways each, all the same; $sessions recorded sessions verify."
+say "$SAME things done four ways each, all the same; $sessions recorded sessions verify."

@@ -169,7 +169,8 @@ run ls bundle
 found 6 "$DOORWARD" verify bundle bundle # with no key from elsewhere it proves nothing, and says so
 said "UNPINNED"
 found 0 "$DOORWARD" verify bundle bundle --vkey log.key --identity auditor.key
-run grep -o 'the evidence' bundle/channel-1.cast
+run "$DOORWARD" recording replay "$SESSION" --store bundle --identity auditor.key --quit
+said 'the evidence'
 
 step "The end"
 say "Six attackers, six times found. This tour removes its folder now."

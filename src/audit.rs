@@ -13,6 +13,7 @@
 
 mod assurance;
 mod body;
+mod contested;
 mod control;
 mod error;
 mod event;
@@ -37,6 +38,8 @@ use crate::tlog::{Checkpoint, EMPTY_ROOT, EntryProof, Hash, KeyName, Note, Signa
 pub use assurance::{Confirmed, Consent};
 pub use body::Subject;
 use body::Subjects;
+use contested::Contests;
+pub use contested::{Accepted, Contest};
 pub use control::{LockStep, OffboardStep, SessionControl};
 pub use error::AuditError;
 pub use event::{AuditEvent, Call, EVENT_TYPES, SESSION_HEADS_MAX, SegmentEnd, SessionHead, VaultChange};
@@ -64,6 +67,8 @@ pub struct Audit {
     before: Option<Timestamp>,
     /// The newest time at which a witness has signed since then, by its clock.
     cosigned_at: Mutex<Option<Timestamp>>,
+    /// What others say that is not in it.
+    contests: Contests,
 }
 
 /// A checkpoint as the state database keeps it.
@@ -128,7 +133,8 @@ impl Audit {
         let before = newest(&log, &reader)?;
         let (floor, cosigned_at) = (Mutex::new((rev, floor)), Mutex::new(None));
         let (key, subjects, db) = (public, Subjects::new(db), db.clone());
-        let audit = Self { log, reader, key, subjects, clock, db, floors, floor, before, cosigned_at };
+        let contests = Contests::open(&db).map_err(AuditError::Db)?;
+        let audit = Self { log, reader, key, subjects, clock, db, floors, floor, before, cosigned_at, contests };
         match audit.keep_floor() {
             // A full disk must not keep the server from starting: it refuses sessions, and says why.
             Ok(()) | Err(AuditError::Db(DbError::NoRoom)) => {}

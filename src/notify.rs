@@ -4,6 +4,7 @@
 //! What this module does **not** guard against: a server that takes a message and loses it has been told. The log of the
 //! bastion is the truth; a message is a hint to look.
 
+mod alerts;
 mod mail;
 mod ticket;
 
@@ -25,6 +26,8 @@ use crate::ledger::{Delivery, Ledger, Message};
 use crate::model::{RequestId, Timestamp, UserName};
 use crate::requests::Alarm;
 use crate::secret::Secret;
+use alerts::Waiting;
+pub use alerts::{Alert, Alerts};
 pub use mail::MailSettings;
 pub use ticket::ticket_check;
 
@@ -68,6 +71,12 @@ impl NotifySettings {
         let hooks = self.webhooks.iter().map(|hook| way_of(&hook.url));
         hooks.chain(self.mail.iter().map(|_| MAIL.to_owned())).collect()
     }
+
+    /// The ways by which operators are told of the bastion itself: mail only if somebody is named.
+    fn ways_of_alerts(&self) -> Vec<String> {
+        let mailed = self.mail.as_ref().is_some_and(|mail| !mail.alerts.is_empty());
+        self.ways().into_iter().filter(|way| way != MAIL || mailed).collect()
+    }
 }
 
 const MAIL: &str = "mail";
@@ -92,12 +101,35 @@ struct Posted<'a> {
     id: &'a str,
     at: Timestamp,
     event: &'a str,
-    request: &'a RequestId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<&'a RequestId>,
     alert: bool,
     to: Vec<&'a UserName>,
     /// Chat systems show this.
     text: &'a str,
     detail: &'a str,
+}
+
+/// A message on its way.
+#[derive(Debug)]
+struct Letter<'a> {
+    id: &'a str,
+    at: Timestamp,
+    event: &'a str,
+    /// The request it is about, if it is about one.
+    request: Option<&'a RequestId>,
+    to: Vec<&'a UserName>,
+    subject: &'a str,
+    text: &'a str,
+    alert: bool,
+}
+
+impl<'a> From<&'a Message> for Letter<'a> {
+    fn from(message: &'a Message) -> Self {
+        let Message { id, at, event, request, to, subject, text, alert, ways: _ } = message;
+        let to = to.iter().collect();
+        Self { id, at: *at, event, request: Some(request), to, subject, text, alert: *alert }
+    }
 }
 
 /// Those who are told, as they are called.
@@ -116,6 +148,9 @@ pub struct Notifier {
     ledger: Arc<Ledger>,
     audit: Arc<Audit>,
     clock: Clock,
+    alerts: Alerts,
+    /// Taken when they are carried.
+    waiting: Vec<Waiting>,
 }
 
 impl Notifier {
@@ -136,7 +171,8 @@ impl Notifier {
             }
         }
         let ways = Ways { settings, tokens, agent: http::agent(CALL_MAX), ringing: AtomicUsize::new(0) };
-        Ok(Self { ways: Arc::new(ways), ledger, audit, clock })
+        let (alerts, waiting) = Alerts::by(ways.settings.ways_of_alerts());
+        Ok(Self { ways: Arc::new(ways), ledger, audit, clock, alerts, waiting })
     }
 
     /// What raises an alarm before that which it is about: all ways at once, waited for `ALARM_MAX` at most. A way that takes
@@ -146,12 +182,21 @@ impl Notifier {
         Box::new(move |message| ways.ring(message))
     }
 
+    /// By which operators are told of the bastion itself.
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
+    }
+
     /// Carries messages until `stop`. Each way has a task of its own: one that hangs holds up no other.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
+        let alerts = std::mem::take(&mut self.waiting);
         let own = Arc::new(self);
         let mut ways = JoinSet::new();
         for way in own.ways.settings.ways() {
             ways.spawn(Arc::clone(&own).carry(way, stop.clone()));
+        }
+        for waiting in alerts {
+            ways.spawn(Arc::clone(&own).carry_alerts(waiting, stop.clone()));
         }
         while ways.join_next().await.is_some() {}
     }
@@ -181,7 +226,7 @@ impl Notifier {
         };
         let Some(Delivery::Waiting { tries, .. }) = message.ways.get(way) else { return false };
         let tries = tries.saturating_add(1);
-        let after = match self.ways.send(way, &message) {
+        let after = match self.ways.send(way, &Letter::from(&message)) {
             Ok(()) => Delivery::Delivered { at: self.clock.now() },
             Err(why) if message.at.until(now) >= TRIED => Delivery::GivenUp { at: now, why },
             Err(why) => {
@@ -211,7 +256,7 @@ impl Notifier {
         info!(way, request = %message.request, event = message.event, outcome, "Message");
         if message.alert || !matches!(after, Delivery::Delivered { .. }) {
             let event = AuditEvent::Notified {
-                request: message.request.clone(),
+                request: Some(message.request.clone()),
                 about: message.event.clone(),
                 way: way.to_owned(),
                 result: outcome,
@@ -235,7 +280,7 @@ impl Ways {
             }
             let (own, message, done) = (Arc::clone(self), message.clone(), done.clone());
             let call = move || {
-                let told = own.send(&way, &message);
+                let told = own.send(&way, &Letter::from(&message));
                 own.ringing.fetch_sub(1, Ordering::SeqCst);
                 match told {
                     Ok(()) => drop(done.send(way)),
@@ -256,7 +301,7 @@ impl Ways {
         by
     }
 
-    fn send(&self, way: &str, message: &Message) -> Result<(), String> {
+    fn send(&self, way: &str, message: &Letter<'_>) -> Result<(), String> {
         if way == MAIL {
             let mail = self.settings.mail.as_ref().ok_or("mail is not configured any more")?;
             return mail.send(message);
@@ -265,11 +310,11 @@ impl Ways {
         self.post(&hook.ok_or("this webhook is not configured any more")?.url, message)
     }
 
-    fn post(&self, url: &str, message: &Message) -> Result<(), String> {
-        let Message { id, at, event, request, to, subject, text, alert, .. } = message;
-        let (to, at) = (to.iter().collect(), *at);
+    fn post(&self, url: &str, message: &Letter<'_>) -> Result<(), String> {
+        let Letter { id, at, event, request, to, subject, text, alert } = message;
         let (subject, text) = (plain(subject), plain(text));
-        let posted = Posted { id, at, event, request, alert: *alert, to, text: &subject, detail: &text };
+        let (at, request, alert, to) = (*at, *request, *alert, to.clone());
+        let posted = Posted { id, at, event, request, alert, to, text: &subject, detail: &text };
         let body = serde_json::to_string(&posted).map_err(|error| error.to_string())?;
         let mut call = self.agent.post(url).content_type("application/json");
         if let Some(token) = self.tokens.get(url).filter(|_| is_private(url)) {
@@ -280,6 +325,15 @@ impl Ways {
         let status = answer.status();
         if status.is_success() { Ok(()) } else { Err(format!("it answers {}", status.as_u16())) }
     }
+}
+
+/// An id for a message.
+fn random_id() -> String {
+    use ring::rand::{SecureRandom, SystemRandom};
+    let mut random = [0_u8; 16];
+    // Without randomness ids repeat, and whoever takes the message may think that it has it already: it is sent all the same.
+    let _ = SystemRandom::new().fill(&mut random);
+    format!("a-{}", crate::store::hex(&random))
 }
 
 /// Chat systems make links and calls to everybody of `<...>`; what users wrote is text.

@@ -337,6 +337,11 @@ pub enum Request {
     HostCa {},
     /// The newest checkpoint of the log.
     AuditCheckpoint {},
+    /// Sessions may begin in spite of what witnesses have seen of another history of the log.
+    HistoryAccept {
+        /// Why.
+        reason: String,
+    },
     /// The proof that a leaf is in the log.
     AuditProve {
         /// Its number.

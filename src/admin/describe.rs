@@ -125,6 +125,7 @@ fn about(request: &Request) -> Call {
         | Request::HostCa {}
         | Request::AuditKey {}
         | Request::AuditCheckpoint {}
+        | Request::HistoryAccept { .. }
         | Request::AuditProve { .. }
         | Request::Doctor { .. } => call,
         Request::Inquire { inquiry } => inquiry.about(),
@@ -217,6 +218,7 @@ fn verb(request: &Request) -> (Effect, &'static str) {
         Request::AuditKey {} => (Reads, "audit key"),
         Request::AuditCheckpoint {} => (Reads, "audit checkpoint"),
         Request::AuditProve { .. } => (Reads, "audit prove"),
+        Request::HistoryAccept { .. } => (Gives, "audit accept-history"),
         Request::Inquire { inquiry } => inquiry.verb(),
         Request::Doctor { .. } => (Reads, "doctor"),
     }
@@ -300,6 +302,7 @@ fn words(request: &Request) -> (String, String) {
         Request::InventoryApply { expected, .. } => of(&"", join(expected)),
         Request::AuditRead { filter, .. } => of(&"", audit_filter_shown(filter)),
         Request::AuditProve { leaf } => only(leaf),
+        Request::HistoryAccept { reason } => of(&"", clip(reason)),
         Request::Inquire { inquiry } => inquiry.words(),
         Request::UserList {}
         | Request::TargetList {}

@@ -10,7 +10,7 @@ use crate::config::read_policies;
 use crate::grant::GrantState;
 use crate::model::Timestamp;
 use crate::policy::PolicySet;
-use crate::recorder::{Recorder, SlowSyncs};
+use crate::recorder::{Recorder, RecorderError, SlowSyncs};
 use crate::screen::{counted, plural};
 use crate::store::Space;
 
@@ -35,6 +35,8 @@ impl Admin {
         findings.push(self.log_found());
         findings.push(self.auditors_found());
         findings.extend(self.parts.recorder.as_ref().map(recorder_found));
+        findings.extend(self.contested_found());
+        findings.extend(self.alerts_found());
         findings.push(self.disk_found());
         findings.push(self.sync_found(syncs));
         findings
@@ -161,6 +163,30 @@ impl Admin {
         }
     }
 
+    /// The server's recorder tells of it too; without a server this is all that does.
+    fn contested_found(&self) -> Option<Finding> {
+        let contested = self.parts.audit.contested();
+        let all =
+            contested.iter().map(|contest| format!("{}, since {}: {}", contest.witness, contest.since, contest.what));
+        let why = all.collect::<Vec<_>>().join("; ");
+        let hint = RecorderError::Contested { why: String::new() }.hint();
+        (!why.is_empty()).then(|| bad("history", format!("contested, so that no session begins: {why}"), hint))
+    }
+
+    fn alerts_found(&self) -> Option<Finding> {
+        let alerts = &self.parts.alerts;
+        let trouble = alerts.trouble().into_iter().map(|(way, why)| format!("{way}: {why}")).collect::<Vec<_>>();
+        match alerts.ways() {
+            0 => None,
+            ways if trouble.is_empty() => Some(good("alerts", format!("told by {}", counted(ways, "way")))),
+            _ => Some(warn(
+                "alerts",
+                format!("not told yet, by {}", trouble.join("; by ")),
+                "look at the webhooks and the mail command in [notify]",
+            )),
+        }
+    }
+
     fn disk_found(&self) -> Finding {
         let data = &self.parts.config.data;
         match Space::at(data) {
@@ -230,7 +256,14 @@ fn recorder_found(recorder: &Recorder) -> Finding {
         millis(longest)
     );
     match recorder.healthy() {
-        Err(failure) => bad("recorder", format!("new sessions are refused: {failure}; {slow}"), failure.hint()),
+        Err(failure) => {
+            let since = match recorder.outage() {
+                Some((outage, true)) => format!(" since {}, which is on record", outage.since),
+                Some((outage, false)) => format!(" since {}, which is not on record yet", outage.since),
+                None => String::new(),
+            };
+            bad("recorder", format!("new sessions are refused{since}: {failure}; {slow}"), failure.hint())
+        }
         Ok(()) if count > 0 => {
             warn("recorder", format!("takes sessions; {slow}"), "sessions wait for the disk: use a faster one")
         }

@@ -44,6 +44,7 @@ use crate::grant::Revoked;
 use crate::ledger::Ledger;
 use crate::locks::Locks;
 use crate::model::Timestamp;
+use crate::notify::Alerts;
 use crate::policy::{Names, PolicySet};
 use crate::recorder::Recorder;
 use crate::requests::Requests;
@@ -108,6 +109,7 @@ struct Parts {
     catalog: Catalog,
     /// None without a server.
     recorder: Option<Recorder>,
+    alerts: Alerts,
 }
 
 impl Admin {
@@ -139,6 +141,7 @@ impl Admin {
             locks,
             catalog,
             recorder: None,
+            alerts: Alerts::default(),
         };
         Self { parts, changing: Mutex::new(()), retiring: Mutex::new(()), passes: records::Passes::default(), watch }
     }
@@ -151,6 +154,12 @@ impl Admin {
     /// With the recorder of the server, of which `doctor` tells.
     pub fn with_recorder(mut self, recorder: Recorder) -> Self {
         self.parts.recorder = Some(recorder);
+        self
+    }
+
+    /// With what tells operators of the server, of which `doctor` tells.
+    pub fn with_alerts(mut self, alerts: Alerts) -> Self {
+        self.parts.alerts = alerts;
         self
     }
 
@@ -273,6 +282,7 @@ impl Admin {
             Request::AuditCheckpoint {} => self.audit_checkpoint(),
             Request::AuditProve { leaf } => self.audit_prove(leaf),
             Request::Inquire { inquiry } => self.inquire(caller, inquiry),
+            Request::HistoryAccept { reason } => self.history_accept(caller, &reason),
             Request::Doctor { syncs } => Ok(Reply::Doctor { findings: self.doctor(caller, syncs) }),
         }
     }

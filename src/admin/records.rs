@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::api::{AuditFilter, Reply};
-use super::{Admin, AdminError, Caller};
-use crate::audit::{AuditRecord, EVENT_TYPES};
+use super::{Admin, AdminError, Caller, done};
+use crate::audit::{AuditError, AuditRecord, Contest, EVENT_TYPES};
 use crate::model::SessionId;
 
 /// So many events in one answer at most.
@@ -50,6 +50,23 @@ impl Admin {
         let note = self.parts.audit.checkpoint().map_err(AdminError::Audit)?;
         // The call itself is on record and published by now, so that there is one.
         Ok(Reply::Text { text: note.map(|note| note.to_string()).unwrap_or_default() })
+    }
+
+    /// The call is on record before this, whatever comes of it.
+    pub(super) fn history_accept(&self, caller: Caller, reason: &str) -> Result<Reply, AdminError> {
+        let accepted = self.parts.audit.accept_history(&caller.to_string(), reason);
+        let accepted = accepted.map_err(|error| AdminError::Audit(AuditError::Db(error)))?;
+        if accepted.is_empty() {
+            return Ok(done("no witness contests the log's history", Vec::new()));
+        }
+        // It goes by the table; the server looks each half second. Without one it is found at the next start.
+        let of = |contest: &Contest| format!("accepted: {}: {}", contest.witness, contest.what);
+        let mut lines: Vec<String> = accepted.iter().map(of).collect();
+        lines.push(String::from(
+            "sessions may begin again. These witnesses cosign no more: they know another history. To have them again, begin \
+             a new log (`doorward state import --new-log`)",
+        ));
+        Ok(Reply::Done { lines })
     }
 
     pub(super) fn audit_prove(&self, leaf: u64) -> Result<Reply, AdminError> {

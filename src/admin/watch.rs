@@ -47,6 +47,8 @@ pub struct SeenChannel {
     pub size: (u32, u32),
     /// The end of what it was sent, in base64.
     pub tail: String,
+    /// Whether more was shown before it.
+    pub cut: bool,
 }
 
 impl Look {
@@ -83,8 +85,9 @@ impl Admin {
         };
         let title = format!("{} as {}", live.user, live.destination);
         let channel = recorder.look(&look.session, look.channel).and_then(|(channel, seen)| match seen {
-            Seen::Tail { size, bytes } => {
-                Some(SeenChannel { number: channel.number, pty: channel.pty, size, tail: STANDARD.encode(bytes) })
+            Seen::Tail { size, bytes, cut } => {
+                let tail = STANDARD.encode(bytes);
+                Some(SeenChannel { number: channel.number, pty: channel.pty, size, tail, cut })
             }
             Seen::Entries(_) | Seen::Ended => None,
         });

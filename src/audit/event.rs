@@ -575,8 +575,9 @@ pub enum AuditEvent {
     /// What became of a message: of an alert always, of others if nobody took it.
     #[serde(rename = "notify")]
     Notified {
-        /// The request it is about.
-        request: RequestId,
+        /// The request it is about; none of an alert about the bastion itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
         /// What it told, such as `breakglass.open`.
         about: String,
         /// By which way.
@@ -638,9 +639,15 @@ pub enum AuditEvent {
         #[serde(serialize_with = "bounded_text")]
         got: String,
     },
-    /// Recordings cannot be written; sessions end and none begins.
+    /// No session can begin, or could not for a while. Written as soon as the log takes it: it may lie on the disk that
+    /// failed.
     #[serde(rename = "recorder.failed")]
     RecorderFailed {
+        /// Since when.
+        since: Timestamp,
+        /// For how long, in milliseconds; none while it goes on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lasted_ms: Option<u64>,
         /// Why.
         #[serde(serialize_with = "bounded_text")]
         reason: String,

@@ -174,7 +174,11 @@ fn each_type_has_its_fields_where_they_belong() {
         (AuditEvent::ClockSync { state: hex(), detail: hex() }, "", "detail state"),
         (AuditEvent::NodeStop, "", ""),
         (AuditEvent::TargetKeyChanged { target: TargetName::parse("db1").unwrap(), got: hex() }, "", "got target"),
-        (AuditEvent::RecorderFailed { reason: hex() }, "", "reason"),
+        (
+            AuditEvent::RecorderFailed { since: Timestamp::from_millis(1), lasted_ms: Some(2), reason: hex() },
+            "",
+            "lasted_ms reason since",
+        ),
         (AuditEvent::LogTorn { bytes: 1 }, "bytes", ""),
         (AuditEvent::KeyRotate { rotated: hex(), public: hex(), previous: Some(hex()) }, "previous public rotated", ""),
         (AuditEvent::KeyRotate { rotated: hex(), public: hex(), previous: None }, "public rotated", ""),
@@ -271,7 +275,7 @@ fn each_type_has_its_fields_where_they_belong() {
             "user",
         ),
         (
-            AuditEvent::Notified { request: request(), about: hex(), way: hex(), result: hex() },
+            AuditEvent::Notified { request: Some(request()), about: hex(), way: hex(), result: hex() },
             "request",
             "about result way",
         ),
@@ -624,19 +628,19 @@ fn events_from_many_threads_keep_one_order() {
 }
 
 /// A log's directory and its state database.
-struct Place {
+pub(super) struct Place {
     dir: tempfile::TempDir,
     db: Db,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (dir, db) = (tempfile::tempdir().unwrap(), Db::in_memory().unwrap());
         drop(Audit::create(dir.path(), key(), &db, clock()).unwrap());
         Self { dir, db }
     }
 
-    fn open(&self) -> Audit {
+    pub(super) fn open(&self) -> Audit {
         Audit::open(self.dir.path(), key(), &self.db, clock()).unwrap()
     }
 }

@@ -36,6 +36,13 @@ pub(super) enum Command {
     /// Print the newest checkpoint: a signed note that says how long the log is and what is in it. A copy kept
     /// elsewhere shows later whether anything before it was changed.
     Checkpoint,
+    /// Let sessions begin in spite of what witnesses have seen: another history of this log than the one that is here.
+    /// Only when you know why, such as that the machine was restored from an old backup.
+    AcceptHistory {
+        /// Why; it is on record.
+        #[arg(long, value_name = "WHY")]
+        reason: String,
+    },
     /// Print the proof that an event is in the log, with the event in it, in the form of c2sp.org/tlog-proof.
     Prove {
         /// The event's number, as `audit list` shows it.
@@ -73,6 +80,7 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
         Command::Follow { filter, form } => follow(desk, filter.into(), form),
         Command::Key => print(&desk.fetch(Request::AuditKey {})?),
         Command::Checkpoint => print(&desk.fetch(Request::AuditCheckpoint {})?),
+        Command::AcceptHistory { reason } => desk.tell(Request::HistoryAccept { reason }),
         Command::Prove { number } => print(&desk.fetch(Request::AuditProve { leaf: number })?),
     }
 }

@@ -39,7 +39,8 @@ use crate::target;
 use crate::vault::{Vault, VaultError};
 use crate::verify;
 use crate::wire::Cut;
-use crate::witness::Submitter;
+
+mod wards;
 
 /// Why the server did not start or stopped.
 #[derive(Debug)]
@@ -181,18 +182,6 @@ fn files_wanted(connections_max: usize) -> u64 {
     u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_mul(FILES_PER_CONNECTION).saturating_add(FILES_BESIDE)
 }
 
-/// Has each checkpoint cosigned by the witnesses of the configuration.
-fn ask_witnesses(config: &Config, audit: &Arc<Audit>) -> Result<Submitter, ServeError> {
-    let keeper = Arc::clone(audit);
-    let keep = move |size, signature| {
-        if let Err(failure) = keeper.cosigned(size, signature) {
-            warn!(error = %failure, "A witness's signature cannot be kept");
-        }
-    };
-    Submitter::start(audit.reader().clone(), audit.key().clone(), config.witnesses.clone(), keep)
-        .map_err(ServeError::System)
-}
-
 /// Lets no right last longer for a wall clock that was set back, and no lock shorter for one that was set forward.
 fn clock_stepped(bastion: Arc<Bastion>) -> impl Fn(i64) + Send {
     move |step_ms| {
@@ -255,6 +244,8 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let (connected, connections) = mpsc::channel(CONNECTIONS_MAX);
     let (failed, strangers) = mpsc::channel(CONNECTIONS_MAX);
     let outlets = listener::Outlets { connections: connected, failed };
+    let witnesses = wards::ask_witnesses(&config, &bastion.audit).await?;
+    wards::look(&witnesses, &bastion.audit, &bastion.recorder);
     let bound = listen(&config, &logins, &keys, &stop, outlets).await?;
     let admin_socket =
         socket::bind(&config.admin.socket).map_err(|error| ServeError::Socket(config.admin.socket.clone(), error))?;
@@ -266,7 +257,6 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let (version, clock) = (env!("CARGO_PKG_VERSION").into(), Some(synced.word().into()));
     let started = AuditEvent::NodeStart { version, clock };
     bastion.audit.append(&started).map_err(ServeError::Audit)?;
-    let witnesses = Arc::new(ask_witnesses(&config, &bastion.audit)?);
     // Behind the leaf of the start, which tells a verifier why time may have leapt.
     let witnessed = config.recording.retention.is_some() && !config.witnesses.is_empty();
     let retiring = tokio::spawn(retire(retired, witnessed));
@@ -285,6 +275,11 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     tokio::spawn(session::note_strangers(strangers, Arc::clone(&bastion)));
     let carrying = tokio::spawn(carry(connections, Arc::clone(&bastion)));
     let watching = tokio::spawn(watch_trust(config.login.clone(), Arc::clone(&bastion)));
+    let (ours, history) = (bastion.recorder.clone(), Arc::clone(&bastion.audit));
+    let guarding = tokio::spawn(wards::watch_history(Arc::clone(&witnesses), history, ours));
+    let (recorder, node) = (bastion.recorder.clone(), bastion.audit.key().name().to_string());
+    let telling = wards::tell_outages(recorder, notifier.alerts().clone(), node, bastion.clock.clone());
+    let telling = tokio::spawn(telling);
     let tidying = tokio::spawn(tidy_requests(Arc::clone(&bastion)));
     let notifying = tokio::spawn(notifier.run(admin_stop.clone()));
     let unlocking = tokio::spawn(tidy_locks(Arc::clone(&bastion)));
@@ -301,6 +296,8 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     unlocking.abort();
     keeping.abort();
     retiring.abort();
+    guarding.abort();
+    telling.abort();
     admin_stop.cancel();
     let _ = tokio::time::timeout(NOTIFY_TIMEOUT, notifying).await;
     let _ = serving_admin.await;
@@ -360,7 +357,7 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let (mine, about) = (Arc::clone(&vault), (Arc::clone(&ledger), Arc::clone(&audit), Arc::clone(&requests)));
     let (of, own) = (Arc::clone(&locks), sessions.clone());
     let admin = Admin::new(config, clock.clone(), about.0, mine, about.1, own, about.2, of, store.clone());
-    let admin = Arc::new(admin.with_recorder(recorder.clone()));
+    let admin = Arc::new(admin.with_recorder(recorder.clone()).with_alerts(notifier.alerts().clone()));
     let bastion = Arc::new(Bastion {
         clock: clock.clone(),
         ledger: Arc::clone(&ledger),

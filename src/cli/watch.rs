@@ -31,7 +31,11 @@ pub(super) fn run(desk: &Desk, session: SessionId, channel: Option<ChannelNumber
         return print(&(drawn(&seen)?.text().join("\n").trim_end().to_owned() + "\n"));
     }
     (look.pass, look.channel) = (Some(sight.pass.clone()), Some(seen.number));
-    let title = format!("watching {}  {}, channel {}  q leaves", look.session, sight.title, seen.number);
+    let named = format!("watching {}  {}, channel {}  q leaves", look.session, sight.title, seen.number);
+    let title = |cut: bool| match cut {
+        true => format!("INCOMPLETE until the program redraws  {named}"),
+        false => named.clone(),
+    };
     let broken = |error: std::io::Error| CliError::failed("the terminal cannot be used").because(&error);
     let mut console = Console::open().map_err(broken)?;
     let mut painter = Painter::new(console.size());
@@ -43,7 +47,7 @@ pub(super) fn run(desk: &Desk, session: SessionId, channel: Option<ChannelNumber
         }
         if std::mem::take(&mut changed) {
             let mut out = String::new();
-            painter.paint(&drawn(&seen)?, &title, &mut out);
+            painter.paint(&drawn(&seen)?, &title(seen.cut), &mut out);
             console.write(&out).map_err(broken)?;
         }
         if console.key(EVERY) == Some(Key::Quit) {

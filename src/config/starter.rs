@@ -159,7 +159,7 @@ auditors = @AUDITORS@
 ## mail_from = "doorward@example.org"
 ## Mail for alice goes to alice@ this domain.
 ## mail_domain = "example.org"
-## Who gets each alert, such as that a glass was broken, besides those whom it asks.
+## Who gets each alert: that a glass was broken, besides those whom it asks; that no session can begin.
 ## mail_alerts = ["security@example.org"]
 
 [requests]

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::Letter;
 use crate::clock::Clock;
-use crate::ledger::Message;
 
 /// The program may take so long.
 const PROGRAM_MAX: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ impl MailSettings {
     ///
     /// # Errors
     /// What went wrong.
-    pub fn send(&self, message: &Message) -> Result<(), String> {
+    pub(super) fn send(&self, message: &Letter<'_>) -> Result<(), String> {
         let (program, arguments) = self.command.split_first().ok_or("no program is configured")?;
         if self.recipients(message).is_empty() {
             return Err(String::from("there is nobody to send it to"));
@@ -61,16 +61,16 @@ impl MailSettings {
         if status.success() { Ok(()) } else { Err(format!("it ends with {status}")) }
     }
 
-    fn recipients(&self, message: &Message) -> Vec<String> {
+    fn recipients(&self, message: &Letter<'_>) -> Vec<String> {
         let alerts = self.alerts.iter().filter(|_| message.alert).cloned();
         message.to.iter().map(|user| format!("{user}@{}", self.domain)).chain(alerts).collect()
     }
 
     /// The message as mail (RFC 5322). Names of users are of harmless characters; other texts are of one line each.
-    fn mail(&self, message: &Message) -> String {
+    fn mail(&self, message: &Letter<'_>) -> String {
         let to = self.recipients(message);
         let Self { from, .. } = self;
-        let Message { id, subject, text, .. } = message;
+        let Letter { id, subject, text, .. } = message;
         let subject: String = subject.chars().filter(|c| !c.is_control()).collect();
         // Words that are not ASCII are encoded (RFC 2047), so that no header has other bytes.
         let subject = if subject.is_ascii() && !subject.contains("=?") {
@@ -95,22 +95,23 @@ impl MailSettings {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::LazyLock;
 
     use super::*;
-    use crate::model::{RequestId, Timestamp, UserName};
+    use crate::model::{Timestamp, UserName};
 
-    fn message(subject: &str) -> Message {
-        Message {
-            id: String::from("m-1"),
+    static BOB: LazyLock<UserName> = LazyLock::new(|| UserName::parse("bob").unwrap());
+
+    fn message(subject: &str) -> Letter<'_> {
+        Letter {
+            id: "m-1",
             at: Timestamp::from_millis(0),
-            event: String::from("request.create"),
-            request: RequestId::parse("r-1").unwrap(),
-            to: BTreeSet::from([UserName::parse("bob").unwrap()]),
-            subject: subject.to_owned(),
-            text: String::from("alice asks"),
+            event: "request.create",
+            request: None,
+            to: vec![&BOB],
+            subject,
+            text: "alice asks",
             alert: false,
-            ways: BTreeMap::new(),
         }
     }
 
@@ -125,10 +126,10 @@ mod tests {
 
     #[test]
     fn an_alert_goes_to_security_too() {
-        let alert = Message { alert: true, ..message("x") };
+        let alert = Letter { alert: true, ..message("x") };
         assert!(settings(&[]).mail(&alert).contains("To: bob@example.org,\n security@example.org\n"));
         assert!(!settings(&[]).mail(&message("x")).contains("security"));
-        let nobody = Message { to: BTreeSet::new(), ..message("x") };
+        let nobody = Letter { to: Vec::new(), ..message("x") };
         assert!(settings(&["/bin/true"]).send(&nobody).is_err());
     }
 

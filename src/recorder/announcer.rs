@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::RecorderError;
 use super::health::Health;
+use super::outages::Outage;
 use super::session::SessionShared;
 use crate::audit::SESSION_HEADS_MAX;
 use crate::clock::Clock;
@@ -72,6 +73,12 @@ pub trait RecorderLog: fmt::Debug + Send + Sync {
     /// # Errors
     /// Why that is not on record.
     fn unclosed(&self, session: &SessionId, why: &str) -> Result<(), LogFailure>;
+
+    /// No session can begin, or could not for a while.
+    ///
+    /// # Errors
+    /// Why that is not on record.
+    fn outage(&self, outage: &Outage) -> Result<(), LogFailure>;
 }
 
 /// How far a segment is on disk.
@@ -225,7 +232,7 @@ impl Announcer {
 
     fn work(&self) {
         loop {
-            let told = self.tell().and_then(|()| self.tell_heads());
+            let told = self.tell_outages().and_then(|()| self.tell()).and_then(|()| self.tell_heads());
             if let Err(failure) = &told {
                 self.failed(&RecorderError::Log(Arc::clone(failure)));
             }
@@ -243,6 +250,15 @@ impl Announcer {
                 state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             }
         }
+    }
+
+    /// Tells of the times in which no session could begin.
+    fn tell_outages(&self) -> Result<(), LogFailure> {
+        while let Some(outage) = self.health.owed() {
+            self.ask(|log| log.outage(&outage))?;
+            self.health.on_record(&outage);
+        }
+        Ok(())
     }
 
     /// Tells what waits, as far as the log takes it.
@@ -336,6 +352,10 @@ impl Announcer {
         if asked.is_some_and(|asked| self.clock.instant().saturating_duration_since(asked) >= self.stall_limit) {
             self.lock().failing_since.get_or_insert(asked.unwrap_or_else(|| self.clock.instant()));
             self.failed(&RecorderError::Log(Arc::new(RecorderError::Stalled { limit: self.stall_limit })));
+        }
+        // What a log vouches for that nobody else believes is worth as little as what none vouches for.
+        if let Some(failure) = self.health.contested_for(LOG_TIMEOUT) {
+            self.live().iter().for_each(|session| session.failed(&failure));
         }
     }
 

@@ -32,6 +32,11 @@ pub enum RecorderError {
     Store(Arc<StoreError>),
     /// The log does not take what must be on record.
     Log(Arc<dyn std::error::Error + Send + Sync>),
+    /// Others have seen another history of the log than the one that is here.
+    Contested {
+        /// Who, and what they have seen.
+        why: String,
+    },
     /// The recording of the channel has ended.
     Finished,
     /// A task or thread that records panicked: a fault of ours.
@@ -51,6 +56,11 @@ impl RecorderError {
             Self::Stalled { .. } => "run `doorward doctor`: it measures the disk",
             Self::Store(_) => "see the system's log for errors of the disk",
             Self::Log(_) => "look for disk errors and space where `log/` is",
+            Self::Contested { .. } => {
+                "if this bastion was restored, the backup was not the newest: stop it and restore the newest, or begin a new \
+                 log with `doorward state import --new-log`; if it was not, somebody put log and state back or rewrote them: \
+                 keep both as evidence. To go on all the same: `doorward audit accept-history --reason WHY`"
+            }
             Self::Finished | Self::Panicked => "report this with the log: it is a fault of doorward",
         }
     }
@@ -66,6 +76,7 @@ impl fmt::Display for RecorderError {
             Self::Stalled { limit } => write!(f, "nothing reached the disk for {limit:?}"),
             Self::Store(_) => f.write_str("the recording cannot be kept"),
             Self::Log(_) => f.write_str("what is recorded cannot be put on record in the log"),
+            Self::Contested { why } => write!(f, "the log's history is contested: {why}"),
             Self::Finished => f.write_str("the recording of the channel has ended"),
             Self::Panicked => f.write_str("a task that records has panicked"),
         }
@@ -77,9 +88,12 @@ impl std::error::Error for RecorderError {
         match self {
             Self::Store(error) => Some(&**error),
             Self::Log(error) => Some(&**error),
-            Self::DiskFull { .. } | Self::LowSpace { .. } | Self::Stalled { .. } | Self::Finished | Self::Panicked => {
-                None
-            }
+            Self::DiskFull { .. }
+            | Self::LowSpace { .. }
+            | Self::Stalled { .. }
+            | Self::Contested { .. }
+            | Self::Finished
+            | Self::Panicked => None,
         }
     }
 }

@@ -40,6 +40,8 @@ pub enum Seen {
         size: (u32, u32),
         /// The bytes. Empty for a channel without a terminal.
         bytes: Vec<u8>,
+        /// Whether there were more before: what has not changed since then is not on the screen.
+        cut: bool,
     },
     /// What was recorded since; each once, in order.
     Entries(Vec<Timed>),
@@ -56,6 +58,8 @@ pub(super) struct Feed {
 struct State {
     /// The end of the terminal's output.
     tail: VecDeque<u8>,
+    /// Whether it is not all of it.
+    cut: bool,
     size: (u32, u32),
     watchers: Vec<Weak<Watcher>>,
     ended: bool,
@@ -107,7 +111,7 @@ impl Written {
 
 impl Feed {
     pub(super) fn new(channel: WatchedChannel, size: (u32, u32)) -> Arc<Self> {
-        let state = State { tail: VecDeque::new(), size, watchers: Vec::new(), ended: false };
+        let state = State { tail: VecDeque::new(), cut: false, size, watchers: Vec::new(), ended: false };
         Arc::new(Self { channel, state: Mutex::new(state) })
     }
 
@@ -182,6 +186,7 @@ impl State {
         match entry {
             Entry::Output { bytes, .. } => {
                 let new = bytes.get(bytes.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default();
+                self.cut |= new.len() < bytes.len() || self.tail.len().saturating_add(new.len()) > TAIL_BYTES;
                 let room = TAIL_BYTES.saturating_sub(new.len());
                 let gone = self.tail.len().saturating_sub(room);
                 self.tail.drain(..gone);
@@ -238,7 +243,7 @@ impl Watching {
         }
         if waiting.anew {
             *waiting = Waiting::default();
-            return Some(Seen::Tail { size: state.size, bytes: state.tail.iter().copied().collect() });
+            return Some(Seen::Tail { size: state.size, bytes: state.tail.iter().copied().collect(), cut: state.cut });
         }
         waiting.bytes = 0;
         let entries = std::mem::take(&mut waiting.entries);
@@ -301,12 +306,27 @@ mod tests {
         assert_eq!(seen, 200);
         publish(&feed, b"the end");
         assert_eq!((slow.is_behind(), quick.is_behind()), (true, false));
-        let Some(Seen::Tail { bytes, .. }) = slow.take() else { panic!() };
+        let Some(Seen::Tail { bytes, cut: true, .. }) = slow.take() else { panic!() };
         assert!(!slow.is_behind());
         assert_eq!(bytes.len(), TAIL_BYTES);
         assert!(bytes.ends_with(b"xthe end"));
         publish(&feed, b"more");
         assert_eq!(slow.take(), Some(Seen::Entries(vec![output(b"more")])));
+    }
+
+    #[test]
+    fn a_tail_says_whether_something_was_before_it() {
+        let feed = terminal();
+        let is_cut = || matches!(feed.watch().take(), Some(Seen::Tail { cut: true, .. }));
+        publish(&feed, &vec![b'x'; TAIL_BYTES - 1]);
+        assert!(!is_cut());
+        publish(&feed, b"y");
+        assert!(!is_cut());
+        publish(&feed, b"z");
+        assert!(is_cut());
+        let at_once = terminal();
+        publish(&at_once, &vec![b'x'; TAIL_BYTES + 1]);
+        assert!(matches!(at_once.watch().take(), Some(Seen::Tail { cut: true, .. })));
     }
 
     #[test]
@@ -331,7 +351,7 @@ mod tests {
         written.add(Timed { at: Duration::ZERO, entry: Entry::Resize { cols: 132, rows: 43 } });
         feed.publish(written);
         assert!(feed.lock().watchers.is_empty());
-        assert_eq!(feed.watch().take(), Some(Seen::Tail { size: (132, 43), bytes: Vec::new() }));
+        assert_eq!(feed.watch().take(), Some(Seen::Tail { size: (132, 43), bytes: Vec::new(), cut: false }));
     }
 
     fn terminal() -> Arc<Feed> {
@@ -351,6 +371,6 @@ mod tests {
     }
 
     fn tail(bytes: &[u8]) -> Seen {
-        Seen::Tail { size: (80, 24), bytes: bytes.to_vec() }
+        Seen::Tail { size: (80, 24), bytes: bytes.to_vec(), cut: false }
     }
 }

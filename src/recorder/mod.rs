@@ -15,6 +15,7 @@ mod announcer;
 mod error;
 mod feed;
 mod health;
+mod outages;
 mod pool;
 mod queue;
 mod scrub;
@@ -54,6 +55,7 @@ use feed::Feed;
 pub use feed::{Seen, WatchedChannel, Watching};
 use health::Health;
 pub use health::SlowSyncs;
+pub use outages::Outage;
 use pool::{Pool, Running};
 use queue::{Mode, Queue};
 use scrub::Scrubber;
@@ -204,7 +206,7 @@ impl Recorder {
         clock: Clock,
     ) -> Result<Self, RecorderError> {
         let RecorderSettings { stall_limit, window, free_min, heads_every, threads, reserve } = settings;
-        let health = Health::new(Arc::clone(&disk), root.directory().to_owned(), free_min, reserve);
+        let health = Health::new(Arc::clone(&disk), root.directory().to_owned(), free_min, reserve, clock.clone());
         let health = Arc::new(health);
         health.check();
         let announcer = Announcer::start(log, Arc::clone(&health), clock.clone(), stall_limit, heads_every)
@@ -221,6 +223,23 @@ impl Recorder {
     /// Why not.
     pub fn healthy(&self) -> Result<(), RecorderError> {
         self.health.state()
+    }
+
+    /// The outages of this process, each as it begins and as it is over; the newest if several came since the last look.
+    pub fn outages(&self) -> watch::Receiver<Option<Outage>> {
+        self.health.outages()
+    }
+
+    /// The outage that goes on, and whether it is on record.
+    pub fn outage(&self) -> Option<(Outage, bool)> {
+        self.health.outage()
+    }
+
+    /// Says that others have seen another history of the log than the one that is here, or that an operator has answered
+    /// for it. Until then nothing begins; live sessions end after as long as without a log: one that was put back may have
+    /// given back rights that had ended.
+    pub fn contest(&self, why: Option<String>) {
+        self.health.contest(why);
     }
 
     /// The syncs that held sessions up, since the start.

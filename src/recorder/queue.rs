@@ -63,6 +63,9 @@ pub(super) struct Queue {
     progress: watch::Sender<Progress>,
     /// Held during writes and syncs; only threads of the pool wait for it.
     writing: Mutex<Writing>,
+    /// How often it was looked whether the channel can be recorded again.
+    #[cfg(test)]
+    pub(super) looks: std::sync::atomic::AtomicU64,
 }
 
 #[derive(Default)]
@@ -147,6 +150,8 @@ impl Queue {
             state: Mutex::new(state),
             progress: watch::Sender::new(Progress::default()),
             writing: Mutex::new(Writing::new(writer)),
+            #[cfg(test)]
+            looks: std::sync::atomic::AtomicU64::new(0),
         });
         queue.set_care(&mut queue.lock());
         queue
@@ -189,7 +194,13 @@ impl Queue {
         match (self.mode, failure) {
             (Mode::Strict | Mode::Bounded(_), _) => false,
             // A panic is a fault of ours, and without the log nobody vouches for anything.
-            (Mode::BestEffort(_), RecorderError::Panicked | RecorderError::Log(_) | RecorderError::Finished) => false,
+            (
+                Mode::BestEffort(_),
+                RecorderError::Panicked
+                | RecorderError::Log(_)
+                | RecorderError::Contested { .. }
+                | RecorderError::Finished,
+            ) => false,
             (
                 Mode::BestEffort(_),
                 RecorderError::DiskFull { .. }

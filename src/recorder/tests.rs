@@ -516,6 +516,10 @@ impl RecorderLog for SimLog {
         self.tell(format!("unclosed: {why}"))
     }
 
+    fn outage(&self, outage: &Outage) -> Result<(), LogFailure> {
+        self.tell(format!("outage for {:?}: {}", outage.lasted, outage.reason))
+    }
+
     fn session_ended(&self, _: &SessionId, end: &str, _: &str) -> Result<(), LogFailure> {
         self.tell(format!("ended: {end}"))
     }

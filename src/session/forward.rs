@@ -278,11 +278,11 @@ impl Visit {
     /// Has the target listen no longer.
     pub(super) async fn unlisten(&mut self, start: ListenStart) {
         let ListenStart { asked, listening } = start;
-        let (Some(at), Some(live)) = (asked.endpoint(), &self.live) else { return };
         // By the port that it got.
-        if self.listening.remove(at).is_none() {
-            return;
+        if asked.endpoint().and_then(|at| self.listening.remove(at)).is_none() {
+            return self.note_refused(&format!("the end of {asked}: nothing listens there"));
         }
+        let (Some(at), Some(live)) = (asked.endpoint(), &self.live) else { return };
         let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
         tokio::select! {
             () = live.leg.unlisten(at) => {}

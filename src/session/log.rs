@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::audit::{Audit, AuditEvent, SegmentEnd, SessionHead};
 use crate::model::{ChannelNumber, SessionId};
-use crate::recorder::{LiveHead, LogFailure, RecorderLog};
+use crate::recorder::{LiveHead, LogFailure, Outage, RecorderLog};
 use crate::seal::Sealed;
 
 /// Puts on record how recordings come along.
@@ -79,6 +79,12 @@ impl RecorderLog for SessionLog {
 
     fn unclosed(&self, session: &SessionId, why: &str) -> Result<(), LogFailure> {
         self.append(&AuditEvent::SessionUnclosed { session: session.clone(), reason: why.to_owned() })
+    }
+
+    fn outage(&self, outage: &Outage) -> Result<(), LogFailure> {
+        let Outage { since, reason, hint: _, lasted } = outage;
+        let lasted_ms = lasted.map(|lasted| u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
+        self.append(&AuditEvent::RecorderFailed { since: *since, reason: reason.clone(), lasted_ms })
     }
 
     fn session_ended(&self, session: &SessionId, end: &str, closed: &str) -> Result<(), LogFailure> {

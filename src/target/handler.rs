@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::forward::{Gate, INCOMING_MAX, Incoming, Listening};
 use super::loan::{Lent, Loans};
+use crate::coverage::{Fate, Kind, Peer, row};
 use crate::model::{Endpoint, InvalidName};
 
 /// A target that tries to open more channels than this loses the leg.
@@ -31,7 +32,7 @@ pub(super) struct TargetHandler {
 pub(super) struct Seen {
     /// The key that the target showed.
     pub got: Arc<Mutex<Option<PublicKey>>>,
-    /// The channels that were refused, by type.
+    /// The channels and requests that were refused, by type.
     pub refused: mpsc::Receiver<String>,
     /// Where the target listens.
     pub listening: Listening,
@@ -104,9 +105,14 @@ impl TargetHandler {
         if self.opens > OPENS_MAX {
             return Err(russh::Error::Inconsistent);
         }
-        let name: String = what.chars().filter(char::is_ascii_graphic).take(64).collect();
-        let _ = self.refused.try_send(format!("a channel opened by the target: {name}"));
+        self.note("channel opened", what);
         Ok(())
+    }
+
+    /// Has it put on record. What a target floods us with beyond what waits is left out, and harms nobody.
+    fn note(&self, what: &str, name: &str) {
+        let name: String = name.chars().filter(char::is_ascii_graphic).take(64).collect();
+        let _ = self.refused.try_send(format!("a {what} by the target: {name}"));
     }
 }
 
@@ -168,6 +174,14 @@ impl client::Handler for TargetHandler {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         self.lent("auth-agent@openssh.com", Lent::Agent, (String::new(), 0), channel, reply).await
+    }
+
+    async fn unknown_request(&mut self, what: &str, name: &str) -> Result<(), russh::Error> {
+        let kind = if what == "channel request" { Kind::Request } else { Kind::Global };
+        if row(Peer::Target, kind, name).is_none_or(|row| row.fate == Fate::Refused) {
+            self.note(what, name);
+        }
+        Ok(())
     }
 
     async fn should_accept_unknown_server_channel(&mut self, _id: ChannelId, kind: &str) -> bool {

@@ -392,6 +392,11 @@ impl Report {
         vouched && self.anchor.lacking.is_empty()
     }
 
+    /// Whether recordings were to be opened, and the identity opens none of those that are there.
+    pub fn is_unread(&self) -> bool {
+        self.opened.is_some_and(|opened| opened.read == 0 && opened.sealed_for_others > 0)
+    }
+
     /// Whether what is said of the sessions was judged by a log that can be believed.
     pub fn is_log_believed(&self) -> bool {
         self.log.findings.is_empty()
@@ -403,6 +408,7 @@ impl Report {
             5 => Verdict::Tampered.name(),
             4 => Verdict::Missing.name(),
             6 if self.log.verdict() == LogVerdict::Unsigned => "UNSIGNED",
+            6 if self.is_anchored_as_required() => "UNREAD",
             6 => "UNANCHORED",
             3 => Verdict::Interrupted.name(),
             _ if self.anchor.size == 0 || self.sessions.iter().any(|session| !session.anchored) => {
@@ -413,7 +419,7 @@ impl Report {
     }
 
     /// 0 if all is well; 5 if anything was altered, else 4 if anything is missing, else 6 if nothing is signed or
-    /// something that was demanded does not vouch for it, else 3 if a session was interrupted.
+    /// something that was demanded does not vouch for it or was not read, else 3 if a session was interrupted.
     pub fn exit_code(&self) -> u8 {
         let worst = |code: u8| self.sessions.iter().any(|session| session.verdict.exit_code() == code);
         if !self.log.findings.is_empty()
@@ -424,7 +430,7 @@ impl Report {
             5
         } else if !self.policies.missing.is_empty() || worst(4) {
             4
-        } else if self.log.verdict() == LogVerdict::Unsigned || !self.is_anchored_as_required() {
+        } else if self.log.verdict() == LogVerdict::Unsigned || !self.is_anchored_as_required() || self.is_unread() {
             6
         } else if worst(3) {
             3

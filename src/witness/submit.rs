@@ -24,7 +24,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 const ATTEMPTS: usize = 3;
 
 /// What the operator can do when a witness knows what this log does not have.
-const ALARM_HINT: &str = "if this bastion was restored, the backup was not the newest: stop it and restore the newest, or \
+const ALARM_HINT: &str = "no session begins: if this bastion was restored, the backup was not the newest: stop it and restore the newest, or \
                           begin a new log with `doorward state import --new-log`; if it was not, somebody put log and \
                           state back or rewrote them: keep both as evidence";
 
@@ -39,6 +39,8 @@ pub struct WitnessHealth {
     pub cosigned: Option<u64>,
     /// Whether it answers.
     pub link: Link,
+    /// Whether it was asked, whatever it said or failed to say.
+    pub asked: bool,
     /// What it knows that this log does not. Stays until the process ends, whatever the witness says later.
     pub alarm: Option<Alarm>,
 }
@@ -88,6 +90,8 @@ struct Shared {
     signal: Mutex<Signal>,
     signalled: Condvar,
     health: Mutex<Vec<WitnessHealth>>,
+    /// The health has changed.
+    told: Condvar,
     on_cosignature: OnCosignature,
 }
 
@@ -118,6 +122,7 @@ impl Submitter {
             url: witness.url().to_string(),
             cosigned: None,
             link: Link::Untried,
+            asked: false,
             alarm: None,
         });
         let shared = Arc::new(Shared {
@@ -126,6 +131,7 @@ impl Submitter {
             signal: Mutex::new(Signal { published: 1, stopped: false }),
             signalled: Condvar::new(),
             health: Mutex::new(health.collect()),
+            told: Condvar::new(),
             on_cosignature: Box::new(on_cosignature),
         });
         let mut submitter = Self { shared, threads: Vec::new() };
@@ -163,6 +169,13 @@ impl Submitter {
             }
             std::thread::sleep(step);
         }
+    }
+
+    /// Waits until every witness was asked once, though not beyond `limit`: one that is away is not waited for longer.
+    pub fn wait_asked(&self, limit: Duration) {
+        let health = self.shared.lock_health();
+        let unasked = |health: &mut Vec<WitnessHealth>| health.iter().any(|health| !health.asked);
+        drop(self.shared.told.wait_timeout_while(health, limit, unasked));
     }
 
     /// Ends the threads, and waits until they have ended: for as long as a call to a witness takes, ten seconds at
@@ -255,7 +268,10 @@ impl Follower {
                         (self.shared.on_cosignature)(size, signature);
                     }
                 }
-                Ok(Sent::Nothing) => failures = 0,
+                Ok(Sent::Nothing) => {
+                    failures = 0;
+                    self.change(|health| health.asked = true);
+                }
                 Err(trouble) => {
                     failures = failures.saturating_add(1);
                     self.tell_trouble(&trouble);
@@ -312,7 +328,7 @@ impl Follower {
 
     fn tell_good(&self, size: u64) {
         let before = self.change(|health| {
-            health.cosigned = Some(size);
+            (health.cosigned, health.asked) = (Some(size), true);
             std::mem::replace(&mut health.link, Link::Good)
         });
         match before {
@@ -333,6 +349,7 @@ impl Follower {
             let link = std::mem::replace(&mut health.link, Link::Failing { why: why.clone() });
             let first = alarm.is_some() && health.alarm.is_none();
             health.alarm = health.alarm.or(alarm);
+            health.asked = true;
             (link, first)
         });
         let Some((link, first_alarm)) = before else { return };
@@ -347,7 +364,9 @@ impl Follower {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut WitnessHealth) -> T) -> Option<T> {
-        self.shared.lock_health().get_mut(self.index).map(change)
+        let changed = self.shared.lock_health().get_mut(self.index).map(change);
+        self.shared.told.notify_all();
+        changed
     }
 }
 
@@ -399,6 +418,16 @@ impl std::error::Error for Trouble {
             Self::Client(error) => error.source(),
             Self::Log(error) => error.source(),
             Self::Alarm(_) | Self::Unsettled => None,
+        }
+    }
+}
+
+impl Alarm {
+    /// How many leaves of the other history the witness has signed.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::RolledBack { theirs, .. } => *theirs,
+            Self::Rewritten { size } => *size,
         }
     }
 }

@@ -33,3 +33,12 @@ fn access_just_in_time_is_asked_approved_extended_and_revoked() {
     let told = run(tour, b"", Duration::from_secs(300)).ok();
     assert!(told.out().contains("request.step"), "{told:?}");
 }
+
+#[test]
+fn everyday_work_is_the_same_each_way_and_all_of_it_is_on_record() {
+    require!("sshd", "ssh", "scp", "sftp", "rsync", "git");
+    let mut everyday = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/everyday.sh"));
+    everyday.env("DOORWARD", program()).env("QUICK", "1");
+    let told = run(everyday, b"", Duration::from_secs(300)).ok();
+    assert!(told.out().contains("things done four ways each, all the same"), "{told:?}");
+}

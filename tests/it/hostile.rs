@@ -190,7 +190,7 @@ fn a_target_cannot_open_channels() {
 }
 
 /// A target that does what no stock one does, and the way to it.
-fn hostile_target(bastion: &Bastion, sshd: &Sshd) -> (Running, Route) {
+pub fn hostile_target(bastion: &Bastion, sshd: &Sshd) -> (Running, Route) {
     let mut command = Command::new("/usr/bin/python3");
     command.arg(TARGET).arg(sshd.host_key().with_extension(""));
     let mut target = Running::start(command, Stdout::Unread);

@@ -1,14 +1,16 @@
 """A target that opens channels towards its client. Prints its port; after the first program is asked for, tries.
 
 Argument: the host key file. Accepts any login. Answers `exec` of types of channels with the outcome of opening each, `many` with
-that of a hundred sessions; `extended` with how
+that of a hundred sessions; `ask [[kind, name, whether an answer is wanted, hexadecimal payload], ...]` with those; `extended` with how
 much extended data came before the three bytes of input that it reads.
 """
+import json
 import socket
 import sys
 import threading
 import paramiko
-from paramiko.common import cMSG_CHANNEL_OPEN
+from paramiko.common import (MSG_CHANNEL_FAILURE, MSG_CHANNEL_SUCCESS, cMSG_CHANNEL_OPEN, cMSG_CHANNEL_REQUEST,
+                             cMSG_GLOBAL_REQUEST)
 from paramiko.message import Message
 
 
@@ -76,6 +78,43 @@ def outcome(transport, kind):
     return "gone"
 
 
+
+# A server's side of paramiko closes a channel whose request was refused: here it only says so.
+def answered(how):
+    def told(channel, message):
+        channel.answer = how
+        channel.event.set()
+    return told
+
+
+paramiko.Transport._channel_handler_table[MSG_CHANNEL_SUCCESS] = answered("taken")
+paramiko.Transport._channel_handler_table[MSG_CHANNEL_FAILURE] = answered("refused")
+
+
+def asked(transport, channel, kind, name, reply, payload):
+    """Asks for something; `taken`, `refused`, or `mute` where no answer is wanted."""
+    message = Message()
+    if kind == "request":
+        message.add_byte(cMSG_CHANNEL_REQUEST)
+        message.add_int(channel.remote_chanid)
+        event = channel.event
+    else:
+        message.add_byte(cMSG_GLOBAL_REQUEST)
+        event = transport.completion_event = threading.Event()
+    message.add_string(name)
+    message.add_boolean(reply)
+    message.add_bytes(payload)
+    event.clear()
+    transport._send_user_message(message)
+    if not reply:
+        return "mute"
+    if not event.wait(20):
+        return "silence"
+    if kind == "request":
+        return channel.answer
+    return "refused" if transport.global_response is None else "taken"
+
+
 listening = socket.create_server(("127.0.0.1", 0))
 print(listening.getsockname()[1], flush=True)
 while True:
@@ -96,6 +135,18 @@ while True:
         target.channel.sendall(b"%d bytes\n" % came)
         target.channel.send_exit_status(0)
         target.channel.close()
+        continue
+    if target.command.startswith(b"ask "):
+        told = " ".join(
+            asked(transport, target.channel, kind, name, reply, bytes.fromhex(payload))
+            for kind, name, reply, payload in json.loads(target.command[4:]))
+        try:
+            target.channel.sendall((told + "\n").encode())
+            if b'"exit-' not in target.command:
+                target.channel.send_exit_status(0)
+            target.channel.close()
+        except (OSError, EOFError):
+            pass
         continue
     kinds = ["session"] * 100 if target.many else target.command.decode().split()
     told = " ".join(outcome(transport, kind) for kind in kinds)

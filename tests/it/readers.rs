@@ -50,7 +50,7 @@ fn reader(name: &str) -> Option<PathBuf> {
     if found.exists() {
         return Some(found);
     }
-    println!("skipped: there is no {}; `make readers` fetches it", found.display());
+    crate::fixture::left_out(&found);
     None
 }
 

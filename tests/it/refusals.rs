@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::fixture::bastion::{ALICE, DB1, GRANTED, OPEN, id};
 use crate::fixture::process::run;
-use crate::fixture::{Bastion, LIMIT, Mounted, Route, Seen, Sshd, key, until};
+use crate::fixture::{Bastion, LIMIT, Mounted, Route, Seen, Sshd, key, own, until};
 use crate::recordings::files;
 use crate::require;
 
@@ -495,4 +495,59 @@ fn the_server_opens_as_many_files_as_the_system_allows() {
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let words: Vec<&str> = line.split_whitespace().collect();
     assert_eq!(words[3], words[4], "{line}");
+}
+
+#[test]
+fn a_connection_has_at_most_so_many_channels_at_once() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let mut bastion = Bastion::furnished(&sshd);
+    bastion.configure("ssh", "max_channels = 3");
+    bastion.serve();
+    own::block_on(async {
+        let client = own::Own::connect(&bastion.to(&sshd)).await;
+        let mut open = Vec::new();
+        for _ in 0..3 {
+            let mut channel = client.exec("echo ready; cat").await;
+            own::read_until(&mut channel, "ready").await;
+            open.push(channel);
+        }
+        assert!(client.handle.channel_open_session().await.is_err(), "a fourth was opened");
+        // Another connection has channels of its own, and those that there are go on.
+        assert_eq!(bastion.to(&sshd).run("echo beside").out(), "beside\n");
+        let first = open.remove(0);
+        first.eof().await.unwrap();
+        let mut first = first;
+        assert_eq!(own::finish(&mut first, LIMIT).await.status, Some(0));
+        let begun = Instant::now();
+        let mut fourth = loop {
+            match client.handle.channel_open_session().await {
+                Ok(channel) => break channel,
+                Err(_) => assert!(begun.elapsed() < LIMIT, "the place of one that is closed is not free"),
+            }
+        };
+        fourth.exec(true, "echo in").await.unwrap();
+        assert_eq!(own::finish(&mut fourth, LIMIT).await.stdout, b"in\n");
+    });
+    assert!(bastion.audit().contains("channel.refused"));
+}
+
+#[test]
+fn t03_a_target_with_another_key_gets_nothing_and_is_on_record() {
+    require!("sshd", "ssh", "ssh-keygen");
+    let (sshd, other) = (Sshd::start(), Sshd::start());
+    let mut bastion = Bastion::furnished(&sshd);
+    // What answers at the place of `db2` is not what was pinned.
+    bastion.add_target_at("db2", sshd.port, &other.host_key());
+    bastion.set_key(&format!("{}@db2", sshd.account), &sshd.key);
+    bastion.serve();
+    let seen = refused(&bastion, &bastion.login(&format!("{}@db2", sshd.account)));
+    assert!(!seen.err().contains("SHA256:"), "{seen:?}");
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-l", "-f"]).arg(sshd.host_key());
+    let shown = run(keygen, b"", LIMIT).ok().out().split(' ').nth(1).unwrap().to_owned();
+    let leaves = bastion.rows(&["audit", "list", "--type", "target.key-changed"]);
+    assert_eq!(leaves.len(), 1, "{leaves:?}");
+    assert_eq!((leaves[0]["target"].as_str(), leaves[0]["got"].as_str()), (Some("db2"), Some(shown.as_str())));
+    assert_eq!(bastion.rows(&["audit", "list", "--type", "session.end"]).len(), bastion.recordings_at_all().len());
 }

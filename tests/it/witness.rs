@@ -242,14 +242,14 @@ fn neither_slow_nor_long_requests_keep_a_log_out() {
 }
 
 /// A witness's directory, and the process that serves it while one does.
-struct Witness {
+pub struct Witness {
     folder: tempfile::TempDir,
-    key: VerifyingKey,
+    pub key: VerifyingKey,
     process: Option<(Running, SocketAddr)>,
 }
 
 impl Witness {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let folder = scratch();
         let dir = folder.path().join("witness");
         let told = doorward(&["witness", "init", dir.to_str().unwrap(), "--name", name]).ok();
@@ -258,7 +258,7 @@ impl Witness {
         Self { folder, key, process: None }
     }
 
-    fn dir(&self) -> String {
+    pub fn dir(&self) -> String {
         self.folder.path().join("witness").to_str().unwrap().to_owned()
     }
 
@@ -267,7 +267,7 @@ impl Witness {
     }
 
     /// The one log that is watched, as the listing has it.
-    fn listed(&self) -> Value {
+    pub fn listed(&self) -> Value {
         let told = doorward(&["witness", "list", &self.dir(), "--json"]).ok();
         let rows: Vec<Value> = serde_json::from_slice(&told.stdout).unwrap();
         assert_eq!(rows.len(), 1, "{rows:?}");
@@ -275,8 +275,12 @@ impl Witness {
     }
 
     fn serve(&mut self) -> &Self {
+        self.serve_at("127.0.0.1:0")
+    }
+
+    pub fn serve_at(&mut self, address: &str) -> &Self {
         let mut command = Command::new(program());
-        command.args(["witness", "serve", &self.dir(), "--listen", "127.0.0.1:0"]);
+        command.args(["witness", "serve", &self.dir(), "--listen", address]);
         let mut process = Running::start(command, Stdout::Unread);
         let mut line = String::new();
         BufReader::new(process.stdout()).read_line(&mut line).unwrap();
@@ -286,7 +290,7 @@ impl Witness {
         self
     }
 
-    fn socket(&self) -> SocketAddr {
+    pub fn socket(&self) -> SocketAddr {
         self.process.as_ref().unwrap().1
     }
 
@@ -299,7 +303,7 @@ impl Witness {
         WitnessAddress::new(url, self.key.clone()).unwrap()
     }
 
-    fn stop(&mut self) -> Finished {
+    pub fn stop(&mut self) -> Finished {
         let (process, _) = self.process.take().unwrap();
         process.signal(Signal::TERM);
         process.wait(LIMIT)

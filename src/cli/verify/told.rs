@@ -55,6 +55,9 @@ pub(super) fn tell(report: &Report, arguments: &Arguments) -> Result<(), CliErro
     anchor_lines(report, arguments).iter().for_each(show_line);
     if let Some(opened) = report.opened {
         show(format!("OPENED: {} read in full, {} sealed for others", opened.read, opened.sealed_for_others));
+        if report.is_unread() {
+            say("hint: --identity opens none of these recordings, so that no line was read; was another meant?");
+        }
     }
     show(format!("VERDICT: {}", report.outcome()));
     if !report.is_log_believed() {

@@ -342,6 +342,7 @@ fn is_of_the_file(failure: &RecorderError) -> bool {
         | RecorderError::LowSpace { .. }
         | RecorderError::Stalled { .. }
         | RecorderError::Log(_)
+        | RecorderError::Contested { .. }
         | RecorderError::Finished
         | RecorderError::Panicked => false,
     }

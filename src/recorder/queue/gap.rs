@@ -94,6 +94,8 @@ impl Queue {
         if !self.is_paused() {
             return;
         }
+        #[cfg(test)]
+        self.looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         self.set_resume();
         if self.session.health.state().is_err() {
             return;

@@ -116,7 +116,7 @@ async fn draw(
                     watched.attendance.channel_is_over();
                     return Ok((display, Over::Ended));
                 }
-                Seen::Tail { size, bytes } => display.restart(size, bytes),
+                Seen::Tail { size, bytes, cut } => display.restart(size, bytes, cut),
                 Seen::Entries(entries) => display.entries(entries),
             },
         }
@@ -174,6 +174,8 @@ fn view_of(size: TerminalSize) -> Size {
 /// What the watcher sees.
 struct Display {
     title: String,
+    /// Whether the screen was drawn from the end of what the terminal was sent.
+    incomplete: bool,
     form: Form,
     /// What is not drawn yet, in order.
     todo: VecDeque<Step>,
@@ -206,7 +208,7 @@ const FEED_CELLS: usize = 2_000_000;
 impl Display {
     fn new(view: Option<Size>, watched: &Watched) -> Self {
         let title = format!("watching {}  {}  q leaves", watched.session, watched.title);
-        Self { title, form: Form::new(view, watched.watching.channel().pty), todo: VecDeque::new() }
+        Self { title, incomplete: false, form: Form::new(view, watched.watching.channel().pty), todo: VecDeque::new() }
     }
 
     fn begin(&self, out: &mut String) {
@@ -235,7 +237,9 @@ impl Display {
     }
 
     /// Begins anew with the end of what the terminal was sent.
-    fn restart(&mut self, size: (u32, u32), bytes: Vec<u8>) {
+    fn restart(&mut self, size: (u32, u32), bytes: Vec<u8>, cut: bool) {
+        // The whole screen would take an emulator on the way of each session's bytes: what is shown is what is known.
+        self.incomplete = cut && matches!(self.form, Form::Frames { .. });
         self.todo = VecDeque::from([Step::Anew(Size::bounded(size.0, size.1)), Step::Tail(bytes.into())]);
     }
 
@@ -288,15 +292,22 @@ impl Display {
             }
         }
         if self.todo.is_empty() || Instant::now() >= due {
-            self.form.paint(&self.title, &mut out);
+            self.form.paint(&self.shown_title(), &mut out);
         }
         out
+    }
+
+    fn shown_title(&self) -> String {
+        match self.incomplete {
+            true => format!("INCOMPLETE until the program redraws: from its last 32 KiB  {}", self.title),
+            false => self.title.clone(),
+        }
     }
 
     /// The last of it.
     fn finish(&mut self) -> String {
         let mut out = String::new();
-        self.form.paint(&self.title, &mut out);
+        self.form.paint(&self.shown_title(), &mut out);
         self.form.end(&mut out);
         out
     }
@@ -445,12 +456,12 @@ mod tests {
 
     fn shown(pty: bool) -> String {
         let form = Form::new(None, pty);
-        let mut display = Display { title: String::from("a session"), form, todo: VecDeque::new() };
-        display.restart((80, 24), Vec::new());
+        let mut display = Display { title: String::from("a session"), incomplete: false, form, todo: VecDeque::new() };
+        display.restart((80, 24), Vec::new(), false);
         assert_eq!(drawn(&mut display), "", "nothing is missing before the first lines");
         display.entries(output("early\r\n"));
         let mut out = drawn(&mut display);
-        display.restart((80, 24), b"late\r\n".to_vec());
+        display.restart((80, 24), b"late\r\n".to_vec(), false);
         out.push_str(&drawn(&mut display));
         out + &display.finish()
     }
@@ -468,10 +479,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_screen_that_is_drawn_from_the_end_of_the_output_says_so() {
+        let mut display = large();
+        display.restart((80, 24), b"late\r\n".to_vec(), true);
+        let out = drawn(&mut display);
+        assert!(out.contains("INCOMPLETE") && out.contains("late"), "{out}");
+        display.restart((80, 24), b"all\r\n".to_vec(), false);
+        assert!(!drawn(&mut display).contains("INCOMPLETE"));
+    }
+
     fn large() -> Display {
         let form = Form::new(Some(Size::bounded(500, 200)), true);
-        let mut display = Display { title: String::from("a session"), form, todo: VecDeque::new() };
-        display.restart((500, 200), Vec::new());
+        let mut display = Display { title: String::from("a session"), incomplete: false, form, todo: VecDeque::new() };
+        display.restart((500, 200), Vec::new(), false);
         display
     }
 
@@ -491,7 +512,7 @@ mod tests {
         display.skip();
         assert!(display.todo.is_empty());
         // A tail is not left out, not even half drawn.
-        display.restart((500, 200), b"\x1b#8".repeat(10_000));
+        display.restart((500, 200), b"\x1b#8".repeat(10_000), false);
         let _ = display.work(Instant::now());
         display.skip();
         assert!(matches!(display.todo.front(), Some(Step::Tail(_))));

@@ -143,7 +143,8 @@ fn with_an_identity_every_line_is_read_and_others_recordings_are_counted() {
     let report = store.verify_with(&deep(store.auditor.clone()));
     assert_eq!((report.opened.unwrap().read, report.exit_code()), (1, 0), "{report:#?}");
     let report = store.verify_with(&deep(doorward::auditor::Identity::generate()));
-    assert_eq!((report.opened.unwrap().sealed_for_others, report.exit_code()), (1, 0));
+    assert_eq!((report.opened.unwrap().sealed_for_others, report.exit_code()), (1, 6));
+    assert_eq!(report.outcome(), "UNREAD", "an identity that opens nothing has read nothing");
 }
 
 /// A session of one channel that was open when the bastion stopped.

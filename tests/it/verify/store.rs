@@ -17,8 +17,8 @@ use doorward::model::{
 };
 use doorward::policy::{PolicyFile, PolicySet, Question};
 use doorward::recorder::{
-    ChannelFacts, FreeMin, LiveHead, LogFailure, Recorder, RecorderLog, RecorderSettings, Recording, SessionFacts,
-    Track,
+    ChannelFacts, FreeMin, LiveHead, LogFailure, Outage, Recorder, RecorderLog, RecorderSettings, Recording,
+    SessionFacts, Track,
 };
 use doorward::seal::{Recipients, Sealed};
 use doorward::secret::Secret;
@@ -92,6 +92,10 @@ impl RecorderLog for ToldLog {
 
     fn unclosed(&self, session: &SessionId, why: &str) -> Result<(), LogFailure> {
         self.append("session.unclosed", json!({ "session": session, "body": why }))
+    }
+
+    fn outage(&self, outage: &Outage) -> Result<(), LogFailure> {
+        self.append("recorder.failed", json!({ "body": outage.reason }))
     }
 
     fn session_ended(&self, session: &SessionId, end: &str, closed: &str) -> Result<(), LogFailure> {
