@@ -7,6 +7,7 @@
 //! make or change one (its values are sealed and bound to their keys).
 
 mod assurances;
+mod begun;
 mod error;
 mod locks;
 mod offboarding;
@@ -36,6 +37,7 @@ use crate::policy::{
     decide_audit,
 };
 use crate::trust::Trust;
+pub use begun::Beginning;
 pub use error::LedgerError;
 pub use offboarding::Offboarding;
 pub use offers::{Offer, Offers};
@@ -156,6 +158,7 @@ struct Tables {
     owed: Table<AuditEvent>,
     messages: Table<Message>,
     signoffs: Table<SignOff>,
+    beginnings: Table<Beginning>,
 }
 
 #[derive(Default)]
@@ -198,6 +201,7 @@ impl Ledger {
             owed: db.table("owed-events"),
             messages: db.table("messages"),
             signoffs: db.table("sign-offs"),
+            beginnings: db.table("beginnings"),
         };
         let mut state = State { policy: Some(Arc::new(policy)), ..State::default() };
         for (_, rev, user) in tables.users.list("")? {

@@ -6,6 +6,7 @@
 //! Everything here blocks on the disk.
 
 mod asking;
+mod begun;
 mod error;
 mod glass;
 #[cfg(test)]
@@ -119,6 +120,7 @@ impl Requests {
             crash_after: usize::MAX.into(),
         };
         requests.finish_steps()?;
+        requests.settle_beginnings();
         // A full disk must not keep the server from starting: what is owed stays owed.
         match requests.settle() {
             Ok(()) | Err(RequestError::DoneNotRecorded(_)) => Ok(requests),

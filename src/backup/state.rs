@@ -26,12 +26,13 @@ use crate::vault::{PORTABLE_TABLES, Vault};
 /// The form that this version reads and writes.
 const VERSION: u32 = 1;
 /// The tables of the state. An export that left one out would lose it without a word.
-pub(super) const TABLES: [&str; 20] = [
+pub(super) const TABLES: [&str; 21] = [
     "audit-keys",
     "audit-log",
     "audit-subjects",
     "auditors",
     "bastion-keys",
+    "beginnings",
     "clock",
     "grants",
     "holds",

@@ -11,7 +11,7 @@ use super::{Ledger, LedgerError, Message, TEXT_BYTES_MAX, User, at_most, questio
 use crate::audit::AuditEvent;
 use crate::db::Rev;
 use crate::grant::{AccessRequest, Denial, Grant, Outcome, RequestState, Revoked};
-use crate::model::{Destination, GrantId, RequestId, Timestamp, UserName};
+use crate::model::{Destination, RequestId, Timestamp, UserName};
 use crate::policy::{Approvers, Decision, GrantNeed, Rule, decide};
 
 /// Requests of one human that are kept once they are decided; the log has the others.
@@ -260,45 +260,6 @@ impl Ledger {
             self.change(|state| drop(state.requests.remove(id)));
         }
         Ok(old.len())
-    }
-
-    /// Counts a session that is about to begin on a grant that is for so many; of others nothing is counted.
-    ///
-    /// # Errors
-    /// `Spent` if as many have begun as may; `Unknown`; the database fails.
-    pub fn begin_on(&self, id: &GrantId) -> Result<(), LedgerError> {
-        self.count_on(id, |grant| {
-            if grant.is_spent() {
-                Err(LedgerError::Spent { grant: id.clone() })
-            } else {
-                Ok(grant.begun.saturating_add(1))
-            }
-        })
-    }
-
-    /// Takes such a session back: it did not begin.
-    ///
-    /// # Errors
-    /// `Unknown`, or the database fails.
-    pub fn not_begun_on(&self, id: &GrantId) -> Result<(), LedgerError> {
-        self.count_on(id, |grant| Ok(grant.begun.saturating_sub(1)))
-    }
-
-    fn count_on(
-        &self,
-        id: &GrantId,
-        count: impl FnOnce(&Grant) -> Result<u32, LedgerError>,
-    ) -> Result<(), LedgerError> {
-        let tables = self.tables();
-        let known = self.state().grants.get(id).cloned();
-        let (rev, mut grant) = known.ok_or_else(|| LedgerError::Unknown { kind: "grant", name: id.to_string() })?;
-        if grant.sessions.is_none() {
-            return Ok(());
-        }
-        grant.begun = count(&grant)?;
-        let rev = tables.grants.put(id.as_str(), Some(rev), &grant)?;
-        self.change(|state| state.set_grant(rev, grant));
-        Ok(())
     }
 
     /// The users who approve by this rule, but the one who asks and the same human by other names.
