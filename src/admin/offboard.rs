@@ -22,7 +22,7 @@ const ACCOUNTS_MAX: usize = 64;
 /// Characters of a reason.
 const REASON_CHARS_MAX: usize = 400;
 /// Why grants and requests of such a user ended.
-const WHY: &str = "the user was offboarded";
+pub(super) const WHY: &str = "the user was offboarded";
 
 /// One step of it, which may run again.
 type Step = fn(&Admin, &mut Offboarding) -> Result<(), AdminError>;

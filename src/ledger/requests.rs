@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Ledger, LedgerError, Message, TEXT_BYTES_MAX, User, at_most, question};
 use crate::audit::AuditEvent;
 use crate::db::Rev;
-use crate::grant::{AccessRequest, Denial, Grant, Outcome, RequestState, Revoked};
+use crate::grant::{AccessRequest, Denial, Grant, Outcome, RequestState};
 use crate::model::{Destination, RequestId, Timestamp, UserName};
 use crate::policy::{Approvers, Decision, GrantNeed, Rule, decide};
 
@@ -149,16 +149,7 @@ impl Ledger {
         let Some(rev) = rev else { return Ok(()) };
         let mut owed = None;
         let grant = grant.map(|(known, mut grant)| {
-            // Whoever was removed since it was decided gets nothing, nor whoever has their name later.
-            let state = self.state();
-            let user = state.users.get(&grant.user).filter(|(_, user)| user.suspended_at.is_none());
-            if grant.revoked.is_none() && (user.is_none() || !state.targets.contains_key(&grant.destination.target)) {
-                let reason = Some(String::from("the user or the target was removed meanwhile"));
-                let revoked = Revoked { by: String::from("the bastion"), at: grant.created, reason };
-                let (by, reason) = (revoked.by.clone(), revoked.reason.clone());
-                owed = Some(AuditEvent::GrantRevoke { grant: grant.id.clone(), by, reason });
-                grant.revoked = Some(revoked);
-            }
+            owed = self.state().revoke_if_gone(&mut grant);
             (known, grant)
         });
         let mut batch = self.db.batch();

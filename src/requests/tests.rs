@@ -1,4 +1,5 @@
 mod begun;
+mod crashes;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
