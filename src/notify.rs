@@ -236,3 +236,6 @@ fn told(error: &ureq::Error) -> String {
         _ => String::from("the call failed"),
     }
 }
+
+#[cfg(test)]
+mod tests;

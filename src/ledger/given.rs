@@ -1,6 +1,6 @@
 //! Grants that operators give. Each is kept before it comes into the log and takes effect after, as a step of a request does.
 
-use super::{Expect, Ledger, LedgerError, State, TEXT_BYTES_MAX, at_most};
+use super::{Expect, Ledger, LedgerError, State, TEXT_BYTES_MAX, User, at_most};
 use crate::audit::AuditEvent;
 use crate::grant::{Grant, Revoked};
 use crate::model::GrantId;
@@ -71,10 +71,11 @@ impl State {
         Expect::New.check("grant", grant.id.as_str(), self.grants.get(&grant.id).map(|(rev, _)| *rev))
     }
 
-    /// Revokes a grant that is about to take effect and whose user or target was removed since it was decided: neither they
-    /// get it, nor whoever has their name later. What the log is owed then.
+    /// Revokes a grant that is about to take effect and whose user or target was removed since it was decided, or whose user
+    /// was suspended: neither they get it, nor whoever has their name later. What the log is owed then.
     pub(super) fn revoke_if_gone(&self, grant: &mut Grant) -> Option<AuditEvent> {
-        let user = self.users.get(&grant.user).filter(|(_, user)| user.suspended_at.is_none());
+        let stood = |user: &User| user.suspended_at.is_none_or(|at| at < grant.created);
+        let user = self.users.get(&grant.user).filter(|(_, user)| stood(user));
         if grant.revoked.is_some() || (user.is_some() && self.targets.contains_key(&grant.destination.target)) {
             return None;
         }

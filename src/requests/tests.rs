@@ -1,5 +1,8 @@
+mod at_once;
 mod begun;
 mod crashes;
+mod limits;
+mod order;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;

@@ -14,7 +14,7 @@ impl World {
         grant
     }
 
-    fn session(&self, number: u128) -> SessionId {
+    fn session_id(&self, number: u128) -> SessionId {
         SessionId::from_parts(self.clock.now(), number)
     }
 
@@ -22,7 +22,7 @@ impl World {
         self.requests.ledger.grant(grant).unwrap().begun
     }
 
-    fn starts(&self, session: &SessionId, grant: &GrantId) {
+    pub(super) fn starts(&self, session: &SessionId, grant: &GrantId) {
         let start = AuditEvent::SessionStart {
             session: session.clone(),
             user: user("alice"),
@@ -62,9 +62,9 @@ fn a_session_that_a_crash_kept_from_beginning_is_not_counted_and_one_that_began_
     ];
     for (name, writes, expected) in cases {
         let mut world = World::new();
-        let (grant, session) = (world.for_one(), world.session(1));
+        let (grant, session) = (world.for_one(), world.session_id(1));
         // One that began long ago is none of its business.
-        world.starts(&world.session(7), &grant);
+        world.starts(&world.session_id(7), &grant);
         world.audit.publish().unwrap();
         writes.iter().for_each(|write| write(&world, &grant, &session));
         for start in 0..2 {
@@ -72,7 +72,7 @@ fn a_session_that_a_crash_kept_from_beginning_is_not_counted_and_one_that_began_
             assert_eq!(world.counted(&grant), expected, "{name}, start {start}");
             assert_eq!(world.requests.ledger.beginnings().unwrap(), [], "{name}, start {start}");
         }
-        let next = world.requests.ledger.begin_on(&grant, &world.session(2), 0);
+        let next = world.requests.ledger.begin_on(&grant, &world.session_id(2), 0);
         assert_eq!(next.is_ok(), expected == 0, "{name}");
         world.agrees();
     }
@@ -82,7 +82,7 @@ fn a_session_that_a_crash_kept_from_beginning_is_not_counted_and_one_that_began_
 fn a_session_is_taken_back_once_and_only_before_it_has_begun() {
     let world = World::new();
     let (grant, ledger) = (world.for_one(), &world.requests.ledger);
-    let [one, two] = [1, 2].map(|number| world.session(number));
+    let [one, two] = [1, 2].map(|number| world.session_id(number));
     ledger.begin_on(&grant, &one, 0).unwrap();
     assert!(matches!(ledger.begin_on(&grant, &two, 0), Err(LedgerError::Spent { .. })));
     assert!(matches!(ledger.joins(&grant), Err(LedgerError::Spent { .. })));
@@ -112,7 +112,7 @@ fn two_who_begin_at_once_on_a_grant_of_one_session_are_one() {
         let begun = std::thread::scope(|scope| {
             let all = [1, 2, 3].map(|number| {
                 let (world, grant) = (&world, &grant);
-                scope.spawn(move || world.requests.ledger.begin_on(grant, &world.session(number), 0).is_ok())
+                scope.spawn(move || world.requests.ledger.begin_on(grant, &world.session_id(number), 0).is_ok())
             });
             all.into_iter().map(|one| one.join().unwrap()).filter(|begun| *begun).count()
         });
