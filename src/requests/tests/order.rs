@@ -154,7 +154,6 @@ struct Asked {
     place: usize,
     seconds: u64,
     count: usize,
-    extends: Option<GrantId>,
     /// The humans who said yes, and for how long at most.
     yes: Vec<(UserName, Option<u64>)>,
     no: bool,
@@ -259,13 +258,13 @@ impl Model {
             };
             let first = request.extends.as_ref().and_then(|grant| ledger.grant(grant)).and_then(|grant| grant.request);
             let count = own.max(first.map_or(0, |first| self.asked[&first].count));
-            let (human, seconds, extends) = (stored.human().clone(), request.seconds, request.extends.clone());
+            let (human, seconds) = (stored.human().clone(), request.seconds);
             if request.glass.is_some() {
                 let broken = Broken { human: human.clone(), at: request.asked, judged: None };
                 self.breaks(&request, &broken)?;
                 self.broken.insert(request.id.clone(), broken);
             }
-            let asked = Asked { requester: by, human, place, seconds, count, extends, yes: Vec::new(), no: false };
+            let asked = Asked { requester: by, human, place, seconds, count, yes: Vec::new(), no: false };
             self.asked.insert(request.id.clone(), asked);
         }
         for grant in ledger.grants() {
@@ -329,7 +328,13 @@ impl World {
 
     fn member(&self, who: usize, group: &str, on: bool) {
         let group = GroupName::parse(group).unwrap();
-        self.set(who, |stored| drop(if on { stored.groups.insert(group) } else { stored.groups.remove(&group) }));
+        self.set(who, |stored| {
+            if on {
+                stored.groups.insert(group);
+            } else {
+                stored.groups.remove(&group);
+            }
+        });
     }
 
     /// Lets something happen to the bastion, and to the model what it means.
