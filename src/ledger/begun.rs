@@ -27,7 +27,7 @@ impl Ledger {
     /// # Errors
     /// `Spent` if as many have begun as may; `Unknown`; the database fails.
     pub fn begin_on(&self, id: &GrantId, session: &SessionId, from: u64) -> Result<(), LedgerError> {
-        self.count_on(id, |grant| one_more(grant), Some((session, Noted::From(from))))
+        self.count_on(id, one_more, Some((session, Noted::From(from))))
     }
 
     /// Counts a session that has begun by another right, and goes on by this grant too.
@@ -35,7 +35,7 @@ impl Ledger {
     /// # Errors
     /// As `begin_on`.
     pub fn joins(&self, id: &GrantId) -> Result<(), LedgerError> {
-        self.count_on(id, |grant| one_more(grant), None)
+        self.count_on(id, one_more, None)
     }
 
     /// Takes a session back: it did not begin.

@@ -197,9 +197,9 @@ fn a_lock_has_a_reason_and_time_left() {
 
 #[test]
 fn the_word_of_one_who_was_suspended_or_turned_out_to_be_the_same_human_lifts_nothing() {
-    let suspended = |bob: User| User { suspended_at: Some(Timestamp::from_millis(1)), ..bob };
-    let same_as_carol = |bob: User| User { person: Some(UserName::parse("carol").unwrap()), ..bob };
-    for (change, said_already) in [(suspended as fn(User) -> User, false), (same_as_carol, true)] {
+    let suspended: fn(User) -> User = |bob| User { suspended_at: Some(Timestamp::from_millis(1)), ..bob };
+    let same_as_carol: fn(User) -> User = |bob| User { person: Some(UserName::parse("carol").unwrap()), ..bob };
+    for (change, said_already) in [(suspended, false), (same_as_carol, true)] {
         let world = World::new();
         let id = world.add(2, None);
         assert!(matches!(world.lift(&id, "bob"), Ok(Lifted::Waits(_, 1))));

@@ -64,10 +64,9 @@ impl World {
     }
 
     fn grant_of(&self, id: &RequestId) -> GrantId {
-        match self.requests.ledger.request(id).unwrap().stored {
-            RequestState::Granted { grant } => grant,
-            other => panic!("{other:?}"),
-        }
+        let request = self.requests.ledger.request(id).unwrap();
+        let RequestState::Granted { grant } = request.stored else { panic!("{request:?}") };
+        grant
     }
 
     /// Asked, and approved by one of two.

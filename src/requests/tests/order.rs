@@ -241,10 +241,12 @@ impl Model {
             if self.asked.contains_key(&request.id) {
                 continue;
             }
-            let by = match event {
-                Event::Ask(who, ..) | Event::Break(who) => user(NAMES[*who]),
-                Event::Extend(..) => user("alice"),
-                other => return Err(format!("{other:?} made a request")),
+            let by = if let Event::Ask(who, ..) | Event::Break(who) = event {
+                user(NAMES[*who])
+            } else if let Event::Extend(..) = event {
+                user("alice")
+            } else {
+                return Err(format!("{event:?} made {request:?}"));
             };
             let stored = ledger.user(&by).unwrap();
             let place = PLACES.iter().position(|place| *place == request.destination.to_string()).unwrap();

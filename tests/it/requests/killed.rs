@@ -56,7 +56,9 @@ impl House {
         let over = AtomicBool::new(false);
         let (ids, over) = (&ids, &over);
         let goes_on = || !over.load(Ordering::SeqCst);
-        let tell = |what: Said| drop(said.lock().unwrap().insert(what));
+        let tell = |what: Said| {
+            said.lock().unwrap().insert(what);
+        };
         let newest = |back: usize| ids.lock().unwrap().iter().rev().nth(back).cloned();
         let done = |told: &Finished| told.code == Some(0);
         std::thread::scope(|scope| {
@@ -101,7 +103,9 @@ impl House {
                     // Without a server the command does it by itself; that is another test.
                     let told = self.bastion.doorward(&["grant", "list", "--json"]);
                     let rows: Vec<Value> = serde_json::from_slice(&told.stdout).unwrap_or_default();
-                    let Some(id) = rows.first().and_then(|row| row["id"].as_str()).filter(|_| random() % 2 == 0) else {
+                    let Some(id) =
+                        rows.first().and_then(|row| row["id"].as_str()).filter(|_| random().is_multiple_of(2))
+                    else {
                         continue;
                     };
                     if goes_on() && done(&self.bastion.doorward(&["grant", "revoke", id])) {
