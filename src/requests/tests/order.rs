@@ -110,11 +110,31 @@ fn glasses() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// What often comes one after the other; a crash, or anything else, may come between.
+fn phrases() -> impl Strategy<Value = Vec<Event>> {
+    let yes = |who| Event::Say(who, 0, true, None);
+    prop_oneof![
+        3 => anything().prop_map(|one| vec![one]),
+        2 => grants().prop_map(|one| vec![one]),
+        2 => glasses().prop_map(|one| vec![one]),
+        2 => Just(vec![Event::Ask(0, 0, None), yes(2), yes(3)]),
+        1 => Just(vec![Event::Ask(0, 1, None), yes(4), Event::Begin(0)]),
+        2 => Just(vec![Event::Extend(0, Some(600)), yes(3), yes(2)]),
+        1 => Just(vec![Event::Extend(0, None), yes(2), Event::GiveBack(1), yes(4)]),
+        1 => (2_usize..5).prop_map(move |who| vec![Event::Ask(0, 0, None), Event::SameHuman(who, true), yes(who)]),
+        3 => Just(vec![Event::Break(0), Event::Revoke(0), Event::Judge(2, 0, true)]),
+    ]
+}
+
 fn events() -> impl Strategy<Value = Vec<Event>> {
+    let glass = || Just(vec![Event::Break(0), Event::GiveBack(0), Event::Judge(3, 0, true)]);
     prop_oneof![
         2 => prop::collection::vec(anything(), 1..60),
-        2 => prop::collection::vec(grants(), 10..50),
+        1 => prop::collection::vec(grants(), 10..50),
         1 => prop::collection::vec(glasses(), 10..40),
+        2 => prop::collection::vec(phrases(), 5..25).prop_map(|all| all.concat()),
+        1 => prop::collection::vec(prop_oneof![6 => glass(), 1 => glasses().prop_map(|one| vec![one])], 4..12)
+            .prop_map(|all| all.concat()),
     ]
 }
 
@@ -174,6 +194,8 @@ struct Model {
     asked: BTreeMap<RequestId, Asked>,
     broken: BTreeMap<RequestId, Broken>,
     locks: Vec<(LockId, usize)>,
+    /// Which came after which: the clock does not always tell.
+    order: (Vec<RequestId>, Vec<GrantId>),
 }
 
 impl Model {
@@ -267,6 +289,7 @@ impl Model {
                 self.broken.insert(request.id.clone(), broken);
             }
             let asked = Asked { requester: by, human, place, seconds, count, yes: Vec::new(), no: false };
+            self.order.0.push(request.id.clone());
             self.asked.insert(request.id.clone(), asked);
         }
         for grant in ledger.grants() {
@@ -297,6 +320,7 @@ impl Model {
             // Whoever is suspended while an operator gives them a grant has it no more.
             let revoked = grant.request.is_none() && ledger.user(&user).unwrap().suspended_at == Some(at);
             let (rule, until) = (grant.rule.clone(), at.plus(span));
+            self.order.1.push(grant.id.clone());
             self.given.insert(grant.id, Given { user, place, rule, from: at, until, revoked, begun });
         }
         Ok(())
@@ -342,14 +366,10 @@ impl World {
     /// Lets something happen to the bastion, and to the model what it means.
     fn plays(&mut self, model: &mut Model, event: &Event) {
         let now = self.clock.now();
-        let mut newest = self.requests.ledger.requests();
-        newest.sort_by_key(|one| std::cmp::Reverse((one.asked, one.id.clone())));
-        let request = |which: usize| newest.get(which).cloned();
-        let grant = |which: usize| {
-            let mut all = self.requests.ledger.grants();
-            all.sort_by_key(|one| std::cmp::Reverse((one.created, one.id.clone())));
-            all.get(which).cloned()
-        };
+        let (asked, given) = model.order.clone();
+        // The newest first.
+        let request = |which: usize| asked.iter().rev().nth(which).and_then(|id| self.requests.ledger.request(id));
+        let grant = |which: usize| given.iter().rev().nth(which).and_then(|id| self.requests.ledger.grant(id));
         let requests = &self.requests;
         match *event {
             Event::Ask(who, place, span) => {
@@ -537,7 +557,7 @@ fn rand_of(id: &GrantId) -> u128 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn a_right_is_there_if_and_only_if_somebody_gave_it(events in events()) {
