@@ -41,7 +41,6 @@ impl Clock {
     }
 
     /// Time since the machine was booted, with that in which it slept.
-    #[expect(clippy::unused_self, reason = "time is asked of the clock")]
     pub fn since_boot(&self) -> Duration {
         let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         Duration::new(u64::try_from(at.tv_sec).unwrap_or(0), u32::try_from(at.tv_nsec).unwrap_or(0))

@@ -7,7 +7,9 @@
 //! make or change one (its values are sealed and bound to their keys).
 
 mod assurances;
+mod begun;
 mod error;
+mod given;
 mod locks;
 mod offboarding;
 mod offers;
@@ -37,6 +39,7 @@ use crate::policy::{
     audits_somewhere, decide, decide_audit,
 };
 use crate::trust::Trust;
+pub use begun::Beginning;
 pub use error::LedgerError;
 pub use offboarding::Offboarding;
 pub use offers::{Offer, Offers};
@@ -159,6 +162,8 @@ struct Tables {
     owed: Table<AuditEvent>,
     messages: Table<Message>,
     signoffs: Table<SignOff>,
+    beginnings: Table<Beginning>,
+    given: Table<Grant>,
 }
 
 #[derive(Default)]
@@ -201,6 +206,8 @@ impl Ledger {
             owed: db.table("owed-events"),
             messages: db.table("messages"),
             signoffs: db.table("sign-offs"),
+            beginnings: db.table("beginnings"),
+            given: db.table("given-grants"),
         };
         let mut state = State { policy: Some(Arc::new(policy)), ..State::default() };
         for (_, rev, user) in tables.users.list("")? {
@@ -575,15 +582,7 @@ impl Ledger {
     /// `Unknown` user or target, `Exists`, `TooMuch`, or the database fails.
     pub fn add_grant(&self, grant: Grant) -> Result<(), LedgerError> {
         let tables = self.tables();
-        at_most("bytes of a reason", grant.reason.len(), TEXT_BYTES_MAX)?;
-        {
-            let state = self.state();
-            let target = &grant.destination.target;
-            let unknown = |kind, name: &str| LedgerError::Unknown { kind, name: name.to_owned() };
-            state.users.get(&grant.user).ok_or_else(|| unknown("user", grant.user.as_str()))?;
-            state.targets.get(target).ok_or_else(|| unknown("target", target.as_str()))?;
-            Expect::New.check("grant", grant.id.as_str(), state.grants.get(&grant.id).map(|(rev, _)| *rev))?;
-        }
+        self.state().may_be_given(&grant)?;
         let rev = tables.grants.put(grant.id.as_str(), None, &grant)?;
         self.change(|state| state.set_grant(rev, grant));
         Ok(())

@@ -242,6 +242,8 @@ impl Locks {
         for lock in self.ledger.locks().into_iter().filter(|lock| !lock.holds(now)) {
             let event = event(&lock, "expired", String::from("the bastion"));
             self.audit.append(&event).map_err(LockError::NotRecorded)?;
+            #[cfg(test)]
+            tests::may_crash(self)?;
             self.ledger.drop_lock(&lock.id)?;
             count = count.saturating_add(1);
         }

@@ -364,3 +364,5 @@ fn told(error: &ureq::Error) -> String {
 
 #[cfg(test)]
 mod alarm_tests;
+#[cfg(test)]
+mod tests;

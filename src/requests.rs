@@ -6,7 +6,9 @@
 //! Everything here blocks on the disk.
 
 mod asking;
+mod begun;
 mod error;
+mod given;
 mod glass;
 mod standing;
 #[cfg(test)]
@@ -132,9 +134,10 @@ impl Requests {
             crash_after: usize::MAX.into(),
         };
         requests.finish_steps()?;
-        // A full disk must not keep the server from starting: what is owed stays owed.
-        match requests.settle() {
-            Ok(()) | Err(RequestError::DoneNotRecorded(_)) => Ok(requests),
+        requests.settle_beginnings();
+        // A full disk must not keep the server from starting: what is owed stays owed, and what is to be given waits.
+        match requests.finish_given().and_then(|()| requests.settle()) {
+            Ok(()) | Err(RequestError::NotRecorded(_) | RequestError::DoneNotRecorded(_)) => Ok(requests),
             Err(failure) => Err(failure),
         }
     }
@@ -364,7 +367,11 @@ impl Requests {
     /// `DoneNotRecorded`: it stays owed, and the next call, or the next start, tries again.
     pub fn settle(&self) -> Result<(), RequestError> {
         for (name, event) in self.ledger.owed()? {
+            #[cfg(test)]
+            tests::may_crash(self)?;
             self.audit.append(&event).map_err(RequestError::DoneNotRecorded)?;
+            #[cfg(test)]
+            tests::may_crash(self)?;
             self.ledger.paid(&name)?;
         }
         Ok(())
@@ -406,6 +413,7 @@ impl Requests {
         let now = self.clock.now();
         // Each for itself: what cannot be noted of one must not keep the others from it.
         let mut failed = self.finish_steps().err();
+        failed = self.finish_given().err().or(failed);
         failed = self.remind().err().or(failed);
         failed = self.supersede_once().err().or(failed);
         let due = |request: &AccessRequest| !request.stored.is_final() && request.state(now).is_final();
@@ -653,21 +661,26 @@ fn created(request: &AccessRequest, by: &str) -> AuditEvent {
 fn of_outcome(request: &AccessRequest, outcome: &Outcome) -> Option<AuditEvent> {
     match outcome {
         Outcome::Waits => None,
-        Outcome::Begins(grant) => Some(AuditEvent::GrantAdd {
-            grant: grant.id.clone(),
-            user: grant.user.clone(),
-            destination: grant.destination.clone(),
-            from: grant.from,
-            until: grant.until,
-            reason: grant.reason.clone(),
-            by: grant.created_by.clone(),
-            request: grant.request.clone(),
-            rule: grant.rule.clone(),
-            channels: grant.channels.as_ref().map(names),
-        }),
+        Outcome::Begins(grant) => Some(added(grant)),
         Outcome::Lengthens { grant, by } => {
             Some(AuditEvent::GrantExtend { grant: grant.clone(), request: request.id.clone(), seconds: by.as_secs() })
         }
+    }
+}
+
+/// A new grant, for the log.
+fn added(grant: &Grant) -> AuditEvent {
+    AuditEvent::GrantAdd {
+        grant: grant.id.clone(),
+        user: grant.user.clone(),
+        destination: grant.destination.clone(),
+        from: grant.from,
+        until: grant.until,
+        reason: grant.reason.clone(),
+        by: grant.created_by.clone(),
+        request: grant.request.clone(),
+        rule: grant.rule.clone(),
+        channels: grant.channels.as_ref().map(names),
     }
 }
 

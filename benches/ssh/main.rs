@@ -29,6 +29,7 @@ mod lanes;
 mod machine;
 mod measures;
 mod report;
+mod watching;
 
 use std::time::Duration;
 
@@ -146,4 +147,5 @@ const MEASURES: &[(&str, Measure)] = &[
     ("Ansible", everyday::ansible),
     ("attack", attack::echo),
     ("revoke", ending::revoke),
+    ("watch", watching::lag),
 ];

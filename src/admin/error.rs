@@ -119,6 +119,17 @@ pub enum AdminError {
 }
 
 impl AdminError {
+    /// Where a grant was to be given.
+    pub(super) fn of_giving(error: RequestError) -> Self {
+        if let RequestError::NotRecorded(error) = error {
+            Self::NotRecorded(error)
+        } else if let RequestError::Ledger(error) = error {
+            Self::Ledger(error)
+        } else {
+            Self::Request(error)
+        }
+    }
+
     /// After a grant was revoked.
     pub(super) fn of_revoke(error: RequestError) -> Self {
         if let RequestError::DoneNotRecorded(error) = error {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::api::{GrantRow, Reply};
 use super::{Admin, AdminError, Caller, done};
-use crate::audit::AuditEvent;
 use crate::grant::{Grant, GrantState, Revoked};
 use crate::ledger::GrantEffect;
 use crate::model::{Destination, GrantId, Timestamp, UserName};
@@ -71,20 +70,7 @@ impl Admin {
             begun: 0,
             bound_key: None,
         };
-        let event = AuditEvent::GrantAdd {
-            grant: grant.id.clone(),
-            user: grant.user.clone(),
-            destination: grant.destination.clone(),
-            from,
-            until,
-            reason: grant.reason.clone(),
-            by: grant.created_by.clone(),
-            request: None,
-            rule: None,
-            channels: None,
-        };
-        self.parts.audit.append(&event).map_err(AdminError::NotRecorded)?;
-        self.parts.ledger.add_grant(grant.clone())?;
+        self.parts.requests.give(&grant).map_err(AdminError::of_giving)?;
         Ok(Reply::Granted { grant: row(grant, now) })
     }
 

@@ -28,7 +28,7 @@ const CLOSING_MAX: Duration = if cfg!(test) { Duration::from_millis(100) } else 
 /// It is looked so often whether they are closed.
 const LOOK: Duration = Duration::from_millis(20);
 /// Why grants and requests of such a user ended.
-const WHY: &str = "the user was offboarded";
+pub(super) const WHY: &str = "the user was offboarded";
 
 /// One step of it, which may run again.
 type Step = fn(&Admin, &mut Offboarding) -> Result<(), AdminError>;

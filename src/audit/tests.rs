@@ -292,7 +292,7 @@ fn each_type_has_its_fields_where_they_belong() {
                 by: hex(),
             }),
             "outcome",
-            "by effect lifters lock reason scope until",
+            "by effect keeps_glass lifters lock reason scope until",
         ),
         (
             AuditEvent::OffboardStep(OffboardStep {

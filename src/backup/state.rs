@@ -26,13 +26,15 @@ use crate::vault::{PORTABLE_TABLES, Vault};
 /// The form that this version reads and writes.
 const VERSION: u32 = 1;
 /// The tables of the state. An export that left one out would lose it without a word.
-pub(super) const TABLES: [&str; 20] = [
+pub(super) const TABLES: [&str; 22] = [
     "audit-keys",
     "audit-log",
     "audit-subjects",
     "auditors",
     "bastion-keys",
+    "beginnings",
     "clock",
+    "given-grants",
     "grants",
     "holds",
     "locks",

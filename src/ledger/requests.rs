@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::{Ledger, LedgerError, Message, TEXT_BYTES_MAX, User, at_most, question};
 use crate::audit::AuditEvent;
 use crate::db::Rev;
-use crate::grant::{AccessRequest, Denial, Grant, Outcome, RequestState, Revoked};
-use crate::model::{Destination, GrantId, RequestId, Timestamp, UserName};
+use crate::grant::{AccessRequest, Denial, Grant, Outcome, RequestState};
+use crate::model::{Destination, RequestId, Timestamp, UserName};
 use crate::policy::{Approvers, Decision, GrantNeed, Rule, decide};
 
 /// Requests of one human that are kept once they are decided; the log has the others.
@@ -149,23 +149,15 @@ impl Ledger {
         let Some(rev) = rev else { return Ok(()) };
         let mut owed = None;
         let grant = grant.map(|(known, mut grant)| {
-            // Whoever was removed since it was decided gets nothing, nor whoever has their name later.
-            let state = self.state();
-            let user = state.users.get(&grant.user).filter(|(_, user)| user.suspended_at.is_none());
-            if known.is_none()
-                && let Some(revoked) = &grant.revoked
-            {
+            owed = match (&known, &grant.revoked) {
                 // It never opened anything; the log has its beginning, and is owed its end.
-                let (by, reason) = (revoked.by.clone(), revoked.reason.clone());
-                owed = Some(AuditEvent::GrantRevoke { grant: grant.id.clone(), by, reason });
-            }
-            if grant.revoked.is_none() && (user.is_none() || !state.targets.contains_key(&grant.destination.target)) {
-                let reason = Some(String::from("the user or the target was removed meanwhile"));
-                let revoked = Revoked { by: String::from("the bastion"), at: grant.created, reason };
-                let (by, reason) = (revoked.by.clone(), revoked.reason.clone());
-                owed = Some(AuditEvent::GrantRevoke { grant: grant.id.clone(), by, reason });
-                grant.revoked = Some(revoked);
-            }
+                (None, Some(revoked)) => Some(AuditEvent::GrantRevoke {
+                    grant: grant.id.clone(),
+                    by: revoked.by.clone(),
+                    reason: revoked.reason.clone(),
+                }),
+                (None | Some(_), _) => self.state().revoke_if_gone(&mut grant),
+            };
             (known, grant)
         });
         let mut batch = self.db.batch();
@@ -267,45 +259,6 @@ impl Ledger {
             self.change(|state| drop(state.requests.remove(id)));
         }
         Ok(old.len())
-    }
-
-    /// Counts a session that is about to begin on a grant that is for so many; of others nothing is counted.
-    ///
-    /// # Errors
-    /// `Spent` if as many have begun as may; `Unknown`; the database fails.
-    pub fn begin_on(&self, id: &GrantId) -> Result<(), LedgerError> {
-        self.count_on(id, |grant| {
-            if grant.is_spent() {
-                Err(LedgerError::Spent { grant: id.clone() })
-            } else {
-                Ok(grant.begun.saturating_add(1))
-            }
-        })
-    }
-
-    /// Takes such a session back: it did not begin.
-    ///
-    /// # Errors
-    /// `Unknown`, or the database fails.
-    pub fn not_begun_on(&self, id: &GrantId) -> Result<(), LedgerError> {
-        self.count_on(id, |grant| Ok(grant.begun.saturating_sub(1)))
-    }
-
-    fn count_on(
-        &self,
-        id: &GrantId,
-        count: impl FnOnce(&Grant) -> Result<u32, LedgerError>,
-    ) -> Result<(), LedgerError> {
-        let tables = self.tables();
-        let known = self.state().grants.get(id).cloned();
-        let (rev, mut grant) = known.ok_or_else(|| LedgerError::Unknown { kind: "grant", name: id.to_string() })?;
-        if grant.sessions.is_none() {
-            return Ok(());
-        }
-        grant.begun = count(&grant)?;
-        let rev = tables.grants.put(id.as_str(), Some(rev), &grant)?;
-        self.change(|state| state.set_grant(rev, grant));
-        Ok(())
     }
 
     /// The users who approve by this rule, but the one who asks and the same human by other names.

@@ -97,6 +97,34 @@ fn a_lock_survives_a_restart_and_is_in_the_log() {
 }
 
 #[test]
+fn a_lock_that_the_log_was_told_of_twice_is_one_lock() {
+    let mut world = World::new();
+    let id = world.add(2, None);
+    // The process ends between the leaf and the note that it is there.
+    for (_, event) in world.locks.ledger.owed().unwrap() {
+        world.audit.append(&event).unwrap();
+    }
+    world.restart();
+    assert_eq!((world.locks.ledger.locks().len(), world.outcomes(&id)), (1, vec![String::from("holds")]));
+    assert!(world.locks.ledger.owed().unwrap().is_empty());
+}
+
+#[test]
+fn a_lock_that_is_over_is_so_after_a_crash_too_and_forgotten_by_the_next_look() {
+    let mut world = World::new();
+    let id = world.add(2, Some(world.clock.now().plus(Duration::from_secs(60))));
+    world.restart();
+    world.clock.set(world.clock.now().plus(Duration::from_secs(60)));
+    world.locks.crash_after.store(0, Ordering::SeqCst);
+    assert!(world.locks.tidy().is_err());
+    world.restart();
+    assert!(world.locks.any_over() && world.locks.ledger.locks().iter().all(|lock| !lock.holds(world.clock.now())));
+    assert_eq!(world.locks.tidy().unwrap(), 1);
+    assert!(world.locks.ledger.lock(&id).is_none());
+    assert_eq!(world.outcomes(&id), ["holds", "expired"]);
+}
+
+#[test]
 fn a_crash_at_any_step_of_a_lifting_lifts_nothing_that_is_not_in_the_log() {
     for crash_after in 0..4 {
         let mut world = World::new();

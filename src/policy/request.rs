@@ -421,4 +421,60 @@ mod tests {
             assert!(faults.contains(told), "{grant}: {faults}");
         }
     }
+
+    const GLASS: &str = "{ max = \"30m\", review = \"2h\", reviewers = { group = \"leads\" } }";
+
+    /// A rule that may be taken without an approval; `change` says what of it is otherwise.
+    fn glass(glass: &str, change: (&str, &str)) -> Result<GlassRule, String> {
+        let text = format!(
+            "schema = 1\n[[rule]]\nid = \"emergency\"\nwho = {{ groups = [\"dba\"] }}\nwhere = {{ targets = [\"db1\"] }}\n\
+             accounts = [\"root\"]\nchannels = [\"shell\", \"exec\", \"sftp-read\", \"sftp-write\"]\n\
+             key = {{ touch = true }}\nbreak_glass = {glass}\n"
+        );
+        assert!(text.contains(change.0), "{change:?}");
+        let text = text.replacen(change.0, change.1, 1);
+        let set = PolicySet::parse(&[PolicyFile { path: "a.toml".to_owned(), text }]);
+        let told = |faults: Vec<Fault>| faults.iter().map(|fault| format!("{fault}\n")).collect::<String>();
+        set.map(|set| set.rules().next().unwrap().glass.clone().unwrap()).map_err(told)
+    }
+
+    #[test]
+    fn what_nobody_approves_is_for_named_people_in_sight_and_on_record() {
+        let rule = glass(GLASS, ("schema", "schema")).unwrap();
+        assert_eq!((rule.max.as_secs(), rule.review.as_secs(), rule.without_key), (1800, 7200, false));
+        let channels = "[\"shell\", \"exec\", \"sftp-read\", \"sftp-write\"]";
+        for class in ["local-forward", "remote-forward", "agent", "x11"] {
+            let told = glass(GLASS, (channels, &format!("[\"shell\", \"{class}\"]"))).expect_err(class);
+            assert!(told.contains(&format!("not for {class}")), "{class}: {told}");
+        }
+        for (change, why) in [
+            (("who = { groups = [\"dba\"] }", "who = { users = [\"*\"] }"), "this one is for everyone"),
+            (("break_glass", "grant = { required = false }\nbreak_glass"), "the rule needs no grant"),
+            (("break_glass", "recording = { durability = \"best-effort\" }\nbreak_glass"), "lets them go on without"),
+            (("key = { touch = true }\n", ""), "wants a security key"),
+        ] {
+            let told = glass(GLASS, change).expect_err(why);
+            assert!(told.contains(why), "{why}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_break_glass_that_cannot_be_meant_is_refused_and_what_it_does_not_say_is_short() {
+        let careful = glass("{ reviewers = { group = \"leads\" } }", ("schema", "schema")).unwrap();
+        assert_eq!((careful.max, careful.review), (GLASS_MAX, GLASS_REVIEW));
+        let any_login = "{ reviewers = { group = \"leads\" }, insecure_without_key = true }";
+        assert!(glass(any_login, ("key = { touch = true }\n", "")).unwrap().without_key);
+        // Where the rule wants a key all the same, its absence is not let pass.
+        assert!(!glass(any_login, ("schema", "schema")).unwrap().without_key);
+        for (wanted, told) in [
+            ("{ max = \"1h\" }", "`reviewers` is missing"),
+            ("{ max = \"9h\", reviewers = { group = \"leads\" } }", "out of range"),
+            ("{ review = \"169h\", reviewers = { group = \"leads\" } }", "out of range"),
+            ("{ reviewers = { group = \"leads\", count = 2 } }", "one reviewer is enough"),
+            ("{ reviewers = { group = \"leads\" }, without_key = true }", "unknown key"),
+        ] {
+            let faults = glass(wanted, ("schema", "schema")).expect_err(wanted);
+            assert!(faults.contains(told), "{wanted}: {faults}");
+        }
+    }
 }

@@ -1,3 +1,9 @@
+mod at_once;
+mod begun;
+mod crashes;
+mod limits;
+mod order;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
@@ -8,7 +14,7 @@ use crate::audit::AuditRecord;
 use crate::db::Db;
 use crate::grant::{Finding, ReviewError};
 use crate::ledger::Target;
-use crate::model::{AccountName, GroupName, Presence, TargetName};
+use crate::model::{AccountName, GroupName, Presence, SessionId, TargetName};
 use crate::policy::{PolicyFile, PolicySet};
 use crate::tlog::{Algorithm, KeyName, SigningKey};
 
@@ -168,7 +174,7 @@ impl World {
                 continue;
             }
             match record.kind.as_str() {
-                "breakglass.open" | "notify" => {}
+                "breakglass.open" | "notify" | "session.start" | "lock.step" => {}
                 "request.create" | "request.step" | "breakglass.review" | "breakglass.overdue" => {
                     let step = record.fields["step"].as_u64().unwrap();
                     assert_eq!(versions.insert(text("request"), step).unwrap_or(0) + 1, step, "a step is missing");
@@ -349,10 +355,11 @@ fn what_was_approved_begins_once_and_only_with_the_key_that_asked() {
     };
     assert!(may("SHA256:k") && !may("SHA256:other"));
     let ledger = &world.requests.ledger;
-    ledger.begin_on(&grant.id).unwrap();
-    assert!(matches!(ledger.begin_on(&grant.id), Err(LedgerError::Spent { .. })));
-    ledger.not_begun_on(&grant.id).unwrap();
-    ledger.begin_on(&grant.id).unwrap();
+    let [one, two] = [1, 2].map(|number| SessionId::from_parts(world.clock.now(), number));
+    ledger.begin_on(&grant.id, &one, 0).unwrap();
+    assert!(matches!(ledger.begin_on(&grant.id, &two, 0), Err(LedgerError::Spent { .. })));
+    ledger.not_begun_on(&grant.id, &one).unwrap();
+    ledger.begin_on(&grant.id, &two, 0).unwrap();
     // Too late is too late.
     let late = world.requests.ask(actor(&who), wish("postgres@db1")).unwrap().id;
     world.say("bob", &late, Verdict::Approve).unwrap();

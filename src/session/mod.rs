@@ -546,14 +546,15 @@ impl Visit {
         registration.judge(&bastion.ledger, bastion.clock.now());
         let cut = Cut::new();
         let legs = [self.connection.cut.clone(), cut.clone()];
-        self.count_session(&permit).await?;
+        self.count_session(&permit, &id).await?;
         let mut time = Timekeeper::start(&registration, bastion.clock.clone(), legs);
         let opened = self.open_both(&id, &permit, destination, &cut, now, &registration.end).await;
         if opened.is_err() {
             cut.cut();
-            self.uncount_session(&permit).await;
+            self.uncount_session(&permit, &id).await;
         }
         let (recording, leg) = opened?;
+        self.keep_count(&permit, &id);
         time.watch(recording.failed());
         let activity = Activity::start();
         time.watch_idle(&registration, activity.clone());

@@ -6,9 +6,9 @@ use tracing::warn;
 
 use super::{EndCause, Refusal, Registration, Visit};
 use crate::grant::{Denial, Permit};
-use crate::ledger::LedgerError;
+use crate::ledger::{Ledger, LedgerError};
 use crate::listener::ChannelStart;
-use crate::model::{Asked, ChannelClass, Destination, Program};
+use crate::model::{Asked, ChannelClass, Destination, GrantId, Program, SessionId};
 use crate::requests::Actor;
 
 /// What a program asks of the policy, as it was started: with a terminal, where it has one.
@@ -82,13 +82,28 @@ impl Visit {
     }
 
     /// Counts the session where its grant is for so many, before anything is opened.
-    pub(super) async fn count_session(&self, permit: &Permit) -> Result<(), Refusal> {
-        let Some(grant) = permit.grant().filter(|grant| grant.sessions.is_some()).map(|grant| grant.id.clone()) else {
-            return Ok(());
-        };
-        let ledger = Arc::clone(&self.bastion.ledger);
+    pub(super) async fn count_session(&self, permit: &Permit, session: &SessionId) -> Result<(), Refusal> {
+        let Some(grant) = limited(permit) else { return Ok(()) };
+        let (id, session) = (grant.clone(), session.clone());
+        // Nothing of it is in the log yet, so its leaf comes behind all that is published.
+        let from = self.bastion.audit.size();
+        self.count(grant, move |ledger| ledger.begin_on(&id, &session, from)).await
+    }
+
+    /// Counts a live session where it goes on by a grant that is for so many.
+    async fn count_joining(&self, permit: &Permit) -> Result<(), Refusal> {
+        let Some(grant) = limited(permit) else { return Ok(()) };
         let id = grant.clone();
-        match tokio::task::spawn_blocking(move || ledger.begin_on(&id)).await {
+        self.count(grant, move |ledger| ledger.joins(&id)).await
+    }
+
+    async fn count(
+        &self,
+        grant: GrantId,
+        count: impl FnOnce(&Ledger) -> Result<(), LedgerError> + Send + 'static,
+    ) -> Result<(), Refusal> {
+        let ledger = Arc::clone(&self.bastion.ledger);
+        match tokio::task::spawn_blocking(move || count(&ledger)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(LedgerError::Spent { .. })) => Err(Refusal::Denied(Denial::GrantSpent { grant })),
             Ok(Err(failure)) => Err(Refusal::Denied(Denial::Undecided { cause: failure.to_string() })),
@@ -109,7 +124,7 @@ impl Visit {
             }
             let Some(grant) = permit.grant().map(|grant| grant.id.clone()) else { continue };
             if self.live.as_ref().is_some_and(|live| !live.counted.contains(&grant)) {
-                self.count_session(&permit).await?;
+                self.count_joining(&permit).await?;
                 if let Some(live) = &mut self.live {
                     live.counted.insert(grant.clone());
                 }
@@ -119,13 +134,29 @@ impl Visit {
     }
 
     /// A session that did not begin does not count.
-    pub(super) async fn uncount_session(&self, permit: &Permit) {
-        let Some(grant) = permit.grant().filter(|grant| grant.sessions.is_some()).map(|grant| grant.id.clone()) else {
-            return;
-        };
-        let ledger = Arc::clone(&self.bastion.ledger);
-        if let Ok(Err(failure)) = tokio::task::spawn_blocking(move || ledger.not_begun_on(&grant)).await {
+    pub(super) async fn uncount_session(&self, permit: &Permit, session: &SessionId) {
+        let Some(grant) = limited(permit) else { return };
+        let (ledger, session) = (Arc::clone(&self.bastion.ledger), session.clone());
+        if let Ok(Err(failure)) = tokio::task::spawn_blocking(move || ledger.not_begun_on(&grant, &session)).await {
             warn!(error = %failure, "A session that did not begin counts as one of its grant's");
         }
     }
+
+    /// A session that has begun counts for good. Nobody waits for that: the log says the same to the next start.
+    pub(super) fn keep_count(&self, permit: &Permit, session: &SessionId) {
+        if limited(permit).is_none() {
+            return;
+        }
+        let (ledger, session) = (Arc::clone(&self.bastion.ledger), session.clone());
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(failure) = ledger.has_begun(&session) {
+                warn!(session = %session, error = %failure, "That a session has begun is in the log only");
+            }
+        }));
+    }
+}
+
+/// The grant of a permit, if it is for so many sessions.
+fn limited(permit: &Permit) -> Option<GrantId> {
+    permit.grant().filter(|grant| grant.sessions.is_some()).map(|grant| grant.id.clone())
 }

@@ -1,5 +1,8 @@
 //! Access requests: asking, approving, connecting, lengthening, taking back; by stock `ssh`.
 
+mod chain;
+mod killed;
+
 use std::path::PathBuf;
 
 use serde_json::Value;

@@ -1,7 +1,9 @@
 //! Offboarding, and what a crash leaves of it.
 
-use super::super::offboard::STEPS;
+use super::super::offboard::{STEPS, WHY};
 use super::*;
+use crate::grant::Revoked;
+use crate::ledger::User;
 
 impl Office {
     /// The bastion is started anew: on the same state, without a live session.
@@ -98,6 +100,35 @@ fn an_offboarding_that_crashed_at_any_step_is_finished_by_the_next_start() {
         assert_eq!(office.outcomes(), ["begun", "done"], "after {crash_after}");
         assert_eq!(ledger.owed().unwrap().len(), 0, "after {crash_after}");
         assert_eq!(office.offboarded("alice"), receipt, "after {crash_after}");
+    }
+}
+
+// Steps change more than one thing: what was done of one counts, and the rest follows.
+#[test]
+fn an_offboarding_that_crashed_within_a_step_is_finished_by_the_next_start() {
+    for (done, within) in [(1, "suspended by one name"), (3, "revoked by one name")] {
+        let mut office = Office::with_two_names();
+        let caller = Caller { uid: 0, via: Via::Direct };
+        let mut begun = office.admin.new_offboarding(caller, user("alice"), String::from("left")).unwrap();
+        STEPS.iter().take(done).for_each(|step| step(&office.admin, &mut begun).unwrap());
+        let ledger = Arc::clone(&office.admin.parts.ledger);
+        if done == 1 {
+            let alice = ledger.user(&user("alice")).unwrap();
+            ledger.set_user(User { suspended_at: Some(office.admin.now()), ..alice }).unwrap();
+        } else {
+            let by = Revoked { by: begun.by.clone(), at: office.admin.now(), reason: Some(WHY.to_owned()) };
+            assert_eq!(ledger.revoke_all_of(&user("alice"), &by).unwrap(), 1);
+        }
+        office.restart();
+        assert!(office.admin.finish_offboardings().unwrap().is_empty(), "{within}");
+        let ledger = &office.admin.parts.ledger;
+        assert!(ledger.grants().iter().all(|grant| grant.revoked.is_some()), "{within}");
+        let suspended = ["alice", "alice2"].map(|name| ledger.user(&user(name)).unwrap().suspended_at.is_some());
+        assert_eq!(suspended, [true, true], "{within}");
+        let receipt = ledger.offboarding(&user("alice")).unwrap().unwrap();
+        assert!(receipt.done.is_some() && receipt.grants == 2, "{within}: {receipt:?}");
+        let revokes = office.log().iter().filter(|record| record.kind == "grant.revoke").count();
+        assert_eq!((revokes, office.outcomes()), (2, vec![String::from("begun"), String::from("done")]), "{within}");
     }
 }
 

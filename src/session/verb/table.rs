@@ -341,10 +341,10 @@ impl Verb {
 
     /// Whether the user is asked something before it is done.
     pub fn asks_back(&self, has_terminal: bool) -> bool {
-        match self {
-            Self::Requests(ask, Form::Text) => has_terminal && ask.decides().is_some(),
-            other => matches!(other, Self::Mfa | Self::Consent),
+        if let Self::Requests(ask, Form::Text) = self {
+            return has_terminal && ask.decides().is_some();
         }
+        matches!(self, Self::Mfa | Self::Consent)
     }
 }
 
