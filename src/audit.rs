@@ -40,7 +40,7 @@ pub use body::Subject;
 use body::Subjects;
 use contested::Contests;
 pub use contested::{Accepted, Contest};
-pub use control::{LockStep, OffboardStep, SessionControl};
+pub use control::{BrokenGlass, LockStep, OffboardStep, SessionControl};
 pub use error::AuditError;
 pub use event::{AuditEvent, Call, EVENT_TYPES, SESSION_HEADS_MAX, SegmentEnd, SessionHead, VaultChange};
 pub use leap::{Leap, QUIET_MAX};

@@ -457,6 +457,9 @@ impl Denial {
             Self::Unmet { unmet: Unmet::Source, .. } => {
                 "access denied: not from here; connect from a network that your right is for".to_owned()
             }
+            Self::Unmet { unmet: Unmet::Clock, .. } => {
+                "access denied: not while the bastion's clock is in doubt; tell an operator (doorward doctor)".to_owned()
+            }
             Self::Unmet { unmet: Unmet::Length | Unmet::Mfa | Unmet::Consent, .. } => {
                 "access denied: your session has lasted as long as it may; connect again".to_owned()
             }

@@ -37,10 +37,10 @@
 //! wire        a socket that can be cut                                     CARRYING: sockets and tasks;
 //! listener    accept, limits, handshake (asks authn)                       listener and target never
 //! target      dial, check host key, log in                                 meet: relay sees two streams
-//! http        calls to others' servers, bounded in time
-//! witness     gets our checkpoints cosigned; cosigns those of other logs   of channel events
-//! notify      tells people of requests, until they have taken it
-//! recorder    bounded queue -> cast -> store
+//! http        calls to others' servers, bounded in time                    of channel events
+//! witness     gets our checkpoints cosigned; cosigns those of other logs
+//! notify      tells people of requests, and operators of outages, until they have taken it
+//! recorder    bounded queue -> cast -> store; when no session can begin
 //! relay       channel events both ways; taps all for the recorder
 //! inspect     what stands between a channel's two sources and the relay; files on record
 //! sftp        SFTP packets: judged, and on record before they go on

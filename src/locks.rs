@@ -87,7 +87,9 @@ impl fmt::Display for LockError {
             Self::Unknown => f.write_str("there is no such lock"),
             Self::SaidAlready => f.write_str("you have said so already: it takes somebody else"),
             Self::Reason => write!(f, "a lock needs a reason, in one line of at most {REASON_CHARS_MAX} characters"),
-            Self::KeepsGlass => f.write_str("a lock on people, or on a grant, spares nobody"),
+            Self::KeepsGlass => {
+                f.write_str("a lock on people, or on a grant, spares nobody: leave --keep-break-glass out")
+            }
             Self::Over => f.write_str("the lock would be over already"),
             Self::Ledger(error) => error.fmt(f),
             Self::NotRecorded(_) => f.write_str("the lock stays: the audit log cannot be written"),

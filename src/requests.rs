@@ -380,7 +380,7 @@ impl Requests {
     /// Lets grants end and requests lapse earlier: the wall clock was set back by so much. Says how many.
     ///
     /// # Errors
-    /// `RequestError`; nothing has changed.
+    /// `RequestError`; no grant and no request has changed: it must be tried again.
     pub fn set_back(&self, step: Duration) -> Result<usize, RequestError> {
         let _one = self.one_at_a_time();
         // A step that is stored has the times from before.

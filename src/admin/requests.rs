@@ -55,6 +55,13 @@ impl Admin {
 
     pub(super) fn request_add(&self, caller: Caller, new: NewRequest) -> Result<Reply, AdminError> {
         let NewRequest { user, destination, own, span, from, channels, reason, ticket } = new;
+        // Else the operator would read what is for the user.
+        for name in [&user, &own] {
+            if self.known_user(name)?.is_suspended(self.now()) {
+                let why = format!("user `{name}` is suspended, or their end date is over");
+                return Err(AdminError::Refused { why, hint: "`doorward user list` shows it" });
+            }
+        }
         let wish = Wish { destination, span, from, channels, reason, ticket };
         let entered = self.parts.requests.enter(&caller.to_string(), &own, &user, wish).map_err(AdminError::Request)?;
         let (span, purpose) = (span_shown(entered.narrowed().0), line(&entered.purpose()));

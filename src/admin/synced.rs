@@ -4,7 +4,8 @@
 //! the programs that keep clocks leave under `/run` is looked at.
 //!
 //! What this does **not** guard against: whoever may write to `/run`; a program that keeps a wrong time; and where the host
-//! keeps the clock of a container, nothing of that is seen inside. What is found is told, and nothing is refused by it.
+//! keeps the clock of a container, nothing of that is seen inside. What is found is told; only
+//! rules that ask for it (`synced_clock`) refuse by it.
 
 use std::fmt;
 use std::path::Path;

@@ -59,7 +59,7 @@ impl UserEnd {
 }
 
 impl Admin {
-    fn known_user(&self, name: &UserName) -> Result<User, AdminError> {
+    pub(super) fn known_user(&self, name: &UserName) -> Result<User, AdminError> {
         let unknown = || LedgerError::Unknown { kind: "user", name: name.to_string() };
         Ok(self.parts.ledger.user(name).ok_or_else(unknown)?)
     }

@@ -19,7 +19,7 @@ use crate::recorder::Seen;
 pub struct Look {
     /// It.
     pub session: SessionId,
-    /// Which channel; the first that is open, if not said.
+    /// Which channel; if not said, the first with a terminal, else the first.
     pub channel: Option<ChannelNumber>,
     /// From the answer before, to go on looking: that is on record once.
     pub pass: Option<String>,

@@ -1,9 +1,9 @@
-//! Events of those who keep order: locks, offboarding, the hand on a live session.
+//! Events of those who keep order: locks, broken glasses, offboarding, the hand on a live session.
 
 use serde::{Deserialize, Serialize};
 
 use super::facts::{bounded_detail, bounded_text};
-use crate::model::{LockId, SessionId, Timestamp, UserName};
+use crate::model::{LockId, RequestId, SessionId, Timestamp, UserName};
 
 /// A lock was set, or somebody wants it lifted, or its time is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,7 @@ pub struct LockStep {
     /// How many people it takes to lift it.
     pub lifters: u8,
     /// Whether it leaves those alone who have broken a glass.
+    #[serde(default)]
     pub keeps_glass: bool,
     /// The first moment at which it holds no more, where one was said.
     pub until: Option<Timestamp>,
@@ -28,6 +29,24 @@ pub struct LockStep {
     /// Who did this.
     #[serde(serialize_with = "bounded_text")]
     pub by: String,
+}
+
+/// A grant is taken without an approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenGlass {
+    /// The request that stands for it.
+    pub request: RequestId,
+    /// Who.
+    pub user: UserName,
+    /// By when it must be reviewed.
+    pub due: Timestamp,
+    /// By which ways it is told.
+    pub ways: Vec<String>,
+    /// Which of them had taken it before this was written.
+    #[serde(default)]
+    pub delivered: Vec<String>,
+    /// Whom.
+    pub told: Vec<String>,
 }
 
 /// A user is taken out of the house: what is about to be done, or what was.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::assurance::{Confirmed, Consent};
 use super::body::Subject;
-use super::control::{LockStep, OffboardStep, SessionControl};
+use super::control::{BrokenGlass, LockStep, OffboardStep, SessionControl};
 pub use super::facts::{Call, SegmentEnd, SessionHead, VaultChange};
 use super::facts::{bounded_detail, bounded_option, bounded_text};
 use super::review::ReviewedLine;
@@ -525,21 +525,7 @@ pub enum AuditEvent {
     },
     /// A grant is taken without an approval: the alert is queued, and nothing is open yet.
     #[serde(rename = "breakglass.open")]
-    BreakglassOpen {
-        /// The request that stands for it.
-        request: RequestId,
-        /// Who.
-        user: UserName,
-        /// By when it must be reviewed.
-        due: Timestamp,
-        /// By which ways it is told.
-        ways: Vec<String>,
-        /// Which of them had taken it before this was written.
-        #[serde(default)]
-        delivered: Vec<String>,
-        /// Whom.
-        told: Vec<String>,
-    },
+    BreakglassOpen(BrokenGlass),
     /// Somebody else has reviewed it.
     #[serde(rename = "breakglass.review")]
     BreakglassReview {
@@ -767,7 +753,7 @@ impl AuditEvent {
             | Self::AccessReview(ReviewedLine { user, .. })
             | Self::RequestCreate { user, .. }
             | Self::RequestStep { user, .. }
-            | Self::BreakglassOpen { user, .. }
+            | Self::BreakglassOpen(BrokenGlass { user, .. })
             | Self::BreakglassReview { user, .. }
             | Self::BreakglassOverdue { user, .. } => Subject::User(user.clone()),
             Self::AuthConfirmed(Confirmed { user, .. }) | Self::ConsentGiven(Consent { user, .. }) => {

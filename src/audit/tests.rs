@@ -245,14 +245,14 @@ fn each_type_has_its_fields_where_they_belong() {
             "by channels destination note seconds user verb",
         ),
         (
-            AuditEvent::BreakglassOpen {
+            AuditEvent::BreakglassOpen(BrokenGlass {
                 request: request(),
                 user: user("alice"),
                 due: Timestamp::from_millis(2),
                 ways: vec![hex()],
                 delivered: vec![hex()],
                 told: vec![hex()],
-            },
+            }),
             "request",
             "delivered due told user ways",
         ),

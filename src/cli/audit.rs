@@ -37,7 +37,7 @@ pub(super) enum Command {
     /// elsewhere shows later whether anything before it was changed.
     Checkpoint,
     /// Let sessions begin in spite of what witnesses have seen: another history of this log than the one that is here.
-    /// Only when you know why, such as that the machine was restored from an old backup.
+    /// Those witnesses cosign this log no more: begin a new one after it (`doorward state import --new-log`).
     AcceptHistory {
         /// Why; it is on record.
         #[arg(long, value_name = "WHY")]

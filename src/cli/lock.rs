@@ -168,7 +168,7 @@ fn list(desk: &Desk, form: Form) -> Result<(), CliError> {
         table.row([
             lock.id.to_string(),
             lock.scope.to_string(),
-            lock.effect.to_string(),
+            format!("{}{}", lock.effect, if lock.keeps_glass { ", not on broken glasses" } else { "" }),
             times::shown(lock.created),
             lock.expires.map(times::shown).unwrap_or_default(),
             lock.by.clone(),

@@ -38,7 +38,7 @@ pub(super) enum Command {
         /// For how long, such as 30m or 2h; as long as the rule lets, if not said.
         #[arg(long = "for", value_name = "SPAN", value_parser = times::parse_span)]
         span: Option<std::time::Duration>,
-        /// From when on: RFC 3339, such as 2026-11-23T22:00:00+01:00.
+        /// From when on, such as 2026-11-23T22:00:00+01:00; without an offset, in the bastion's zone.
         #[arg(long, value_name = "TIME", value_parser = times::parse_moment)]
         from: Option<Timestamp>,
         /// Less than the rule opens, such as shell,exec.
@@ -76,7 +76,7 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
             let AccessRequestRow { request, .. } = *request;
             let takes = format!("{} ({})", request.quorum.approvers, join(&request.quorum.reviewers));
             print(&format!(
-                "requested  {}  {} to {}  takes {takes}\n",
+                "requested  {}  {} to {}  waiting for {takes}\n",
                 request.id, request.requester, request.destination
             ))
         }

@@ -187,11 +187,15 @@ fn clock_stepped(bastion: Arc<Bastion>) -> impl Fn(i64) + Send {
     move |step_ms| {
         let step = Duration::from_millis(step_ms.unsigned_abs());
         if step_ms < 0 {
+            bastion.ledger.set_back_assurances(step, bastion.clock.now());
+            bastion.sessions.set_back(step);
             match bastion.requests.set_back(step) {
                 Ok(count) => info!(count, "The clock was set back: grants and requests end earlier by as much"),
-                Err(error) => error!(error = %error, "The clock was set back, and grants last longer: revoke them"),
+                Err(error) => {
+                    error!(error = %error, "The clock was set back, and grants last longer until that can be kept");
+                    set_back_later(Arc::clone(&bastion), step);
+                }
             }
-            bastion.sessions.set_back(step);
         } else {
             match bastion.locks.set_forward(step) {
                 Ok(count) => info!(count, "The clock was set forward: locks end later by as much"),
@@ -199,6 +203,23 @@ fn clock_stepped(bastion: Arc<Bastion>) -> impl Fn(i64) + Send {
             }
         }
         bastion.sessions.rejudge(&bastion.ledger, bastion.clock.now());
+    }
+}
+
+/// Tries again until the state can be written. Its thread ends with the process.
+fn set_back_later(bastion: Arc<Bastion>, step: Duration) {
+    let work = move || {
+        loop {
+            std::thread::sleep(SET_BACK_AGAIN);
+            if let Ok(count) = bastion.requests.set_back(step) {
+                info!(count, "Grants and requests end earlier by as much as the clock was set back");
+                bastion.sessions.rejudge(&bastion.ledger, bastion.clock.now());
+                return;
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("set-back".to_owned()).spawn(work) {
+        error!(error = %error, "Grants last longer for a clock that was set back: revoke them");
     }
 }
 
@@ -219,6 +240,8 @@ fn set_back_meanwhile(requests: &Requests, audit: &Audit, clock: &Clock) -> Resu
     Ok(())
 }
 
+/// So long after a failure it is tried again.
+const SET_BACK_AGAIN: Duration = Duration::from_secs(5);
 /// The last checkpoint waits so long for its witnesses.
 const COSIGN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -254,6 +277,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let serving_admin = tokio::spawn(socket::serve(admin_socket, admin, admin_stop.clone()));
     let synced = Synced::look(Path::new("/"), bastion.clock.now());
     tell_synced(&synced);
+    bastion.ledger.set_synced(!synced.is_odd());
     let (version, clock) = (env!("CARGO_PKG_VERSION").into(), Some(synced.word().into()));
     let started = AuditEvent::NodeStart { version, clock };
     bastion.audit.append(&started).map_err(ServeError::Audit)?;
@@ -494,6 +518,7 @@ async fn watch_synced(mut before: Synced, bastion: Arc<Bastion>) {
         let (bastion, known) = (Arc::clone(&bastion), before.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let found = Synced::look(Path::new("/"), bastion.clock.now());
+            bastion.ledger.set_synced(!found.is_odd());
             let changed = found.since(&known);
             if let Some(event) = &changed {
                 tell_synced(&found);

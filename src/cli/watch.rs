@@ -33,7 +33,7 @@ pub(super) fn run(desk: &Desk, session: SessionId, channel: Option<ChannelNumber
     (look.pass, look.channel) = (Some(sight.pass.clone()), Some(seen.number));
     let named = format!("watching {}  {}, channel {}  q leaves", look.session, sight.title, seen.number);
     let title = |cut: bool| match cut {
-        true => format!("INCOMPLETE until the program redraws  {named}"),
+        true => format!("MAY BE INCOMPLETE: from the last 32 KiB  {named}"),
         false => named.clone(),
     };
     let broken = |error: std::io::Error| CliError::failed("the terminal cannot be used").because(&error);

@@ -360,8 +360,8 @@ impl fmt::Display for ReviewError {
             }
             Self::NeedsMfa(within) => write!(
                 f,
-                "to review it, prove yourself anew: `ssh -t USER@BASTION mfa`, then within {} s",
-                within.as_secs()
+                "to review it, prove yourself anew: `ssh -t USER@BASTION mfa`, then within {} minutes",
+                within.as_secs().div_ceil(60)
             ),
             Self::Widens(what) => write!(f, "an approver may only narrow what is asked: {what} is more than that"),
             Self::TooMany => f.write_str("too many have reviewed it: let it be cancelled and asked anew"),

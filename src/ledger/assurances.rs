@@ -34,6 +34,8 @@ struct Kept {
     consents: HashMap<(UserName, String), BTreeMap<Arc<str>, Timestamp>>,
     /// What the wall clock showed before it was set back, and by how much that was; the newest few.
     set_back: Vec<(Timestamp, Duration)>,
+    /// Whether nothing is known to keep the clock right.
+    clock_in_doubt: bool,
 }
 
 impl Kept {
@@ -49,6 +51,7 @@ pub(super) struct Assured {
     /// When they last proved themselves by a second factor.
     pub mfa: Option<Timestamp>,
     consents: BTreeSet<Arc<str>>,
+    synced: bool,
 }
 
 impl Assurances {
@@ -68,7 +71,7 @@ impl Assurances {
         let counts = own.filter(|(_, given)| done(given) && given.until(begins) <= CONSENT_LASTS);
         let login = asker.mfa.map(|at| kept.by_now(at));
         let mfa = [login, typed].into_iter().flatten().filter(done).max();
-        Assured { mfa, consents: counts.map(|(text, _)| Arc::clone(text)).collect() }
+        Assured { mfa, consents: counts.map(|(text, _)| Arc::clone(text)).collect(), synced: !kept.clock_in_doubt }
     }
 }
 
@@ -82,6 +85,7 @@ impl Assured {
             source: Some(asker.source),
             mfa: self.mfa.map_or(Mfa::Never, |proven| Mfa::Ago(proven.until(begins))),
             consents: Consents::These(&self.consents),
+            synced: self.synced,
         }
     }
 }
@@ -100,8 +104,13 @@ impl Ledger {
         kept.mfa.insert((asker.user.clone(), asker.key.to_owned(), asker.source), now);
     }
 
+    /// Notes whether a program is known to keep the clock right.
+    pub fn set_synced(&self, synced: bool) {
+        self.assurances.kept().clock_in_doubt = !synced;
+    }
+
     /// Goes by a wall clock that was set back by `step` to `after`: no code and no yes counts for longer.
-    pub(super) fn set_back_assurances(&self, step: Duration, after: Timestamp) {
+    pub fn set_back_assurances(&self, step: Duration, after: Timestamp) {
         let mut kept = self.assurances.kept();
         kept.mfa.values_mut().for_each(|at| *at = at.minus(step));
         kept.consents.values_mut().flat_map(BTreeMap::values_mut).for_each(|at| *at = at.minus(step));
@@ -265,6 +274,19 @@ mod tests {
         let login = Asker { mfa: Some(at(510)), ..Asker::plain(&alice, "other") };
         assert_eq!(counts(login, 520).0, ago(610));
         assert_eq!(counts(Asker { mfa: Some(at(1101)), ..login }, 1111).0, ago(10));
+    }
+
+    #[test]
+    fn a_clock_that_nothing_keeps_counts_for_whoever_asks() {
+        let ledger = Ledger::open(&crate::db::Db::in_memory().unwrap(), crate::policy::PolicySet::empty()).unwrap();
+        let alice = UserName::parse("alice").unwrap();
+        let asker = Asker::plain(&alice, "k");
+        let synced = || ledger.assurances.of(asker, at(1)).circumstances(asker, at(1)).synced;
+        assert!(synced());
+        ledger.set_synced(false);
+        assert!(!synced());
+        ledger.set_synced(true);
+        assert!(synced());
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl State {
         if grant.revoked.is_some() || (user.is_some() && self.targets.contains_key(&grant.destination.target)) {
             return None;
         }
-        let reason = Some(String::from("the user or the target was removed meanwhile"));
+        let reason = Some(String::from("the user was removed or suspended meanwhile, or the target removed"));
         let revoked = Revoked { by: String::from("the bastion"), at: grant.created, reason };
         let (by, reason) = (revoked.by.clone(), revoked.reason.clone());
         grant.revoked = Some(revoked);

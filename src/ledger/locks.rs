@@ -145,7 +145,7 @@ impl Ledger {
 }
 
 impl State {
-    /// A lock that is over by its time bars until it is forgotten, a second later.
+    /// A lock that is over by its time bars until it is forgotten, some seconds later.
     pub(super) fn is_barred(&self, user: &User, now: Timestamp) -> bool {
         let of_users = |lock: &Lock| match &lock.scope {
             Scope::User(locked) => *locked == user.name || locked == user.human(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, User};
 use crate::db::DbError;
 use crate::grant::{AccessRequest, Grant, Lock};
 use crate::model::Timestamp;
@@ -11,13 +11,12 @@ use crate::model::Timestamp;
 const TRIES: usize = 8;
 
 impl Ledger {
-    /// Lets grants end, requests lapse, and codes and words of consent age, earlier by `step`, by which the wall clock was
-    /// set back to `after`. Says how many grants and requests; of them all are changed or none.
+    /// Lets grants end and requests lapse earlier by `step`, by which the wall clock was set back to `after`; users whose time
+    /// was over stay out. Says how many there were; all are changed or none.
     ///
     /// # Errors
     /// The database fails.
     pub fn set_back(&self, step: Duration, after: Timestamp) -> Result<usize, LedgerError> {
-        self.set_back_assurances(step, after);
         for _ in 1..TRIES {
             match self.set_back_stored(step, after) {
                 // Somebody changed a grant meanwhile, such as the count of its sessions.
@@ -30,15 +29,20 @@ impl Ledger {
 
     fn set_back_stored(&self, step: Duration, after: Timestamp) -> Result<usize, LedgerError> {
         let tables = self.tables();
-        let (grants, requests) = {
+        let (grants, requests, users) = {
             let state = self.state();
             let grant = |(rev, grant): &(_, Grant)| grant.set_back(step, after).map(|grant| (*rev, grant));
             let request =
                 |(rev, request): &(_, AccessRequest)| request.set_back(step, after).map(|request| (*rev, request));
             let grants: Vec<_> = state.grants.values().filter_map(grant).collect();
-            (grants, state.requests.values().filter_map(request).collect::<Vec<_>>())
+            let user = |(rev, user): &(_, User)| {
+                let over = user.until.is_some_and(|until| until > after && until <= after.plus(step));
+                over.then(|| (*rev, User { until: Some(after), ..user.clone() }))
+            };
+            let users: Vec<_> = state.users.values().filter_map(user).collect();
+            (grants, state.requests.values().filter_map(request).collect::<Vec<_>>(), users)
         };
-        let count = grants.len().saturating_add(requests.len());
+        let count = grants.len().saturating_add(requests.len()).saturating_add(users.len());
         if count == 0 {
             return Ok(0);
         }
@@ -49,8 +53,12 @@ impl Ledger {
         for (rev, request) in &requests {
             batch.put(&tables.requests, request.id.as_str(), Some(*rev), request)?;
         }
+        for (rev, user) in &users {
+            batch.put(&tables.users, user.name.as_str(), Some(*rev), user)?;
+        }
         let rev = batch.commit()?;
         self.change(|state| {
+            users.into_iter().for_each(|(_, user)| state.set_user(rev, user));
             grants.into_iter().for_each(|(_, grant)| state.set_grant(rev, grant));
             for (_, request) in requests {
                 state.requests.insert(request.id.clone(), (rev, request));

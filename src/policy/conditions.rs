@@ -40,6 +40,8 @@ pub struct Conditions {
     pub limits: SessionLimits,
     /// What the user must have agreed to when the session begins.
     pub consent: Option<Arc<str>>,
+    /// Whether sessions begin only while a program is known to keep the bastion's clock right.
+    pub synced_clock: bool,
 }
 
 /// The limits of a rule's sessions.
@@ -66,6 +68,8 @@ pub struct Circumstances<'a> {
     pub mfa: Mfa,
     /// What the user has agreed to.
     pub consents: Consents<'a>,
+    /// Whether a program is known to keep the bastion's clock right.
+    pub synced: bool,
 }
 
 /// When a user has proven themselves by a second factor.
@@ -90,7 +94,8 @@ pub enum Consents<'a> {
 
 impl Circumstances<'_> {
     /// The best of circumstances: for lists, and for what a grant would do.
-    pub const BEST: Self = Self { now: None, since: None, source: None, mfa: Mfa::Any, consents: Consents::Any };
+    pub const BEST: Self =
+        Self { now: None, since: None, source: None, mfa: Mfa::Any, consents: Consents::Any, synced: true };
 }
 
 /// The first condition that is not met.
@@ -106,6 +111,8 @@ pub enum Unmet {
     Mfa,
     /// The user has not agreed to its text.
     Consent,
+    /// Nothing is known to keep the bastion's clock right.
+    Clock,
 }
 
 impl fmt::Display for Unmet {
@@ -116,6 +123,7 @@ impl fmt::Display for Unmet {
             Self::Source => "holds from other networks (`from`)",
             Self::Mfa => "needs a fresh second factor (`mfa`)",
             Self::Consent => "needs the user's consent (`consent`)",
+            Self::Clock => "needs a clock that is kept right (`synced_clock`)",
         })
     }
 }
@@ -151,7 +159,7 @@ impl Conditions {
     /// # Errors
     /// The first that is not met.
     pub fn holds(&self, circumstances: &Circumstances<'_>) -> Result<Option<Bound>, Unmet> {
-        let Circumstances { now, since, source, mfa, consents } = *circumstances;
+        let Circumstances { now, since, source, mfa, consents, synced } = *circumstances;
         let mut bounds = Vec::new();
         if let (Some(window), Some(now)) = (&self.when, now) {
             let end = match window.at_end() {
@@ -176,6 +184,9 @@ impl Conditions {
         {
             return Err(Unmet::Source);
         }
+        if self.synced_clock && !synced && since.is_none() {
+            return Err(Unmet::Clock);
+        }
         match (self.mfa, mfa) {
             (None, _) | (Some(_), Mfa::Any) => {}
             (Some(within), Mfa::Ago(age)) if age <= within => {}
@@ -197,7 +208,8 @@ impl Conditions {
         let limits =
             table.take("limits").map_or(Some(SessionLimits::default()), |node| SessionLimits::read(&node, faults));
         let consent = table.take("consent").map_or(Some(None), |node| faults.keep(read_consent(&node)).map(Some));
-        Some(Self { when: when?, from: from?, mfa: mfa?, limits: limits?, consent: consent? })
+        let synced_clock = table.read("synced_clock", false, faults, Node::boolean);
+        Some(Self { when: when?, from: from?, mfa: mfa?, limits: limits?, consent: consent?, synced_clock })
     }
 }
 

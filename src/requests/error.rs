@@ -112,7 +112,7 @@ impl fmt::Display for RequestError {
         match self {
             Self::NotOffered => f.write_str(
                 "there is no such destination that you may ask for. What there is for you: ssh USER@BASTION ls. What is not \
-                 `on request` there only operators give: ask one",
+                 `on request` there cannot be asked for: ask an operator",
             ),
             Self::Needless => f.write_str("you need no grant for that: connect"),
             Self::Channels { offered } => write!(f, "what may be asked for there: --channels {}", join(offered)),

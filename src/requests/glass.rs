@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{
     Actor, GrantId, REASON_BYTES_MAX, RequestError, RequestId, Requests, Step, StepKind, created, new_id, of_outcome,
 };
-use crate::audit::AuditEvent;
+use crate::audit::{AuditEvent, BrokenGlass};
 use crate::grant::{
     AccessRequest, Finding, Glass, Grant, GrantState, Outcome, Quorum, RequestState, ReviewError, Revoked,
 };
@@ -281,14 +281,14 @@ pub(super) fn events(step: &Step) -> Vec<AuditEvent> {
     let (version, stands) = (request.version, request.stored.word().to_owned());
     match kind {
         StepKind::Broken => {
-            let open = AuditEvent::BreakglassOpen {
+            let open = AuditEvent::BreakglassOpen(BrokenGlass {
                 request: id,
                 user,
                 due: glass.due,
                 ways: message.iter().flat_map(|message| message.ways.keys().cloned()).collect(),
                 delivered: message.iter().flat_map(taken_by).collect(),
                 told: glass.reviewers.iter().map(ToString::to_string).collect(),
-            };
+            });
             [created(request, by), open].into_iter().chain(of_outcome(request, outcome)).collect()
         }
         StepKind::Judged => {

@@ -25,6 +25,7 @@ use crate::model::{ChannelEvent, Destination, Program, RuleId, Timestamp};
 use crate::policy::PolicySet;
 use crate::relay::Notice;
 use crate::secret::Secret;
+use crate::store::sha256_hex;
 use crate::wire::channel::{Credit, Source};
 
 /// How often an answer may be wrong.
@@ -314,12 +315,11 @@ async fn consent(shown: &mut Shown<'_>, agreement: &Agreement) -> Result<(), End
     let text = agreement.text.replace('\n', "\r\n");
     shown.put(format!("\r\n{text}\r\n\r\n")).await?;
     agreed(shown, "Type yes to agree: ", NOT_AGREED).await?;
-    let hash = ring::digest::digest(&ring::digest::SHA256, agreement.text.as_bytes());
     let event = AuditEvent::ConsentGiven(Consent {
         user: visitor.user.user().clone(),
         rule: agreement.rule.clone(),
         policy: agreement.policy.clone(),
-        text: hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        text: sha256_hex(agreement.text.as_bytes()),
         source: visitor.source.clone(),
         key: visitor.user.proof().to_string(),
     });

@@ -66,7 +66,7 @@ impl fmt::Display for EndCause {
             Self::Length => f.write_str("it lasted as long as it may"),
             Self::Idle => f.write_str("nothing was typed or shown for too long"),
             Self::Revoked => f.write_str("the grant was revoked"),
-            Self::Suspended => f.write_str("the user was suspended"),
+            Self::Suspended => f.write_str("the user was suspended, or their end date is over"),
             Self::LoginOver => f.write_str("the login was withdrawn"),
             Self::PolicyChanged => f.write_str("the policy changed"),
             Self::Locked => f.write_str("a lock was set"),
@@ -529,7 +529,7 @@ fn cause_of(denial: &Denial) -> EndCause {
         | Denial::NeedsKey { .. }
         | Denial::NeedsMfa { .. }
         | Denial::NeedsConsent { .. }
-        | Denial::Unmet { unmet: Unmet::Source | Unmet::Mfa | Unmet::Consent, .. }
+        | Denial::Unmet { unmet: Unmet::Source | Unmet::Mfa | Unmet::Consent | Unmet::Clock, .. }
         | Denial::NoTerminal { .. }
         | Denial::TooManySessions { .. }
         | Denial::UnknownTarget

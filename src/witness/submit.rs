@@ -24,9 +24,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 const ATTEMPTS: usize = 3;
 
 /// What the operator can do when a witness knows what this log does not have.
-const ALARM_HINT: &str = "no session begins: if this bastion was restored, the backup was not the newest: stop it and restore the newest, or \
-                          begin a new log with `doorward state import --new-log`; if it was not, somebody put log and \
-                          state back or rewrote them: keep both as evidence";
+const ALARM_HINT: &str = "no session begins: `doorward doctor` says what to do";
 
 /// How things stand with one witness.
 #[derive(Debug, Clone, PartialEq, Eq)]

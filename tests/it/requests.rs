@@ -47,7 +47,7 @@ impl House {
         Self { bastion, sshd }
     }
 
-    fn key(&self, name: &str) -> PathBuf {
+    pub(crate) fn key(&self, name: &str) -> PathBuf {
         if name == ALICE { self.bastion.key.clone() } else { self.bastion.scratch().join(name) }
     }
 
@@ -499,7 +499,6 @@ fn a_broken_glass_opens_after_the_alarm_and_is_reviewed() {
     let opened = rows.iter().find(|row| row["type"] == "breakglass.open").unwrap();
     let at_once = opened["delivered"].as_array().unwrap().len();
     assert_eq!(at_once + kinds.iter().filter(|kind| **kind == "notify").count(), 3, "{opened}");
-    assert_eq!(kinds.iter().filter(|kind| **kind == "notify").count(), 2, "{kinds:?}");
     // Any other grant is locked.
     house.bastion.grant(ALICE, &house.place(), "1h", "because");
     assert!(house.is_out().contains("locked"));
@@ -619,5 +618,6 @@ fn an_approver_who_must_prove_themselves_anew_does_so_by_a_code_which_is_on_reco
     assert!(step["mfa_seconds"].as_u64().is_some_and(|ago| ago < 900), "{step}");
     let shown: Value = serde_json::from_str(&house.told("bob", &format!("show {id} --json"))).unwrap();
     let review = &shown["reviews"][0];
-    assert!(review["mfa_seconds"].is_u64() && review["source"].as_str().unwrap().starts_with("127.0.0.1"), "{review}");
+    // From where is for operators.
+    assert!(review["mfa_seconds"].is_u64() && review["source"].is_null() && review["key"].is_null(), "{review}");
 }

@@ -33,6 +33,20 @@ fn what_an_approver_says_reaches_the_one_who_asked() {
 }
 
 #[test]
+fn an_approver_who_works_reads_on_the_terminal_what_waits_for_them() {
+    require!("ssh", "sshd", "tmux");
+    let open = "[[rule]]\nid = \"open\"\nwho = { users = [\"bob\"] }\nwhere = { targets = [\"db1\"] }\n\
+                accounts = [\"@me\"]\nchannels = [\"shell\"]\ngrant = { required = false }\n";
+    let house = House::prepared(" }", |bastion| bastion.policy(&format!("{}{open}", rules(" }"))));
+    let terminal = Terminal::start(&house.alice().key(&house.key("bob")).ssh(&["-tt"], ""), 200, 30);
+    terminal.line("echo typed-$((40+2))");
+    terminal.shows("typed-42");
+    let id = house.requested();
+    terminal
+        .shows(&format!("alice asks for {} for 1h: CHG-7 vacuum is stuck. ssh USER@BASTION show {id}", house.place()));
+}
+
+#[test]
 fn whether_people_were_told_is_shown_to_who_asked_who_decides_and_who_audits() {
     require!("ssh", "sshd");
     let (hook, nobody) = (Hook::start(|_| 204), free_port());

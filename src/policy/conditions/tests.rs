@@ -216,6 +216,16 @@ fn each_condition_is_looked_at_and_the_best_of_circumstances_meets_all() {
 }
 
 #[test]
+fn a_rule_may_want_a_clock_that_is_kept_right_when_a_session_begins() {
+    let (careful, careless) = (rule("synced_clock = true").unwrap(), rule("synced_clock = false").unwrap());
+    let doubted = Circumstances { synced: false, ..Circumstances::BEST };
+    assert_eq!((careful.holds(&doubted), careless.holds(&doubted)), (Err(Unmet::Clock), Ok(None)));
+    assert_eq!(careful.holds(&Circumstances::BEST), Ok(None));
+    let begun = Circumstances { since: Some(at("2026-11-23T17:00:00Z")), ..doubted };
+    assert_eq!(careful.holds(&begun), Ok(None));
+}
+
+#[test]
 fn live_sessions_go_on_after_the_hours_only_where_the_rule_says_so() {
     let kept = rule("when = { hours = \"08:00-18:00\", zone = \"UTC\", live = \"keep\" }").unwrap();
     let ended = rule("when = { hours = \"08:00-18:00\", zone = \"UTC\" }").unwrap();

@@ -34,6 +34,22 @@ fn t15_a_grant_is_as_long_as_approved_whatever_the_clock_shows_and_over_a_restar
 }
 
 #[test]
+fn t15_a_user_whose_time_was_over_does_not_come_back() {
+    let world = World::new();
+    let end = |name: &str, seconds: u64| {
+        let until = Some(world.clock.now().plus(Duration::from_secs(seconds)));
+        let stored = world.requests.ledger.user(&user(name)).unwrap();
+        world.requests.ledger.set_user(User { until, ..stored }).unwrap();
+    };
+    end("alice", 60);
+    end("dave", 7200);
+    world.pass(120);
+    world.back(3600);
+    let ended = |name: &str| world.requests.ledger.user(&user(name)).unwrap().is_suspended(world.clock.now());
+    assert!(ended("alice") && !ended("dave"));
+}
+
+#[test]
 fn t15_a_request_is_not_approved_later_for_a_clock_that_was_set_back() {
     let world = World::new();
     let id = world.ask("alice").unwrap().id;

@@ -299,7 +299,7 @@ impl Display {
 
     fn shown_title(&self) -> String {
         match self.incomplete {
-            true => format!("INCOMPLETE until the program redraws: from its last 32 KiB  {}", self.title),
+            true => format!("MAY BE INCOMPLETE: from the last 32 KiB  {}", self.title),
             false => self.title.clone(),
         }
     }
