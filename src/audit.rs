@@ -18,6 +18,7 @@ mod control;
 mod error;
 mod event;
 mod facts;
+mod kept_clock;
 mod leap;
 mod publishing;
 mod record;
@@ -43,6 +44,7 @@ pub use contested::{Accepted, Contest};
 pub use control::{BrokenGlass, LockStep, OffboardStep, SessionControl};
 pub use error::AuditError;
 pub use event::{AuditEvent, Call, EVENT_TYPES, SESSION_HEADS_MAX, SegmentEnd, SessionHead, VaultChange};
+pub use kept_clock::KeptClock;
 pub use leap::{Leap, QUIET_MAX};
 pub use publishing::Publishing;
 pub use record::{AuditRecord, Records};
@@ -65,6 +67,8 @@ pub struct Audit {
     floor: Mutex<(Rev, Checkpoint)>,
     /// When the newest leaf was written that was there before the log was opened.
     before: Option<Timestamp>,
+    /// What was known of the wall clock then.
+    clock_found: KeptClock,
     /// The newest time at which a witness has signed since then, by its clock.
     cosigned_at: Mutex<Option<Timestamp>>,
     /// What others say that is not in it.
@@ -131,10 +135,12 @@ impl Audit {
         let Opened { log, torn_bytes } = Log::open(settings).map_err(AuditError::of_open)?;
         let reader = Reader::open(dir);
         let before = newest(&log, &reader)?;
+        let clock_found = Self::look_at_clock(db, &clock, before)?;
         let (floor, cosigned_at) = (Mutex::new((rev, floor)), Mutex::new(None));
         let (key, subjects, db) = (public, Subjects::new(db), db.clone());
         let contests = Contests::open(&db).map_err(AuditError::Db)?;
-        let audit = Self { log, reader, key, subjects, clock, db, floors, floor, before, cosigned_at, contests };
+        let audit =
+            Self { log, reader, key, subjects, clock, db, floors, floor, before, clock_found, cosigned_at, contests };
         match audit.keep_floor() {
             // A full disk must not keep the server from starting: it refuses sessions, and says why.
             Ok(()) | Err(AuditError::Db(DbError::NoRoom)) => {}

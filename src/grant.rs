@@ -130,14 +130,13 @@ impl Grant {
     }
 
     /// The grant once the wall clock was set back by `step`, to `after`; `None` if nothing changes. It lasts as long as it
-    /// would have: one that has begun keeps its span, and one that begins later keeps its beginning and so is shorter.
+    /// would have. One that had not begun is as long whatever the clock shows.
     pub fn set_back(&self, step: Duration, after: Timestamp) -> Option<Self> {
-        if self.revoked.is_some() || self.until <= after {
+        let had_begun = self.from <= after.plus(step);
+        if self.revoked.is_some() || self.until <= after || !had_begun {
             return None;
         }
-        let had_begun = self.from <= after.plus(step);
-        let (from, until) = (if had_begun { self.from.minus(step) } else { self.from }, self.until.minus(step));
-        Some(Self { from: from.min(until), until, ..self.clone() })
+        Some(Self { from: self.from.minus(step), until: self.until.minus(step), ..self.clone() })
     }
 
     /// Whether it is for this rule, which counts the grants of these.

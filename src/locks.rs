@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::audit::{Audit, AuditError, AuditEvent, LockStep};
+use crate::audit::{Audit, AuditError, AuditEvent, KeptClock, LockStep};
 use crate::clock::Clock;
 use crate::grant::{Lifter, Lifting, Lock, LockEffect, Scope};
 use crate::ledger::{Ledger, LedgerError, User};
@@ -253,13 +253,14 @@ impl Locks {
     }
 
     /// Lets locks hold as long as they would have: the wall clock was set forward by so much. Says how many end later. Live
-    /// sessions must be judged again after it.
+    /// sessions must be judged again after it. With it is kept what is known of the `clock`; `accept` makes the clock go by
+    /// that.
     ///
     /// # Errors
     /// The database fails; nothing has changed.
-    pub fn set_forward(&self, step: Duration) -> Result<usize, LockError> {
+    pub fn set_forward(&self, step: Duration, clock: &KeptClock, accept: &dyn Fn()) -> Result<usize, LockError> {
         let _one = self.one_at_a_time();
-        Ok(self.ledger.set_forward(step, self.clock.now().minus(step))?)
+        Ok(self.ledger.set_forward(step, self.clock.wall().minus(step), clock, accept)?)
     }
 
     /// Whether any lock is over by its time.

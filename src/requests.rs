@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::audit::{Audit, AuditEvent};
+use crate::audit::{Audit, AuditEvent, KeptClock};
 use crate::clock::Clock;
 use crate::grant::{
     AccessRequest, Asker, Grant, GrantState, Opinion, Outcome, RequestState, ReviewError, Reviewer, Revoked, Standing,
@@ -377,15 +377,17 @@ impl Requests {
         Ok(())
     }
 
-    /// Lets grants end and requests lapse earlier: the wall clock was set back by so much. Says how many.
+    /// Lets grants end and requests lapse earlier: the wall clock was set back by so much. Says how many. With it is kept what is
+    /// known of the `clock`; `accept` makes the clock go by that.
     ///
     /// # Errors
     /// `RequestError`; no grant and no request has changed: it must be tried again.
-    pub fn set_back(&self, step: Duration) -> Result<usize, RequestError> {
+    pub fn set_back(&self, step: Duration, clock: &KeptClock, accept: &dyn Fn()) -> Result<usize, RequestError> {
         let _one = self.one_at_a_time();
-        // A step that is stored has the times from before.
+        // What is stored and has not taken effect has the times from before.
         self.finish_steps()?;
-        Ok(self.ledger.set_back(step, self.clock.now())?)
+        self.finish_given()?;
+        Ok(self.ledger.set_back(step, self.clock.wall(), clock, accept)?)
     }
 
     /// Cancels every request of a user that is not granted; says how many.

@@ -9,13 +9,10 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::{Audit, AuditEvent};
-use crate::model::Timestamp;
 use crate::tlog::Note;
 
 /// How long an event waits at most before a checkpoint covers it.
 const PERIOD: Duration = Duration::from_secs(1);
-/// A clock that is steered by NTP moves less than this in hours.
-const STEP_MIN_MS: i64 = 5_000;
 
 /// Publishes until it is dropped; then once more.
 #[derive(Debug)]
@@ -26,14 +23,15 @@ pub struct Publishing {
 
 impl Publishing {
     /// Starts to publish `audit` each second if it has grown; gives each new checkpoint to `published`, and to `stepped` by
-    /// how many milliseconds the wall clock was set, before that is on record.
+    /// how many milliseconds the wall clock was set, before that is on record. Unless that has accepted it, and says so, it
+    /// is told of it again.
     ///
     /// # Errors
     /// What the system says, if it gives no thread.
     pub fn start(
         audit: Arc<Audit>,
         published: impl Fn(&Note) + Send + 'static,
-        stepped: impl Fn(i64) + Send + 'static,
+        stepped: impl Fn(i64) -> bool + Send + 'static,
     ) -> io::Result<Self> {
         let (stop, stopped) = sync_channel(1);
         let work = move || run(&audit, &stopped, &published, &stepped);
@@ -52,14 +50,14 @@ impl Drop for Publishing {
     }
 }
 
-fn run(audit: &Audit, stopped: &Receiver<()>, published: &impl Fn(&Note), stepped: &impl Fn(i64)) {
-    let mut watch = Watch::new(audit.clock.now(), audit.clock.since_boot());
+fn run(audit: &Audit, stopped: &Receiver<()>, published: &impl Fn(&Note), stepped: &impl Fn(i64) -> bool) {
     let mut fails = false;
     loop {
         let over = stopped.recv_timeout(PERIOD) != Err(RecvTimeoutError::Timeout);
-        if let Some(step_ms) = watch.step(audit.clock.now(), audit.clock.since_boot()) {
+        if let Some(step_ms) = audit.clock.step()
+            && stepped(step_ms)
+        {
             warn!(step_ms, "The wall clock was set");
-            stepped(step_ms);
             if let Err(failure) = audit.append(&AuditEvent::ClockStep { step_ms }) {
                 error!(error = %failure, "Cannot write the audit log");
             }
@@ -81,54 +79,5 @@ fn run(audit: &Audit, stopped: &Receiver<()>, published: &impl Fn(&Note), steppe
         if over {
             return;
         }
-    }
-}
-
-/// The wall clock against the time since boot: that goes on while the machine sleeps, so a clock that was set back
-/// meanwhile is found too.
-#[derive(Debug)]
-struct Watch {
-    wall: Timestamp,
-    boot: Duration,
-}
-
-impl Watch {
-    fn new(wall: Timestamp, boot: Duration) -> Self {
-        Self { wall, boot }
-    }
-
-    /// By how much the wall clock has moved against the other since the beginning or the last step, in milliseconds,
-    /// if that is a step. Counted from there and not from the last look, so that many small steps are one in the end.
-    fn step(&mut self, wall: Timestamp, boot: Duration) -> Option<i64> {
-        let elapsed = boot.saturating_sub(self.boot).as_millis();
-        let elapsed = i64::try_from(elapsed).unwrap_or(i64::MAX);
-        let moved = wall.as_millis().saturating_sub(self.wall.as_millis());
-        let step = moved.saturating_sub(elapsed);
-        if step.saturating_abs() <= STEP_MIN_MS {
-            return None;
-        }
-        *self = Self::new(wall, boot);
-        Some(step)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_step_of_more_than_five_seconds_is_told_once_and_many_small_ones_too() {
-        let mut watch = Watch::new(Timestamp::from_millis(0), Duration::ZERO);
-        let mut step = |wall_ms, seconds| watch.step(Timestamp::from_millis(wall_ms), Duration::from_secs(seconds));
-        assert_eq!(step(1_000, 1), None);
-        assert_eq!(step(7_000, 2), None);
-        assert_eq!(step(8_001, 3), Some(5_001));
-        assert_eq!(step(9_001, 4), None);
-        assert_eq!(step(-50_000, 5), Some(-60_001));
-        // Four seconds ahead each second.
-        assert_eq!(step(-45_000, 6), None);
-        assert_eq!(step(-40_000, 7), Some(8_000));
-        // Set back by an hour while the machine slept for one.
-        assert_eq!(step(-39_000, 3608), Some(-3_600_000));
     }
 }

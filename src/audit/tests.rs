@@ -543,7 +543,7 @@ fn a_thread_publishes_what_comes() {
         move |note: &Note| {
             told.send(note.clone()).unwrap();
         },
-        |_| {},
+        |_| true,
     );
     audit.append(&refused("one")).unwrap();
     let note = notes.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
@@ -558,9 +558,17 @@ fn a_clock_that_is_set_is_on_record() {
     let place = Place::new();
     let clock = clock();
     let audit = std::sync::Arc::new(Audit::open(place.dir.path(), key(), &place.db, clock.clone()).unwrap());
+    let accepting = clock.clone();
     let (told, steps) = std::sync::mpsc::sync_channel(1);
-    let publishing =
-        Publishing::start(std::sync::Arc::clone(&audit), |_| {}, move |step| told.send(step).unwrap()).unwrap();
+    let publishing = Publishing::start(
+        std::sync::Arc::clone(&audit),
+        |_| {},
+        move |step| {
+            accepting.accept(step);
+            told.send(step).is_ok()
+        },
+    )
+    .unwrap();
     let until = |size| {
         let begun = clock.instant();
         while audit.size() < size && begun.elapsed() < std::time::Duration::from_secs(20) {

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, Admin, AdminError, Retired, Synced, socket};
-use crate::audit::{Audit, AuditError, AuditEvent, Publishing};
+use crate::audit::{Audit, AuditError, AuditEvent, KeptClock, Publishing};
 use crate::authn::{LockOut, Logins};
 use crate::clock::Clock;
 use crate::config::{Config, LoginSettings, read_policies, read_trust};
@@ -182,66 +182,61 @@ fn files_wanted(connections_max: usize) -> u64 {
     u64::try_from(connections_max).unwrap_or(u64::MAX).saturating_mul(FILES_PER_CONNECTION).saturating_add(FILES_BESIDE)
 }
 
-/// Lets no right last longer for a wall clock that was set back, and no lock shorter for one that was set forward.
-fn clock_stepped(bastion: Arc<Bastion>) -> impl Fn(i64) + Send {
+/// Lets no right last longer for a wall clock that was set back, and no lock shorter for one that was set forward. Until that
+/// is kept, the clock goes on as before, and it is tried again.
+fn clock_stepped(bastion: Arc<Bastion>) -> impl Fn(i64) -> bool + Send {
     move |step_ms| {
-        let step = Duration::from_millis(step_ms.unsigned_abs());
+        let (clock, step) = (&bastion.clock, Duration::from_millis(step_ms.unsigned_abs()));
+        let kept = KeptClock { baseline: clock.baseline(step_ms), ..KeptClock::default() };
+        let accept = || clock.accept(step_ms);
         if step_ms < 0 {
-            bastion.ledger.set_back_assurances(step, bastion.clock.now());
-            bastion.sessions.set_back(step);
-            match bastion.requests.set_back(step) {
+            match bastion.requests.set_back(step, &kept, &accept) {
                 Ok(count) => info!(count, "The clock was set back: grants and requests end earlier by as much"),
                 Err(error) => {
-                    error!(error = %error, "The clock was set back, and grants last longer until that can be kept");
-                    set_back_later(Arc::clone(&bastion), step);
+                    error!(error = %error, "The clock was set back, and the bastion goes on by the time before");
+                    return false;
                 }
             }
+            bastion.ledger.set_back_assurances(step, clock.now());
+            bastion.sessions.set_back(step);
         } else {
-            match bastion.locks.set_forward(step) {
+            match bastion.locks.set_forward(step, &kept, &accept) {
                 Ok(count) => info!(count, "The clock was set forward: locks end later by as much"),
-                Err(error) => error!(error = %error, "The clock was set forward, and locks end earlier: set them anew"),
+                Err(error) => {
+                    error!(error = %error, "The clock was set forward, and locks end earlier until that can be kept");
+                    return false;
+                }
             }
         }
-        bastion.sessions.rejudge(&bastion.ledger, bastion.clock.now());
+        bastion.sessions.rejudge(&bastion.ledger, clock.now());
+        true
     }
 }
 
-/// Tries again until the state can be written. Its thread ends with the process.
-fn set_back_later(bastion: Arc<Bastion>, step: Duration) {
-    let work = move || {
-        loop {
-            std::thread::sleep(SET_BACK_AGAIN);
-            if let Ok(count) = bastion.requests.set_back(step) {
-                info!(count, "Grants and requests end earlier by as much as the clock was set back");
-                bastion.sessions.rejudge(&bastion.ledger, bastion.clock.now());
-                return;
-            }
-        }
-    };
-    if let Err(error) = std::thread::Builder::new().name("set-back".to_owned()).spawn(work) {
-        error!(error = %error, "Grants last longer for a clock that was set back: revoke them");
-    }
-}
-
-/// What is on record tells that the clock was set back while the server was stopped: by as much at least.
-fn set_back_meanwhile(requests: &Requests, audit: &Audit, clock: &Clock) -> Result<(), ServeError> {
-    let step = audit.before().map_or(Duration::ZERO, |before| clock.now().until(before));
-    if step.is_zero() {
-        return Ok(());
-    }
-    let count = requests.set_back(step).map_err(ServeError::Requests)?;
-    warn!(count, seconds = step.as_secs(), "The clock was set back: grants and requests end earlier by as much");
-    let step_ms = i64::try_from(step.as_millis()).unwrap_or(i64::MAX).saturating_neg();
-    match audit.append(&AuditEvent::ClockStep { step_ms }) {
+/// The same for what was found when the log was opened: the clock was set while the server was stopped.
+fn clock_was_set(requests: &Requests, locks: &Locks, audit: &Audit) -> Result<(), ServeError> {
+    let found = audit.kept_clock();
+    let (back, forward) = (Duration::from_millis(found.back_ms), Duration::from_millis(found.forward_ms));
+    let record = |step_ms: i64| match audit.append(&AuditEvent::ClockStep { step_ms }) {
         Ok(_) => {}
         // A full disk must not keep the server from starting.
         Err(error) => error!(error = %error, "Cannot write the audit log"),
+    };
+    if !back.is_zero() {
+        let kept = KeptClock { back_ms: 0, ..found.clone() };
+        let count = requests.set_back(back, &kept, &|| {}).map_err(ServeError::Requests)?;
+        warn!(count, seconds = back.as_secs(), "The clock was set back: grants and requests end earlier by as much");
+        record(i64::try_from(found.back_ms).unwrap_or(i64::MAX).saturating_neg());
+    }
+    if !forward.is_zero() {
+        let kept = KeptClock { back_ms: 0, forward_ms: 0, ..found.clone() };
+        let count = locks.set_forward(forward, &kept, &|| {}).map_err(ServeError::Locks)?;
+        warn!(count, seconds = forward.as_secs(), "The clock was set forward: locks end later by as much");
+        record(i64::try_from(found.forward_ms).unwrap_or(i64::MAX));
     }
     Ok(())
 }
 
-/// So long after a failure it is tried again.
-const SET_BACK_AGAIN: Duration = Duration::from_secs(5);
 /// The last checkpoint waits so long for its witnesses.
 const COSIGN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -374,10 +369,10 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let requests = requests.map_err(ServeError::Requests)?.checked_by(tickets);
     let notifier = Notifier::new(config.notify.clone(), Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let notifier = notifier.map_err(ServeError::Notify)?;
-    set_back_meanwhile(&requests, &audit, &clock)?;
     let requests = Arc::new(requests.alarmed_by(notifier.alarm()));
     let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let locks = Arc::new(locks.map_err(ServeError::Locks)?);
+    clock_was_set(&requests, &locks, &audit)?;
     let (mine, about) = (Arc::clone(&vault), (Arc::clone(&ledger), Arc::clone(&audit), Arc::clone(&requests)));
     let (of, own) = (Arc::clone(&locks), sessions.clone());
     let admin = Admin::new(config, clock.clone(), about.0, mine, about.1, own, about.2, of, store.clone());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Ledger, LedgerError, User};
+use crate::audit::KeptClock;
 use crate::db::DbError;
 use crate::grant::{AccessRequest, Grant, Lock};
 use crate::model::Timestamp;
@@ -14,20 +15,34 @@ impl Ledger {
     /// Lets grants end and requests lapse earlier by `step`, by which the wall clock was set back to `after`; users whose time
     /// was over stay out. Says how many there were; all are changed or none.
     ///
+    /// With it is kept what is known of the `clock`; `accept` makes the clock go by that.
+    ///
     /// # Errors
     /// The database fails.
-    pub fn set_back(&self, step: Duration, after: Timestamp) -> Result<usize, LedgerError> {
+    pub fn set_back(
+        &self,
+        step: Duration,
+        after: Timestamp,
+        clock: &KeptClock,
+        accept: &dyn Fn(),
+    ) -> Result<usize, LedgerError> {
         for _ in 1..TRIES {
-            match self.set_back_stored(step, after) {
+            match self.set_back_stored(step, after, clock, accept) {
                 // Somebody changed a grant meanwhile, such as the count of its sessions.
                 Err(LedgerError::Db(DbError::Conflict { .. })) => {}
                 done => return done,
             }
         }
-        self.set_back_stored(step, after)
+        self.set_back_stored(step, after, clock, accept)
     }
 
-    fn set_back_stored(&self, step: Duration, after: Timestamp) -> Result<usize, LedgerError> {
+    fn set_back_stored(
+        &self,
+        step: Duration,
+        after: Timestamp,
+        clock: &KeptClock,
+        accept: &dyn Fn(),
+    ) -> Result<usize, LedgerError> {
         let tables = self.tables();
         let (grants, requests, users) = {
             let state = self.state();
@@ -43,10 +58,8 @@ impl Ledger {
             (grants, state.requests.values().filter_map(request).collect::<Vec<_>>(), users)
         };
         let count = grants.len().saturating_add(requests.len()).saturating_add(users.len());
-        if count == 0 {
-            return Ok(0);
-        }
         let mut batch = self.db.batch();
+        clock.put_in(&self.db, &mut batch)?;
         for (rev, grant) in &grants {
             batch.put(&tables.grants, grant.id.as_str(), Some(*rev), grant)?;
         }
@@ -58,6 +71,7 @@ impl Ledger {
         }
         let rev = batch.commit()?;
         self.change(|state| {
+            accept();
             users.into_iter().for_each(|(_, user)| state.set_user(rev, user));
             grants.into_iter().for_each(|(_, grant)| state.set_grant(rev, grant));
             for (_, request) in requests {
@@ -69,24 +83,31 @@ impl Ledger {
 
     /// Lets locks end later by `step`, by which the wall clock was set forward from `before`. Says how many.
     ///
+    /// With it is kept what is known of the `clock`; `accept` makes the clock go by that.
+    ///
     /// # Errors
     /// The database fails; nothing has changed.
-    pub fn set_forward(&self, step: Duration, before: Timestamp) -> Result<usize, LedgerError> {
+    pub fn set_forward(
+        &self,
+        step: Duration,
+        before: Timestamp,
+        clock: &KeptClock,
+        accept: &dyn Fn(),
+    ) -> Result<usize, LedgerError> {
         let tables = self.tables();
         let later = |(rev, lock): &(_, Lock)| {
             let expires = lock.expires.filter(|expires| before < *expires)?;
             Some((*rev, Lock { expires: Some(expires.plus(step)), ..lock.clone() }))
         };
         let locks: Vec<_> = self.state().locks.values().filter_map(later).collect();
-        if locks.is_empty() {
-            return Ok(0);
-        }
         let mut batch = self.db.batch();
+        clock.put_in(&self.db, &mut batch)?;
         for (rev, lock) in &locks {
             batch.put(&tables.locks, lock.id.as_str(), Some(*rev), lock)?;
         }
         let (count, rev) = (locks.len(), batch.commit()?);
         self.change(|state| {
+            accept();
             for (_, lock) in locks {
                 state.locks.insert(lock.id.clone(), (rev, lock));
             }

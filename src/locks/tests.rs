@@ -230,7 +230,7 @@ fn t15_a_clock_set_forward_lifts_no_lock_early() {
     // After ten minutes it was set forward by a day.
     let step = minutes(24 * 60);
     world.clock.set(world.clock.now().plus(step));
-    assert_eq!(world.locks.set_forward(step).unwrap(), 1);
+    assert_eq!(world.locks.set_forward(step, &KeptClock::default(), &|| {}).unwrap(), 1);
     let holds = |id: &LockId| world.locks.ledger.lock(id).unwrap().holds(world.clock.now());
     assert!(holds(&lock) && !holds(&over));
     world.clock.set(world.clock.now().plus(minutes(49)));

@@ -7,7 +7,7 @@ impl World {
     fn back(&self, seconds: u64) {
         let step = Duration::from_secs(seconds);
         self.clock.set(self.clock.now().minus(step));
-        self.requests.set_back(step).unwrap();
+        self.requests.set_back(step, &KeptClock::default(), &|| {}).unwrap();
     }
 
     fn granted(&self) -> Grant {
