@@ -26,8 +26,11 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
         ),
         (StepKind::Asked, _) => (
             "request.create",
-            // In whose name it was entered should know, too.
-            reviewers().into_iter().chain(request.entered.iter().map(|_| request.requester.clone())).collect(),
+            // In whose name it was entered should know, too: whom it is for, and who the operator says to be.
+            reviewers()
+                .into_iter()
+                .chain(request.entered.iter().flat_map(|entered| [request.requester.clone(), entered.user.clone()]))
+                .collect(),
             match &request.entered {
                 None => format!("{} asks for {what}", request.requester),
                 Some(entered) => format!("{} asks, entered by {}, for {what}", request.requester, entered.user),
@@ -128,6 +131,12 @@ fn detail(request: &AccessRequest) -> String {
         reviewers.push("...");
     }
     let mut more = String::new();
+    if let Some(entered) = &request.entered {
+        more += &format!(
+            "To {}: entered in your name by {}. If that was not you, tell the operators.\n\n",
+            entered.user, entered.by
+        );
+    }
     if let Some(from) = request.from {
         more += &format!("from      {from}\n");
     }
