@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{Step, StepKind, span_shown};
+use super::{RequestError, Step, StepKind, span_shown};
 use crate::grant::{AccessRequest, RequestState, Review, Verdict};
 use crate::ledger::{Delivery, Message};
 use crate::model::{Timestamp, UserName, join};
@@ -94,6 +94,35 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
         subject,
         alert,
         ways: ways.iter().map(|way| (way.clone(), first.clone())).collect::<BTreeMap<_, _>>(),
+    })
+}
+
+/// The message about a step of which people may have been told before it was done. Then it is the same one, and who has
+/// taken it is not told again.
+pub(super) fn again(step: &Step, ways: &[String], now: Timestamp) -> Option<Message> {
+    let fresh = message(step, ways, now);
+    let Some(earlier) = &step.message else { return fresh };
+    let fresh = fresh.unwrap_or_else(|| Message { ways: BTreeMap::new(), ..earlier.clone() });
+    let taken = earlier.ways.iter().filter(|(_, delivery)| delivery.is_over());
+    let taken = taken.map(|(way, delivery)| (way.clone(), delivery.clone()));
+    Some(Message { id: earlier.id.clone(), ways: fresh.ways.into_iter().chain(taken).collect(), ..fresh })
+}
+
+/// That a glass was not broken, for those to whom its alarm was raised.
+pub(super) fn all_clear(alarm: &Step, why: &RequestError, now: Timestamp) -> Option<Message> {
+    let Step { request, message, .. } = alarm;
+    let raised = message.as_ref()?;
+    let first = Delivery::Waiting { tries: 0, next: now };
+    let subject = format!("NOT BROKEN: {} did not break the glass for {}", request.requester, what(request));
+    let next = format!("The alert of {} is over: nothing was opened. {} was told: {why}", raised.at, request.requester);
+    Some(Message {
+        id: id_of(now)?,
+        at: now,
+        event: "breakglass.failed".to_owned(),
+        text: format!("{subject}\n\n{}\n{next}\n", detail(request)),
+        subject,
+        ways: raised.ways.keys().map(|way| (way.clone(), first.clone())).collect(),
+        ..raised.clone()
     })
 }
 
