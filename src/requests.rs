@@ -159,7 +159,7 @@ impl Requests {
         self
     }
 
-    fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
