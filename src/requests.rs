@@ -68,6 +68,8 @@ pub struct Requests {
     asking: AtomicUsize,
     /// The policy under which waiting requests were looked at last.
     looked_at: Mutex<Option<PolicyHash>>,
+    /// Glasses that are being broken, or were not.
+    rung: Mutex<glass::Rung>,
     /// INVARIANT: held from the reading that a change rests on until it has taken effect.
     changing: Mutex<()>,
     /// For tests: after so many writes the process is gone.
@@ -129,6 +131,7 @@ impl Requests {
             tickets: None,
             asking: AtomicUsize::new(0),
             looked_at: Mutex::new(None),
+            rung: Mutex::default(),
             changing: Mutex::new(()),
             #[cfg(test)]
             crash_after: usize::MAX.into(),
@@ -156,7 +159,7 @@ impl Requests {
         self
     }
 
-    fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -557,7 +560,7 @@ impl Requests {
             }
             // Not in the log: it did not happen. Should this fail too, the database has stopped, and the next start puts
             // it on record before it takes effect.
-            self.ledger.abandon(&step.request.id)?;
+            self.ledger.abandon(&step.request.id).map_err(|_| RequestError::Unsure)?;
             return Err(failure);
         }
         self.ledger.finish(step).map_err(|_| RequestError::Unsure)
@@ -566,12 +569,13 @@ impl Requests {
     /// Finishes steps of which a part is on record.
     fn finish_steps(&self) -> Result<(), RequestError> {
         for step in self.ledger.unfinished()? {
-            let message = told::message(&step, &self.ways, self.clock.now());
+            let message = told::again(&step, &self.ways, self.clock.now());
             let mut step = Step { message, ..step };
             if glass::is_untold(&step) {
                 step.outcome = glass::taken_back(step.outcome, self.clock.now());
             }
-            // It may be in the log already: a second leaf of the same request and version says the same.
+            // It may be in the log already. A second leaf of the same request and version says the same, but for the ways of
+            // an alarm where the configuration has other ones now.
             self.put_on_record(&step).1?;
             self.ledger.finish(&step)?;
         }

@@ -89,6 +89,9 @@ pub struct Admin {
     parts: Parts,
     /// INVARIANT: held while a call that changes something runs, so that what it has read stays true.
     changing: Mutex<()>,
+    /// INVARIANT: held from the first step of an offboarding to its last, and taken before `changing`, which is free while it
+    /// is waited for sessions to close.
+    offboarding: Mutex<()>,
     /// INVARIANT: held while a recording is held, released, erased or removed.
     retiring: Mutex<()>,
     passes: records::Passes,
@@ -143,7 +146,14 @@ impl Admin {
             recorder: None,
             alerts: Alerts::default(),
         };
-        Self { parts, changing: Mutex::new(()), retiring: Mutex::new(()), passes: records::Passes::default(), watch }
+        Self {
+            parts,
+            changing: Mutex::new(()),
+            offboarding: Mutex::new(()),
+            retiring: Mutex::new(()),
+            passes: records::Passes::default(),
+            watch,
+        }
     }
 
     /// The passwords of users: for the server that logs in by them.
@@ -182,21 +192,38 @@ impl Admin {
         }
         let entry = describe(&request);
         let note = |outcome: &str| self.parts.audit.append(&entry.event(caller, outcome));
-        let _one_at_a_time: Option<MutexGuard<'_, ()>> = match entry.effect {
+        let _offboards = matches!(request, Request::UserOffboard { .. })
+            .then(|| self.offboarding.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut one_at_a_time = match entry.effect {
             Effect::Reads | Effect::Retires => None,
-            Effect::Gives | Effect::Takes => Some(self.changing.lock().unwrap_or_else(PoisonError::into_inner)),
+            Effect::Gives | Effect::Takes => Some(self.one_at_a_time()),
         };
+        let reloads = matches!(request, Request::PolicyReload {});
         match entry.effect {
             Effect::Reads | Effect::Gives | Effect::Retires => {
                 note("").map_err(AdminError::NotRecorded)?;
-                let reply = self.dispatch(caller, request);
+                let mut reply = self.dispatch(caller, request);
+                if reloads && let Ok(Reply::Done { lines }) = &mut reply {
+                    // The policy is in force: others need not wait for each request that it closes.
+                    drop(one_at_a_time.take());
+                    lines.extend(self.supersede());
+                }
                 if let Err(error) = &reply {
                     note(&format!("failed: {error}")).map_err(AdminError::NotRecorded)?;
                 }
                 reply
             }
             Effect::Takes => {
-                let reply = self.dispatch(caller, request);
+                let mut reply = self.dispatch(caller, request);
+                if let Ok(Reply::Offboarded { receipt }) = &reply
+                    && receipt.done.is_none()
+                {
+                    // Nobody else has to wait for sessions that close.
+                    drop(one_at_a_time.take());
+                    self.await_closed(receipt);
+                    one_at_a_time.get_or_insert_with(|| self.one_at_a_time());
+                    reply = self.offboard_rest(&receipt.user);
+                }
                 let outcome = reply.as_ref().map_or_else(|error| format!("failed: {error}"), |_| "done".to_owned());
                 match (note(&outcome), reply) {
                     (Ok(_), reply) => reply,
@@ -205,6 +232,10 @@ impl Admin {
                 }
             }
         }
+    }
+
+    fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn dispatch(&self, caller: Caller, request: Request) -> Result<Reply, AdminError> {
@@ -299,7 +330,8 @@ impl Admin {
         }
     }
 
-    /// Reads the policy files and puts them in force, whole or not at all; then judges live sessions by them.
+    /// Reads the policy files and puts them in force, whole or not at all; then judges live sessions by them. `supersede`
+    /// comes after it.
     fn policy_reload(&self) -> Result<Reply, AdminError> {
         let read = read_policies(&self.parts.config.policies).and_then(|files| PolicySet::parse(&files));
         let set = match read {
@@ -320,7 +352,6 @@ impl Admin {
         lines.extend(trust.faults().map(|fault| format!("warning: {fault}: nobody whom it must judge can log in")));
         self.parts.ledger.set_trust(trust);
         lines.extend(self.rejudge());
-        lines.extend(self.supersede());
         Ok(Reply::Done { lines })
     }
 

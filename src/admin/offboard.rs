@@ -24,7 +24,7 @@ const ACCOUNTS_MAX: usize = 64;
 /// Characters of a reason.
 const REASON_CHARS_MAX: usize = 400;
 /// Promise P3: no session outlives its right for longer.
-const CLOSING_MAX: Duration = if cfg!(test) { Duration::from_millis(100) } else { Duration::from_secs(5) };
+const CLOSING_MAX: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(5) };
 /// It is looked so often whether they are closed.
 const LOOK: Duration = Duration::from_millis(20);
 /// Why grants and requests of such a user ended.
@@ -44,6 +44,9 @@ pub(super) const STEPS: [Step; 7] = [
     Admin::offboard_done,
 ];
 
+/// After so many of them nothing is left to end, and it is waited for the sessions to close.
+const ENDED: usize = 5;
+
 impl Admin {
     pub(super) fn user_offboard(&self, caller: Caller, name: &UserName, reason: String) -> Result<Reply, AdminError> {
         let reason = reason.trim().to_owned();
@@ -61,7 +64,18 @@ impl Admin {
             Some(known) if self.is_out(&known) => return Ok(Reply::Offboarded { receipt: known }),
             Some(_) | None => self.new_offboarding(caller, person, reason)?,
         };
-        self.offboard(&mut offboarding)?;
+        STEPS.iter().take(ENDED).try_for_each(|step| step(self, &mut offboarding))?;
+        Ok(Reply::Offboarded { receipt: offboarding })
+    }
+
+    /// What is left of an offboarding once its sessions have had their time to close.
+    pub(super) fn offboard_rest(&self, user: &UserName) -> Result<Reply, AdminError> {
+        let Some(mut offboarding) = self.parts.ledger.offboarding(user)? else {
+            let why = format!("user `{user}` was let in again meanwhile");
+            return Err(AdminError::Refused { why, hint: "what has ended stays so; offboard them again to bar them" });
+        };
+        STEPS.iter().skip(ENDED).try_for_each(|step| step(self, &mut offboarding))?;
+        self.offboard_checkpoint(&mut offboarding)?;
         Ok(Reply::Offboarded { receipt: offboarding })
     }
 
@@ -190,14 +204,22 @@ impl Admin {
         Ok(self.parts.ledger.set_offboarding(offboarding)?)
     }
 
-    /// Waits a moment for the sessions to close: the receipt tells what was seen, not what was asked for.
-    fn offboard_closed(&self, offboarding: &mut Offboarding) -> Result<(), AdminError> {
-        let open = || self.parts.sessions.list().iter().filter(|live| offboarding.names.contains(&live.user)).count();
+    /// Waits a moment for the sessions to close.
+    pub(super) fn await_closed(&self, offboarding: &Offboarding) {
         let begun = self.parts.clock.instant();
-        while open() > 0 && self.parts.clock.instant().saturating_duration_since(begun) < CLOSING_MAX {
+        while self.open(offboarding) > 0 && self.parts.clock.instant().saturating_duration_since(begun) < CLOSING_MAX {
             std::thread::sleep(LOOK);
         }
-        offboarding.closed = offboarding.sessions.saturating_sub(u64::try_from(open()).unwrap_or(u64::MAX));
+    }
+
+    fn open(&self, offboarding: &Offboarding) -> usize {
+        self.parts.sessions.list().iter().filter(|live| offboarding.names.contains(&live.user)).count()
+    }
+
+    /// The receipt tells what was seen, not what was asked for.
+    fn offboard_closed(&self, offboarding: &mut Offboarding) -> Result<(), AdminError> {
+        let open = u64::try_from(self.open(offboarding)).unwrap_or(u64::MAX);
+        offboarding.closed = offboarding.sessions.saturating_sub(open);
         Ok(self.parts.ledger.set_offboarding(offboarding)?)
     }
 

@@ -67,7 +67,7 @@ impl Admin {
         let (span, purpose) = (span_shown(entered.narrowed().0), line(&entered.purpose()));
         let what = format!("{} for {span}: {purpose}", entered.destination);
         for live in self.parts.sessions.list() {
-            if entered.quorum.reviewers.contains(&live.user) {
+            if entered.quorum.reviewers.contains(&live.user) || live.user == own {
                 let text = format!("{user} asks, entered by {own}, for {what}. ssh USER@BASTION show {}", entered.id);
                 self.parts.sessions.say(&live.id, text);
             }

@@ -140,6 +140,33 @@ fn what_takes_a_right_away_ends_the_live_session() {
 }
 
 #[test]
+fn nobody_waits_for_the_requests_that_a_new_policy_closes() {
+    let office = Office::furnished();
+    office.policy(STANDING);
+    let (ledger, clock) = (&office.admin.parts.ledger, &office.admin.parts.clock);
+    let before = ledger.policy().hash().clone();
+    let reply = std::thread::scope(|scope| {
+        // As if it took long.
+        let closing = office.admin.parts.requests.one_at_a_time();
+        let reply = scope.spawn(|| office.ask(Request::PolicyReload {}));
+        let begun = clock.instant();
+        loop {
+            let changing = office.admin.changing.try_lock();
+            if changing.is_ok() && *ledger.policy().hash() != before {
+                break;
+            }
+            assert!(clock.instant().saturating_duration_since(begun).as_secs() < 10, "others wait");
+            drop(changing);
+            std::thread::yield_now();
+        }
+        assert!(!reply.is_finished());
+        drop(closing);
+        reply.join().unwrap()
+    });
+    assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
+}
+
+#[test]
 fn a_faulty_policy_leaves_the_old_one_in_force() {
     let office = Office::furnished();
     let before = office.admin.parts.ledger.policy().hash().clone();

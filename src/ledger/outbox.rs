@@ -76,6 +76,18 @@ impl Ledger {
         self.state().messages.values().map(|(_, message)| message.clone()).collect()
     }
 
+    /// Keeps a message that no step brings along.
+    ///
+    /// # Errors
+    /// There is no room, or the database fails: nobody is told.
+    pub fn add_message(&self, message: &Message) -> Result<(), LedgerError> {
+        let tables = self.tables();
+        self.db.check_room()?;
+        let rev = tables.messages.put(&message.id, None, message)?;
+        self.change(|state| state.set_message(rev, message.clone()));
+        Ok(())
+    }
+
     /// The first that is due by this way: alerts before others, then the oldest.
     pub fn due_message(&self, way: &str, now: Timestamp) -> Option<Message> {
         let due = |message: &&Message| match message.ways.get(way) {

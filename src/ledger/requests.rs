@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Ledger, LedgerError, Message, TEXT_BYTES_MAX, User, at_most, question};
+use super::{Delivery, Ledger, LedgerError, Message, TEXT_BYTES_MAX, User, at_most, question};
 use crate::audit::AuditEvent;
 use crate::db::Rev;
 use crate::grant::{AccessRequest, Denial, Grant, Outcome, RequestState};
@@ -29,9 +29,26 @@ pub struct Step {
     pub by: String,
     /// What it does to grants.
     pub outcome: Outcome,
-    /// What people must be told of it; made anew where a step is finished after a crash.
-    #[serde(skip)]
+    /// What people must be told of it; made anew where a step is finished after a crash. Its id and its ways are stored where
+    /// somebody has taken it before: they have heard it, and the log says so.
+    #[serde(default, skip_serializing_if = "is_untaken", serialize_with = "taken")]
     pub message: Option<Message>,
+}
+
+/// Whether nobody has taken it yet.
+fn is_untaken(message: &Option<Message>) -> bool {
+    message.as_ref().is_none_or(|message| !message.ways.values().any(Delivery::is_over))
+}
+
+/// Who has taken it: the rest is made anew, and a request may need the room.
+fn taken<S: Serializer>(message: &Option<Message>, to: S) -> Result<S::Ok, S::Error> {
+    let slim = |message: &Message| Message {
+        to: BTreeSet::new(),
+        subject: String::new(),
+        text: String::new(),
+        ..message.clone()
+    };
+    message.as_ref().map(slim).serialize(to)
 }
 
 /// What has happened to a request.

@@ -28,13 +28,17 @@ impl Requests {
     }
 
     /// The same for an operator, who is `by`, in the name of `user`. `own` is the bastion user who the operator is: whoever is
-    /// that human does not decide on it. Nothing is granted beforehand, and nothing by a rule whose grants are for the key
-    /// that asked.
+    /// that human does not decide on it, and is told of it: that it is the operator's own name nobody has checked. Nothing is
+    /// granted beforehand, and nothing by a rule whose grants are for the key that asked.
     ///
     /// # Errors
     /// `RequestError` says what to do.
     pub fn enter(&self, by: &str, own: &UserName, user: &UserName, wish: Wish) -> Result<AccessRequest, RequestError> {
         let operator = self.standing(own)?;
+        // Who asks decides on nothing anyway: such a name would keep nobody out.
+        if self.is_same_human(user, &operator) {
+            return Err(RequestError::OwnName);
+        }
         let entered = Entered { by: by.to_owned(), user: operator.name.clone(), person: operator.human().clone() };
         let asker = Asker {
             user,

@@ -41,6 +41,8 @@ pub enum RequestError {
     Ticket,
     /// The rule's grants are for the key that asks: nobody asks in another's name.
     OnlyByKey,
+    /// The operator who enters it names the one it is for.
+    OwnName,
     /// The ticket system says no, or nothing.
     TicketRefused(String),
     /// It wants a login with a security key.
@@ -125,6 +127,9 @@ impl fmt::Display for RequestError {
             }
             Self::OnlyTime => f.write_str("it asks for more time and nothing else: leave --channels out, or deny it"),
             Self::OnlyByKey => f.write_str("a grant there is for the key that asks for it: the user must ask, by SSH"),
+            Self::OwnName => f.write_str(
+                "--as names you, the operator, and not the one it is for: what is for yourself, ask for by SSH",
+            ),
             Self::TicketRefused(why) => write!(f, "the ticket does not count: {why}"),
             Self::NeedsKey(key) => {
                 let how = if key.pin { "with its PIN" } else { "that you touch" };
@@ -189,6 +194,7 @@ impl std::error::Error for RequestError {
             | Self::ShortReason { .. }
             | Self::OnlyTime
             | Self::OnlyByKey
+            | Self::OwnName
             | Self::TicketRefused(_)
             | Self::NeedsKey(_)
             | Self::Unreviewed(_)
@@ -231,6 +237,7 @@ impl RequestError {
             | Self::ShortReason { .. }
             | Self::OnlyTime
             | Self::OnlyByKey
+            | Self::OwnName
             | Self::TicketRefused(_)
             | Self::NeedsKey(_)
             | Self::Unreviewed(_)

@@ -1,6 +1,7 @@
 //! Break-glass: taking a grant that nobody approved, and what is owed for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::{
@@ -11,7 +12,7 @@ use crate::grant::{
     AccessRequest, Finding, Glass, Grant, GrantState, Outcome, Quorum, RequestState, ReviewError, Revoked,
 };
 use crate::ledger::{Delivery, Message};
-use crate::model::{Destination, Timestamp};
+use crate::model::{Destination, Timestamp, UserName};
 use crate::policy::GrantNeed;
 
 /// An alert that only one way could carry is no alert: that way may be what has failed.
@@ -38,24 +39,64 @@ impl Requests {
         span: Option<Duration>,
         reason: &str,
     ) -> Result<AccessRequest, RequestError> {
-        let now = self.clock.now();
         let ids = (new_id("r-", 6, RequestId::parse)?, new_id("g-", 8, GrantId::parse)?);
-        let breaking = || self.breaking(actor, &destination, span, reason, now, &ids);
-        let step = {
+        let breaking = |now| self.breaking(actor, &destination, span, reason, now, &ids);
+        let mut first = {
             let _one = self.one_at_a_time();
-            breaking()?
+            let now = self.clock.now();
+            let first = breaking(now)?;
+            self.rung(|rung| rung.begin(&first.request, now));
+            Step { message: super::told::message(&first, &self.ways, now), ..first }
         };
-        let mut message = super::told::message(&step, &self.ways, now);
         // Nobody else has to wait for those who do not answer.
-        if let (Some(alarm), Some(message)) = (&self.alarm, &mut message) {
-            for way in alarm(message) {
-                message.ways.insert(way, Delivery::Delivered { at: self.clock.now() });
+        let rang = match (&self.alarm, &mut first.message) {
+            (Some(alarm), Some(message)) => {
+                for way in alarm(message) {
+                    message.ways.insert(way, Delivery::Delivered { at: self.clock.now() });
+                }
+                true
+            }
+            (None, _) | (_, None) => false,
+        };
+        let broken = {
+            let _one = self.one_at_a_time();
+            // What let it be broken may have ended meanwhile, and the clock may have been set.
+            let now = self.clock.now();
+            breaking(now).and_then(|step| {
+                let step = Step { message: first.message.clone(), ..step };
+                self.commit(Step { message: super::told::again(&step, &self.ways, now), ..step })
+            })
+        };
+        match &broken {
+            Ok(request) => self.rung(|rung| rung.end(&request.id)),
+            // It may be broken yet.
+            Err(RequestError::Unsure) => {}
+            Err(_) if !rang => self.rung(|rung| rung.end(&first.request.id)),
+            Err(why) => {
+                self.rung(|rung| rung.fail(&first.request.id));
+                self.all_clear(&first, why);
             }
         }
-        let _one = self.one_at_a_time();
-        // What let it be broken may have ended meanwhile.
-        let step = breaking()?;
-        self.commit(Step { message, ..step })
+        broken
+    }
+
+    /// Tells those who heard an alarm that the glass was not broken.
+    fn all_clear(&self, alarm: &Step, why: &RequestError) {
+        #[cfg(test)]
+        if super::tests::may_crash(self).is_err() {
+            return;
+        }
+        let Some(message) = super::told::all_clear(alarm, why, self.clock.now()) else { return };
+        if self.ledger.add_message(&message).is_err()
+            && let Some(raise) = &self.alarm
+        {
+            // A disk that takes nothing is often why: who can be told at once is.
+            raise(&message);
+        }
+    }
+
+    fn rung<T>(&self, look: impl FnOnce(&mut Rung) -> T) -> T {
+        look(&mut self.rung.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What breaking a glass would do, if it may be broken.
@@ -93,10 +134,16 @@ impl Requests {
         // Else one glass after the other is a standing right.
         let open = |one: &AccessRequest| own(one) && one.glass.as_ref().is_some_and(|glass| glass.judged.is_none());
         let open = self.ledger.requests_where(open);
-        if open.len() >= UNREVIEWED_MAX
-            && let Some(other) = open.into_iter().next()
-        {
-            return Err(RequestError::Unreviewed(other.id));
+        let others = self.rung(|rung| rung.others(request, user.human(), now));
+        // What came on record since is counted there.
+        let others = others.into_iter().filter(|(id, _)| self.ledger.request(id).is_none());
+        let others: Vec<bool> = others.map(|(_, failed)| failed).collect();
+        let ringing = others.iter().filter(|failed| !**failed).count();
+        if open.len().saturating_add(ringing) >= UNREVIEWED_MAX {
+            return Err(match open.into_iter().next() {
+                Some(other) => RequestError::Unreviewed(other.id),
+                None => RequestError::TooMany("glasses that you break at once: wait"),
+            });
         }
         let reason: String = reason.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned();
         let length = reason.chars().count();
@@ -117,7 +164,7 @@ impl Requests {
         let lately = |one: &AccessRequest| {
             one.person == *user.human() && one.glass.is_some() && one.asked.until(now) < super::HOUR
         };
-        if self.ledger.requests_where(lately).len() >= HOURLY_MAX {
+        if self.ledger.requests_where(lately).len().saturating_add(others.len()) >= HOURLY_MAX {
             return Err(RequestError::TooMany("glasses broken by you in one hour: wait"));
         }
         let Quorum { approvers, reviewers } = self.quorum(&glass.reviewers, &user, None)?;
@@ -227,6 +274,39 @@ impl Requests {
             failed = self.put(&Step { message, ..step }).err().or(failed);
         }
         failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Glasses whose alarm is raised and that are not on record, and those of the last hour that came to nothing after it: an
+/// alarm is no toy. A restart forgets them.
+#[derive(Debug, Default)]
+pub(super) struct Rung(BTreeMap<RequestId, Ring>);
+
+#[derive(Debug)]
+struct Ring {
+    person: UserName,
+    at: Timestamp,
+    failed: bool,
+}
+
+impl Rung {
+    fn begin(&mut self, request: &AccessRequest, at: Timestamp) {
+        self.0.insert(request.id.clone(), Ring { person: request.person.clone(), at, failed: false });
+    }
+
+    fn end(&mut self, id: &RequestId) {
+        self.0.remove(id);
+    }
+
+    fn fail(&mut self, id: &RequestId) {
+        self.0.entry(id.clone()).and_modify(|ring| ring.failed = true);
+    }
+
+    /// Those of this human in the last hour but this one, and whether they failed.
+    fn others(&mut self, own: &RequestId, person: &UserName, now: Timestamp) -> Vec<(RequestId, bool)> {
+        self.0.retain(|_, ring| ring.at.until(now) < super::HOUR);
+        let others = self.0.iter().filter(|(id, ring)| *id != own && ring.person == *person);
+        others.map(|(id, ring)| (id.clone(), ring.failed)).collect()
     }
 }
 

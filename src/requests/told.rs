@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{Step, StepKind, span_shown};
+use super::{RequestError, Step, StepKind, span_shown};
 use crate::grant::{AccessRequest, RequestState, Review, Verdict};
 use crate::ledger::{Delivery, Message};
 use crate::model::{Timestamp, UserName, join};
@@ -26,8 +26,11 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
         ),
         (StepKind::Asked, _) => (
             "request.create",
-            // In whose name it was entered should know, too.
-            reviewers().into_iter().chain(request.entered.iter().map(|_| request.requester.clone())).collect(),
+            // In whose name it was entered should know, too: whom it is for, and who the operator says to be.
+            reviewers()
+                .into_iter()
+                .chain(request.entered.iter().flat_map(|entered| [request.requester.clone(), entered.user.clone()]))
+                .collect(),
             match &request.entered {
                 None => format!("{} asks for {what}", request.requester),
                 Some(entered) => format!("{} asks, entered by {}, for {what}", request.requester, entered.user),
@@ -94,6 +97,35 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
     })
 }
 
+/// The message about a step of which people may have been told before it was done. Then it is the same one, and who has
+/// taken it is not told again.
+pub(super) fn again(step: &Step, ways: &[String], now: Timestamp) -> Option<Message> {
+    let fresh = message(step, ways, now);
+    let Some(earlier) = &step.message else { return fresh };
+    let fresh = fresh.unwrap_or_else(|| Message { ways: BTreeMap::new(), ..earlier.clone() });
+    let taken = earlier.ways.iter().filter(|(_, delivery)| delivery.is_over());
+    let taken = taken.map(|(way, delivery)| (way.clone(), delivery.clone()));
+    Some(Message { id: earlier.id.clone(), ways: fresh.ways.into_iter().chain(taken).collect(), ..fresh })
+}
+
+/// That a glass was not broken, for those to whom its alarm was raised.
+pub(super) fn all_clear(alarm: &Step, why: &RequestError, now: Timestamp) -> Option<Message> {
+    let Step { request, message, .. } = alarm;
+    let raised = message.as_ref()?;
+    let first = Delivery::Waiting { tries: 0, next: now };
+    let subject = format!("NOT BROKEN: {} did not break the glass for {}", request.requester, what(request));
+    let next = format!("The alert of {} is over: nothing was opened. {} was told: {why}", raised.at, request.requester);
+    Some(Message {
+        id: id_of(now)?,
+        at: now,
+        event: "breakglass.failed".to_owned(),
+        text: format!("{subject}\n\n{}\n{next}\n", detail(request)),
+        subject,
+        ways: raised.ways.keys().map(|way| (way.clone(), first.clone())).collect(),
+        ..raised.clone()
+    })
+}
+
 /// What those who decided a request have said with it, in brackets; nothing if they said nothing.
 pub fn said(request: &AccessRequest) -> String {
     let verdict = match request.stored {
@@ -128,6 +160,12 @@ fn detail(request: &AccessRequest) -> String {
         reviewers.push("...");
     }
     let mut more = String::new();
+    if let Some(entered) = &request.entered {
+        more += &format!(
+            "To {}: entered in your name by {}. If that was not you, tell the operators.\n\n",
+            entered.user, entered.by
+        );
+    }
     if let Some(from) = request.from {
         more += &format!("from      {from}\n");
     }

@@ -82,6 +82,46 @@ fn who_is_offboarded_is_out_by_all_names_and_the_receipt_says_what_ended() {
 }
 
 #[test]
+fn nobody_waits_for_the_sessions_of_somebody_who_is_offboarded() {
+    for resumed in [false, true] {
+        let office = Office::with_two_names();
+        let grants = office.admin.parts.ledger.grants();
+        let own = grants.iter().find(|grant| grant.user == user("alice")).unwrap();
+        let live = office.live(&own.id);
+        let ledger = &office.admin.parts.ledger;
+        let told = std::thread::scope(|scope| {
+            let caller = Caller { uid: 0, via: Via::Direct };
+            let wanted = Request::UserOffboard { user: user("alice"), reason: String::from("left") };
+            let admin = &office.admin;
+            let told = scope.spawn(move || admin.call(caller, wanted));
+            let changing = loop {
+                let changing = office.admin.one_at_a_time();
+                if live.end.borrow().is_some() {
+                    break changing;
+                }
+            };
+            let known = ledger.offboarding(&user("alice")).unwrap().unwrap();
+            assert!(known.done.is_none(), "others waited until it was done");
+            drop(changing);
+            if resumed {
+                office.ask(Request::UserResume { user: user("alice") });
+            }
+            drop(live);
+            told.join().unwrap()
+        });
+        let stored = ledger.offboarding(&user("alice")).unwrap();
+        match told {
+            Ok(Reply::Offboarded { receipt }) => {
+                assert!(!resumed && receipt.done.is_some());
+                assert_eq!((receipt.sessions, receipt.closed, Some(receipt)), (1, 1, stored));
+            }
+            // Neither half done, nor said to be done.
+            other => assert!(resumed && matches!(other, Err(AdminError::Refused { .. })) && stored.is_none()),
+        }
+    }
+}
+
+#[test]
 fn an_offboarding_that_crashed_at_any_step_is_finished_by_the_next_start() {
     for crash_after in 0..=STEPS.len() {
         let mut office = Office::with_two_names();

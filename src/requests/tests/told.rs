@@ -119,12 +119,18 @@ fn what_an_operator_enters_takes_the_approvers_and_the_operator_is_none_of_them(
     assert!(matches!(enter("bob", "web@db1"), Err(RequestError::Needless)));
     // Nobody knows by which key she will come.
     assert!(matches!(enter("bob", "postgres@db1"), Err(RequestError::OnlyByKey)));
+    // That would keep nobody out.
+    for own in ["alice", "alice2"] {
+        assert!(matches!(enter(own, "root@db1"), Err(RequestError::OwnName)), "{own}");
+    }
     let request = enter("bob", "root@db1").unwrap();
     assert_eq!(request.requester, user("alice"));
     assert_eq!(request.quorum.reviewers, ["carol", "dave"].map(user).into());
     assert!(world.say("bob", &request.id, Verdict::Approve).is_err());
     let message = messages(&world, "request.create").pop().unwrap();
     assert!(message.to.contains(&user("alice")) && message.subject.contains("entered by bob"), "{message:?}");
+    let to_bob = "To bob: entered in your name by uid 0.";
+    assert!(message.to.contains(&user("bob")) && message.text.contains(to_bob), "{message:?}");
     let leaf = world.records().into_iter().find(|record| record.kind == "request.create").unwrap();
     assert_eq!(leaf.text("by"), Some("uid 0, who is bob, for alice"));
     world.say("carol", &request.id, Verdict::Approve).unwrap();
