@@ -16,7 +16,7 @@ use crate::audit::{Audit, AuditError, AuditEvent, KeptClock, LockStep};
 use crate::clock::Clock;
 use crate::grant::{Lifter, Lifting, Lock, LockEffect, Scope};
 use crate::ledger::{Ledger, LedgerError, User};
-use crate::model::{LockId, Timestamp, UserName};
+use crate::model::{LockId, UserName};
 use crate::requests::new_id;
 
 /// Characters of a reason.
@@ -29,6 +29,9 @@ pub struct Locks {
     clock: Clock,
     /// INVARIANT: held from the reading that a lifting rests on until it has taken effect.
     lifting: Mutex<()>,
+    /// INVARIANT: held from the reading of the clock by which a lock will end until it is kept, and while those that are kept
+    /// follow a clock that was set. Nobody who holds it waits for the log: a lock is never kept waiting by that.
+    dating: Mutex<()>,
     /// For tests: after so many writes the process is gone.
     #[cfg(test)]
     crash_after: std::sync::atomic::AtomicUsize,
@@ -43,8 +46,8 @@ pub struct Wanted {
     pub effect: LockEffect,
     /// Why.
     pub reason: String,
-    /// The first moment at which it holds no more; `None`: until it is lifted.
-    pub expires: Option<Timestamp>,
+    /// For how long; `None`: until it is lifted.
+    pub span: Option<Duration>,
     /// How many people it takes to lift it.
     pub lifters: u8,
     /// Whether it leaves those alone who have broken a glass.
@@ -128,6 +131,7 @@ impl Locks {
             audit,
             clock,
             lifting: Mutex::new(()),
+            dating: Mutex::new(()),
             #[cfg(test)]
             crash_after: usize::MAX.into(),
         };
@@ -147,14 +151,17 @@ impl Locks {
         self.lifting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn dating(&self) -> MutexGuard<'_, ()> {
+        self.dating.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sets a lock. Live sessions must be judged again after it, and the log be given what it is owed
     /// (`Requests::settle`).
     ///
     /// # Errors
     /// `LockError` says why there is none.
     pub fn add(&self, by: String, wanted: Wanted) -> Result<Lock, LockError> {
-        let now = self.clock.now();
-        let Wanted { scope, effect, reason, expires, lifters, keeps_glass } = wanted;
+        let Wanted { scope, effect, reason, span, lifters, keeps_glass } = wanted;
         let reason = reason.trim().to_owned();
         let count = reason.chars().count();
         if count == 0 || count > REASON_CHARS_MAX || reason.chars().any(char::is_control) {
@@ -164,10 +171,13 @@ impl Locks {
         if keeps_glass && matches!(scope, Scope::User(_) | Scope::Group(_) | Scope::Grant(_)) {
             return Err(LockError::KeepsGlass);
         }
-        if expires.is_some_and(|expires| expires <= now) {
+        if span.is_some_and(|span| span < Duration::from_millis(1)) {
             return Err(LockError::Over);
         }
         let id = new_id("k-", 8, LockId::parse).map_err(|_| LockError::NoRandomness)?;
+        let _dating = self.dating();
+        let now = self.clock.now();
+        let expires = span.map(|span| now.plus(span));
         let (said, pending) = (Vec::new(), None);
         let (by_whom, created) = (by.clone(), now);
         let lock =
@@ -259,7 +269,7 @@ impl Locks {
     /// # Errors
     /// The database fails; nothing has changed.
     pub fn set_forward(&self, step: Duration, clock: &KeptClock, accept: &dyn Fn()) -> Result<usize, LockError> {
-        let _one = self.one_at_a_time();
+        let (_one, _dating) = (self.one_at_a_time(), self.dating());
         Ok(self.ledger.set_forward(step, self.clock.wall().minus(step), clock, accept)?)
     }
 

@@ -223,11 +223,8 @@ impl Admin {
             let request = grant.and_then(|grant| grant.request);
             let asked = request.as_ref().and_then(|request| self.parts.ledger.request(request));
             // One that goes on does so whatever locks there are.
-            let still = session.paused.as_ref();
-            let on = session.grant.as_ref();
-            let lock =
-                still.and_then(|_| self.parts.ledger.lock_on(&session.user, &session.destination, on, self.now()));
-            let (ticket, locked) = (asked.and_then(|asked| asked.ticket), lock.map(|lock| lock.id));
+            let locked = self.parts.sessions.lock_of(&session.session);
+            let ticket = asked.and_then(|asked| asked.ticket);
             Present { session, request, ticket, locked }
         };
         self.live_sessions(filter).into_iter().map(present).collect()

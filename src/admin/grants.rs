@@ -25,8 +25,7 @@ pub(super) struct Wanted {
 impl Admin {
     pub(super) fn grant_add(&self, caller: Caller, wanted: Wanted) -> Result<Reply, AdminError> {
         let now = self.now();
-        let from = wanted.from.unwrap_or(now);
-        let until = from.plus(wanted.span);
+        let until = wanted.from.unwrap_or(now).plus(wanted.span);
         let invalid = |why: &str, hint| Err(AdminError::Invalid { why: why.to_owned(), hint });
         if wanted.reason.trim().is_empty() || wanted.reason.chars().any(char::is_control) {
             return invalid("a grant needs a reason, in one line", "add --reason \"CHG-123 vacuum is stuck\"");
@@ -37,7 +36,7 @@ impl Admin {
         if until <= now {
             return invalid("the grant would be over already", "give a --from that is later");
         }
-        let Wanted { user, destination, reason, .. } = wanted;
+        let Wanted { user, destination, from, span, reason } = wanted;
         match self.parts.ledger.grant_effect(&user, &destination).map_err(AdminError::Parties)? {
             GrantEffect::Opens(_) => {}
             GrantEffect::NotOperators(rule) => return Err(AdminError::NotByOperators { user, destination, rule }),
@@ -53,12 +52,12 @@ impl Admin {
         let (id, created_by) =
             (new_id("g-", 8, GrantId::parse).map_err(|_| AdminError::NoRandomness)?, caller.to_string());
         let reason = reason.trim().to_owned();
-        let grant = Grant {
+        let make = |now: Timestamp| Grant {
             id,
             user,
             destination,
-            from,
-            until,
+            from: from.unwrap_or(now),
+            until: from.unwrap_or(now).plus(span),
             reason,
             created_by,
             created: now,
@@ -70,8 +69,8 @@ impl Admin {
             begun: 0,
             bound_key: None,
         };
-        self.parts.requests.give(&grant).map_err(AdminError::of_giving)?;
-        Ok(Reply::Granted { grant: row(grant, now) })
+        let grant = self.parts.requests.give(make).map_err(AdminError::of_giving)?;
+        Ok(Reply::Granted { grant: row(grant, self.now()) })
     }
 
     pub(super) fn grant_list(&self, all: bool) -> Reply {

@@ -47,8 +47,7 @@ impl Admin {
             | Scope::Grant(_)
             | Scope::Label { .. }) => scope,
         };
-        let expires = span.map(|span| self.now().plus(span));
-        let wanted = Wanted { scope, effect, reason, expires, lifters, keeps_glass };
+        let wanted = Wanted { scope, effect, reason, span, lifters, keeps_glass };
         let lock = self.parts.locks.add(caller.to_string(), wanted).map_err(AdminError::Lock)?;
         let mut more = self.rejudge();
         more.extend(self.standing_still());

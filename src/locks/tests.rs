@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::db::Db;
+use crate::model::Timestamp;
 use crate::policy::PolicySet;
 use crate::requests::Requests;
 use crate::vault::Vault;
@@ -65,9 +66,9 @@ impl World {
     }
 
     fn add(&self, lifters: u8, expires: Option<Timestamp>) -> LockId {
-        let reason = String::from("an attack");
+        let (reason, span) = (String::from("an attack"), expires.map(|expires| self.clock.now().until(expires)));
         let wanted =
-            Wanted { scope: Scope::Everything, effect: LockEffect::End, reason, expires, lifters, keeps_glass: false };
+            Wanted { scope: Scope::Everything, effect: LockEffect::End, reason, span, lifters, keeps_glass: false };
         self.locks.add(String::from("uid 0"), wanted).unwrap().id
     }
 
@@ -183,18 +184,18 @@ fn a_lock_is_over_by_its_time_and_that_is_in_the_log() {
 #[test]
 fn a_lock_has_a_reason_and_time_left() {
     let world = World::new();
-    let wanted = |reason: &str, expires| Wanted {
+    let wanted = |reason: &str, span| Wanted {
         scope: Scope::Everything,
         effect: LockEffect::End,
         reason: reason.to_owned(),
-        expires,
+        span,
         keeps_glass: false,
         lifters: 1,
     };
     for reason in ["", " ", "two\nlines", &"x".repeat(401)] {
         assert!(matches!(world.locks.add(String::new(), wanted(reason, None)), Err(LockError::Reason)), "{reason}");
     }
-    let over = wanted("why", Some(world.clock.now()));
+    let over = wanted("why", Some(Duration::ZERO));
     assert!(matches!(world.locks.add(String::new(), over), Err(LockError::Over)));
 }
 
@@ -237,4 +238,33 @@ fn t15_a_clock_set_forward_lifts_no_lock_early() {
     assert!(holds(&lock));
     world.clock.set(world.clock.now().plus(minutes(1)));
     assert!(!holds(&lock));
+}
+
+#[test]
+fn t15_a_lock_lasts_from_when_it_is_kept_whatever_the_clock_was_set_to_before() {
+    let (world, hour) = (World::new(), Duration::from_secs(3600));
+    let set = world.clock.now().plus(hour * 24);
+    let (going, gone) = std::sync::mpsc::channel();
+    let lock = std::thread::scope(|scope| {
+        // Those that are kept follow the clock now.
+        let dating = world.locks.dating();
+        let wanted = Wanted {
+            scope: Scope::Everything,
+            effect: LockEffect::End,
+            reason: String::from("an attack"),
+            span: Some(hour),
+            lifters: 1,
+            keeps_glass: false,
+        };
+        let adding = scope.spawn(|| {
+            going.send(()).unwrap();
+            world.locks.add(String::from("uid 0"), wanted).unwrap().id
+        });
+        gone.recv().unwrap();
+        (0..10_000).for_each(|_| std::thread::yield_now());
+        world.clock.set(set);
+        drop(dating);
+        adding.join().unwrap()
+    });
+    assert_eq!(world.locks.ledger.lock(&lock).unwrap().expires, Some(set.plus(hour)));
 }

@@ -2,12 +2,14 @@
 //! the same for what comes without a terminal.
 //!
 //! Nothing of what is typed here is recorded or shown again but the yes. An answer counts once it is on record; then the
-//! channel is handed back, and judged anew as if it had just come. An interview lasts as long as a menu would.
+//! channel is handed back, and judged anew as if it had just come.
+//!
+//! An interview lasts ten minutes, whatever is typed meanwhile; what is answered counts for who would still be let in.
 
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -36,6 +38,7 @@ const NOT_TAKEN: &str = "access denied: no code was accepted; wait for the next 
 const NOT_AGREED: &str = "access denied: this needs your yes";
 const NOT_DECIDED: &str = "nothing was said of it: that needs your yes";
 const LEFT: &str = "nothing was begun";
+const LATE: &str = "there was no answer within ten minutes: connect again";
 const NO_TERMINAL: &str = "this asks on a terminal: ssh -t USER@BASTION, and the same verb";
 
 /// What is asked.
@@ -273,6 +276,7 @@ async fn code(shown: &mut Shown<'_>) -> Result<(), End> {
         if line.trim().is_empty() {
             continue;
         }
+        visitor.standing(bastion).map_err(End::Told)?;
         match judged(bastion, visitor, Some(Secret::new(line))).await {
             Ok(()) => {
                 let (source, key) = (visitor.source.clone(), visitor.user.proof().to_string());
@@ -356,14 +360,15 @@ async fn decision(shown: &mut Shown<'_>, ask: &Ask, form: Form) -> Result<String
     verb::answer(bastion, visitor, ask, form).await.map(|(text, _place)| text).map_err(End::Told)
 }
 
-/// Asks until a yes is typed, a few times; without one `else_told` is the end.
+/// Asks until a yes is typed, a few times, by somebody who would still be let in; without one `else_told` is the end.
 async fn agreed(shown: &mut Shown<'_>, prompt: &str, else_told: &'static str) -> Result<(), End> {
     for _ in 0..TRIES_MAX {
         shown.put(prompt.to_owned()).await?;
         let line = line(shown, Echo::On).await?;
         shown.put("\r\n").await?;
         match line.trim().to_ascii_lowercase().as_str() {
-            "yes" => return Ok(()),
+            // A certificate may have ended meanwhile: whoever is live may stay, and says nothing more in a user's name.
+            "yes" => return shown.visitor.standing(shown.bastion).map_err(End::Told),
             "no" => break,
             _ => {}
         }
@@ -382,8 +387,7 @@ enum Echo {
 async fn line(shown: &mut Shown<'_>, echo: Echo) -> Result<String, End> {
     let mut lines = Lines::default();
     loop {
-        let event = timeout(IDLE_MAX, shown.source.next()).await.map_err(|_| End::Told(Refusal::Idle))?;
-        match event {
+        match next_by(shown.source, shown.begun + IDLE_MAX).await? {
             None | Some(ChannelEvent::Close) => return Err(End::Gone),
             Some(ChannelEvent::Eof) => return Err(End::Told(Refusal::Command(LEFT))),
             Some(ChannelEvent::Data(data)) => {
@@ -417,5 +421,60 @@ async fn line(shown: &mut Shown<'_>, echo: Echo) -> Result<String, End> {
                 ChannelEvent::Signal(_) | ChannelEvent::Break(_) | ChannelEvent::EndOfWrite | ChannelEvent::Exit(_),
             ) => {}
         }
+    }
+}
+
+/// What comes next, if it does by then.
+///
+/// # Errors
+/// `Told` if it is later: a prompt that is kept open by whatever is typed shows what nobody has read for hours.
+async fn next_by(source: &mut impl Source, until: Instant) -> Result<Option<ChannelEvent>, End> {
+    let late = || End::Told(Refusal::Command(LATE));
+    // What comes without a pause would be taken before the time is looked at.
+    if Instant::now() >= until {
+        return Err(late());
+    }
+    timeout_at(until, source.next()).await.map_err(|_| late())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Presses a key whenever it is asked.
+    struct Pressing;
+
+    struct NoCredit;
+
+    impl Credit for NoCredit {
+        fn consumed(&self, _: usize) {}
+    }
+
+    impl Source for Pressing {
+        async fn next(&mut self) -> Option<ChannelEvent> {
+            Some(ChannelEvent::Data(bytes::Bytes::from_static(b"x")))
+        }
+
+        fn credit(&self) -> impl Credit + 'static {
+            NoCredit
+        }
+    }
+
+    #[tokio::test]
+    async fn no_key_keeps_a_question_open_for_longer() {
+        let until = Instant::now() + Duration::from_millis(50);
+        let asking = async {
+            loop {
+                match next_by(&mut Pressing, until).await {
+                    Ok(event) => assert!(event.is_some()),
+                    Err(end) => break end,
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let end = timeout(Duration::from_secs(10), asking).await;
+        assert!(matches!(end, Ok(End::Told(Refusal::Command(LATE)))));
     }
 }

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -209,12 +209,14 @@ pub(super) struct Shown<'a> {
     pub terminal: &'a mut Option<Terminal>,
     pub visitor: &'a Arc<Visitor>,
     pub bastion: &'a Arc<Bastion>,
+    /// When it was first shown; an interview is over by its time from then on.
+    pub begun: Instant,
 }
 
 impl<'a> Shown<'a> {
     pub fn new(start: &'a mut ChannelStart, visitor: &'a Arc<Visitor>, bastion: &'a Arc<Bastion>) -> Self {
         let ChannelStart { source, sink, terminal, .. } = start;
-        Self { source, sink, terminal, visitor, bastion }
+        Self { source, sink, terminal, visitor, bastion, begun: Instant::now() }
     }
 
     pub async fn put(&self, text: impl Into<Bytes>) -> Result<(), End> {

@@ -472,15 +472,7 @@ impl Visit {
 
     /// Whether the user is one, with the key that proved them.
     fn standing(&self) -> Result<(), Refusal> {
-        let user = &self.connection.user;
-        // As it is now: whoever was suspended since the login gets no answers either.
-        let now = self.bastion.clock.now();
-        let suspended = self.bastion.ledger.user(user.user()).is_none_or(|user| user.is_suspended(now));
-        if suspended || user.suspended() {
-            return Err(Refusal::Denied(Denial::Suspended));
-        }
-        user.opens(&self.bastion.ledger, now).map_err(Refusal::LoginOver)?;
-        Ok(())
+        self.visitor.standing(&self.bastion)
     }
 
     /// Where the login leads.

@@ -1,5 +1,8 @@
 //! The live sessions: who is where, and the switches that end them.
 
+#[cfg(test)]
+mod locked;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::standstill::Brake;
 use crate::authn::Authenticated;
-use crate::grant::{Asker, Denial, GrantState, LockEffect, Permit};
+use crate::grant::{Asker, Denial, GrantState, Lock, LockEffect, Permit};
 use crate::ledger::Ledger;
-use crate::model::{Asked, ChannelClass, Destination, GrantId, RuleId, SessionId, Timestamp, UserName};
+use crate::model::{Asked, ChannelClass, Destination, GrantId, LockId, RuleId, SessionId, Timestamp, UserName};
 use crate::policy::{Bound, BoundBy, Oversight, Unmet};
 use crate::relay::{Pause, Paused};
 
@@ -372,6 +375,11 @@ impl Sessions {
         self.lock().live.values().map(facts).collect()
     }
 
+    /// The lock under which a session stands still.
+    pub fn lock_of(&self, id: &SessionId) -> Option<LockId> {
+        self.lock().live.get(id).and_then(|entry| entry.brake.lock().cloned())
+    }
+
     /// What holds a session, or may; none if it is not live.
     pub(super) fn with_brake<T>(&self, id: &SessionId, act: impl FnOnce(&mut Brake) -> T) -> Option<T> {
         self.lock().live.get_mut(id).map(|entry| act(&mut entry.brake))
@@ -435,11 +443,9 @@ impl Sessions {
 /// Judges a session again, and ends it if it no longer has its right; tells whether it has.
 fn rejudge(entry: &mut Entry, ledger: &Ledger, now: Timestamp) -> bool {
     match judge(entry, ledger, now) {
-        Ok(Judged { bound, idle, oversight }) => {
+        Ok(Judged { bound, idle, oversight, lock }) => {
             entry.brake.oversee(oversight, ledger.user(&entry.facts.user).map(|user| user.human().clone()));
-            // That which would end it is not here any more.
-            let grant = entry.facts.grant.as_ref();
-            entry.brake.follow(ledger.lock_on(&entry.facts.user, &entry.facts.destination, grant, now).as_ref());
+            entry.brake.follow(lock.as_ref());
             let until = bound.map(|bound| bound.at);
             entry.facts.until = until;
             entry.bound_by = bound.map_or(BoundBy::Grant, |bound| bound.by);
@@ -473,6 +479,8 @@ struct Judged {
     idle: Option<Duration>,
     /// Who must watch it.
     oversight: Oversight,
+    /// The lock under which it stands still.
+    lock: Option<Lock>,
 }
 
 /// Whether a session keeps its right, until when, and who must watch it.
@@ -483,10 +491,9 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Judged, EndCa
     }
     // A key that was taken away proves nothing any more; nor does a certificate that was revoked.
     entry.login.stands(ledger).map_err(|_| EndCause::LoginOver)?;
-    let lock = ledger.lock_on(&entry.facts.user, &entry.facts.destination, entry.facts.grant.as_ref(), now);
-    if lock.is_some_and(|lock| lock.effect == LockEffect::End) {
-        return Err(EndCause::Locked);
-    }
+    let lock_on =
+        |grant: Option<&GrantId>| freezing(ledger.lock_on(&entry.facts.user, &entry.facts.destination, grant, now));
+    let mut lock = lock_on(entry.facts.grant.as_ref())?;
     let (mut bound, mut idle, mut oversight) = (None, None, Oversight::default());
     let asker = Asker { since: Some(entry.since), ..entry.login.asker() };
     let open = if entry.open.is_empty() { vec![&entry.first] } else { entry.open.keys().collect() };
@@ -494,20 +501,34 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Judged, EndCa
         let permit: Permit = ledger
             .permit_but_for_locks(asker, &entry.facts.destination, asked, now)
             .map_err(|denial| cause_of(&denial))?;
+        // Each channel may rest on a grant of its own, or on none: a lock on one of these is on the session, and one that spares
+        // broken glasses spares no session in which anything rests on something else.
+        lock = lock.or(lock_on(permit.grant().map(|grant| &grant.id))?);
         bound = bound.into_iter().chain(permit.bound()).min();
         idle = idle.into_iter().chain(permit.limits().idle).min();
         oversight = oversight.strictest(permit.oversight());
     }
     // A session rests on the grant that it began with: another grant does not carry it on.
-    let Some(id) = &entry.facts.grant else { return Ok(Judged { bound, idle, oversight }) };
+    let Some(id) = &entry.facts.grant else { return Ok(Judged { bound, idle, oversight, lock }) };
     let grant = ledger.grant(id).ok_or(EndCause::Revoked)?;
     match grant.state(now) {
         GrantState::Active => {
             let granted = Bound { at: grant.until, by: BoundBy::Grant };
-            Ok(Judged { bound: bound.into_iter().chain([granted]).min(), idle, oversight })
+            Ok(Judged { bound: bound.into_iter().chain([granted]).min(), idle, oversight, lock })
         }
         GrantState::Ended => Err(EndCause::Time),
         GrantState::Scheduled | GrantState::Revoked => Err(EndCause::Revoked),
+    }
+}
+
+/// The lock under which a session stands still.
+///
+/// # Errors
+/// `Locked` if it must end.
+fn freezing(lock: Option<Lock>) -> Result<Option<Lock>, EndCause> {
+    match lock {
+        Some(lock) if lock.effect == LockEffect::End => Err(EndCause::Locked),
+        frozen => Ok(frozen),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::Visit;
 use super::registry::{EndCause, Sessions};
 use crate::grant::Lock;
-use crate::model::{SessionId, UserName};
+use crate::model::{LockId, SessionId, UserName};
 use crate::policy::{OnLeave, Oversight};
 use crate::relay::{Notice, Paused};
 
@@ -34,6 +34,8 @@ pub enum Holding {
 #[derive(Debug)]
 pub struct Brake {
     held: BTreeMap<Holding, Paused>,
+    /// The lock among what holds it.
+    lock: Option<LockId>,
     shown: watch::Sender<Option<Paused>>,
     lines: mpsc::Sender<String>,
     oversight: Oversight,
@@ -50,7 +52,7 @@ impl Brake {
         let (shown, paused) = watch::channel(None);
         let (lines, said) = mpsc::channel(LINES_MAX);
         let (held, oversight, watchers) = (BTreeMap::new(), Oversight::default(), BTreeMap::new());
-        (Self { held, shown, lines, oversight, person: None, watchers, next_watch: 0 }, paused, said)
+        (Self { held, lock: None, shown, lines, oversight, person: None, watchers, next_watch: 0 }, paused, said)
     }
 
     /// Goes by what rules want of those who watch.
@@ -124,6 +126,11 @@ impl Brake {
         self.shown.borrow().clone()
     }
 
+    /// The lock under which it stands still.
+    pub fn lock(&self) -> Option<&LockId> {
+        self.lock.as_ref()
+    }
+
     /// Puts one cause on or off.
     pub fn set(&mut self, holding: Holding, paused: Option<Paused>) {
         match paused {
@@ -136,6 +143,7 @@ impl Brake {
 
     /// Follows a lock that freezes, or that none does.
     pub fn follow(&mut self, lock: Option<&Lock>) {
+        self.lock = lock.map(|lock| lock.id.clone());
         self.set(
             Holding::Lock,
             lock.map(|lock| Paused {

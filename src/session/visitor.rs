@@ -9,7 +9,7 @@ use super::refusal_log::Kind;
 use super::{Attempt, Bastion, Refusal};
 use crate::audit::AuditEvent;
 use crate::authn::Authenticated;
-use crate::grant::Asker;
+use crate::grant::{Asker, Denial};
 use crate::model::{Destination, Login, Timestamp};
 
 /// Who is on a connection.
@@ -33,6 +33,21 @@ impl Visitor {
         let (ledger, user) = (&bastion.ledger, self.user.user());
         let suspended = ledger.user(user).is_none_or(|user| user.is_suspended(bastion.clock.now()));
         !suspended && self.user.stands(ledger).is_ok()
+    }
+
+    /// Whether something new may be opened, or said in their name: a new login would be let in as well.
+    ///
+    /// # Errors
+    /// `Denied` if they are suspended, `LoginOver` if what proved them counts no more.
+    pub fn standing(&self, bastion: &Bastion) -> Result<(), Refusal> {
+        let (ledger, user) = (&bastion.ledger, &self.user);
+        // As it is now: whoever was suspended since the login gets no answers either.
+        let now = bastion.clock.now();
+        let suspended = ledger.user(user.user()).is_none_or(|user| user.is_suspended(now));
+        if suspended || user.suspended() {
+            return Err(Refusal::Denied(Denial::Suspended));
+        }
+        user.opens(ledger, now).map_err(Refusal::LoginOver)
     }
 
     /// The login name, or the user's own.

@@ -11,7 +11,7 @@ use crate::fixture::authenticator::Authenticator;
 use crate::fixture::bastion::ALICE;
 use crate::fixture::process::Finished;
 use crate::fixture::terminal::Terminal;
-use crate::fixture::{Bastion, LIMIT, Route, Sshd, key};
+use crate::fixture::{Bastion, LIMIT, Route, Sshd, key, until};
 use crate::require;
 
 /// `dba` may ask for up to an hour, two with extensions; `more` is added to `grant`.
@@ -572,17 +572,43 @@ fn a_grant_for_one_session_is_for_no_more_of_them_by_their_further_channels() {
     drop(shells);
 }
 
+/// `approve` on a terminal that stays when it is over.
+fn approving(route: &Route, id: &str) -> Terminal {
+    let ssh = route.ssh(&["-tt"], &format!("approve {id}"));
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", r#""$@"; echo left-$?; read -r end"#, "sh"]).arg(ssh.get_program()).args(ssh.get_args());
+    Terminal::start(&shell, 100, 30)
+}
+
+#[test]
+fn an_approver_whose_certificate_ends_while_they_are_asked_decides_nothing() {
+    require!("ssh", "sshd", "tmux");
+    let house = House::prepared(" }", |bastion| {
+        let authority = key(bastion.scratch(), "ca", "ed25519", "");
+        std::fs::copy(authority.with_extension("pub"), bastion.home().join("cas")).unwrap();
+        bastion.configure("login", "user_cas = \"cas\"");
+    });
+    let (id, laptop) = (house.requested(), key(house.bastion.scratch(), "laptop", "ed25519", ""));
+    let mut sign = std::process::Command::new("ssh-keygen");
+    sign.args(["-q", "-s"]).arg(house.bastion.scratch().join("ca"));
+    sign.args(["-I", "laptop", "-n", "bob", "-V", "-1m:+10s"]).arg(laptop.with_extension("pub"));
+    assert!(sign.status().unwrap().success());
+    let certificate = format!("CertificateFile={}-cert.pub", laptop.display());
+    let bob = house.bastion.login("bob").key(&laptop).with(&certificate);
+    let terminal = approving(&bob, &id);
+    terminal.shows("Type yes to approve: ");
+    until(LIMIT, "the end of the certificate", || (bob.run("whoami").code != Some(0)).then_some(()));
+    terminal.line("yes");
+    terminal.shows("left-126");
+    assert_eq!(house.state(&id), "pending", "{}", terminal.screen());
+}
+
 #[test]
 fn whoever_decides_on_a_terminal_sees_what_it_is_and_is_asked() {
     require!("ssh", "sshd", "tmux");
     let house = House::with(" }");
     let id = house.requested();
-    let bob = || {
-        let ssh = house.bastion.login("bob").key(&house.key("bob")).ssh(&["-tt"], &format!("approve {id}"));
-        let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", r#""$@"; echo left-$?; read -r end"#, "sh"]).arg(ssh.get_program()).args(ssh.get_args());
-        Terminal::start(&shell, 100, 30)
-    };
+    let bob = || approving(&house.bastion.login("bob").key(&house.key("bob")), &id);
     let terminal = bob();
     for what in [house.place().as_str(), "1h", "CHG-7 vacuum is stuck", "Type yes to approve: "] {
         terminal.shows(what);

@@ -451,7 +451,7 @@ impl World {
                     begun: 0,
                     bound_key: None,
                 };
-                drop(requests.give(&given));
+                drop(requests.give(|_| given));
             }
             Event::Break(who) => drop(breaks(self, NAMES[who], true)),
             Event::Judge(who, which, ok) => {

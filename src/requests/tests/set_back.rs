@@ -78,3 +78,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn t15_a_grant_of_an_operators_is_dated_by_a_clock_that_takes_it_back_if_it_is_set_back() {
+    let world = World::new();
+    let given = world.requests.give(|now| {
+        assert!(world.requests.changing.try_lock().is_err(), "it could be set back before it is kept");
+        Grant { created: now, ..world.by_operator() }
+    });
+    assert_eq!(given.unwrap().created, world.clock.now());
+}
