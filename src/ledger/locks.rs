@@ -54,7 +54,7 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<Permit, Denial> {
         let assured = self.assurances.of(asker, now);
-        self.state().permit_but_for_locks(asker, &assured, destination, asked, now)
+        self.state().permit_from(asker, &assured, destination, asked, now, |_| true)
     }
 
     /// Sets a lock. Live sessions must be judged again after it, and the log be given what it is owed.
@@ -196,7 +196,7 @@ impl State {
         asked: &Asked,
         now: Timestamp,
     ) -> Result<Permit, Denial> {
-        let permit = self.permit_but_for_locks(asker, assured, destination, asked, now)?;
+        let permit = self.permit_from(asker, assured, destination, asked, now, |_| true)?;
         let (stored, target) = self.parties(asker.user, destination)?;
         let lock_on = |grant: Option<&GrantId>| {
             self.lock_on(stored, target, &destination.account, grant, now).map(|lock| lock.id.clone())
@@ -210,18 +210,7 @@ impl State {
         other.ok_or(Denial::Locked { lock })
     }
 
-    fn permit_but_for_locks(
-        &self,
-        asker: Asker<'_>,
-        assured: &Assured,
-        destination: &Destination,
-        asked: &Asked,
-        now: Timestamp,
-    ) -> Result<Permit, Denial> {
-        self.permit_from(asker, assured, destination, asked, now, |_| true)
-    }
-
-    /// By the grants of which `counts` is true.
+    /// A right that there is by the grants of which `counts` is true, whatever locks there are.
     fn permit_from(
         &self,
         asker: Asker<'_>,

@@ -352,8 +352,10 @@ async fn all_consents(shown: &mut Shown<'_>) -> Result<String, End> {
 async fn decision(shown: &mut Shown<'_>, ask: &Ask, form: Form) -> Result<String, End> {
     let (visitor, bastion) = (shown.visitor, shown.bastion);
     if let Some(id) = ask.decides() {
-        let (text, _place) =
+        // The place is given back before somebody thinks it over: their other questions are not to wait for that.
+        let (text, place) =
             verb::answer(bastion, visitor, &Ask::Show(id.clone()), Form::Text).await.map_err(End::Told)?;
+        drop(place);
         shown.put(text.replace('\n', "\r\n")).await?;
         agreed(shown, &format!("Type yes to {}: ", ask.name()), NOT_DECIDED).await?;
     }

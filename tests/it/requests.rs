@@ -626,6 +626,22 @@ fn whoever_decides_on_a_terminal_sees_what_it_is_and_is_asked() {
 }
 
 #[test]
+fn whoever_thinks_a_decision_over_keeps_nobody_waiting() {
+    require!("ssh", "sshd", "tmux");
+    let house = House::with(" }");
+    let id = house.requested();
+    let prompt = || {
+        let ssh = house.bastion.login("bob").key(&house.key("bob")).ssh(&["-tt"], &format!("approve {id}"));
+        let terminal = Terminal::start(&ssh, 100, 30);
+        terminal.shows("Type yes to approve: ");
+        terminal
+    };
+    // As many as a user may have lists at once.
+    let _open: Vec<Terminal> = (0..4).map(|_| prompt()).collect();
+    assert!(house.told("bob", "requests").contains(&id));
+}
+
+#[test]
 fn an_approver_who_must_prove_themselves_anew_does_so_by_a_code_which_is_on_record() {
     require!("ssh", "sshd", "tmux");
     let house = House::with(", mfa = { within = \"15m\" } }");

@@ -506,7 +506,7 @@ pub fn shown(request: &AccessRequest, now: Timestamp) -> String {
     match request.state(now) {
         RequestState::Pending => {
             add("waits until", Some(request.pending_until.clock_time_from(now)));
-            add("waits for", Some(waiting(request)));
+            add("waits for", waiting(request).strip_prefix("waiting for ").map(str::to_owned));
         }
         RequestState::Approved { begin_by } => add("begin by", Some(begin_by.clock_time_from(now))),
         RequestState::Granted { grant } => add("grant", Some(grant.to_string())),
