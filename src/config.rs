@@ -10,10 +10,10 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::auditor::Recipient;
+use crate::document::{Document, Faults, Node, Table};
 use crate::home::Home;
 use crate::listener::EnvPattern;
 use crate::notify::NotifySettings;
-use crate::policy::document::{Document, Faults, Node, Table};
 use crate::policy::{Fault, PolicyFile, read_auditors};
 use crate::recorder::FreeMin;
 use crate::tlog::VerifyingKey;

@@ -13,8 +13,10 @@
 //! clock       Clock, the only source of wall and monotonic time
 //! auditor     auditors' age keys
 //! coverage    every SSH channel and request, and what becomes of it        DECIDING: no await, file,
-//! policy      text -> PolicySet; question -> Decision                      socket or clock; `now` and
-//! grant       grants and policy -> Permit                                  bytes come in as arguments
+//! document    TOML that a person wrote, read with all its faults           socket or clock; `now` and
+//! gate        command line -> commands -> effects -> verdict; canonical text   bytes come in as arguments
+//! policy      text -> PolicySet; question -> Decision
+//! grant       grants and policy -> Permit
 //! cast        session event <-> asciicast line
 //! trust       certificate authorities and revoked keys -> whether a certificate counts
 //! agent       SSH agent messages: what a target may ask of a user's agent
@@ -61,6 +63,8 @@ pub mod secret;
 pub mod agent;
 pub mod cast;
 pub mod coverage;
+pub mod document;
+pub mod gate;
 pub mod grant;
 pub mod policy;
 pub mod screen;

@@ -8,10 +8,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::document::{Document, Faults, Node, Table};
 use crate::ledger::{LedgerError, Target, User, UserKey, address, fingerprint, plain, public_key};
 use crate::model::{AccountName, GroupName, TargetName, Timestamp, UserName, join};
 use crate::policy::Fault;
-use crate::policy::document::{Document, Faults, Node, Table};
 
 /// What there shall be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

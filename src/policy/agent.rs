@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::document::{Fault, Faults, Node};
+use crate::document::{Fault, Faults, Node};
 
 /// A rule's `agent`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::document::{Fault, Faults, Node, Table};
+use crate::document::{Fault, Faults, Node, Table};
 use crate::model::Timestamp;
 pub use window::{AtEnd, Window};
 

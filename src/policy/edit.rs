@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::document::{Document, Faults, Node};
+use crate::document::{Document, Faults, Node};
 use crate::model::{RuleId, UserName};
 
 /// Why a user cannot be taken out of a rule by leaving out a name.

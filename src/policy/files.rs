@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::document::{Fault, Faults, Node};
 use super::pattern::part_matches;
+use crate::document::{Fault, Faults, Node};
 use crate::model::{ChannelClass, Extent, FileAction, FileAsked, FilePath, join};
 
 /// A rule's `sftp`: for each action the paths at which it may be done. What is not named is refused.

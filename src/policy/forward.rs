@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::document::{Fault, Faults, Node};
 use super::pattern::part_matches;
+use crate::document::{Fault, Faults, Node};
 use crate::model::{Asked, ChannelClass, Endpoint, host_name};
 
 /// A rule's `forward`. What is not named is refused.

@@ -20,7 +20,6 @@ mod archive;
 mod audit;
 mod conditions;
 mod decide;
-pub(crate) mod document;
 pub mod edit;
 mod files;
 mod forward;
@@ -33,13 +32,13 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+pub use crate::document::Fault;
+pub(crate) use crate::document::size_of;
 pub use agent::AgentRule;
 pub use archive::{ARCHIVE_BYTES_MAX, MalformedArchive, decode as decode_archive, encode as encode_archive};
 pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_everywhere, audits_somewhere, decide_audit};
 pub use conditions::{AtEnd, Bound, BoundBy, Circumstances, Conditions, Consents, Mfa, SessionLimits, Unmet, Window};
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
-pub use document::Fault;
-pub(crate) use document::size_of;
 pub use files::FileRule;
 pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
 pub use oversight::{OnLeave, Oversight};

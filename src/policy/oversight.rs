@@ -1,6 +1,6 @@
 //! What a rule wants of those who watch its sessions.
 
-use super::document::{Fault, Faults, Node};
+use crate::document::{Fault, Faults, Node};
 
 /// A rule's `four_eyes` and `watch`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -9,12 +9,12 @@ use super::agent;
 use super::audit::{self, AuditQuestion, AuditRight, AuditRule};
 use super::conditions::{Circumstances, Conditions, read_given};
 use super::decide::{Question, among};
-use super::document::{Document, Fault, Faults, Node, Table};
 use super::{
     Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, Givers, GlassRule, GrantNeed,
     GrantRule, InputMode, Names, Oversight, Place, PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
 };
 use crate::auditor::Recipient;
+use crate::document::{Document, Fault, Faults, Node, Table};
 use crate::model::{
     AccountName, Asked, ChannelClass, Endpoint, Extent, FileAction, FileAsked, FilePath, GroupName, InvalidName,
     Matter, Presence, RuleId, TargetName, UserName, join,

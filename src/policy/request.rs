@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::conditions::{Window, read_mfa};
-use super::document::{Fault, Faults, Node, Table};
 use super::parse::read_key;
 use super::{GrantNeed, names};
+use crate::document::{Fault, Faults, Node, Table};
 use crate::model::{GroupName, Presence, Timestamp, UserName};
 
 /// A pattern longer than this is a mistake.

@@ -10,7 +10,7 @@ use jiff::ToSpan;
 use jiff::civil::{Date, DateTime, Weekday};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
-use super::super::document::{Fault, Faults, Node};
+use crate::document::{Fault, Faults, Node};
 use crate::model::Timestamp;
 
 const DAYS: [(&str, Weekday); 7] = [
@@ -204,7 +204,7 @@ fn read_zone(node: &Node<'_>) -> Result<TimeZone, Fault> {
 #[cfg(test)]
 impl Window {
     pub(super) fn of_text(text: &str) -> Result<Self, String> {
-        use super::super::document::Document;
+        use crate::document::Document;
         let (mut faults, text) = (Faults::default(), format!("when = {text}\n"));
         let document = Document::parse("a.toml", &text, &mut faults).ok_or("no TOML")?;
         let window = document.root().take("when").and_then(|node| Self::read(&node, &mut faults));
