@@ -29,6 +29,7 @@ mod parse;
 mod pattern;
 mod reach;
 mod request;
+pub mod signed;
 #[cfg(test)]
 mod tests;
 
