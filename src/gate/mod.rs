@@ -13,6 +13,7 @@
 pub mod effects;
 pub mod invocation;
 pub mod shell;
+pub mod sudoers;
 pub mod verdict;
 
 /// A command line longer than this is refused unread.
