@@ -22,10 +22,12 @@ use crate::witness::{WitnessAddress, WitnessUrl};
 use notify::{read_notify, read_requests};
 
 mod notify;
+mod signed;
 mod starter;
 #[cfg(test)]
 mod tests;
 
+pub use signed::{LoadedPolicy, MANIFEST, SigningSettings, load_policy};
 pub use starter::{STARTER_POLICIES, Starter};
 
 /// Files larger than this are not read: they are not written by hand.
@@ -56,6 +58,9 @@ pub struct Config {
     /// `master_key`: the file with the key that seals the secrets. Default `master.key`. It must lie outside
     /// `data`, so that a copy of `data` alone reveals no secret; without it the secrets are lost.
     pub master_key: PathBuf,
+    /// `policy_signers` and `policy_signatures`: who must sign the policies. Default none: whoever can write the files
+    /// decides what they say.
+    pub signing: Option<SigningSettings>,
     /// `[ssh]`.
     pub ssh: SshSettings,
     /// `[login]`.
@@ -317,6 +322,7 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
     let listen = root.read("listen", vec![SocketAddr::from(([0, 0, 0, 0], 2222))], faults, read_listen);
     let data = root.read("data", base.join("data"), faults, path);
     let policies = root.read("policies", base.join("policies"), faults, path);
+    let signing = read_signing(&mut root, base, faults);
     let key_node = root.take("master_key");
     let master_key = key_node.as_ref().and_then(|node| faults.keep(path(node))).unwrap_or(base.join("master.key"));
     if resolve(&master_key).starts_with(resolve(&data)) {
@@ -355,6 +361,7 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
         data,
         policies,
         master_key,
+        signing,
         ssh,
         login,
         target,
@@ -380,6 +387,17 @@ fn section<T: Default>(
     let settings = read(&mut table, faults);
     table.finish(&[], faults);
     settings
+}
+
+fn read_signing(root: &mut Table<'_>, base: &Path, faults: &mut Faults) -> Option<SigningSettings> {
+    let path = |node: &Node<'_>| Ok(Some(base.join(node.filled_string()?)));
+    let signers = root.read("policy_signers", None, faults, path);
+    let needed = root.take("policy_signatures");
+    if let (None, Some(node)) = (&signers, &needed) {
+        faults.push(node.fault("`policy_signatures` wants `policy_signers`"));
+    }
+    let needed = needed.and_then(|node| faults.keep(node.integer_in(1..=16)));
+    Some(SigningSettings { signers: signers?, needed: needed.unwrap_or(1) })
 }
 
 fn read_listen(node: &Node<'_>) -> Result<Vec<SocketAddr>, Fault> {

@@ -8,6 +8,7 @@
 
 mod assurances;
 mod begun;
+mod edition;
 mod error;
 mod given;
 mod locks;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::api::{Finding, Health};
 use super::{Admin, Caller, ClockDoubt, Synced, Via};
-use crate::config::read_policies;
+use crate::config::load_policy;
 use crate::grant::GrantState;
 use crate::model::Timestamp;
-use crate::policy::PolicySet;
+
 use crate::recorder::{Recorder, RecorderError, SlowSyncs};
 use crate::screen::{counted, plural};
 use crate::store::Space;
@@ -102,7 +102,7 @@ impl Admin {
         let count = force.rules().count();
         let short: String = force.hash().as_str().chars().take(16).collect();
         let found = format!("{count} {} in force, hash {short}", plural(count, "rule"));
-        let on_disk = read_policies(&self.parts.config.policies).and_then(|files| PolicySet::parse(&files));
+        let on_disk = load_policy(&self.parts.config).map(|loaded| loaded.set);
         match on_disk {
             Err(faults) => bad(
                 "policy",

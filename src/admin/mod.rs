@@ -39,16 +39,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::audit::Audit;
 use crate::authn::Passwords;
 use crate::clock::Clock;
-use crate::config::{Config, read_policies, read_trust};
+use crate::config::{Config, LoadedPolicy, load_policy, read_trust};
 use crate::grant::Revoked;
 use crate::ledger::Ledger;
 use crate::locks::Locks;
-use crate::model::Timestamp;
-use crate::notify::Alerts;
-use crate::policy::{Names, PolicySet};
+use crate::model::{Timestamp, join};
+use crate::notify::{Alert, Alerts};
+use crate::policy::{Fault, Names, PolicySet};
 use crate::recorder::Recorder;
 use crate::requests::Requests;
-use crate::screen::plural;
+use crate::screen::{counted, plural};
 use crate::session::Sessions;
 use crate::store::{Catalog, StoreRoot};
 use crate::vault::Vault;
@@ -333,18 +333,18 @@ impl Admin {
     /// Reads the policy files and puts them in force, whole or not at all; then judges live sessions by them. `supersede`
     /// comes after it.
     fn policy_reload(&self) -> Result<Reply, AdminError> {
-        let read = read_policies(&self.parts.config.policies).and_then(|files| PolicySet::parse(&files));
-        let set = match read {
-            Ok(set) => set,
-            Err(faults) => {
-                let result = format!("{} faults, the earlier set stays", faults.len());
-                self.note_policy(&self.parts.ledger.policy(), result)?;
-                return Err(AdminError::Policy(faults));
-            }
+        let ledger = &self.parts.ledger;
+        let read = load_policy(&self.parts.config);
+        let read = read.and_then(|read| ledger.admit_policy(&read.set, read.signed.as_ref()).map(|()| read));
+        let LoadedPolicy { set, signed } = match read {
+            Ok(read) => read,
+            Err(faults) => return self.policy_refused(faults),
         };
-        self.note_policy(&set, String::from("loaded"))?;
+        let by = signed.map(|(by, serial)| format!("edition {serial}, signed by {}", join(&by)));
+        self.note_policy(&set, by.as_ref().map_or_else(|| String::from("loaded"), |by| format!("loaded, {by}")))?;
         let count = set.rules().count();
         let mut lines = vec![format!("{count} {} in force, hash {}", plural(count, "rule"), set.hash())];
+        lines.extend(by);
         lines.extend(set.warnings().iter().map(|warning| format!("warning: {warning}")));
         lines.extend(self.unknown_names(&set));
         self.parts.ledger.set_policy(set);
@@ -353,6 +353,22 @@ impl Admin {
         self.parts.ledger.set_trust(trust);
         lines.extend(self.rejudge());
         Ok(Reply::Done { lines })
+    }
+
+    /// The rules in force stay; that is on record, and operators are told: somebody may have put other files there.
+    fn policy_refused(&self, faults: Vec<Fault>) -> Result<Reply, AdminError> {
+        let count = counted(faults.len(), "fault");
+        self.note_policy(&self.parts.ledger.policy(), format!("{count}, the earlier set stays"))?;
+        let first = faults.first().map(Fault::to_string).unwrap_or_default();
+        let alert = Alert {
+            event: "policy.load",
+            subject: format!("Doorward loads no policies: {count}"),
+            text: format!(
+                "The rules in force stay. The first fault is:\n\n{first}\n\n`doorward check` shows all of them."
+            ),
+        };
+        self.parts.alerts.raise(alert, self.now());
+        Err(AdminError::Policy(faults))
     }
 
     /// Names in rules that nobody and nothing has yet.

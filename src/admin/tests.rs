@@ -9,6 +9,7 @@ use super::api::{AuditFilter, SecretInput, SecretText, SessionFilter, TargetChan
 use super::inventory::Inventory;
 use super::*;
 use crate::audit::{AuditEvent, AuditRecord, Call};
+use crate::config::read_policies;
 use crate::db::Db;
 use crate::grant::GrantState;
 use crate::ledger::{LedgerError, Target};

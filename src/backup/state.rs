@@ -26,7 +26,7 @@ use crate::vault::{PORTABLE_TABLES, Vault};
 /// The form that this version reads and writes.
 const VERSION: u32 = 1;
 /// The tables of the state. An export that left one out would lose it without a word.
-pub(super) const TABLES: [&str; 22] = [
+pub(super) const TABLES: [&str; 23] = [
     "audit-keys",
     "audit-log",
     "audit-subjects",
@@ -42,6 +42,7 @@ pub(super) const TABLES: [&str; 22] = [
     "offboardings",
     "owed-events",
     "passwords",
+    "policy-edition",
     "removals",
     "request-steps",
     "requests",

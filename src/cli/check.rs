@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::output::{say, show};
 use super::{CliError, desk};
-use crate::config::{Config, read_policies, read_trust};
+use crate::config::{Config, LoadedPolicy, load_policy, read_policies, read_trust};
+use crate::model::join;
 use crate::policy::{Fault, PolicySet};
 use crate::requests::can_alarm;
 use crate::screen::counted;
@@ -16,8 +17,8 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), CliError> {
         Ok(config) => {
             let lists = read_trust(&config.login);
             faults.extend(lists.faults().map(|fault| Fault::in_file(place.display().to_string(), fault)));
-            match read_policies(&config.policies).and_then(|files| PolicySet::parse(&files)) {
-                Ok(set) => {
+            match load_policy(&config) {
+                Ok(LoadedPolicy { set, signed }) => {
                     set.warnings().iter().for_each(tell_warning);
                     if set.rules().any(|rule| rule.glass.is_some()) && !can_alarm(&config.notify.ways()) {
                         say(
@@ -32,6 +33,9 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), CliError> {
                         counted(set.rules().count(), "rule"),
                         set.hash()
                     ));
+                    if let Some((by, serial)) = signed {
+                        show(format!("they are edition {serial}, signed by {}", join(&by)));
+                    }
                     say("not looked at: whether the users, groups and targets that rules name exist;");
                     say("`doorward policy reload` names those that do not");
                 }

@@ -18,7 +18,7 @@ use crate::admin::api::{Reply, Request};
 use crate::admin::{Admin, Caller, Via, socket};
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::{Config, read_policies};
+use crate::config::{Config, load_policy};
 use crate::db::{Db, MasterKey};
 use crate::home::{Home, HomeError};
 use crate::ledger::Ledger;
@@ -193,10 +193,9 @@ impl Desk {
             MasterKey::load(&config.master_key).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
         let db = Db::open(&home.state(), home.id(), master)
             .map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
-        let policy = read_policies(&config.policies).and_then(|files| PolicySet::parse(&files));
-        let policy = policy.unwrap_or_else(|_| {
+        let policy = load_policy(config).map(|loaded| loaded.set).unwrap_or_else(|_| {
             // No policy denies everything: what a person may do while it is broken is to mend it.
-            say("warning: the policy files are faulty and no rule is in force; see `doorward check`");
+            say("warning: the policy files are faulty, or not signed, and no rule is in force; see `doorward check`");
             PolicySet::empty()
         });
         let ledger = Ledger::open(&db, policy).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;

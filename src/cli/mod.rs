@@ -22,6 +22,7 @@ mod grant;
 mod host_ca;
 mod init;
 mod lock;
+mod manifest;
 mod output;
 mod policy;
 mod prompt;
@@ -166,6 +167,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Request(command) => request::run(&Desk::open(file)?, command),
         Command::Lock(command) => lock::run(&Desk::open(file)?, command),
         Command::Lockdown(command) => lock::lockdown(&Desk::open(file)?, command),
+        Command::Policy(policy::Command::Manifest(arguments)) => manifest::run(file, arguments),
         Command::Policy(policy::Command::Reload) => policy::reload(&Desk::open(file)?),
         Command::Session(command) => session::run(&Desk::open(file)?, command),
         Command::WhoCan(arguments) => answers::who_can(&Desk::open(file)?, arguments),

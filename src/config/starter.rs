@@ -67,6 +67,10 @@ data = @DATA@
 
 ## Rules: access/*.toml in this directory.
 policies = @POLICIES@
+## A file of lines `USER KEY`: with it policies take effect only if so many of these people have signed them (`doorward
+## policy manifest`), for each rule one whom it does not name. The keys are SSH keys; the file stays out of `policies`.
+## policy_signers = "policy_signers"
+## policy_signatures = 1
 
 ## The key that seals all secrets. Outside `data`, and backed up elsewhere: who has both has every secret;
 ## who loses it loses them all.

@@ -243,6 +243,7 @@ fn defaults() -> Config {
         data: at("data"),
         policies: at("policies"),
         master_key: at("master.key"),
+        signing: None,
         ssh: SshSettings::default(),
         target: TargetSettings::default(),
         recording: RecordingSettings::default(),

@@ -51,6 +51,7 @@ mod retention;
 mod rewrap;
 mod rotation;
 mod sftp;
+mod signed;
 mod strangers;
 mod told;
 mod transfer;
