@@ -77,6 +77,9 @@ impl Parser<'_> {
             }
             let pipeline = self.pipeline()?;
             let then = self.joint()?;
+            if script.entries.is_empty() {
+                script.entries.reserve_exact(1);
+            }
             script.entries.push(Entry { pipeline, then });
         }
     }
@@ -174,9 +177,11 @@ impl Parser<'_> {
     /// The next word, if it is written without any quotes or expansions and nothing but a blank or an operator ends it.
     pub(super) fn peek_plain(&self) -> Option<&str> {
         let rest = self.text.get(self.pos..)?;
-        let end = rest.bytes().position(|b| b" \t\n;&|<>()".contains(&b)).unwrap_or(rest.len());
-        let word = rest.get(..end)?;
-        (!word.is_empty() && !word.contains(['\'', '"', '\\', '$', '`'])).then_some(word)
+        let ends = |b: &u8| matches!(b, b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')');
+        let marks = |b: &u8| matches!(b, b'\'' | b'"' | b'\\' | b'$' | b'`');
+        let end = rest.as_bytes().iter().position(|b| ends(b) || marks(b)).unwrap_or(rest.len());
+        let plain = end > 0 && !rest.as_bytes().get(end).is_some_and(marks);
+        rest.get(..end).filter(|_| plain)
     }
 
     /// Steps over a reserved word, if it comes next.
@@ -191,7 +196,8 @@ impl Parser<'_> {
     /// Reads commands that pipes join.
     fn pipeline(&mut self) -> Result<Pipeline, NotUnderstood> {
         let prefix = self.prefix();
-        let mut commands = Vec::new();
+        // Nearly all have one: a vector that grows by itself begins with room for four.
+        let mut commands = Vec::with_capacity(1);
         loop {
             self.blanks();
             let command = self.command()?;
@@ -229,7 +235,7 @@ impl Parser<'_> {
 
     /// Reads one command.
     pub(super) fn command(&mut self) -> Result<Command, NotUnderstood> {
-        self.count()?;
+        self.count(3)?;
         if self.sees("((") {
             // In dash these are two subshells, and what bash counts with is a program.
             return self.refuse("`((`, which shells read differently");

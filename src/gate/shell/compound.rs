@@ -202,7 +202,8 @@ impl Parser<'_> {
                     return self.refuse("a test joined by `&&` or `||`, which some shells read as two commands");
                 }
             }
-            let operator = ["==", "=~", "!=", "="].into_iter().find(|operator| self.peek_plain() == Some(operator));
+            let plain = self.peek_plain();
+            let operator = ["==", "=~", "!=", "="].into_iter().find(|operator| plain == Some(operator));
             if let Some(operator) = operator {
                 let from = self.pos;
                 self.skip(operator.len());

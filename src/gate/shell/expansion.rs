@@ -9,7 +9,7 @@ use super::words::Mode;
 impl Parser<'_> {
     /// `$`.
     pub(super) fn dollar(&mut self, mode: Mode, into: &mut Vec<Part>) -> Result<(), NotUnderstood> {
-        self.count()?;
+        self.count(1)?;
         match self.peek_at(1) {
             Some(b'(') if self.sees("$((") => {
                 self.skip(3);
@@ -201,7 +201,7 @@ impl Parser<'_> {
 
     /// A backquote.
     pub(super) fn backquoted(&mut self, mode: Mode, into: &mut Vec<Part>) -> Result<(), NotUnderstood> {
-        self.count()?;
+        self.count(1)?;
         let start = self.pos;
         self.skip(1);
         let inner = self.pos;

@@ -5,10 +5,13 @@ mod compound;
 mod expansion;
 mod parser;
 mod redirection;
-mod text;
+pub(super) mod text;
 pub mod tree;
 pub mod word;
 mod words;
+
+#[cfg(test)]
+mod tests;
 
 use commands::Until;
 use parser::Parser;
@@ -28,4 +31,10 @@ pub fn parse(line: &str) -> Result<Script, NotUnderstood> {
 /// `NotUnderstood` says where and why.
 pub fn parse_bytes(line: &[u8]) -> Result<Script, NotUnderstood> {
     Parser::new(text::checked(line)?).whole(Until::End)
+}
+
+/// Reads a line of any length: what the canonical writer makes of a line is longer than it.
+#[cfg(test)]
+pub(super) fn parse_unbounded(line: &str) -> Result<Script, NotUnderstood> {
+    Parser::new(line).whole(Until::End)
 }

@@ -165,9 +165,9 @@ impl<'a> Parser<'a> {
         Ok(done)
     }
 
-    /// Counts a word, a part of one, or a command.
-    pub(super) fn count(&mut self) -> Result<(), NotUnderstood> {
-        match self.pieces.checked_sub(1) {
+    /// Counts a word, a part of one, or a command, which takes as much as three of them.
+    pub(super) fn count(&mut self, pieces: u32) -> Result<(), NotUnderstood> {
+        match self.pieces.checked_sub(pieces) {
             Some(left) => self.pieces = left,
             None => return self.refuse("more than 6,000 words and parts"),
         }

@@ -33,7 +33,7 @@ impl Parser<'_> {
 
     /// Reads a redirection.
     pub(super) fn redirection(&mut self) -> Result<Redirection, NotUnderstood> {
-        self.count()?;
+        self.count(1)?;
         let start = self.pos;
         let digits = self.run(|b| b.is_ascii_digit());
         // dash and mksh take only one digit for a descriptor, and more of them for an argument.
@@ -110,7 +110,7 @@ impl Parser<'_> {
     /// Reads the texts of the here-documents whose operators stand in the line that ended here.
     pub(super) fn here_documents(&mut self) -> Result<(), NotUnderstood> {
         for document in std::mem::take(&mut self.pending) {
-            self.count()?;
+            self.count(1)?;
             let start = self.pos;
             let mut stripped = String::new();
             let end = loop {

@@ -66,9 +66,9 @@ impl Parser<'_> {
 
     /// Reads a word, or what `=~` compares with.
     pub(super) fn word_as(&mut self, mode: Mode) -> Result<Read, NotUnderstood> {
-        self.count()?;
+        self.count(1)?;
         let start = self.pos;
-        let mut parts = Vec::new();
+        let mut parts = Vec::with_capacity(1);
         self.parts(mode, &mut parts)?;
         let raw = self.since(start);
         if raw.is_empty() {
@@ -111,7 +111,7 @@ impl Parser<'_> {
                 }
                 _ if mode.is_quoted() => self.literal(into)?,
                 b'*' | b'?' => {
-                    self.count()?;
+                    self.count(1)?;
                     push_glob(into, self.run(|b| matches!(b, b'*' | b'?')));
                 }
                 b'[' => self.bracket(mode, start, into)?,
@@ -142,7 +142,7 @@ impl Parser<'_> {
                     return self.refuse("a parenthesis in the braces of a parameter");
                 }
                 b'<' | b'>' if mode == Mode::Word && self.pos == start && self.peek_at(1) == Some(b'(') => {
-                    self.count()?;
+                    self.count(1)?;
                     self.skip(2);
                     into.push(Part::Dynamic(Dynamic::Process(self.substitution()?)));
                 }
@@ -185,7 +185,7 @@ impl Parser<'_> {
             Some(Part::Literal(before)) => before.push_str(text),
             Some(Part::Glob(_) | Part::Dynamic(_)) | None if text.is_empty() => {}
             Some(Part::Glob(_) | Part::Dynamic(_)) | None => {
-                self.count()?;
+                self.count(1)?;
                 into.push(Part::Literal(text.to_owned()));
             }
         }
@@ -267,7 +267,7 @@ impl Parser<'_> {
         if mode == Mode::Word && start == word && matches!(self.peek(), None | Some(b' ' | b'\t' | b'\n')) {
             return self.push(into, "[");
         }
-        self.count()?;
+        self.count(1)?;
         // Text in which no bracket closes is looked through once, or many of them would take the square of their number.
         if start >= self.unclosed_until {
             if self.bracket_end() {
@@ -317,7 +317,7 @@ impl Parser<'_> {
         if !home {
             return self.literal(into);
         }
-        self.count()?;
+        self.count(1)?;
         let start = self.pos;
         self.skip(1);
         self.run(|b| is_plain(b) && !matches!(b, b'/' | b':'));
@@ -333,7 +333,7 @@ impl Parser<'_> {
         let more =
             !matches!(self.peek_at(1), None | Some(b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'<' | b'>' | b')'));
         if mode == Mode::Word && self.pos == word && more {
-            self.count()?;
+            self.count(1)?;
             self.skip(1);
             into.push(Part::Dynamic(Dynamic::Dialect { text: "=".to_owned(), likely: Some("=".to_owned()) }));
             return Ok(());
@@ -353,13 +353,13 @@ impl Parser<'_> {
             if !self.eat(",") {
                 break;
             }
-            self.count()?;
+            self.count(1)?;
         }
         let closed = self.eat("}");
         let text = self.since(start);
         let one = alternatives.len() == 1;
         if closed && (!one || text.contains("..")) {
-            self.count()?;
+            self.count(1)?;
             let alternatives = if one { Vec::new() } else { alternatives };
             into.push(Part::Dynamic(Dynamic::Braces { text: text.to_owned(), alternatives }));
             return Ok(());
