@@ -1,4 +1,31 @@
 //! The grammar of shell command lines: text becomes a tree, or is not understood.
 
+mod commands;
+mod compound;
+mod expansion;
+mod parser;
+mod redirection;
+mod text;
 pub mod tree;
 pub mod word;
+mod words;
+
+use commands::Until;
+use parser::Parser;
+use tree::{NotUnderstood, Script};
+
+/// Reads a command line.
+///
+/// # Errors
+/// `NotUnderstood` says where and why.
+pub fn parse(line: &str) -> Result<Script, NotUnderstood> {
+    parse_bytes(line.as_bytes())
+}
+
+/// Reads a command line as it came from a client.
+///
+/// # Errors
+/// `NotUnderstood` says where and why.
+pub fn parse_bytes(line: &[u8]) -> Result<Script, NotUnderstood> {
+    Parser::new(text::checked(line)?).whole(Until::End)
+}
