@@ -160,10 +160,11 @@ impl<'t, 'w> Walk<'t, 'w> {
 
     /// Takes an operand; `false` if nothing behind it is to be read.
     fn operand(&mut self, word: &'w Word, options: bool) -> bool {
+        // A home and a process substitution become paths.
         let opens = match word.parts.first() {
             Some(Part::Dynamic(Dynamic::Parameter { name, .. })) => name != super::told::FOUND,
+            Some(Part::Literal(_) | Part::Dynamic(Dynamic::Home(_) | Dynamic::Process(_))) | None => false,
             Some(Part::Dynamic(_) | Part::Glob(_)) => true,
-            Some(Part::Literal(_)) | None => false,
         };
         if options && opens && self.entry.syntax != Syntax::None {
             self.parsed.perhaps.push(word);
