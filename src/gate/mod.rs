@@ -13,6 +13,7 @@
 pub mod canonical;
 pub mod effects;
 pub mod invocation;
+pub mod learn;
 pub mod shell;
 pub mod sudoers;
 pub mod verdict;
