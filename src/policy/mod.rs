@@ -26,6 +26,7 @@ mod forward;
 mod index;
 mod oversight;
 mod parse;
+pub mod past;
 mod pattern;
 mod reach;
 mod request;
