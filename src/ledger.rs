@@ -43,7 +43,7 @@ pub use begun::Beginning;
 pub use error::LedgerError;
 pub use offboarding::Offboarding;
 pub use offers::{Offer, Offers};
-pub use outbox::{Delivery, Message};
+pub use outbox::{AlertLevel, CommandFacts, Delivery, Message};
 pub use removals::{Hold, Removal, RemovalKind};
 pub use requests::{Step, StepKind};
 pub use signoffs::{REVIEW_PERIOD, SignOff, SignOffVerdict};
@@ -147,6 +147,8 @@ pub struct Ledger {
     state: RwLock<State>,
     changes: AtomicU64,
     assurances: assurances::Assurances,
+    /// Told of each message that is added.
+    added: tokio::sync::Notify,
 }
 
 struct Tables {
@@ -242,7 +244,8 @@ impl Ledger {
             }
         }
         let (tables, state) = (Mutex::new(tables), RwLock::new(state));
-        Ok(Self { db: db.clone(), tables, state, changes: AtomicU64::new(0), assurances: Default::default() })
+        let (changes, assurances, added) = (AtomicU64::new(0), Default::default(), Default::default());
+        Ok(Self { db: db.clone(), tables, state, changes, assurances, added })
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {

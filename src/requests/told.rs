@@ -93,6 +93,7 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
         text: format!("{subject}\n\n{}\n{next}\n", detail(request)),
         subject,
         alert,
+        command: None,
         ways: ways.iter().map(|way| (way.clone(), first.clone())).collect::<BTreeMap<_, _>>(),
     })
 }
