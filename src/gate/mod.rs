@@ -12,6 +12,7 @@
 
 pub mod effects;
 pub mod invocation;
+pub mod rules;
 pub mod shell;
 pub mod verdict;
 

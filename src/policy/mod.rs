@@ -26,26 +26,27 @@ mod forward;
 mod index;
 mod oversight;
 mod parse;
-mod pattern;
 mod reach;
 mod request;
 #[cfg(test)]
 mod tests;
 
+pub use crate::approvers::Approvers;
 pub use crate::document::Fault;
 pub(crate) use crate::document::size_of;
+pub use crate::pattern::Pattern;
+pub use crate::window::{AtEnd, Window};
 pub use agent::AgentRule;
 pub use archive::{ARCHIVE_BYTES_MAX, MalformedArchive, decode as decode_archive, encode as encode_archive};
 pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_everywhere, audits_somewhere, decide_audit};
-pub use conditions::{AtEnd, Bound, BoundBy, Circumstances, Conditions, Consents, Mfa, SessionLimits, Unmet, Window};
+pub use conditions::{Bound, BoundBy, Circumstances, Conditions, Consents, Mfa, SessionLimits, Unmet};
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use files::FileRule;
 pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
 pub use oversight::{OnLeave, Oversight};
-use parse::names;
 pub(crate) use parse::read_auditors;
 pub use reach::{Opened, Reach};
-pub use request::{Approvers, Givers, GlassRule, GrantRule, Pattern, Preapproved, RequestRule, Text};
+pub use request::{Givers, GlassRule, GrantRule, Preapproved, RequestRule, Text};
 
 /// A policy file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -60,3 +60,7 @@ impl EffectKind {
         ("unknown", Self::Unknown),
     ];
 }
+
+/// What programs do, by program.
+#[derive(Debug, Clone, Default)]
+pub struct Table {}
