@@ -8,6 +8,7 @@
 
 mod assurances;
 mod begun;
+mod commands;
 mod error;
 mod given;
 mod locks;
@@ -40,10 +41,11 @@ use crate::policy::{
 };
 use crate::trust::Trust;
 pub use begun::Beginning;
+pub use commands::Commands;
 pub use error::LedgerError;
 pub use offboarding::Offboarding;
 pub use offers::{Offer, Offers};
-pub use outbox::{AlertLevel, CommandFacts, Delivery, Message};
+pub use outbox::{CommandFacts, Delivery, Message};
 pub use removals::{Hold, Removal, RemovalKind};
 pub use requests::{Step, StepKind};
 pub use signoffs::{REVIEW_PERIOD, SignOff, SignOffVerdict};

@@ -25,8 +25,9 @@ use tracing::{error, info, warn};
 
 use crate::audit::{Audit, AuditEvent};
 use crate::clock::Clock;
+use crate::gate::verdict::AlertLevel;
 use crate::http;
-use crate::ledger::{AlertLevel, CommandFacts, Delivery, Ledger, Message};
+use crate::ledger::{CommandFacts, Delivery, Ledger, Message};
 use crate::model::{RequestId, Timestamp, UserName};
 use crate::requests::Alarm;
 use crate::secret::Secret;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Ledger, LedgerError, State};
 use crate::db::Rev;
+use crate::gate::verdict::AlertLevel;
 use crate::model::{Destination, RequestId, RuleId, SessionId, Timestamp, UserName};
 
 /// So many messages are kept; of more, those that need no more tries are dropped first, and alerts last.
@@ -65,18 +66,6 @@ pub struct CommandFacts {
     pub rule: Option<RuleId>,
     /// The hash of the policy set.
     pub policy: String,
-}
-
-/// How much an alert matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AlertLevel {
-    /// It is odd.
-    Low,
-    /// Somebody should look.
-    Medium,
-    /// Somebody should be woken.
-    High,
 }
 
 /// How far a message has come by one way.

@@ -113,6 +113,17 @@ impl PolicySet {
         self.0.audit_rules.iter()
     }
 
+    /// What programs do.
+    pub fn effects(&self) -> &crate::gate::effects::Table {
+        static NONE: crate::gate::effects::Table = crate::gate::effects::Table {};
+        &NONE
+    }
+
+    /// What this rule says of commands.
+    pub fn governs(&self, rule: &Rule) -> crate::gate::verdict::Governed {
+        crate::gate::verdict::Governed { rule: rule.id.clone(), commands: None }
+    }
+
     /// What is odd but loads: a rule that no test names, a set without rules.
     pub fn warnings(&self) -> &[Fault] {
         &self.0.warnings

@@ -187,7 +187,7 @@ fn detail(request: &AccessRequest) -> String {
 }
 
 /// Later ones sort behind.
-fn id_of(now: Timestamp) -> Option<String> {
+pub(super) fn id_of(now: Timestamp) -> Option<String> {
     let mut random = [0_u8; 16];
     SystemRandom::new().fill(&mut random).ok()?;
     let ms = u64::try_from(now.as_millis()).unwrap_or(0);
