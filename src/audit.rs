@@ -13,6 +13,7 @@
 
 mod assurance;
 mod body;
+mod command;
 mod contested;
 mod control;
 mod error;
@@ -24,6 +25,7 @@ mod publishing;
 mod record;
 mod review;
 mod rotation;
+mod types;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -39,16 +41,18 @@ use crate::tlog::{Checkpoint, EMPTY_ROOT, EntryProof, Hash, KeyName, Note, Signa
 pub use assurance::{Confirmed, Consent};
 pub use body::Subject;
 use body::Subjects;
+pub use command::{CommandJudged, CommandStart, CommandStep, CommandWaits};
 use contested::Contests;
 pub use contested::{Accepted, Contest};
 pub use control::{BrokenGlass, LockStep, OffboardStep, SessionControl};
 pub use error::AuditError;
-pub use event::{AuditEvent, Call, EVENT_TYPES, SESSION_HEADS_MAX, SegmentEnd, SessionHead, VaultChange};
+pub use event::{AuditEvent, Call, SESSION_HEADS_MAX, SegmentEnd, SessionHead, VaultChange};
 pub use kept_clock::KeptClock;
 pub use leap::{Leap, QUIET_MAX};
 pub use publishing::Publishing;
 pub use record::{AuditRecord, Records};
 pub use review::ReviewedLine;
+pub use types::EVENT_TYPES;
 
 /// Under this key of its table stands the floor.
 const FLOOR: &str = "floor";

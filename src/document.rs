@@ -13,6 +13,10 @@ use toml::de::{DeTable, DeValue};
 
 use crate::model::InvalidName;
 
+mod lists;
+
+pub(crate) use lists::{names, parse_all, read_labels, words};
+
 /// Something wrong in a file that a person wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {

@@ -8,7 +8,9 @@
 
 mod assurances;
 mod begun;
+mod commands;
 mod edition;
+
 mod error;
 mod given;
 mod locks;
@@ -41,10 +43,11 @@ use crate::policy::{
 };
 use crate::trust::Trust;
 pub use begun::Beginning;
+pub use commands::Commands;
 pub use error::LedgerError;
 pub use offboarding::Offboarding;
 pub use offers::{Offer, Offers};
-pub use outbox::{Delivery, Message};
+pub use outbox::{CommandFacts, Delivery, Message};
 pub use removals::{Hold, Removal, RemovalKind};
 pub use requests::{Step, StepKind};
 pub use signoffs::{REVIEW_PERIOD, SignOff, SignOffVerdict};
@@ -148,6 +151,8 @@ pub struct Ledger {
     state: RwLock<State>,
     changes: AtomicU64,
     assurances: assurances::Assurances,
+    /// Told of each message that is added.
+    added: tokio::sync::Notify,
 }
 
 struct Tables {
@@ -243,7 +248,8 @@ impl Ledger {
             }
         }
         let (tables, state) = (Mutex::new(tables), RwLock::new(state));
-        Ok(Self { db: db.clone(), tables, state, changes: AtomicU64::new(0), assurances: Default::default() })
+        let (changes, assurances, added) = (AtomicU64::new(0), Default::default(), Default::default());
+        Ok(Self { db: db.clone(), tables, state, changes, assurances, added })
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {

@@ -14,6 +14,9 @@
 //! auditor     auditors' age keys
 //! coverage    every SSH channel and request, and what becomes of it        DECIDING: no await, file,
 //! document    TOML that a person wrote, read with all its faults           socket or clock; `now` and
+//! pattern     what a part of a path, or a whole text, must match
+//! window      hours of the week in a time zone
+//! approvers   who says yes, and how many of them
 //! gate        command line -> commands -> effects -> verdict; canonical text   bytes come in as arguments
 //! policy      text -> PolicySet; question -> Decision
 //! grant       grants and policy -> Permit
@@ -61,16 +64,19 @@ pub mod model;
 pub mod secret;
 
 pub mod agent;
+pub mod approvers;
 pub mod cast;
 pub mod coverage;
 pub mod document;
 pub mod gate;
 pub mod grant;
+pub mod pattern;
 pub mod policy;
 pub mod screen;
 pub mod seal;
 pub mod tlog;
 pub mod trust;
+pub mod window;
 
 pub mod audit;
 pub mod authn;

@@ -1,11 +1,14 @@
-//! Tells people what they must know of requests: by webhooks and by a mail command. What must be told is kept on disk
-//! (`ledger::Message`) from the moment at which it happens, and tried until it is taken or a day is over.
+//! Tells people what they must know of requests and of commands: by webhooks and by a mail command; alerts by syslog and by
+//! a program, too. What must be told is kept on disk (`ledger::Message`) from the moment at which it happens, and tried
+//! until it is taken or a day is over.
 //!
 //! What this module does **not** guard against: a server that takes a message and loses it has been told. The log of the
 //! bastion is the truth; a message is a hint to look.
 
 mod alerts;
 mod mail;
+mod program;
+mod syslog;
 mod ticket;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ring::hmac;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,14 +25,17 @@ use tracing::{error, info, warn};
 
 use crate::audit::{Audit, AuditEvent};
 use crate::clock::Clock;
+use crate::gate::verdict::AlertLevel;
 use crate::http;
-use crate::ledger::{Delivery, Ledger, Message};
+use crate::ledger::{CommandFacts, Delivery, Ledger, Message};
 use crate::model::{RequestId, Timestamp, UserName};
 use crate::requests::Alarm;
 use crate::secret::Secret;
 use alerts::Waiting;
 pub use alerts::{Alert, Alerts};
 pub use mail::MailSettings;
+pub use syslog::Syslog;
+use syslog::{Line, Severity};
 pub use ticket::ticket_check;
 
 /// A call may take so long.
@@ -44,6 +51,10 @@ const AGAIN: Duration = Duration::from_secs(5);
 const AGAIN_MAX: Duration = Duration::from_secs(600);
 /// So long it is tried.
 const TRIED: Duration = Duration::from_secs(24 * 3600);
+/// The header by which a webhook knows that a message is ours: HMAC-SHA256 of the body, in hexadecimal.
+const SIGNATURE: &str = "doorward-signature";
+/// A shorter secret can be guessed.
+const SECRET_BYTES_MIN: usize = 16;
 /// So long a message is kept after.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -54,6 +65,10 @@ pub struct NotifySettings {
     pub webhooks: Vec<Webhook>,
     /// A program that sends mail.
     pub mail: Option<MailSettings>,
+    /// Collectors of logs that get each alert.
+    pub syslog: Vec<Syslog>,
+    /// A program that gets each alert as JSON on its standard input, and its arguments; empty for none.
+    pub alert_command: Vec<String>,
 }
 
 /// A server that gets each message.
@@ -63,23 +78,36 @@ pub struct Webhook {
     pub url: String,
     /// The file of a token that it gets as `Authorization: Bearer`, if it wants one.
     pub token: Option<PathBuf>,
+    /// The file of a secret by which each message is signed (HMAC-SHA256), if it shall be.
+    pub secret: Option<PathBuf>,
 }
 
 impl NotifySettings {
-    /// The names of the ways, as messages have them.
+    /// The names of the ways by which people are told, as messages have them.
     pub fn ways(&self) -> Vec<String> {
         let hooks = self.webhooks.iter().map(|hook| way_of(&hook.url));
         hooks.chain(self.mail.iter().map(|_| MAIL.to_owned())).collect()
     }
 
-    /// The ways by which operators are told of the bastion itself: mail only if somebody is named.
-    fn ways_of_alerts(&self) -> Vec<String> {
+    /// The ways by which alerts go that are for no user: mail only if somebody is named.
+    pub fn ways_of_alerts(&self) -> Vec<String> {
         let mailed = self.mail.as_ref().is_some_and(|mail| !mail.alerts.is_empty());
-        self.ways().into_iter().filter(|way| way != MAIL || mailed).collect()
+        self.ways().into_iter().filter(|way| way != MAIL || mailed).chain(self.sinks()).collect()
+    }
+
+    /// The ways that carry nothing but alerts.
+    fn sinks(&self) -> impl Iterator<Item = String> {
+        let command = (!self.alert_command.is_empty()).then(|| COMMAND.to_owned());
+        self.syslog.iter().map(way_of_syslog).chain(command)
     }
 }
 
 const MAIL: &str = "mail";
+const COMMAND: &str = "alert command";
+
+fn way_of_syslog(syslog: &Syslog) -> String {
+    format!("syslog {syslog}")
+}
 
 /// A webhook's name: what stands behind the host is often a secret. `requests::can_alarm` reads the host out of it.
 fn way_of(url: &str) -> String {
@@ -106,7 +134,10 @@ struct Posted<'a> {
     to: Vec<&'a UserName>,
     /// Chat systems show this.
     text: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'a CommandFacts>,
 }
 
 /// A message on its way.
@@ -121,13 +152,26 @@ struct Letter<'a> {
     subject: &'a str,
     text: &'a str,
     alert: bool,
+    /// Of the command that it is about.
+    command: Option<&'a CommandFacts>,
 }
 
 impl<'a> From<&'a Message> for Letter<'a> {
     fn from(message: &'a Message) -> Self {
-        let Message { id, at, event, request, to, subject, text, alert, ways: _ } = message;
+        let Message { id, at, event, request, to, subject, text, alert, command, ways: _ } = message;
         let to = to.iter().collect();
-        Self { id, at: *at, event, request: Some(request), to, subject, text, alert: *alert }
+        let command = command.as_deref();
+        Self { id, at: *at, event, request: Some(request), to, subject, text, alert: *alert, command }
+    }
+}
+
+impl Letter<'_> {
+    /// As JSON, for programs.
+    fn posted(&self, subject: &str, detail: &str) -> Result<String, String> {
+        let Letter { id, at, event, request, to, alert, command, .. } = self;
+        let (at, request, alert, to, command) = (*at, *request, *alert, to.clone(), *command);
+        let posted = Posted { id, at, event, request, alert, to, text: subject, detail, command };
+        serde_json::to_string(&posted).map_err(|error| error.to_string())
     }
 }
 
@@ -136,6 +180,10 @@ struct Ways {
     settings: NotifySettings,
     /// Each webhook's own, by its URL: none gets another's.
     tokens: BTreeMap<String, Secret<String>>,
+    /// By which messages to a webhook are signed, by its URL.
+    secrets: BTreeMap<String, hmac::Key>,
+    /// How the bastion calls itself in syslog.
+    node: String,
     agent: ureq::Agent,
     /// How many calls an alarm has begun that are not over.
     ringing: AtomicUsize,
@@ -163,13 +211,24 @@ impl Notifier {
         audit: Arc<Audit>,
         clock: Clock,
     ) -> std::io::Result<Self> {
-        let mut tokens = BTreeMap::new();
-        for Webhook { url, token } in &settings.webhooks {
+        let (mut tokens, mut secrets) = (BTreeMap::new(), BTreeMap::new());
+        let read =
+            |file: &PathBuf| Ok::<_, std::io::Error>(Secret::new(std::fs::read_to_string(file)?.trim().to_owned()));
+        for Webhook { url, token, secret } in &settings.webhooks {
             if let Some(file) = token {
-                tokens.insert(url.clone(), Secret::new(std::fs::read_to_string(file)?.trim().to_owned()));
+                tokens.insert(url.clone(), read(file)?);
+            }
+            if let Some(file) = secret {
+                let secret = read(file)?;
+                if secret.expose().len() < SECRET_BYTES_MIN {
+                    return Err(std::io::Error::other(format!("`{}` is too short to sign with", file.display())));
+                }
+                secrets.insert(url.clone(), hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes()));
             }
         }
-        let ways = Ways { settings, tokens, agent: http::agent(CALL_MAX), ringing: AtomicUsize::new(0) };
+        let node = audit.key().name().to_string();
+        let (agent, ringing) = (http::agent(CALL_MAX), AtomicUsize::new(0));
+        let ways = Ways { settings, tokens, secrets, node, agent, ringing };
         let (alerts, waiting) = Alerts::by(ways.settings.ways_of_alerts());
         Ok(Self { ways: Arc::new(ways), ledger, audit, clock, alerts, waiting })
     }
@@ -191,7 +250,7 @@ impl Notifier {
         let alerts = std::mem::take(&mut self.waiting);
         let own = Arc::new(self);
         let mut ways = JoinSet::new();
-        for way in own.ways.settings.ways() {
+        for way in own.ways.settings.ways().into_iter().chain(own.ways.settings.sinks()) {
             ways.spawn(Arc::clone(&own).carry(way, stop.clone()));
         }
         for waiting in alerts {
@@ -207,6 +266,7 @@ impl Notifier {
             let more = tokio::task::spawn_blocking(move || own.deliver_one(&by)).await.unwrap_or(false);
             if !more {
                 tokio::select! {
+                    () = self.ledger.message_added() => {}
                     () = tokio::time::sleep(LOOK) => {}
                     () = stop.cancelled() => {}
                 }
@@ -305,19 +365,32 @@ impl Ways {
             let mail = self.settings.mail.as_ref().ok_or("mail is not configured any more")?;
             return mail.send(message);
         }
+        if way == COMMAND {
+            return program::hand(&self.settings.alert_command, message.posted(message.subject, message.text)? + "\n");
+        }
+        if let Some(syslog) = self.settings.syslog.iter().find(|syslog| way_of_syslog(syslog) == way) {
+            let text = message.posted(message.subject, "")?;
+            let severity = match message.command.map(|command| command.level) {
+                Some(AlertLevel::High) => Severity::Critical,
+                Some(AlertLevel::Low) => Severity::Notice,
+                Some(AlertLevel::Medium) | None => Severity::Warning,
+            };
+            let Letter { at, event, .. } = message;
+            return syslog.send(&Line { severity, at: *at, node: &self.node, event, text: &text });
+        }
         let hook = self.settings.webhooks.iter().find(|hook| way_of(&hook.url) == way);
         self.post(&hook.ok_or("this webhook is not configured any more")?.url, message)
     }
 
     fn post(&self, url: &str, message: &Letter<'_>) -> Result<(), String> {
-        let Letter { id, at, event, request, to, subject, text, alert } = message;
-        let (subject, text) = (plain(subject), plain(text));
-        let (at, request, alert, to) = (*at, *request, *alert, to.clone());
-        let posted = Posted { id, at, event, request, alert, to, text: &subject, detail: &text };
-        let body = serde_json::to_string(&posted).map_err(|error| error.to_string())?;
+        let body = message.posted(&plain(message.subject), &plain(message.text))?;
         let mut call = self.agent.post(url).content_type("application/json");
         if let Some(token) = self.tokens.get(url).filter(|_| is_private(url)) {
             call = call.header("authorization", format!("Bearer {}", token.expose()));
+        }
+        if let Some(key) = self.secrets.get(url) {
+            call = call
+                .header(SIGNATURE, format!("sha256={}", crate::store::hex(hmac::sign(key, body.as_bytes()).as_ref())));
         }
         // The URL may be a secret: an error must not tell it.
         let answer = call.send(body).map_err(|error| told(&error))?;

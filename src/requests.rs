@@ -7,6 +7,7 @@
 
 mod asking;
 mod begun;
+mod command;
 mod error;
 mod given;
 mod glass;
@@ -31,6 +32,7 @@ use crate::grant::{
 use crate::ledger::{Ledger, LedgerError, Message, Step, StepKind, User};
 use crate::model::{ChannelClass, Destination, GrantId, RequestId, Timestamp, UserName};
 use crate::policy::{Approvers, AuditRight, PolicyHash};
+pub use command::{CommandWish, HeldCommand, bound_to, is_decision, new_decision};
 pub use error::{RequestError, span as span_shown};
 pub use glass::can_alarm;
 pub use told::said;
@@ -60,6 +62,10 @@ pub struct Requests {
     clock: Clock,
     /// By which ways people are told.
     ways: Vec<String>,
+    /// By which ways alerts about commands go.
+    sinks: Vec<String>,
+    /// Commands that wait for a yes. Held for moments only: whoever waits for one looks here.
+    commands: Mutex<command::Waiting>,
     /// Raises the alarm, where there is a server.
     alarm: Option<Alarm>,
     /// Asked whether a ticket counts, where that is configured.
@@ -127,6 +133,8 @@ impl Requests {
             audit,
             clock,
             ways,
+            sinks: Vec::new(),
+            commands: Mutex::default(),
             alarm: None,
             tickets: None,
             asking: AtomicUsize::new(0),
@@ -390,7 +398,9 @@ impl Requests {
         // What is stored and has not taken effect has the times from before.
         self.finish_steps()?;
         self.finish_given()?;
-        Ok(self.ledger.set_back(step, self.clock.wall(), clock, accept)?)
+        let count = self.ledger.set_back(step, self.clock.wall(), clock, accept)?;
+        self.set_back_commands(step);
+        Ok(count)
     }
 
     /// Cancels every request of a user that is not granted; says how many.

@@ -5,10 +5,12 @@ use serde_json::{Map, Value};
 
 use super::assurance::{Confirmed, Consent};
 use super::body::Subject;
+use super::command::{CommandJudged, CommandStep, CommandWaits};
 use super::control::{BrokenGlass, LockStep, OffboardStep, SessionControl};
 pub use super::facts::{Call, SegmentEnd, SessionHead, VaultChange};
 use super::facts::{bounded_detail, bounded_option, bounded_text};
 use super::review::ReviewedLine;
+use super::types::EVENT_TYPES;
 
 use crate::grant::TicketSaid;
 use crate::model::{Destination, GrantId, RequestId, RuleId, SessionId, TargetName, Timestamp, UserName};
@@ -49,63 +51,6 @@ const CLEAR: [&str; 29] = [
 
 /// The heads of so many sessions fit a leaf.
 pub const SESSION_HEADS_MAX: usize = 256;
-
-/// The types of all events.
-pub const EVENT_TYPES: [&str; 53] = [
-    "access.review",
-    "admin.call",
-    "agent.sign",
-    "auth.confirmed",
-    "auth.failed",
-    "breakglass.open",
-    "breakglass.overdue",
-    "breakglass.review",
-    "channel.refused",
-    "clock.doubt",
-    "clock.step",
-    "clock.sync",
-    "config.change",
-    "consent.given",
-    "envelope.create",
-    "envelope.drop",
-    "erase",
-    "file",
-    "file.refused",
-    "forward",
-    "gc",
-    "grant.add",
-    "grant.extend",
-    "grant.revoke",
-    "hold",
-    "key.rotate",
-    "lock.step",
-    "log.torn",
-    "node.start",
-    "node.stop",
-    "notify",
-    "offboard.step",
-    "policy.load",
-    "recorder.failed",
-    "replay.view",
-    "request.create",
-    "request.step",
-    "secret.remove",
-    "secret.set",
-    "segment.seal",
-    "segment.suspect",
-    "session.control",
-    "session.end",
-    "session.gap",
-    "session.heads",
-    "session.recovered",
-    "session.refused",
-    "session.resumed",
-    "session.start",
-    "session.unclosed",
-    "state.export",
-    "state.import",
-    "target.key-changed",
-];
 
 /// One event. Texts that come from outside are cut to a bounded length when they are written, and lose characters
 /// that could steer a terminal.
@@ -422,6 +367,18 @@ pub enum AuditEvent {
         #[serde(serialize_with = "bounded_text")]
         what: String,
     },
+    /// A command was judged, and is about to start.
+    #[serde(rename = "command.allowed")]
+    CommandAllowed(Box<CommandJudged>),
+    /// A command was judged, and does not start.
+    #[serde(rename = "command.refused")]
+    CommandRefused(Box<CommandJudged>),
+    /// A command waits for somebody's yes.
+    #[serde(rename = "command.waits")]
+    CommandWaits(Box<CommandWaits>),
+    /// What became of one that waits. What lets it run is on record before it does.
+    #[serde(rename = "command.step")]
+    CommandStep(CommandStep),
     /// A grant was given.
     #[serde(rename = "grant.add")]
     GrantAdd {
@@ -745,6 +702,8 @@ impl AuditEvent {
             | Self::EnvelopeCreate { session, .. }
             | Self::EnvelopeDrop { session, .. }
             | Self::ChannelRefused { session: Some(session), .. } => Subject::Session(session.clone()),
+            Self::CommandAllowed(judged) | Self::CommandRefused(judged) => Subject::Session(judged.session.clone()),
+            Self::CommandWaits(waits) => Subject::Session(waits.judged.session.clone()),
             Self::GrantAdd { grant, .. } | Self::GrantRevoke { grant, .. } | Self::GrantExtend { grant, .. } => {
                 Subject::Grant(grant.clone())
             }
@@ -753,6 +712,7 @@ impl AuditEvent {
             | Self::AccessReview(ReviewedLine { user, .. })
             | Self::RequestCreate { user, .. }
             | Self::RequestStep { user, .. }
+            | Self::CommandStep(CommandStep { user, .. })
             | Self::BreakglassOpen(BrokenGlass { user, .. })
             | Self::BreakglassReview { user, .. }
             | Self::BreakglassOverdue { user, .. } => Subject::User(user.clone()),

@@ -102,7 +102,7 @@ pub(super) fn bounded_option<S: Serializer>(value: &Option<String>, to: S) -> Re
 
 /// At most `max` characters. JSON escapes what is below U+0020; the other characters that steer a terminal or turn
 /// the direction of writing become U+FFFD.
-fn bounded(value: &str, max: usize) -> String {
+pub(super) fn bounded(value: &str, max: usize) -> String {
     let steers = |c| {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         turns || matches!(c, '\u{7f}'..='\u{9f}')

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use super::command::tests::judged;
 use super::*;
 use crate::grant::TicketSaid;
 use crate::model::{Destination, GrantId, LockId, RuleId, SessionId, TargetName, Timestamp, UserName};
@@ -332,6 +333,38 @@ fn each_type_has_its_fields_where_they_belong() {
             }),
             "policy",
             "key rule source text user",
+        ),
+        (
+            AuditEvent::CommandAllowed(Box::new(judged("id"))),
+            "policy session",
+            "alert because decision destination line mode sent starts user verdict",
+        ),
+        (
+            AuditEvent::CommandRefused(Box::new(judged("id"))),
+            "policy session",
+            "alert because decision destination line mode sent starts user verdict",
+        ),
+        (
+            AuditEvent::CommandWaits(Box::new(CommandWaits {
+                judged: CommandJudged { starts: Vec::new(), sent: None, ..judged("id") },
+                quorum: hex(),
+                expires: before,
+                bound: hex(),
+            })),
+            "policy session",
+            "alert because bound decision destination expires line mode quorum user verdict",
+        ),
+        (
+            AuditEvent::CommandStep(CommandStep {
+                decision: request(),
+                session: self::session(),
+                user: user("alice"),
+                result: hex(),
+                note: hex(),
+                by: hex(),
+            }),
+            "session",
+            "by decision note result user",
         ),
         (channel_refused(None), "", "source user what"),
         (channel_refused(Some(self::session())), "session", "source user what"),

@@ -369,7 +369,8 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let requests = requests.map_err(ServeError::Requests)?.checked_by(tickets);
     let notifier = Notifier::new(config.notify.clone(), Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let notifier = notifier.map_err(ServeError::Notify)?;
-    let requests = Arc::new(requests.alarmed_by(notifier.alarm()));
+    let requests = requests.alarmed_by(notifier.alarm()).alerting(config.notify.ways_of_alerts());
+    let requests = Arc::new(requests);
     let locks = Locks::open(Arc::clone(&ledger), Arc::clone(&audit), clock.clone());
     let locks = Arc::new(locks.map_err(ServeError::Locks)?);
     clock_was_set(&requests, &locks, &audit)?;

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use super::{Fault, Faults, Node, Table};
 use crate::http;
-use crate::notify::{MailSettings, NotifySettings, Webhook};
+use crate::notify::{MailSettings, NotifySettings, Syslog, Webhook};
 
 /// Webhooks, and words of the mail command.
 const LIST_MAX: usize = 16;
 
 pub(super) fn read_notify(table: &mut Table<'_>, base: &Path, faults: &mut Faults) -> NotifySettings {
     let common = table.read("webhook_token", None, faults, |node| Ok(Some(base.join(node.filled_string()?))));
-    let webhooks = read_webhooks(table, base, common.as_ref(), faults);
+    let secret = table.read("webhook_secret", None, faults, |node| Ok(Some(base.join(node.filled_string()?))));
+    let webhooks = read_webhooks(table, base, (common.as_ref(), secret.as_ref()), faults);
     let twice =
         webhooks.iter().enumerate().any(|(at, hook)| webhooks.iter().take(at).any(|other| other.url == hook.url));
     if twice {
@@ -43,23 +44,43 @@ pub(super) fn read_notify(table: &mut Table<'_>, base: &Path, faults: &mut Fault
                 None
             }
         };
-    NotifySettings { webhooks, mail }
+    let syslog = table.read("syslog", Vec::new(), faults, |node| {
+        list(node, &|item| {
+            let text = item.filled_string()?;
+            let hint = "udp://HOST:PORT, tcp://HOST:PORT or unix:/dev/log";
+            Syslog::parse(text).map_err(|why| item.fault(format!("{text:?} {why}")).hint(hint))
+        })
+    });
+    let words = |node: &Node<'_>| list(node, &|item| item.filled_string().map(str::to_owned));
+    let alert_command = table.read("alert_command", Vec::new(), faults, words);
+    if alert_command.first().is_some_and(|program| !program.starts_with('/')) {
+        faults.push(table.fault("`alert_command` begins with the full path of a program"));
+    }
+    NotifySettings { webhooks, mail, syslog, alert_command }
 }
 
-/// Each is a URL, which gets the common token, or a table with a `url` and a `token` of its own, which gets that alone.
-fn read_webhooks(table: &mut Table<'_>, base: &Path, common: Option<&PathBuf>, faults: &mut Faults) -> Vec<Webhook> {
+/// Each is a URL, which gets the common token and is signed by the common secret, or a table with a `url` and a `token` and
+/// `secret` of its own, which gets those alone.
+fn read_webhooks(
+    table: &mut Table<'_>,
+    base: &Path,
+    (token, secret): (Option<&PathBuf>, Option<&PathBuf>),
+    faults: &mut Faults,
+) -> Vec<Webhook> {
     let Some(nodes) = table.take("webhooks").and_then(|node| faults.keep(items(&node))) else { return Vec::new() };
     let mut webhooks = Vec::new();
     for node in &nodes {
         if node.as_str().is_some() {
-            webhooks.extend(faults.keep(url(node, &[])).map(|url| Webhook { url, token: common.cloned() }));
+            let url = faults.keep(url(node, &[]));
+            webhooks.extend(url.map(|url| Webhook { url, token: token.cloned(), secret: secret.cloned() }));
             continue;
         }
         let Some(mut hook) = faults.keep(node.table()) else { continue };
         let url = hook.need("url", faults).and_then(|node| faults.keep(url(&node, &[])));
         let token = hook.read("token", None, faults, |node| Ok(Some(base.join(node.filled_string()?))));
+        let secret = hook.read("secret", None, faults, |node| Ok(Some(base.join(node.filled_string()?))));
         hook.finish(&[], faults);
-        webhooks.extend(url.map(|url| Webhook { url, token }));
+        webhooks.extend(url.map(|url| Webhook { url, token, secret }));
     }
     webhooks
 }

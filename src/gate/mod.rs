@@ -14,6 +14,7 @@ pub mod canonical;
 pub mod effects;
 pub mod invocation;
 pub mod learn;
+pub mod rules;
 pub mod shell;
 pub mod sudoers;
 pub mod verdict;

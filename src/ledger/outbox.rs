@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Ledger, LedgerError, State};
 use crate::db::Rev;
-use crate::model::{RequestId, Timestamp, UserName};
+use crate::gate::verdict::AlertLevel;
+use crate::model::{Destination, RequestId, RuleId, SessionId, Timestamp, UserName};
 
 /// So many messages are kept; of more, those that need no more tries are dropped first, and alerts last.
 const MESSAGES_MAX: usize = 5000;
@@ -21,7 +22,7 @@ pub struct Message {
     pub at: Timestamp,
     /// What has happened, such as `request.create`.
     pub event: String,
-    /// The request it is about.
+    /// The request it is about; of a command the decision.
     pub request: RequestId,
     /// Who should know.
     pub to: BTreeSet<UserName>,
@@ -31,8 +32,40 @@ pub struct Message {
     pub text: String,
     /// Whether it is an alert: then it is on record when it was delivered, or was not.
     pub alert: bool,
+    /// What it tells of a command, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Box<CommandFacts>>,
     /// How far it has come, by each way.
     pub ways: BTreeMap<String, Delivery>,
+}
+
+/// A command that was judged, for those who read alerts by program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandFacts {
+    /// How much it matters.
+    pub level: AlertLevel,
+    /// The session, and how many seconds it had lasted.
+    pub session: SessionId,
+    /// See `session`.
+    pub second: u64,
+    /// Who.
+    pub user: UserName,
+    /// Where.
+    pub destination: Destination,
+    /// The line as it was typed, cut, without what the vault keeps.
+    pub line: String,
+    /// `observe`, `guard` or `strict`.
+    pub mode: String,
+    /// What the rules say: `allow`, `approve` or `deny`.
+    pub verdict: String,
+    /// Whether it did not start.
+    pub prevented: bool,
+    /// The rule that decided, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleId>,
+    /// The hash of the policy set.
+    pub policy: String,
 }
 
 /// How far a message has come by one way.
@@ -85,7 +118,13 @@ impl Ledger {
         self.db.check_room()?;
         let rev = tables.messages.put(&message.id, None, message)?;
         self.change(|state| state.set_message(rev, message.clone()));
+        self.added.notify_waiters();
         Ok(())
+    }
+
+    /// Ready once a message was added from now on. One that a step brings along is found by looking.
+    pub async fn message_added(&self) {
+        self.added.notified().await;
     }
 
     /// The first that is due by this way: alerts before others, then the oldest.

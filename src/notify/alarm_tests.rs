@@ -31,11 +31,13 @@ fn answer(mut stream: TcpStream, heard: &Mutex<String>) {
 
 fn ways(hooks: &[(u16, Option<&str>)]) -> Arc<Ways> {
     let url = |port: u16| format!("http://127.0.0.1:{port}/");
-    let webhooks = hooks.iter().map(|(port, _)| Webhook { url: url(*port), token: None }).collect();
+    let webhooks = hooks.iter().map(|(port, _)| Webhook { url: url(*port), token: None, secret: None }).collect();
     let tokens =
         hooks.iter().filter_map(|(port, token)| token.map(|token| (url(*port), Secret::new(token.to_owned()))));
-    let settings = NotifySettings { webhooks, mail: None };
-    Arc::new(Ways { settings, tokens: tokens.collect(), agent: http::agent(CALL_MAX), ringing: AtomicUsize::new(0) })
+    let settings = NotifySettings { webhooks, ..NotifySettings::default() };
+    let (agent, ringing) = (http::agent(CALL_MAX), AtomicUsize::new(0));
+    let (tokens, secrets, node) = (tokens.collect(), BTreeMap::new(), String::from("bastion1"));
+    Arc::new(Ways { settings, tokens, secrets, node, agent, ringing })
 }
 
 fn message(ways: &Ways) -> Message {
@@ -49,6 +51,7 @@ fn message(ways: &Ways) -> Message {
         subject: String::from("alice breaks the glass"),
         text: String::from("alice breaks the glass"),
         alert: true,
+        command: None,
         ways: ways.settings.ways().into_iter().map(|way| (way, first.clone())).collect(),
     }
 }

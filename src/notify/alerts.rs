@@ -135,6 +135,9 @@ impl Notifier {
         // By mail the addresses that get each alert.
         let to = Vec::new();
         let text = format!("{subject}\n\n{text}\n");
-        self.ways.send(way, &Letter { id, at: *at, event, request: None, to, subject, text: &text, alert: true })
+        self.ways.send(
+            way,
+            &Letter { id, at: *at, event, request: None, to, subject, text: &text, alert: true, command: None },
+        )
     }
 }

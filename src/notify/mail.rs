@@ -1,15 +1,6 @@
-//! Mail, by a program of the operator's such as `sendmail -t -i`. It is started without a shell, its arguments are the
-//! configuration's alone, and what users wrote comes only to its standard input.
+//! Mail, by a program of the operator's such as `sendmail -t -i`.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::time::Duration;
-
-use super::Letter;
-use crate::clock::Clock;
-
-/// The program may take so long.
-const PROGRAM_MAX: Duration = Duration::from_secs(30);
+use super::{Letter, program};
 
 /// How mail is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,35 +21,10 @@ impl MailSettings {
     /// # Errors
     /// What went wrong.
     pub(super) fn send(&self, message: &Letter<'_>) -> Result<(), String> {
-        let (program, arguments) = self.command.split_first().ok_or("no program is configured")?;
         if self.recipients(message).is_empty() {
             return Err(String::from("there is nobody to send it to"));
         }
-        let mut command = Command::new(program);
-        command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().map_err(|error| format!("it does not start: {}", error.kind()))?;
-        let mail = self.mail(message);
-        let mut input = child.stdin.take().ok_or("it has no input")?;
-        // On a thread: a program that does not read must not hold up the others' messages.
-        let writer = std::thread::spawn(move || drop(input.write_all(mail.as_bytes())));
-        let started = Clock::system().instant();
-        let status = loop {
-            match child.try_wait() {
-                Ok(Some(status)) => break Ok(status),
-                Ok(None) if started.elapsed() > PROGRAM_MAX => {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    break Err(String::from("it does not end in time"));
-                }
-                Ok(None) => std::thread::sleep(Duration::from_millis(20)),
-                Err(error) => break Err(error.kind().to_string()),
-            }
-        };
-        let status = status?;
-        // It ended: who still holds its input is a child of its own, for which nobody waits.
-        drop(writer);
-        if status.success() { Ok(()) } else { Err(format!("it ends with {status}")) }
+        program::hand(&self.command, self.mail(message))
     }
 
     fn recipients(&self, message: &Letter<'_>) -> Vec<String> {
@@ -112,6 +78,7 @@ mod tests {
             subject,
             text: "alice asks",
             alert: false,
+            command: None,
         }
     }
 

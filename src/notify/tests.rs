@@ -174,3 +174,149 @@ fn a_way_that_is_configured_no_more_takes_nothing() {
     assert!(notifier.deliver_one(MAIL));
     assert!(matches!(state(&notifier), Delivery::Waiting { tries: 1, .. }));
 }
+
+/// A hook that answers 204 to so many calls and dies in the middle of the next one.
+fn hook_at(port: u16, calls: usize) -> (u16, std::thread::JoinHandle<Vec<String>>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = std::thread::spawn(move || {
+        let mut taken = Vec::new();
+        for stream in listener.incoming() {
+            let (mut stream, mut text, mut piece) = (stream.unwrap(), String::new(), [0_u8; 4096]);
+            while !text.trim_end().ends_with('}') {
+                let read = stream.read(&mut piece).unwrap();
+                text.push_str(&String::from_utf8_lossy(&piece[..read]));
+            }
+            if taken.len() == calls {
+                return taken;
+            }
+            taken.push(text);
+            stream.write_all(b"HTTP/1.1 204 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        }
+        taken
+    });
+    (port, serving)
+}
+
+/// An alert about a command, for all of these ways.
+fn alert(number: usize, at: Timestamp, ways: &[String]) -> Message {
+    let facts = CommandFacts {
+        level: AlertLevel::High,
+        session: crate::model::SessionId::from_parts(at, 1),
+        second: 5,
+        user: UserName::parse("alice").unwrap(),
+        destination: Destination::parse("root@db1").unwrap(),
+        line: String::from("rm -rf <srv>"),
+        mode: String::from("strict"),
+        verdict: String::from("deny"),
+        prevented: true,
+        rule: None,
+        policy: "0".repeat(64),
+    };
+    let first = Delivery::Waiting { tries: 0, next: at };
+    Message {
+        id: format!("m-{number:04}"),
+        at,
+        event: String::from("command.refused"),
+        request: RequestId::parse("d-7k2mq4x9").unwrap(),
+        to: BTreeSet::new(),
+        subject: String::from("ALERT (high): alice ..."),
+        text: String::from("ALERT (high): alice ..."),
+        alert: true,
+        command: Some(Box::new(facts)),
+        ways: ways.iter().map(|way| (way.clone(), first.clone())).collect(),
+    }
+}
+
+fn hooked(port: u16, secret: Option<PathBuf>) -> NotifySettings {
+    let url = format!("http://127.0.0.1:{port}/");
+    NotifySettings { webhooks: vec![Webhook { url, token: None, secret }], ..NotifySettings::default() }
+}
+
+#[test]
+fn a_receiver_that_is_killed_in_mid_batch_has_all_alerts_in_the_end() {
+    let desk = Desk::asked();
+    let (port, dying) = hook_at(0, 7);
+    let (settings, start) = (hooked(port, None), desk.clock.now());
+    let ways = settings.ways_of_alerts();
+    let notifier = desk.started(settings.clone());
+    for number in 0..20 {
+        notifier.ledger.add_message(&alert(number, start, &ways)).unwrap();
+    }
+    while notifier.deliver_one(&ways[0]) {}
+    let first = dying.join().unwrap();
+    assert_eq!(first.len(), 7);
+    // So is the bastion, and all that was not taken is on its disk.
+    drop(notifier);
+    let notifier = desk.started(settings);
+    desk.pass(AGAIN);
+    let (_, serving) = hook_at(port, 13);
+    while notifier.deliver_one(&ways[0]) {}
+    let left = |message: &Message| !message.ways[&ways[0]].is_over();
+    let left = notifier.ledger.messages().into_iter().filter(|message| message.alert && left(message)).count();
+    assert_eq!(left, 0, "alerts that nobody has");
+    // The one that ends it.
+    notifier.ledger.add_message(&alert(99, desk.clock.now(), &ways)).unwrap();
+    assert!(notifier.deliver_one(&ways[0]));
+    let all = [first, serving.join().unwrap()].concat();
+    for number in 0..20 {
+        let times = all.iter().filter(|said| said.contains(&format!("m-{number:04}"))).count();
+        assert_eq!(times, 1, "alert {number}");
+    }
+    let delivered = desk.noted().iter().filter(|record| record.text("result") == Some("delivered")).count();
+    assert_eq!(delivered, 20, "each is on record");
+}
+
+#[test]
+fn a_webhook_knows_by_its_secret_that_a_message_is_ours() {
+    let desk = Desk::asked();
+    let secret = desk._dir.path().join("secret");
+    std::fs::write(&secret, "0123456789abcdef0123\n").unwrap();
+    let (port, serving) = hook_at(0, 1);
+    let settings = hooked(port, Some(secret.clone()));
+    let ways = settings.ways_of_alerts();
+    let notifier = desk.started(settings.clone());
+    notifier.ledger.add_message(&alert(1, desk.clock.now(), &ways)).unwrap();
+    notifier.ledger.add_message(&alert(2, desk.clock.now(), &ways)).unwrap();
+    while notifier.deliver_one(&ways[0]) {}
+    let said = serving.join().unwrap().pop().unwrap();
+    let (head, body) = said.split_once("\r\n\r\n").unwrap();
+    let signature = head.lines().find_map(|line| line.strip_prefix("doorward-signature: sha256=")).unwrap();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"0123456789abcdef0123");
+    assert_eq!(signature, crate::store::hex(hmac::sign(&key, body.as_bytes()).as_ref()));
+    let posted: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(posted["command"]["line"], "rm -rf <srv>", "{body}");
+    assert_eq!((&posted["command"]["level"], &posted["event"]), (&"high".into(), &"command.refused".into()));
+
+    std::fs::write(&secret, "short\n").unwrap();
+    let ledger = Arc::new(Ledger::open(&desk.db, rules()).unwrap());
+    assert!(Notifier::new(settings, ledger, Arc::clone(&desk.audit), desk.clock.clone()).is_err());
+}
+
+#[test]
+fn an_alert_goes_to_a_program_and_a_collector_of_logs_and_nothing_else_does() {
+    let desk = Desk::asked();
+    let told = desk._dir.path().join("told");
+    let collector = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let settings = NotifySettings {
+        alert_command: vec![String::from("/usr/bin/tee"), told.display().to_string()],
+        syslog: vec![Syslog::Udp(collector.local_addr().unwrap().to_string())],
+        ..NotifySettings::default()
+    };
+    assert!(settings.ways().is_empty(), "requests go there");
+    let ways = settings.ways_of_alerts();
+    let notifier = desk.started(settings);
+    notifier.ledger.add_message(&alert(1, desk.clock.now(), &ways)).unwrap();
+    for way in &ways {
+        while notifier.deliver_one(way) {}
+    }
+    let told: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(told).unwrap()).unwrap();
+    assert_eq!(told["command"]["user"], "alice", "{told}");
+    let mut bytes = [0_u8; 4096];
+    let length = collector.recv(&mut bytes).unwrap();
+    let line = std::str::from_utf8(&bytes[..length]).unwrap();
+    assert!(line.starts_with("<82>1 ") && line.contains(" command.refused - "), "{line}");
+    let (_, json) = line.split_once('\u{feff}').unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(json).unwrap()["command"]["policy"], "0".repeat(64));
+}

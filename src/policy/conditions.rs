@@ -4,8 +4,6 @@
 //! What this module does **not** guard against: the wall clock by which it is asked, and a source that many share. The
 //! rules of a time zone are those that the system had when the policy was loaded.
 
-mod window;
-
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -14,9 +12,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::approvers::read_mfa;
 use crate::document::{Fault, Faults, Node, Table};
 use crate::model::Timestamp;
-pub use window::{AtEnd, Window};
+use crate::window::{AtEnd, Window};
 
 /// A text that is longer is read by nobody.
 const CONSENT_BYTES_MAX: usize = 4096;
@@ -249,13 +248,6 @@ fn read_network(node: &Node<'_>) -> Result<IpNet, Fault> {
         return Err(node.fault(format!("{text:?} has bits set that /{} leaves out", network.prefix_len())).hint(hint));
     }
     Ok(network)
-}
-
-pub(super) fn read_mfa(node: &Node<'_>, faults: &mut Faults) -> Option<Duration> {
-    let mut table = faults.keep(node.table())?;
-    let within = table.need("within", faults).and_then(|node| faults.keep(node.duration_in(SPAN_MIN..=LENGTH_MAX)));
-    table.finish(&[], faults);
-    within
 }
 
 fn read_consent(node: &Node<'_>) -> Result<Arc<str>, Fault> {

@@ -165,7 +165,8 @@ impl Rule {
         self.who.covers(user, groups) && self.place.covers(target, labels)
     }
 
-    fn opens(&self, asked: Option<&Asked>) -> bool {
+    /// Whether it opens this channel.
+    pub fn opens(&self, asked: Option<&Asked>) -> bool {
         asked.is_none_or(|asked| self.channels.contains(&asked.class) && self.is_about(asked))
     }
 

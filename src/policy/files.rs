@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::pattern::part_matches;
 use crate::document::{Fault, Faults, Node};
 use crate::model::{ChannelClass, Extent, FileAction, FileAsked, FilePath, join};
+use crate::pattern::part_matches;
 
 /// A rule's `sftp`: for each action the paths at which it may be done. What is not named is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]

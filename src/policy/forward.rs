@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::pattern::part_matches;
 use crate::document::{Fault, Faults, Node};
 use crate::model::{Asked, ChannelClass, Endpoint, host_name};
+use crate::pattern::part_matches;
 
 /// A rule's `forward`. What is not named is refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

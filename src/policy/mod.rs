@@ -27,27 +27,28 @@ mod index;
 mod oversight;
 mod parse;
 pub mod past;
-mod pattern;
 mod reach;
 mod request;
 pub mod signed;
 #[cfg(test)]
 mod tests;
 
+pub use crate::approvers::Approvers;
 pub use crate::document::Fault;
 pub(crate) use crate::document::size_of;
+pub use crate::pattern::Pattern;
+pub use crate::window::{AtEnd, Window};
 pub use agent::AgentRule;
 pub use archive::{ARCHIVE_BYTES_MAX, MalformedArchive, decode as decode_archive, encode as encode_archive};
 pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_everywhere, audits_somewhere, decide_audit};
-pub use conditions::{AtEnd, Bound, BoundBy, Circumstances, Conditions, Consents, Mfa, SessionLimits, Unmet, Window};
+pub use conditions::{Bound, BoundBy, Circumstances, Conditions, Consents, Mfa, SessionLimits, Unmet};
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
 pub use files::FileRule;
 pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
 pub use oversight::{OnLeave, Oversight};
-use parse::names;
 pub(crate) use parse::read_auditors;
 pub use reach::{Opened, Reach};
-pub use request::{Approvers, Givers, GlassRule, GrantRule, Pattern, Preapproved, RequestRule, Text};
+pub use request::{Givers, GlassRule, GrantRule, Preapproved, RequestRule, Text};
 
 /// A policy file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +113,16 @@ impl PolicySet {
     /// The `[[audit]]` rules, by file name and then in file order.
     pub fn audit_rules(&self) -> impl Iterator<Item = &AuditRule> {
         self.0.audit_rules.iter()
+    }
+
+    /// What programs do.
+    pub fn effects(&self) -> &crate::gate::effects::Table {
+        crate::gate::effects::Table::built_in()
+    }
+
+    /// What this rule says of commands.
+    pub fn governs(&self, rule: &Rule) -> crate::gate::verdict::Governed {
+        crate::gate::verdict::Governed { rule: rule.id.clone(), commands: None }
     }
 
     /// What is odd but loads: a rule that no test names, a set without rules.

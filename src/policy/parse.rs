@@ -13,8 +13,9 @@ use super::{
     Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, Givers, GlassRule, GrantNeed,
     GrantRule, InputMode, Names, Oversight, Place, PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
 };
+use crate::approvers::read_key;
 use crate::auditor::Recipient;
-use crate::document::{Document, Fault, Faults, Node, Table};
+use crate::document::{Document, Fault, Faults, Node, Table, names, parse_all, read_labels, words};
 use crate::model::{
     AccountName, Asked, ChannelClass, Endpoint, Extent, FileAction, FileAsked, FilePath, GroupName, InvalidName,
     Matter, Presence, RuleId, TargetName, UserName, join,
@@ -351,51 +352,11 @@ fn read_place(node: &Node<'_>, faults: &mut Faults) -> Option<Place> {
     Some(Place { targets, labels: labels.unwrap_or(Some(BTreeMap::new()))? })
 }
 
-fn read_labels(node: &Node<'_>, faults: &mut Faults) -> Option<BTreeMap<String, String>> {
-    let mut labels = BTreeMap::new();
-    let mut good = true;
-    for (key, node) in faults.keep(node.table())?.rest() {
-        match node.filled_string() {
-            Ok(value) if value.contains('*') => {
-                good = false;
-                faults.push(node.fault("a label's value is compared as it stands; `*` is no pattern here"));
-            }
-            Ok(value) => drop(labels.insert(key.to_owned(), value.to_owned())),
-            Err(fault) => {
-                good = false;
-                faults.push(fault);
-            }
-        }
-    }
-    good.then_some(labels)
-}
-
 fn read_accounts(node: &Node<'_>, faults: &mut Faults) -> Option<Accounts> {
     let items = faults.keep(node.filled_list())?;
     let (own, named): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.as_str() == Some("$user"));
     let named = parse_all(&named, AccountName::parse, "name each account; \"$user\" is the user's own name", faults)?;
     Some(Accounts { own: !own.is_empty(), named })
-}
-
-/// A list of known words, at least one.
-fn words<T: Copy + Ord>(node: &Node<'_>, known: &[(&str, T)], faults: &mut Faults) -> Option<BTreeSet<T>> {
-    let items = faults.keep(node.filled_list())?;
-    let read: Vec<_> = items.iter().map(|item| faults.keep(item.word(known))).collect();
-    read.into_iter().collect()
-}
-
-/// `key = { touch = true, pin = true }`: in a rule what the login must be, in a test what it is.
-pub(super) fn read_key(node: &Node<'_>, faults: &mut Faults) -> Option<Presence> {
-    let mut table = faults.keep(node.table())?;
-    let mut word = |key| table.take(key).map_or(Some(false), |node| faults.keep(node.boolean()));
-    let (touch, pin) = (word("touch"), word("pin"));
-    table.finish(&[], faults);
-    let key = Presence { touch: touch?, pin: pin? };
-    if key == Presence::NONE {
-        faults.push(node.fault("demands nothing").hint("write touch = true, pin = true or both, or leave `key` out"));
-        return None;
-    }
-    Some(key)
 }
 
 fn read_recording(node: &Node<'_>, faults: &mut Faults) -> Option<RecordingPolicy> {
@@ -451,31 +412,6 @@ fn names_or_every<T: Ord>(
             parse_all(items, parse, "patterns are not supported; \"*\" alone means every one", faults).map(Names::These)
         }
     }
-}
-
-pub(super) fn names<T: Ord>(
-    node: &Node<'_>,
-    parse: fn(&str) -> Result<T, InvalidName>,
-    faults: &mut Faults,
-) -> Option<BTreeSet<T>> {
-    let items = faults.keep(node.filled_list())?;
-    parse_all(&items, parse, "name each one; patterns are not supported here", faults)
-}
-
-/// Parses every item; `patterns` is the hint for one with a `*` or `$` in it.
-fn parse_all<T: Ord>(
-    items: &[Node<'_>],
-    parse: fn(&str) -> Result<T, InvalidName>,
-    patterns: &str,
-    faults: &mut Faults,
-) -> Option<BTreeSet<T>> {
-    let read = items.iter().map(|item| {
-        let pattern = item.as_str().is_some_and(|text| text.contains(['*', '$', '?']));
-        faults.keep(item.name(parse).map_err(|fault| if pattern { fault.hint(patterns) } else { fault }))
-    });
-    // Two steps, so that a first bad name does not hide the second.
-    let read: Vec<Option<T>> = read.collect();
-    read.into_iter().collect()
 }
 
 fn of_line(file: &str, line: usize, key: &str, message: String) -> Fault {

@@ -156,7 +156,8 @@ impl<'s> Rehearsal<'s> {
             return count(&mut self.found.unlisted);
         }
         let (then, user, destination, what) = (kind.0, kind.2.clone(), kind.3.clone(), kind.4.clone());
-        let new = || Difference { then, now, user, destination, what, by, times: 0, last: past.at, sessions: Vec::new() };
+        let new =
+            || Difference { then, now, user, destination, what, by, times: 0, last: past.at, sessions: Vec::new() };
         let difference = self.kinds.entry(kind).or_insert_with(new);
         count(&mut difference.times);
         difference.last = difference.last.max(past.at);
@@ -165,19 +166,13 @@ impl<'s> Rehearsal<'s> {
         }
     }
 
-    fn say(
-        &self,
-        past: &Past<'_>,
-        groups: &BTreeSet<GroupName>,
-        labels: &BTreeMap<String, String>,
-    ) -> (Said, String) {
+    fn say(&self, past: &Past<'_>, groups: &BTreeSet<GroupName>, labels: &BTreeMap<String, String>) -> (Said, String) {
         let class = match past.asked {
             PastAsked::Channel(class) => class,
             PastAsked::Command(_) => ChannelClass::Exec,
         };
         let (Destination { account, target, .. }, asked) = (past.destination, Asked::from(class));
-        let circumstances =
-            Circumstances { now: Some(past.at), source: past.source, ..Circumstances::BEST };
+        let circumstances = Circumstances { now: Some(past.at), source: past.source, ..Circumstances::BEST };
         let question = Question {
             user: past.user,
             groups,
@@ -216,7 +211,9 @@ impl<'s> Rehearsal<'s> {
         };
         let judgement = judge(line, &governed, self.set.effects(), &asker);
         let by = match (&judgement.set, judgement.mode) {
-            (Some(set), CommandMode::Strict | CommandMode::Guard | CommandMode::Observe) => format!("{set}: {}", judgement.by),
+            (Some(set), CommandMode::Strict | CommandMode::Guard | CommandMode::Observe) => {
+                format!("{set}: {}", judgement.by)
+            }
             (None, _) => judgement.by.to_string(),
         };
         let said = match judgement.outcome {
@@ -241,6 +238,7 @@ impl<'s> Rehearsal<'s> {
             *own = own.saturating_add(more);
         }
         for (kind, more) in other.kinds {
+            let room = self.kinds.len() < KINDS_MAX;
             match self.kinds.get_mut(&kind) {
                 Some(own) => {
                     own.times = own.times.saturating_add(more.times);
@@ -248,7 +246,7 @@ impl<'s> Rehearsal<'s> {
                     own.sessions.extend(more.sessions);
                     own.sessions.truncate(SESSIONS_MAX);
                 }
-                None if self.kinds.len() < KINDS_MAX => drop(self.kinds.insert(kind, more)),
+                None if room => drop(self.kinds.insert(kind, more)),
                 None => self.found.unlisted = self.found.unlisted.saturating_add(more.times),
             }
         }

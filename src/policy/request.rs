@@ -1,19 +1,12 @@
 //! What a rule's `grant` wants of those who ask for one, and of those who approve.
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::conditions::{Window, read_mfa};
-use super::parse::read_key;
-use super::{GrantNeed, names};
+use super::{Approvers, GrantNeed, Window};
 use crate::document::{Fault, Faults, Node, Table};
-use crate::model::{GroupName, Presence, Timestamp, UserName};
+use crate::model::{Presence, Timestamp};
+use crate::pattern::Pattern;
 
-/// A pattern longer than this is a mistake.
-const PATTERN_BYTES_MAX: usize = 256;
 /// A grant is for a piece of work; a longer one is a rule.
 const SPAN_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 const SPAN_MIN: Duration = Duration::from_secs(1);
@@ -21,8 +14,6 @@ const SPAN_MIN: Duration = Duration::from_secs(1);
 const MAX: Duration = Duration::from_secs(8 * 3600);
 /// Where a rule does not say it: how long a request waits for its approvals.
 const PENDING: Duration = Duration::from_secs(24 * 3600);
-/// More approvals than this are never given.
-const COUNT_MAX: u8 = 8;
 
 /// A rule's `grant`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,44 +93,6 @@ impl Preapproved {
 /// So many windows of one rule.
 const PREAPPROVED_MAX: usize = 32;
 
-/// Who approves requests, and how many of them it takes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Approvers {
-    /// Approvers by name.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub users: BTreeSet<UserName>,
-    /// Groups whose members approve.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub groups: BTreeSet<GroupName>,
-    /// How many distinct people it takes.
-    pub count: u8,
-    /// Whether each of them must stand for another of the groups.
-    pub distinct_groups: bool,
-    /// What an approver must have done at the login, with a security key.
-    pub key: Presence,
-    /// How many seconds ago at most an approver must have proven themselves by a second factor; `None`: that is not asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mfa_seconds: Option<u64>,
-}
-
-impl Approvers {
-    /// Whether a user with these groups is one.
-    pub fn include(&self, user: &UserName, groups: &BTreeSet<GroupName>) -> bool {
-        self.users.contains(user) || !self.groups.is_disjoint(groups)
-    }
-}
-
-impl fmt::Display for Approvers {
-    /// Such as `2 of dba-leads, security`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.groups.iter().map(GroupName::as_str).chain(self.users.iter().map(UserName::as_str));
-        let names: Vec<&str> = names.collect();
-        write!(f, "{} of {}", self.count, names.join(", "))?;
-        if self.distinct_groups { f.write_str(" (each of another group)") } else { Ok(()) }
-    }
-}
-
 /// A rule's `break_glass`: who it is for may take a grant where nobody is there to approve one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GlassRule {
@@ -163,7 +116,7 @@ const GLASS_LONGEST: Duration = Duration::from_secs(8 * 3600);
 impl GlassRule {
     pub(super) fn read(node: &Node<'_>, key: Presence, faults: &mut Faults) -> Option<Self> {
         let mut table = faults.keep(node.table())?;
-        let reviewers = table.need("reviewers", faults).and_then(|node| read_approvers(&node, faults));
+        let reviewers = table.need("reviewers", faults).and_then(|node| Approvers::read(&node, faults));
         let max = table.read("max", GLASS_MAX, faults, |node| node.duration_in(SPAN_MIN..=GLASS_LONGEST));
         let review = table.read("review", GLASS_REVIEW, faults, |node| node.duration_in(SPAN_MIN..=7 * GLASS_REVIEW));
         let without_key = table.read("insecure_without_key", false, faults, Node::boolean);
@@ -207,30 +160,6 @@ impl Text {
     }
 }
 
-/// A regular expression that a whole text must match. Its engine takes time in proportion to the text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(String);
-
-impl Pattern {
-    fn parse(text: &str) -> Result<Self, String> {
-        if text.len() > PATTERN_BYTES_MAX {
-            return Err(format!("is longer than {PATTERN_BYTES_MAX} bytes"));
-        }
-        Self::compile(text).map(|_| Self(text.to_owned())).map_err(|error| format!("is no regular expression: {error}"))
-    }
-
-    fn compile(text: &str) -> Result<regex_lite::Regex, regex_lite::Error> {
-        // Bounded: `a{1000}{1000}` is refused rather than built.
-        regex_lite::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(1 << 18).nest_limit(32).build()
-    }
-
-    /// Whether all of the text matches.
-    pub fn matches(&self, text: &str) -> bool {
-        // It was compiled when the rule was read; did it fail now, nothing would match.
-        Self::compile(&self.0).is_ok_and(|pattern| pattern.is_match(text))
-    }
-}
-
 impl GrantRule {
     /// The rule of one that has no `grant`: it needs one, and only operators give it.
     pub const REQUIRED: Self = Self { need: GrantNeed::Required, givers: Givers::Everyone, request: None };
@@ -239,7 +168,7 @@ impl GrantRule {
         let mut table = faults.keep(node.table())?;
         let required = table.take("required").map_or(Some(true), |node| faults.keep(node.boolean()));
         let operators = table.take("operators").map_or(Some(true), |node| faults.keep(node.boolean()));
-        let approvers = table.take("approvers").map(|node| read_approvers(&node, faults));
+        let approvers = table.take("approvers").map(|node| Approvers::read(&node, faults));
         let span = |node: &Node<'_>| node.duration_in(SPAN_MIN..=SPAN_MAX);
         let mut said = Vec::new();
         let max = said_or(&mut table, "max", MAX, &mut said, faults, span);
@@ -323,34 +252,6 @@ fn read_text(node: &Node<'_>) -> Result<Text, Fault> {
         Some(text) => Pattern::parse(text).map(Text::Matching).map_err(|why| node.fault(format!("{text:?} {why}"))),
         None => Ok(if node.boolean()? { Text::Required } else { Text::Optional }),
     }
-}
-
-fn read_approvers(node: &Node<'_>, faults: &mut Faults) -> Option<Approvers> {
-    let mut table = faults.keep(node.table())?;
-    let users = table.take("users").map_or(Some(BTreeSet::new()), |node| names(&node, UserName::parse, faults));
-    let groups = table.take("groups").map_or(Some(BTreeSet::new()), |node| names(&node, GroupName::parse, faults));
-    let group = table.take("group").map_or(Some(None), |node| faults.keep(node.name(GroupName::parse)).map(Some));
-    let count = table.read("count", 1, faults, |node| node.integer_in(1..=COUNT_MAX));
-    let distinct_groups = table.read("distinct_groups", false, faults, Node::boolean);
-    let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
-    let mfa = table.take("mfa").map_or(Some(None), |node| read_mfa(&node, faults).map(Some));
-    table.finish(&[], faults);
-    let (users, mut groups) = (users?, groups?);
-    groups.extend(group?);
-    if users.is_empty() && groups.is_empty() {
-        faults.push(node.fault("names nobody").hint("write group, groups or users"));
-        return None;
-    }
-    if distinct_groups && groups.len() < usize::from(count) {
-        faults.push(node.fault(format!("{count} approvers of distinct groups, and there are {} groups", groups.len())));
-        return None;
-    }
-    if groups.is_empty() && users.len() < usize::from(count) {
-        faults.push(node.fault(format!("it takes {count} of {} users", users.len())));
-        return None;
-    }
-    let mfa_seconds = mfa?.map(|within| within.as_secs());
-    Some(Approvers { users, groups, count, distinct_groups, key: key?, mfa_seconds })
 }
 
 #[cfg(test)]

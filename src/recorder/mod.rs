@@ -484,6 +484,11 @@ impl Recording {
         self.shared.scrubber.add(secret, name);
     }
 
+    /// A text as it may stand on record: without what [`Self::scrub`] keeps out.
+    pub fn without_secrets(&self, text: &str) -> String {
+        self.shared.scrubber.without(text)
+    }
+
     /// Notes a fact of the session, such as what was refused. One that cannot be kept fails the recording.
     ///
     /// What is returned waits for the disk, and may be waited for elsewhere.

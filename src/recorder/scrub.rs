@@ -65,6 +65,13 @@ impl Scrubber {
         }
     }
 
+    /// A text without what must not stay in it.
+    pub(super) fn without(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        scrub_text(&mut text, &self.0.read().unwrap_or_else(PoisonError::into_inner));
+        text
+    }
+
     /// Takes what must not stay out of what a channel's header will say; tells how many times something was replaced.
     pub(super) fn scrub_channel(&self, facts: &mut ChannelFacts) -> u64 {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);

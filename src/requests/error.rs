@@ -37,6 +37,8 @@ pub enum RequestError {
     },
     /// Of an extension an approver decides on the time alone.
     OnlyTime,
+    /// A command is approved as it is, or not at all.
+    AsItIs,
     /// The ticket is.
     Ticket,
     /// The rule's grants are for the key that asks: nobody asks in another's name.
@@ -126,6 +128,7 @@ impl fmt::Display for RequestError {
                 write!(f, "it needs a reason of at least {least} characters: --reason db1 is down and nobody answers")
             }
             Self::OnlyTime => f.write_str("it asks for more time and nothing else: leave --channels out, or deny it"),
+            Self::AsItIs => f.write_str("a command is approved as it is: leave --for and --channels out, or deny it"),
             Self::OnlyByKey => f.write_str("a grant there is for the key that asks for it: the user must ask, by SSH"),
             Self::OwnName => f.write_str(
                 "--as names you, the operator, and not the one it is for: what is for yourself, ask for by SSH",
@@ -194,6 +197,7 @@ impl std::error::Error for RequestError {
             | Self::ShortReason { .. }
             | Self::OnlyTime
             | Self::OnlyByKey
+            | Self::AsItIs
             | Self::OwnName
             | Self::TicketRefused(_)
             | Self::NeedsKey(_)
@@ -237,6 +241,7 @@ impl RequestError {
             | Self::ShortReason { .. }
             | Self::OnlyTime
             | Self::OnlyByKey
+            | Self::AsItIs
             | Self::OwnName
             | Self::TicketRefused(_)
             | Self::NeedsKey(_)

@@ -93,6 +93,7 @@ pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Me
         text: format!("{subject}\n\n{}\n{next}\n", detail(request)),
         subject,
         alert,
+        command: None,
         ways: ways.iter().map(|way| (way.clone(), first.clone())).collect::<BTreeMap<_, _>>(),
     })
 }
@@ -186,7 +187,7 @@ fn detail(request: &AccessRequest) -> String {
 }
 
 /// Later ones sort behind.
-fn id_of(now: Timestamp) -> Option<String> {
+pub(super) fn id_of(now: Timestamp) -> Option<String> {
     let mut random = [0_u8; 16];
     SystemRandom::new().fill(&mut random).ok()?;
     let ms = u64::try_from(now.as_millis()).unwrap_or(0);

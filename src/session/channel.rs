@@ -9,6 +9,7 @@ use tokio::task::unconstrained;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::command::Cleared;
 use super::menu::TypedAhead;
 use super::refusal::No;
 use super::registry::OpenChannel;
@@ -58,7 +59,7 @@ pub async fn open(
     bastion: &Arc<Bastion>,
     destination: &Destination,
     start: &ChannelStart,
-    program: &Program,
+    (program, cleared): (&Program, &Cleared),
     asked: &[Asked],
     number: ChannelNumber,
 ) -> Result<Opened, Refusal> {
@@ -73,6 +74,7 @@ pub async fn open(
     bastion.recorder.healthy_for(permit.recording().durability).map_err(Refusal::Recorder)?;
     // A program that moves files has none, whatever the client asks for.
     let terminal = start.terminal.as_ref().filter(|_| !class.is_sftp());
+    let environment = cleared.environment(&start.environment);
     let facts = ChannelFacts {
         number,
         class,
@@ -82,7 +84,7 @@ pub async fn open(
             Program::Exec(command) | Program::Transfer { asked: command, .. } => Some(command.clone()),
         },
         forward: None,
-        environment: start.environment.clone(),
+        environment: environment.clone(),
     };
     let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);
     let files = match program {
@@ -105,7 +107,12 @@ pub async fn open(
         track.finish().await.map_err(Refusal::Recorder)?;
         return Err(Refusal::Paused);
     }
-    match live.leg.open(program, terminal, &start.environment, wishes).await {
+    // What may run is on record before it does.
+    if let Err(refusal) = cleared_on_record(live, bastion, cleared, &track, number).await {
+        track.finish().await.map_err(Refusal::Recorder)?;
+        return Err(refusal);
+    }
+    match live.leg.open(cleared.program(), terminal, &environment, wishes).await {
         Ok(Started { source, sink, loans, not_lent }) => {
             for text in told_of_loans(&wishes, &not_lent) {
                 let _ = track.append(Entry::Marker(text)).await.map_err(Refusal::Recorder)?;
@@ -131,6 +138,20 @@ pub async fn open(
             Err(Refusal::Dial(error))
         }
     }
+}
+
+/// Puts on record what a command was judged to be, in the recording and in the log.
+async fn cleared_on_record(
+    live: &Live,
+    bastion: &Bastion,
+    cleared: &Cleared,
+    track: &Track,
+    number: ChannelNumber,
+) -> Result<(), Refusal> {
+    let Some(marker) = cleared.marker() else { return Ok(()) };
+    let ticket = track.append(Entry::Marker(marker)).await.map_err(Refusal::Recorder)?;
+    let (kept, noted) = tokio::join!(ticket.durable(), cleared.record(live, bastion, number.0));
+    kept.map_err(Refusal::Recorder).and(noted)
 }
 
 /// What the recording tells of what the target is lent.

@@ -157,6 +157,16 @@ impl Denied {
         Self { at, asked: cut(&format!("sftp at {destination}: {what}")), told: cut(told), missing: None }
     }
 
+    /// A command that was judged.
+    pub fn of_command(at: Timestamp, typed: &str, told: &str, destination: &Destination) -> Self {
+        Self {
+            at,
+            asked: cut(&format!("at {destination}: {typed}")),
+            told: cut(&told.replace("\n         ", ". ")),
+            missing: None,
+        }
+    }
+
     /// What to do about it, now that `offer` is what the user's list says of the destination; `None` if what they were
     /// told says it all.
     pub fn next(&self, offer: Option<&Offer>, now: Timestamp) -> Option<String> {

@@ -8,6 +8,7 @@
 
 mod agent;
 mod channel;
+mod command;
 mod denials;
 mod files;
 mod forward;
@@ -16,6 +17,7 @@ mod interview;
 mod lend;
 mod log;
 mod menu;
+mod opening;
 mod refusal;
 mod refusal_log;
 mod registry;
@@ -33,35 +35,36 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::audit::{Audit, AuditError, AuditEvent};
 use crate::authn::{LockOut, Passwords};
 use crate::clock::Clock;
-use crate::grant::{Denial, Permit};
+use crate::grant::Permit;
 use crate::ledger::Ledger;
 use crate::listener::{ChannelStart, Connection, Request, Wanted};
 use crate::locks::Locks;
 use crate::model::{
-    Asked, ChannelClass, ChannelNumber, Destination, GrantId, Login, Matter, Program, SessionId, Timestamp,
+    Asked, ChannelClass, ChannelNumber, Destination, GrantId, Login, Matter, Program, RequestId, SessionId, Timestamp,
 };
-use crate::recorder::{Recorder, RecorderError, Recording, SessionFacts};
+use crate::recorder::{Recorder, RecorderError, Recording};
 use crate::relay::{Activity, Notice, Paused};
 use crate::requests::Requests;
 use crate::sftp::Turns;
-use crate::store::{Catalog, OpeningProof};
+use crate::store::Catalog;
 use crate::target::{self, Incoming, Leg};
 use crate::vault::Vault;
 use crate::wire::Cut;
 use agent::Agency;
+use command::{Answered, Ruling};
 pub use denials::Denials;
 use denials::{Attempt, Denied};
 pub use forward::ForwardLimits;
-use forward::{Listening, LookedUp, PER_MINUTE_MAX};
+use forward::{Listening, LookedUp};
 pub use log::SessionLog;
 use menu::{Choice, TypedAhead};
 pub use refusal::Refusal;
@@ -69,8 +72,8 @@ use refusal_log::Kind;
 pub use refusal_log::RefusalLog;
 pub use registry::{EndCause, LiveSession, Registration, Sessions};
 pub use standstill::{Held, Holding, message};
+use stranger::Budget;
 pub use stranger::note_strangers;
-use stranger::{Budget, PERIOD};
 use timekeeper::{Timekeeper, wait_end};
 use verb::Verb;
 pub use verb::VerbLimits;
@@ -163,6 +166,7 @@ pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
         over: CancellationToken::new(),
         choices: mpsc::channel(1),
         waited: mpsc::channel(1),
+        answered: mpsc::channel(1),
     };
     let cause = visit.serve().await;
     visit.leave(cause).await;
@@ -189,6 +193,17 @@ struct Visit {
     choices: (mpsc::Sender<Choice>, mpsc::Receiver<Choice>),
     /// What has waited until somebody watches.
     waited: (mpsc::Sender<Waited>, mpsc::Receiver<Waited>),
+    /// Commands that have waited for somebody's yes.
+    answered: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
+}
+
+/// What was said of a program before it begins.
+#[derive(Debug, Default)]
+struct Beforehand {
+    /// The text that its user has agreed to.
+    agreed: Option<Arc<str>>,
+    /// The decision about its command line to which somebody has said yes.
+    approval: Option<RequestId>,
 }
 
 /// A session that has begun.
@@ -241,6 +256,7 @@ impl Visit {
                 Some(Ok(found)) = self.lookups.join_next(), if !self.lookups.is_empty() => self.looked_up(found).await,
                 Some(choice) = self.choices.1.recv() => self.choose(choice).await,
                 Some(waited) = self.waited.1.recv() => self.watched(waited).await,
+                Some(answered) = self.answered.1.recv() => self.answered(answered).await,
                 Some(done) = self.channels.join_next(), if !self.channels.is_empty() => {
                     self.notices.retain(|notices| !notices.is_closed());
                     match done {
@@ -341,7 +357,10 @@ impl Visit {
         let Choice { start, destination, program, agreed, ahead, guest: _guest } = choice;
         let (visitor, asked) = (self.visitor.at(&destination), Attempt::program(&program, &destination));
         let begun = match self.standing() {
-            Ok(()) => self.begin(start, destination, program, ahead, agreed).await,
+            Ok(()) => {
+                let beforehand = Beforehand { agreed, approval: None };
+                self.begin(start, destination, program, ahead, beforehand).await
+            }
             Err(refusal) => Err((Box::new(start), refusal)),
         };
         if let Err((start, refusal)) = begun {
@@ -364,7 +383,7 @@ impl Visit {
         let (visitor, bastion, over) = (Arc::clone(&self.visitor), Arc::clone(&self.bastion), self.over.child_token());
         match self.wanted(&start) {
             Ok(Errand::Program(destination, program)) => {
-                return self.begin(start, destination, program, TypedAhead::Kept, None).await;
+                return self.begin(start, destination, program, TypedAhead::Kept, Beforehand::default()).await;
             }
             Ok(Errand::Menu) => {
                 let (notices, lines) = mpsc::channel(4);
@@ -395,8 +414,9 @@ impl Visit {
         destination: Destination,
         program: Program,
         ahead: TypedAhead,
-        agreed: Option<Arc<str>>,
+        beforehand: Beforehand,
     ) -> Result<(), (Box<ChannelStart>, Refusal)> {
+        let Beforehand { agreed, approval } = beforehand;
         if self.live.as_ref().is_some_and(|live| *live.permit.destination() != destination) {
             return Err((Box::new(start), Refusal::Elsewhere));
         }
@@ -422,6 +442,20 @@ impl Visit {
         if live.registration.pause().is_on() {
             return Err((Box::new(start), Refusal::Paused));
         }
+        let Some(live) = &self.live else { return Err((Box::new(start), Refusal::Ended(EndCause::TargetLeft))) };
+        let cleared = match self.rule_on(live, &start, &program, &asked, approval.as_ref()) {
+            Ok(Ruling::Starts(cleared)) => cleared,
+            Ok(Ruling::Waits(decided)) => {
+                self.wait_for_yes(start, destination, program, ahead, decided);
+                return Ok(());
+            }
+            Ok(Ruling::Refused(decided)) => {
+                self.refuse_command(Box::new(start), &decided);
+                return Ok(());
+            }
+            Err(refusal) => return Err((Box::new(start), refusal)),
+        };
+        let Some(live) = &mut self.live else { return Err((Box::new(start), Refusal::Ended(EndCause::TargetLeft))) };
         // Counted before it is judged: a policy that changes in between then sees it.
         let lends = lends.into_iter().map(Asked::from);
         let places = asked.iter().cloned().chain(lends).map(|asked| live.registration.channel(asked)).collect();
@@ -429,7 +463,7 @@ impl Visit {
         let number = ChannelNumber(self.next);
         self.next = self.next.saturating_add(1);
         let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
-        let opening = channel::open(live, &self.bastion, &destination, &start, &program, &asked, number);
+        let opening = channel::open(live, &self.bastion, &destination, &start, (&program, &cleared), &asked, number);
         let opened = tokio::select! {
             opened = opening => opened,
             cause = wait_end(&mut end) => Err(Refusal::Ended(cause)),
@@ -520,166 +554,6 @@ impl Visit {
         }
     }
 
-    /// Opens the session: no permit, no recording; no recording, no credential; no pinned key, no login.
-    async fn open(&self, destination: &Destination, asked: &Asked) -> Result<Live, Refusal> {
-        let bastion = &self.bastion;
-        let (user, asker) = (self.connection.user.user(), self.visitor.asker());
-        let now = bastion.clock.now();
-        let id = bastion.recorder.new_session_id(now);
-        // Registered, and only then judged: a revoke that comes in between finds the session on the list.
-        let first = bastion.ledger.permit_asked(asker, destination, asked, now).map_err(Refusal::Denied)?;
-        bastion.recorder.healthy_for(first.recording().durability).map_err(Refusal::Recorder)?;
-        let registration =
-            bastion.sessions.register(self.facts(&id, &first, now), asked.clone(), &self.connection.user);
-        let permit = bastion.ledger.permit_asked(asker, destination, asked, bastion.clock.now());
-        let permit = permit.map_err(Refusal::Denied)?;
-        self.has_room(&permit, &registration)?;
-        // What limits its time is known from now on.
-        registration.judge(&bastion.ledger, bastion.clock.now());
-        let cut = Cut::new();
-        let legs = [self.connection.cut.clone(), cut.clone()];
-        self.count_session(&permit, &id).await?;
-        let mut time = Timekeeper::start(&registration, bastion.clock.clone(), legs);
-        let opened = self.open_both(&id, &permit, destination, &cut, now, &registration.end).await;
-        if opened.is_err() {
-            cut.cut();
-            self.uncount_session(&permit, &id).await;
-        }
-        let (recording, leg) = opened?;
-        self.keep_count(&permit, &id);
-        time.watch(recording.failed());
-        let activity = Activity::start();
-        time.watch_idle(&registration, activity.clone());
-        let _ = self.visitor.since.set(now);
-        info!(session = %id, user = %user, target = %destination.target, account = %destination.account, "Session opened");
-        let markers = Budget::new(bastion.clock.instant(), PERIOD, MARKERS_MAX);
-        let forwards = Budget::new(bastion.clock.instant(), PERIOD, PER_MINUTE_MAX);
-        let agency = Arc::new(Agency::new(bastion.clock.clone()));
-        let leg = Arc::new(leg);
-        let counted = permit.grant().map(|grant| grant.id.clone()).into_iter().collect();
-        Ok(Live {
-            id,
-            permit,
-            registration,
-            recording,
-            leg,
-            cut,
-            started: now,
-            time,
-            activity,
-            markers,
-            forwards,
-            agency,
-            counted,
-        })
-    }
-
-    fn facts(&self, id: &SessionId, permit: &Permit, now: Timestamp) -> LiveSession {
-        LiveSession {
-            id: id.clone(),
-            user: permit.user().clone(),
-            destination: permit.destination().clone(),
-            rule: permit.rule().clone(),
-            grant: permit.grant().map(|grant| grant.id.clone()),
-            until: permit.until(),
-            reason: permit.grant().map(|grant| grant.reason.clone()),
-            key: self.connection.user.proof().to_string(),
-            source: self.connection.source.to_string(),
-            started: now,
-            channels: 0,
-            paused: None,
-            watchers: Vec::new(),
-        }
-    }
-
-    /// Opens the recording while the target is dialled; the credential leaves the vault when both are done. If the
-    /// session must end meanwhile, the recording says why.
-    async fn open_both(
-        &self,
-        id: &SessionId,
-        permit: &Permit,
-        destination: &Destination,
-        cut: &Cut,
-        now: Timestamp,
-        end: &watch::Receiver<Option<EndCause>>,
-    ) -> Result<(Recording, Leg), Refusal> {
-        let bastion = &self.bastion;
-        let target = bastion.ledger.target(&destination.target).ok_or(Refusal::Denied(Denial::UnknownTarget))?;
-        let facts = SessionFacts {
-            id: id.clone(),
-            key_fingerprint: self.connection.user.proof().to_string(),
-            target_address: target.address.clone(),
-            source: self.connection.source.to_string(),
-            started: now,
-        };
-        let pinned = target.host_keys.iter().filter_map(|key| ssh_key::PublicKey::from_openssh(key).ok()).collect();
-        let recording = async {
-            let recording = bastion.recorder.open(permit, facts).await.map_err(Refusal::Recorder)?;
-            let OpeningProof { opened, envelope, recipients } = recording.proof().clone();
-            let event = AuditEvent::SessionStart {
-                session: id.clone(),
-                user: permit.user().clone(),
-                destination: destination.clone(),
-                rule: permit.rule().clone(),
-                grant: permit.grant().map(|grant| grant.id.clone()),
-                policy: permit.policy_hash().to_string(),
-                source: self.connection.source.to_string(),
-                key: self.connection.user.proof().to_string(),
-                opened,
-                envelope,
-                recipients,
-            };
-            let Err(failure) = bastion.record(event.clone()).await else { return Ok(recording) };
-            // The session does not start. Its files are there, so the log is told of them, if it can be: a failed
-            // write of the log costs only what it concerned.
-            match bastion.record(event).await {
-                Ok(()) => drop(recording.finish("the audit log failed").await),
-                Err(_) => recording.abandon(),
-            }
-            Err(Refusal::Audit(failure))
-        };
-        let dialing = target::ssh::connect(&target.address, pinned, cut, (&target).into(), &bastion.target);
-        let (recording, dialed) = tokio::join!(recording, unless_ended(end.clone(), dialing));
-        let recording = recording?;
-        let leg = async {
-            let checked = dialed?;
-            let credential = bastion.vault.credential(permit).map_err(Refusal::Vault)?;
-            for text in credential.texts() {
-                recording.scrub(text, &destination.to_string());
-            }
-            unless_ended(end.clone(), checked.login(&destination.account, credential)).await
-        };
-        match leg.await {
-            Ok(leg) => {
-                // In the recording before anything else of the session: nothing is opened until this returns.
-                recording.note(format!("the user's client: {}", self.connection.client)).await;
-                recording.note(format!("the target: {}", leg.about)).await;
-                if target.insecure_algorithms {
-                    warn!(session = %id, target = %target.name, about = leg.about, "The leg may use insecure algorithms");
-                    recording.note(String::from("an operator lets this target use insecure algorithms")).await;
-                }
-                Ok((recording, leg))
-            }
-            Err(refusal) => {
-                self.note_dial(destination, &refusal).await;
-                if let Err(failure) = recording.finish(&refusal.to_string()).await {
-                    error!(error = %failure, "Cannot close a recording");
-                }
-                Err(refusal)
-            }
-        }
-    }
-
-    /// A changed host key is an attack until someone says otherwise.
-    async fn note_dial(&self, destination: &Destination, refusal: &Refusal) {
-        if let Refusal::Dial(target::DialError::HostKeyChanged { got, .. }) = refusal {
-            error!(target = %destination.target, got = %got, "The target's host key changed");
-            self.bastion
-                .note(AuditEvent::TargetKeyChanged { target: destination.target.clone(), got: got.clone() })
-                .await;
-        }
-    }
-
     /// Ends the session: says why, cuts both legs, closes the recording.
     async fn leave(mut self, cause: EndCause) {
         let now = self.bastion.clock.now();
@@ -745,18 +619,6 @@ enum Errand {
     Verb(Verb),
     /// To choose a destination first.
     Menu,
-}
-
-/// What comes first: the dial's outcome, or the session's end.
-async fn unless_ended<T>(
-    mut end: watch::Receiver<Option<EndCause>>,
-    dial: impl Future<Output = Result<T, target::DialError>>,
-) -> Result<T, Refusal> {
-    tokio::select! {
-        biased;
-        cause = wait_end(&mut end) => Err(Refusal::Ended(cause)),
-        dialed = dial => dialed.map_err(Refusal::Dial),
-    }
 }
 
 /// What a session's time brings.

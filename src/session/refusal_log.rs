@@ -50,6 +50,8 @@ pub(super) enum Kind {
     Within,
     /// What a user wanted to do with files.
     File,
+    /// A command line.
+    Command,
 }
 
 impl Kind {
@@ -304,7 +306,7 @@ mod tests {
         for _ in 0..1000 {
             let _ = refuse(&log, &ana, Kind::Noise, "no");
         }
-        for kind in [Kind::Start, Kind::Audit, Kind::Within, Kind::File] {
+        for kind in [Kind::Start, Kind::Audit, Kind::Within, Kind::File, Kind::Command] {
             assert!(refuse(&log, &ana, kind, "no").is_some(), "{kind:?} has no share of its own");
         }
     }

@@ -8,6 +8,7 @@
 //! answer is given for as long as the user has the key, their place among the users and the right, and is there.
 
 mod ask;
+mod command;
 mod handout;
 mod limits;
 mod oversee;

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::channel::{CLOSE_TIMEOUT, say_no};
 use super::menu::TypedAhead;
-use super::{Attempt, Live, Refusal, Visit};
+use super::{Attempt, Beforehand, Live, Refusal, Visit};
 use crate::listener::{ChannelStart, UserSource};
 use crate::model::{Asked, ChannelEvent, Destination, Program};
 use crate::policy::Oversight;
@@ -89,7 +89,7 @@ impl Visit {
         let Waited { start, destination, program, ahead } = waited;
         let (visitor, asked) = (Arc::clone(&self.visitor), Attempt::program(&program, &destination));
         let begun = match self.standing() {
-            Ok(()) => self.begin(start, destination, program, ahead, None).await,
+            Ok(()) => self.begin(start, destination, program, ahead, Beforehand::default()).await,
             Err(refusal) => Err((Box::new(start), refusal)),
         };
         if let Err((start, refusal)) = begun {

@@ -16,11 +16,11 @@ use super::super::refusal::Busy;
 use super::super::{Bastion, Refusal, Visitor};
 use super::own::{columns, json};
 use super::told as delivery;
-use super::{Form, busy};
+use super::{Form, busy, command};
 use crate::grant::{AccessRequest, Finding, Opinion, RequestState, Verdict};
 use crate::listener::Place;
 use crate::model::{ChannelClass, Destination, GrantId, RequestId, Timestamp, UserName, join};
-use crate::requests::{Actor, RequestError, Wish, said, span_shown};
+use crate::requests::{Actor, HeldCommand, RequestError, Wish, said, span_shown};
 use crate::screen::line;
 
 /// Requests in one list.
@@ -285,8 +285,15 @@ fn settle(bastion: &Bastion, visitor: &Visitor, ask: &Ask, form: Form) -> Result
     let (requests, now) = (&bastion.requests, bastion.clock.now());
     let actor = Actor { asker: visitor.user.asker(), source: &visitor.source };
     let user = visitor.user.user();
+    if let Some(settled) = command::settle(bastion, visitor, ask, form) {
+        return settled;
+    }
     let changed = match ask {
-        Ask::List => return Ok(list(&requests.of(user), &requests.to_review(user), form, now)),
+        Ask::List => {
+            let commands = requests.commands_of(user);
+            let listed = list(&requests.of(user), &requests.to_review(user), &commands, form, now);
+            return Ok(if form == Form::Text { command::listed(&commands, user, now) + &listed } else { listed });
+        }
         Ask::Show(id) => {
             let request = requests.seen_by(user, id)?;
             let told = delivery::told(&bastion.ledger, &request, user);
@@ -424,9 +431,16 @@ fn waiting(request: &AccessRequest) -> String {
 }
 
 /// What `requests` says.
-fn list(own: &[AccessRequest], to_review: &[AccessRequest], form: Form, now: Timestamp) -> String {
+fn list(
+    own: &[AccessRequest],
+    to_review: &[AccessRequest],
+    commands: &[HeldCommand],
+    form: Form,
+    now: Timestamp,
+) -> String {
     if form == Form::Json {
-        return json(&Lists { own: View::all(own, now), to_review: View::all(to_review, now) });
+        let commands = commands.iter().map(|held| command::View::of(held, now)).collect();
+        return json(&Lists { own: View::all(own, now), to_review: View::all(to_review, now), commands });
     }
     let mut text = String::new();
     if !to_review.is_empty() {
@@ -465,7 +479,7 @@ fn list(own: &[AccessRequest], to_review: &[AccessRequest], form: Form, now: Tim
         };
         text.push_str(&columns(own.iter().take(LISTED_MAX).map(row).collect::<Vec<_>>().iter()));
     }
-    if text.is_empty() {
+    if text.is_empty() && commands.is_empty() {
         text.push_str("no requests: ssh USER@BASTION request ACCOUNT@TARGET --for 1h --reason WHY\n");
     }
     text
@@ -540,6 +554,8 @@ pub fn shown(request: &AccessRequest, now: Timestamp) -> String {
 struct Lists<'a> {
     own: Vec<View<'a>>,
     to_review: Vec<View<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    commands: Vec<command::View<'a>>,
 }
 
 /// A request as JSON.

@@ -122,7 +122,7 @@ impl Window {
         Some((Timestamp::from_millis(earlier.as_millisecond()), Timestamp::from_millis(later.as_millisecond())))
     }
 
-    pub(in crate::policy) fn read(node: &Node<'_>, faults: &mut Faults) -> Option<Self> {
+    pub(crate) fn read(node: &Node<'_>, faults: &mut Faults) -> Option<Self> {
         let mut table = faults.keep(node.table())?;
         let days = table.take("days").map(|node| faults.keep(read_days(&node)));
         let hours = table.take("hours").map(|node| faults.keep(read_hours(&node)));
@@ -203,7 +203,7 @@ fn read_zone(node: &Node<'_>) -> Result<TimeZone, Fault> {
 
 #[cfg(test)]
 impl Window {
-    pub(super) fn of_text(text: &str) -> Result<Self, String> {
+    pub(crate) fn of_text(text: &str) -> Result<Self, String> {
         use crate::document::Document;
         let (mut faults, text) = (Faults::default(), format!("when = {text}\n"));
         let document = Document::parse("a.toml", &text, &mut faults).ok_or("no TOML")?;

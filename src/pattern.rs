@@ -1,0 +1,45 @@
+//! Patterns: of one part of a path, and regular expressions for whole texts. Pure.
+
+/// A pattern longer than this is a mistake.
+const PATTERN_BYTES_MAX: usize = 256;
+
+/// Whether `part` is `wanted`, whose `*` are for anything: the pieces between them, each at its first place.
+pub(crate) fn part_matches(wanted: &[u8], part: &[u8]) -> bool {
+    let mut pieces = wanted.split(|byte| *byte == b'*');
+    let (Some(head), tail) = (pieces.next(), pieces.next_back()) else { return false };
+    let Some(tail) = tail else { return head == part };
+    let Some(mut left) = part.strip_prefix(head).and_then(|part| part.strip_suffix(tail)) else { return false };
+    pieces.filter(|piece| !piece.is_empty()).all(|piece| {
+        match left.windows(piece.len()).position(|window| window == piece) {
+            Some(at) => {
+                left = left.get(at.saturating_add(piece.len())..).unwrap_or_default();
+                true
+            }
+            None => false,
+        }
+    })
+}
+
+/// A regular expression that a whole text must match. Its engine takes time in proportion to the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(String);
+
+impl Pattern {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(format!("is longer than {PATTERN_BYTES_MAX} bytes"));
+        }
+        Self::compile(text).map(|_| Self(text.to_owned())).map_err(|error| format!("is no regular expression: {error}"))
+    }
+
+    fn compile(text: &str) -> Result<regex_lite::Regex, regex_lite::Error> {
+        // Bounded: `a{1000}{1000}` is refused rather than built.
+        regex_lite::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(1 << 18).nest_limit(32).build()
+    }
+
+    /// Whether all of the text matches.
+    pub fn matches(&self, text: &str) -> bool {
+        // It was compiled when the rule was read; did it fail now, nothing would match.
+        Self::compile(&self.0).is_ok_and(|pattern| pattern.is_match(text))
+    }
+}

@@ -1,0 +1,245 @@
+//! A command line on its way to a target: judged, on record, started in the form that was judged, held until somebody says
+//! yes, or refused.
+//!
+//! INVARIANT: nothing of an `exec` request starts at a target but by a [`Cleared`], and only `rule_on` makes one of it.
+
+mod told;
+mod waiting;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use super::denials::Denied;
+use super::refusal::No;
+use super::refusal_log::Kind;
+use super::{Bastion, Live, Refusal, Visit, channel};
+use crate::audit::{AuditEvent, CommandJudged};
+use crate::gate::verdict::{By, CommandMode, Judgement, Outcome};
+use crate::grant::Denial;
+use crate::ledger::CommandFacts;
+use crate::listener::ChannelStart;
+use crate::model::{Asked, Program, RequestId, UserName};
+use crate::policy::PolicyHash;
+use crate::requests::{bound_to, new_decision};
+pub use waiting::Answered;
+
+/// What a user is told who wants a shell where no program starts that no rule allows.
+const NO_SHELL: &str = "no shell is open to you here: your right is to commands that its rules allow, one by one: ssh \
+                        ACCOUNT@TARGET@BASTION COMMAND";
+const NO_TERMINAL: &str = "not on a terminal: connect without one (ssh -T, and no -t)";
+/// Environment variables that a program may have which starts in the exact form that was judged: those by which it finds
+/// its language, whatever else the configuration lets pass.
+const STRICT_ENVIRONMENT: [&str; 2] = ["LANG", "LC_"];
+
+/// A program that may start now.
+pub(super) struct Cleared {
+    /// What the target is sent.
+    program: Program,
+    /// What was judged, if anything was.
+    decided: Option<Box<Decided>>,
+}
+
+/// A command that was judged.
+#[derive(Clone)]
+pub(super) struct Decided {
+    id: RequestId,
+    /// As it was typed.
+    line: String,
+    judgement: Judgement,
+    policy: PolicyHash,
+    /// Why it does not start although no rule refuses it.
+    obstacle: Option<String>,
+    /// Who said yes to it.
+    approved_by: Vec<UserName>,
+    /// Whether its end is on record already, as the last step of what waited.
+    closed: bool,
+}
+
+/// What becomes of what a channel asks for.
+pub(super) enum Ruling {
+    /// It starts.
+    Starts(Cleared),
+    /// It waits for somebody's yes.
+    Waits(Box<Decided>),
+    /// It does not start.
+    Refused(Box<Decided>),
+}
+
+impl Cleared {
+    /// What no command rule is about.
+    fn unjudged(program: &Program) -> Ruling {
+        Ruling::Starts(Self { program: program.clone(), decided: None })
+    }
+
+    /// What the target is sent.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// What of these the program may have.
+    pub fn environment(&self, asked: &[(String, String)]) -> Vec<(String, String)> {
+        let strict = self.decided.as_ref().is_some_and(|decided| decided.judgement.mode == CommandMode::Strict);
+        let [exact, beginning] = STRICT_ENVIRONMENT;
+        let passes = |name: &str| !strict || name == exact || name.starts_with(beginning);
+        asked.iter().filter(|(name, _)| passes(name)).cloned().collect()
+    }
+
+    /// What the recording of its channel tells of it, if it was judged.
+    pub fn marker(&self) -> Option<String> {
+        self.decided.as_ref().map(|decided| decided.summary())
+    }
+
+    /// Puts on record that it starts, and has security people told if a rule wants that. Nothing has started yet.
+    ///
+    /// # Errors
+    /// `Audit`, `Denied`: nothing may start.
+    pub async fn record(&self, live: &Live, bastion: &Bastion, channel: u32) -> Result<(), Refusal> {
+        let Some(decided) = &self.decided else { return Ok(()) };
+        let judged = decided.judged(live, Some(channel));
+        bastion.record(AuditEvent::CommandAllowed(Box::new(judged))).await.map_err(Refusal::Audit)?;
+        let Some(facts) = decided.facts(live, bastion, false) else { return Ok(()) };
+        let (requests, id) = (Arc::clone(&bastion.requests), decided.id.clone());
+        let alerting = tokio::task::spawn_blocking(move || requests.alert_command(&id, "command.allowed", facts));
+        // What somebody must be told of does not start while nobody can be.
+        let undecided = |cause: String| Refusal::Denied(Denial::Undecided { cause });
+        alerting
+            .await
+            .map_err(|failure| undecided(failure.to_string()))?
+            .map_err(|failure| undecided(failure.to_string()))
+    }
+}
+
+impl Visit {
+    /// Judges what a channel asks to start. `approval` is the decision about it to which somebody has said yes.
+    ///
+    /// # Errors
+    /// `Denied`, `Command`: it does not start, and no command rule says so.
+    pub(super) fn rule_on(
+        &self,
+        live: &Live,
+        start: &ChannelStart,
+        program: &Program,
+        asked: &[Asked],
+        approval: Option<&RequestId>,
+    ) -> Result<Ruling, Refusal> {
+        let line = match program {
+            // Files have rules of their own.
+            Program::Sftp | Program::Transfer { .. } => return Ok(Cleared::unjudged(program)),
+            Program::Shell => None,
+            Program::Exec(line) => Some(line),
+        };
+        let undecided = |cause: &str| Refusal::Denied(Denial::Undecided { cause: cause.to_owned() });
+        let first = asked.first().ok_or_else(|| undecided("nothing is asked"))?;
+        let (bastion, destination) = (&self.bastion, live.permit.destination());
+        let now = bastion.clock.now();
+        let commands =
+            bastion.ledger.commands(self.visitor.asker(), destination, first, now).map_err(Refusal::Denied)?;
+        let Some(mode) = commands.mode() else { return Ok(Cleared::unjudged(program)) };
+        let Some(bytes) = line else {
+            let strict = mode == CommandMode::Strict;
+            return if strict { Err(Refusal::Command(NO_SHELL)) } else { Ok(Cleared::unjudged(program)) };
+        };
+        let (line, misread) = match std::str::from_utf8(bytes) {
+            Ok(line) => (Cow::Borrowed(line), None),
+            Err(error) => (String::from_utf8_lossy(bytes), Some(error.valid_up_to())),
+        };
+        let mut judgement = commands.judge(&line);
+        if let Some(at) = misread.filter(|_| mode != CommandMode::Observe) {
+            // What was judged is not what the bytes say.
+            let by = By::NotUnderstood { at, reason: String::from("a byte that is no UTF-8") };
+            judgement =
+                Judgement { outcome: Outcome::Deny, by, mode, send: None, invocations: Vec::new(), ..judgement };
+        }
+        let id = approval.cloned().map_or_else(new_decision, Ok);
+        let mut decided = Box::new(Decided {
+            id: id.map_err(|error| undecided(&error.to_string()))?,
+            line: line.into_owned(),
+            judgement,
+            policy: commands.policy().clone(),
+            obstacle: None,
+            approved_by: Vec::new(),
+            closed: false,
+        });
+        let sent = decided.sent(bytes);
+        let judgement = &decided.judgement;
+        if judgement.outcome != Outcome::Deny && start.terminal.is_some() && !told::may_have_terminal(judgement) {
+            decided.obstacle = Some(NO_TERMINAL.to_owned());
+        }
+        let (Some(sent), None) = (sent, &decided.obstacle) else {
+            if let Some(id) = approval {
+                // It is used, whatever came of it.
+                let _ = bastion.requests.use_command(id, "");
+            }
+            return Ok(Ruling::Refused(decided));
+        };
+        match (decided.judgement.outcome, approval) {
+            (Outcome::Deny, _) => Ok(Ruling::Refused(decided)),
+            (Outcome::Allow, None) => {
+                Ok(Ruling::Starts(Cleared { program: Program::Exec(sent), decided: Some(decided) }))
+            }
+            (Outcome::Approve, None) => Ok(Ruling::Waits(decided)),
+            (Outcome::Allow | Outcome::Approve, Some(id)) => {
+                match bastion.requests.use_command(id, &bound_to(&live.id, &decided.policy, &sent)) {
+                    Ok(approved_by) => {
+                        decided.approved_by = approved_by;
+                        Ok(Ruling::Starts(Cleared { program: Program::Exec(sent), decided: Some(decided) }))
+                    }
+                    Err(why) => {
+                        decided.obstacle = Some(format!("what was approved does not run: {why}"));
+                        Ok(Ruling::Refused(decided))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says that a command does not start; puts that on record, and keeps it for `why`. Nothing of it has started.
+    pub(super) fn refuse_command(&mut self, start: Box<ChannelStart>, decided: &Decided) {
+        let Some(live) = &self.live else { return };
+        let user = self.visitor.user.user().clone();
+        let destination = live.permit.destination();
+        let text = decided.told();
+        let denied = Denied::of_command(self.bastion.clock.now(), &decided.line, &text, destination);
+        let facts = decided.facts(live, &self.bastion, true);
+        let written = if decided.closed { None } else { self.note_command(live, &user, decided, facts) };
+        info!(user = %user, decision = %decided.id, "Command refused");
+        self.bastion.denials.keep(&user, denied);
+        self.mark_refused(&decided.summary());
+        let text = if start.terminal.is_some() { text.replace('\n', "\r\n") } else { text };
+        let (no, over) = (No { text, status: told::STATUS }, self.over.clone());
+        self.channels.spawn(async move {
+            channel::refuse(*start, no, written, over).await;
+            Ok(())
+        });
+    }
+
+    /// Puts a refusal on record, and has security people told if a rule wants that: of as many in a minute as stand there.
+    fn note_command(
+        &self,
+        live: &Live,
+        user: &UserName,
+        decided: &Decided,
+        facts: Option<CommandFacts>,
+    ) -> Option<oneshot::Receiver<()>> {
+        let judged = decided.judged(live, None);
+        let id = decided.id.to_string();
+        let own = id.clone();
+        let event = move |what: String| {
+            let note = (what != own).then_some(what);
+            AuditEvent::CommandRefused(Box::new(CommandJudged { note, ..judged.clone() }))
+        };
+        let noted = self.bastion.refusals.note(user, Kind::Command, &id, event)?;
+        if let Some(facts) = facts {
+            let (requests, id) = (Arc::clone(&self.bastion.requests), decided.id.clone());
+            drop(tokio::task::spawn_blocking(move || {
+                if let Err(failure) = requests.alert_command(&id, "command.refused", facts) {
+                    error!(error = %failure, "Nobody is told of a command that was refused");
+                }
+            }));
+        }
+        Some(noted.written)
+    }
+}

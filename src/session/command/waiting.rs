@@ -1,0 +1,325 @@
+//! A command that waits for somebody's yes: nothing of it has started, its user reads who may say it, and what they type
+//! meanwhile goes nowhere but for Ctrl-C.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Decided, told};
+use crate::grant::{RequestState, Verdict};
+use crate::listener::{ChannelStart, UserSource};
+use crate::model::{ChannelEvent, Destination, Exit, Program, RequestId, UserName};
+use crate::relay::{Notice, Pause};
+use crate::requests::{Actor, CommandWish, HeldCommand, RequestError, bound_to};
+use crate::session::channel::CLOSE_TIMEOUT;
+use crate::session::menu::TypedAhead;
+use crate::session::{Attempt, Bastion, Beforehand, Live, Visit, Visitor};
+use crate::wire::channel::{Credit, Sink, Source};
+
+/// So often it is looked whether what it waits under still holds.
+const LOOK: Duration = Duration::from_millis(250);
+/// Events of a user who waits that are kept for the program; of more it is not heard any more that they leave.
+const KEPT_MAX: usize = 1024;
+/// Ctrl-C, where a terminal is in its usual mode.
+const INTERRUPT: u8 = 3;
+
+/// What has waited for a yes.
+pub struct Answered {
+    start: ChannelStart,
+    destination: Destination,
+    program: Program,
+    ahead: TypedAhead,
+    /// The decision to which somebody has said yes, or why it does not run.
+    answer: Result<RequestId, Box<Decided>>,
+}
+
+impl Visit {
+    /// Lets a command wait; then it is judged anew.
+    pub(in crate::session) fn wait_for_yes(
+        &mut self,
+        mut start: ChannelStart,
+        destination: Destination,
+        program: Program,
+        ahead: TypedAhead,
+        decided: Box<Decided>,
+    ) {
+        let Some(live) = &self.live else { return };
+        let Some(wish) = wish(live, &self.visitor, &self.bastion, &decided, &program) else {
+            return self.refuse_command(Box::new(start), &decided);
+        };
+        let (notices, mut lines) = mpsc::channel(4);
+        let (visitor, bastion, pause) =
+            (Arc::clone(&self.visitor), Arc::clone(&self.bastion), live.registration.pause());
+        let (answered, over) = (self.answered.0.clone(), self.over.child_token());
+        let mark = format!("waits for somebody's yes: {}", decided.summary());
+        self.notices.push(notices);
+        self.mark(mark);
+        self.channels.spawn(async move {
+            // The reply comes first: while the listener waits for it, it does not hear that the user leaves.
+            let _ = std::mem::replace(&mut start.started, oneshot::channel().0).send(());
+            let mut waiting = WaitingUser { start: &mut start, kept: Vec::new(), pause, lines: &mut lines };
+            let ended = waiting.wait(&visitor, &bastion, wish, &over).await;
+            let kept = std::mem::take(&mut waiting.kept);
+            kept.into_iter().for_each(|event| start.source.put_back(event));
+            let answer = match ended {
+                Ended::Over => return Ok(()),
+                Ended::Approved => Ok(decided.id.clone()),
+                Ended::Refused { why, closed } => Err(Box::new(Decided { obstacle: Some(why), closed, ..*decided })),
+            };
+            // Nobody answers a farewell here any more.
+            drop(lines);
+            tokio::select! {
+                _ = answered.send(Answered { start, destination, program, ahead, answer }) => {}
+                () = over.cancelled() => {}
+            }
+            Ok(())
+        });
+    }
+
+    /// Somebody has said yes or no, or nobody has.
+    pub(in crate::session) async fn answered(&mut self, answered: Answered) {
+        let Answered { start, destination, program, ahead, answer } = answered;
+        let id = match answer {
+            Ok(id) => id,
+            Err(decided) => return self.refuse_command(Box::new(start), &decided),
+        };
+        let (visitor, asked) = (Arc::clone(&self.visitor), Attempt::program(&program, &destination));
+        let beforehand = Beforehand { agreed: None, approval: Some(id.clone()) };
+        let begun = match self.standing() {
+            Ok(()) => self.begin(start, destination, program, ahead, beforehand).await,
+            Err(refusal) => Err((Box::new(start), refusal)),
+        };
+        if let Err((start, refusal)) = begun {
+            // A yes is for what would have run then.
+            close(&self.bastion, id, "refused", refusal.to_string(), String::from("the bastion")).await;
+            self.refuse(start, &refusal, &visitor, asked);
+        }
+    }
+}
+
+/// What approvers are asked; `None` if what was judged names nobody whom to ask.
+fn wish(
+    live: &Live,
+    visitor: &Visitor,
+    bastion: &Bastion,
+    decided: &Decided,
+    program: &Program,
+) -> Option<CommandWish> {
+    let Program::Exec(typed) = program else { return None };
+    let sent = decided.sent(typed)?;
+    let now = bastion.clock.now();
+    // The grant as it is now: the session may have begun by another.
+    let asked = crate::model::ChannelClass::Exec;
+    let permit = bastion.ledger.permit(visitor.asker(), live.permit.destination(), asked, now).ok();
+    let purpose = permit.and_then(|permit| permit.grant().map(|grant| grant.reason.clone())).unwrap_or_default();
+    Some(CommandWish {
+        judged: decided.judged(live, None),
+        need: decided.judgement.approval.clone()?,
+        rule: decided.judgement.access_rule.clone()?,
+        policy: decided.policy.clone(),
+        bound: bound_to(&live.id, &decided.policy, &sent),
+        purpose,
+        reason: decided.judgement.reason.clone(),
+    })
+}
+
+/// How a wait ended.
+enum Ended {
+    /// The session is over, and the user told.
+    Over,
+    /// Enough people have said yes.
+    Approved,
+    /// It does not run.
+    Refused {
+        why: String,
+        /// Whether that is on record.
+        closed: bool,
+    },
+}
+
+struct WaitingUser<'w> {
+    start: &'w mut ChannelStart,
+    kept: Vec<ChannelEvent>,
+    pause: Pause,
+    lines: &'w mut mpsc::Receiver<Notice>,
+}
+
+impl WaitingUser<'_> {
+    async fn wait(
+        &mut self,
+        visitor: &Arc<Visitor>,
+        bastion: &Arc<Bastion>,
+        wish: CommandWish,
+        over: &CancellationToken,
+    ) -> Ended {
+        let (id, policy) = (wish.judged.decision.clone(), wish.policy.clone());
+        let (held, mut changes) = match hold(visitor, bastion, wish).await {
+            Ok(held) => held,
+            Err(failure) => return Ended::Refused { why: failure.to_string(), closed: false },
+        };
+        say_to_approvers(bastion, &held);
+        self.say(&told::waits(&held, bastion.clock.now())).await;
+        let by_us = String::from("the bastion");
+        let ended = tokio::select! {
+            biased;
+            () = over.cancelled() => Err(("refused", String::from("the session is over"), by_us)),
+            end = farewell(self.lines) => {
+                let (text, status, said) = end;
+                close(bastion, id.clone(), "refused", String::from("the session is over"), by_us).await;
+                self.part(&text, status).await;
+                let _ = said.send(());
+                return Ended::Over;
+            }
+            ended = decided(bastion, &id, &policy, &self.pause, &mut changes) => ended,
+            () = withdrawn(&mut self.start.source, self.start.terminal.is_some(), &mut self.kept) => {
+                Err(("withdrawn", String::from("you withdrew it"), visitor.user.user().to_string()))
+            }
+        };
+        let Err((result, why, by)) = ended else { return Ended::Approved };
+        close(bastion, id, result, why.clone(), by).await;
+        if over.is_cancelled() { Ended::Over } else { Ended::Refused { why, closed: true } }
+    }
+
+    /// Says something to whoever waits, on standard error.
+    async fn say(&self, text: &str) {
+        let end = if self.start.terminal.is_some() { "\r\n" } else { "\n" };
+        let text = format!("doorward: {text}\n").replace('\n', end);
+        let _ = timeout(CLOSE_TIMEOUT, self.start.sink.send(ChannelEvent::Stderr(Bytes::from(text)))).await;
+    }
+
+    /// Says the last word, and closes the channel.
+    async fn part(&self, text: &str, status: u32) {
+        self.say(text).await;
+        let closing = async {
+            for event in [ChannelEvent::Exit(Exit::Status(status)), ChannelEvent::Eof, ChannelEvent::Close] {
+                if self.start.sink.send(event).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(CLOSE_TIMEOUT, closing).await;
+    }
+}
+
+/// Puts it on record, and asks those who may say yes.
+async fn hold(
+    visitor: &Arc<Visitor>,
+    bastion: &Arc<Bastion>,
+    wish: CommandWish,
+) -> Result<(HeldCommand, watch::Receiver<RequestState>), RequestError> {
+    let (visitor, requests) = (Arc::clone(visitor), Arc::clone(&bastion.requests));
+    let holding = tokio::task::spawn_blocking(move || {
+        requests.hold_command(Actor { asker: visitor.asker(), source: &visitor.source }, wish)
+    });
+    holding.await.unwrap_or(Err(RequestError::NoRandomness))
+}
+
+/// Has it wait no longer, and puts on record why.
+async fn close(bastion: &Arc<Bastion>, id: RequestId, result: &'static str, why: String, by: String) {
+    let requests = Arc::clone(&bastion.requests);
+    let _ = tokio::task::spawn_blocking(move || requests.close_command(&id, result, &why, &by)).await;
+}
+
+/// Tells approvers who have a live session.
+fn say_to_approvers(bastion: &Bastion, held: &HeldCommand) {
+    let request = &held.request;
+    let text = format!(
+        "{} asks to run a command at {}. ssh USER@BASTION show {}",
+        request.requester, request.destination, request.id
+    );
+    let is_told = |user: &UserName| request.quorum.reviewers.contains(user);
+    for live in bastion.sessions.list().into_iter().filter(|live| is_told(&live.user)) {
+        bastion.sessions.say(&live.id, text.clone());
+    }
+}
+
+/// Ready once enough people have said yes; or once it cannot run any more, with what becomes of it, why and by whom.
+async fn decided(
+    bastion: &Bastion,
+    id: &RequestId,
+    policy: &crate::policy::PolicyHash,
+    pause: &Pause,
+    changes: &mut watch::Receiver<RequestState>,
+) -> Result<(), (&'static str, String, String)> {
+    let by_us = || String::from("the bastion");
+    loop {
+        let state = bastion.requests.command_state(id);
+        match state {
+            Some(RequestState::Pending) => {}
+            Some(RequestState::Approved { .. }) => return Ok(()),
+            Some(RequestState::Denied) => {
+                return Err(("denied", denied_by(bastion, id), by_us()));
+            }
+            Some(RequestState::Cancelled) => {
+                return Err(("withdrawn", String::from("it was withdrawn"), String::from("its requester")));
+            }
+            Some(RequestState::Expired) => {
+                return Err(("expired", String::from("nobody has said yes in time"), by_us()));
+            }
+            Some(RequestState::Granted { .. } | RequestState::Superseded) | None => {
+                return Err(("refused", String::from("it waits no longer"), by_us()));
+            }
+        }
+        if bastion.ledger.policy().hash() != policy {
+            return Err(("refused", String::from("the rules have changed since it was asked"), by_us()));
+        }
+        if pause.is_on() {
+            return Err(("refused", String::from("the session is paused"), by_us()));
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Who said no, and in which words.
+fn denied_by(bastion: &Bastion, id: &RequestId) -> String {
+    let held = bastion.requests.command(id);
+    let no = held.and_then(|held| held.request.reviews.into_iter().find(|review| review.verdict == Verdict::Deny));
+    match no {
+        Some(review) if review.note.is_empty() => format!("{} denied it", review.by),
+        Some(review) => format!("{} denied it: {}", review.by, review.note),
+        None => String::from("it was denied"),
+    }
+}
+
+/// Ready once the user gives it up: by Ctrl-C, a signal, or leaving. On a terminal what is typed otherwise is dropped;
+/// what is piped in is for the program.
+async fn withdrawn(source: &mut UserSource, terminal: bool, kept: &mut Vec<ChannelEvent>) {
+    while kept.len() < KEPT_MAX {
+        match source.next().await {
+            None | Some(ChannelEvent::Close | ChannelEvent::Signal(_) | ChannelEvent::Break(_)) => return,
+            Some(ChannelEvent::Data(data)) if terminal => {
+                if data.contains(&INTERRUPT) {
+                    return;
+                }
+                source.credit().consumed(data.len());
+            }
+            Some(
+                event @ (ChannelEvent::Data(_)
+                | ChannelEvent::Stderr(_)
+                | ChannelEvent::Eof
+                | ChannelEvent::Resize(_)
+                | ChannelEvent::EndOfWrite
+                | ChannelEvent::Exit(_)),
+            ) => kept.push(event),
+        }
+    }
+    std::future::pending().await
+}
+
+/// The last line that whoever waits is told.
+async fn farewell(lines: &mut mpsc::Receiver<Notice>) -> (String, u32, oneshot::Sender<()>) {
+    loop {
+        match lines.recv().await {
+            Some(Notice::Farewell { text, status, said }) => return (text, status, said),
+            Some(Notice::Line(_)) => {}
+            None => return std::future::pending().await,
+        }
+    }
+}
