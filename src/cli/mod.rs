@@ -21,13 +21,16 @@ mod filter;
 mod grant;
 mod host_ca;
 mod init;
+mod learn;
 mod lock;
 mod manifest;
 mod output;
+mod past;
 mod policy;
 mod prompt;
 pub mod recorded;
 mod recording;
+mod rehearse;
 pub mod replay;
 mod request;
 mod review;
@@ -38,6 +41,7 @@ mod secret;
 mod serve;
 mod session;
 mod state;
+mod sudoers;
 mod target;
 mod times;
 mod user;
@@ -168,6 +172,9 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Lock(command) => lock::run(&Desk::open(file)?, command),
         Command::Lockdown(command) => lock::lockdown(&Desk::open(file)?, command),
         Command::Policy(policy::Command::Manifest(arguments)) => manifest::run(file, arguments),
+        Command::Policy(policy::Command::Replay(arguments)) => rehearse::run(&Desk::open(file)?, &arguments),
+        Command::Policy(policy::Command::Learn(arguments)) => learn::run(&Desk::open(file)?, &arguments),
+        Command::Policy(policy::Command::FromSudoers(arguments)) => sudoers::run(&arguments),
         Command::Policy(policy::Command::Reload) => policy::reload(&Desk::open(file)?),
         Command::Session(command) => session::run(&Desk::open(file)?, command),
         Command::WhoCan(arguments) => answers::who_can(&Desk::open(file)?, arguments),

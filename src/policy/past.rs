@@ -265,3 +265,6 @@ impl<'s> Rehearsal<'s> {
 fn count(number: &mut u64) {
     *number = number.saturating_add(1);
 }
+
+#[cfg(test)]
+mod tests;
