@@ -46,6 +46,7 @@ mod privacy;
 mod readers;
 mod recordings;
 mod refusals;
+mod rehearsal;
 mod requests;
 mod retention;
 mod rewrap;
