@@ -127,8 +127,8 @@ impl Parser<'_> {
                     return self.refuse("a brace in the braces of a parameter");
                 }
                 b'{' => self.braces(into)?,
-                // zsh ends a group by it wherever it stands.
-                b'}' if self.pos == start => return self.refuse("a closing brace where an argument stands"),
+                // zsh ends a group by it, even at the end of an argument.
+                b'}' => return self.refuse("a closing brace in a word, which shells read differently"),
                 b'(' if mode == Mode::Pattern => {
                     parentheses = parentheses.saturating_add(1);
                     self.literal(into)?;
@@ -145,6 +145,10 @@ impl Parser<'_> {
                     self.count(1)?;
                     self.skip(2);
                     into.push(Part::Dynamic(Dynamic::Process(self.substitution()?)));
+                    // yash takes it for a redirection, and what follows for a word of its own.
+                    if self.sees_word() {
+                        return self.refuse("a process substitution inside a word");
+                    }
                 }
                 b'<' | b'>' if self.peek_at(1) == Some(b'(') => {
                     return self.refuse("a process substitution inside a word");
@@ -365,7 +369,6 @@ impl Parser<'_> {
         // ksh93 sees some commas in quotes, too.
         if closed && (!one || text.contains("..") || text.contains(',')) {
             self.count(1)?;
-            let alternatives = if one { Vec::new() } else { alternatives };
             into.push(Part::Dynamic(Dynamic::Braces { text: text.to_owned(), alternatives }));
             return Ok(());
         }
