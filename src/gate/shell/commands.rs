@@ -21,32 +21,16 @@ pub(super) enum Until {
 }
 
 /// Words that some shell of those that Debian has reserves where a command begins, and that begin no command which
-/// this grammar knows.
-const RESERVED: [&str; 20] = [
-    "then",
-    "elif",
-    "else",
-    "fi",
-    "do",
-    "done",
-    "esac",
-    "}",
-    "]]",
-    "{",
-    "!",         // all of them, nearly
-    "coproc",    // bash, zsh
-    "namespace", // ksh93
-    "repeat",
-    "foreach",
-    "end",
-    "nocorrect",
-    "noglob",
-    "-",
-    "always", // zsh
+/// this grammar knows: of all of them, of bash and zsh, of ksh93, and of zsh.
+const RESERVED: &[&[&str]] = &[
+    &["then", "elif", "else", "fi", "do", "done", "esac", "in", "}", "]]", "{", "!", "time"],
+    &["coproc"],
+    &["namespace"],
+    &["repeat", "foreach", "end", "nocorrect", "noglob", "-", "always"],
 ];
 
 /// Reserved words that begin a compound command.
-const COMPOUNDS: [&str; 9] = ["if", "while", "until", "for", "select", "case", "function", "[[", "time"];
+const COMPOUNDS: [&str; 8] = ["if", "while", "until", "for", "select", "case", "function", "[["];
 
 impl Parser<'_> {
     /// Reads a list to the end of its text or substitution, its here-documents included.
@@ -195,7 +179,7 @@ impl Parser<'_> {
 
     /// Reads commands that pipes join.
     fn pipeline(&mut self) -> Result<Pipeline, NotUnderstood> {
-        let prefix = self.prefix();
+        let prefix = self.prefix()?;
         // Nearly all have one: a vector that grows by itself begins with room for four.
         let mut commands = Vec::with_capacity(1);
         loop {
@@ -213,24 +197,28 @@ impl Parser<'_> {
         }
     }
 
-    /// `!` or `time` before a pipeline. With options of its own, `time` is a program: so dash takes it always.
-    fn prefix(&mut self) -> Option<Prefix> {
-        let start = self.pos;
+    /// `!` or `time` before a pipeline.
+    fn prefix(&mut self) -> Result<Option<Prefix>, NotUnderstood> {
         if self.eat_word("!") {
-            return Some(Prefix::Not);
+            // ksh and mksh, and bash with a switch, read a pattern.
+            if self.peek() == Some(b'(') {
+                return self.refuse("`!` before a parenthesis, which shells read differently");
+            }
+            return Ok(Some(Prefix::Not));
         }
         if !self.eat_word("time") {
-            return None;
+            return Ok(None);
         }
         self.blanks();
         if self.eat_word("-p") {
             self.blanks();
         }
-        if matches!(self.peek(), None | Some(b'\n' | b';' | b'&' | b'|' | b')' | b'-' | b'#')) {
-            self.pos = start;
-            return None;
+        match self.peek() {
+            // dash starts the program of that name with them, and others one that is named as the option.
+            Some(b'-') => self.refuse("options of `time`, which shells read differently"),
+            None | Some(b'\n' | b';' | b'&' | b'|' | b')' | b'#') => self.refuse("`time` without a command"),
+            Some(_) => Ok(Some(Prefix::Time)),
         }
-        Some(Prefix::Time)
     }
 
     /// Reads one command.
@@ -246,7 +234,6 @@ impl Parser<'_> {
         }
         match self.peek_plain() {
             Some("{") => Ok(Command::Compound(self.nested(Self::group)?)),
-            Some("time") => Ok(Command::Simple(self.simple()?)),
             Some(word) if COMPOUNDS.contains(&word) => Ok(Command::Compound(self.nested(Self::compound)?)),
             Some(word) if is_name(word) && self.sees_parentheses(word.len()) => {
                 let name = word.to_owned();
@@ -315,11 +302,9 @@ impl Parser<'_> {
             return self.refuse("a brace where a command begins");
         }
         let read = self.argument()?;
-        let plain = read.word.literal().filter(|_| !read.quoted);
-        let reserved = plain.is_some_and(|word| {
-            RESERVED.contains(&&*word) || (COMPOUNDS.contains(&&*word) && !(word == "time" && assignments.is_empty()))
-        });
-        if reserved {
+        // As written, since `[[` reads as a pattern. One that a broken line ends is not found before it is read.
+        let raw = self.since(start);
+        if RESERVED.iter().any(|some| some.contains(&raw)) || COMPOUNDS.contains(&raw) {
             return self.refuse_at(start, "a reserved word where it does not belong");
         }
         words.push(read.word);

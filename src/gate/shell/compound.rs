@@ -58,7 +58,7 @@ impl Parser<'_> {
         if self.eat_word("for") {
             self.blanks();
             if self.eat("((") {
-                let (text, mut scripts) = self.arithmetic_text(Mode::Pattern)?;
+                let (text, mut scripts) = self.arithmetic_text(2)?;
                 self.blanks();
                 self.eat(";");
                 self.blanks_and_lines()?;

@@ -157,13 +157,12 @@ impl Parser<'_> {
 
     /// What stands after `$((`, up to the `))` after it.
     fn arithmetic(&mut self) -> Result<Part, NotUnderstood> {
-        let (text, scripts) = self.arithmetic_text(Mode::Word)?;
+        let (text, scripts) = self.arithmetic_text(0)?;
         Ok(Part::Dynamic(Dynamic::Arithmetic { text, scripts }))
     }
 
-    /// Arithmetic up to `))`, as written, with its substitutions. Semicolons are for `for ((...))`, which asks for them
-    /// with `Mode::Pattern`.
-    pub(super) fn arithmetic_text(&mut self, mode: Mode) -> Result<(String, Vec<Script>), NotUnderstood> {
+    /// Arithmetic up to `))`, as written, with its substitutions, and so many semicolons in it: `for ((...))` has two.
+    pub(super) fn arithmetic_text(&mut self, mut semicolons: u32) -> Result<(String, Vec<Script>), NotUnderstood> {
         let (start, mut depth, mut parts) = (self.pos, 0_u32, Vec::new());
         loop {
             match self.peek() {
@@ -180,7 +179,7 @@ impl Parser<'_> {
                 Some(b')') => {
                     let text = self.since(start).to_owned();
                     // bash reads `$((a) | (b))` as commands, others as arithmetic.
-                    if !self.eat("))") {
+                    if semicolons > 0 || !self.eat("))") {
                         return self.refuse_at(start, "parentheses that may be arithmetic or commands");
                     }
                     let mut scripts = Vec::new();
@@ -190,7 +189,10 @@ impl Parser<'_> {
                 Some(b'$') => self.dollar(Mode::Index, &mut parts)?,
                 Some(b'`') => self.backquoted(Mode::Index, &mut parts)?,
                 Some(b'\'' | b'"' | b'\\') => return self.refuse("quotes in arithmetic"),
-                Some(b';') if mode == Mode::Pattern => self.skip(1),
+                Some(b';') if semicolons > 0 && depth == 0 => {
+                    semicolons = semicolons.saturating_sub(1);
+                    self.skip(1);
+                }
                 Some(b';' | b'\n') => return self.refuse("arithmetic over several commands"),
                 Some(_) => {
                     self.take();

@@ -71,6 +71,11 @@ impl Parser<'_> {
             return self.refuse("a redirection without a word");
         }
         let at = self.pos;
+        let digits = self.run(|b| b.is_ascii_digit());
+        if !digits.is_empty() && matches!(self.peek(), Some(b'<' | b'>')) {
+            return self.refuse_at(at, "a number between two redirections");
+        }
+        self.pos = at;
         let read = self.word()?;
         let (word, quoted) = (read.word, read.quoted);
         let number = word.literal().is_some_and(|text| text == "-" || text.bytes().all(|b| b.is_ascii_digit()));

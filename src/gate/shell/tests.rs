@@ -15,8 +15,7 @@ const UNDERSTOOD: &[(&str, &str)] = &[
     ("a |\n b |& c", "[a]| [b]|& [c]"),
     ("a &&\n# why\n b", "[a]&& [b]"),
     ("! a | b; time -p c", "!<[a]| [b]>; time<[c]>"),
-    ("time -f %e a", "[time][-f][%e][a]"),
-    ("time", "[time]"),
+    ("\\time -f %e a", "[time][-f][%e][a]"),
     // Quotes and backslashes.
     ("'a b' \"c d\" e\\ f g'h'\"i\"", "[a b][c d][e f][ghi]"),
     ("'' \"\" x''", "[][][x]"),
@@ -47,8 +46,9 @@ const UNDERSTOOD: &[(&str, &str)] = &[
     ("a $((1 + b[$(c)])) $(( (1) ))", "[a][arithmetic:1 + b[$(c)]([c])][arithmetic: (1) ]"),
     ("a <(b) >(c)", "[a][process([b])][process([c])]"),
     ("x ~ ~b/c a~ a=~/b h:~/c a=b:~/c", "[x][home:~][home:~b/c][a~][a=home:~/b][h:~/c][a=b:home:~/c]"),
-    ("x {a,b}c {1..3} {} {a} HEAD@{1} a{b$c,}", "[x][{a,b}c][{1..3}][{}][{a}][HEAD@{1}][a{b$c,}]"),
+    ("x {a,b}c {1..3} {} {a} HEAD@{1} a{b$c,}", "[x][{a,b}c][{1..3}=1..3][{}][{a}][HEAD@{1}][a{b$c,}]"),
     ("{touch,x}", "[{touch,x}]"),
+    ("x {$(a)1..3} {\"$(a),b\"}", "[x][{$(a)1..3}=([a])1..3][{\"$(a),b\"}=([a]),b]"),
     // Assignments.
     ("A=1 B+=$c D= e", "A=<[1]> B=<[$c]> D=<> [e]"),
     ("a=(b 'c d' $e\n f) g[1]=h i[$j]=k", "a=<[b][c d][$e][f]> g[1]=<[h]> i[$j]=<[$j][k]>"),
@@ -145,6 +145,18 @@ const REFUSED: &[(&str, &str)] = &[
     ("a !(b)", "parenthesis"),
     ("a b(c)", "parenthesis"),
     ("a }", "brace"),
+    ("{ a b}; }", "brace"),
+    ("a \\{b}", "brace"),
+    ("time -f %e a", "read differently"),
+    ("time", "without a command"),
+    ("a <(b)c", "process substitution"),
+    ("a <1>b", "number"),
+    ("! in a", "reserved"),
+    ("!(a)", "read differently"),
+    ("[[\\\n a ]]", "reserved"),
+    ("if\\\n a; then b; fi", "reserved"),
+    ("if a; then b; fi\\\n ; c", "reserved"),
+    ("for ((a; b)); do c; done", "arithmetic"),
     ("{a;}", "brace"),
     ("{} a", "brace"),
     ("a {b,c", "brace"),
@@ -550,7 +562,7 @@ fn word_shape(word: &Word) -> String {
                 Dynamic::Home(text) => format!("home:{text}"),
                 Dynamic::Braces { text, alternatives } => {
                     let inner = alternatives.iter().map(word_shape).collect::<Vec<_>>().join(",");
-                    if alternatives.is_empty() { text.clone() } else { format!("{{{inner}}}") }
+                    if alternatives.len() == 1 { format!("{text}={inner}") } else { format!("{{{inner}}}") }
                 }
                 Dynamic::Dialect { likely: Some(text), .. } => format!("dialect:{text}"),
                 Dynamic::Dialect { likely: None, .. } => "dialect?".to_owned(),

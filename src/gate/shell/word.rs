@@ -61,7 +61,7 @@ pub enum Dynamic {
     Braces {
         /// As written.
         text: String,
-        /// What stands between the commas, where there are any.
+        /// What stands between the commas; one word where there is none, or none that all shells see.
         alternatives: Vec<Word>,
     },
     /// What shells read differently: `$'...'`, whose `$` stands for itself in dash, and `=` at the start of a word, where

@@ -116,10 +116,10 @@ impl Parser<'_> {
                 }
                 b'[' => self.bracket(mode, start, into)?,
                 b']' if mode == Mode::Index => return Ok(()),
-                b'~' => self.tilde(mode, start, equals, into)?,
+                b'~' => self.tilde(mode, equals, into)?,
                 b'=' => {
                     equals = true;
-                    self.equals(mode, start, into)?;
+                    self.equals(mode, into)?;
                 }
                 b',' | b'}' if mode == Mode::Brace => return Ok(()),
                 b'}' if mode == Mode::Operand => return Ok(()),
@@ -127,8 +127,8 @@ impl Parser<'_> {
                     return self.refuse("a brace in the braces of a parameter");
                 }
                 b'{' => self.braces(into)?,
-                // zsh ends a group by it wherever it stands.
-                b'}' if self.pos == start => return self.refuse("a closing brace where an argument stands"),
+                // zsh ends a group by it, even at the end of an argument.
+                b'}' => return self.refuse("a closing brace in a word, which shells read differently"),
                 b'(' if mode == Mode::Pattern => {
                     parentheses = parentheses.saturating_add(1);
                     self.literal(into)?;
@@ -145,6 +145,10 @@ impl Parser<'_> {
                     self.count(1)?;
                     self.skip(2);
                     into.push(Part::Dynamic(Dynamic::Process(self.substitution()?)));
+                    // yash takes it for a redirection, and what follows for a word of its own.
+                    if self.sees_word() {
+                        return self.refuse("a process substitution inside a word");
+                    }
                 }
                 b'<' | b'>' if self.peek_at(1) == Some(b'(') => {
                     return self.refuse("a process substitution inside a word");
@@ -305,14 +309,18 @@ impl Parser<'_> {
 
     /// `~` at the start of a word, or after a `=`, or after a `:` of a list in an assignment: shells differ in which of
     /// them they see, so it is nowhere literal there.
-    fn tilde(&mut self, mode: Mode, word: usize, equals: bool, into: &mut Vec<Part>) -> Result<(), NotUnderstood> {
-        let before = self.pos.checked_sub(1).and_then(|at| self.text.as_bytes().get(at));
-        let home = match (mode, before) {
-            _ if self.pos == word => true,
-            (Mode::Operand, Some(b'-' | b'=' | b'+' | b'?' | b':' | b'/')) => true,
-            (_, Some(b'=')) => true,
-            (Mode::Word | Mode::Brace, Some(b':')) => equals,
-            _ => false,
+    fn tilde(&mut self, mode: Mode, equals: bool, into: &mut Vec<Part>) -> Result<(), NotUnderstood> {
+        let home = match into.last() {
+            // To zsh, empty quotes before it are nothing at all.
+            None => true,
+            Some(Part::Literal(text)) => match (mode, text.as_bytes().last()) {
+                (Mode::Operand, Some(b'-' | b'=' | b'+' | b'?' | b':' | b'/')) => true,
+                (_, Some(b'=')) => true,
+                (Mode::Word | Mode::Brace, Some(b':')) => equals,
+                _ => false,
+            },
+            Some(Part::Dynamic(Dynamic::Dialect { .. })) => true,
+            Some(Part::Glob(_) | Part::Dynamic(_)) => false,
         };
         if !home {
             return self.literal(into);
@@ -329,10 +337,10 @@ impl Parser<'_> {
     }
 
     /// `=`: zsh puts a program's path in the place of a word that starts with it.
-    fn equals(&mut self, mode: Mode, word: usize, into: &mut Vec<Part>) -> Result<(), NotUnderstood> {
+    fn equals(&mut self, mode: Mode, into: &mut Vec<Part>) -> Result<(), NotUnderstood> {
         let more =
             !matches!(self.peek_at(1), None | Some(b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'<' | b'>' | b')'));
-        if mode == Mode::Word && self.pos == word && more {
+        if mode == Mode::Word && into.is_empty() && more {
             self.count(1)?;
             self.skip(1);
             into.push(Part::Dynamic(Dynamic::Dialect { text: "=".to_owned(), likely: Some("=".to_owned()) }));
@@ -358,9 +366,9 @@ impl Parser<'_> {
         let closed = self.eat("}");
         let text = self.since(start);
         let one = alternatives.len() == 1;
-        if closed && (!one || text.contains("..")) {
+        // ksh93 sees some commas in quotes, too.
+        if closed && (!one || text.contains("..") || text.contains(',')) {
             self.count(1)?;
-            let alternatives = if one { Vec::new() } else { alternatives };
             into.push(Part::Dynamic(Dynamic::Braces { text: text.to_owned(), alternatives }));
             return Ok(());
         }
