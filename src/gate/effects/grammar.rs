@@ -9,6 +9,9 @@ use super::entry::{Does, Entry, Opt, Places, Syntax, Tail, Takes};
 use super::text::{after, head};
 use crate::gate::shell::word::{Dynamic, Part, Word};
 
+/// More options than this nobody puts into one word.
+const BUNDLE_MAX: usize = 256;
+
 /// The words of a command by what they are to its program.
 #[derive(Debug)]
 pub(super) struct Parsed<'t, 'w> {
@@ -343,6 +346,9 @@ impl<'t, 'w> Walk<'t, 'w> {
     fn short(&mut self, word: &'w Word, text: &str, whole: bool, from: usize) {
         let mut name = String::with_capacity(5);
         for (at, letter) in text.char_indices().skip_while(|(at, _)| *at < from) {
+            if at > BUNDLE_MAX {
+                return self.odd(word);
+            }
             name.clear();
             name.push('-');
             name.push(letter);

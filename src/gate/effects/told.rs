@@ -43,7 +43,13 @@ impl Told {
         teller.told
     }
 
-    fn effect(&mut self, kind: EffectKind, on: Option<&Word>) {
+    /// Puts a script on the list.
+    pub(super) fn script(&mut self, word: Word) {
+        self.inner.push(Inner::Script(word));
+    }
+
+    /// Puts an effect on the list, as long as there is room.
+    pub(super) fn effect(&mut self, kind: EffectKind, on: Option<&Word>) {
         match self.effects.len() {
             0..EFFECTS_MAX => self.effects.push(Effect { kind, on: on.cloned() }),
             EFFECTS_MAX => self.effects.push(Effect { kind: EffectKind::Unknown, on: None }),
@@ -282,13 +288,23 @@ impl<'t> Teller<'_, 't, '_> {
 
     fn joined(&mut self, words: &[Word]) {
         let Some(first) = words.first() else { return };
-        let mut parts = Vec::with_capacity(words.len() * 2);
+        let mut parts: Vec<Part> = Vec::new();
+        let mut text = String::new();
         for (index, word) in words.iter().enumerate() {
             if index > 0 {
-                parts.push(Part::Literal(String::from(" ")));
+                text.push(' ');
             }
-            parts.extend(word.parts.iter().cloned());
+            for part in &word.parts {
+                match part {
+                    Part::Literal(own) => text.push_str(own),
+                    Part::Glob(_) | Part::Dynamic(_) => {
+                        parts.extend(take_literal(&mut text));
+                        parts.push(part.clone());
+                    }
+                }
+            }
         }
+        parts.extend(take_literal(&mut text));
         let end = words.last().map_or(first.at.end, |last| last.at.end);
         self.script(Word { parts, at: first.at.start..end });
     }
@@ -403,6 +419,11 @@ impl<'t> Teller<'_, 't, '_> {
             None => {}
         }
     }
+}
+
+fn take_literal(text: &mut String) -> Option<Part> {
+    let text = std::mem::take(text);
+    (!text.is_empty()).then_some(Part::Literal(text))
 }
 
 /// Whether a text that a shell calculates can hold a command.

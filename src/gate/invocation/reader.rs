@@ -14,10 +14,10 @@ use super::{Construct, Invocation, Reading};
 /// Commands in commands: wrappers, scripts in words, compounds, substitutions.
 const DEPTH_MAX: usize = 32;
 /// More programs than this nobody starts by one line.
-const INVOCATIONS_MAX: usize = 1024;
+const INVOCATIONS_MAX: usize = 512;
 /// Words that wrappers repeat, and scripts inside words, in all: a line has at most 32 KiB.
-const INNER_WORDS_MAX: usize = 8 * 1024;
-const INNER_BYTES_MAX: usize = 64 * 1024;
+const INNER_WORDS_MAX: usize = 4 * 1024;
+const INNER_BYTES_MAX: usize = 40 * 1024;
 
 pub(super) struct Reader<'t> {
     table: &'t Table,

@@ -350,7 +350,7 @@ fn bombs_are_read_fast_and_end_unknown() {
         std::thread::spawn(move || sender.send(read(&script, &table)));
         let reading = receiver.recv_timeout(start).unwrap();
         let last = reading.invocations.last().unwrap();
-        assert!(reading.invocations.len() <= 1025, "{}", reading.invocations.len());
+        assert!(reading.invocations.len() <= 513, "{}", reading.invocations.len());
         assert!(last.effects.iter().any(|effect| effect.kind == EffectKind::Unknown), "{}", &line[..40]);
     }
     let reading = read(&shell::parse(&quoted).unwrap(), &table);
