@@ -1,3 +1,5 @@
+use proptest::strategy::Strategy;
+
 use super::*;
 use crate::gate::shell;
 use crate::gate::shell::tree::Command;
@@ -155,11 +157,17 @@ fn operands_have_their_places() {
     check(&places("[\"read\"]"), &[("p a b", "read(a) unknown(b)")]);
     check(
         &places("[\"read...\", \"write\"]"),
-        &[("p a* b", "read(a*) write(a*) write(b)"), ("p \"$x\"", "read(${x}) write(${x}) unknown(${x})")],
+        &[("p a* b", "write(a*) read(a*) write(b)"), ("p \"$x\"", "write(${x}) read(${x}) unknown(${x})")],
     );
     check(
         &places("[\"read\", \"command...\"]"),
-        &[("p a -v b -v c", "read(a) [b -v c]"), ("p a", "net-in read(a)"), ("p -- a -v b", "read(a) [-v b]")],
+        &[
+            ("p a -v b -v c", "read(a) [b -v c]"),
+            ("p a", "net-in read(a)"),
+            ("p -- a -v b", "read(a) [-v b]"),
+            ("p $x b", "read(${x}) unknown(${x}) [b]"),
+            ("p -- $x b", "read(${x}) unknown(${x}) [b]"),
+        ],
     );
     check(
         &places("[\"read\", \"arguments...\"]"),
@@ -206,7 +214,7 @@ fn subcommands_have_grammars_of_their_own() {
             ("p st b", "privilege service(b)"),
             ("p '' b", "privilege unknown('')"),
             ("p strange -H b", "privilege unknown(strange)"),
-            ("p \"$x\" b", "privilege unknown(${x}) unknown(${x})"),
+            ("p \"$x\" b", "privilege unknown(${x})"),
             ("p n exec x y -z", "privilege [y -z]"),
             ("p net", "privilege net-in"),
         ],
@@ -353,5 +361,35 @@ fn paths_are_judged_without_detours() {
         ("p /etc/*", None),
     ] {
         assert_eq!(normal_path(&argv(line)[1]).as_deref(), wanted, "{line}");
+    }
+}
+
+proptest::proptest! {
+    /// Whatever words come, reading them ends, and ends in bounds.
+    #[test]
+    fn no_words_are_too_strange_to_be_read(
+        program in proptest::sample::select(Table::built_in().names()),
+        words in proptest::collection::vec(
+            proptest::prop_oneof![
+                proptest::sample::select(vec![
+                    "-", "--", "-e", "-c", "-f", "--file=x", "--fi", "-exec", ";", "{}", "+", "sh", "sudo", "A=b", "=", "-o",
+                    "exec=id", "h:/x", "file:///x", "@x", "[", "]", "s/a/b/e", "{print | \"id\"}", "a[$(id)]", "-9", "+9", "'",
+                ])
+                .prop_map(|text| Word::of(text, 0..0)),
+                "\\PC{0,12}".prop_map(|text| Word::of(&text, 0..0)),
+                proptest::prelude::Just(text::unseen("x", &(0..0))),
+                "[-=/a@{}]{0,3}".prop_map(|text| {
+                    let mut word = text::unseen("x", &(0..0));
+                    word.parts.insert(0, shell::word::Part::Literal(text));
+                    word
+                }),
+            ],
+            0..12,
+        ),
+    ) {
+        let mut argv = vec![Word::of(program.trim_end_matches('#'), 0..0)];
+        argv.extend(words);
+        let told = Table::built_in().tell(&argv).unwrap();
+        proptest::prop_assert!(told.effects.len() <= 64 && told.inner.len() <= 64, "{told:?}");
     }
 }

@@ -94,7 +94,7 @@ impl<'t> Teller<'_, 't, '_> {
             self.assignment(word);
         }
         for word in &parsed.odd {
-            self.told.effect(EffectKind::Unknown, Some(word));
+            self.unknown(word);
         }
         self.perhaps();
     }
@@ -104,6 +104,14 @@ impl<'t> Teller<'_, 't, '_> {
         let parsed = self.parsed;
         let matter = parsed.levels.last().is_some_and(|entry| entry.options_matter);
         if let Some(word) = parsed.perhaps.iter().find(|word| matter || word.is_dynamic()) {
+            self.unknown(word);
+        }
+    }
+
+    /// What cannot be told of a word is told once.
+    fn unknown(&mut self, word: &Word) {
+        let told = |effect: &Effect| effect.kind == EffectKind::Unknown && effect.on.as_ref() == Some(word);
+        if !self.told.effects.last().is_some_and(told) {
             self.told.effect(EffectKind::Unknown, Some(word));
         }
     }
@@ -177,19 +185,23 @@ impl<'t> Teller<'_, 't, '_> {
 
     /// A word that may become several words, or none: it may stand in any place.
     fn any_place(&mut self, entry: &'t Entry, word: &Word) {
+        let places = self.parsed.places(entry);
         let mut done: Vec<Doing> = Vec::new();
-        for doing in self.parsed.places(entry).all() {
+        for doing in places.first.iter().chain(&places.last).flatten() {
             if !done.contains(doing) {
                 done.push(*doing);
-                if *doing == Doing::Command {
-                    self.command(std::slice::from_ref(word));
-                } else {
-                    self.word(&[*doing], word);
-                }
+                self.word(&[*doing], word);
             }
         }
-        if done.is_empty() {
-            self.told.effect(EffectKind::Unknown, Some(word));
+        match (&places.any, places.tail) {
+            // Its last words may be the beginning of a command, of which nobody can say anything.
+            (_, Some(Tail::Command | Tail::Script)) => self.told.effect(EffectKind::Unknown, Some(word)),
+            (_, Some(Tail::Arguments)) => {}
+            (Some(does), None) => {
+                does.iter().filter(|doing| !done.contains(doing)).for_each(|doing| self.word(&[*doing], word));
+            }
+            (None, None) if done.is_empty() => self.told.effect(EffectKind::Unknown, Some(word)),
+            (None, None) => {}
         }
     }
 
