@@ -3,22 +3,17 @@
 //! POSIX sed and GNU's `e`, `F`, `Q`, `R`, `T`, `v`, `W`, `z`, and the flags `e`, `I`, `M`, `w`. What it does not understand is
 //! `load-code`.
 
+use super::EffectKind;
+use super::text::sketch;
 use super::told::Told;
-use super::{Effect, EffectKind};
 use crate::gate::shell::word::Word;
 
 /// Adds what the sed script in `word` does.
 pub(super) fn look(word: &Word, told: &mut Told) {
     let mut found = Told::default();
-    let understood = word
-        .literal()
-        .is_some_and(|text| Script { rest: &text, word, found: &mut found, shell: false }.read().is_some());
-    if understood {
-        told.effects.append(&mut found.effects);
-        told.inner.append(&mut found.inner);
-    } else {
-        told.effects.push(Effect { kind: EffectKind::LoadCode, on: Some(word.clone()) });
-    }
+    let understood =
+        sketch(word).is_some_and(|text| Script { rest: &text, word, found: &mut found, shell: false }.read().is_some());
+    told.code(word, understood, found);
 }
 
 struct Script<'a> {

@@ -278,6 +278,8 @@ fn what_may_be_an_option_is_unknown() {
             ("p *", "read(*) unknown(*)"),
             ("p a*", "read(a*)"),
             ("p [-]e", "read([-]e) unknown([-]e)"),
+            ("p [n]e", "read([n]e)"),
+            ("p [!a]e", "read([!a]e) unknown([!a]e)"),
             ("p -- *", "read(*)"),
         ],
     );

@@ -2,7 +2,7 @@
 
 use super::entry::{Doing, Entry, Tail};
 use super::grammar::{Given, Parsed};
-use super::text::{after, head, unseen};
+use super::text::{after, head, opens, unseen};
 use super::{Effect, EffectKind, awk, sed, variables};
 use crate::gate::shell::word::{Dynamic, Part, Word};
 
@@ -41,6 +41,26 @@ impl Told {
         let mut teller = Teller { told: Self::default(), fills: Vec::new(), parsed: &parsed };
         teller.tell();
         teller.told
+    }
+
+    /// Adds what a program text in `word` does: `found` by a reader of its language, who understood it or not.
+    pub(super) fn code(&mut self, word: &Word, understood: bool, mut found: Self) {
+        if !understood {
+            return self.effect(EffectKind::LoadCode, Some(word));
+        }
+        if word.literal().is_some() {
+            self.effects.append(&mut found.effects);
+            self.inner.append(&mut found.inner);
+            return;
+        }
+        // What was found was found in a sketch: no path and no script of it is what the target will see.
+        for effect in &found.effects {
+            self.effect(effect.kind, Some(word));
+        }
+        if !found.inner.is_empty() {
+            self.effect(EffectKind::Shell, Some(word));
+        }
+        self.effect(EffectKind::Unknown, Some(word));
     }
 
     /// Puts a script on the list.
@@ -167,7 +187,7 @@ impl<'t> Teller<'_, 't, '_> {
         }
         let count = parsed.operands.len();
         for (index, word) in parsed.operands.iter().enumerate() {
-            if word.is_dynamic() || word.is_glob() {
+            if opens(word) || word.is_glob() {
                 self.any_place(entry, word);
                 continue;
             }

@@ -255,11 +255,32 @@ fn words_that_are_code_in_disguise_are_load_code() {
         "export A=b C",
         "unset a",
         "[[ $x == 'a[b]' ]]",
+        "IFS=: read -r a b",
+        "IFS=$'\\n'",
+        "IFS= read a",
         "mapfile -t a",
     ] {
         let told = told(line);
         assert!(!told.concat().contains("load-code") && !told.concat().contains("run-program"), "{line}: {told:?}");
     }
+}
+
+#[test]
+fn a_variable_in_a_program_text_is_unknown_and_what_stands_around_it_is_read() {
+    check(&[
+        ("sed \"s/a/$b/\"", &["sed s/a/${b}/: unknown(s/a/${b}/)"]),
+        ("sed -n -e \"${n}p\"", &["sed -n -e ${n}p: unknown(${n}p)"]),
+        ("sed -e \"$x\"", &["sed -e ${x}: load-code(${x})"]),
+        ("sed \"s/a/$b/e\"", &["sed s/a/${b}/e: shell(s/a/${b}/e) unknown(s/a/${b}/e) unknown(s/a/${b}/e)"]),
+        ("sed \"w $x\"", &["sed 'w '${x}: write('w '${x}) unknown('w '${x})"]),
+        ("awk '{print $'$n'}'", &["awk '{print $'${n}'}': unknown('{print $'${n}'}')"]),
+        (
+            "awk \"BEGIN {system(\\\"id $x\\\")}\"",
+            &[
+                "awk 'BEGIN {system(\"id '${x}'\")}': shell('BEGIN {system(\"id '${x}'\")}') unknown('BEGIN {system(\"id '${x}'\")}')",
+            ],
+        ),
+    ]);
 }
 
 #[test]
