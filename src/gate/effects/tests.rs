@@ -246,7 +246,7 @@ fn values_of_every_kind_are_looked_into() {
             ("p -o quiet,run=id,other=1", "unknown(other=1) <id>"),
             (
                 "p -W 'id -u' -W 'id \"x\"' -W \"$x\" -P id -W ''",
-                "run-program('id \"x\"') unknown('id \"x\"') run-program(${x}) unknown(${x}) [id -u] [id ${@}]",
+                "run-program('id \"x\"') unknown('id \"x\"') [id -u] [${x}] [id ${@}]",
             ),
             (
                 "p -n a -n 'a[1]' -n 'a[$(id)]' -n \"$x\" -n PATH",

@@ -69,7 +69,12 @@ pub(super) fn sketch(word: &Word) -> Option<String> {
                 literal = true;
                 text.push_str(own);
             }
-            Part::Glob(_) | Part::Dynamic(_) => text.push('1'),
+            // A pattern that no file's name fits stays as it is.
+            Part::Glob(own) => {
+                literal = true;
+                text.push_str(own);
+            }
+            Part::Dynamic(_) => text.push('1'),
         }
     }
     literal.then_some(text)

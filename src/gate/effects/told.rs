@@ -186,11 +186,15 @@ impl<'t> Teller<'_, 't, '_> {
             return;
         }
         let count = parsed.operands.len();
+        // Words before it that cannot vanish: a word can only move behind as many places.
+        let mut certain = 0;
         for (index, word) in parsed.operands.iter().enumerate() {
             if opens(word) || word.is_glob() {
-                self.any_place(entry, word);
+                self.any_place(entry, word, certain);
+                certain += usize::from(!word.is_dynamic());
                 continue;
             }
+            certain += 1;
             match places.of(index, count) {
                 Some(does) => self.word(does, word),
                 None => self.told.effect(EffectKind::Unknown, Some(word)),
@@ -203,11 +207,11 @@ impl<'t> Teller<'_, 't, '_> {
         }
     }
 
-    /// A word that may become several words, or none: it may stand in any place.
-    fn any_place(&mut self, entry: &'t Entry, word: &Word) {
+    /// A word that may become several words, or none: it may stand in any place behind the first so many.
+    fn any_place(&mut self, entry: &'t Entry, word: &Word, certain: usize) {
         let places = self.parsed.places(entry);
         let mut done: Vec<Doing> = Vec::new();
-        for doing in places.first.iter().chain(&places.last).flatten() {
+        for doing in places.first.iter().skip(certain).chain(&places.last).flatten() {
             if !done.contains(doing) {
                 done.push(*doing);
                 self.word(&[*doing], word);
@@ -345,15 +349,30 @@ impl<'t> Teller<'_, 't, '_> {
     fn words(&mut self, word: &Word) {
         let word = self.filled(word);
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@,+% ".contains(c);
-        match word.literal().filter(|text| text.chars().all(plain)) {
-            Some(text) => {
-                let argv: Vec<Word> = text.split_whitespace().map(|text| Word::of(text, word.at.clone())).collect();
-                self.command(&argv);
+        let mut argv: Vec<Word> = Vec::new();
+        let mut parts: Vec<Part> = Vec::new();
+        let mut readable = true;
+        for part in &word.parts {
+            let Part::Literal(text) = part else {
+                parts.push(part.clone());
+                continue;
+            };
+            readable &= text.chars().all(plain);
+            for (index, piece) in text.split(' ').enumerate() {
+                if index > 0 && !parts.is_empty() {
+                    argv.push(Word { parts: std::mem::take(&mut parts), at: word.at.clone() });
+                }
+                parts.extend((!piece.is_empty()).then(|| Part::Literal(piece.to_owned())));
             }
-            None => {
-                self.told.effect(EffectKind::RunProgram, Some(&word));
-                self.told.effect(EffectKind::Unknown, Some(&word));
-            }
+        }
+        if !parts.is_empty() {
+            argv.push(Word { parts, at: word.at.clone() });
+        }
+        if readable {
+            self.command(&argv);
+        } else {
+            self.told.effect(EffectKind::RunProgram, Some(&word));
+            self.told.effect(EffectKind::Unknown, Some(&word));
         }
     }
 

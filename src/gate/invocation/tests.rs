@@ -83,10 +83,7 @@ fn each_wrapper_is_read_with_what_it_starts() {
                 "dd of=z: write(z)",
             ],
         ),
-        (
-            "nice -10 unheard-of x",
-            &["nice -10 unheard-of x: run-program(unheard-of)", "unheard-of x: unknown(unheard-of)"],
-        ),
+        ("nice -10 unheard-of x", &["nice -10 unheard-of x: ", "unheard-of x: unknown(unheard-of)"]),
         ("su - bob -c 'dd of=z'", &["su - bob -c 'dd of=z': privilege shell", "dd of=z: write(z)"]),
         ("taskset -p 1 2", &["taskset -p 1 2: "]),
         ("watch -n 1 dd of=z", &["watch -n 1 dd of=z: ", "dd of=z: write(z)"]),
@@ -102,6 +99,22 @@ fn each_wrapper_is_read_with_what_it_starts() {
         (
             "/usr/bin/nice /tmp/dd of=z",
             &["/usr/bin/nice /tmp/dd of=z: run-program(/tmp/dd)", "/tmp/dd of=z: unknown(/tmp/dd)"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_variable_among_the_words_of_a_wrapper_leaves_the_rest_readable() {
+    check(&[
+        ("env -S \"dd if=$x of=z\"", &["env -S 'dd if='${x}' of=z': ", "dd if=${x} of=z: read(${x}) write(z)"]),
+        ("env -S \"$x -l\"", &["env -S ${x}' -l': run-program(${x})", "${x} -l: run-program(${x}) unknown(${x})"]),
+        (
+            "env -S \"dd '$x'\"",
+            &["env -S 'dd '\"'\"${x}\"'\": run-program('dd '\"'\"${x}\"'\") unknown('dd '\"'\"${x}\"'\")"],
+        ),
+        (
+            "xargs sed 's/a/b/e'",
+            &["xargs sed s/a/b/e: ", "sed s/a/b/e ${@}: shell(s/a/b/e) unknown(s/a/b/e) read(${@}) unknown(${@})"],
         ),
     ]);
 }
