@@ -110,7 +110,7 @@ fn a_variable_among_the_words_of_a_wrapper_leaves_the_rest_readable() {
         ("env -S \"$x -l\"", &["env -S ${x}' -l': run-program(${x})", "${x} -l: run-program(${x}) unknown(${x})"]),
         (
             "env -S \"dd '$x'\"",
-            &["env -S 'dd '\"'\"${x}\"'\": run-program('dd '\"'\"${x}\"'\") unknown('dd '\"'\"${x}\"'\")"],
+            &["env -S \"dd '\"${x}\"'\": run-program(\"dd '\"${x}\"'\") unknown(\"dd '\"${x}\"'\")"],
         ),
         (
             "xargs sed 's/a/b/e'",
