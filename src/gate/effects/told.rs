@@ -265,6 +265,9 @@ impl<'t> Teller<'_, 't, '_> {
                 Doing::HostOrRead => self.host_or(EffectKind::Read, word),
                 Doing::HostOrWrite => self.host_or(EffectKind::Write, word),
                 Doing::AtRead => self.at_read(word),
+                Doing::Package => self.package(word),
+                Doing::Mode => self.mode(word),
+                Doing::Definition => self.definition(word),
             }
         }
     }
@@ -461,6 +464,29 @@ impl<'t> Teller<'_, 't, '_> {
         }
     }
 
+    fn package(&mut self, word: &Word) {
+        if !word.literal().is_some_and(|text| is_by_name(&text)) {
+            self.told.effect(EffectKind::LoadCode, Some(word));
+        }
+    }
+
+    fn mode(&mut self, word: &Word) {
+        match word.literal() {
+            Some(text) if sets_id(&text) => self.told.effect(EffectKind::Privilege, Some(word)),
+            Some(_) => {}
+            None => self.told.effect(EffectKind::Unknown, Some(word)),
+        }
+    }
+
+    /// `NAME=TEXT`: from now on the name runs the text.
+    fn definition(&mut self, word: &Word) {
+        if let Some((_, text)) = word.split_at_equals() {
+            self.script(text);
+        } else if word.literal().is_none() {
+            self.told.effect(EffectKind::Unknown, Some(word));
+        }
+    }
+
     fn at_read(&mut self, word: &Word) {
         let text = head(word);
         let sign = text.find('@').map(|at| at + 1).or_else(|| text.find("=<").map(|at| at + 2));
@@ -475,6 +501,23 @@ impl<'t> Teller<'_, 't, '_> {
 fn take_literal(text: &mut String) -> Option<Part> {
     let text = std::mem::take(text);
     (!text.is_empty()).then_some(Part::Literal(text))
+}
+
+/// A name is looked up where the system's owner said; a path or an address brings code of the user's own.
+fn is_by_name(text: &str) -> bool {
+    const ARCHIVES: [&str; 8] = [".deb", ".rpm", ".apk", ".whl", ".gem", ".tgz", ".gz", ".zip"];
+    let elsewhere =
+        text.contains("/") && !text.starts_with('@') || text.contains("://") || text.starts_with(['.', '~']);
+    !elsewhere && !ARCHIVES.iter().any(|end| text.to_ascii_lowercase().ends_with(end))
+}
+
+/// Whether a mode of `chmod` lets a program run with its owner's or its group's rights.
+fn sets_id(mode: &str) -> bool {
+    if !mode.is_empty() && mode.bytes().all(|byte| byte.is_ascii_digit()) {
+        let special = mode.trim_start_matches('0');
+        return special.len() > 3 && !special.starts_with('1');
+    }
+    mode.split(',').any(|clause| clause.split(['+', '=']).skip(1).any(|rights| rights.contains('s')))
 }
 
 /// Whether a text that a shell calculates can hold a command.

@@ -98,7 +98,10 @@ fn each_wrapper_is_read_with_what_it_starts() {
         ("command dd of=z", &["command dd of=z: ", "dd of=z: write(z)"]),
         (
             "/usr/bin/nice /tmp/dd of=z",
-            &["/usr/bin/nice /tmp/dd of=z: run-program(/tmp/dd)", "/tmp/dd of=z: unknown(/tmp/dd)"],
+            &[
+                "/usr/bin/nice /tmp/dd of=z: run-program(/tmp/dd)",
+                "/tmp/dd of=z: unknown(/tmp/dd) run-program(/tmp/dd)",
+            ],
         ),
     ]);
 }
@@ -144,7 +147,10 @@ fn words_that_a_wrapper_adds_or_fills_in_are_dynamic() {
         ("xargs -n 1 grep x", &["xargs -n 1 grep x: ", "grep x ${@}: read(${@}) unknown(${@})"]),
         (
             "xargs -I ls ls /etc",
-            &["xargs -I ls ls /etc: run-program(${@})", "${@} /etc ${@}: run-program(${@}) unknown(${@})"],
+            &[
+                "xargs -I ls ls /etc: run-program(${@})",
+                "${@} /etc ${@}: run-program(${@}) unknown(${@}) read(/etc) write(/etc)",
+            ],
         ),
         ("xargs -i grep x {}", &["xargs -i grep x '{}': ", "grep x ${@} ${@}: read(${@}) read(${@}) unknown(${@})"]),
     ]);
@@ -166,6 +172,7 @@ fn scripts_for_shells_are_read() {
         ("eval dd 'of=z; dd' of=y", &["eval dd 'of=z; dd' of=y: ", "dd of=z: write(z)", "dd of=y: write(y)"]),
         ("eval eval dd of=z", &["eval eval dd of=z: ", "eval dd of=z: ", "dd of=z: write(z)"]),
         ("trap 'dd of=z' EXIT", &["trap 'dd of=z' EXIT: ", "dd of=z: write(z)"]),
+        ("alias a=b b='dd of=z'", &["alias a=b 'b=dd of=z': ", "b: unknown(b)", "dd of=z: write(z)"]),
         ("ssh -p 22 h -t dd of=z", &["ssh -p 22 h -t dd of=z: net-out(h)", "dd of=z: write(z)"]),
         ("ssh h 'dd of=z | sh'", &["ssh h 'dd of=z | sh': net-out(h)", "dd of=z: write(z)", "sh: shell unknown"]),
         ("ssh -oProxyCommand='dd of=z' h", &["ssh '-oProxyCommand=dd of=z' h: shell net-out(h)", "dd of=z: write(z)"]),
@@ -228,7 +235,6 @@ fn words_that_are_code_in_disguise_are_load_code() {
         "let \"$x\"",
         "x='a[$(id)]'",
         "bind -x '\"a\": id'",
-        "alias ls=id",
         "enable -f ./x.so x",
         "export LD_PRELOAD=/x",
         "LD_PRELOAD=/x true",
@@ -389,4 +395,26 @@ fn bombs_are_read_fast_and_end_unknown() {
     }
     let reading = read(&shell::parse(&quoted).unwrap(), &table);
     assert!(reading.invocations.len() > 3);
+}
+
+#[test]
+fn a_file_that_a_line_writes_and_then_runs_is_code() {
+    check(&[
+        (
+            "echo id > /tmp/x; chmod +x /tmp/x && /tmp/./x",
+            &[
+                "echo id: write(/tmp/x)",
+                "chmod +x /tmp/x: write(/tmp/x)",
+                "/tmp/./x: unknown(/tmp/./x) run-program(/tmp/./x) load-code(/tmp/./x)",
+            ],
+        ),
+        (
+            "echo a >y; frobnicate --with=/y ./y",
+            &[
+                "echo a: write(y)",
+                "frobnicate --with=/y ./y: unknown(frobnicate) read(/y) write(/y) read(./y) write(./y) load-code(./y)",
+            ],
+        ),
+        ("echo a >y; dd of=y", &["echo a: write(y)", "dd of=y: write(y)"]),
+    ]);
 }
