@@ -363,6 +363,10 @@ impl Parser<'_> {
         if self.peek() == Some(b'(') {
             self.skip(1);
             self.nested(|p| p.elements(&mut values))?;
+            // bash reads on, and takes a `#` for a part of the word.
+            if self.sees_word() {
+                return self.refuse("something right behind a list of values");
+            }
         } else if self.sees_word() {
             values.push(self.word()?.word);
         }
