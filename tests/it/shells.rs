@@ -577,7 +577,8 @@ fn printing(words: &[String]) -> CanonicalCommand {
 }
 
 fn assert_argv(shell: &[&str], line: &str, words: &[String]) {
-    let output = start(shell, &scratch().path().to_owned(), &["-c", line]);
+    let folder = scratch();
+    let output = start(shell, folder.path(), &["-c", line]);
     assert!(output.stderr.is_empty(), "{shell:?} says {}", String::from_utf8_lossy(&output.stderr));
     let arrived: Vec<&[u8]> = output.stdout.strip_suffix(b"\0").unwrap().split(|&byte| byte == 0).collect();
     for (arrived, word) in arrived.iter().zip(words) {
