@@ -40,6 +40,7 @@ install-tools: ## install the Debian programs that the demo and the tests drive,
 	need() { command -v "$$1" >/dev/null || [ -x "/usr/sbin/$$1" ] || packages+=("$$2"); }; \
 	need patch patch; need sshd openssh-server; need ssh openssh-client; need asciinema asciinema; \
 	need tmux tmux; need script bsdutils; need sftp openssh-client; need rsync rsync; need go golang-go; need age age; need xauth xauth; need cc gcc; \
+	need bash bash; need dash dash; need zsh zsh; need mksh mksh; need ksh93 ksh93u+m; need busybox busybox; need yash yash; need fish fish; \
 	need perl perl-base; need setpriv util-linux; need prlimit util-linux; need mount mount; need mkfs.ext4 e2fsprogs; need faketime faketime; need cvtsudoers sudo; \
 	[ -d /usr/share/gocode/src/golang.org/x/mod ] || packages+=(golang-golang-x-mod-dev); \
 	[ -d /usr/lib/python3/dist-packages/paramiko ] || packages+=(python3-paramiko); \

@@ -11,6 +11,8 @@ use doorward::admin::inventory::Inventory;
 use doorward::auditor::{Identity, Recipient};
 use doorward::cast::{Entry, Reader, Timed, Writer};
 use doorward::config::Config;
+use doorward::gate::canonical::{Argument, CanonicalCommand, CanonicalPipeline, Patterns, Then, write};
+use doorward::gate::shell::parse_bytes;
 use doorward::log::Reader as LogReader;
 use doorward::model::transfer::{Scp, Transfer, Way};
 use doorward::model::{ChannelNumber, Login, Output};
@@ -102,6 +104,35 @@ fn no_policy_makes_the_parser_panic() {
             }
         },
     );
+}
+
+#[test]
+fn no_command_line_makes_the_gate_panic() {
+    fuzz(LINES, |bytes| {
+        let script = match parse_bytes(bytes) {
+            Ok(script) => script,
+            Err(refusal) => return assert!(refusal.at <= bytes.len(), "{refusal:?}"),
+        };
+        let line = std::str::from_utf8(bytes).unwrap();
+        let mut arguments = Vec::new();
+        script.each_word(&mut |word| {
+            assert!(line.get(word.at.clone()).is_some(), "{word:?}");
+            assert!(word.literal().is_none() || word.likely() == word.literal().map(|text| text.into_owned()));
+            assert!(!word.to_string().contains(char::is_control), "{word}");
+            if let Some((name, value)) = word.split_at_equals() {
+                assert_eq!(word.strip_prefix(&format!("{name}=")), Some(value));
+            }
+            arguments.extend(Argument::of(word, Patterns::Refused));
+        });
+        // What is literal is written, and read back the same.
+        let command = CanonicalCommand::new("/x", arguments.clone()).unwrap();
+        let text = write(&[CanonicalPipeline::new(command, Vec::new(), Then::Sequence)]);
+        if let Ok(script) = parse_bytes(text.as_bytes()) {
+            let mut again = Vec::new();
+            script.each_word(&mut |word| again.push(Argument::of(word, Patterns::Refused).unwrap()));
+            assert_eq!(again[1..], arguments);
+        }
+    });
 }
 
 #[test]
@@ -352,6 +383,14 @@ const SCREENS: &[&[u8]] = &[
     b"\xff\xfe\xc3\x28\x1b[?1049h\x1b[999999999;9999999H\x1b#8\x1b(0lqk\x1b[10000000X\x1b[5i\x90\x9c\x9b31m\xe2\x80\xae",
     "\u{202e}\u{200b}\u{1f600}\t\u{8}\u{7f}\u{9b}5n\u{e0041}".as_bytes(),
 ];
+const LINES: &[&[u8]] = &[
+    b"find . -name '*.c' -exec rm -- {} \\; | xargs -0 grep \"$a\" > b 2>&1 && c || d & e",
+    b"for f in *.txt a\\ b; do mv \"$f\" \"${f%.txt}.md\"; done; if [ -f a ]; then b; elif c; then d; else e; fi",
+    b"cat <<EOF <<-'F' > x\na $b `c \\`d\\`` $(e)\nEOF\n\tf\n\tF\ncase $1 in a|b) c;; (*) d;; esac",
+    b"f() { a=1 b[0]+=2 c=(d e) g; }; [[ -n $a && -f b ]]; for ((i=0;i<3;i++)); do a {b,c} $'d\\x41' =e ~/f; done",
+    b"time -p a | ! b; (c; d) | { e; } <<<$((1 + ${a[$(b)]:-c})) <(d) >(e) \xc3\xa9 # f",
+];
+
 const FILES: &[&[u8]] = &[
     b"db1,[db2]:2222 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ a\n|1|a|b ssh-rsa x\n",
     b"name,address,env,tier\ndb1,10.0.0.1:22,prod,db\n\"a\"\"b\",[::1]:22,,\n",

@@ -2,12 +2,14 @@
 //! the lines that it says to understand.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use doorward::gate::canonical::{Argument, CanonicalCommand, CanonicalPipeline, Then, write};
 use doorward::gate::shell::parse;
 use doorward::gate::shell::tree::{Command as ShellCommand, CompoundKind, Joint, RedirectionKind, Script};
+use doorward::gate::shell::word::{Dynamic, Part, Word};
 
 use crate::fixture::{find, has, nonce, scratch};
 
@@ -103,6 +105,237 @@ fn no_shell_reads_a_line_otherwise_than_the_gate() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn no_shell_starts_a_program_that_the_gate_did_not_see() {
+    let mut random = Random::new();
+    let count = std::env::var("DOORWARD_LINES").ok().and_then(|text| text.parse().ok()).unwrap_or(120);
+    let mut lines: Vec<(String, BTreeSet<String>)> = Vec::new();
+    for line in STARTING {
+        lines.push(((*line).to_owned(), started(line).unwrap_or_else(|| panic!("{line}: {:?}", parse(line)))));
+    }
+    while lines.len() < count {
+        let mut line = STARTING[random.below(STARTING.len())].to_owned();
+        for _ in 0..=random.below(5) {
+            let [at, end] = [(); 2].map(|()| random.below(line.len() + 1)).map(|at| line.floor_char_boundary(at));
+            match random.below(4) {
+                0 if at < end && end - at < 6 => drop(line.drain(at..end)),
+                1 => {
+                    let other = STARTING[random.below(STARTING.len())];
+                    let from = other.floor_char_boundary(random.below(other.len()));
+                    let to = other.floor_char_boundary((from + random.below(12)).min(other.len()));
+                    line.insert_str(at, &other[from..to.max(from)]);
+                }
+                _ => line.insert_str(at, MARKS[random.below(MARKS.len())]),
+            }
+        }
+        if let Some(programs) = started(&line) {
+            lines.push((line, programs));
+        }
+    }
+    let mut faults = Vec::new();
+    for shell in present().into_iter().filter(|shell| shell[0] != "fish") {
+        let mut seen = 0;
+        for ((line, programs), ran) in lines.iter().zip(run_watched(shell, &lines)) {
+            seen += ran.len();
+            if !ran.is_subset(programs) {
+                faults.push(format!("{shell:?} {line:?}\n  seen {programs:?}\n  ran  {ran:?}"));
+            }
+        }
+        if seen < STARTING.len() {
+            faults.push(format!("{shell:?} ran {seen} programs only"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Lines that start programs of the names `a`, `b` and `c`. None loops for ever: those programs fail.
+const STARTING: &[&str] = &[
+    "a x 'y z' \"$x\" | b; c & wait",
+    "a && b || c",
+    "x=$(a \"$(b 'y')\" z) c `b y`",
+    "echo \"`a y` $(b) ${x:-$(c)} $((1 + $(b)))\" z",
+    "echo ${x:-`a`} ${x#*/} ${#x} \"${x%%.*}\" b",
+    "if a; then b; elif c; then b; else c; fi",
+    "for x in y z; do a $x; done; b",
+    "case y in z|w) a;; (*) b;; esac; c",
+    "{ a; b; } > y; ( c; a ) 2>&1",
+    "f() { a; }; function g { b; }; c",
+    "[[ -n x && -f y ]] || a; [[ $x == y* ]] && b",
+    "echo <(a) >(b) y",
+    "a <<E | b\n$(c) y\nE\nb",
+    "a <<'E' <<-F\n$(c) y\nE\n\tb\n\tF\nc",
+    "a &> y; b >> y 2>&1 < /dev/null; c >| y",
+    "time a; ! b; time -p c",
+    "x=(y $(a) z) x[1]=$(b) y+=z; c",
+    "echo {y,z} {1..3} '$(a)' \"\\$(b)\" \\`c \\$x '`a`'",
+    "echo $'y z' \"it's\" 'b;c' \"a\\\"b;c\" # b; c",
+    "a \\\n  y \\\n  z; b",
+    "echo y <<< \"$(a)\"; b",
+    "select x in y; do a; break; done < /dev/null; for ((i=0; i<2; i++)); do b; done",
+];
+
+/// What may stand anywhere in them.
+const MARKS: &[&str] = &[
+    " ",
+    "\n",
+    ";",
+    "&",
+    "|",
+    "(",
+    ")",
+    "{",
+    "}",
+    "<",
+    ">",
+    "'",
+    "\"",
+    "\\",
+    "`",
+    "$",
+    "#",
+    "!",
+    "~",
+    "*",
+    "?",
+    "[",
+    "]",
+    "=",
+    ",",
+    "-",
+    "1",
+    "é",
+    " a",
+    "b ",
+    ";c",
+    "$(",
+    "${",
+    "$((",
+    "))",
+    "<(",
+    "<<",
+    "<<E\n",
+    "\nE\n",
+    "&&",
+    "||",
+    "|&",
+    "&>",
+    ">&",
+    "2>",
+    "<<<",
+    ";;",
+    "\\\n",
+    " \\\n",
+    "if ",
+    "; then ",
+    "; fi",
+    "; do ",
+    "; done",
+    "esac",
+    "{ ",
+    "; }",
+    "[[ ",
+    " ]]",
+    "! ",
+    "time ",
+    "x=",
+    "x=(",
+    "$'",
+    "$\"",
+    "@(",
+    "!(",
+    "=(",
+    "{a,b}",
+    ":-",
+    "}}",
+    "in ",
+    "f() ",
+    "coproc ",
+    "repeat 2 ",
+    "noglob ",
+    "- ",
+    "<>",
+    ">|",
+    ">!",
+    "&!",
+    "&|",
+    "<1-2>",
+    "${x:-",
+    "${x[",
+    "x[",
+    "]=",
+    "+=",
+    "..",
+    "\t",
+];
+
+/// The programs that a line starts, wherever they stand; none if it is not understood, or if only the target knows one.
+fn started(line: &str) -> Option<BTreeSet<String>> {
+    let mut programs = BTreeSet::new();
+    // Such a line may never end.
+    let endless = ["while", "until"].iter().any(|word| line.contains(word));
+    (!endless && starts(&parse(line).ok()?, &mut programs)).then_some(programs)
+}
+
+fn starts(script: &Script, programs: &mut BTreeSet<String>) -> bool {
+    script.entries.iter().flat_map(|entry| &entry.pipeline.commands).all(|piped| match &piped.command {
+        ShellCommand::Simple(simple) => {
+            let program = simple.words.first().map(|word| word.literal());
+            let values = simple.assignments.iter().flat_map(|assignment| &assignment.values);
+            let files = simple.redirections.iter().map(|redirection| &redirection.word);
+            let inside = values.chain(&simple.words).chain(files).all(|word| starts_inside(word, programs));
+            match program {
+                Some(None) => false,
+                Some(Some(program)) => {
+                    programs.insert(program.into_owned());
+                    inside
+                }
+                None => inside,
+            }
+        }
+        ShellCommand::Compound(compound) => {
+            let files = compound.redirections.iter().map(|redirection| &redirection.word);
+            compound.scripts.iter().all(|script| starts(script, programs))
+                && compound.words.iter().chain(files).all(|word| starts_inside(word, programs))
+        }
+    })
+}
+
+fn starts_inside(word: &Word, programs: &mut BTreeSet<String>) -> bool {
+    word.parts.iter().all(|part| match part {
+        Part::Dynamic(Dynamic::Command(script) | Dynamic::Process(script)) => starts(script, programs),
+        Part::Dynamic(Dynamic::Arithmetic { scripts, .. }) => scripts.iter().all(|script| starts(script, programs)),
+        Part::Dynamic(Dynamic::Parameter { words, .. } | Dynamic::Braces { alternatives: words, .. }) => {
+            words.iter().all(|word| starts_inside(word, programs))
+        }
+        Part::Literal(_) | Part::Glob(_) | Part::Dynamic(Dynamic::Home(_) | Dynamic::Dialect { .. }) => true,
+    })
+}
+
+/// Which of the programs `a`, `b` and `c` each line starts in a shell, which gets it as sshd gives it.
+fn run_watched(shell: &[&str], lines: &[(String, BTreeSet<String>)]) -> Vec<BTreeSet<String>> {
+    let folder = scratch();
+    let [programs, work, logs] = ["programs", "work", "logs"].map(|name| {
+        let path = folder.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    });
+    for name in ["a", "b", "c"] {
+        let program = programs.join(name);
+        std::fs::write(&program, format!("#!/bin/sh\necho {name} >> \"$LOG\"\nexit 1\n")).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    for (index, (line, _)) in lines.iter().enumerate() {
+        let mut command = Command::new("/usr/bin/timeout");
+        // What it starts in the background is waited for.
+        command.arg("20").arg(find(shell[0]).unwrap()).args(&shell[1..]).args(["-c", &format!("{line}\nwait")]);
+        command.env_clear().env("PATH", &programs).env("HOME", &work).env("LANG", "C.UTF-8");
+        command.env("LOG", logs.join(index.to_string())).current_dir(&work);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    }
+    let ran = |index: usize| std::fs::read_to_string(logs.join(index.to_string())).unwrap_or_default();
+    (0..lines.len()).map(|index| ran(index).lines().map(str::to_owned).collect()).collect()
 }
 
 /// Words of people, each of which all shells must read alike.
@@ -344,7 +577,8 @@ fn printing(words: &[String]) -> CanonicalCommand {
 }
 
 fn assert_argv(shell: &[&str], line: &str, words: &[String]) {
-    let output = start(shell, &scratch().path().to_owned(), &["-c", line]);
+    let folder = scratch();
+    let output = start(shell, folder.path(), &["-c", line]);
     assert!(output.stderr.is_empty(), "{shell:?} says {}", String::from_utf8_lossy(&output.stderr));
     let arrived: Vec<&[u8]> = output.stdout.strip_suffix(b"\0").unwrap().split(|&byte| byte == 0).collect();
     for (arrived, word) in arrived.iter().zip(words) {
@@ -358,13 +592,7 @@ fn run_each<'a>(shell: &[&str], lines: impl Iterator<Item = &'a str>) -> Vec<(Ve
     let (folder, mark) = (scratch(), nonce());
     let mut script = String::new();
     for line in lines {
-        // What `eval` gets is written as the canonical writer writes a word.
-        let word = write(&[CanonicalPipeline::new(
-            CanonicalCommand::new("/", vec![Argument::text(line).unwrap()]).unwrap(),
-            Vec::new(),
-            Then::And,
-        )]);
-        let word = word.strip_prefix("'/' ").unwrap();
+        let word = quoted(line);
         script.push_str(&format!("( eval {word} ) 2>/dev/null </dev/null\necho '{mark}'$?'{mark}'\n"));
     }
     let file = folder.path().join("lines");
@@ -387,6 +615,12 @@ fn split<'a>(mut text: &'a [u8], mark: &[u8]) -> Vec<&'a [u8]> {
     }
     pieces.push(text);
     pieces
+}
+
+/// A word as the canonical writer writes it.
+fn quoted(text: &str) -> String {
+    let command = CanonicalCommand::new("/", vec![Argument::text(text).unwrap()]).unwrap();
+    write(&[CanonicalPipeline::new(command, Vec::new(), Then::And)]).split_off("'/' ".len())
 }
 
 /// A shell as sshd starts it, in an empty folder and with nothing in its `PATH`.
@@ -414,15 +648,13 @@ fn hostile_word(random: &mut Random) -> String {
     (0..random.below(14)).map(|_| chars[random.below(chars.len())]).collect()
 }
 
-/// xorshift64*, from a seed that is told.
+/// xorshift64*. The same sequence each time, but for another `DOORWARD_SEED`.
 struct Random(u64);
 
 impl Random {
     fn new() -> Self {
-        let seed = std::env::var("DOORWARD_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = seed.unwrap_or_else(|| u64::from_str_radix(&nonce(), 16).unwrap()) | 1;
-        println!("DOORWARD_SEED={seed}");
-        Self(seed)
+        let seed: Option<u64> = std::env::var("DOORWARD_SEED").ok().and_then(|text| text.parse().ok());
+        Self(seed.unwrap_or(6) | 1)
     }
 
     fn below(&mut self, limit: usize) -> usize {

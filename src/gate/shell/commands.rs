@@ -4,7 +4,7 @@ use super::parser::Parser;
 use super::tree::{
     Assignment, Command, Entry, Joint, NotUnderstood, Piped, Pipeline, Prefix, Redirection, Script, Simple,
 };
-use super::word::Word;
+use super::word::{Part, Word};
 use super::words::{Mode, Read};
 
 /// What ends a list; it is not stepped over.
@@ -164,7 +164,10 @@ impl Parser<'_> {
         let ends = |b: &u8| matches!(b, b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')');
         let marks = |b: &u8| matches!(b, b'\'' | b'"' | b'\\' | b'$' | b'`');
         let end = rest.as_bytes().iter().position(|b| ends(b) || marks(b)).unwrap_or(rest.len());
-        let plain = end > 0 && !rest.as_bytes().get(end).is_some_and(marks);
+        // A line that is broken there, with a blank at the next one's start, ends the word.
+        let broken =
+            rest.get(end..).is_some_and(|rest| ["\\\n ", "\\\n\t", "\\\n\n"].iter().any(|end| rest.starts_with(end)));
+        let plain = end > 0 && (broken || !rest.as_bytes().get(end).is_some_and(marks));
         rest.get(..end).filter(|_| plain)
     }
 
@@ -235,7 +238,7 @@ impl Parser<'_> {
         match self.peek_plain() {
             Some("{") => Ok(Command::Compound(self.nested(Self::group)?)),
             Some(word) if COMPOUNDS.contains(&word) => Ok(Command::Compound(self.nested(Self::compound)?)),
-            Some(word) if is_name(word) && self.sees_parentheses(word.len()) => {
+            Some(word) if is_name(word) && !is_reserved(word) && self.sees_parentheses(word.len()) => {
                 let name = word.to_owned();
                 self.skip(name.len());
                 Ok(Command::Compound(self.nested(|p| p.function(name, start))?))
@@ -278,7 +281,12 @@ impl Parser<'_> {
             } else if let Some(both) = both {
                 return self.refuse_at(both, "`&>` before other words, which shells read differently");
             } else if words.is_empty() {
+                let first = self.pos;
                 self.first(&mut assignments, &mut words)?;
+                // bash knows no list of values there.
+                if words.is_empty() && !redirections.is_empty() && self.since(first).contains("=(") {
+                    return self.refuse_at(first, "a list of values behind a redirection");
+                }
             } else {
                 words.push(self.argument()?.word);
             }
@@ -304,7 +312,7 @@ impl Parser<'_> {
         let read = self.argument()?;
         // As written, since `[[` reads as a pattern. One that a broken line ends is not found before it is read.
         let raw = self.since(start);
-        if RESERVED.iter().any(|some| some.contains(&raw)) || COMPOUNDS.contains(&raw) {
+        if is_reserved(raw) || COMPOUNDS.contains(&raw) {
             return self.refuse_at(start, "a reserved word where it does not belong");
         }
         words.push(read.word);
@@ -363,6 +371,10 @@ impl Parser<'_> {
         if self.peek() == Some(b'(') {
             self.skip(1);
             self.nested(|p| p.elements(&mut values))?;
+            // bash reads on, and takes a `#` for a part of the word.
+            if self.sees_word() {
+                return self.refuse("something right behind a list of values");
+            }
         } else if self.sees_word() {
             values.push(self.word()?.word);
         }
@@ -379,7 +391,15 @@ impl Parser<'_> {
             if !self.sees_word() {
                 return self.refuse("a list of values that is not closed");
             }
-            values.push(self.word()?.word);
+            let start = self.pos;
+            let word = self.word()?.word;
+            // bash takes what follows for an index, up to the bracket that closes, over blanks and operators.
+            if self.since(start) == "["
+                || word.parts.iter().any(|part| matches!(part, Part::Glob(text) if text.ends_with('[')))
+            {
+                return self.refuse_at(start, "a bracket that is not closed in a list of values");
+            }
+            values.push(word);
         }
     }
 
@@ -403,6 +423,11 @@ impl Parser<'_> {
             all.push(self.redirection()?);
         }
     }
+}
+
+/// Whether some shell reserves a word, and no command that is known here begins with it.
+fn is_reserved(word: &str) -> bool {
+    RESERVED.iter().any(|some| some.contains(&word))
 }
 
 /// A name of a variable (XBD 3.216).

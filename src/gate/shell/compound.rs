@@ -211,6 +211,10 @@ impl Parser<'_> {
                 mode = if operator == "=~" { Mode::Pattern } else { Mode::Word };
                 continue;
             }
+            // A comment begins there, even behind `=~`.
+            if self.peek() == Some(b'#') {
+                return self.refuse("a comment in `[[`");
+            }
             let parenthesis = mode == Mode::Pattern && self.peek() == Some(b'(');
             if !parenthesis && !self.sees_word() {
                 return self.refuse("an operator in `[[` that some shells read as one outside of it");

@@ -1,4 +1,44 @@
 //! The grammar of shell command lines: text becomes a tree, or is not understood.
+//!
+//! Which shell reads a line on a target nobody tells. So this grammar is the part of POSIX's (POSIX.1-2024, XCU 2) and
+//! of everyday bash that bash, dash, zsh, mksh, ksh93, busybox ash and yash read alike. It may refuse what bash takes; it
+//! must never understand otherwise than one of them what it says is literal, nor miss a program that one of them would
+//! start. Where they differ:
+//!
+//! | written | what differs | here |
+//! | --- | --- | --- |
+//! | `$'...'` | dash: a `$`, then quotes | dynamic, with bash's reading beside it; with `\'` in it refused |
+//! | `=name`, `''~` | zsh: a program's path, a home | dynamic |
+//! | `a=~`, `a=b:~` | which of them are homes | dynamic |
+//! | `{a,b}`, `{1..9}` | dash, busybox, yash: as it stands | dynamic; not closed in its word: refused |
+//! | `a}` | zsh: ends a group | refused |
+//! | `((...))`, `$[...]`, `$"..."` | dash: subshells, text | refused; `for ((` is an error in dash, and taken |
+//! | `$((a) \| (b))` | bash: commands | refused |
+//! | `[[ a && b ]]` | dash, busybox: two commands | taken where an option stands behind `&&`: no program is named so |
+//! | `&>f` | dash: `&`, then `>f` | taken at a command's end: there it comes to the same programs and files |
+//! | `\|&` | ksh, mksh: a coprocess | taken: the same programs |
+//! | `<(...)` | yash: a redirection | taken as a whole word only |
+//! | `10>f`, `{fd}>f` | dash, mksh: an argument | refused |
+//! | `<1-9>`, `>!f`, `&!`, `&\|` | zsh: a pattern, operators | refused |
+//! | `@(..)`, `!(..)`, `a(..)` | ksh, mksh, zsh, bash with a switch: patterns | refused |
+//! | `$=a`, `$^a`, `$+a`, `${(e)a}` | zsh: flags | refused |
+//! | `${a@P}`, `${ a; }` | bash, mksh: run commands | refused |
+//! | quotes inside of `"${a:-...}"` and in backquotes inside of quotes | where they end | refused |
+//! | quotes in indices and in arithmetic | expanded anew, whatever they are | refused |
+//! | `é=1 a`, `1=b a`, `x.y=b a` | zsh, ksh93: assignments | refused |
+//! | `coproc`, `repeat`, `noglob`, `-`, `time -f` ... | reserved in one shell, or a program | refused; `\time -f` is a program |
+//! | a line broken inside a word | joined before operators are looked for, or after | refused; between words taken |
+//! | a here-document with a broken line, or with a word over several lines behind its operator | where it ends | refused |
+//! | comments and `case` in `$(...)` | older shells look for `)` only | refused |
+//! | blanks that are none in ASCII | yash: blanks | refused outside of quotes |
+//!
+//! A comment is stepped over, as every shell does that gets its line by `-c`; a zsh at its prompt does not. Neither does
+//! this grammar know of histories (`!!`), which only prompts have, nor of aliases and functions that a target's start-up
+//! files may have made: a program's name is what the line says.
+//!
+//! Everything is bounded: the line (32 KiB), nesting (16, of any kind), and the words and parts that one line may have. The
+//! time is in proportion to the line's length. Shells that are not named above may differ: the one of Solaris 10 takes
+//! `^` for `|`, and csh has another grammar altogether.
 
 mod commands;
 mod compound;

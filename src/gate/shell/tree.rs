@@ -18,6 +18,26 @@ impl Script {
         let commands = vec![Piped { command, errors_too: false }];
         Self { entries: vec![Entry { pipeline: Pipeline { prefix: None, commands }, then: Joint::Sequence }] }
     }
+
+    /// Visits every word in it: those of assignments and redirections, of compounds, and of all that is expanded in them,
+    /// each word before those inside of it. The parser's limit on nesting bounds the depth.
+    pub fn each_word<'a>(&'a self, visit: &mut dyn FnMut(&'a Word)) {
+        for piped in self.entries.iter().flat_map(|entry| &entry.pipeline.commands) {
+            let (words, redirections) = match &piped.command {
+                Command::Simple(simple) => {
+                    let values = simple.assignments.iter().flat_map(|assignment| &assignment.values);
+                    values.for_each(|word| word.each_word(visit));
+                    (&simple.words, &simple.redirections)
+                }
+                Command::Compound(compound) => {
+                    compound.scripts.iter().for_each(|script| script.each_word(visit));
+                    (&compound.words, &compound.redirections)
+                }
+            };
+            words.iter().for_each(|word| word.each_word(visit));
+            redirections.iter().for_each(|redirection| redirection.word.each_word(visit));
+        }
+    }
 }
 
 /// A pipeline and what joins it to the next.

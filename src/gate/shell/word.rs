@@ -203,6 +203,23 @@ impl Word {
         }
     }
 
+    /// Visits the word and every word inside of it.
+    pub(super) fn each_word<'a>(&'a self, visit: &mut dyn FnMut(&'a Self)) {
+        visit(self);
+        for part in &self.parts {
+            match part {
+                Part::Dynamic(Dynamic::Command(script) | Dynamic::Process(script)) => script.each_word(visit),
+                Part::Dynamic(Dynamic::Parameter { words, .. } | Dynamic::Braces { alternatives: words, .. }) => {
+                    words.iter().for_each(|word| word.each_word(visit))
+                }
+                Part::Dynamic(Dynamic::Arithmetic { scripts, .. }) => {
+                    scripts.iter().for_each(|script| script.each_word(visit));
+                }
+                Part::Literal(_) | Part::Glob(_) | Part::Dynamic(Dynamic::Home(_) | Dynamic::Dialect { .. }) => {}
+            }
+        }
+    }
+
     /// The part in which the prefix ends, and how much of its text belongs to the prefix.
     fn after(&self, prefix: &str) -> Option<(usize, usize)> {
         let mut left = prefix;

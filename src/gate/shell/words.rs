@@ -55,7 +55,12 @@ fn is_plain(b: u8) -> bool {
 
 /// Bytes that stand for themselves between double quotes.
 fn is_quoted_plain(b: u8) -> bool {
-    !matches!(b, b'"' | b'\\' | b'$' | b'`' | b'\'' | b'}' | b'(' | b'<' | b'>')
+    !matches!(b, b'"' | b'\\' | b'$' | b'`')
+}
+
+/// The same in the braces of a parameter there.
+fn is_operand_plain(b: u8) -> bool {
+    is_quoted_plain(b) && !matches!(b, b'\'' | b'}' | b'(' | b'<' | b'>')
 }
 
 impl Parser<'_> {
@@ -109,7 +114,8 @@ impl Parser<'_> {
                 b'<' | b'>' if mode == Mode::QuotedOperand && self.peek_at(1) == Some(b'(') => {
                     return self.refuse("a parenthesis in the braces of a parameter");
                 }
-                _ if mode.is_quoted() => self.literal(into)?,
+                b'<' | b'>' if mode == Mode::QuotedOperand => self.literal(into)?,
+                _ if mode.is_quoted() => self.plain(mode, into)?,
                 b'*' | b'?' => {
                     self.count(1)?;
                     push_glob(into, self.run(|b| matches!(b, b'*' | b'?')));
@@ -154,6 +160,7 @@ impl Parser<'_> {
                     return self.refuse("a process substitution inside a word");
                 }
                 b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' => match mode {
+                    Mode::Pattern if parentheses > 0 => return self.refuse("a parenthesis that is not closed"),
                     Mode::Word | Mode::Brace | Mode::Pattern => return Ok(()),
                     Mode::Index => return self.refuse("a blank or an operator in the index of an array"),
                     Mode::Operand | Mode::Quoted | Mode::QuotedOperand | Mode::Body => self.literal(into)?,
@@ -167,7 +174,11 @@ impl Parser<'_> {
     /// A run of characters that stand for themselves.
     fn plain(&mut self, mode: Mode, into: &mut Vec<Part>) -> Result<(), NotUnderstood> {
         let start = self.pos;
-        let text = if mode.is_quoted() { self.run(is_quoted_plain) } else { self.run(is_plain) };
+        let text = match mode {
+            Mode::Quoted | Mode::Body => self.run(is_quoted_plain),
+            Mode::QuotedOperand => self.run(is_operand_plain),
+            Mode::Word | Mode::Brace | Mode::Pattern | Mode::Operand | Mode::Index => self.run(is_plain),
+        };
         // yash takes them for blanks, other shells do not; a person cannot see which.
         if mode.is_bare() && !text.is_ascii() && text.chars().any(text::is_odd_blank) {
             return self.refuse_at(start, "a blank that is none in ASCII");
@@ -351,6 +362,7 @@ impl Parser<'_> {
 
     /// `{`: where a comma or `..` stands between it and its `}`, one word becomes several in most shells.
     fn braces(&mut self, into: &mut Vec<Part>) -> Result<(), NotUnderstood> {
+        self.count(2)?;
         let start = self.pos;
         self.skip(1);
         let mut alternatives = Vec::new();
