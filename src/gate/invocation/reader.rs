@@ -291,7 +291,7 @@ impl<'t> Reader<'t> {
         let likely = self.likely(argv);
         match self.table.tell(&likely) {
             Some(mut told) => {
-                let guessed = effects::guess_of_told(&told.effects);
+                let guessed = effects::guess_of_told(&likely, &told.effects);
                 effects.append(&mut told.effects);
                 effects.extend(guessed);
                 told.inner
