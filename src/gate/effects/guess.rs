@@ -149,9 +149,10 @@ fn is_of_path(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | '~')
 }
 
-/// `!command`, as pagers, editors and many programs with a prompt of their own have it.
+/// `!command`, as pagers, editors and many programs with a prompt of their own have it; `.shell` of SQLite.
 fn escapes(text: &str) -> bool {
-    let after = text.strip_prefix('!').or_else(|| text.split_once(":!").map(|(_, after)| after));
+    let signs = [":!", "\\!", ".shell", ".system"];
+    let after = text.strip_prefix('!').or_else(|| signs.iter().find_map(|sign| Some(text.split_once(sign)?.1)));
     after.is_some_and(|after| after.trim_start().starts_with(|c: char| c.is_alphabetic() || c == '/'))
 }
 

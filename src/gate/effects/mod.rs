@@ -13,6 +13,7 @@ mod entry;
 mod grammar;
 mod guess;
 mod parse;
+mod perl;
 mod sed;
 mod shipped;
 mod table;

@@ -103,7 +103,8 @@ impl<'t> Reader<'t> {
             let named =
                 program.filter(|word| word.literal().is_some_and(|name| name.contains('/')) && is_written(word));
             let read = invocation.effects.iter().filter(|effect| effect.kind == EffectKind::Read);
-            let given = read.filter_map(|effect| effect.on.as_ref()).find(|word| is_written(word));
+            let paths = read.filter_map(|effect| effect.on.as_ref()).chain(invocation.argv.iter().skip(1));
+            let given = paths.take(INVOCATIONS_MAX).find(|word| is_written(word));
             if let Some(word) = named.or(given).cloned() {
                 invocation.effects.push(Effect { kind: EffectKind::LoadCode, on: Some(word) });
             }
