@@ -4,21 +4,17 @@
 //! gawk's `|&`, `@include`, `@name()`, `/inet/`). What it does not understand is `load-code`. A text that is put
 //! together by the awk program, `system("s" "h")`, cannot be read and is a shell that nobody saw the script of.
 
+use super::EffectKind;
+use super::text::sketch;
 use super::told::Told;
-use super::{Effect, EffectKind};
 use crate::gate::shell::word::Word;
 
 /// Adds what the awk program in `word` does.
 pub(super) fn look(word: &Word, told: &mut Told) {
     let mut found = Told::default();
     let understood =
-        word.literal().is_some_and(|text| Tokens::of(&text).is_some_and(|tokens| read(&tokens, word, &mut found)));
-    if understood {
-        told.effects.append(&mut found.effects);
-        told.inner.append(&mut found.inner);
-    } else {
-        told.effects.push(Effect { kind: EffectKind::LoadCode, on: Some(word.clone()) });
-    }
+        sketch(word).is_some_and(|text| Tokens::of(&text).is_some_and(|tokens| read(&tokens, word, &mut found)));
+    told.code(word, understood, found);
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

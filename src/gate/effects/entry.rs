@@ -196,11 +196,6 @@ impl Places {
         let last = self.last.len().checked_sub(from_end + 1).and_then(|place| self.last.get(place));
         last.or(self.any.as_ref())
     }
-
-    /// All that can be done with an operand.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Doing> {
-        self.first.iter().chain(&self.any).chain(&self.last).flatten()
-    }
 }
 
 /// What changes under some options.

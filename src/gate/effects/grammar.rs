@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::entry::{Does, Entry, Opt, Places, Syntax, Tail, Takes};
-use super::text::{after, head};
-use crate::gate::shell::word::{Dynamic, Part, Word};
+use super::text::{after, head, opens};
+use crate::gate::shell::word::{Part, Word};
 
 /// More options than this nobody puts into one word.
 const BUNDLE_MAX: usize = 256;
@@ -163,13 +163,7 @@ impl<'t, 'w> Walk<'t, 'w> {
 
     /// Takes an operand; `false` if nothing behind it is to be read.
     fn operand(&mut self, word: &'w Word, options: bool) -> bool {
-        // A home and a process substitution become paths.
-        let opens = match word.parts.first() {
-            Some(Part::Dynamic(Dynamic::Parameter { name, .. })) => name != super::told::FOUND,
-            Some(Part::Literal(_) | Part::Dynamic(Dynamic::Home(_) | Dynamic::Process(_))) | None => false,
-            Some(Part::Dynamic(_) | Part::Glob(_)) => true,
-        };
-        if options && opens && self.entry.syntax != Syntax::None {
+        if options && opens(word) && self.entry.syntax != Syntax::None {
             self.parsed.perhaps.push(word);
         }
         if !self.entry.subs.is_empty() {
@@ -227,13 +221,19 @@ impl<'t, 'w> Walk<'t, 'w> {
         levels.take_while(move |(level, entry)| *level == deepest || entry.global)
     }
 
-    /// The one option that a long name begins, or several that are all the same.
+    /// The one option that a long name begins, or several that are all the same and change nothing else.
     fn abbreviated(&self, name: &str) -> Option<(usize, &'t str, &'t Opt)> {
         self.levels().find_map(|(level, entry)| {
-            let mut fitting =
-                entry.options.range::<str, _>((std::ops::Bound::Included(name), std::ops::Bound::Unbounded));
-            let (first, option) = fitting.next().filter(|(own, _)| own.starts_with(name))?;
-            let same = fitting.take_while(|(own, _)| own.starts_with(name)).all(|(_, other)| other == option);
+            let from = (std::ops::Bound::Included(name), std::ops::Bound::Unbounded);
+            let mut fitting = entry.options.range::<str, _>(from).take_while(|(own, _)| own.starts_with(name));
+            let (first, option) = fitting.next()?;
+            let changes = |name: &String| {
+                let mut whens = self.parsed.levels.iter().flat_map(|entry| &entry.whens);
+                whens.any(|when| when.lacks.contains(name) || when.has.iter().any(|names| names.contains(name)))
+            };
+            let mut others = fitting.peekable();
+            let one = others.peek().is_none();
+            let same = one || !changes(first) && others.all(|(own, other)| other == option && !changes(own));
             same.then_some((level, first.as_str(), option))
         })
     }

@@ -3,22 +3,17 @@
 //! POSIX sed and GNU's `e`, `F`, `Q`, `R`, `T`, `v`, `W`, `z`, and the flags `e`, `I`, `M`, `w`. What it does not understand is
 //! `load-code`.
 
+use super::EffectKind;
+use super::text::sketch;
 use super::told::Told;
-use super::{Effect, EffectKind};
 use crate::gate::shell::word::Word;
 
 /// Adds what the sed script in `word` does.
 pub(super) fn look(word: &Word, told: &mut Told) {
     let mut found = Told::default();
-    let understood = word
-        .literal()
-        .is_some_and(|text| Script { rest: &text, word, found: &mut found, shell: false }.read().is_some());
-    if understood {
-        told.effects.append(&mut found.effects);
-        told.inner.append(&mut found.inner);
-    } else {
-        told.effects.push(Effect { kind: EffectKind::LoadCode, on: Some(word.clone()) });
-    }
+    let understood =
+        sketch(word).is_some_and(|text| Script { rest: &text, word, found: &mut found, shell: false }.read().is_some());
+    told.code(word, understood, found);
 }
 
 struct Script<'a> {
@@ -83,7 +78,7 @@ impl<'a> Script<'a> {
             Some(c @ ('/' | '\\')) => {
                 self.next();
                 let end = if c == '/' { c } else { self.next()? };
-                self.delimited(end)?;
+                self.pattern(end)?;
                 self.skip(|c| matches!(c, 'I' | 'M'));
                 Some(true)
             }
@@ -91,31 +86,47 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// What stands before the next `end`.
-    fn delimited(&mut self, end: char) -> Option<&'a str> {
+    /// A pattern, up to the next `end`.
+    ///
+    /// Whether the sign may stand in brackets differs between seds. Where it may not, what stands before it is a pattern
+    /// with brackets that are open, which every sed refuses; so only one reading is left.
+    fn pattern(&mut self, end: char) -> Option<()> {
         if end == '\n' || end == '\\' {
             return None;
         }
-        let mut bracket = false;
-        let mut chars = self.rest.char_indices();
-        while let Some((at, c)) = chars.next() {
-            if c == '\\' {
-                chars.next()?;
-            } else if c == end {
-                // Some seds let the sign stand in brackets, and others do not.
-                if bracket {
-                    return None;
+        loop {
+            match self.next()? {
+                c if c == end => return Some(()),
+                '\\' => {
+                    self.next()?;
                 }
-                let text = self.rest.get(..at);
-                self.rest = self.rest.get(at + end.len_utf8()..)?;
-                return text;
-            } else if c == '[' {
-                bracket = true;
-            } else if c == ']' {
-                bracket = false;
+                '[' => self.brackets(end)?,
+                _ => {}
             }
         }
-        None
+    }
+
+    /// What is left of a bracket expression.
+    fn brackets(&mut self, end: char) -> Option<()> {
+        self.eat('^');
+        self.eat(']');
+        loop {
+            match self.next()? {
+                ']' => return Some(()),
+                // In brackets a backslash is one, or is not.
+                '\\' if self.rest.starts_with([']', end, '\\']) => return None,
+                '[' => {
+                    let class = self.rest.chars().next().filter(|c| matches!(c, ':' | '.' | '='));
+                    if let Some(class) = class {
+                        self.next();
+                        let close = format!("{class}]");
+                        let at = self.rest.find(&close)?;
+                        self.rest = self.rest.get(at + close.len()..)?;
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     fn command(&mut self) -> Option<()> {
@@ -154,8 +165,8 @@ impl<'a> Script<'a> {
             }
             'y' => {
                 let end = self.next()?;
-                self.delimited(end)?;
-                self.delimited(end)?;
+                self.replacement(end)?;
+                self.replacement(end)?;
                 self.end()
             }
             's' => self.substitute(),
@@ -165,7 +176,7 @@ impl<'a> Script<'a> {
 
     fn substitute(&mut self) -> Option<()> {
         let end = self.next()?;
-        self.delimited(end)?;
+        self.pattern(end)?;
         self.replacement(end)?;
         loop {
             match self.rest.chars().next() {
@@ -185,7 +196,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// As `delimited`, where brackets mean nothing.
+    /// What stands before the next `end`, where brackets mean nothing.
     fn replacement(&mut self, end: char) -> Option<()> {
         let mut chars = self.rest.char_indices();
         while let Some((at, c)) = chars.next() {
@@ -288,6 +299,7 @@ mod tests {
             "i text; e id",
             "1!G;h;$!d",
             "s/[a-z]*/x/",
+            "s/[/]/e/",
             "q5",
             "/a/I,/b/Md",
             "w /dev/stdout",
@@ -319,7 +331,12 @@ mod tests {
             (":a;1e id", vec![], vec!["id"]),
             ("i\\\ntext\n1e id", vec![], vec!["id"]),
             ("a text\n1e id", vec![], vec!["id"]),
-            ("s/[/]/x/e", on(LoadCode, ""), vec![]),
+            ("s/[/]/x/e", unread.clone(), vec![]),
+            ("s/[]/]/x/e;s/[^]/]/x/", unread.clone(), vec![]),
+            ("s/[[:alpha:]/]/x/e", unread.clone(), vec![]),
+            ("y/[/]/;1e id", vec![], vec!["id"]),
+            ("s/[\\]/]/x/e", on(LoadCode, ""), vec![]),
+            ("s/[/x/e", on(LoadCode, ""), vec![]),
             ("s/a/b", on(LoadCode, ""), vec![]),
             ("s/a/b/k", on(LoadCode, ""), vec![]),
             ("o", on(LoadCode, ""), vec![]),

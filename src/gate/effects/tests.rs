@@ -1,3 +1,5 @@
+use proptest::strategy::Strategy;
+
 use super::*;
 use crate::gate::shell;
 use crate::gate::shell::tree::Command;
@@ -155,11 +157,17 @@ fn operands_have_their_places() {
     check(&places("[\"read\"]"), &[("p a b", "read(a) unknown(b)")]);
     check(
         &places("[\"read...\", \"write\"]"),
-        &[("p a* b", "read(a*) write(a*) write(b)"), ("p \"$x\"", "read(${x}) write(${x}) unknown(${x})")],
+        &[("p a* b", "write(a*) read(a*) write(b)"), ("p \"$x\"", "write(${x}) read(${x}) unknown(${x})")],
     );
     check(
         &places("[\"read\", \"command...\"]"),
-        &[("p a -v b -v c", "read(a) [b -v c]"), ("p a", "net-in read(a)"), ("p -- a -v b", "read(a) [-v b]")],
+        &[
+            ("p a -v b -v c", "read(a) [b -v c]"),
+            ("p a", "net-in read(a)"),
+            ("p -- a -v b", "read(a) [-v b]"),
+            ("p $x b", "read(${x}) unknown(${x}) [b]"),
+            ("p -- $x b", "read(${x}) unknown(${x}) [b]"),
+        ],
     );
     check(
         &places("[\"read\", \"arguments...\"]"),
@@ -171,7 +179,7 @@ fn operands_have_their_places() {
 
 #[test]
 fn options_change_what_the_rest_means() {
-    let entry = "syntax = \"gnu\"\nplain = \"-x -c -n --no-pager\"\noptions = { \"-f=\" = \"read\", \"-i\" = \"nothing\" }\noperands = [\"unknown...\"]\n\
+    let entry = "syntax = \"gnu\"\nplain = \"-x -c -n --no-pager --no-pages --quiet --quick\"\noptions = { \"-f=\" = \"read\", \"-i\" = \"nothing\" }\noperands = [\"unknown...\"]\n\
          [[program.when]]\nhas = [\"-x\", \"-n\"]\noperands = [\"nothing...\"]\n\
          [[program.when]]\nhas = \"-x -i\"\ndoes = \"write\"\noperands = [\"delete...\"]\n\
          [[program.when]]\nhas = \"-c\"\noperands = [\"read...\"]\noptions = { \"-f=\" = \"write\" }\n\
@@ -184,6 +192,9 @@ fn options_change_what_the_rest_means() {
             ("p -xn a", "write"),
             ("p -c -f b a --no-pager", "write(b) read(a)"),
             ("p -x -c a -f b --no-pager", "write write(b) delete(a)"),
+            ("p -n --qui", ""),
+            ("p --no-page", "interactive-escape unknown(--no-page)"),
+            ("p --no-pager", ""),
         ],
     );
 }
@@ -206,7 +217,7 @@ fn subcommands_have_grammars_of_their_own() {
             ("p st b", "privilege service(b)"),
             ("p '' b", "privilege unknown('')"),
             ("p strange -H b", "privilege unknown(strange)"),
-            ("p \"$x\" b", "privilege unknown(${x}) unknown(${x})"),
+            ("p \"$x\" b", "privilege unknown(${x})"),
             ("p n exec x y -z", "privilege [y -z]"),
             ("p net", "privilege net-in"),
         ],
@@ -226,8 +237,8 @@ fn values_of_every_kind_are_looked_into() {
         &[
             ("p -u http://h/x -u FILE:///etc/x -u file:/etc/y", "net-out(http://h/x) read(/etc/x) read(/etc/y)"),
             (
-                "p -r h:/x -r ./h:x -w u@h: -w x -r file:///y -r $x",
-                "net-out(h:/x) read(./h:x) net-out(u@h:) write(x) read(/y) read(${x}) net-out(${x})",
+                "p -r h:/x -r ./h:x -w u@h: -w x -r file:///y -r $x -r a$x",
+                "net-out(h:/x) read(./h:x) net-out(u@h:) write(x) read(/y) read(${x}) net-out(${x}) read(a${x}) net-out(a${x})",
             ),
             ("p -a @/etc/x -a name=@y -a 'name=<z' -a plain -a \"$x\"", "read(/etc/x) read(y) read(z) read(${x})"),
             ("p -s exec=id -s EXEC=id -s 'run id' -s 'Run = id'", "<id> <id> <id> <id>"),
@@ -238,7 +249,7 @@ fn values_of_every_kind_are_looked_into() {
             ("p -o quiet,run=id,other=1", "unknown(other=1) <id>"),
             (
                 "p -W 'id -u' -W 'id \"x\"' -W \"$x\" -P id -W ''",
-                "run-program('id \"x\"') unknown('id \"x\"') run-program(${x}) unknown(${x}) [id -u] [id ${@}]",
+                "run-program('id \"x\"') unknown('id \"x\"') [id -u] [${x}] [id ${@}]",
             ),
             (
                 "p -n a -n 'a[1]' -n 'a[$(id)]' -n \"$x\" -n PATH",
@@ -270,6 +281,8 @@ fn what_may_be_an_option_is_unknown() {
             ("p *", "read(*) unknown(*)"),
             ("p a*", "read(a*)"),
             ("p [-]e", "read([-]e) unknown([-]e)"),
+            ("p [n]e", "read([n]e)"),
+            ("p [!a]e", "read([!a]e) unknown([!a]e)"),
             ("p -- *", "read(*)"),
         ],
     );
@@ -353,5 +366,35 @@ fn paths_are_judged_without_detours() {
         ("p /etc/*", None),
     ] {
         assert_eq!(normal_path(&argv(line)[1]).as_deref(), wanted, "{line}");
+    }
+}
+
+proptest::proptest! {
+    /// Whatever words come, reading them ends, and ends in bounds.
+    #[test]
+    fn no_words_are_too_strange_to_be_read(
+        program in proptest::sample::select(Table::built_in().names()),
+        words in proptest::collection::vec(
+            proptest::prop_oneof![
+                proptest::sample::select(vec![
+                    "-", "--", "-e", "-c", "-f", "--file=x", "--fi", "-exec", ";", "{}", "+", "sh", "sudo", "A=b", "=", "-o",
+                    "exec=id", "h:/x", "file:///x", "@x", "[", "]", "s/a/b/e", "{print | \"id\"}", "a[$(id)]", "-9", "+9", "'",
+                ])
+                .prop_map(|text| Word::of(text, 0..0)),
+                "\\PC{0,12}".prop_map(|text| Word::of(&text, 0..0)),
+                proptest::prelude::Just(text::unseen("x", &(0..0))),
+                "[-=/a@{}]{0,3}".prop_map(|text| {
+                    let mut word = text::unseen("x", &(0..0));
+                    word.parts.insert(0, shell::word::Part::Literal(text));
+                    word
+                }),
+            ],
+            0..12,
+        ),
+    ) {
+        let mut argv = vec![Word::of(program.trim_end_matches('#'), 0..0)];
+        argv.extend(words);
+        let told = Table::built_in().tell(&argv).unwrap();
+        proptest::prop_assert!(told.effects.len() <= 64 && told.inner.len() <= 64, "{told:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::entry::{Doing, Entry, Tail};
 use super::grammar::{Given, Parsed};
-use super::text::{after, head, unseen};
+use super::text::{after, head, opens, unseen};
 use super::{Effect, EffectKind, awk, perl, sed, variables};
 use crate::gate::shell::word::{Dynamic, Part, Word};
 
@@ -41,6 +41,26 @@ impl Told {
         let mut teller = Teller { told: Self::default(), fills: Vec::new(), parsed: &parsed };
         teller.tell();
         teller.told
+    }
+
+    /// Adds what a program text in `word` does: `found` by a reader of its language, who understood it or not.
+    pub(super) fn code(&mut self, word: &Word, understood: bool, mut found: Self) {
+        if !understood {
+            return self.effect(EffectKind::LoadCode, Some(word));
+        }
+        if word.literal().is_some() {
+            self.effects.append(&mut found.effects);
+            self.inner.append(&mut found.inner);
+            return;
+        }
+        // What was found was found in a sketch: no path and no script of it is what the target will see.
+        for effect in &found.effects {
+            self.effect(effect.kind, Some(word));
+        }
+        if !found.inner.is_empty() {
+            self.effect(EffectKind::Shell, Some(word));
+        }
+        self.effect(EffectKind::Unknown, Some(word));
     }
 
     /// Puts a script on the list.
@@ -94,7 +114,7 @@ impl<'t> Teller<'_, 't, '_> {
             self.assignment(word);
         }
         for word in &parsed.odd {
-            self.told.effect(EffectKind::Unknown, Some(word));
+            self.unknown(word);
         }
         self.perhaps();
     }
@@ -104,6 +124,14 @@ impl<'t> Teller<'_, 't, '_> {
         let parsed = self.parsed;
         let matter = parsed.levels.last().is_some_and(|entry| entry.options_matter);
         if let Some(word) = parsed.perhaps.iter().find(|word| matter || word.is_dynamic()) {
+            self.unknown(word);
+        }
+    }
+
+    /// What cannot be told of a word is told once.
+    fn unknown(&mut self, word: &Word) {
+        let told = |effect: &Effect| effect.kind == EffectKind::Unknown && effect.on.as_ref() == Some(word);
+        if !self.told.effects.last().is_some_and(told) {
             self.told.effect(EffectKind::Unknown, Some(word));
         }
     }
@@ -158,11 +186,15 @@ impl<'t> Teller<'_, 't, '_> {
             return;
         }
         let count = parsed.operands.len();
+        // Words before it that cannot vanish: a word can only move behind as many places.
+        let mut certain = 0;
         for (index, word) in parsed.operands.iter().enumerate() {
-            if word.is_dynamic() || word.is_glob() {
-                self.any_place(entry, word);
+            if opens(word) || word.is_glob() {
+                self.any_place(entry, word, certain);
+                certain += usize::from(!word.is_dynamic());
                 continue;
             }
+            certain += 1;
             match places.of(index, count) {
                 Some(does) => self.word(does, word),
                 None => self.told.effect(EffectKind::Unknown, Some(word)),
@@ -175,21 +207,25 @@ impl<'t> Teller<'_, 't, '_> {
         }
     }
 
-    /// A word that may become several words, or none: it may stand in any place.
-    fn any_place(&mut self, entry: &'t Entry, word: &Word) {
+    /// A word that may become several words, or none: it may stand in any place behind the first so many.
+    fn any_place(&mut self, entry: &'t Entry, word: &Word, certain: usize) {
+        let places = self.parsed.places(entry);
         let mut done: Vec<Doing> = Vec::new();
-        for doing in self.parsed.places(entry).all() {
+        for doing in places.first.iter().skip(certain).chain(&places.last).flatten() {
             if !done.contains(doing) {
                 done.push(*doing);
-                if *doing == Doing::Command {
-                    self.command(std::slice::from_ref(word));
-                } else {
-                    self.word(&[*doing], word);
-                }
+                self.word(&[*doing], word);
             }
         }
-        if done.is_empty() {
-            self.told.effect(EffectKind::Unknown, Some(word));
+        match (&places.any, places.tail) {
+            // Its last words may be the beginning of a command, of which nobody can say anything.
+            (_, Some(Tail::Command | Tail::Script)) => self.told.effect(EffectKind::Unknown, Some(word)),
+            (_, Some(Tail::Arguments)) => {}
+            (Some(does), None) => {
+                does.iter().filter(|doing| !done.contains(doing)).for_each(|doing| self.word(&[*doing], word));
+            }
+            (None, None) if done.is_empty() => self.told.effect(EffectKind::Unknown, Some(word)),
+            (None, None) => {}
         }
     }
 
@@ -318,15 +354,30 @@ impl<'t> Teller<'_, 't, '_> {
     fn words(&mut self, word: &Word) {
         let word = self.filled(word);
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@,+% ".contains(c);
-        match word.literal().filter(|text| text.chars().all(plain)) {
-            Some(text) => {
-                let argv: Vec<Word> = text.split_whitespace().map(|text| Word::of(text, word.at.clone())).collect();
-                self.command(&argv);
+        let mut argv: Vec<Word> = Vec::new();
+        let mut parts: Vec<Part> = Vec::new();
+        let mut readable = true;
+        for part in &word.parts {
+            let Part::Literal(text) = part else {
+                parts.push(part.clone());
+                continue;
+            };
+            readable &= text.chars().all(plain);
+            for (index, piece) in text.split(' ').enumerate() {
+                if index > 0 && !parts.is_empty() {
+                    argv.push(Word { parts: std::mem::take(&mut parts), at: word.at.clone() });
+                }
+                parts.extend((!piece.is_empty()).then(|| Part::Literal(piece.to_owned())));
             }
-            None => {
-                self.told.effect(EffectKind::RunProgram, Some(&word));
-                self.told.effect(EffectKind::Unknown, Some(&word));
-            }
+        }
+        if !parts.is_empty() {
+            argv.push(Word { parts, at: word.at.clone() });
+        }
+        if readable {
+            self.command(&argv);
+        } else {
+            self.told.effect(EffectKind::RunProgram, Some(&word));
+            self.told.effect(EffectKind::Unknown, Some(&word));
         }
     }
 
@@ -409,7 +460,8 @@ impl<'t> Teller<'_, 't, '_> {
             self.told.effect(EffectKind::NetOut, Some(word));
         } else {
             self.effect(kind, word);
-            if word.is_dynamic() && text.is_empty() {
+            // The sign may come with what only the target knows.
+            if word.is_dynamic() {
                 self.told.effect(EffectKind::NetOut, Some(word));
             }
         }

@@ -94,7 +94,8 @@ impl<'t> Reader<'t> {
         let is_written = |word: &Word| effects::normal_path(word).is_some_and(|path| written.contains(&path));
         for invocation in &mut self.reading.invocations {
             let program = invocation.argv.first();
-            if !program.and_then(Word::literal).is_some_and(|name| !self.table.knows(&name)) {
+            let unheard_of = program.and_then(Word::literal).is_some_and(|name| !self.table.knows(&name));
+            if !unheard_of {
                 continue;
             }
             let named =
@@ -337,7 +338,8 @@ impl<'t> Reader<'t> {
 
     fn inner_command(&mut self, argv: Vec<Word>, index: usize, at: &Range<usize>, inside: &Around<'_>) {
         let Some(program) = argv.first() else { return };
-        let known = program.literal().is_some_and(|name| self.table.knows(&name));
+        // A bare name that the table does not have is `unknown` by itself; a path may be what somebody put there.
+        let known = program.literal().is_some_and(|name| !name.contains('/') || self.table.knows(&name));
         if !known {
             self.add(index, EffectKind::RunProgram, Some(program));
         }

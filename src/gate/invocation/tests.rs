@@ -83,10 +83,7 @@ fn each_wrapper_is_read_with_what_it_starts() {
                 "dd of=z: write(z)",
             ],
         ),
-        (
-            "nice -10 unheard-of x",
-            &["nice -10 unheard-of x: run-program(unheard-of)", "unheard-of x: unknown(unheard-of)"],
-        ),
+        ("nice -10 unheard-of x", &["nice -10 unheard-of x: ", "unheard-of x: unknown(unheard-of)"]),
         ("su - bob -c 'dd of=z'", &["su - bob -c 'dd of=z': privilege shell", "dd of=z: write(z)"]),
         ("taskset -p 1 2", &["taskset -p 1 2: "]),
         ("watch -n 1 dd of=z", &["watch -n 1 dd of=z: ", "dd of=z: write(z)"]),
@@ -105,6 +102,22 @@ fn each_wrapper_is_read_with_what_it_starts() {
                 "/usr/bin/nice /tmp/dd of=z: run-program(/tmp/dd)",
                 "/tmp/dd of=z: unknown(/tmp/dd) run-program(/tmp/dd)",
             ],
+        ),
+    ]);
+}
+
+#[test]
+fn a_variable_among_the_words_of_a_wrapper_leaves_the_rest_readable() {
+    check(&[
+        ("env -S \"dd if=$x of=z\"", &["env -S 'dd if='${x}' of=z': ", "dd if=${x} of=z: read(${x}) write(z)"]),
+        ("env -S \"$x -l\"", &["env -S ${x}' -l': run-program(${x})", "${x} -l: run-program(${x}) unknown(${x})"]),
+        (
+            "env -S \"dd '$x'\"",
+            &["env -S \"dd '\"${x}\"'\": run-program(\"dd '\"${x}\"'\") unknown(\"dd '\"${x}\"'\")"],
+        ),
+        (
+            "xargs sed 's/a/b/e'",
+            &["xargs sed s/a/b/e: ", "sed s/a/b/e ${@}: shell(s/a/b/e) unknown(s/a/b/e) read(${@}) unknown(${@})"],
         ),
     ]);
 }
@@ -261,11 +274,32 @@ fn words_that_are_code_in_disguise_are_load_code() {
         "export A=b C",
         "unset a",
         "[[ $x == 'a[b]' ]]",
+        "IFS=: read -r a b",
+        "IFS=$'\\n'",
+        "IFS= read a",
         "mapfile -t a",
     ] {
         let told = told(line);
         assert!(!told.concat().contains("load-code") && !told.concat().contains("run-program"), "{line}: {told:?}");
     }
+}
+
+#[test]
+fn a_variable_in_a_program_text_is_unknown_and_what_stands_around_it_is_read() {
+    check(&[
+        ("sed \"s/a/$b/\"", &["sed s/a/${b}/: unknown(s/a/${b}/)"]),
+        ("sed -n -e \"${n}p\"", &["sed -n -e ${n}p: unknown(${n}p)"]),
+        ("sed -e \"$x\"", &["sed -e ${x}: load-code(${x})"]),
+        ("sed \"s/a/$b/e\"", &["sed s/a/${b}/e: shell(s/a/${b}/e) unknown(s/a/${b}/e) unknown(s/a/${b}/e)"]),
+        ("sed \"w $x\"", &["sed 'w '${x}: write('w '${x}) unknown('w '${x})"]),
+        ("awk '{print $'$n'}'", &["awk '{print $'${n}'}': unknown('{print $'${n}'}')"]),
+        (
+            "awk \"BEGIN {system(\\\"id $x\\\")}\"",
+            &[
+                "awk 'BEGIN {system(\"id '${x}'\")}': shell('BEGIN {system(\"id '${x}'\")}') unknown('BEGIN {system(\"id '${x}'\")}')",
+            ],
+        ),
+    ]);
 }
 
 #[test]
