@@ -155,7 +155,7 @@ const CLAIMS: &[(&str, &str)] = &[
     ("bat --pager=less f", "run-program(less) read(f) interactive-escape"),
     ("dos2unix f", "write(f)"),
     ("envsubst", ""),
-    ("msgexec -i f cat", "run-program(f) unknown(f)"),
+    ("msgexec -i f cat", "read(f)"),
     ("tar cf /srv/x.tar d", "write(/srv/x.tar) read(d)"),
     ("tar -xzf x.tgz -C /srv", "write read(x.tgz)"),
     ("tar tf x.tar", "read(x.tar)"),
