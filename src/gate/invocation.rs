@@ -7,6 +7,8 @@ use super::effects::{Effect, Table};
 use super::shell::tree::{Assignment, Redirection, Script};
 use super::shell::word::Word;
 
+#[cfg(test)]
+mod claims;
 mod reader;
 #[cfg(test)]
 mod tests;

@@ -123,11 +123,12 @@ pub(super) enum Doing {
     Package,
     Mode,
     Definition,
+    Substitution,
 }
 
 impl Doing {
     /// The words besides those of [`EffectKind::WORDS`].
-    pub(super) const WORDS: [(&'static str, Self); 21] = [
+    pub(super) const WORDS: [(&'static str, Self); 22] = [
         ("nothing", Self::Nothing),
         ("command", Self::Command),
         ("script", Self::Script),
@@ -149,6 +150,7 @@ impl Doing {
         ("package", Self::Package),
         ("mode", Self::Mode),
         ("definition", Self::Definition),
+        ("substitution", Self::Substitution),
     ];
 
     /// Reads one word of the language.

@@ -3,7 +3,7 @@
 use super::entry::{Doing, Entry, Tail};
 use super::grammar::{Given, Parsed};
 use super::text::{after, head, opens, unseen};
-use super::{Effect, EffectKind, awk, sed, variables};
+use super::{Effect, EffectKind, awk, perl, sed, variables};
 use crate::gate::shell::word::{Dynamic, Part, Word};
 
 /// Names of parameters that no shell has, in the words of inner commands: what a program adds, which can be anything;
@@ -268,6 +268,8 @@ impl<'t> Teller<'_, 't, '_> {
                 Doing::Package => self.package(word),
                 Doing::Mode => self.mode(word),
                 Doing::Definition => self.definition(word),
+                Doing::Substitution if word.literal().is_some_and(|text| perl::only_replaces(&text)) => {}
+                Doing::Substitution => self.told.effect(EffectKind::LoadCode, Some(word)),
             }
         }
     }
@@ -458,7 +460,8 @@ impl<'t> Teller<'_, 't, '_> {
             self.told.effect(EffectKind::NetOut, Some(word));
         } else {
             self.effect(kind, word);
-            if word.is_dynamic() && text.is_empty() {
+            // The sign may come with what only the target knows.
+            if word.is_dynamic() {
                 self.told.effect(EffectKind::NetOut, Some(word));
             }
         }

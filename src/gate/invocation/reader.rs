@@ -16,6 +16,8 @@ use super::{Construct, Invocation, Reading};
 const DEPTH_MAX: usize = 32;
 /// More programs than this nobody starts by one line.
 const INVOCATIONS_MAX: usize = 512;
+/// A command of more words than this is not looked into.
+const WORDS_MAX: usize = 1024;
 /// Words that wrappers repeat, and scripts inside words, in all: a line has at most 32 KiB.
 const INNER_WORDS_MAX: usize = 4 * 1024;
 const INNER_BYTES_MAX: usize = 40 * 1024;
@@ -94,13 +96,15 @@ impl<'t> Reader<'t> {
         let is_written = |word: &Word| effects::normal_path(word).is_some_and(|path| written.contains(&path));
         for invocation in &mut self.reading.invocations {
             let program = invocation.argv.first();
-            if !program.and_then(Word::literal).is_some_and(|name| !self.table.knows(&name)) {
+            let unheard_of = program.and_then(Word::literal).is_some_and(|name| !self.table.knows(&name));
+            if !unheard_of {
                 continue;
             }
             let named =
                 program.filter(|word| word.literal().is_some_and(|name| name.contains('/')) && is_written(word));
             let read = invocation.effects.iter().filter(|effect| effect.kind == EffectKind::Read);
-            let given = read.filter_map(|effect| effect.on.as_ref()).find(|word| is_written(word));
+            let paths = read.filter_map(|effect| effect.on.as_ref()).chain(invocation.argv.iter().skip(1));
+            let given = paths.take(INVOCATIONS_MAX).find(|word| is_written(word));
             if let Some(word) = named.or(given).cloned() {
                 invocation.effects.push(Effect { kind: EffectKind::LoadCode, on: Some(word) });
             }
@@ -287,11 +291,15 @@ impl<'t> Reader<'t> {
             add(EffectKind::RunProgram);
             add(EffectKind::Unknown);
         }
+        if argv.len() > WORDS_MAX {
+            effects.extend([EffectKind::RunProgram, EffectKind::Unknown].map(|kind| Effect { kind, on: None }));
+            return Vec::new();
+        }
         // What bash makes of a disguise is told, too.
         let likely = self.likely(argv);
         match self.table.tell(&likely) {
             Some(mut told) => {
-                let guessed = effects::guess_of_told(&told.effects);
+                let guessed = effects::guess_of_told(&likely, &told.effects);
                 effects.append(&mut told.effects);
                 effects.extend(guessed);
                 told.inner
