@@ -120,11 +120,14 @@ pub(super) enum Doing {
     HostOrRead,
     HostOrWrite,
     AtRead,
+    Package,
+    Mode,
+    Definition,
 }
 
 impl Doing {
     /// The words besides those of [`EffectKind::WORDS`].
-    pub(super) const WORDS: [(&'static str, Self); 18] = [
+    pub(super) const WORDS: [(&'static str, Self); 21] = [
         ("nothing", Self::Nothing),
         ("command", Self::Command),
         ("script", Self::Script),
@@ -143,6 +146,9 @@ impl Doing {
         ("host-or-read", Self::HostOrRead),
         ("host-or-write", Self::HostOrWrite),
         ("at-read", Self::AtRead),
+        ("package", Self::Package),
+        ("mode", Self::Mode),
+        ("definition", Self::Definition),
     ];
 
     /// Reads one word of the language.
@@ -187,11 +193,6 @@ impl Places {
         let from_end = count.saturating_sub(index).saturating_sub(1);
         let last = self.last.len().checked_sub(from_end + 1).and_then(|place| self.last.get(place));
         last.or(self.any.as_ref())
-    }
-
-    /// All that can be done with an operand.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Doing> {
-        self.first.iter().chain(&self.any).chain(&self.last).flatten()
     }
 }
 

@@ -6,8 +6,11 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::entry::{Does, Entry, Opt, Places, Syntax, Tail, Takes};
-use super::text::{after, head};
-use crate::gate::shell::word::{Dynamic, Part, Word};
+use super::text::{after, head, opens};
+use crate::gate::shell::word::{Part, Word};
+
+/// More options than this nobody puts into one word.
+const BUNDLE_MAX: usize = 256;
 
 /// The words of a command by what they are to its program.
 #[derive(Debug)]
@@ -160,13 +163,7 @@ impl<'t, 'w> Walk<'t, 'w> {
 
     /// Takes an operand; `false` if nothing behind it is to be read.
     fn operand(&mut self, word: &'w Word, options: bool) -> bool {
-        // A home and a process substitution become paths.
-        let opens = match word.parts.first() {
-            Some(Part::Dynamic(Dynamic::Parameter { name, .. })) => name != super::told::FOUND,
-            Some(Part::Literal(_) | Part::Dynamic(Dynamic::Home(_) | Dynamic::Process(_))) | None => false,
-            Some(Part::Dynamic(_) | Part::Glob(_)) => true,
-        };
-        if options && opens && self.entry.syntax != Syntax::None {
+        if options && opens(word) && self.entry.syntax != Syntax::None {
             self.parsed.perhaps.push(word);
         }
         if !self.entry.subs.is_empty() {
@@ -343,6 +340,9 @@ impl<'t, 'w> Walk<'t, 'w> {
     fn short(&mut self, word: &'w Word, text: &str, whole: bool, from: usize) {
         let mut name = String::with_capacity(5);
         for (at, letter) in text.char_indices().skip_while(|(at, _)| *at < from) {
+            if at > BUNDLE_MAX {
+                return self.odd(word);
+            }
             name.clear();
             name.push('-');
             name.push(letter);

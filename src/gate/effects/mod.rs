@@ -11,6 +11,7 @@
 mod awk;
 mod entry;
 mod grammar;
+mod guess;
 mod parse;
 mod sed;
 mod shipped;
@@ -97,6 +98,16 @@ pub(super) fn of_assignment(name: &str, values: &[Word]) -> Option<EffectKind> {
 /// Whether a word that a shell calculates (`[[ ... ]]`, `((...))`) holds a command in an index, which it would run.
 pub(super) fn hides_in_index(text: &str) -> bool {
     told::index_with_code(text)
+}
+
+/// What the words of a command suggest for which the table has no entry.
+pub(super) fn guess_of_argv(argv: &[Word]) -> Vec<Effect> {
+    guess::of_argv(argv)
+}
+
+/// What those words suggest that the table calls `unknown` or code.
+pub(super) fn guess_of_told(told: &[Effect]) -> Vec<Effect> {
+    guess::of_told(told)
 }
 
 #[cfg(test)]

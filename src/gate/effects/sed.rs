@@ -3,27 +3,25 @@
 //! POSIX sed and GNU's `e`, `F`, `Q`, `R`, `T`, `v`, `W`, `z`, and the flags `e`, `I`, `M`, `w`. What it does not understand is
 //! `load-code`.
 
-use super::told::{Inner, Told};
-use super::{Effect, EffectKind};
+use super::EffectKind;
+use super::text::sketch;
+use super::told::Told;
 use crate::gate::shell::word::Word;
 
 /// Adds what the sed script in `word` does.
 pub(super) fn look(word: &Word, told: &mut Told) {
     let mut found = Told::default();
     let understood =
-        word.literal().is_some_and(|text| Script { rest: &text, word, found: &mut found }.read().is_some());
-    if understood {
-        told.effects.append(&mut found.effects);
-        told.inner.append(&mut found.inner);
-    } else {
-        told.effects.push(Effect { kind: EffectKind::LoadCode, on: Some(word.clone()) });
-    }
+        sketch(word).is_some_and(|text| Script { rest: &text, word, found: &mut found, shell: false }.read().is_some());
+    told.code(word, understood, found);
 }
 
 struct Script<'a> {
     rest: &'a str,
     word: &'a Word,
     found: &'a mut Told,
+    /// That the pattern space is run is told once.
+    shell: bool,
 }
 
 impl<'a> Script<'a> {
@@ -80,7 +78,7 @@ impl<'a> Script<'a> {
             Some(c @ ('/' | '\\')) => {
                 self.next();
                 let end = if c == '/' { c } else { self.next()? };
-                self.delimited(end)?;
+                self.pattern(end)?;
                 self.skip(|c| matches!(c, 'I' | 'M'));
                 Some(true)
             }
@@ -88,31 +86,47 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// What stands before the next `end`.
-    fn delimited(&mut self, end: char) -> Option<&'a str> {
+    /// A pattern, up to the next `end`.
+    ///
+    /// Whether the sign may stand in brackets differs between seds. Where it may not, what stands before it is a pattern
+    /// with brackets that are open, which every sed refuses; so only one reading is left.
+    fn pattern(&mut self, end: char) -> Option<()> {
         if end == '\n' || end == '\\' {
             return None;
         }
-        let mut bracket = false;
-        let mut chars = self.rest.char_indices();
-        while let Some((at, c)) = chars.next() {
-            if c == '\\' {
-                chars.next()?;
-            } else if c == end {
-                // Some seds let the sign stand in brackets, and others do not.
-                if bracket {
-                    return None;
+        loop {
+            match self.next()? {
+                c if c == end => return Some(()),
+                '\\' => {
+                    self.next()?;
                 }
-                let text = self.rest.get(..at);
-                self.rest = self.rest.get(at + end.len_utf8()..)?;
-                return text;
-            } else if c == '[' {
-                bracket = true;
-            } else if c == ']' {
-                bracket = false;
+                '[' => self.brackets(end)?,
+                _ => {}
             }
         }
-        None
+    }
+
+    /// What is left of a bracket expression.
+    fn brackets(&mut self, end: char) -> Option<()> {
+        self.eat('^');
+        self.eat(']');
+        loop {
+            match self.next()? {
+                ']' => return Some(()),
+                // In brackets a backslash is one, or is not.
+                '\\' if self.rest.starts_with([']', end, '\\']) => return None,
+                '[' => {
+                    let class = self.rest.chars().next().filter(|c| matches!(c, ':' | '.' | '='));
+                    if let Some(class) = class {
+                        self.next();
+                        let close = format!("{class}]");
+                        let at = self.rest.find(&close)?;
+                        self.rest = self.rest.get(at + close.len()..)?;
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     fn command(&mut self) -> Option<()> {
@@ -145,14 +159,14 @@ impl<'a> Script<'a> {
                 let command = self.line().trim();
                 match command {
                     "" => self.shell(),
-                    command => self.found.inner.push(Inner::Script(Word::of(command, self.word.at.clone()))),
+                    command => self.found.script(Word::of(command, self.word.at.clone())),
                 }
                 Some(())
             }
             'y' => {
                 let end = self.next()?;
-                self.delimited(end)?;
-                self.delimited(end)?;
+                self.replacement(end)?;
+                self.replacement(end)?;
                 self.end()
             }
             's' => self.substitute(),
@@ -162,7 +176,7 @@ impl<'a> Script<'a> {
 
     fn substitute(&mut self) -> Option<()> {
         let end = self.next()?;
-        self.delimited(end)?;
+        self.pattern(end)?;
         self.replacement(end)?;
         loop {
             match self.rest.chars().next() {
@@ -182,7 +196,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// As `delimited`, where brackets mean nothing.
+    /// What stands before the next `end`, where brackets mean nothing.
     fn replacement(&mut self, end: char) -> Option<()> {
         let mut chars = self.rest.char_indices();
         while let Some((at, c)) = chars.next() {
@@ -228,15 +242,110 @@ impl<'a> Script<'a> {
         match self.line().trim() {
             "" => return None,
             "/dev/stdin" | "/dev/stdout" | "/dev/stderr" | "/dev/null" => {}
-            path => self.found.effects.push(Effect { kind, on: Some(Word::of(path, self.word.at.clone())) }),
+            path => self.found.effect(kind, Some(&Word::of(path, self.word.at.clone()))),
         }
         Some(())
     }
 
     /// The pattern space is run: nobody knows what will be in it.
     fn shell(&mut self) {
-        for kind in [EffectKind::Shell, EffectKind::Unknown] {
-            self.found.effects.push(Effect { kind, on: Some(self.word.clone()) });
+        if !std::mem::replace(&mut self.shell, true) {
+            self.found.effect(EffectKind::Shell, Some(self.word));
+            self.found.effect(EffectKind::Unknown, Some(self.word));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Inner;
+    use super::*;
+
+    /// The effects and the scripts of a sed script.
+    fn told(text: &str) -> (Vec<(EffectKind, String)>, Vec<String>) {
+        let mut told = Told::default();
+        look(&Word::of(text, 0..0), &mut told);
+        let effects = told.effects.iter().map(|effect| {
+            let on = effect.on.as_ref().unwrap().literal().unwrap();
+            (effect.kind, if on == text { String::new() } else { on.into_owned() })
+        });
+        let scripts = told.inner.iter().map(|inner| match inner {
+            Inner::Script(word) => word.literal().unwrap().into_owned(),
+            Inner::Command(_) | Inner::Input => panic!("{inner:?}"),
+        });
+        (effects.collect(), scripts.collect())
+    }
+
+    #[test]
+    fn scripts_that_only_edit_do_nothing() {
+        for text in [
+            "s/a/b/g",
+            "1d;$p",
+            "/^#/d",
+            "5,10!p",
+            "s|/e|/w|I;s/x/y/2p",
+            "/a/,/b/{s/e/w/;p}",
+            "a\\\ntext e id\np",
+            "$!N;P;D",
+            ":a;N;$!ba;s/\\n/ /g",
+            "y/abc/xyz/",
+            "1~2d",
+            "/x/,+3d",
+            "\\,a,d",
+            "s,a\\,e,b,",
+            "# e id\np",
+            "0,/a/s//b/",
+            "",
+            "i text; e id",
+            "1!G;h;$!d",
+            "s/[a-z]*/x/",
+            "s/[/]/e/",
+            "q5",
+            "/a/I,/b/Md",
+            "w /dev/stdout",
+            "s/a/b/;ta",
+            "b end\n:end\np",
+        ] {
+            assert_eq!(told(text), (vec![], vec![]), "{text}");
+        }
+    }
+
+    #[test]
+    fn ways_out_are_found() {
+        use EffectKind::{LoadCode, Read, Shell, Unknown, Write};
+        let unread = vec![(Shell, String::new()), (Unknown, String::new())];
+        let on = |kind, text: &str| vec![(kind, text.to_owned())];
+        for (text, effects, scripts) in [
+            ("1e id", vec![], vec!["id"]),
+            ("p;e", unread.clone(), vec![]),
+            ("s/a/b/e", unread.clone(), vec![]),
+            ("s/a/id/e;s/a/b/ge", unread.clone(), vec![]),
+            ("s,a,e,3gpe", unread.clone(), vec![]),
+            ("/x/{s/a/b/e}", unread.clone(), vec![]),
+            ("w /etc/x", on(Write, "/etc/x"), vec![]),
+            ("s/a/b/w /etc/x", on(Write, "/etc/x"), vec![]),
+            ("$!W/etc/x", on(Write, "/etc/x"), vec![]),
+            ("r /etc/x\n1e id", on(Read, "/etc/x"), vec!["id"]),
+            ("R /etc/x", on(Read, "/etc/x"), vec![]),
+            ("ba;e id", vec![], vec!["id"]),
+            (":a;1e id", vec![], vec!["id"]),
+            ("i\\\ntext\n1e id", vec![], vec!["id"]),
+            ("a text\n1e id", vec![], vec!["id"]),
+            ("s/[/]/x/e", unread.clone(), vec![]),
+            ("s/[]/]/x/e;s/[^]/]/x/", unread.clone(), vec![]),
+            ("s/[[:alpha:]/]/x/e", unread.clone(), vec![]),
+            ("y/[/]/;1e id", vec![], vec!["id"]),
+            ("s/[\\]/]/x/e", on(LoadCode, ""), vec![]),
+            ("s/[/x/e", on(LoadCode, ""), vec![]),
+            ("s/a/b", on(LoadCode, ""), vec![]),
+            ("s/a/b/k", on(LoadCode, ""), vec![]),
+            ("o", on(LoadCode, ""), vec![]),
+            ("ps", on(LoadCode, ""), vec![]),
+            ("1,d", on(LoadCode, ""), vec![]),
+            ("w", on(LoadCode, ""), vec![]),
+        ] {
+            let scripts: Vec<String> = scripts.into_iter().map(str::to_owned).collect();
+            assert_eq!(told(text), (effects, scripts), "{text}");
         }
     }
 }

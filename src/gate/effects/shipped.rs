@@ -13,6 +13,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("policies/effects/mail.toml", include_str!("../../../policies/effects/mail.toml")),
     ("policies/effects/network.toml", include_str!("../../../policies/effects/network.toml")),
     ("policies/effects/packages.toml", include_str!("../../../policies/effects/packages.toml")),
+    ("policies/effects/privileges.toml", include_str!("../../../policies/effects/privileges.toml")),
     ("policies/effects/processes.toml", include_str!("../../../policies/effects/processes.toml")),
     ("policies/effects/services.toml", include_str!("../../../policies/effects/services.toml")),
     ("policies/effects/shells.toml", include_str!("../../../policies/effects/shells.toml")),

@@ -40,6 +40,46 @@ pub(super) fn after(word: &Word, mut bytes: usize) -> Word {
     Word { parts, at: word.at.clone() }
 }
 
+/// Whether only the target knows how a word begins: it may turn out to be an option, several words, or none.
+///
+/// A home and a process substitution become paths, and so does what a program found; `[n]ginx` begins with one of the letters
+/// in the brackets.
+pub(super) fn opens(word: &Word) -> bool {
+    match word.parts.first() {
+        Some(Part::Dynamic(Dynamic::Parameter { name, .. })) => name != super::told::FOUND,
+        Some(Part::Literal(_) | Part::Dynamic(Dynamic::Home(_) | Dynamic::Process(_))) | None => false,
+        Some(Part::Glob(pattern)) => {
+            let first = pattern.strip_prefix('[').and_then(|rest| rest.split(']').next());
+            !first.is_some_and(|set| !set.is_empty() && set.chars().all(|c| c.is_ascii_alphanumeric()))
+        }
+        Some(Part::Dynamic(_)) => true,
+    }
+}
+
+/// A word's text with a digit in the place of each part that only the target knows; none if nothing else is in it.
+///
+/// In a program text most variables are data, as in `s/a/$b/`: what the rest of the text does can be told. That the part may
+/// turn out to be code is for the caller to add.
+pub(super) fn sketch(word: &Word) -> Option<String> {
+    let mut text = String::new();
+    let mut literal = word.parts.is_empty();
+    for part in &word.parts {
+        match part {
+            Part::Literal(own) => {
+                literal = true;
+                text.push_str(own);
+            }
+            // A pattern that no file's name fits stays as it is.
+            Part::Glob(own) => {
+                literal = true;
+                text.push_str(own);
+            }
+            Part::Dynamic(_) => text.push('1'),
+        }
+    }
+    literal.then_some(text)
+}
+
 /// A word of which nothing is known but what the table calls it, such as what `xargs` reads.
 pub(super) fn unseen(name: &str, at: &std::ops::Range<usize>) -> Word {
     let parameter = Dynamic::Parameter { name: name.to_owned(), words: Vec::new() };

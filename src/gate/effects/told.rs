@@ -2,7 +2,7 @@
 
 use super::entry::{Doing, Entry, Tail};
 use super::grammar::{Given, Parsed};
-use super::text::{after, head, unseen};
+use super::text::{after, head, opens, unseen};
 use super::{Effect, EffectKind, awk, sed, variables};
 use crate::gate::shell::word::{Dynamic, Part, Word};
 
@@ -43,7 +43,33 @@ impl Told {
         teller.told
     }
 
-    fn effect(&mut self, kind: EffectKind, on: Option<&Word>) {
+    /// Adds what a program text in `word` does: `found` by a reader of its language, who understood it or not.
+    pub(super) fn code(&mut self, word: &Word, understood: bool, mut found: Self) {
+        if !understood {
+            return self.effect(EffectKind::LoadCode, Some(word));
+        }
+        if word.literal().is_some() {
+            self.effects.append(&mut found.effects);
+            self.inner.append(&mut found.inner);
+            return;
+        }
+        // What was found was found in a sketch: no path and no script of it is what the target will see.
+        for effect in &found.effects {
+            self.effect(effect.kind, Some(word));
+        }
+        if !found.inner.is_empty() {
+            self.effect(EffectKind::Shell, Some(word));
+        }
+        self.effect(EffectKind::Unknown, Some(word));
+    }
+
+    /// Puts a script on the list.
+    pub(super) fn script(&mut self, word: Word) {
+        self.inner.push(Inner::Script(word));
+    }
+
+    /// Puts an effect on the list, as long as there is room.
+    pub(super) fn effect(&mut self, kind: EffectKind, on: Option<&Word>) {
         match self.effects.len() {
             0..EFFECTS_MAX => self.effects.push(Effect { kind, on: on.cloned() }),
             EFFECTS_MAX => self.effects.push(Effect { kind: EffectKind::Unknown, on: None }),
@@ -88,7 +114,7 @@ impl<'t> Teller<'_, 't, '_> {
             self.assignment(word);
         }
         for word in &parsed.odd {
-            self.told.effect(EffectKind::Unknown, Some(word));
+            self.unknown(word);
         }
         self.perhaps();
     }
@@ -98,6 +124,14 @@ impl<'t> Teller<'_, 't, '_> {
         let parsed = self.parsed;
         let matter = parsed.levels.last().is_some_and(|entry| entry.options_matter);
         if let Some(word) = parsed.perhaps.iter().find(|word| matter || word.is_dynamic()) {
+            self.unknown(word);
+        }
+    }
+
+    /// What cannot be told of a word is told once.
+    fn unknown(&mut self, word: &Word) {
+        let told = |effect: &Effect| effect.kind == EffectKind::Unknown && effect.on.as_ref() == Some(word);
+        if !self.told.effects.last().is_some_and(told) {
             self.told.effect(EffectKind::Unknown, Some(word));
         }
     }
@@ -152,11 +186,15 @@ impl<'t> Teller<'_, 't, '_> {
             return;
         }
         let count = parsed.operands.len();
+        // Words before it that cannot vanish: a word can only move behind as many places.
+        let mut certain = 0;
         for (index, word) in parsed.operands.iter().enumerate() {
-            if word.is_dynamic() || word.is_glob() {
-                self.any_place(entry, word);
+            if opens(word) || word.is_glob() {
+                self.any_place(entry, word, certain);
+                certain += usize::from(!word.is_dynamic());
                 continue;
             }
+            certain += 1;
             match places.of(index, count) {
                 Some(does) => self.word(does, word),
                 None => self.told.effect(EffectKind::Unknown, Some(word)),
@@ -169,21 +207,25 @@ impl<'t> Teller<'_, 't, '_> {
         }
     }
 
-    /// A word that may become several words, or none: it may stand in any place.
-    fn any_place(&mut self, entry: &'t Entry, word: &Word) {
+    /// A word that may become several words, or none: it may stand in any place behind the first so many.
+    fn any_place(&mut self, entry: &'t Entry, word: &Word, certain: usize) {
+        let places = self.parsed.places(entry);
         let mut done: Vec<Doing> = Vec::new();
-        for doing in self.parsed.places(entry).all() {
+        for doing in places.first.iter().skip(certain).chain(&places.last).flatten() {
             if !done.contains(doing) {
                 done.push(*doing);
-                if *doing == Doing::Command {
-                    self.command(std::slice::from_ref(word));
-                } else {
-                    self.word(&[*doing], word);
-                }
+                self.word(&[*doing], word);
             }
         }
-        if done.is_empty() {
-            self.told.effect(EffectKind::Unknown, Some(word));
+        match (&places.any, places.tail) {
+            // Its last words may be the beginning of a command, of which nobody can say anything.
+            (_, Some(Tail::Command | Tail::Script)) => self.told.effect(EffectKind::Unknown, Some(word)),
+            (_, Some(Tail::Arguments)) => {}
+            (Some(does), None) => {
+                does.iter().filter(|doing| !done.contains(doing)).for_each(|doing| self.word(&[*doing], word));
+            }
+            (None, None) if done.is_empty() => self.told.effect(EffectKind::Unknown, Some(word)),
+            (None, None) => {}
         }
     }
 
@@ -223,6 +265,9 @@ impl<'t> Teller<'_, 't, '_> {
                 Doing::HostOrRead => self.host_or(EffectKind::Read, word),
                 Doing::HostOrWrite => self.host_or(EffectKind::Write, word),
                 Doing::AtRead => self.at_read(word),
+                Doing::Package => self.package(word),
+                Doing::Mode => self.mode(word),
+                Doing::Definition => self.definition(word),
             }
         }
     }
@@ -282,13 +327,23 @@ impl<'t> Teller<'_, 't, '_> {
 
     fn joined(&mut self, words: &[Word]) {
         let Some(first) = words.first() else { return };
-        let mut parts = Vec::with_capacity(words.len() * 2);
+        let mut parts: Vec<Part> = Vec::new();
+        let mut text = String::new();
         for (index, word) in words.iter().enumerate() {
             if index > 0 {
-                parts.push(Part::Literal(String::from(" ")));
+                text.push(' ');
             }
-            parts.extend(word.parts.iter().cloned());
+            for part in &word.parts {
+                match part {
+                    Part::Literal(own) => text.push_str(own),
+                    Part::Glob(_) | Part::Dynamic(_) => {
+                        parts.extend(take_literal(&mut text));
+                        parts.push(part.clone());
+                    }
+                }
+            }
         }
+        parts.extend(take_literal(&mut text));
         let end = words.last().map_or(first.at.end, |last| last.at.end);
         self.script(Word { parts, at: first.at.start..end });
     }
@@ -297,15 +352,30 @@ impl<'t> Teller<'_, 't, '_> {
     fn words(&mut self, word: &Word) {
         let word = self.filled(word);
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@,+% ".contains(c);
-        match word.literal().filter(|text| text.chars().all(plain)) {
-            Some(text) => {
-                let argv: Vec<Word> = text.split_whitespace().map(|text| Word::of(text, word.at.clone())).collect();
-                self.command(&argv);
+        let mut argv: Vec<Word> = Vec::new();
+        let mut parts: Vec<Part> = Vec::new();
+        let mut readable = true;
+        for part in &word.parts {
+            let Part::Literal(text) = part else {
+                parts.push(part.clone());
+                continue;
+            };
+            readable &= text.chars().all(plain);
+            for (index, piece) in text.split(' ').enumerate() {
+                if index > 0 && !parts.is_empty() {
+                    argv.push(Word { parts: std::mem::take(&mut parts), at: word.at.clone() });
+                }
+                parts.extend((!piece.is_empty()).then(|| Part::Literal(piece.to_owned())));
             }
-            None => {
-                self.told.effect(EffectKind::RunProgram, Some(&word));
-                self.told.effect(EffectKind::Unknown, Some(&word));
-            }
+        }
+        if !parts.is_empty() {
+            argv.push(Word { parts, at: word.at.clone() });
+        }
+        if readable {
+            self.command(&argv);
+        } else {
+            self.told.effect(EffectKind::RunProgram, Some(&word));
+            self.told.effect(EffectKind::Unknown, Some(&word));
         }
     }
 
@@ -394,6 +464,29 @@ impl<'t> Teller<'_, 't, '_> {
         }
     }
 
+    fn package(&mut self, word: &Word) {
+        if !word.literal().is_some_and(|text| is_by_name(&text)) {
+            self.told.effect(EffectKind::LoadCode, Some(word));
+        }
+    }
+
+    fn mode(&mut self, word: &Word) {
+        match word.literal() {
+            Some(text) if sets_id(&text) => self.told.effect(EffectKind::Privilege, Some(word)),
+            Some(_) => {}
+            None => self.told.effect(EffectKind::Unknown, Some(word)),
+        }
+    }
+
+    /// `NAME=TEXT`: from now on the name runs the text.
+    fn definition(&mut self, word: &Word) {
+        if let Some((_, text)) = word.split_at_equals() {
+            self.script(text);
+        } else if word.literal().is_none() {
+            self.told.effect(EffectKind::Unknown, Some(word));
+        }
+    }
+
     fn at_read(&mut self, word: &Word) {
         let text = head(word);
         let sign = text.find('@').map(|at| at + 1).or_else(|| text.find("=<").map(|at| at + 2));
@@ -403,6 +496,28 @@ impl<'t> Teller<'_, 't, '_> {
             None => {}
         }
     }
+}
+
+fn take_literal(text: &mut String) -> Option<Part> {
+    let text = std::mem::take(text);
+    (!text.is_empty()).then_some(Part::Literal(text))
+}
+
+/// A name is looked up where the system's owner said; a path or an address brings code of the user's own.
+fn is_by_name(text: &str) -> bool {
+    const ARCHIVES: [&str; 8] = [".deb", ".rpm", ".apk", ".whl", ".gem", ".tgz", ".gz", ".zip"];
+    let elsewhere =
+        text.contains("/") && !text.starts_with('@') || text.contains("://") || text.starts_with(['.', '~']);
+    !elsewhere && !ARCHIVES.iter().any(|end| text.to_ascii_lowercase().ends_with(end))
+}
+
+/// Whether a mode of `chmod` lets a program run with its owner's or its group's rights.
+fn sets_id(mode: &str) -> bool {
+    if !mode.is_empty() && mode.bytes().all(|byte| byte.is_ascii_digit()) {
+        let special = mode.trim_start_matches('0');
+        return special.len() > 3 && !special.starts_with('1');
+    }
+    mode.split(',').any(|clause| clause.split(['+', '=']).skip(1).any(|rights| rights.contains('s')))
 }
 
 /// Whether a text that a shell calculates can hold a command.

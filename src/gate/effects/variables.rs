@@ -145,6 +145,12 @@ pub(super) fn effect(name: &str, value: Option<&Word>) -> Option<EffectKind> {
     if super::told::hides_code(index) || value.is_some_and(|value| super::told::index_with_code(&head(value))) {
         return Some(EffectKind::LoadCode);
     }
+    // Where words are parted matters to what is expanded only, and that is dynamic for all who read it. Signs that no
+    // program's name and no option has part nothing of interest: `IFS=: read -r a b`.
+    let signs = |value: &Word| value.likely().is_some_and(|text| text.chars().all(|c| " \t\n:,;|".contains(c)));
+    if stem == "IFS" && value.is_some_and(signs) {
+        return None;
+    }
     if RUN.binary_search(&stem).is_ok() || stem.ends_with("_PAGER") || stem.ends_with("_EDITOR") {
         // To switch a pager off is what the careful do.
         let off = value.and_then(Word::literal).is_some_and(|value| matches!(&*value, "" | "cat"));

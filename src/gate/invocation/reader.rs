@@ -1,6 +1,7 @@
 //! The walk over a tree. Recursive as the tree is, and bounded.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::super::effects::{self, Effect, EffectKind, Inner, Table};
@@ -14,10 +15,10 @@ use super::{Construct, Invocation, Reading};
 /// Commands in commands: wrappers, scripts in words, compounds, substitutions.
 const DEPTH_MAX: usize = 32;
 /// More programs than this nobody starts by one line.
-const INVOCATIONS_MAX: usize = 1024;
+const INVOCATIONS_MAX: usize = 512;
 /// Words that wrappers repeat, and scripts inside words, in all: a line has at most 32 KiB.
-const INNER_WORDS_MAX: usize = 8 * 1024;
-const INNER_BYTES_MAX: usize = 64 * 1024;
+const INNER_WORDS_MAX: usize = 4 * 1024;
+const INNER_BYTES_MAX: usize = 40 * 1024;
 
 pub(super) struct Reader<'t> {
     table: &'t Table,
@@ -70,7 +71,40 @@ impl<'t> Reader<'t> {
 
     pub(super) fn read(mut self, script: &Script) -> Reading {
         self.script(script, &Around { by: None, piped: false, depth: 0, at: None, input: Stdin::Session });
+        self.made_here();
         self.reading
+    }
+
+    /// What a line writes and then runs is code that nobody has seen, and so is what it gives to a program that nobody knows.
+    fn made_here(&mut self) {
+        let written: BTreeSet<String> = self
+            .reading
+            .invocations
+            .iter()
+            .filter(|invocation| {
+                invocation.argv.first().and_then(Word::literal).is_some_and(|name| self.table.knows(&name))
+            })
+            .flat_map(|invocation| &invocation.effects)
+            .filter(|effect| effect.kind == EffectKind::Write)
+            .filter_map(|effect| effects::normal_path(effect.on.as_ref()?))
+            .collect();
+        if written.is_empty() {
+            return;
+        }
+        let is_written = |word: &Word| effects::normal_path(word).is_some_and(|path| written.contains(&path));
+        for invocation in &mut self.reading.invocations {
+            let program = invocation.argv.first();
+            if !program.and_then(Word::literal).is_some_and(|name| !self.table.knows(&name)) {
+                continue;
+            }
+            let named =
+                program.filter(|word| word.literal().is_some_and(|name| name.contains('/')) && is_written(word));
+            let read = invocation.effects.iter().filter(|effect| effect.kind == EffectKind::Read);
+            let given = read.filter_map(|effect| effect.on.as_ref()).find(|word| is_written(word));
+            if let Some(word) = named.or(given).cloned() {
+                invocation.effects.push(Effect { kind: EffectKind::LoadCode, on: Some(word) });
+            }
+        }
     }
 
     fn script(&mut self, script: &Script, around: &Around<'_>) {
@@ -257,13 +291,16 @@ impl<'t> Reader<'t> {
         let likely = self.likely(argv);
         match self.table.tell(&likely) {
             Some(mut told) => {
+                let guessed = effects::guess_of_told(&told.effects);
                 effects.append(&mut told.effects);
+                effects.extend(guessed);
                 told.inner
             }
             None => {
                 if program.literal().is_some() {
                     effects.push(Effect { kind: EffectKind::Unknown, on: Some(program.clone()) });
                 }
+                effects.extend(effects::guess_of_argv(&likely));
                 Vec::new()
             }
         }
@@ -299,7 +336,8 @@ impl<'t> Reader<'t> {
 
     fn inner_command(&mut self, argv: Vec<Word>, index: usize, at: &Range<usize>, inside: &Around<'_>) {
         let Some(program) = argv.first() else { return };
-        let known = program.literal().is_some_and(|name| self.table.knows(&name));
+        // A bare name that the table does not have is `unknown` by itself; a path may be what somebody put there.
+        let known = program.literal().is_some_and(|name| !name.contains('/') || self.table.knows(&name));
         if !known {
             self.add(index, EffectKind::RunProgram, Some(program));
         }
