@@ -363,3 +363,125 @@ fn shown(command: &str) -> String {
         command.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
     format!("`{safe}`")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::PolicyFile;
+
+    const ACCESS: &str = "schema = 1\n[[rule]]\nid = \"ops\"\nwho = { groups = [\"dba\"] }\nwhere = { labels = { env = \"prod\" } }\n\
+        accounts = [\"postgres\"]\nchannels = [\"exec\"]\ncommands = { mode = \"strict\", sets = [\"a\"] }\n\
+        [[rule]]\nid = \"never\"\neffect = \"deny\"\nwho = { users = [\"*\"] }\nwhere = { targets = [\"old1\"] }\nreason = \"it is gone\"\n";
+    const SET: &str = "schema = 1\nmode = \"strict\"\n[[rule]]\nid = \"look\"\neffect = \"allow\"\nprogram = \"/usr/bin/uptime\"\n\
+        [[rule]]\nid = \"no\"\neffect = \"deny\"\nprogram = \"rm\"\nreason = \"r\"\n[[test]]\nexpect = \"deny default\"\nlines = [\"id\"]\n";
+
+    fn set(access: &str, commands: &str) -> PolicySet {
+        let file = |path: &str, text: &str| PolicyFile { path: path.to_owned(), text: text.to_owned() };
+        let files = [file("p/access/a.toml", access), file("p/commands/a.toml", commands)];
+        PolicySet::parse(&files).unwrap_or_else(|faults| panic!("{}", join(faults)))
+    }
+
+    #[test]
+    fn what_widens_is_said_for_whom() {
+        let old = set(ACCESS, SET);
+        assert_eq!(compare(&old, &old), []);
+        let access = |from: &str, to: &str| {
+            assert!(ACCESS.contains(from), "{from}");
+            (ACCESS.replace(from, to), SET.to_owned())
+        };
+        let commands = |from: &str, to: &str| {
+            assert!(SET.contains(from), "{from}");
+            (ACCESS.to_owned(), SET.replace(from, to))
+        };
+        for ((access, commands), wanted, back) in [
+            (
+                access("[\"dba\"]", "[\"dba\", \"web\"]"),
+                "group web gains account postgres on targets with env=prod",
+                "group web loses",
+            ),
+            (
+                access("[\"postgres\"]", "[\"postgres\", \"root\"]"),
+                "group dba gains account root on targets with env=prod",
+                "group dba loses account root",
+            ),
+            (
+                access("[\"exec\"]", "[\"exec\", \"sftp-read\"]"),
+                "group dba gains sftp-read",
+                "group dba loses sftp-read",
+            ),
+            (
+                access("channels", "grant = { required = false }\nchannels"),
+                "group dba needs no grant any more",
+                "group dba needs a grant",
+            ),
+            (
+                access("commands = { mode = \"strict\", sets = [\"a\"] }\n", ""),
+                "commands are not judged any more",
+                "commands are judged in strict",
+            ),
+            (
+                access("\"strict\"", "\"observe\""),
+                "commands are judged in observe in place of strict",
+                "commands are judged in strict in place of observe",
+            ),
+            (
+                access(
+                    "who = { users = [\"*\"] }\nwhere = { targets = [\"old1\"] }",
+                    "who = { users = [\"bob\"] }\nwhere = { targets = [\"old1\"] }",
+                ),
+                "rule `never` forbids something else",
+                "rule `never` forbids something else",
+            ),
+            (
+                commands(
+                    "[[test]]",
+                    "[[rule]]\nid = \"more\"\neffect = \"allow\"\nprogram = \"/usr/bin/true\"\n[[test]]",
+                ),
+                "set `a`: the new rule `more` allows /usr/bin/true",
+                "rule `more`, which allowed /usr/bin/true, is gone",
+            ),
+            (
+                commands("\"/usr/bin/uptime\"", "[\"/usr/bin/uptime\", \"/usr/bin/true\"]"),
+                "rule `look` allows /usr/bin/true, too",
+                "rule `look` no longer allows /usr/bin/true",
+            ),
+            (
+                commands("[[rule]]\nid = \"no\"\neffect = \"deny\"\nprogram = \"rm\"\nreason = \"r\"\n", ""),
+                "rule `no`, which forbade rm, is gone",
+                "the new rule `no` forbids rm",
+            ),
+        ] {
+            let new = set(&access, &commands);
+            let wider = compare(&old, &new);
+            assert!(
+                wider.iter().any(|one| one.way != Way::Narrows && one.text.contains(wanted)),
+                "{wanted}: {wider:?}"
+            );
+            let narrower = compare(&new, &old);
+            assert!(narrower.iter().any(|one| one.text.contains(back)), "{back}: {narrower:?}");
+        }
+        let gone = compare(&old, &set(&ACCESS[..ACCESS.find("[[rule]]\nid = \"never\"").unwrap()], SET));
+        assert_eq!(
+            gone[0],
+            Difference {
+                way: Way::Widens,
+                text: "rule `never` no longer forbids everybody on old1: it is gone".into()
+            }
+        );
+    }
+
+    #[test]
+    fn the_lines_of_the_tests_are_judged_by_both() {
+        let old = set(ACCESS, SET);
+        let new = SET
+            .replace("\"/usr/bin/uptime\"", "[\"/usr/bin/uptime\", \"/usr/bin/id\"]\neffects = [\"read\"]")
+            .replace("deny default", "allow look");
+        let found = compare(&old, &set(ACCESS, &new));
+        assert!(
+            found.iter().any(
+                |one| one.way == Way::Widens && one.text == "set `a`: `id` is now allow (look), was deny (default)"
+            ),
+            "{found:?}"
+        );
+    }
+}

@@ -216,3 +216,94 @@ fn hidden_by(rule: &CommandRule, other: &CommandRule, later: bool) -> Option<&'s
 fn base(program: &str) -> String {
     program.rsplit('/').next().unwrap_or(program).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::PolicyFile;
+
+    fn found(commands: &str, mode: &str) -> Vec<String> {
+        let access = format!(
+            "schema = 1\n[[rule]]\nid = \"ops\"\nwho = {{ users = [\"ana\"] }}\nwhere = {{ targets = [\"*\"] }}\naccounts = [\"ops\"]\n\
+             channels = [\"exec\"]\ngrant = {{ required = false }}\ncommands = {{ mode = \"{mode}\", sets = [\"a\"] }}\n\
+             [[test]]\ngiven = {{ user = \"ana\", target = \"x\", account = \"ops\" }}\nexpect = \"allow ops\"\n"
+        );
+        let file = |path: &str, text: String| PolicyFile { path: path.to_owned(), text };
+        let files = [file("p/access/a.toml", access), file("p/commands/a.toml", format!("schema = 1\n{commands}"))];
+        let set = PolicySet::parse(&files).unwrap_or_else(|faults| panic!("{}", join(faults)));
+        let now = Timestamp::parse("2026-06-01T00:00:00Z").unwrap();
+        lint(&set, now)
+            .iter()
+            .map(|found| format!("{}:{} {}", found.check, found.fault.line.unwrap_or(0), found.fault.message))
+            .collect()
+    }
+
+    fn strict(rules: &str) -> Vec<String> {
+        let all = found(&format!("mode = \"strict\"\n{rules}"), "strict");
+        all.into_iter().filter(|text| !text.starts_with("untested")).collect()
+    }
+
+    const ALLOW: &str = "effect = \"allow\"\n";
+
+    #[test]
+    fn a_rule_that_decides_nothing_is_found() {
+        let rule = |id: &str, more: &str| format!("[[rule]]\nid = \"{id}\"\n{more}\n");
+        let cat = "program = \"/usr/bin/cat\"\nreads = [\"/srv/**\"]";
+        for (rules, wanted) in [
+            (rule("a", &format!("{ALLOW}{cat}\nexpires = \"2026-05-01\"")), "expired-rule:3 rule `a` has expired"),
+            (
+                rule("a", &format!("{ALLOW}{cat}"))
+                    + &rule("b", "effect = \"deny\"\nprogram = \"cat\"\nreason = \"r\""),
+                "unreachable-rule:3 rule `a` decides nothing: rule `b` (line 8) forbids all",
+            ),
+            (
+                rule("a", &format!("{ALLOW}{cat}")) + &rule("b", &format!("{ALLOW}{cat}")),
+                "unreachable-rule:8 rule `b` decides nothing: rule `a` (line 3) allows all",
+            ),
+            (
+                rule("a", &format!("{ALLOW}program = \"/opt/tool\"")),
+                "unreachable-rule:3 rule `a` allows nothing of /opt/tool",
+            ),
+        ] {
+            let told = strict(&rules);
+            assert!(told.iter().any(|text| text.starts_with(wanted)), "{wanted}: {told:?}");
+        }
+        let other = rule("a", &format!("{ALLOW}{cat}"))
+            + &rule("b", &format!("{ALLOW}program = \"/usr/bin/cat\"\nreads = [\"/var/**\"]"))
+            + &rule("c", "effect = \"deny\"\nprogram = \"cat\"\nargs = [\"-A\"]\nreason = \"r\"");
+        assert_eq!(strict(&other), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_way_to_a_shell_is_found_with_what_gives_it() {
+        let told = strict(
+            "[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/usr/bin/find\"\neffects = [\"run-program\", \"read\"]\n",
+        );
+        assert!(
+            told.iter()
+                .any(|text| text.starts_with("grave-effect:3 rule `a` lets run-program through by /usr/bin/find (")
+                    && text.contains("-exec")),
+            "{told:?}"
+        );
+        let told = strict("[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/usr/bin/cat\"\nreads = [\"/**\"]\n");
+        assert!(told.iter().any(|text| text.starts_with("wide-pattern:3 rule `a` lets each read through")), "{told:?}");
+        let menu = "[[menu]]\nname = \"m\"\ntitle = \"t\"\nrun = [\"/bin/x\", \"{y}\"]\ny = { pattern = \"[^;]*\" }\n";
+        let told = strict(menu);
+        assert!(told.iter().any(|text| text.contains("a slash") && text.contains("an option")), "{told:?}");
+        let good = menu.replace("[^;]*", "[a-z][a-z0-9-]{0,20}");
+        assert_eq!(strict(&good), Vec::<String>::new());
+    }
+
+    #[test]
+    fn guard_that_is_meant_as_a_wall_is_found() {
+        let shell = "mode = \"guard\"\ndefault = \"allow\"\n[[rule]]\nid = \"a\"\neffect = \"deny\"\neffects = [\"shell\"]\nreason = \"r\"\n";
+        let told = found(shell, "guard");
+        assert!(told.iter().any(|text| text.starts_with("guard-as-wall:2 rule `ops` uses `a` in guard")), "{told:?}");
+        assert!(told.iter().any(|text| text.starts_with("untested-set:1 ")), "{told:?}");
+        assert!(told.iter().any(|text| text.starts_with("untested:4 ")), "{told:?}");
+        let slips = shell.replace("effects = [\"shell\"]", "program = \"reboot\"");
+        assert!(found(&slips, "guard").iter().all(|text| text.starts_with("untested")));
+        let watched = found(shell, "observe");
+        assert!(watched.iter().all(|text| !text.starts_with("guard-as-wall")), "{watched:?}");
+    }
+}

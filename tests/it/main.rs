@@ -41,6 +41,7 @@ mod names;
 mod outages;
 mod oversight;
 mod paths;
+mod policy_tools;
 mod powercut;
 mod privacy;
 mod readers;
