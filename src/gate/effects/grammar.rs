@@ -221,13 +221,19 @@ impl<'t, 'w> Walk<'t, 'w> {
         levels.take_while(move |(level, entry)| *level == deepest || entry.global)
     }
 
-    /// The one option that a long name begins, or several that are all the same.
+    /// The one option that a long name begins, or several that are all the same and change nothing else.
     fn abbreviated(&self, name: &str) -> Option<(usize, &'t str, &'t Opt)> {
         self.levels().find_map(|(level, entry)| {
-            let mut fitting =
-                entry.options.range::<str, _>((std::ops::Bound::Included(name), std::ops::Bound::Unbounded));
-            let (first, option) = fitting.next().filter(|(own, _)| own.starts_with(name))?;
-            let same = fitting.take_while(|(own, _)| own.starts_with(name)).all(|(_, other)| other == option);
+            let from = (std::ops::Bound::Included(name), std::ops::Bound::Unbounded);
+            let mut fitting = entry.options.range::<str, _>(from).take_while(|(own, _)| own.starts_with(name));
+            let (first, option) = fitting.next()?;
+            let changes = |name: &String| {
+                let mut whens = self.parsed.levels.iter().flat_map(|entry| &entry.whens);
+                whens.any(|when| when.lacks.contains(name) || when.has.iter().any(|names| names.contains(name)))
+            };
+            let mut others = fitting.peekable();
+            let one = others.peek().is_none();
+            let same = one || !changes(first) && others.all(|(own, other)| other == option && !changes(own));
             same.then_some((level, first.as_str(), option))
         })
     }

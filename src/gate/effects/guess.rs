@@ -23,8 +23,8 @@ const PROGRAMS: &[&str] =
 
 /// Last parts of options' names whose value is a program, a script or a library in whatever program has them.
 const NAMES: &[&str] = &[
-    "action", "callback", "cmd", "command", "editor", "eval", "exec", "execute", "hook", "loader", "pager", "plugin",
-    "preload", "program", "rcfile", "rsh", "run", "script", "shell",
+    "cmd", "command", "editor", "eval", "exec", "execute", "hook", "pager", "plugin", "preload", "program", "rcfile",
+    "rsh", "script", "shell",
 ];
 
 /// Calls by which languages start programs.
@@ -35,6 +35,8 @@ const CALLS: &[&str] =
 const WORDS_MAX: usize = 256;
 /// Paths of one word, beyond which it is a text like any other.
 const PATHS_MAX: usize = 16;
+/// More than this is not guessed of one command.
+const GUESSES_MAX: usize = 64;
 
 /// Where everybody may put a program.
 const ANYBODYS: [&str; 3] = ["/tmp/", "/var/tmp/", "/dev/shm/"];
@@ -46,16 +48,41 @@ pub(super) fn of_argv(argv: &[Word]) -> Vec<Effect> {
     if normal_path(program).is_some_and(|path| ANYBODYS.iter().any(|place| path.starts_with(place))) {
         effects.push(Effect { kind: EffectKind::RunProgram, on: Some(program.clone()) });
     }
-    for word in words.iter().take(WORDS_MAX) {
+    for (index, word) in words.iter().take(WORDS_MAX).enumerate() {
         of_word(word, &mut effects);
+        // `--command VALUE`: without a value it may be a switch like any other.
+        let value = words.get(index + 1).is_some_and(|next| !next.starts_with("-"));
+        if value && word.literal().is_some_and(|text| names_program(&text)) {
+            effects.push(Effect { kind: EffectKind::RunProgram, on: words.get(index + 1).cloned() });
+        }
+        if effects.len() > GUESSES_MAX {
+            break;
+        }
+    }
+    // What stands behind so many words may be anything.
+    if words.len() > WORDS_MAX || effects.len() > GUESSES_MAX {
+        effects.push(Effect { kind: EffectKind::RunProgram, on: None });
     }
     effects
 }
 
-/// What words suggest that an entry calls unknown, or code.
-pub(super) fn of_told(told: &[Effect]) -> Vec<Effect> {
+/// What words suggest that an entry calls unknown, or code. Where the program as a whole runs code, that may do anything with
+/// the files that it is given.
+pub(super) fn of_told(argv: &[Word], told: &[Effect]) -> Vec<Effect> {
     let mut effects = Vec::new();
+    let code =
+        |effect: &Effect| matches!(effect.kind, EffectKind::LoadCode | EffectKind::RunProgram) && effect.on.is_none();
+    if told.iter().any(code) {
+        for word in argv.iter().skip(1).take(WORDS_MAX) {
+            if effects.len() <= GUESSES_MAX {
+                of_code(word, &mut effects);
+            }
+        }
+    }
     for effect in told.iter().take(WORDS_MAX) {
+        if effects.len() > GUESSES_MAX {
+            break;
+        }
         match (effect.kind, &effect.on) {
             (EffectKind::Unknown, Some(word)) => of_word(word, &mut effects),
             (EffectKind::LoadCode, Some(word)) => of_code(word, &mut effects),
@@ -74,7 +101,7 @@ fn of_word(word: &Word, effects: &mut Vec<Effect>) {
             effects.push(effect);
         }
     };
-    if escapes(&text) || calls(&text) || takes_program(&text) {
+    if escapes(&text) || calls(&text) || gives_program(&text) {
         add(EffectKind::RunProgram, word.clone());
     }
     for token in text.split(|c: char| !is_of_path(c)).filter(|token| !token.is_empty()).take(PATHS_MAX) {
@@ -137,12 +164,14 @@ fn calls(text: &str) -> bool {
     })
 }
 
-/// `--command`, `--pre-command=...`: whatever program it is, the value is one.
-fn takes_program(text: &str) -> bool {
-    let Some(name) = text.strip_prefix('-') else { return false };
-    let name = name.split(['=', ':']).next().unwrap_or_default().trim_start_matches('-');
-    let last = name.rsplit(['-', '_', '.']).next().unwrap_or_default();
-    NAMES.contains(&last)
+/// `--pre-command=...`: whatever program it is, the value is one.
+fn gives_program(text: &str) -> bool {
+    text.split_once('=').is_some_and(|(name, value)| names_program(name) && !value.is_empty())
+}
+
+fn names_program(option: &str) -> bool {
+    let last = option.strip_prefix('-').and_then(|name| name.rsplit(['-', '_', '.']).next());
+    last.is_some_and(|last| NAMES.contains(&last))
 }
 
 #[cfg(test)]
@@ -172,12 +201,17 @@ mod tests {
 
     #[test]
     fn a_word_that_starts_programs_is_seen() {
-        for text in
-            ["/usr/bin/id", "os.system('id')", "require('child_process').spawn(x)", "!id", "--exec", "--pre-command=x"]
-        {
+        for text in [
+            "/usr/bin/id",
+            "os.system('id')",
+            "require('child_process').spawn(x)",
+            "!id",
+            "--exec=x",
+            "--pre-command=x",
+        ] {
             assert!(kinds(text).contains(&EffectKind::RunProgram), "{text}");
         }
-        for text in ["ecosystem", "executive(1)", "!", "--verbose", "-c", "a!b"] {
+        for text in ["ecosystem", "executive(1)", "!", "--verbose", "-c", "a!b", "--exec", "--command="] {
             assert!(!kinds(text).contains(&EffectKind::RunProgram), "{text}");
         }
     }

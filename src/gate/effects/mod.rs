@@ -107,8 +107,8 @@ pub(super) fn guess_of_argv(argv: &[Word]) -> Vec<Effect> {
 }
 
 /// What those words suggest that the table calls `unknown` or code.
-pub(super) fn guess_of_told(told: &[Effect]) -> Vec<Effect> {
-    guess::of_told(told)
+pub(super) fn guess_of_told(argv: &[Word], told: &[Effect]) -> Vec<Effect> {
+    guess::of_told(argv, told)
 }
 
 #[cfg(test)]

@@ -179,7 +179,7 @@ fn operands_have_their_places() {
 
 #[test]
 fn options_change_what_the_rest_means() {
-    let entry = "syntax = \"gnu\"\nplain = \"-x -c -n --no-pager\"\noptions = { \"-f=\" = \"read\", \"-i\" = \"nothing\" }\noperands = [\"unknown...\"]\n\
+    let entry = "syntax = \"gnu\"\nplain = \"-x -c -n --no-pager --no-pages --quiet --quick\"\noptions = { \"-f=\" = \"read\", \"-i\" = \"nothing\" }\noperands = [\"unknown...\"]\n\
          [[program.when]]\nhas = [\"-x\", \"-n\"]\noperands = [\"nothing...\"]\n\
          [[program.when]]\nhas = \"-x -i\"\ndoes = \"write\"\noperands = [\"delete...\"]\n\
          [[program.when]]\nhas = \"-c\"\noperands = [\"read...\"]\noptions = { \"-f=\" = \"write\" }\n\
@@ -192,6 +192,9 @@ fn options_change_what_the_rest_means() {
             ("p -xn a", "write"),
             ("p -c -f b a --no-pager", "write(b) read(a)"),
             ("p -x -c a -f b --no-pager", "write write(b) delete(a)"),
+            ("p -n --qui", ""),
+            ("p --no-page", "interactive-escape unknown(--no-page)"),
+            ("p --no-pager", ""),
         ],
     );
 }
@@ -234,8 +237,8 @@ fn values_of_every_kind_are_looked_into() {
         &[
             ("p -u http://h/x -u FILE:///etc/x -u file:/etc/y", "net-out(http://h/x) read(/etc/x) read(/etc/y)"),
             (
-                "p -r h:/x -r ./h:x -w u@h: -w x -r file:///y -r $x",
-                "net-out(h:/x) read(./h:x) net-out(u@h:) write(x) read(/y) read(${x}) net-out(${x})",
+                "p -r h:/x -r ./h:x -w u@h: -w x -r file:///y -r $x -r a$x",
+                "net-out(h:/x) read(./h:x) net-out(u@h:) write(x) read(/y) read(${x}) net-out(${x}) read(a${x}) net-out(a${x})",
             ),
             ("p -a @/etc/x -a name=@y -a 'name=<z' -a plain -a \"$x\"", "read(/etc/x) read(y) read(z) read(${x})"),
             ("p -s exec=id -s EXEC=id -s 'run id' -s 'Run = id'", "<id> <id> <id> <id>"),

@@ -458,7 +458,8 @@ impl<'t> Teller<'_, 't, '_> {
             self.told.effect(EffectKind::NetOut, Some(word));
         } else {
             self.effect(kind, word);
-            if word.is_dynamic() && text.is_empty() {
+            // The sign may come with what only the target knows.
+            if word.is_dynamic() {
                 self.told.effect(EffectKind::NetOut, Some(word));
             }
         }

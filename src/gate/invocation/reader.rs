@@ -94,7 +94,8 @@ impl<'t> Reader<'t> {
         let is_written = |word: &Word| effects::normal_path(word).is_some_and(|path| written.contains(&path));
         for invocation in &mut self.reading.invocations {
             let program = invocation.argv.first();
-            if !program.and_then(Word::literal).is_some_and(|name| !self.table.knows(&name)) {
+            let unheard_of = program.and_then(Word::literal).is_some_and(|name| !self.table.knows(&name));
+            if !unheard_of {
                 continue;
             }
             let named =
@@ -291,7 +292,7 @@ impl<'t> Reader<'t> {
         let likely = self.likely(argv);
         match self.table.tell(&likely) {
             Some(mut told) => {
-                let guessed = effects::guess_of_told(&told.effects);
+                let guessed = effects::guess_of_told(&likely, &told.effects);
                 effects.append(&mut told.effects);
                 effects.extend(guessed);
                 told.inner
