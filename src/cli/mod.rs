@@ -21,16 +21,16 @@ mod filter;
 mod grant;
 mod host_ca;
 mod init;
-mod learn;
+
 mod lock;
-mod manifest;
+
 mod output;
-mod past;
+
 mod policy;
 mod prompt;
 pub mod recorded;
 mod recording;
-mod rehearse;
+
 pub mod replay;
 mod request;
 mod review;
@@ -41,7 +41,7 @@ mod secret;
 mod serve;
 mod session;
 mod state;
-mod sudoers;
+
 mod target;
 mod times;
 mod user;
@@ -99,7 +99,7 @@ enum Command {
     /// Lock everything in an attack; lifting it takes two people.
     #[command(subcommand)]
     Lockdown(lock::Lockdown),
-    /// The access rules in policies/access/: put changed files in force.
+    /// The rules in policies/: put changed files in force; check, test, explain and compare them.
     #[command(subcommand)]
     Policy(policy::Command),
     /// Live sessions: list, watch, pause, speak to, end. Auditors watch over SSH: `ssh USER@BASTION help`.
@@ -171,11 +171,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Request(command) => request::run(&Desk::open(file)?, command),
         Command::Lock(command) => lock::run(&Desk::open(file)?, command),
         Command::Lockdown(command) => lock::lockdown(&Desk::open(file)?, command),
-        Command::Policy(policy::Command::Manifest(arguments)) => manifest::run(file, arguments),
-        Command::Policy(policy::Command::Replay(arguments)) => rehearse::run(&Desk::open(file)?, &arguments),
-        Command::Policy(policy::Command::Learn(arguments)) => learn::run(&Desk::open(file)?, &arguments),
-        Command::Policy(policy::Command::FromSudoers(arguments)) => sudoers::run(&arguments),
-        Command::Policy(policy::Command::Reload) => policy::reload(&Desk::open(file)?),
+        Command::Policy(command) => policy::run(file, &command),
         Command::Session(command) => session::run(&Desk::open(file)?, command),
         Command::WhoCan(arguments) => answers::who_can(&Desk::open(file)?, arguments),
         Command::WhoIs(arguments) => answers::who_is(&Desk::open(file)?, arguments),

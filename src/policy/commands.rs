@@ -147,7 +147,8 @@ fn named(node: &Node<'_>, mode: Option<CommandMode>, sets: &Sets) -> Result<Opti
             return Ok(None);
         }
         let known = crate::model::join(sets.sets.keys());
-        let hint = if known.is_empty() { String::from("there is no file in commands/") } else { format!("known: {known}") };
+        let hint =
+            if known.is_empty() { String::from("there is no file in commands/") } else { format!("known: {known}") };
         return Err(node.fault(format!("there is no command set `{name}`")).hint(hint));
     };
     match (mode, set.mode) {

@@ -42,6 +42,7 @@ mod oracles;
 mod outages;
 mod oversight;
 mod paths;
+mod policy_tools;
 mod powercut;
 mod privacy;
 mod readers;

@@ -6,13 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::CliError;
-use super::audit::Reading;
-use super::desk::{Desk, unexpected};
-use super::output::{Progress, say};
-use super::recording::read_identities;
 use crate::admin::api::{AuditFilter, RecordingRow, Reply, Request, SessionFilter};
 use crate::audit::{AuditEvent, CommandJudged};
 use crate::auditor::Identity;
+use crate::cli::audit::Reading;
+use crate::cli::desk::{Desk, unexpected};
+use crate::cli::output::{Progress, say};
+use crate::cli::recording::read_identities;
 use crate::model::{ChannelClass, ChannelNumber, Destination, SessionId, Timestamp, UserName};
 use crate::policy::past::{Known, Past, PastAsked, Said};
 use crate::store::PlainRecording;
@@ -21,7 +21,7 @@ use crate::store::PlainRecording;
 #[derive(Debug, clap::Args)]
 pub(super) struct Which {
     /// Only since: a time, a date, or a length of time until now, such as 90d.
-    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = super::times::parse_since)]
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = crate::cli::times::parse_since)]
     pub(super) since: Timestamp,
     /// Only of these sessions; repeat it for more.
     #[arg(long, value_name = "ID")]

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::CliError;
-use super::desk::Desk;
-use super::output::{print, say};
 use super::past::{Which, each};
+use crate::cli::desk::Desk;
+use crate::cli::output::{print, say};
 use crate::gate::effects::Table;
 use crate::gate::learn::learn;
 use crate::screen::counted;

@@ -5,10 +5,11 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::desk::Desk;
-use super::output::{Form, Progress, json, print, say};
+use super::CliError;
 use super::past::{Decided, Which, each, known};
-use super::{CliError, times};
+use crate::cli::desk::Desk;
+use crate::cli::output::{Form, Progress, json, print, say};
+use crate::cli::times;
 use crate::config::read_policies;
 use crate::policy::PolicySet;
 use crate::policy::past::{Difference, Known, Rehearsal, Rehearsed, Said};

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use super::CliError;
-use super::output::say;
+use crate::cli::output::say;
 use crate::durable;
 use crate::gate::sudoers::draft;
 use crate::screen::counted;

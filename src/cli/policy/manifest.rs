@@ -1,34 +1,25 @@
 //! `doorward policy manifest`: what the signers of policies sign.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::output::say;
-use super::{CliError, desk};
-use crate::config::{Config, MANIFEST, read_policies};
+use super::{CliError, Folder};
+use crate::cli::output::say;
+use crate::config::{MANIFEST, read_policies};
 use crate::durable;
 use crate::policy::PolicySet;
 use crate::policy::signed::{Manifest, NAMESPACE};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The policies' directory, in place of the configuration's.
-    #[arg(long, value_name = "DIR")]
-    policies: Option<PathBuf>,
+    #[command(flatten)]
+    folder: Folder,
     /// The edition's number: higher than that of any before it. By default one more than the manifest there has.
     #[arg(long, value_name = "NUMBER")]
     serial: Option<u64>,
 }
 
-pub(super) fn run(file: Option<&Path>, arguments: Arguments) -> Result<(), CliError> {
-    let directory = match arguments.policies {
-        Some(directory) => directory,
-        None => {
-            let place = desk::place(file)?;
-            let config =
-                Config::load(&place).map_err(|faults| CliError::of_faults("the configuration is faulty", &faults))?;
-            config.policies
-        }
-    };
+pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliError> {
+    let directory = arguments.folder.path(file)?;
     let files = read_policies(&directory);
     let files = files.and_then(|files| PolicySet::parse(&files).map(|_| files));
     let files = files.map_err(|faults| CliError::of_faults("such policies would not load", &faults))?;
