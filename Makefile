@@ -129,6 +129,10 @@ bench: install-tools deps ## direct ssh, ssh -J and Doorward side by side, seali
 	cargo bench --locked --bench verify
 	cargo bench --locked --bench decide
 
+.PHONY: bench-gate
+bench-gate: deps ## what the command gate catches, whom it disturbs, what it costs; skips where the corpora (DOORWARD_CORPORA) are absent
+	cargo bench --locked --bench gate -- --markdown docs/gate-figures.md
+
 .PHONY: clean
 clean: ## remove what was built and fetched
 	rm -rf $(TARGET_DIR) patches/russh patches/russh.new patches/fetch/target

@@ -116,6 +116,10 @@ fn a_variable_among_the_words_of_a_wrapper_leaves_the_rest_readable() {
             &["env -S \"dd '\"${x}\"'\": run-program(\"dd '\"${x}\"'\") unknown(\"dd '\"${x}\"'\")"],
         ),
         (
+            "rsync -e 'ssh -p 22' a h:b",
+            &["rsync -e 'ssh -p 22' a h:b: read(a) net-out(h:b)", "ssh -p 22 ${@}: net-out(${@}) unknown(${@})"],
+        ),
+        (
             "xargs sed 's/a/b/e'",
             &["xargs sed s/a/b/e: ", "sed s/a/b/e ${@}: shell(s/a/b/e) unknown(s/a/b/e) read(${@}) unknown(${@})"],
         ),
