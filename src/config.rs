@@ -50,7 +50,7 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// `data`: the state directory. Default `data`. Whoever can write in it can delete evidence.
     pub data: PathBuf,
-    /// `policies`: the directory with `access/*.toml`. Default `policies`. Whoever can write in it can open
+    /// `policies`: the directory with `access/*.toml`, and `commands/*.toml`. Default `policies`. Whoever can write in it can open
     /// every target.
     pub policies: PathBuf,
     /// `master_key`: the file with the key that seals the secrets. Default `master.key`. It must lie outside
@@ -603,30 +603,42 @@ fn resolve(path: &Path) -> PathBuf {
     resolved
 }
 
-/// Reads the access policies, `access/*.toml` in `directory`, sorted by name. Names that begin with `.` are passed
-/// over; each path reads from the directory's own name on, so that equal policies have equal hashes everywhere.
+/// Reads the policies: `access/*.toml` in `directory`, and where there are any `commands/*.toml` and `effects/*.toml`, sorted
+/// by name. Names that begin with `.` are passed over; each path reads from the directory's own name on, so that equal
+/// policies have equal hashes everywhere.
 ///
 /// # Errors
 /// Every file that cannot be read, or that the directory is missing: no policies and lost policies differ.
 pub fn read_policies(directory: &Path) -> Result<Vec<PolicyFile>, Vec<Fault>> {
-    let access = directory.join("access");
-    let shown = access.display().to_string();
-    let unreadable = |error: std::io::Error| {
-        vec![
-            Fault::in_file(&shown, format!("cannot read the policies: {error}"))
-                .hint("set `policies` in doorward.toml to the directory that has `access/` in it"),
-        ]
-    };
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(&access).map_err(unreadable)? {
-        names.push(entry.map_err(unreadable)?.file_name());
-    }
-    names.sort();
     let root = directory.file_name().map_or("policies".into(), |name| name.to_string_lossy().into_owned());
     let mut files = Vec::new();
     let mut faults = Vec::new();
+    for kind in ["access", "commands", "effects"] {
+        let place = directory.join(kind);
+        // Only `access` must be there.
+        if kind == "access" || place.exists() {
+            read_policies_in(&place, &format!("{root}/{kind}"), &mut files, &mut faults);
+        }
+    }
+    if faults.is_empty() { Ok(files) } else { Err(faults) }
+}
+
+fn read_policies_in(place: &Path, root: &str, files: &mut Vec<PolicyFile>, faults: &mut Vec<Fault>) {
+    let shown = place.display().to_string();
+    let listed: Result<Vec<_>, std::io::Error> = std::fs::read_dir(place)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect());
+    let mut names = match listed {
+        Ok(names) => names,
+        Err(error) => {
+            return faults.push(
+                Fault::in_file(&shown, format!("cannot read the policies: {error}"))
+                    .hint("set `policies` in doorward.toml to the directory that has `access/` in it"),
+            );
+        }
+    };
+    names.sort();
     for name in names {
-        let path = access.join(&name);
+        let path = place.join(&name);
         let shown = path.display().to_string();
         let Some(name) = name.to_str() else {
             faults.push(Fault::in_file(shown, "the name is not UTF-8"));
@@ -640,12 +652,11 @@ pub fn read_policies(directory: &Path) -> Result<Vec<PolicyFile>, Vec<Fault>> {
             faults.push(Fault::in_file(shown, "is a directory, and policies are not searched in it").hint(hint));
         } else if name.ends_with(".toml") {
             match read_text(&path, &shown) {
-                Ok(text) => files.push(PolicyFile { path: format!("{root}/access/{name}"), text }),
+                Ok(text) => files.push(PolicyFile { path: format!("{root}/{name}"), text }),
                 Err(fault) => faults.push(fault),
             }
         }
     }
-    if faults.is_empty() { Ok(files) } else { Err(faults) }
 }
 
 /// Reads a text file of at most `FILE_BYTES_MAX` bytes.

@@ -351,7 +351,8 @@ impl Ledger {
         let policy = state.policy();
         let asked = ChannelClass::LocalForward.into();
         let question = question(stored, target, destination, Some(&asked));
-        policy.rules().any(|rule| rule.covers(&question) && rule.looks_up(port))
+        policy.forbidden_by(&question).is_none()
+            && policy.rules().any(|rule| rule.covers(&question) && rule.looks_up(port))
     }
 
     /// Whether SSH to a target, in a forward of this user's from there, ends at the bastion: by a rule that holds now.
@@ -361,6 +362,11 @@ impl Ledger {
         let policy = state.policy();
         let assured = self.assurances.of(asker, now);
         let (presence, circumstances) = (asker.presence, assured.circumstances(asker, now));
+        let asked = ChannelClass::LocalForward.into();
+        let closed = question(stored, target, destination, Some(&asked));
+        if policy.forbidden_by(&closed).is_some() {
+            return false;
+        }
         let question = Question { presence, circumstances, ..question(stored, target, destination, None) };
         let place = (asker.user.clone(), destination.clone());
         let grants = || {

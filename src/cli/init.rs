@@ -121,7 +121,7 @@ fn make(config: &Config, text: &str, auditor: Option<&Identity>) -> Result<Strin
     };
     let clock = Clock::system();
     for (name, text) in STARTER_POLICIES {
-        create(&config.policies.join("access").join(name), text, 0o644)?;
+        create(&config.policies.join(name), text, 0o644)?;
     }
     if let (Some(file), Some(auditor)) = (&config.recording.insecure_identity, auditor) {
         create(file, auditor.to_file().expose(), 0o400)?;

@@ -1,10 +1,15 @@
 //! What `doorward init` writes: a configuration with every key in it, and policies to start from.
 
-/// The policies to start from: file name under `policies/access/`, and text.
+/// The policies to start from: file name under `policies/`, and text.
 pub const STARTER_POLICIES: &[(&str, &str)] = &[
-    ("administrators.toml", include_str!("../../policies/access/administrators.toml")),
-    ("backups.toml", include_str!("../../policies/access/backups.toml")),
-    ("own-account.toml", include_str!("../../policies/access/own-account.toml")),
+    ("access/administrators.toml", include_str!("../../policies/access/administrators.toml")),
+    ("access/backups.toml", include_str!("../../policies/access/backups.toml")),
+    ("access/own-account.toml", include_str!("../../policies/access/own-account.toml")),
+    ("access/web-operators.toml", include_str!("../../policies/access/web-operators.toml")),
+    ("commands/no-destruction.toml", include_str!("../../policies/commands/no-destruction.toml")),
+    ("commands/no-shell.toml", include_str!("../../policies/commands/no-shell.toml")),
+    ("commands/read-only.toml", include_str!("../../policies/commands/read-only.toml")),
+    ("commands/web-operators.toml", include_str!("../../policies/commands/web-operators.toml")),
 ];
 
 /// The values of a first configuration that its place decides.

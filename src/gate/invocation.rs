@@ -3,9 +3,22 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::effects::Effect;
-use super::shell::tree::{Assignment, Redirection};
+use super::effects::{Effect, Table};
+use super::shell::tree::{Assignment, Redirection, Script};
 use super::shell::word::Word;
+
+mod reader;
+#[cfg(test)]
+mod tests;
+
+/// Reads what a line would start by the table of what programs do.
+///
+/// Commands inside other commands' words are read, too: of `sudo`, `find -exec`, `sh -c`. The work is bounded: where a line
+/// has more commands, nests them deeper or repeats more text than anybody types, the reading ends in an invocation
+/// without words whose effect is `unknown`.
+pub fn read(script: &Script, table: &Table) -> Reading {
+    reader::Reader::new(table).read(script)
+}
 
 /// What a line would start, and what the shell would do around it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,9 +32,10 @@ pub struct Reading {
 /// One program that would be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
-    /// The program and its arguments; empty where there are assignments or redirections only.
+    /// The program and its arguments; empty where there are assignments or redirections only. In what a wrapper starts,
+    /// words that it adds or fills in are dynamic and named `@` or `{}`.
     pub argv: Vec<Word>,
-    /// What it would do, its redirections included.
+    /// What it would do, its assignments and redirections included.
     pub effects: Vec<Effect>,
     /// The invocation, by its place in the list, that starts this one by its own arguments, as `sudo` does.
     pub by: Option<usize>,
@@ -31,7 +45,7 @@ pub struct Invocation {
     pub assignments: Vec<Assignment>,
     /// Its redirections.
     pub redirections: Vec<Redirection>,
-    /// Where it stands in the line, in bytes.
+    /// Where it stands in the line, in bytes; inside a script that is a word of the line, where that word stands.
     pub at: Range<usize>,
 }
 

@@ -10,6 +10,7 @@
 //! What this module does **not** guard against: what an allowed program does by itself, beyond what the effects table
 //! says of it; and on a shell of the target's own whatever was never given to it to judge.
 
+pub mod canonical;
 pub mod effects;
 pub mod invocation;
 pub mod rules;

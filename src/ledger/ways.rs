@@ -211,12 +211,21 @@ impl State {
             return Vec::new();
         };
         let standing = rule.grant.need == GrantNeed::NotRequired;
+        let policy = self.policy();
         let way = |account: &AccountName| {
             let destination = Destination { account: account.clone(), target: target.name.clone() };
+            let open = |class: &ChannelClass| {
+                let asked = (*class).into();
+                policy.forbidden_by(&super::question(user, target, &destination, Some(&asked))).is_none()
+            };
+            let channels: BTreeSet<ChannelClass> = rule.opened().filter(open).collect();
+            if channels.is_empty() {
+                return None;
+            }
             let grants = if standing { Vec::new() } else { self.way_grants(rule, (user, target), &destination, now) };
             let request = rule.grant.request.as_ref().filter(|_| !standing);
             let locked = self.lock_on(user, target, account, None, now).map(|lock| lock.id.clone());
-            Way {
+            Some(Way {
                 user: user.name.clone(),
                 suspended: user.is_suspended(now),
                 destination,
@@ -224,7 +233,7 @@ impl State {
                 rule: rule.id.clone(),
                 file: rule.file.clone(),
                 line: rule.line,
-                channels: rule.channels.clone(),
+                channels,
                 standing,
                 key: rule.key,
                 grants,
@@ -235,9 +244,9 @@ impl State {
                     .map(|request| WayRequest { approvers: request.approvers.to_string(), max: request.max }),
                 ready: !target.host_keys.is_empty(),
                 known: target.accounts.is_empty() || target.accounts.contains(account),
-            }
+            })
         };
-        holder.accounts.iter().map(way).collect()
+        holder.accounts.iter().filter_map(way).collect()
     }
 
     fn way_grants(

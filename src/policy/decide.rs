@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{
-    Accounts, Circumstances, Conditions, ForwardedSsh, Givers, GrantNeed, Oversight, Place, PolicySet, RecordingPolicy,
-    Rule, Who,
+    Accounts, Circumstances, Conditions, DenyRule, ForwardedSsh, Givers, GrantNeed, Oversight, Place, PolicySet,
+    RecordingPolicy, Rule, Who,
 };
 use crate::model::{AccountName, Asked, ChannelClass, GroupName, Matter, Presence, RuleId, TargetName, UserName};
 
@@ -60,7 +60,7 @@ pub struct Allowed {
 }
 
 /// Why policy refuses. For the operator: a bastion user is told neither.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DenyReason {
     /// No rule names this user, target and account together.
     NoRule,
@@ -74,6 +74,15 @@ pub enum DenyReason {
     NoRuleForKey,
     /// Rules open this channel, but none of them on a terminal.
     NoRuleForTerminal(ChannelClass),
+    /// Rules open shells, but judge commands, and what is typed in a shell cannot be judged in this version.
+    Unjudged,
+    /// Rules allow it, and this one forbids it.
+    Forbidden {
+        /// The rule.
+        rule: RuleId,
+        /// Its reason.
+        reason: String,
+    },
 }
 
 impl fmt::Display for DenyReason {
@@ -90,33 +99,55 @@ impl fmt::Display for DenyReason {
             Self::NoRuleForTerminal(channel) => {
                 write!(f, "no rule opens {channel} on a terminal for this user at this destination (`terminal`)")
             }
+            Self::Unjudged => f.write_str("the rules here judge single commands, and no shell: run `ssh HOST COMMAND`"),
+            Self::Forbidden { rule, reason } => write!(f, "rule `{rule}` forbids it: {reason}"),
             Self::NoRuleForKey => f.write_str("no rule's `agent` names this key for this user at this destination"),
         }
     }
 }
 
 impl fmt::Display for Decision {
-    /// As `[[test]]` tables write it: `allow RULE`, `needs-grant RULE` or `deny`.
+    /// As `[[test]]` tables write it: `allow RULE`, `needs-grant RULE`, `deny`, or `deny RULE` where one forbids it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Allow(allowed) => write!(f, "allow {}", allowed.rule),
             Self::NeedsGrant(allowed) => write!(f, "needs-grant {}", allowed.rule),
+            Self::Deny(DenyReason::Forbidden { rule, .. }) => write!(f, "deny {rule}"),
             Self::Deny(_) => f.write_str("deny"),
         }
     }
 }
 
-/// Decides. Rules only allow, so their union counts; a rule that needs no grant beats one that does.
+/// Decides. A rule that forbids beats all; of those that allow the union counts, and a rule that needs no grant beats one
+/// that does.
 pub fn decide(set: &PolicySet, question: &Question<'_>) -> Decision {
-    among(set.rules_about(question.user, question.groups), question)
+    among(set.rules_about(question.user, question.groups), &set.0.denials, question)
 }
 
-pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Question<'_>) -> Decision {
+pub(super) fn among<'r>(
+    rules: impl Iterator<Item = &'r Rule>,
+    denials: &[DenyRule],
+    question: &Question<'_>,
+) -> Decision {
     let here: Vec<&Rule> = rules.filter(|rule| rule.covers(question)).collect();
-    let matching: Vec<&Rule> = here.iter().copied().filter(|rule| rule.opens(question.asked)).collect();
+    let closing: Vec<&DenyRule> = denials.iter().filter(|rule| rule.covers(question)).collect();
+    let closed = |class: ChannelClass| closing.iter().find(|rule| rule.closes(class));
+    let (mut matching, mut forbidden): (Vec<&Rule>, Option<&DenyRule>) = (Vec::new(), None);
+    for rule in here.iter().copied().filter(|rule| rule.opens(question.asked)) {
+        let mut classes = rule.opened().filter(|class| question.asked.is_none_or(|asked| asked.class == *class));
+        match classes.find(|class| closed(*class).is_none()) {
+            Some(_) => matching.push(rule),
+            None => forbidden = forbidden.or_else(|| closing.first().copied()),
+        }
+    }
     let standing = |rule: &&&Rule| rule.grant.need == GrantNeed::NotRequired;
     let Some(first) = matching.first() else {
+        if let Some(rule) = forbidden {
+            let by = question.asked.and_then(|asked| closed(asked.class)).copied().unwrap_or(rule);
+            return Decision::Deny(DenyReason::Forbidden { rule: by.id.clone(), reason: by.reason.clone() });
+        }
         return Decision::Deny(match question.asked {
+            Some(asked) if here.iter().any(|rule| rule.withholds(asked.class)) => DenyReason::Unjudged,
             Some(asked) if here.iter().any(|rule| rule.channels.contains(&asked.class)) => match asked.matter {
                 Some(Matter::File(_) | Matter::EveryFile) => DenyReason::NoRuleForFile(asked.class),
                 Some(Matter::Key(_)) => DenyReason::NoRuleForKey,
@@ -135,13 +166,16 @@ pub(super) fn among<'r>(rules: impl Iterator<Item = &'r Rule>, question: &Questi
         Allowed { rule: id, file, rules, channels, recording, oversight }
     };
     match matching.iter().find(standing) {
-        Some(rule) => Decision::Allow(allowed(rule, channels(here.iter().filter(standing)))),
-        None => Decision::NeedsGrant(allowed(first, channels(here.iter()))),
+        Some(rule) => Decision::Allow(allowed(rule, channels(here.iter().filter(standing), &closed))),
+        None => Decision::NeedsGrant(allowed(first, channels(here.iter(), &closed))),
     }
 }
 
-fn channels<'r>(rules: impl Iterator<Item = &'r &'r Rule>) -> BTreeSet<ChannelClass> {
-    rules.flat_map(|rule| rule.channels.iter().copied()).collect()
+fn channels<'r, T>(
+    rules: impl Iterator<Item = &'r &'r Rule>,
+    closed: &dyn Fn(ChannelClass) -> Option<T>,
+) -> BTreeSet<ChannelClass> {
+    rules.flat_map(|rule| rule.opened()).filter(|class| closed(*class).is_none()).collect()
 }
 
 impl Rule {
@@ -167,7 +201,18 @@ impl Rule {
 
     /// Whether it opens this channel.
     pub fn opens(&self, asked: Option<&Asked>) -> bool {
-        asked.is_none_or(|asked| self.channels.contains(&asked.class) && self.is_about(asked))
+        asked.is_none_or(|asked| {
+            self.channels.contains(&asked.class) && !self.withholds(asked.class) && self.is_about(asked)
+        })
+    }
+
+    /// The channels that it opens: of those that it names all but shells whose commands it would judge.
+    pub fn opened(&self) -> impl Iterator<Item = ChannelClass> {
+        self.channels.iter().copied().filter(|class| !self.withholds(*class))
+    }
+
+    fn withholds(&self, class: ChannelClass) -> bool {
+        self.channels.contains(&class) && self.commands.as_ref().is_some_and(|commands| commands.withholds(class))
     }
 
     fn is_about(&self, asked: &Asked) -> bool {
@@ -219,7 +264,7 @@ impl Place {
 }
 
 impl Accounts {
-    fn covers(&self, question: &Question<'_>) -> bool {
+    pub(super) fn covers(&self, question: &Question<'_>) -> bool {
         self.named.contains(question.account) || (self.own && question.account.as_str() == question.user.as_str())
     }
 }

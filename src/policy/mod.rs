@@ -3,6 +3,8 @@
 //! Deny by default: what no rule names is refused. A set is loaded whole or not at all, after its own tests
 //! have passed; the files' hash stands in every decision and every recording.
 //!
+//! Deny beats allow. Command sets, by which the gate judges single commands, are loaded with the rules that name them.
+//!
 //! What this module does **not** guard against: it judges who may open which channel where. What is typed on a
 //! shell, once open, it never sees.
 
@@ -13,13 +15,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::auditor::Recipient;
+use crate::document::Faults;
 use crate::model::{AccountName, ChannelClass, GroupName, Presence, RuleId, TargetName, UserName};
 
 mod agent;
 mod archive;
 mod audit;
+mod commands;
 mod conditions;
 mod decide;
+mod denial;
 pub mod edit;
 mod files;
 mod forward;
@@ -39,8 +44,10 @@ pub use crate::window::{AtEnd, Window};
 pub use agent::AgentRule;
 pub use archive::{ARCHIVE_BYTES_MAX, MalformedArchive, decode as decode_archive, encode as encode_archive};
 pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_everywhere, audits_somewhere, decide_audit};
+pub use commands::Commands;
 pub use conditions::{Bound, BoundBy, Circumstances, Conditions, Consents, Mfa, SessionLimits, Unmet};
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};
+pub use denial::DenyRule;
 pub use files::FileRule;
 pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
 pub use oversight::{OnLeave, Oversight};
@@ -69,7 +76,9 @@ struct Inner {
     rules: Vec<Rule>,
     /// INVARIANT: it is of `rules`.
     index: index::Index,
+    denials: Vec<DenyRule>,
     audit_rules: Vec<AuditRule>,
+    sets: commands::Sets,
     warnings: Vec<Fault>,
 }
 
@@ -84,13 +93,19 @@ impl PolicySet {
 
     /// The set that denies everything.
     pub fn empty() -> Self {
-        Self::of(&[], Vec::new(), Vec::new(), Vec::new())
+        let sets = commands::Sets::read(&[], &mut Faults::default());
+        Self::of(&[], (Vec::new(), Vec::new(), Vec::new()), sets, Vec::new())
     }
 
-    fn of(files: &[PolicyFile], rules: Vec<Rule>, audit_rules: Vec<AuditRule>, warnings: Vec<Fault>) -> Self {
+    fn of(
+        files: &[PolicyFile],
+        (rules, denials, audit_rules): (Vec<Rule>, Vec<DenyRule>, Vec<AuditRule>),
+        sets: commands::Sets,
+        warnings: Vec<Fault>,
+    ) -> Self {
         let archive = archive::encode(files);
         let (hash, index) = (PolicyHash::of(&archive), index::Index::of(&rules));
-        Self(Arc::new(Inner { hash, archive, rules, index, audit_rules, warnings }))
+        Self(Arc::new(Inner { hash, archive, rules, index, denials, audit_rules, sets, warnings }))
     }
 
     /// The hash of the files.
@@ -103,7 +118,7 @@ impl PolicySet {
         &self.0.archive
     }
 
-    /// The rules, by file name and then in file order.
+    /// The rules that allow, by file name and then in file order.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.0.rules.iter()
     }
@@ -111,17 +126,6 @@ impl PolicySet {
     /// The `[[audit]]` rules, by file name and then in file order.
     pub fn audit_rules(&self) -> impl Iterator<Item = &AuditRule> {
         self.0.audit_rules.iter()
-    }
-
-    /// What programs do.
-    pub fn effects(&self) -> &crate::gate::effects::Table {
-        static NONE: crate::gate::effects::Table = crate::gate::effects::Table {};
-        &NONE
-    }
-
-    /// What this rule says of commands.
-    pub fn governs(&self, rule: &Rule) -> crate::gate::verdict::Governed {
-        crate::gate::verdict::Governed { rule: rule.id.clone(), commands: None }
     }
 
     /// What is odd but loads: a rule that no test names, a set without rules.
@@ -153,7 +157,7 @@ impl fmt::Display for PolicyHash {
     }
 }
 
-/// One `[[rule]]`: it allows, and only what it names.
+/// One `[[rule]]` that allows, and only what it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Its id, unique over all files.
@@ -190,6 +194,8 @@ pub struct Rule {
     pub conditions: Conditions,
     /// How its sessions are recorded.
     pub recording: RecordingPolicy,
+    /// By what its commands are judged; `None`: not at all.
+    pub commands: Option<Commands>,
 }
 
 /// Every name, or these.

@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::agent;
 use super::audit::{self, AuditQuestion, AuditRight, AuditRule};
+use super::commands::{Commands, Kind, Sets};
 use super::conditions::{Circumstances, Conditions, read_given};
 use super::decide::{Question, among};
+use super::denial::{DenyRule, forbids};
 use super::{
     Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, Givers, GlassRule, GrantNeed,
     GrantRule, InputMode, Names, Oversight, Place, PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
@@ -21,7 +23,7 @@ use crate::model::{
     Matter, Presence, RuleId, TargetName, UserName, join,
 };
 
-const CHANNELS: &[(&str, ChannelClass)] = &[
+pub(super) const CHANNELS: &[(&str, ChannelClass)] = &[
     ("shell", ChannelClass::Shell),
     ("exec", ChannelClass::Exec),
     ("sftp-read", ChannelClass::SftpRead),
@@ -50,7 +52,7 @@ const INPUT_MODES: &[(&str, InputMode)] =
 const CAPTURES: &[(&str, Capture)] = &[("full", Capture::Full), ("digest", Capture::Digest)];
 
 // Keys of the whole language that this version does not have; see `Table::finish`.
-const LATER_IN_RULE: &[&str] = &["commands", "approvers", "effect", "deny"];
+const LATER_IN_RULE: &[&str] = &["approvers", "deny"];
 const LATER_IN_AUDIT: &[&str] = &["when", "from", "mfa", "approvers", "auditors"];
 const LATER_IN_GIVEN: &[&str] = &["command", "grant"];
 
@@ -58,33 +60,36 @@ pub(super) fn parse(files: &[PolicyFile]) -> Result<PolicySet, Vec<Fault>> {
     let mut files: Vec<&PolicyFile> = files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut faults = Faults::default();
+    let sets = Sets::read(&files, &mut faults);
     let mut read = Read::default();
-    for file in &files {
-        read.file(file, &mut faults);
+    for file in files.iter().filter(|file| Kind::of(file) == Kind::Access) {
+        read.file(file, &sets, &mut faults);
     }
     read.refuse_twins(&mut faults);
     if faults.is_empty() {
         read.tests.iter().for_each(|test| test.run(&read, &mut faults));
+        sets.rehearse(&mut faults);
     }
     if !faults.is_empty() {
         return Err(faults.into_sorted());
     }
     let owned: Vec<PolicyFile> = files.into_iter().cloned().collect();
-    let warnings = read.warnings();
-    let Read { rules, audit_rules, .. } = read;
-    Ok(PolicySet::of(&owned, rules, audit_rules, warnings))
+    let warnings = read.warnings().into_iter().chain(sets.warnings()).collect();
+    let Read { rules, denials, audit_rules, .. } = read;
+    Ok(PolicySet::of(&owned, (rules, denials, audit_rules), sets, warnings))
 }
 
 /// What stands in the files.
 #[derive(Default)]
 struct Read {
     rules: Vec<Rule>,
+    denials: Vec<DenyRule>,
     audit_rules: Vec<AuditRule>,
     tests: Vec<Test>,
 }
 
 impl Read {
-    fn file(&mut self, file: &PolicyFile, faults: &mut Faults) {
+    fn file(&mut self, file: &PolicyFile, sets: &Sets, faults: &mut Faults) {
         let Some(document) = Document::parse(&file.path, &file.text, faults) else {
             return;
         };
@@ -101,7 +106,11 @@ impl Read {
             }
         }
         for table in tables(root.take("rule"), faults) {
-            self.rules.extend(read_rule(&file.path, table, faults));
+            let mut table = table;
+            match forbids(table.take("effect").as_ref(), faults) {
+                Some(true) => self.denials.extend(DenyRule::read(&file.path, table, faults)),
+                Some(false) | None => self.rules.extend(read_rule(&file.path, table, sets, faults)),
+            }
         }
         for table in tables(root.take("audit"), faults) {
             self.audit_rules.extend(read_audit_rule(&file.path, table, faults));
@@ -115,7 +124,8 @@ impl Read {
     /// Every rule of either kind: its id, file and line.
     fn ids(&self) -> impl Iterator<Item = (&RuleId, &str, usize)> {
         let rules = self.rules.iter().map(|rule| (&rule.id, rule.file.as_str(), rule.line));
-        rules.chain(self.audit_rules.iter().map(|rule| (&rule.id, rule.file.as_str(), rule.line)))
+        let denials = self.denials.iter().map(|rule| (&rule.id, rule.file.as_str(), rule.line));
+        rules.chain(denials).chain(self.audit_rules.iter().map(|rule| (&rule.id, rule.file.as_str(), rule.line)))
     }
 
     fn refuse_twins(&self, faults: &mut Faults) {
@@ -145,12 +155,25 @@ impl Read {
             self.rules.iter().filter_map(|rule| untested(&rule.id, &rule.file, rule.line, join(&rule.channels)));
         let audit_rules =
             self.audit_rules.iter().filter_map(|rule| untested(&rule.id, &rule.file, rule.line, join(&rule.rights)));
+        let denials = self
+            .denials
+            .iter()
+            .filter_map(|rule| untested(&rule.id, &rule.file, rule.line, String::from("nothing: it forbids")));
+        let shells = self.rules.iter().filter(|rule| {
+            let withheld = |commands: &Commands| rule.channels.iter().any(|class| commands.withholds(*class));
+            rule.commands.as_ref().is_some_and(withheld)
+        });
+        let shells = shells.map(|rule| {
+            let message = format!("rule `{}` opens no shell: what is typed in one is not judged in this version", rule.id);
+            of_line(&rule.file, rule.line, "rule.commands", message)
+                .hint("remove \"shell\" from channels; in guard, commands = { ..., shell = \"unjudged\" } opens it all the same")
+        });
         let keyless = self.rules.iter().filter(|rule| rule.glass.as_ref().is_some_and(|glass| glass.without_key));
         let keyless = keyless.map(|rule| {
             let message = format!("rule `{}` lets any login break the glass: insecure_without_key", rule.id);
             of_line(&rule.file, rule.line, "rule.break_glass", message)
         });
-        rules.chain(audit_rules).chain(keyless).collect()
+        rules.chain(audit_rules).chain(denials).chain(shells).chain(keyless).collect()
     }
 }
 
@@ -162,7 +185,7 @@ fn tables<'d>(node: Option<Node<'d>>, faults: &mut Faults) -> Vec<Table<'d>> {
     items.iter().filter_map(|item| faults.keep(item.table())).collect()
 }
 
-fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Rule> {
+fn read_rule(file: &str, mut table: Table<'_>, sets: &Sets, faults: &mut Faults) -> Option<Rule> {
     let line = table.line();
     let id = table.need("id", faults).and_then(|node| faults.keep(node.name(RuleId::parse)));
     let who = table.need("who", faults).and_then(|node| read_who(&node, faults));
@@ -183,7 +206,11 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
     let conditions = Conditions::read(&mut table, faults);
     let recording =
         table.take("recording").map_or(Some(RecordingPolicy::default()), |node| read_recording(&node, faults));
+    let commands = table.take("commands").map_or(Some(None), |node| Commands::read(&node, sets, faults).map(Some));
     table.finish(LATER_IN_RULE, faults);
+    if let (Some(channels), Some(Some(commands))) = (&channels, &commands) {
+        refuse_odd_commands(channels, commands, &|message| of_line(file, line, "rule.commands", message), faults);
+    }
     if let (Some(channels), Some(forward)) = (&channels, &forward) {
         refuse_odd_forwards(channels, forward, &|key, message| of_line(file, line, key, message), faults);
     }
@@ -250,7 +277,24 @@ fn read_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Ru
         oversight: oversight?,
         conditions: conditions?,
         recording: recording?,
+        commands: commands?,
     })
+}
+
+/// What is judged are commands, and a shell only where the rule says that it is not.
+fn refuse_odd_commands(
+    channels: &BTreeSet<ChannelClass>,
+    commands: &Commands,
+    fault: &dyn Fn(String) -> Fault,
+    faults: &mut Faults,
+) {
+    if !channels.contains(&ChannelClass::Exec) {
+        let message = String::from("has no effect: `channels` does not have exec");
+        faults.push(fault(message).hint("add \"exec\" to channels, or remove it"));
+    }
+    if channels.iter().all(|class| commands.withholds(*class)) {
+        faults.push(fault(String::from("leaves nothing of `channels`: shells are not judged in this version")));
+    }
 }
 
 /// What nobody approves is for named people, in sight, and on record.
@@ -315,7 +359,7 @@ fn read_audit_rule(file: &str, mut table: Table<'_>, faults: &mut Faults) -> Opt
     Some(AuditRule { id: id?, file: file.to_owned(), line, who: who?, place: place?, rights: rights? })
 }
 
-fn read_who(node: &Node<'_>, faults: &mut Faults) -> Option<Who> {
+pub(super) fn read_who(node: &Node<'_>, faults: &mut Faults) -> Option<Who> {
     let mut table = faults.keep(node.table())?;
     let users = table.take("users").map(|node| names_or_every(&node, UserName::parse, faults));
     let groups = table.take("groups").map(|node| names(&node, GroupName::parse, faults));
@@ -328,7 +372,7 @@ fn read_who(node: &Node<'_>, faults: &mut Faults) -> Option<Who> {
     Some(Who { users, groups: groups.unwrap_or(Some(BTreeSet::new()))? })
 }
 
-fn read_place(node: &Node<'_>, faults: &mut Faults) -> Option<Place> {
+pub(super) fn read_place(node: &Node<'_>, faults: &mut Faults) -> Option<Place> {
     let mut table = faults.keep(node.table())?;
     let targets = table.take("targets").map(|node| names_or_every(&node, TargetName::parse, faults));
     let labels = table.take("labels").map(|node| {
@@ -352,7 +396,7 @@ fn read_place(node: &Node<'_>, faults: &mut Faults) -> Option<Place> {
     Some(Place { targets, labels: labels.unwrap_or(Some(BTreeMap::new()))? })
 }
 
-fn read_accounts(node: &Node<'_>, faults: &mut Faults) -> Option<Accounts> {
+pub(super) fn read_accounts(node: &Node<'_>, faults: &mut Faults) -> Option<Accounts> {
     let items = faults.keep(node.filled_list())?;
     let (own, named): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.as_str() == Some("$user"));
     let named = parse_all(&named, AccountName::parse, "name each account; \"$user\" is the user's own name", faults)?;
@@ -414,7 +458,7 @@ fn names_or_every<T: Ord>(
     }
 }
 
-fn of_line(file: &str, line: usize, key: &str, message: String) -> Fault {
+pub(super) fn of_line(file: &str, line: usize, key: &str, message: String) -> Fault {
     Fault { file: file.to_owned(), line: Some(line), key: key.to_owned(), message, hint: None }
 }
 
@@ -439,7 +483,8 @@ enum Wanted {
 enum Expect {
     Allow(RuleId),
     NeedsGrant(RuleId),
-    Deny,
+    /// By this rule, or by none that matters.
+    Deny(Option<RuleId>),
 }
 
 impl Expect {
@@ -448,19 +493,20 @@ impl Expect {
         let words: Vec<&str> = text.split_whitespace().collect();
         let rule = |id: &str| RuleId::parse(id).map_err(|invalid| node.fault(invalid.to_string()));
         match words.as_slice() {
-            ["deny"] => Ok(Self::Deny),
+            ["deny"] => Ok(Self::Deny(None)),
+            ["deny", id] => Ok(Self::Deny(Some(rule(id)?))),
             ["allow", id] => Ok(Self::Allow(rule(id)?)),
             ["needs-grant", id] => Ok(Self::NeedsGrant(rule(id)?)),
             _ => Err(node
                 .fault(format!("{text:?} is not an outcome"))
-                .hint("write allow RULE, needs-grant RULE or deny")),
+                .hint("write allow RULE, needs-grant RULE, deny RULE or deny")),
         }
     }
 
     fn rule(&self) -> Option<&RuleId> {
         match self {
-            Self::Allow(rule) | Self::NeedsGrant(rule) => Some(rule),
-            Self::Deny => None,
+            Self::Allow(rule) | Self::NeedsGrant(rule) | Self::Deny(Some(rule)) => Some(rule),
+            Self::Deny(None) => None,
         }
     }
 }
@@ -470,7 +516,8 @@ impl std::fmt::Display for Expect {
         match self {
             Self::Allow(rule) => write!(f, "allow {rule}"),
             Self::NeedsGrant(rule) => write!(f, "needs-grant {rule}"),
-            Self::Deny => f.write_str("deny"),
+            Self::Deny(Some(rule)) => write!(f, "deny {rule}"),
+            Self::Deny(None) => f.write_str("deny"),
         }
     }
 }
@@ -591,7 +638,7 @@ impl Test {
                 let (asked, presence, circumstances) = (asked.as_ref(), *presence, *circumstances);
                 let question = Question { user, groups, target, labels, account, asked, presence, circumstances };
                 let what = asked.map_or("any channel".to_owned(), Asked::to_string);
-                let got = among(read.rules.iter(), &question).to_string();
+                let got = among(read.rules.iter(), &read.denials, &question).to_string();
                 (got, format!("{user} to {account}@{target}, {what}"))
             }
             Wanted::Right(right) => {
@@ -602,7 +649,9 @@ impl Test {
             }
         };
         let expected = self.expect.to_string();
-        if expected != got {
+        // A test that names no rule takes any refusal.
+        let refused = matches!(self.expect, Expect::Deny(None)) && got.starts_with("deny ");
+        if expected != got && !refused {
             let message = format!("expected `{expected}`, got `{got}` ({about})");
             faults.push(of_line(&self.file, self.line, "test", message));
         }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Givers, GrantNeed, PolicySet, Rule};
+use super::{Circumstances, Givers, GrantNeed, PolicySet, Question, Rule};
 use crate::model::{AccountName, ChannelClass, GroupName, Presence, RuleId, TargetName, UserName};
 
 /// The rules that are about one user.
@@ -13,6 +13,9 @@ pub struct Reach<'s> {
     rules: Vec<&'s Rule>,
     presence: Presence,
     own: Option<AccountName>,
+    set: &'s PolicySet,
+    user: UserName,
+    groups: BTreeSet<GroupName>,
 }
 
 /// What rules open of one account on one target.
@@ -38,7 +41,8 @@ impl<'s> Reach<'s> {
     /// The rules of `set` that are about this user, of these groups, who logged in like this.
     pub fn of(set: &'s PolicySet, user: &UserName, groups: &BTreeSet<GroupName>, presence: Presence) -> Self {
         let rules = set.rules().filter(|rule| rule.who.covers(user, groups)).collect();
-        Self { rules, presence, own: AccountName::parse(user.as_str()).ok() }
+        let own = AccountName::parse(user.as_str()).ok();
+        Self { rules, presence, own, set, user: user.clone(), groups: groups.clone() }
     }
 
     /// Whether no rule is about the user.
@@ -63,7 +67,10 @@ impl<'s> Reach<'s> {
                     opened.rules.insert((rule.id.clone(), rule.grant.givers));
                     opened.may_ask |= rule.grant.request.is_some();
                 }
-                for class in &rule.channels {
+                for class in &rule.opened().collect::<Vec<_>>() {
+                    if self.is_closed(target, labels, account, *class) {
+                        continue;
+                    }
                     let need = rule.grant.need == GrantNeed::Required;
                     let missing = need && !held(account, rule, *class);
                     let classes = match (self.presence.covers(rule.key), need, missing) {
@@ -84,14 +91,43 @@ impl<'s> Reach<'s> {
             on_key.retain(|class| !open(class) && !on_grant.contains(class));
             on_both.retain(|class| !open(class) && !on_grant.contains(class) && !on_key.contains(class));
         }
+        accounts.retain(|_, opened| {
+            let Opened { standing, granted, on_grant, on_key, on_both, .. } = opened;
+            [standing, granted, on_grant, on_key, on_both].iter().any(|classes| !classes.is_empty())
+        });
         accounts
+    }
+
+    fn is_closed(
+        &self,
+        target: &TargetName,
+        labels: &BTreeMap<String, String>,
+        account: &AccountName,
+        class: ChannelClass,
+    ) -> bool {
+        if self.set.denials().next().is_none() {
+            return false;
+        }
+        let asked = class.into();
+        let (user, groups, circumstances) = (&self.user, &self.groups, Circumstances::BEST);
+        let question = Question {
+            user,
+            groups,
+            target,
+            labels,
+            account,
+            asked: Some(&asked),
+            presence: self.presence,
+            circumstances,
+        };
+        self.set.forbidden_by(&question).is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Circumstances, Decision, PolicyFile, Question, decide};
+    use crate::policy::{Decision, PolicyFile, decide};
 
     const RULES: &str = r#"
 schema = 1
@@ -114,6 +150,13 @@ who = { users = ["bob"] }
 where = { targets = ["*"] }
 accounts = ["oracle"]
 channels = ["shell"]
+[[rule]]
+id = "closed"
+effect = "deny"
+who = { groups = ["dba"] }
+where = { targets = ["db2"] }
+channels = ["sftp-read"]
+reason = "not from there"
 [[rule]]
 id = "touched"
 who = { groups = ["dba"] }

@@ -137,7 +137,8 @@ fn what_would_make_a_rule_wider_than_it_reads_is_refused() {
         ("['shell', 'exec']", "['tun']", "\"tun\" is not in this version; known: shell, exec, sftp-read, sftp-write"),
         ("required = true", "required = 'no'", "expected true or false"),
         ("required = true", "max = '2h'", "there is no `approvers`"),
-        ("grant = {", "commands = {}\ngrant = {", "rule.commands: not supported in this version"),
+        ("grant = {", "commands = {}\ngrant = {", "rule.commands: `mode` is missing"),
+        ("grant = {", "approvers = {}\ngrant = {", "rule.approvers: not supported in this version"),
         ("grant = {", "wehn = {}\ngrant = {", "rule.wehn: unknown key"),
         (
             "grant = {",
@@ -294,16 +295,20 @@ fn the_hash_depends_on_every_byte_and_not_on_the_order() {
 
 #[test]
 fn the_starter_policies_load_and_every_rule_of_theirs_is_tested() {
-    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/access");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
+    for entry in ["access", "commands"].into_iter().flat_map(|kind| std::fs::read_dir(root.join(kind)).unwrap()) {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         files.push(PolicyFile { path: path.display().to_string(), text });
     }
-    let set = PolicySet::parse(&files).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let set = PolicySet::parse(&files)
+        .unwrap_or_else(|faults| panic!("{}", crate::model::join(faults).replace(", /", "\n/")));
     assert!(set.rules().count() > 0);
     assert_eq!(set.warnings(), []);
+    assert_eq!(set.command_sets().count(), 4);
+    let governed = set.rules().find(|rule| rule.id.as_str() == "web-operators").map(|rule| set.governs(rule)).unwrap();
+    assert_eq!(governed.commands.unwrap().1.len(), 2);
 }
 
 #[test]
@@ -675,4 +680,141 @@ fn t22_an_agent_is_lent_with_the_keys_that_its_rule_names() {
     }
     assert!(parse(&rules(&named).replace("'agent', ", "")).unwrap_err()[0].message.contains("has no effect"));
     assert!(test("", &format!("channel = 'shell', agent_key = '{LENT}'"), "deny").is_err());
+}
+
+/// Access rules, and command sets beside them.
+fn with_sets(access: &str, sets: &[(&str, &str)]) -> Result<PolicySet, String> {
+    let file = |path: String, text: &str| PolicyFile { path, text: text.to_owned() };
+    let mut files = vec![file("policies/access/a.toml".to_owned(), &format!("schema = 1\n{access}"))];
+    files.extend(
+        sets.iter().map(|(name, text)| file(format!("policies/commands/{name}.toml"), &format!("schema = 1\n{text}"))),
+    );
+    let told =
+        |faults: Vec<Fault>| faults.iter().map(|fault| format!("{fault} {:?}\n", fault.hint)).collect::<String>();
+    PolicySet::parse(&files).map_err(told)
+}
+
+fn ops(more: &str) -> String {
+    format!(
+        "[[rule]]\nid = \"ops\"\nwho = {{ users = [\"ana\"] }}\nwhere = {{ targets = [\"*\"] }}\naccounts = [\"root\", \"ops\"]\n\
+         grant = {{ required = false }}\n{more}\n"
+    )
+}
+
+const STRICT: (&str, &str) = (
+    "look",
+    "mode = \"strict\"\n[[rule]]\nid = \"look\"\neffect = \"allow\"\nprogram = \"/bin/uptime\"\n[[test]]\nexpect = \"allow look\"\nlines = [\"uptime\"]\n",
+);
+const GUARD: (&str, &str) = ("slips", "mode = \"guard\"\ndefault = \"allow\"\n");
+
+#[test]
+fn commands_name_sets_that_are_there_and_fit_their_mode() {
+    let exec = |commands: &str| ops(&format!("channels = [\"exec\"]\ncommands = {commands}"));
+    let good = with_sets(&exec("{ mode = \"strict\", sets = [\"look\"] }"), &[STRICT]).unwrap();
+    assert!(
+        good.hash() != with_sets(&exec("{ mode = \"strict\", sets = [\"look\"] }"), &[STRICT, GUARD]).unwrap().hash()
+    );
+    for (commands, told) in [
+        ("{ mode = \"strict\", sets = [\"lok\"] }", "there is no command set `lok`"),
+        ("{ mode = \"strict\", sets = [] }", "is empty"),
+        ("{ mode = \"strict\", sets = [\"slips\"] }", "lets through what no rule names"),
+        ("{ mode = \"guard\", sets = [\"look\"] }", "is a set for strict"),
+        ("{ mode = \"guard\", sets = [\"bare\"] }", "nothing says what becomes"),
+        ("{ mode = \"wall\", sets = [\"look\"] }", "\"wall\" is not in this version"),
+        ("{ mode = \"strict\", sets = [\"look\"], shell = \"unjudged\" }", "the mode is strict"),
+        ("{ sets = [\"look\"] }", "`mode` is missing"),
+    ] {
+        let faults = with_sets(&exec(commands), &[STRICT, GUARD, ("bare", "")]).expect_err(commands);
+        assert!(faults.contains(told) && faults.contains("access/a.toml:"), "{commands}: {faults}");
+    }
+    // A broken set is told once, by its own faults; a failed test is one.
+    let broken = with_sets(&exec("{ mode = \"strict\", sets = [\"look\"] }"), &[("look", "mode = 1\n")]).unwrap_err();
+    assert!(broken.contains("commands/look.toml:2: mode") && !broken.contains("no command set"), "{broken}");
+    let failed = STRICT.1.replace("allow look", "deny default");
+    let failed = with_sets(&exec("{ mode = \"strict\", sets = [\"look\"] }"), &[("look", &failed)]).unwrap_err();
+    assert!(failed.contains("expected `deny default`, got `allow look`"), "{failed}");
+    let without_exec = ops("channels = [\"sftp-read\"]\ncommands = { mode = \"strict\", sets = [\"look\"] }");
+    assert!(with_sets(&without_exec, &[STRICT]).unwrap_err().contains("does not have exec"));
+}
+
+#[test]
+fn a_shell_is_not_opened_where_commands_are_judged_unless_the_rule_says_that_it_is_not() {
+    let asked = |set: &PolicySet, class: ChannelClass| {
+        let (groups, labels, asked) = (BTreeSet::new(), BTreeMap::new(), class.into());
+        let question = Question {
+            user: &UserName::parse("ana").unwrap(),
+            groups: &groups,
+            target: &TargetName::parse("db1").unwrap(),
+            labels: &labels,
+            account: &AccountName::parse("ops").unwrap(),
+            asked: Some(&asked),
+            presence: Presence::NONE,
+            circumstances: Circumstances::BEST,
+        };
+        decide(set, &question)
+    };
+    let rule = |commands: &str| ops(&format!("channels = [\"shell\", \"exec\"]\ncommands = {commands}"));
+    for (commands, opened) in [
+        ("{ mode = \"strict\", sets = [\"look\"] }", false),
+        ("{ mode = \"guard\", sets = [\"slips\"] }", false),
+        ("{ mode = \"guard\", sets = [\"slips\"], shell = \"unjudged\" }", true),
+        ("{ mode = \"observe\", sets = [\"look\"] }", true),
+    ] {
+        let set = with_sets(&rule(commands), &[STRICT, GUARD]).unwrap();
+        let shell = asked(&set, ChannelClass::Shell);
+        assert_eq!(matches!(shell, Decision::Allow(_)), opened, "{commands}");
+        assert_eq!(shell == Decision::Deny(DenyReason::Unjudged), !opened, "{commands}");
+        let exec = asked(&set, ChannelClass::Exec);
+        assert!(matches!(&exec, Decision::Allow(allowed) if allowed.channels.contains(&ChannelClass::Shell) == opened));
+        assert_eq!(set.warnings().iter().any(|warning| warning.to_string().contains("opens no shell")), !opened);
+    }
+    let only = with_sets(
+        &rule("{ mode = \"strict\", sets = [\"look\"] }").replace("\"shell\", \"exec\"", "\"shell\""),
+        &[STRICT],
+    );
+    assert!(only.unwrap_err().contains("leaves nothing"));
+}
+
+#[test]
+fn a_rule_that_forbids_beats_every_one_that_allows() {
+    let deny = |more: &str| {
+        format!(
+            "{}[[rule]]\nid = \"never\"\neffect = \"deny\"\nwho = {{ users = [\"*\"] }}\nwhere = {{ targets = [\"db1\"] }}\n\
+             reason = \"frozen\"\n{more}\n",
+            ops("channels = [\"shell\", \"exec\"]")
+        )
+    };
+    let tests = |expect: &str, channel: &str| {
+        format!(
+            "[[test]]\ngiven = {{ user = \"ana\", target = \"db1\", account = \"ops\"{channel} }}\nexpect = \"{expect}\"\n\
+             [[test]]\ngiven = {{ user = \"ana\", target = \"db2\", account = \"ops\"{channel} }}\nexpect = \"allow ops\"\n"
+        )
+    };
+    for (more, expect, channel) in [
+        ("", "deny never", ""),
+        ("", "deny never", ", channel = \"exec\""),
+        ("", "deny", ", channel = \"exec\""),
+        ("channels = [\"shell\"]", "deny never", ", channel = \"shell\""),
+        ("channels = [\"shell\"]", "allow ops", ", channel = \"exec\""),
+        ("channels = [\"shell\"]", "allow ops", ""),
+        ("channels = [\"shell\", \"exec\"]", "deny never", ""),
+        ("accounts = [\"root\"]", "allow ops", ""),
+        ("accounts = [\"ops\"]", "deny never", ""),
+    ] {
+        let set = with_sets(&format!("{}{}", deny(more), tests(expect, channel)), &[]);
+        assert_eq!(set.err(), None, "{more} {expect} {channel}");
+    }
+    let failed = with_sets(&format!("{}{}", deny(""), tests("allow ops", "")), &[]).unwrap_err();
+    assert!(failed.contains("expected `allow ops`, got `deny never`"), "{failed}");
+    for (more, told) in [
+        ("when = { days = \"Mon\", zone = \"UTC\" }", "has no conditions"),
+        ("recording = {}", "unknown key"),
+        ("channels = []", "is empty"),
+    ] {
+        assert!(with_sets(&deny(more), &[]).unwrap_err().contains(told), "{more}");
+    }
+    assert!(
+        with_sets(&deny("").replace("reason = \"frozen\"\n", ""), &[]).unwrap_err().contains("`reason` is missing")
+    );
+    assert!(with_sets(&deny("").replace("\"deny\"", "\"forbid\""), &[]).unwrap_err().contains("\"forbid\" is not in"));
 }

@@ -1,6 +1,30 @@
 //! What programs do with their arguments: the effects table, and a command line read by it.
+//!
+//! ```text
+//! policies/effects/*.toml ── parse ──▶ Table of entries      argv ── grammar ──▶ options, operands ── told ──▶ effects,
+//!                                                                                             commands inside its words
+//! ```
+//!
+//! What this does **not** guard against: what a program does besides what its manual says, what its own configuration on
+//! the target makes of it, and a program of that name that is not the one the table describes.
+
+mod awk;
+mod entry;
+mod grammar;
+mod guess;
+mod parse;
+mod sed;
+mod shipped;
+mod table;
+mod text;
+mod told;
+mod variables;
 
 use crate::gate::shell::word::Word;
+
+pub use table::Table;
+pub use text::normal_path;
+pub use told::{Inner, Told};
 
 /// One thing that a command would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +38,8 @@ pub struct Effect {
 /// What a command can do, as policies name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EffectKind {
-    /// Runs another program that its arguments name; where they can be read, it is judged as a command of its own.
+    /// Runs another program, which cannot be read from its arguments, or of which the table knows nothing. One that can be
+    /// is judged as a command of its own instead.
     RunProgram,
     /// Opens a shell, or reads a shell script.
     Shell,
@@ -61,6 +86,29 @@ impl EffectKind {
     ];
 }
 
-/// What programs do, by program.
-#[derive(Debug, Clone, Default)]
-pub struct Table {}
+/// What setting a variable does, before a command or for good: `PATH=.` decides what every later name runs.
+pub(super) fn of_assignment(name: &str, values: &[Word]) -> Option<EffectKind> {
+    let name = name.strip_suffix('+').unwrap_or(name);
+    if values.is_empty() {
+        return variables::effect(name, Some(&Word::of("", 0..0)));
+    }
+    values.iter().find_map(|value| variables::effect(name, Some(value)))
+}
+
+/// Whether a word that a shell calculates (`[[ ... ]]`, `((...))`) holds a command in an index, which it would run.
+pub(super) fn hides_in_index(text: &str) -> bool {
+    told::index_with_code(text)
+}
+
+/// What the words of a command suggest for which the table has no entry.
+pub(super) fn guess_of_argv(argv: &[Word]) -> Vec<Effect> {
+    guess::of_argv(argv)
+}
+
+/// What those words suggest that the table calls `unknown` or code.
+pub(super) fn guess_of_told(told: &[Effect]) -> Vec<Effect> {
+    guess::of_told(told)
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,14 @@ pub struct Script {
     pub entries: Vec<Entry>,
 }
 
+impl Script {
+    /// One command by itself.
+    pub fn of(command: Command) -> Self {
+        let commands = vec![Piped { command, errors_too: false }];
+        Self { entries: vec![Entry { pipeline: Pipeline { prefix: None, commands }, then: Joint::Sequence }] }
+    }
+}
+
 /// A pipeline and what joins it to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -88,7 +96,7 @@ pub struct Simple {
 pub struct Assignment {
     /// The variable; of an array with its index, as written.
     pub name: String,
-    /// What it gets; of `NAME=(...)` all that is in the list.
+    /// What it gets; of `NAME=(...)` all that is in the list. An index that is not literal comes before it.
     pub values: Vec<Word>,
 }
 
@@ -129,7 +137,8 @@ pub struct Compound {
     pub kind: CompoundKind,
     /// The scripts in it, in the order in which they stand.
     pub scripts: Vec<Script>,
-    /// The words that it looks at: the list of a `for`, the word and patterns of a `case`, the operands of `[[`.
+    /// The words that it looks at: the list of a `for`, the word and patterns of a `case`, the operands of `[[` and the
+    /// operators between them.
     pub words: Vec<Word>,
     /// Redirections of the whole.
     pub redirections: Vec<Redirection>,

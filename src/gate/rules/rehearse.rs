@@ -1,0 +1,221 @@
+//! `[[test]]` tables of a command set: lines, and what its writer wants of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::CommandSet;
+use super::cover::no_time;
+use super::parse::MODES;
+use crate::document::{Fault, Faults, Node, Table, parse_all, read_labels};
+use crate::gate::effects;
+use crate::gate::verdict::{Asker, By, CommandMode, Governed, Judgement, Outcome, judge};
+use crate::model::{AccountName, GroupName, RuleId, TargetName, Timestamp, UserName};
+
+/// A `[[test]]` of a command set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetTest {
+    /// The line it starts at.
+    pub line: usize,
+    /// What its writer wants.
+    pub expect: Expected,
+    /// The lines, and where each stands in the file.
+    pub lines: Vec<(String, usize)>,
+    /// The mode; `None`: that of the set, or guard.
+    mode: Option<CommandMode>,
+    user: UserName,
+    groups: BTreeSet<GroupName>,
+    target: TargetName,
+    labels: BTreeMap<String, String>,
+    account: AccountName,
+    ticket: Option<String>,
+    at: Timestamp,
+}
+
+/// `allow RULE`, `deny default` and the like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// A rule's id, `default` or `not-understood`.
+    pub by: String,
+}
+
+/// What came of one line of a test.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestResult {
+    /// The command line.
+    pub command: String,
+    /// Where it stands in the file.
+    pub line: usize,
+    /// What was wanted.
+    pub expected: String,
+    /// What came.
+    pub got: String,
+    /// The judgement.
+    pub judgement: Judgement,
+}
+
+impl TestResult {
+    /// Whether it is what was wanted.
+    pub fn passed(&self) -> bool {
+        self.expected == self.got
+    }
+}
+
+impl Expected {
+    fn read(node: &Node<'_>) -> Result<Self, Fault> {
+        let text = node.string()?;
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (outcome, by) = match words.as_slice() {
+            ["allow", by] => (Outcome::Allow, *by),
+            ["approve", by] => (Outcome::Approve, *by),
+            ["deny", by] => (Outcome::Deny, *by),
+            _ => {
+                let hint =
+                    "write allow RULE, approve RULE, deny RULE, allow default, deny default or deny not-understood";
+                return Err(node.fault(format!("{text:?} is not an outcome")).hint(hint));
+            }
+        };
+        if by != "default" && by != "not-understood" {
+            RuleId::parse(by).map_err(|invalid| node.fault(invalid.to_string()))?;
+        }
+        Ok(Self { outcome, by: by.to_owned() })
+    }
+
+    /// The rule that it names.
+    pub fn rule(&self) -> Option<&str> {
+        Some(self.by.as_str()).filter(|by| *by != "default" && *by != "not-understood")
+    }
+}
+
+impl SetTest {
+    pub(super) fn read(_file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Self> {
+        let line = table.line();
+        let expect = table.need("expect", faults).and_then(|node| faults.keep(Expected::read(&node)));
+        let lines = table.need("lines", faults).and_then(|node| {
+            let items = faults.keep(node.filled_list())?;
+            let read: Vec<Option<(String, usize)>> = items
+                .iter()
+                .map(|item| faults.keep(item.string()).map(|text| (text.to_owned(), item.line())))
+                .collect();
+            read.into_iter().collect::<Option<Vec<_>>>()
+        });
+        let mode = table.take("mode").map_or(Some(None), |node| faults.keep(node.word(MODES)).map(Some));
+        let given = table.take("as").map(|node| faults.keep(node.table()));
+        table.finish(&[], faults);
+        let mut test = Self {
+            line,
+            expect: expect?,
+            lines: lines?,
+            mode: mode?,
+            user: UserName::parse("somebody").ok()?,
+            groups: BTreeSet::new(),
+            target: TargetName::parse("some-target").ok()?,
+            labels: BTreeMap::new(),
+            account: AccountName::parse("somebody").ok()?,
+            ticket: None,
+            at: no_time(),
+        };
+        if let Some(given) = given {
+            test.read_given(given?, faults)?;
+        }
+        Some(test)
+    }
+
+    fn read_given(&mut self, mut given: Table<'_>, faults: &mut Faults) -> Option<()> {
+        let user = given.take("user").map_or(Some(None), |node| faults.keep(node.name(UserName::parse)).map(Some));
+        let groups = given.take("groups").map_or(Some(BTreeSet::new()), |node| {
+            let items = faults.keep(node.list())?;
+            parse_all(&items, GroupName::parse, "name each group", faults)
+        });
+        let target =
+            given.take("target").map_or(Some(None), |node| faults.keep(node.name(TargetName::parse)).map(Some));
+        let labels = given.take("labels").map_or(Some(BTreeMap::new()), |node| read_labels(&node, faults));
+        let account =
+            given.take("account").map_or(Some(None), |node| faults.keep(node.name(AccountName::parse)).map(Some));
+        let ticket = given.take("ticket").map_or(Some(None), |node| faults.keep(node.string()).map(Some));
+        let at = given.take("at").map_or(Some(None), |node| faults.keep(node.name(Timestamp::parse)).map(Some));
+        given.finish(&[], faults);
+        self.user = user?.unwrap_or_else(|| self.user.clone());
+        self.groups = groups?;
+        self.target = target?.unwrap_or_else(|| self.target.clone());
+        self.labels = labels?;
+        self.account = account?.unwrap_or_else(|| self.account.clone());
+        self.ticket = ticket?.map(str::to_owned);
+        self.at = at?.unwrap_or(no_time());
+        Some(())
+    }
+
+    fn run(&self, set: &Arc<CommandSet>, rule: &RuleId, table: &effects::Table) -> Vec<TestResult> {
+        let mode = self.mode.or(set.mode).unwrap_or(CommandMode::Guard);
+        let governed = [Governed { rule: rule.clone(), commands: Some((mode, vec![Arc::clone(set)])) }];
+        let asker = Asker {
+            user: &self.user,
+            groups: &self.groups,
+            target: &self.target,
+            labels: &self.labels,
+            account: &self.account,
+            ticket: self.ticket.as_deref(),
+            at: self.at,
+        };
+        let run = |(command, line): &(String, usize)| {
+            let judgement = judge(command, &governed, table, &asker);
+            // In observe mode what counts is what would have been said.
+            let would = judgement.would.last().filter(|_| mode == CommandMode::Observe);
+            let (outcome, by) = would.map_or((judgement.outcome, &judgement.by), |would| (would.outcome, &would.by));
+            let by = match by {
+                By::NoSets => String::from("default"),
+                By::Rule(_) | By::Default | By::NotUnderstood { .. } => by.to_string(),
+            };
+            let expected = format!("{} {}", self.expect.outcome, self.expect.by);
+            let got = format!("{outcome} {by}");
+            TestResult { command: command.clone(), line: *line, expected, got, judgement }
+        };
+        self.lines.iter().map(run).collect()
+    }
+}
+
+impl CommandSet {
+    /// Runs its tests, each against this set alone.
+    pub fn rehearse(self: &Arc<Self>, table: &effects::Table) -> Vec<TestResult> {
+        let Ok(rule) = RuleId::parse("test") else { return Vec::new() };
+        self.tests.iter().flat_map(|test| test.run(self, &rule, table)).collect()
+    }
+
+    /// The rules that no test expects.
+    pub fn untested(&self) -> impl Iterator<Item = &super::CommandRule> {
+        let tested: BTreeSet<&str> = self.tests.iter().filter_map(|test| test.expect.rule()).collect();
+        self.rules.iter().filter(move |rule| !rule.observe && !tested.contains(rule.id.as_str()))
+    }
+
+    /// Tests that failed, or that name a rule that is not there.
+    pub(crate) fn refuse_failed(self: &Arc<Self>, table: &effects::Table, faults: &mut Faults) {
+        for test in &self.tests {
+            if let Some(id) = test.expect.rule().filter(|id| self.rules.iter().all(|rule| rule.id.as_str() != *id)) {
+                let message = format!("there is no rule `{id}` in this set");
+                faults.push(Fault {
+                    file: self.file.clone(),
+                    line: Some(test.line),
+                    key: String::from("test.expect"),
+                    message,
+                    hint: None,
+                });
+            }
+        }
+        if !faults.is_empty() {
+            return;
+        }
+        for failed in self.rehearse(table).into_iter().filter(|result| !result.passed()) {
+            let TestResult { command, line, expected, got, judgement } = failed;
+            let why = judgement.reason.map_or_else(String::new, |why| format!("; {why}"));
+            let message = format!("expected `{expected}`, got `{got}` (`{}`{why})", super::cover::harmless(&command));
+            faults.push(Fault {
+                file: self.file.clone(),
+                line: Some(line),
+                key: String::from("test"),
+                message,
+                hint: None,
+            });
+        }
+    }
+}

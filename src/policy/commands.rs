@@ -1,0 +1,181 @@
+//! A rule's `commands`, and the files that it names: `policies/commands/*.toml`, `policies/effects/*.toml`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{PolicyFile, PolicySet, Rule};
+use crate::document::{Fault, Faults, Node};
+use crate::gate::effects::Table;
+use crate::gate::rules::CommandSet;
+use crate::gate::verdict::{CommandMode, Governed, Outcome};
+use crate::model::ChannelClass;
+
+const MODES: &[(&str, CommandMode)] =
+    &[("strict", CommandMode::Strict), ("guard", CommandMode::Guard), ("observe", CommandMode::Observe)];
+const SHELLS: &[(&str, ())] = &[("unjudged", ())];
+
+/// A rule's `commands`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commands {
+    /// How far the gate goes.
+    pub mode: CommandMode,
+    /// The sets, in the order of the rule.
+    pub sets: Vec<Arc<CommandSet>>,
+    /// Whether shells are opened in which nothing is judged.
+    pub unjudged_shell: bool,
+}
+
+/// Which directory of the policies a file stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `access/`, and wherever a file stood before there were others.
+    Access,
+    /// `commands/`.
+    Commands,
+    /// `effects/`.
+    Effects,
+}
+
+impl Kind {
+    pub(super) fn of(file: &PolicyFile) -> Self {
+        let directory = file.path.rsplit('/').nth(1);
+        match directory {
+            Some("commands") => Self::Commands,
+            Some("effects") => Self::Effects,
+            Some(_) | None => Self::Access,
+        }
+    }
+}
+
+/// The command sets by name, and the effects table.
+#[derive(Debug)]
+pub(super) struct Sets {
+    pub(super) sets: BTreeMap<String, Arc<CommandSet>>,
+    pub(super) table: Table,
+    /// Sets that have faults: to name them is none more.
+    broken: BTreeSet<String>,
+}
+
+impl Sets {
+    pub(super) fn read(files: &[&PolicyFile], faults: &mut Faults) -> Self {
+        let of = |kind: Kind| files.iter().filter(move |file| Kind::of(file) == kind);
+        let effects: Vec<(&str, &str)> =
+            of(Kind::Effects).map(|file| (file.path.as_str(), file.text.as_str())).collect();
+        let table = match Table::built_in().with(&effects) {
+            Ok(table) => table,
+            Err(found) => {
+                found.into_iter().for_each(|fault| faults.push(fault));
+                Table::built_in().clone()
+            }
+        };
+        let (mut sets, mut broken) = (BTreeMap::new(), BTreeSet::new());
+        for file in of(Kind::Commands) {
+            let name = file.path.rsplit('/').next().unwrap_or_default();
+            let name = name.strip_suffix(".toml").unwrap_or(name);
+            match CommandSet::read(name, &file.path, &file.text, faults) {
+                Some(set) => drop(sets.insert(name.to_owned(), Arc::new(set))),
+                None => drop(broken.insert(name.to_owned())),
+            }
+        }
+        Self { sets, table, broken }
+    }
+
+    /// Runs the tests of every set.
+    pub(super) fn rehearse(&self, faults: &mut Faults) {
+        for set in self.sets.values() {
+            let mut own = Faults::default();
+            set.refuse_failed(&self.table, &mut own);
+            own.into_sorted().into_iter().for_each(|fault| faults.push(fault));
+        }
+    }
+
+    pub(super) fn warnings(&self) -> impl Iterator<Item = Fault> {
+        self.sets.values().flat_map(|set| {
+            set.untested().map(|rule| {
+                let message = format!("no test expects rule `{}` of the command set `{}`", rule.id, set.name);
+                let fault = Fault {
+                    file: rule.file.clone(),
+                    line: Some(rule.line),
+                    key: String::from("rule"),
+                    message,
+                    hint: None,
+                };
+                fault.hint("add a [[test]] with lines that it is for, and one with lines that it must not be for")
+            })
+        })
+    }
+}
+
+impl Commands {
+    /// Reads a rule's `commands`.
+    pub(super) fn read(node: &Node<'_>, sets: &Sets, faults: &mut Faults) -> Option<Self> {
+        let mut table = faults.keep(node.table())?;
+        let mode = table.need("mode", faults).and_then(|node| faults.keep(node.word(MODES)));
+        let named = table.need("sets", faults).and_then(|node| {
+            let items = faults.keep(node.filled_list())?;
+            let read: Vec<Option<Option<Arc<CommandSet>>>> =
+                items.iter().map(|item| faults.keep(named(item, mode, sets))).collect();
+            read.into_iter().collect::<Option<Vec<_>>>()
+        });
+        let shell_at = table.take("shell");
+        let shell = shell_at.as_ref().map_or(Some(None), |node| faults.keep(node.word(SHELLS)).map(Some));
+        table.finish(&[], faults);
+        if let (Some(CommandMode::Strict), Some(node)) = (mode, &shell_at) {
+            faults.push(node.fault("lets a shell run what nobody judges, and the mode is strict"));
+        }
+        let (mode, named) = (mode?, named?);
+        let sets: Vec<Arc<CommandSet>> = named.into_iter().flatten().collect();
+        if mode == CommandMode::Guard && !sets.is_empty() && sets.iter().all(|set| set.default.is_none()) {
+            let message = "nothing says what becomes of a command that no rule names";
+            faults.push(node.fault(message).hint("one of the sets has mode = \"guard\" and a `default`"));
+        }
+        let unjudged_shell = mode == CommandMode::Observe || shell? == Some(());
+        Some(Self { mode, sets, unjudged_shell })
+    }
+
+    /// Whether a shell that the rule names is not opened: what is typed in it cannot be judged in this version.
+    pub fn withholds(&self, class: ChannelClass) -> bool {
+        class == ChannelClass::Shell && !self.unjudged_shell
+    }
+}
+
+/// The set by this name; `None` if it has faults of its own.
+fn named(node: &Node<'_>, mode: Option<CommandMode>, sets: &Sets) -> Result<Option<Arc<CommandSet>>, Fault> {
+    let name = node.filled_string()?;
+    let Some(set) = sets.sets.get(name) else {
+        if sets.broken.contains(name) {
+            return Ok(None);
+        }
+        let known = crate::model::join(sets.sets.keys());
+        let hint =
+            if known.is_empty() { String::from("there is no file in commands/") } else { format!("known: {known}") };
+        return Err(node.fault(format!("there is no command set `{name}`")).hint(hint));
+    };
+    match (mode, set.mode) {
+        (Some(CommandMode::Guard), Some(CommandMode::Strict)) => Err(node
+            .fault(format!("`{name}` is a set for strict: in guard it would not prevent what it says"))
+            .hint("write mode = \"strict\", or name a set that is written for guard")),
+        (Some(CommandMode::Strict), _) if set.default == Some(Outcome::Allow) => Err(node
+            .fault(format!("`{name}` lets through what no rule names (`default = \"allow\"`), and the mode is strict"))
+            .hint("name a set of mode = \"strict\"; one without `mode` and `default` adds its rules to any")),
+        (Some(_) | None, _) => Ok(Some(Arc::clone(set))),
+    }
+}
+
+impl PolicySet {
+    /// The command sets by name.
+    pub fn command_sets(&self) -> impl Iterator<Item = &Arc<CommandSet>> {
+        self.0.sets.sets.values()
+    }
+
+    /// What programs do: the table that is built in, with the files of `effects/`.
+    pub fn effects(&self) -> &Table {
+        &self.0.sets.table
+    }
+
+    /// What a rule of this set says of commands.
+    pub fn governs(&self, rule: &Rule) -> Governed {
+        let commands = rule.commands.as_ref().map(|commands| (commands.mode, commands.sets.clone()));
+        Governed { rule: rule.id.clone(), commands }
+    }
+}
