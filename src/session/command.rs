@@ -170,7 +170,7 @@ impl Visit {
         });
         let sent = decided.sent(bytes);
         let judgement = &decided.judgement;
-        if judgement.outcome != Outcome::Deny && start.terminal.is_some() && !told::may_have_terminal(judgement) {
+        if judgement.outcome != Outcome::Deny && start.terminal.is_some() && !judgement.pty {
             decided.obstacle = Some(NO_TERMINAL.to_owned());
         }
         let (Some(sent), None) = (sent, &decided.obstacle) else {
