@@ -64,6 +64,7 @@ reason  = "whoever runs the web tier may look"
 id        = "make-a-file"
 effect    = "approve"
 program   = "/usr/bin/touch"
+writes    = ["/tmp/**"]
 approvers = { group = "web-leads", count = 1, within = "10m" }
 reason    = "what changes a machine is seen by two"
 

@@ -30,6 +30,7 @@ reason  = "they print"
 id      = "touch"
 effect  = "approve"
 program = "/usr/bin/touch"
+writes  = ["/tmp/**"]
 approvers = { group = "leads", within = "10m" }
 reason  = "files are made by two"
 
@@ -46,7 +47,7 @@ lines  = ["printf x", "env"]
 
 [[test]]
 expect = "approve touch"
-lines  = ["touch x"]
+lines  = ["touch /tmp/x"]
 
 [[test]]
 expect = "deny never-shell"
@@ -165,7 +166,7 @@ fn t9_what_is_judged_is_what_runs_and_it_looks_as_it_does_directly() {
     for line in [
         "printf '%s\\n' one 'two  words' \"it's\"",
         "/usr/bin/printf '[%s]' '$(id)' '`id`' '*' '~' '\\' 'a\tb' '' '-n' '--' 'ü' '!x' '{a,b}'",
-        "printf '%d' nothing",
+        "/usr/bin/printf '%d' nothing",
         "pri'n'tf quoted",
     ] {
         let (direct, through) = (house.sshd.direct().run(line), house.run(line));
@@ -273,6 +274,8 @@ fn f6_every_way_to_a_command_is_judged_and_a_new_set_is_for_the_next_command() {
     let terminal = master.route.run_with(&["-tt"], "printf x", b"");
     assert_eq!(terminal.code, Some(126), "{terminal:?}");
     assert!(terminal.text().contains("not on a terminal"), "{terminal:?}");
+    house.reload("strict", &WORK.replace("reason  = \"they print\"", "pty = true"));
+    assert!(master.route.run_with(&["-tt"], "printf on-one", b"").ok().out().contains("on-one"));
     house.reload("strict", &WORK.replace("\"/usr/bin/printf\", ", "").replace("\"printf x\", ", ""));
     is_refused(&master.route.run("printf third"), "no rule allows it");
     house.reload("strict", WORK);
@@ -428,7 +431,7 @@ fn a_command_that_waits_does_not_run_if_it_is_denied_or_late_or_withdrawn() {
     assert_eq!(house.steps(&id), ["denied"]);
     assert_eq!(house.ask("bob", &format!("approve {id}")).code, Some(126));
 
-    house.reload("strict", &WORK.replace("10m", "1s"));
+    house.reload("strict", &WORK.replace("10m", "5s"));
     let soon = format!("{line}-soon");
     let (ssh, id) = house.waiting(&house.alice(), &soon);
     let told = ssh.wait(LIMIT);
