@@ -94,7 +94,7 @@ enum Command {
     /// Lock everything in an attack; lifting it takes two people.
     #[command(subcommand)]
     Lockdown(lock::Lockdown),
-    /// The access rules in policies/access/: put changed files in force.
+    /// The rules in policies/: put changed files in force; check, test, explain and compare them.
     #[command(subcommand)]
     Policy(policy::Command),
     /// Live sessions: list, watch, pause, speak to, end. Auditors watch over SSH: `ssh USER@BASTION help`.
@@ -166,7 +166,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Request(command) => request::run(&Desk::open(file)?, command),
         Command::Lock(command) => lock::run(&Desk::open(file)?, command),
         Command::Lockdown(command) => lock::lockdown(&Desk::open(file)?, command),
-        Command::Policy(policy::Command::Reload) => policy::reload(&Desk::open(file)?),
+        Command::Policy(command) => policy::run(file, &command),
         Command::Session(command) => session::run(&Desk::open(file)?, command),
         Command::WhoCan(arguments) => answers::who_can(&Desk::open(file)?, arguments),
         Command::WhoIs(arguments) => answers::who_is(&Desk::open(file)?, arguments),

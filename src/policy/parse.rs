@@ -627,13 +627,82 @@ fn read_endpoint(node: &Node<'_>) -> Result<Endpoint, Fault> {
     Endpoint::tcp(bare, port.parse().unwrap_or(u32::MAX)).map_err(invalid)
 }
 
+/// What came of a `[[test]]`, or of one line of a command set's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestOutcome {
+    /// The file it stands in.
+    pub file: String,
+    /// The line it starts at.
+    pub line: usize,
+    /// What was asked.
+    pub about: String,
+    /// What its writer wants.
+    pub expected: String,
+    /// What came; empty where the test names a rule that is not there.
+    pub got: String,
+    /// Whether that will do.
+    pub passed: bool,
+}
+
+/// Runs every test of the files, whether or not one fails; and says which rules no test expects.
+///
+/// # Errors
+/// Every fault of the files but tests that fail.
+pub fn rehearse(files: &[PolicyFile]) -> Result<(Vec<TestOutcome>, Vec<Fault>), Vec<Fault>> {
+    let mut files: Vec<&PolicyFile> = files.iter().collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut faults = Faults::default();
+    let sets = Sets::read(&files, &mut faults);
+    let mut read = Read::default();
+    for file in files.iter().filter(|file| Kind::of(file) == Kind::Access) {
+        read.file(file, &sets, &mut faults);
+    }
+    read.refuse_twins(&mut faults);
+    if !faults.is_empty() {
+        return Err(faults.into_sorted());
+    }
+    let access = read.tests.iter().map(|test| test.outcome(&read));
+    let commands = sets.sets.values().flat_map(|set| {
+        set.rehearse(&sets.table).into_iter().map(|result| TestOutcome {
+            file: set.file.clone(),
+            line: result.line,
+            passed: result.passed(),
+            about: result.command,
+            expected: result.expected,
+            got: result.got,
+        })
+    });
+    let untested = |fault: &Fault| fault.message.starts_with("no test expects");
+    let warnings = read.warnings().into_iter().chain(sets.warnings()).filter(untested).collect();
+    Ok((access.chain(commands).collect(), warnings))
+}
+
 impl Test {
     fn run(&self, read: &Read, faults: &mut Faults) {
-        if let Some(id) = self.expect.rule().filter(|id| read.ids().all(|(known, ..)| known != *id)) {
+        let TestOutcome { expected, got, about, passed, .. } = self.outcome(read);
+        if let Some(id) = self.expect.rule().filter(|_| got.is_empty()) {
             return faults.push(of_line(&self.file, self.line, "test.expect", format!("there is no rule `{id}`")));
         }
+        if !passed {
+            let message = format!("expected `{expected}`, got `{got}` ({about})");
+            faults.push(of_line(&self.file, self.line, "test", message));
+        }
+    }
+
+    fn outcome(&self, read: &Read) -> TestOutcome {
+        let known = self.expect.rule().is_none_or(|id| read.ids().any(|(known, ..)| known == id));
+        let (got, about) = self.answer(read);
+        let expected = self.expect.to_string();
+        // A test that names no rule takes any refusal.
+        let refused = matches!(self.expect, Expect::Deny(None)) && got.starts_with("deny ");
+        let passed = known && (expected == got || refused);
+        let got = if known { got } else { String::new() };
+        TestOutcome { file: self.file.clone(), line: self.line, about, expected, got, passed }
+    }
+
+    fn answer(&self, read: &Read) -> (String, String) {
         let Self { user, groups, target, labels, .. } = self;
-        let (got, about) = match &self.wanted {
+        match &self.wanted {
             Wanted::Channel { account, asked, presence, circumstances } => {
                 let (asked, presence, circumstances) = (asked.as_ref(), *presence, *circumstances);
                 let question = Question { user, groups, target, labels, account, asked, presence, circumstances };
@@ -647,13 +716,6 @@ impl Test {
                 let got = rule.map_or(String::from("deny"), |rule| format!("allow {}", rule.id));
                 (got, format!("{user}, {right} of {target}"))
             }
-        };
-        let expected = self.expect.to_string();
-        // A test that names no rule takes any refusal.
-        let refused = matches!(self.expect, Expect::Deny(None)) && got.starts_with("deny ");
-        if expected != got && !refused {
-            let message = format!("expected `{expected}`, got `{got}` ({about})");
-            faults.push(of_line(&self.file, self.line, "test", message));
         }
     }
 }

@@ -19,6 +19,7 @@ mod table;
 mod text;
 mod told;
 mod variables;
+mod ways;
 
 use crate::gate::shell::word::Word;
 

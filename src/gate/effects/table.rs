@@ -110,7 +110,7 @@ impl Table {
         Some(Told::of(entry, words))
     }
 
-    fn entry(&self, program: &str) -> Option<&Entry> {
+    pub(super) fn entry(&self, program: &str) -> Option<&Entry> {
         let name = match program.rsplit_once('/') {
             Some((directory, name)) if DIRECTORIES.contains(&directory) => name,
             Some(_) => return None,

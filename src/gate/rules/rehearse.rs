@@ -146,6 +146,11 @@ impl SetTest {
         Some(())
     }
 
+    /// What comes of its lines by this set alone, with this table.
+    pub fn results(&self, set: &Arc<CommandSet>, table: &effects::Table) -> Vec<TestResult> {
+        RuleId::parse("test").map_or_else(|_| Vec::new(), |rule| self.run(set, &rule, table))
+    }
+
     fn run(&self, set: &Arc<CommandSet>, rule: &RuleId, table: &effects::Table) -> Vec<TestResult> {
         let mode = self.mode.or(set.mode).unwrap_or(CommandMode::Guard);
         let governed = [Governed { rule: rule.clone(), commands: Some((mode, vec![Arc::clone(set)])) }];
@@ -178,8 +183,7 @@ impl SetTest {
 impl CommandSet {
     /// Runs its tests, each against this set alone.
     pub fn rehearse(self: &Arc<Self>, table: &effects::Table) -> Vec<TestResult> {
-        let Ok(rule) = RuleId::parse("test") else { return Vec::new() };
-        self.tests.iter().flat_map(|test| test.run(self, &rule, table)).collect()
+        self.tests.iter().flat_map(|test| test.results(self, table)).collect()
     }
 
     /// The rules that no test expects.

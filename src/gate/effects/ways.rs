@@ -1,0 +1,63 @@
+//! By which of its options a program can do something: for people who write rules.
+
+use super::entry::{Doing, Entry};
+use super::{EffectKind, Table};
+
+/// So many are told.
+const WAYS_MAX: usize = 8;
+
+impl Table {
+    /// The options and places by which the program can have this effect, such as `-exec`, `its operands` or `in any case`;
+    /// none if the table knows of none.
+    pub fn ways_to(&self, program: &str, kind: EffectKind) -> Vec<String> {
+        let Some(entry) = self.entry(program) else { return Vec::new() };
+        let mut ways = Vec::new();
+        collect(entry, "", kind, &mut ways);
+        ways.dedup();
+        ways.truncate(WAYS_MAX);
+        ways
+    }
+}
+
+fn collect(entry: &Entry, before: &str, kind: EffectKind, ways: &mut Vec<String>) {
+    let does = |doing: &[Doing]| doing.iter().any(|doing| leads_to(*doing, kind));
+    if does(&entry.does) {
+        ways.push(format!("{before}in any case"));
+    }
+    for (name, option) in &entry.options {
+        if option.does.iter().any(|doing| does(doing)) {
+            ways.push(format!("{before}{name}"));
+        }
+    }
+    if does(&entry.bare) {
+        ways.push(format!("{before}without operands"));
+    }
+    for sub in &entry.subs {
+        if let Some(name) = sub.names.first() {
+            collect(sub, &format!("{before}{name} "), kind, ways);
+        }
+    }
+}
+
+fn leads_to(doing: Doing, kind: EffectKind) -> bool {
+    match doing {
+        Doing::Effect(own) => own == kind,
+        Doing::Command | Doing::Script | Doing::Words | Doing::Program => kind == EffectKind::RunProgram,
+        Doing::Awk | Doing::Sed => kind == EffectKind::LoadCode,
+        Doing::Nothing
+        | Doing::Arguments
+        | Doing::Assignment
+        | Doing::Name
+        | Doing::Expression
+        | Doing::Setting
+        | Doing::Settings
+        | Doing::Placeholder
+        | Doing::Url
+        | Doing::HostOrRead
+        | Doing::HostOrWrite
+        | Doing::AtRead
+        | Doing::Package
+        | Doing::Mode
+        | Doing::Definition => false,
+    }
+}

@@ -1,0 +1,365 @@
+//! Two policy sets, compared in words: what becomes wider, what narrower, and for whom.
+//!
+//! What this module does **not** guard against: a change that it cannot weigh is said to be one that may widen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Accounts, GrantNeed, Names, Place, PolicySet, Rule, Who};
+use crate::gate::rules::{CommandRule, CommandSet};
+use crate::gate::verdict::Outcome;
+use crate::model::join;
+
+/// A difference, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Which way it goes.
+    pub way: Way,
+    /// What, and for whom.
+    pub text: String,
+}
+
+/// Which way a difference goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// More is possible than before.
+    Widens,
+    /// It may be that more is possible.
+    MayWiden,
+    /// Less is possible than before.
+    Narrows,
+}
+
+/// What is different between two sets, what widens first.
+pub fn compare(old: &PolicySet, new: &PolicySet) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut add = |way, text: String| found.push(Difference { way, text });
+    let rules = |set: &PolicySet| set.rules().map(|rule| (rule.id.clone(), rule.clone())).collect::<BTreeMap<_, _>>();
+    let (before, after) = (rules(old), rules(new));
+    for (id, rule) in &after {
+        match before.get(id) {
+            None => add(Way::Widens, format!("{} by the new rule `{id}`", gains(rule))),
+            Some(old) => changed(old, rule, &mut add),
+        }
+    }
+    for (id, rule) in before.iter().filter(|(id, _)| !after.contains_key(*id)) {
+        add(
+            Way::Narrows,
+            format!(
+                "{}: rule `{id}` is gone",
+                gains(rule).replacen(" gains ", " loses ", 1).replacen(" gain ", " lose ", 1)
+            ),
+        );
+    }
+    let denials =
+        |set: &PolicySet| set.denials().map(|rule| (rule.id.clone(), rule.clone())).collect::<BTreeMap<_, _>>();
+    let (before, after) = (denials(old), denials(new));
+    for (id, rule) in &after {
+        let same = |old: &super::DenyRule| {
+            (&old.who, &old.place, &old.accounts, &old.channels)
+                == (&rule.who, &rule.place, &rule.accounts, &rule.channels)
+        };
+        match before.get(id) {
+            None => add(Way::Narrows, format!("rule `{id}` now forbids {} on {}", who(&rule.who), place(&rule.place))),
+            Some(old) if !same(old) => add(Way::MayWiden, format!("rule `{id}` forbids something else than before")),
+            Some(_) => {}
+        }
+    }
+    for (id, rule) in before.iter().filter(|(id, _)| !after.contains_key(*id)) {
+        add(
+            Way::Widens,
+            format!("rule `{id}` no longer forbids {} on {}: {}", who(&rule.who), place(&rule.place), rule.reason),
+        );
+    }
+    audits(old, new, &mut add);
+    let sets =
+        |set: &PolicySet| set.command_sets().map(|set| (set.name.clone(), Arc::clone(set))).collect::<BTreeMap<_, _>>();
+    let (before, after) = (sets(old), sets(new));
+    for (name, set) in &after {
+        if let Some(earlier) = before.get(name) {
+            changed_set(earlier, set, &mut add);
+            judged_otherwise((old, earlier), (new, set), &mut add);
+        }
+    }
+    if old.effects() != new.effects() {
+        add(Way::MayWiden, String::from("the effects table has changed: what programs do is read otherwise"));
+    }
+    found.sort_by(|a, b| (a.way, &a.text).cmp(&(b.way, &b.text)));
+    found.dedup();
+    found
+}
+
+fn audits(old: &PolicySet, new: &PolicySet, add: &mut dyn FnMut(Way, String)) {
+    let rules =
+        |set: &PolicySet| set.audit_rules().map(|rule| (rule.id.clone(), rule.clone())).collect::<BTreeMap<_, _>>();
+    let (before, after) = (rules(old), rules(new));
+    for (id, rule) in &after {
+        let earlier = before.get(id);
+        let more: Vec<_> =
+            rule.rights.iter().filter(|right| earlier.is_none_or(|old| !old.rights.contains(right))).collect();
+        if !more.is_empty() {
+            add(
+                Way::Widens,
+                format!(
+                    "{} on {}: {} of recordings, by audit rule `{id}`",
+                    who(&rule.who),
+                    place(&rule.place),
+                    join(more)
+                ),
+            );
+        }
+        if earlier.is_some_and(|old| (&old.who, &old.place) != (&rule.who, &rule.place)) {
+            add(Way::MayWiden, format!("audit rule `{id}` is for others than before"));
+        }
+        for right in earlier.into_iter().flat_map(|old| &old.rights).filter(|right| !rule.rights.contains(right)) {
+            add(Way::Narrows, format!("audit rule `{id}` no longer gives {right}"));
+        }
+    }
+    for (id, _) in before.iter().filter(|(id, _)| !after.contains_key(*id)) {
+        add(Way::Narrows, format!("audit rule `{id}` is gone"));
+    }
+}
+
+fn who(who: &Who) -> String {
+    let mut all: Vec<String> = who.groups.iter().map(|group| format!("group {group}")).collect();
+    match &who.users {
+        Names::Every => return String::from("everybody"),
+        Names::These(users) => all.extend(users.iter().map(|user| format!("user {user}"))),
+    }
+    all.join(", ")
+}
+
+fn place(place: &Place) -> String {
+    let labels: Vec<String> = place.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let targets = match &place.targets {
+        None => None,
+        Some(Names::Every) => Some(String::from("every target")),
+        Some(Names::These(targets)) => Some(join(targets)),
+    };
+    match (targets, labels.is_empty()) {
+        (Some(targets), true) => targets,
+        (Some(targets), false) => format!("{targets} with {}", labels.join(", ")),
+        (None, _) => format!("targets with {}", labels.join(", ")),
+    }
+}
+
+fn accounts(accounts: &Accounts) -> String {
+    let own = accounts.own.then(|| String::from("their own account"));
+    let named = (!accounts.named.is_empty()).then(|| format!("account {}", join(&accounts.named)));
+    own.into_iter().chain(named).collect::<Vec<_>>().join(" and ")
+}
+
+fn gains(rule: &Rule) -> String {
+    let how = match (rule.grant.need, &rule.grant.request) {
+        (GrantNeed::NotRequired, _) => "without a grant",
+        (GrantNeed::Required, Some(_)) => "with a grant that can be asked for",
+        (GrantNeed::Required, None) => "with an operator's grant",
+    };
+    let judged = rule.commands.as_ref().map_or_else(String::new, |commands| {
+        format!(", commands in {} by {}", commands.mode, join(commands.sets.iter().map(|set| &set.name)))
+    });
+    let (who, channels) = (who(&rule.who), join(&rule.channels));
+    format!("{who} gains {channels} to {} on {}, {how}{judged},", accounts(&rule.accounts), place(&rule.place))
+}
+
+fn changed(old: &Rule, new: &Rule, add: &mut dyn FnMut(Way, String)) {
+    let id = &new.id;
+    let there = format!("{} on {}", accounts(&new.accounts), place(&new.place));
+    let users = |who: &Who| match &who.users {
+        Names::Every => BTreeSet::from([String::from("everybody")]),
+        Names::These(users) => users.iter().map(|user| format!("user {user}")).collect(),
+    };
+    let people = |rule: &Rule| -> BTreeSet<String> {
+        users(&rule.who).into_iter().chain(rule.who.groups.iter().map(|group| format!("group {group}"))).collect()
+    };
+    let (before, after) = (people(old), people(new));
+    for one in after.difference(&before) {
+        add(Way::Widens, format!("{one} gains {there} (rule `{id}`)"));
+    }
+    for one in before.difference(&after) {
+        add(Way::Narrows, format!("{one} loses {there} (rule `{id}`)"));
+    }
+    let whom = who(&new.who);
+    let own = |rule: &Rule| -> BTreeSet<String> {
+        rule.accounts
+            .named
+            .iter()
+            .map(|account| format!("account {account}"))
+            .chain(rule.accounts.own.then(|| String::from("their own account")))
+            .collect()
+    };
+    for one in own(new).difference(&own(old)) {
+        add(Way::Widens, format!("{whom} gains {one} on {} (rule `{id}`)", place(&new.place)));
+    }
+    for one in own(old).difference(&own(new)) {
+        add(Way::Narrows, format!("{whom} loses {one} on {} (rule `{id}`)", place(&new.place)));
+    }
+    for class in new.channels.difference(&old.channels) {
+        add(Way::Widens, format!("{whom} gains {class} to {there} (rule `{id}`)"));
+    }
+    for class in old.channels.difference(&new.channels) {
+        add(Way::Narrows, format!("{whom} loses {class} to {there} (rule `{id}`)"));
+    }
+    if old.place != new.place {
+        add(
+            Way::MayWiden,
+            format!("{whom}: rule `{id}` is for {} in place of {}", place(&new.place), place(&old.place)),
+        );
+    }
+    match (old.grant.need, new.grant.need) {
+        (GrantNeed::Required, GrantNeed::NotRequired) => {
+            add(Way::Widens, format!("{whom} needs no grant any more for {there} (rule `{id}`)"));
+        }
+        (GrantNeed::NotRequired, GrantNeed::Required) => {
+            add(Way::Narrows, format!("{whom} needs a grant for {there} (rule `{id}`)"));
+        }
+        (GrantNeed::Required, GrantNeed::Required) | (GrantNeed::NotRequired, GrantNeed::NotRequired) => {
+            if old.grant != new.grant {
+                add(Way::MayWiden, format!("{whom}: how a grant is got for {there} has changed (rule `{id}`)"));
+            }
+        }
+    }
+    changed_commands(old, new, &whom, add);
+    let parts: [(&str, bool); 9] = [
+        ("`forward`", old.forward != new.forward),
+        ("`sftp`", old.files != new.files),
+        ("`agent`", old.agent != new.agent),
+        ("`terminal`", old.terminal != new.terminal),
+        ("`break_glass`", old.glass != new.glass),
+        ("`key`", old.key != new.key),
+        ("`four_eyes` or `watch`", old.oversight != new.oversight),
+        ("`when`, `from`, `mfa`, `limits` or `consent`", old.conditions != new.conditions),
+        ("`recording`", old.recording != new.recording),
+    ];
+    for (part, _) in parts.iter().filter(|(_, differs)| *differs) {
+        add(Way::MayWiden, format!("{whom}: {part} of rule `{id}` has changed"));
+    }
+}
+
+fn changed_commands(old: &Rule, new: &Rule, whom: &str, add: &mut dyn FnMut(Way, String)) {
+    let id = &new.id;
+    match (&old.commands, &new.commands) {
+        (Some(_), None) => add(Way::Widens, format!("{whom}: commands are not judged any more (rule `{id}`)")),
+        (None, Some(commands)) => {
+            add(Way::Narrows, format!("{whom}: commands are judged in {} (rule `{id}`)", commands.mode));
+        }
+        (Some(before), Some(after)) => {
+            if after.mode != before.mode {
+                let way = if after.mode < before.mode { Way::Widens } else { Way::Narrows };
+                add(
+                    way,
+                    format!("{whom}: commands are judged in {} in place of {} (rule `{id}`)", after.mode, before.mode),
+                );
+            }
+            if after.unjudged_shell && !before.unjudged_shell {
+                add(Way::Widens, format!("{whom}: a shell is opened in which nothing is judged (rule `{id}`)"));
+            }
+            let names = |sets: &[Arc<CommandSet>]| sets.iter().map(|set| set.name.clone()).collect::<BTreeSet<_>>();
+            let (sets_before, sets_after) = (names(&before.sets), names(&after.sets));
+            if sets_before != sets_after {
+                let text = format!(
+                    "{whom}: rule `{id}` names the sets {} in place of {}",
+                    join(&sets_after),
+                    join(&sets_before)
+                );
+                add(Way::MayWiden, text);
+            }
+        }
+        (None, None) => {}
+    }
+}
+
+fn changed_set(old: &CommandSet, new: &CommandSet, add: &mut dyn FnMut(Way, String)) {
+    let name = &new.name;
+    if old.default != new.default || old.mode != new.mode {
+        let way = if new.default == Some(Outcome::Allow) { Way::Widens } else { Way::MayWiden };
+        add(way, format!("set `{name}`: mode or default has changed"));
+    }
+    let rules =
+        |set: &CommandSet| set.rules.iter().map(|rule| (rule.id.clone(), rule.clone())).collect::<BTreeMap<_, _>>();
+    let (before, after) = (rules(old), rules(new));
+    let what =
+        |rule: &CommandRule| if rule.programs.is_empty() { String::from("effects") } else { join(&rule.programs) };
+    for (id, rule) in &after {
+        let Some(earlier) = before.get(id) else {
+            let (way, verb) = match rule.outcome {
+                Outcome::Allow => (Way::Widens, "allows"),
+                Outcome::Approve => (Way::MayWiden, "wants a yes for"),
+                Outcome::Deny => (Way::Narrows, "forbids"),
+            };
+            add(way, format!("set `{name}`: the new rule `{id}` {verb} {}", what(rule)));
+            continue;
+        };
+        let (plain_old, plain_new) = (said_only(earlier), said_only(rule));
+        if plain_old == plain_new {
+            continue;
+        }
+        let before: BTreeSet<&String> = earlier.programs.iter().collect();
+        let after: BTreeSet<&String> = rule.programs.iter().collect();
+        let more: Vec<&&String> = after.difference(&before).collect();
+        let less: Vec<&&String> = before.difference(&after).collect();
+        let allows = rule.outcome == Outcome::Allow && earlier.outcome == Outcome::Allow;
+        if allows && !more.is_empty() {
+            add(Way::Widens, format!("set `{name}`: rule `{id}` allows {}, too", join(more)));
+        }
+        if allows && !less.is_empty() {
+            add(Way::Narrows, format!("set `{name}`: rule `{id}` no longer allows {}", join(less)));
+        }
+        let rest = |rule: &CommandRule| CommandRule { programs: Vec::new(), ..rule.clone() };
+        if !allows || rest(&plain_old) != rest(&plain_new) {
+            let way = if rule.outcome < earlier.outcome { Way::Widens } else { Way::MayWiden };
+            let said = if rule.outcome == earlier.outcome {
+                String::from("has changed")
+            } else {
+                format!("says {} in place of {}", rule.outcome, earlier.outcome)
+            };
+            add(way, format!("set `{name}`: rule `{id}` {said}"));
+        }
+    }
+    for (id, rule) in before.iter().filter(|(id, _)| !after.contains_key(*id)) {
+        let (way, verb) = match rule.outcome {
+            Outcome::Allow => (Way::Narrows, "allowed"),
+            Outcome::Approve => (Way::MayWiden, "wanted a yes for"),
+            Outcome::Deny => (Way::Widens, "forbade"),
+        };
+        add(way, format!("set `{name}`: rule `{id}`, which {verb} {}, is gone", what(rule)));
+    }
+}
+
+/// The rule without what says nothing about what it is for.
+fn said_only(rule: &CommandRule) -> CommandRule {
+    CommandRule { line: 0, file: String::new(), reason: None, owner: None, ..rule.clone() }
+}
+
+/// The lines of both sets' tests, judged by both: what comes out otherwise is said line by line.
+fn judged_otherwise(
+    (old, before): (&PolicySet, &Arc<CommandSet>),
+    (new, after): (&PolicySet, &Arc<CommandSet>),
+    add: &mut dyn FnMut(Way, String),
+) {
+    for test in before.tests.iter().chain(&after.tests) {
+        let (was, is) = (test.results(before, old.effects()), test.results(after, new.effects()));
+        for (was, is) in was.iter().zip(&is) {
+            let (from, to) = (was.judgement.outcome, is.judgement.outcome);
+            if from != to {
+                let way = if to < from { Way::Widens } else { Way::Narrows };
+                add(
+                    way,
+                    format!(
+                        "set `{}`: {} is now {to} ({}), was {from} ({})",
+                        after.name,
+                        shown(&is.command),
+                        is.judgement.by,
+                        was.judgement.by
+                    ),
+                );
+            }
+        }
+    }
+}
+
+fn shown(command: &str) -> String {
+    let safe: String =
+        command.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
+    format!("`{safe}`")
+}
