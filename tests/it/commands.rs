@@ -191,6 +191,10 @@ fn t9_what_is_judged_is_what_runs_and_it_looks_as_it_does_directly() {
         marker.contains("rule print") && marker.contains("sent: ") && marker.contains("/usr/bin/printf"),
         "{marker}"
     );
+    let mut bastion = house.bastion;
+    bastion.stop();
+    let verified = bastion.doorward(&["verify"]);
+    assert!(matches!(verified.code, Some(0 | 3)), "{verified:?}");
 }
 
 #[test]
