@@ -106,6 +106,10 @@ everyday: install-tools build ## what people do with SSH, directly and in three 
 just-in-time: install-tools build ## request, approve, extend, revoke, by stock ssh
 	@DOORWARD=$(TARGET_DIR)/debug/doorward examples/just-in-time.sh
 
+.PHONY: command-policy
+command-policy: install-tools build ## commands under rules: allowed, refused, disguised, approved while they wait
+	@DOORWARD=$(TARGET_DIR)/debug/doorward examples/command-policy.sh
+
 .PHONY: check
 check: deps ## format, lint, documentation
 	cargo fmt --check

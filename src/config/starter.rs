@@ -164,6 +164,11 @@ auditors = @AUDITORS@
 ## A file with a token, sent as `Authorization: Bearer` to each of these; a webhook with a token of its own gets that alone:
 ## webhooks = [{ url = "https://chat.example.org/hooks/access", token = "chat.token" }]
 ## webhook_token = "webhook.token"
+## A file with a secret by which each message is signed (Doorward-Signature, HMAC-SHA256), of these or of one alone:
+## webhook_secret = "webhook.secret"
+## Alerts alone go to collectors of logs and to a program, which gets them as JSON on its standard input:
+## syslog = ["tcp://siem.example.org:601", "udp://10.0.0.9:514", "unix:/dev/log"]
+## alert_command = ["/usr/local/bin/page", "--team", "security"]
 ## mail_command = ["/usr/sbin/sendmail", "-t", "-i"]
 ## mail_from = "doorward@example.org"
 ## Mail for alice goes to alice@ this domain.

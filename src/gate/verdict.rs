@@ -103,6 +103,8 @@ pub struct Judgement {
     pub mode: CommandMode,
     /// What goes to the target if it may: the canonical text in strict, else the line as it was typed. `None` if it is denied.
     pub send: Option<String>,
+    /// Whether it may have a terminal: in strict only if the rules of all its commands say so (`pty = true`).
+    pub pty: bool,
     /// The reason of the rule that decided, for the user.
     pub reason: Option<String>,
     /// What would be started, each wrapper before what it runs; empty where the line was not understood.

@@ -34,20 +34,33 @@ impl fmt::Display for EnvPattern {
 ///
 /// A user can have any program of the target read them, so each stands in the recording: as little as serves.
 #[derive(Debug, Default)]
-pub(super) struct Variables(Vec<(String, String)>);
+pub(super) struct Variables {
+    set: Vec<(String, String)>,
+    /// The names of those that must not pass, as far as they are kept.
+    dropped: Vec<String>,
+}
 
 /// Variables that one channel may set.
 const VARIABLES_MAX: usize = 16;
 /// Bytes of their names and values together.
 const VARIABLES_BYTES_MAX: usize = 1024;
+/// So many names of others are kept, each so long, to say that they were asked for.
+const DROPPED_MAX: usize = 8;
+const DROPPED_CHARS_MAX: usize = 64;
 
 impl Variables {
     /// Sets a variable, anew if it was set before; `false` if it must not pass.
     pub fn set(&mut self, allowed: &[EnvPattern], name: &str, value: &str) -> bool {
-        if !variable_allowed(allowed, name, value) {
-            return false;
+        let passes = variable_allowed(allowed, name, value) && self.put(name, value);
+        if !passes && self.dropped.len() < DROPPED_MAX {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            self.dropped.push(name.chars().filter(|c| plain(*c)).take(DROPPED_CHARS_MAX).collect());
         }
-        let others = self.0.iter().filter(|(other, _)| other != name);
+        passes
+    }
+
+    fn put(&mut self, name: &str, value: &str) -> bool {
+        let others = self.set.iter().filter(|(other, _)| other != name);
         let (count, bytes) = others.fold((0_usize, 0_usize), |(count, bytes), (name, value)| {
             (count.saturating_add(1), bytes.saturating_add(name.len()).saturating_add(value.len()))
         });
@@ -55,14 +68,14 @@ impl Variables {
         if count >= VARIABLES_MAX || bytes > VARIABLES_BYTES_MAX {
             return false;
         }
-        self.0.retain(|(other, _)| other != name);
-        self.0.push((name.into(), value.into()));
+        self.set.retain(|(other, _)| other != name);
+        self.set.push((name.into(), value.into()));
         true
     }
 
-    /// Names and values.
-    pub fn into_pairs(self) -> Vec<(String, String)> {
-        self.0
+    /// Names and values; and the names of others that were asked for.
+    pub fn into_parts(self) -> (Vec<(String, String)>, Vec<String>) {
+        (self.set, self.dropped)
     }
 }
 
@@ -98,10 +111,14 @@ mod tests {
         }
         assert!(!variables.set(&allowed, "LC_MORE", "C"));
         assert!(variables.set(&allowed, "LC_0", "D"));
-        let pairs = variables.into_pairs();
+        let (pairs, dropped) = variables.into_parts();
+        assert_eq!(dropped, ["LC_MORE"]);
         let zero: Vec<_> = pairs.iter().filter(|(name, _)| name == "LC_0").collect();
         assert_eq!((pairs.len(), zero), (VARIABLES_MAX, vec![&(String::from("LC_0"), String::from("D"))]));
         let mut variables = Variables::default();
+        (0..100).for_each(|number| assert!(!variables.set(&allowed, &format!("\u{1b}X{number}"), "x")));
+        assert_eq!(variables.dropped.len(), DROPPED_MAX);
+        assert_eq!(variables.dropped.first().map(String::as_str), Some("X0"));
         let taken = (0..VARIABLES_MAX)
             .filter(|number| variables.set(&allowed, &format!("LC_{number:057}"), &"x".repeat(64)))
             .count();

@@ -389,9 +389,10 @@ impl Handler {
         let Pending { channel, terminal, environment, offered, place } = pending;
         let (source, sink) = split(channel, Extended::Dropped);
         let (started, waiting) = oneshot::channel();
-        let environment = environment.into_pairs();
+        let (environment, dropped) = environment.into_parts();
         let Offered { agent, display, .. } = offered;
-        let start = ChannelStart { wanted, terminal, environment, agent, display, source, sink, started, place };
+        let start =
+            ChannelStart { wanted, terminal, environment, dropped, agent, display, source, sink, started, place };
         self.progress.send_if_modified(|progress| advance(progress, Progress::Starting));
         let sent = requests.send(Request::Start(start)).await.is_ok();
         // The reply is given here, before the next request is read: the library keeps one reply flag for a

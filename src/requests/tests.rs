@@ -1,5 +1,6 @@
 mod at_once;
 mod begun;
+mod commands;
 mod crashes;
 mod limits;
 mod order;

@@ -107,6 +107,18 @@ pub async fn open(
         track.finish().await.map_err(Refusal::Recorder)?;
         return Err(Refusal::Paused);
     }
+    let strict: Vec<&String> = start
+        .environment
+        .iter()
+        .map(|(name, _)| name)
+        .filter(|name| !environment.iter().any(|(own, _)| own == *name))
+        .collect();
+    let dropped: Vec<&String> = start.dropped.iter().chain(strict).collect();
+    if !dropped.is_empty() {
+        let names = dropped.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let text = format!("the user's client would set {names}, which does not pass");
+        let _ = track.append(Entry::Marker(text)).await.map_err(Refusal::Recorder)?;
+    }
     // What may run is on record before it does.
     if let Err(refusal) = cleared_on_record(live, bastion, cleared, &track, number).await {
         track.finish().await.map_err(Refusal::Recorder)?;

@@ -15,9 +15,9 @@ use tracing::{error, info};
 use super::denials::Denied;
 use super::refusal::No;
 use super::refusal_log::Kind;
-use super::{Bastion, Live, Refusal, Visit, channel};
+use super::{Bastion, EndCause, Holding, Live, Refusal, Visit, channel};
 use crate::audit::{AuditEvent, CommandJudged};
-use crate::gate::verdict::{By, CommandMode, Judgement, Outcome};
+use crate::gate::verdict::{By, CommandMode, Judgement, OnMatch, Outcome};
 use crate::grant::Denial;
 use crate::ledger::CommandFacts;
 use crate::listener::ChannelStart;
@@ -85,6 +85,11 @@ impl Cleared {
         let [exact, beginning] = STRICT_ENVIRONMENT;
         let passes = |name: &str| !strict || name == exact || name.starts_with(beginning);
         asked.iter().filter(|(name, _)| passes(name)).cloned().collect()
+    }
+
+    /// What was judged, if anything was.
+    pub fn decided(&self) -> Option<&Decided> {
+        self.decided.as_deref()
     }
 
     /// What the recording of its channel tells of it, if it was judged.
@@ -165,7 +170,7 @@ impl Visit {
         });
         let sent = decided.sent(bytes);
         let judgement = &decided.judgement;
-        if judgement.outcome != Outcome::Deny && start.terminal.is_some() && !told::may_have_terminal(judgement) {
+        if judgement.outcome != Outcome::Deny && start.terminal.is_some() && !judgement.pty {
             decided.obstacle = Some(NO_TERMINAL.to_owned());
         }
         let (Some(sent), None) = (sent, &decided.obstacle) else {
@@ -193,6 +198,18 @@ impl Visit {
                     }
                 }
             }
+        }
+    }
+
+    /// Does with the session what a rule that matched wants done with it.
+    pub(super) fn do_on_match(&self, decided: &Decided) {
+        let (Some(live), Some(on_match)) = (&self.live, decided.judgement.on_match) else { return };
+        let by = format!("the command rules, by {}", decided.id);
+        match on_match {
+            // Whoever watches over sessions is called by the alert.
+            OnMatch::Shadow => {}
+            OnMatch::Pause => drop(self.bastion.sessions.freeze(&live.id, Holding::Overseer, &by)),
+            OnMatch::End => drop(self.bastion.sessions.end(&live.id, EndCause::Killed { by })),
         }
     }
 

@@ -451,6 +451,7 @@ impl Visit {
             }
             Ok(Ruling::Refused(decided)) => {
                 self.refuse_command(Box::new(start), &decided);
+                self.do_on_match(&decided);
                 return Ok(());
             }
             Err(refusal) => return Err((Box::new(start), refusal)),
@@ -476,6 +477,7 @@ impl Visit {
                 self.notices.push(notices);
                 let over = self.over.child_token();
                 self.channels.spawn(channel::carry(start, opened, lines, over, places, ahead));
+                cleared.decided().into_iter().for_each(|decided| self.do_on_match(decided));
                 Ok(())
             }
             Err(refusal) => Err((Box::new(start), refusal)),

@@ -35,6 +35,15 @@ fn access_just_in_time_is_asked_approved_extended_and_revoked() {
 }
 
 #[test]
+fn commands_are_judged_refused_and_approved_while_they_wait() {
+    require!("sshd", "ssh", "python3");
+    let mut tour = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/command-policy.sh"));
+    tour.env("DOORWARD", program());
+    let told = run(tour, b"", Duration::from_secs(300)).ok();
+    assert!(told.out().contains("never-shell"), "{told:?}");
+}
+
+#[test]
 fn everyday_work_is_the_same_each_way_and_all_of_it_is_on_record() {
     require!("sshd", "ssh", "scp", "sftp", "rsync", "git");
     let mut everyday = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/everyday.sh"));

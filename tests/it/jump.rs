@@ -12,13 +12,13 @@ use crate::fixture::{LIMIT, Sshd, key, until};
 use crate::require;
 
 /// Alice's `~/.ssh/config` and `known_hosts`: of targets she knows nothing but the bastion's CA.
-struct Desk<'b> {
+pub(crate) struct Desk<'b> {
     bastion: &'b Bastion,
     account: String,
 }
 
 impl<'b> Desk<'b> {
-    fn new(bastion: &'b Bastion, sshd: &Sshd) -> Self {
+    pub(crate) fn new(bastion: &'b Bastion, sshd: &Sshd) -> Self {
         let desk = Self { bastion, account: sshd.account.clone() };
         desk.learn();
         let text = format!(
@@ -55,11 +55,11 @@ impl<'b> Desk<'b> {
         ssh
     }
 
-    fn run(&self, arguments: &[&str]) -> Finished {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
         run(self.ssh(arguments), b"", LIMIT)
     }
 
-    fn at(&self, target: &str) -> String {
+    pub(crate) fn at(&self, target: &str) -> String {
         format!("{}@{target}", self.account)
     }
 }

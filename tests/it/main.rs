@@ -19,6 +19,7 @@ mod audit;
 mod auditing;
 mod backup;
 mod clock;
+mod commands;
 mod compliance;
 mod conditions;
 mod coverage;

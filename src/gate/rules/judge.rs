@@ -311,6 +311,8 @@ impl<'s> Weighed<'s> {
         let mut judgement = blank(chosen.outcome, chosen.by.clone(), None);
         judgement.access_rule = chosen.scope.as_ref().map(|scope| scope.rule.clone());
         judgement.mode = self.mode;
+        let given = |ruling: &Ruling<'_>| ruling.found.is_some_and(|(_, rule)| rule.pty);
+        judgement.pty = self.mode != CommandMode::Strict || self.rulings.iter().all(given);
         judgement.set = chosen.found.map(|(set, _)| set.name.clone()).or_else(|| {
             let sets = chosen.scope.as_ref().map_or(&[][..], |scope| scope.sets);
             // By default it is the set that says so, or the only one.
@@ -479,6 +481,7 @@ fn blank(outcome: Outcome, by: By, access_rule: Option<RuleId>) -> Judgement {
         place: None,
         mode: CommandMode::Observe,
         send: None,
+        pty: true,
         reason: None,
         invocations: Vec::new(),
         would: Vec::new(),

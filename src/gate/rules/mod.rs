@@ -78,6 +78,8 @@ pub struct CommandRule {
     pub hosts: Vec<HostPattern>,
     /// Whether the command may stand in a pipeline.
     pub pipe: bool,
+    /// Whether, in strict, the command may have a terminal.
+    pub pty: bool,
     /// Whether patterns for file names may stand in its arguments.
     pub globs: bool,
     /// When and for whom it holds.

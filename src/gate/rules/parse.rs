@@ -149,13 +149,14 @@ fn read_rule(file: &str, mode: Option<CommandMode>, mut table: Table<'_>, faults
             HostPattern::parse(text).map_err(|why| item.fault(format!("{text:?} is no host")).hint(why))
         })
     });
-    let switches = ["pipe", "globs"].map(|key| (key, table.take(key)));
+    let switches = ["pipe", "globs", "pty"].map(|key| (key, table.take(key)));
     for (key, node) in switches.iter().filter(|_| refuses) {
         if let Some(node) = node {
             faults.push(node.fault(format!("`{key}` is of rules that allow, and this one forbids")));
         }
     }
-    let [pipe, globs] = switches.map(|(_, node)| node.and_then(|node| faults.keep(node.boolean())).unwrap_or(false));
+    let [pipe, globs, pty] =
+        switches.map(|(_, node)| node.and_then(|node| faults.keep(node.boolean())).unwrap_or(false));
     let context = read_context(&mut table, mode, faults);
     let reason = table.take("reason").map_or(Some(None), |node| faults.keep(read_line(&node)).map(Some));
     let owner = table.take("owner").map_or(Some(None), |node| faults.keep(read_line(&node)).map(Some));
@@ -213,6 +214,7 @@ fn read_rule(file: &str, mode: Option<CommandMode>, mut table: Table<'_>, faults
         paths: paths?,
         hosts: hosts?,
         pipe,
+        pty,
         globs,
         context: context?,
         reason: reason?,

@@ -132,6 +132,8 @@ pub struct ChannelStart {
     pub terminal: Option<Terminal>,
     /// Environment variables that passed the allow-list.
     pub environment: Vec<(String, String)>,
+    /// The names of some that did not.
+    pub dropped: Vec<String>,
     /// Whether the user lends their agent.
     pub agent: bool,
     /// The display that they lend.

@@ -19,11 +19,6 @@ const SHOWN_CHARS_MAX: usize = 200;
 /// A marker has so much of it; so has an alert.
 const MARKED_CHARS_MAX: usize = 1500;
 
-/// Whether what was judged may have a terminal.
-pub(super) fn may_have_terminal(judgement: &Judgement) -> bool {
-    judgement.mode != CommandMode::Strict
-}
-
 impl Decided {
     /// What the target is sent, if it may run: in strict mode the text that was judged, else the bytes as they came.
     pub(super) fn sent(&self, typed: &[u8]) -> Option<Vec<u8>> {
