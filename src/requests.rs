@@ -31,7 +31,7 @@ use crate::grant::{
 use crate::ledger::{Ledger, LedgerError, Message, Step, StepKind, User};
 use crate::model::{ChannelClass, Destination, GrantId, RequestId, Timestamp, UserName};
 use crate::policy::{Approvers, AuditRight, PolicyHash};
-pub use error::{RequestError, span as span_shown};
+pub use error::RequestError;
 pub use glass::can_alarm;
 pub use told::said;
 

@@ -22,7 +22,7 @@ use avt::{Cell, Line, Operation, Parser, Terminal};
 pub use chars::{Decoder, json_line, line, shown};
 pub use painter::{ENTER, LEAVE, Painter, Sheet};
 pub use plain::{Plain, STDERR_MARK};
-pub use words::{counted, plural};
+pub use words::{counted, plural, span_said, span_short, span_typed};
 
 const COLS_MAX: usize = 500;
 const ROWS_MAX: usize = 200;

@@ -10,14 +10,14 @@ use serde::Serialize;
 use super::desk::{Desk, unexpected};
 use super::fetch::{Source, parse_size};
 use super::filter::FilterArguments;
-use super::output::{Form, Table, clipped, json, listing, say, show_line, span_shown};
+use super::output::{Form, Table, clipped, json, listing, say, show_line};
 use super::recorded::Archive;
 use super::{CliError, evidence, export, prompt, replay, rewrap, times, verify};
 use crate::admin::api::{HeldRow, RecordingRow, Reply, Request, SessionFilter};
 use crate::auditor::Identity;
 use crate::cast::Direction;
 use crate::model::{ChannelNumber, SessionId, Timestamp};
-use crate::screen::counted;
+use crate::screen::{counted, span_short};
 use crate::store::{Catalog, StoreRoot};
 
 #[derive(Debug, clap::Subcommand)]
@@ -453,7 +453,7 @@ fn list(desk: &Desk, filter: SessionFilter, form: Form) -> Result<(), CliError> 
             row.user.to_string(),
             row.destination.to_string(),
             times::shown(row.started),
-            row.ended.map(|ended| span_shown(row.started.until(ended))).unwrap_or_default(),
+            row.ended.map(|ended| span_short(row.started.until(ended))).unwrap_or_default(),
             clipped(&row.end, END_CHARS_MAX),
             row.channels.len().to_string(),
             row.bytes.div_ceil(1024).to_string(),

@@ -32,7 +32,7 @@ impl RequestRow {
             (true, Some(_)) => String::from("to be reviewed"),
             (false, _) => request.state(now).to_string(),
         };
-        let span = crate::requests::span_shown(request.narrowed().0);
+        let span = crate::screen::span_typed(request.narrowed().0);
         let note = format!(
             "{state}  {} to {} for {span}  {}",
             request.requester,
