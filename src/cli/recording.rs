@@ -142,8 +142,11 @@ pub(super) enum Command {
         stream: Stream,
         /// Write an evidence bundle into DIR instead: the sealed recording, the proofs from the log, each channel's
         /// cast. `doorward verify bundle DIR` checks it anywhere.
-        #[arg(long, value_name = "DIR", conflicts_with_all = ["format", "channel", "stream"])]
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["format", "channel", "stream", "to"])]
         proof: Option<PathBuf>,
+        /// Where --format segmented writes `index.json` and its segments; the directory is made, or is empty.
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
         #[command(flatten)]
         auditor: Auditor,
     },
@@ -252,6 +255,8 @@ pub(super) enum ExportFormat {
     Txt,
     /// The exact bytes of one stream.
     Raw,
+    /// For asciinema-player in a browser: many files in a directory, of which it loads what it plays.
+    Segmented,
 }
 
 /// A stream of a channel.
@@ -326,9 +331,16 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
             };
             evidence::export(&store, identities, &session, &to)
         }
-        Command::Export { session, format, channel, stream, proof: None, auditor } => {
-            let archive = auditor.archive(file, &session, "export")?;
+        Command::Export { session, format, channel, stream, proof: None, to, auditor } => {
+            let channel = channel.map(ChannelNumber);
+            let failed = |error: export::ExportError| CliError::of(&error).maybe_hint(error.hint());
             let format = match (format, stream) {
+                (ExportFormat::Segmented, _) => {
+                    let to = to.ok_or_else(|| CliError::usage("a segmented export is many files: give --to DIR"))?;
+                    empty(&to)?;
+                    let archive = auditor.archive(file, &session, "export")?;
+                    return export::run_segmented(&archive, &session, channel, &to).map_err(failed);
+                }
                 (ExportFormat::V3, _) => export::Format::V3,
                 (ExportFormat::V2, _) => export::Format::V2,
                 (ExportFormat::Txt, _) => export::Format::Txt,
@@ -336,9 +348,12 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
                 (ExportFormat::Raw, Stream::Stdout) => export::Format::Raw(Direction::Stdout),
                 (ExportFormat::Raw, Stream::Stderr) => export::Format::Raw(Direction::Stderr),
             };
-            let options = export::ExportOptions { format, channel: channel.map(ChannelNumber) };
-            export::run_stdout(&archive, &session, &options)
-                .map_err(|error| CliError::of(&error).maybe_hint(error.hint()))
+            if to.is_some() {
+                return Err(CliError::usage("--to is for --format segmented; other forms go to standard output"));
+            }
+            let archive = auditor.archive(file, &session, "export")?;
+            let options = export::ExportOptions { format, channel };
+            export::run_stdout(&archive, &session, &options).map_err(failed)
         }
     }
 }
