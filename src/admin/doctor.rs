@@ -13,6 +13,7 @@ use crate::policy::PolicySet;
 use crate::recorder::{Recorder, RecorderError, SlowSyncs};
 use crate::screen::{counted, plural};
 use crate::store::Space;
+use crate::witness::{Link, WitnessHealth};
 
 /// What one sync writes: about a line of a recording.
 const SYNC_BYTES: [u8; 4096] = [b'.'; 4096];
@@ -36,7 +37,9 @@ impl Admin {
         findings.push(self.auditors_found());
         findings.extend(self.parts.recorder.as_ref().map(recorder_found));
         findings.extend(self.contested_found());
+        findings.extend(self.witnesses_found());
         findings.extend(self.alerts_found());
+        findings.extend(self.retention_found());
         findings.push(self.disk_found());
         findings.push(self.sync_found(syncs));
         findings
@@ -173,6 +176,22 @@ impl Admin {
         (!why.is_empty()).then(|| bad("history", format!("contested, so that no session begins: {why}"), hint))
     }
 
+    /// A witness that is away keeps nobody out, so that nothing else would show it.
+    fn witnesses_found(&self) -> Vec<Finding> {
+        let configured = self.parts.config.witnesses.len();
+        if configured == 0 {
+            let none = "none: if the log is put back to an earlier state, nobody else knows";
+            return vec![good("witness", none)];
+        }
+        match self.witnesses.get() {
+            Some(witnesses) => {
+                let size = self.parts.audit.size();
+                witnesses.health().iter().map(|health| witness_found(health, size)).collect()
+            }
+            None => vec![good("witness", format!("{}, asked while the server runs", counted(configured, "witness")))],
+        }
+    }
+
     fn alerts_found(&self) -> Option<Finding> {
         let alerts = &self.parts.alerts;
         let trouble = alerts.trouble().into_iter().map(|(way, why)| format!("{way}: {why}")).collect::<Vec<_>>();
@@ -185,6 +204,12 @@ impl Admin {
                 "look at the webhooks and the mail command in [notify]",
             )),
         }
+    }
+
+    /// Of the last run of a server; without one nothing is removed by itself.
+    fn retention_found(&self) -> Option<Finding> {
+        let hint = "`doorward recording gc` removes them at once";
+        self.unretired().map(|why| warn("retention", format!("recordings are there whose time is over: {why}"), hint))
     }
 
     fn disk_found(&self) -> Finding {
@@ -271,6 +296,28 @@ fn recorder_found(recorder: &Recorder) -> Finding {
     }
 }
 
+/// Whether one witness answers, and how much of the `size` leaves of the log it has signed for this server.
+fn witness_found(health: &WitnessHealth, size: u64) -> Finding {
+    let WitnessHealth { witness, url, cosigned, link, asked: _, alarm } = health;
+    let signed = match cosigned {
+        Some(cosigned) => format!("signed {cosigned} of {size} events since the start"),
+        None => String::from("signed nothing since the start"),
+    };
+    if let Some(alarm) = alarm {
+        let hint = RecorderError::Contested { why: String::new() }.hint();
+        return bad("witness", format!("{witness} at {url}: {alarm}"), hint);
+    }
+    match link {
+        Link::Good => good("witness", format!("{witness} {signed}")),
+        Link::Untried => good("witness", format!("{witness} was not asked yet")),
+        Link::Failing { why } => warn(
+            "witness",
+            format!("{witness} at {url} {signed}, and fails: {why}"),
+            "meanwhile it cannot tell whether the log is put back; see to it that it runs and has the log's key",
+        ),
+    }
+}
+
 /// The recorder refuses new sessions by the same limit.
 fn space(free: u64, free_min: u64, data: &Path) -> Finding {
     let limit = format!("new sessions are refused below {} MiB", free_min >> 20);
@@ -303,6 +350,35 @@ fn bad(what: &str, found: impl Into<String>, hint: &str) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tlog::KeyName;
+    use crate::witness::Alarm;
+
+    #[test]
+    fn a_witness_that_fails_is_a_warning_and_one_that_saw_another_history_is_bad_even_if_it_answers() {
+        let health = |link, alarm| WitnessHealth {
+            witness: KeyName::parse("example.org/w").unwrap(),
+            url: String::from("http://w.example"),
+            cosigned: Some(7),
+            link,
+            asked: true,
+            alarm,
+        };
+        let found = |link, alarm| {
+            let Finding { health, found, .. } = witness_found(&health(link, alarm), 9);
+            (health, found)
+        };
+        let failing = || Link::Failing { why: String::from("it refuses") };
+        assert_eq!(
+            found(Link::Good, None),
+            (Health::Good, "example.org/w signed 7 of 9 events since the start".to_owned())
+        );
+        let (judged, told) = found(failing(), None);
+        assert!(judged == Health::Warn && told.contains("http://w.example") && told.contains("it refuses"), "{told}");
+        for link in [Link::Good, failing()] {
+            let (judged, told) = found(link, Some(Alarm::RolledBack { theirs: 20, ours: 9 }));
+            assert!(judged == Health::Bad && told.contains("signed 20"), "{told}");
+        }
+    }
 
     #[test]
     fn space_is_judged_by_the_limit_at_which_sessions_are_refused() {

@@ -34,7 +34,7 @@ mod watch;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::audit::Audit;
 use crate::authn::Passwords;
@@ -52,6 +52,7 @@ use crate::screen::plural;
 use crate::session::Sessions;
 use crate::store::{Catalog, StoreRoot};
 use crate::vault::Vault;
+use crate::witness::Submitter;
 
 use api::{Reply, Request};
 pub use clock::ClockDoubt;
@@ -96,6 +97,10 @@ pub struct Admin {
     retiring: Mutex<()>,
     passes: records::Passes,
     watch: Mutex<clock::Watch>,
+    /// Why the last run of `retention` has left something.
+    unretired: Mutex<Option<String>>,
+    /// Empty without a server, and until it has asked them first.
+    witnesses: OnceLock<Arc<Submitter>>,
 }
 
 /// What the administration works on.
@@ -153,6 +158,8 @@ impl Admin {
             retiring: Mutex::new(()),
             passes: records::Passes::default(),
             watch,
+            unretired: Mutex::default(),
+            witnesses: OnceLock::new(),
         }
     }
 
@@ -171,6 +178,12 @@ impl Admin {
     pub fn with_alerts(mut self, alerts: Alerts) -> Self {
         self.parts.alerts = alerts;
         self
+    }
+
+    /// From now on `doctor` tells of the log's witnesses, too.
+    pub fn tell_witnesses(&self, witnesses: Arc<Submitter>) {
+        // A server asks its witnesses once.
+        let _ = self.witnesses.set(witnesses);
     }
 
     /// Does what is asked, and records who asked. Blocks: call it where that is allowed.

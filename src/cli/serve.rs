@@ -264,6 +264,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let outlets = listener::Outlets { connections: connected, failed };
     let witnesses = wards::ask_witnesses(&config, &bastion.audit).await?;
     wards::look(&witnesses, &bastion.audit, &bastion.recorder);
+    admin.tell_witnesses(Arc::clone(&witnesses));
     let bound = listen(&config, &logins, &keys, &stop, outlets).await?;
     let admin_socket =
         socket::bind(&config.admin.socket).map_err(|error| ServeError::Socket(config.admin.socket.clone(), error))?;
@@ -605,9 +606,13 @@ async fn retire(admin: Arc<Admin>, witnessed: bool) {
         let admin = Arc::clone(&admin);
         let mut pause = RETIRE_PERIOD;
         match tokio::task::spawn_blocking(move || admin.retire()).await {
-            Ok(Ok(Retired::Removed(0))) => {}
-            Ok(Ok(Retired::Removed(recordings))) => {
-                info!(recordings, "Recordings removed, for their time was over");
+            Ok(Ok(Retired::Removed { removed: 0, left: 0 })) => {}
+            Ok(Ok(Retired::Removed { removed, left: 0 })) => {
+                info!(recordings = removed, "Recordings removed, for their time was over");
+            }
+            Ok(Ok(Retired::Removed { removed, left })) => {
+                let hint = "a run takes what began within a week; `doorward recording gc` takes all";
+                warn!(recordings = removed, left, hint, "Recordings removed, for their time was over; others wait");
             }
             Ok(Ok(Retired::Waits(doubt))) => {
                 warn!(error = %doubt, "Old recordings are not removed: the clock may be wrong; see `doorward doctor`");
