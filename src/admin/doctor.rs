@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::api::{Finding, Health};
+use super::backup::BackupState;
 use super::{Admin, Caller, ClockDoubt, Synced, Via};
 use crate::config::read_policies;
 use crate::grant::GrantState;
@@ -40,6 +41,7 @@ impl Admin {
         findings.extend(self.witnesses_found());
         findings.extend(self.alerts_found());
         findings.extend(self.retention_found());
+        findings.extend(self.backup_found());
         findings.push(self.disk_found());
         findings.push(self.sync_found(syncs));
         findings
@@ -210,6 +212,19 @@ impl Admin {
     fn retention_found(&self) -> Option<Finding> {
         let hint = "`doorward recording gc` removes them at once";
         self.unretired().map(|why| warn("retention", format!("recordings are there whose time is over: {why}"), hint))
+    }
+
+    fn backup_found(&self) -> Option<Finding> {
+        Some(match self.backup_state()? {
+            BackupState::Good { made } => good("backup", format!("of {made}")),
+            BackupState::Late { made } => {
+                warn("backup", format!("the last is of {made}"), "the server makes them: does it run all day?")
+            }
+            BackupState::Failed { made, why, hint } => {
+                let last = made.map_or(String::from("there is none"), |made| format!("the last is of {made}"));
+                warn("backup", format!("{last}; {why}"), &hint)
+            }
+        })
     }
 
     fn disk_found(&self) -> Finding {

@@ -11,6 +11,7 @@ pub mod inventory;
 pub mod socket;
 
 mod apply;
+mod backup;
 mod clock;
 mod describe;
 mod doctor;
@@ -55,6 +56,7 @@ use crate::vault::Vault;
 use crate::witness::Submitter;
 
 use api::{Reply, Request};
+pub use backup::NotBackedUp;
 pub use clock::ClockDoubt;
 use describe::{Effect, describe};
 pub use error::{AdminError, fault_lines};
@@ -99,6 +101,8 @@ pub struct Admin {
     watch: Mutex<clock::Watch>,
     /// Why the last run of `retention` has left something.
     unretired: Mutex<Option<String>>,
+    /// Why the last daily backup was not made.
+    not_backed_up: Mutex<Option<NotBackedUp>>,
     /// Empty without a server, and until it has asked them first.
     witnesses: OnceLock<Arc<Submitter>>,
 }
@@ -159,6 +163,7 @@ impl Admin {
             passes: records::Passes::default(),
             watch,
             unretired: Mutex::default(),
+            not_backed_up: Mutex::default(),
             witnesses: OnceLock::new(),
         }
     }

@@ -40,6 +40,7 @@ use crate::vault::{Vault, VaultError};
 use crate::verify;
 use crate::wire::Cut;
 
+mod nightly;
 mod wards;
 
 /// Why the server did not start or stopped.
@@ -269,7 +270,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let admin_socket =
         socket::bind(&config.admin.socket).map_err(|error| ServeError::Socket(config.admin.socket.clone(), error))?;
     let admin_stop = tokio_util::sync::CancellationToken::new();
-    let retired = Arc::clone(&admin);
+    let (retired, backed_up) = (Arc::clone(&admin), Arc::clone(&admin));
     let serving_admin = tokio::spawn(socket::serve(admin_socket, admin, admin_stop.clone()));
     let synced = Synced::look(Path::new("/"), bastion.clock.now());
     tell_synced(&synced);
@@ -300,6 +301,9 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let (recorder, node) = (bastion.recorder.clone(), bastion.audit.key().name().to_string());
     let telling = wards::tell_outages(recorder, notifier.alerts().clone(), node, bastion.clock.clone());
     let telling = tokio::spawn(telling);
+    let (alerts, node) = (notifier.alerts().clone(), bastion.audit.key().name().to_string());
+    let backing_up =
+        tokio::spawn(nightly::back_up(backed_up, config.backup.clone(), alerts, node, bastion.clock.clone()));
     let tidying = tokio::spawn(tidy_requests(Arc::clone(&bastion)));
     let notifying = tokio::spawn(notifier.run(admin_stop.clone()));
     let unlocking = tokio::spawn(tidy_locks(Arc::clone(&bastion)));
@@ -316,6 +320,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     unlocking.abort();
     keeping.abort();
     retiring.abort();
+    backing_up.abort();
     guarding.abort();
     telling.abort();
     admin_stop.cancel();
