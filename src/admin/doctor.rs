@@ -42,6 +42,7 @@ impl Admin {
         findings.extend(self.alerts_found());
         findings.extend(self.retention_found());
         findings.extend(self.backup_found());
+        findings.extend(self.waste_found());
         findings.push(self.disk_found());
         findings.push(self.sync_found(syncs));
         findings
@@ -227,6 +228,12 @@ impl Admin {
         })
     }
 
+    /// The database keeps what was written over, and gives little of it back.
+    fn waste_found(&self) -> Option<Finding> {
+        let live = self.parts.vault.database().live_bytes().ok()?;
+        waste(files_bytes(&self.parts.config.data.join("state")), live)
+    }
+
     fn disk_found(&self) -> Finding {
         let data = &self.parts.config.data;
         match Space::at(data) {
@@ -333,6 +340,29 @@ fn witness_found(health: &WitnessHealth, size: u64) -> Finding {
     }
 }
 
+/// A database of less is left as it is, however little of it is live.
+const STATE_BYTES_MIN: u64 = 64 << 20;
+/// How many times what is live the database may be.
+const STATE_TIMES_MAX: u64 = 50;
+
+fn waste(bytes: u64, live: u64) -> Option<Finding> {
+    let grown = bytes > STATE_BYTES_MIN && bytes / STATE_TIMES_MAX > live;
+    let found = format!("{} MiB on disk, of which {} KiB are live", bytes >> 20, live.div_ceil(1024));
+    let hint =
+        "stop the server, `doorward state export`, move `state/` away, `doorward state import`: that makes it anew";
+    grown.then(|| warn("state size", found, hint))
+}
+
+/// How many bytes the files of a directory have, as far as that can be told.
+fn files_bytes(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let sizes = entries.filter_map(|entry| {
+        let found = entry.metadata().ok()?;
+        Some(if found.is_dir() { files_bytes(&entry.path()) } else { found.len() })
+    });
+    sizes.fold(0, u64::saturating_add)
+}
+
 /// The recorder refuses new sessions by the same limit.
 fn space(free: u64, free_min: u64, data: &Path) -> Finding {
     let limit = format!("new sessions are refused below {} MiB", free_min >> 20);
@@ -393,6 +423,19 @@ mod tests {
             let (judged, told) = found(link, Some(Alarm::RolledBack { theirs: 20, ours: 9 }));
             assert!(judged == Health::Bad && told.contains("signed 20"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_database_is_made_anew_when_it_is_large_and_hardly_any_of_it_is_live() {
+        let said = |bytes: u64, live| waste(bytes << 20, live).is_some();
+        assert!(said(65, 1 << 20) && said(500, 9 << 20));
+        assert!(!said(64, 0) && !said(65, 2 << 20) && !said(500, 10 << 20));
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("blobs")).unwrap();
+        std::fs::write(folder.path().join("db"), [0; 700]).unwrap();
+        std::fs::write(folder.path().join("blobs/1"), [0; 70]).unwrap();
+        assert_eq!(files_bytes(folder.path()), 770);
+        assert_eq!(files_bytes(&folder.path().join("nowhere")), 0);
     }
 
     #[test]
