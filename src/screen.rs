@@ -13,6 +13,7 @@
 mod chars;
 mod painter;
 mod plain;
+mod printed;
 mod words;
 
 use avt::observer::{Observation, Observer};
@@ -22,6 +23,7 @@ use avt::{Cell, Line, Operation, Parser, Terminal};
 pub use chars::{Decoder, json_line, line, shown};
 pub use painter::{ENTER, LEAVE, Painter, Sheet};
 pub use plain::{Plain, STDERR_MARK};
+pub use printed::Printed;
 pub use words::{counted, plural, span_said, span_short, span_typed};
 
 const COLS_MAX: usize = 500;

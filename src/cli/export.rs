@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::cast::{Direction, Entry, Header, Timed, Writer};
 use crate::cli::recorded::{self, Archive, Closing, Entries, RecordedChannel, RecordedError};
+use crate::cli::redact::{Patterns, Redacted};
 use crate::cli::replay::{digest_text, direction_name, exit_text};
 use crate::model::{ChannelClass, ChannelNumber, Output, SessionId};
 use crate::screen::{Decoder, Plain, Screen, Size, json_line, line};
@@ -38,6 +39,8 @@ pub struct ExportOptions {
     pub format: Format,
     /// `--channel`: else the first one with a terminal, else the first.
     pub channel: Option<ChannelNumber>,
+    /// What must not be in it.
+    pub redact: Option<Patterns>,
 }
 
 /// Why an export is not whole.
@@ -116,7 +119,10 @@ pub fn run(
 ) -> Result<(), ExportError> {
     let recorded = recorded::open(archive, session, options.channel).map_err(ExportError::Open)?;
     recorded.tell();
-    write(&recorded, options.format, out)
+    match &options.redact {
+        Some(patterns) => write(&Redacted::new(&recorded, patterns), options.format, out),
+        None => write(&recorded, options.format, out),
+    }
 }
 
 /// As [`run`], to standard output: `doorward recording export SESSION`. Raw bytes are refused if it is a terminal.
@@ -143,11 +149,15 @@ pub fn run_segmented(
     archive: &Archive,
     session: &SessionId,
     channel: Option<ChannelNumber>,
+    redact: Option<&Patterns>,
     to: &Path,
 ) -> Result<(), ExportError> {
     let recorded = recorded::open(archive, session, channel).map_err(ExportError::Open)?;
     recorded.tell();
-    segmented::write(&recorded, to)
+    match redact {
+        Some(patterns) => segmented::write(&Redacted::new(&recorded, patterns), to),
+        None => segmented::write(&recorded, to),
+    }
 }
 
 /// Writes `channel` to `out`.

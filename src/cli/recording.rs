@@ -12,6 +12,7 @@ use super::fetch::{Source, parse_size};
 use super::filter::FilterArguments;
 use super::output::{Form, Table, clipped, json, listing, say, show_line};
 use super::recorded::Archive;
+use super::redact::Patterns;
 use super::{CliError, evidence, export, prompt, replay, rewrap, times, verify};
 use crate::admin::api::{HeldRow, RecordingRow, Reply, Request, SessionFilter};
 use crate::auditor::Identity;
@@ -142,11 +143,15 @@ pub(super) enum Command {
         stream: Stream,
         /// Write an evidence bundle into DIR instead: the sealed recording, the proofs from the log, each channel's
         /// cast. `doorward verify bundle DIR` checks it anywhere.
-        #[arg(long, value_name = "DIR", conflicts_with_all = ["format", "channel", "stream", "to"])]
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["format", "channel", "stream", "to", "redact"])]
         proof: Option<PathBuf>,
         /// Where --format segmented writes `index.json` and its segments; the directory is made, or is empty.
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
+        /// Leave out what matches a regular expression of this file, one a line: `[redacted]` stands in its place. Not found
+        /// is what was printed in another order than it is read in: look at the export before you give it away.
+        #[arg(long, value_name = "FILE")]
+        redact: Option<PathBuf>,
         #[command(flatten)]
         auditor: Auditor,
     },
@@ -331,15 +336,16 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
             };
             evidence::export(&store, identities, &session, &to)
         }
-        Command::Export { session, format, channel, stream, proof: None, to, auditor } => {
+        Command::Export { session, format, channel, stream, proof: None, to, redact, auditor } => {
             let channel = channel.map(ChannelNumber);
+            let redact = redact.as_deref().map(Patterns::read).transpose()?;
             let failed = |error: export::ExportError| CliError::of(&error).maybe_hint(error.hint());
             let format = match (format, stream) {
                 (ExportFormat::Segmented, _) => {
                     let to = to.ok_or_else(|| CliError::usage("a segmented export is many files: give --to DIR"))?;
                     empty(&to)?;
                     let archive = auditor.archive(file, &session, "export")?;
-                    return export::run_segmented(&archive, &session, channel, &to).map_err(failed);
+                    return export::run_segmented(&archive, &session, channel, redact.as_ref(), &to).map_err(failed);
                 }
                 (ExportFormat::V3, _) => export::Format::V3,
                 (ExportFormat::V2, _) => export::Format::V2,
@@ -352,7 +358,7 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
                 return Err(CliError::usage("--to is for --format segmented; other forms go to standard output"));
             }
             let archive = auditor.archive(file, &session, "export")?;
-            let options = export::ExportOptions { format, channel };
+            let options = export::ExportOptions { format, channel, redact };
             export::run_stdout(&archive, &session, &options).map_err(failed)
         }
     }
