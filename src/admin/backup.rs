@@ -161,7 +161,7 @@ mod tests {
         std::fs::create_dir(&to).unwrap();
         let recipients = vec![Identity::generate().recipient()];
         let settings = BackupSettings { to: to.clone(), recipients, at_minute: 120, keep: 3, prune: false };
-        std::fs::write(&office.admin.parts.config.file, "x = 1\n").unwrap();
+        crate::durable::create_new(&office.admin.parts.config.file, b"x = 1\n", 0o600).unwrap();
         office.admin.parts.config.backup = Some(settings.clone());
         let found = |office: &Office| {
             let Reply::Doctor { findings } = office.ask(Request::Doctor { syncs: 1 }) else { panic!() };

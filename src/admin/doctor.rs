@@ -432,8 +432,9 @@ mod tests {
         assert!(!said(64, 0) && !said(65, 2 << 20) && !said(500, 10 << 20));
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("blobs")).unwrap();
-        std::fs::write(folder.path().join("db"), [0; 700]).unwrap();
-        std::fs::write(folder.path().join("blobs/1"), [0; 70]).unwrap();
+        for (name, bytes) in [("db", 700), ("blobs/1", 70)] {
+            crate::durable::create_new(&folder.path().join(name), &vec![0; bytes], 0o600).unwrap();
+        }
         assert_eq!(files_bytes(folder.path()), 770);
         assert_eq!(files_bytes(&folder.path().join("nowhere")), 0);
     }
