@@ -19,14 +19,17 @@ use crate::recorder::FreeMin;
 use crate::tlog::VerifyingKey;
 use crate::trust::{List, Trust};
 use crate::witness::{WitnessAddress, WitnessUrl};
+use backup::read_backup;
 use notify::{read_notify, read_requests};
 
+mod backup;
 mod notify;
 mod signed;
 mod starter;
 #[cfg(test)]
 mod tests;
 
+pub use backup::BackupSettings;
 pub use signed::{LoadedPolicy, MANIFEST, SigningSettings, load_policy};
 pub use starter::{STARTER_POLICIES, Starter};
 
@@ -80,6 +83,8 @@ pub struct Config {
     pub notify: NotifySettings,
     /// `[requests] ticket_check`: the URL at which a ticket system says whether a ticket counts. Default: nobody is asked.
     pub ticket_check: Option<String>,
+    /// `[backup]`: the daily backup. Default none: then a backup is made when somebody makes one.
+    pub backup: Option<BackupSettings>,
 }
 
 /// `[ssh]`: the side of the bastion users.
@@ -354,6 +359,7 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
     let witnesses = read_witnesses(&mut root, faults);
     let notify = section(&mut root, "notify", faults, |table, faults| read_notify(table, base, faults));
     let ticket_check = section(&mut root, "requests", faults, read_requests);
+    let backup = read_backup(&mut root, base, &data, faults);
     root.finish(&[], faults);
     Config {
         file: file.to_owned(),
@@ -371,6 +377,7 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
         witnesses,
         notify,
         ticket_check,
+        backup,
     }
 }
 

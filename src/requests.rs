@@ -33,7 +33,7 @@ use crate::ledger::{Ledger, LedgerError, Message, Step, StepKind, User};
 use crate::model::{ChannelClass, Destination, GrantId, RequestId, Timestamp, UserName};
 use crate::policy::{Approvers, AuditRight, PolicyHash};
 pub use command::{CommandWish, HeldCommand, bound_to, is_decision, new_decision};
-pub use error::{RequestError, span as span_shown};
+pub use error::RequestError;
 pub use glass::can_alarm;
 pub use told::said;
 

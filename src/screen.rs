@@ -13,16 +13,18 @@
 mod chars;
 mod painter;
 mod plain;
+mod printed;
 mod words;
 
 use avt::observer::{Observation, Observer};
-use avt::parser::Function;
+use avt::parser::{Function, State};
 use avt::{Cell, Line, Operation, Parser, Terminal};
 
 pub use chars::{Decoder, json_line, line, shown};
 pub use painter::{ENTER, LEAVE, Painter, Sheet};
 pub use plain::{Plain, STDERR_MARK};
-pub use words::{counted, plural};
+pub use printed::Printed;
+pub use words::{counted, plural, span_said, span_short, span_typed};
 
 const COLS_MAX: usize = 500;
 const ROWS_MAX: usize = 200;
@@ -115,6 +117,12 @@ impl Screen {
     pub(crate) fn cursor(&self) -> (usize, usize, bool) {
         let cursor = self.terminal.cursor();
         (cursor.col, cursor.row, cursor.visible)
+    }
+
+    /// What draws this screen in a new terminal of its size, as a player needs it: of what was recorded it has the cells
+    /// and the modes. `None` in the middle of a sequence, whose rest would be text in the new terminal.
+    pub fn snapshot(&self) -> Option<String> {
+        (self.parser.state == State::Ground).then(|| self.terminal.dump())
     }
 
     /// The rows as text, for tests and for people.

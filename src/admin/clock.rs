@@ -304,7 +304,7 @@ mod tests {
         office.ask(gc(true));
         waits(&office.admin);
         office.ask(gc(false));
-        assert_eq!(office.admin.retire().unwrap(), Retired::Removed(1));
+        assert_eq!(office.admin.retire().unwrap(), Retired::Removed { removed: 1, left: 0 });
     }
 
     #[test]
@@ -313,11 +313,11 @@ mod tests {
         let begun = office.admin.now();
         office.admin.watch().known = Some(begun);
         office.admin.parts.clock.set(begun.plus(DAY * 500));
-        assert_eq!(office.admin.retire().unwrap(), Retired::Removed(0), "nothing is configured");
+        assert_eq!(office.admin.retire().unwrap(), Retired::Removed { removed: 0, left: 0 }, "nothing is configured");
         assert!(office.admin.parts.audit.leap().unwrap().is_some(), "and it is noticed all the same");
         office.admin.parts.clock.set(begun.plus(HOUR));
         assert_eq!((office.admin.check_clock(), office.admin.parts.audit.leap().unwrap()), (None, None));
         office.admin.parts.config.recording.retention = Some(DAY);
-        assert_eq!(office.admin.retire().unwrap(), Retired::Removed(0));
+        assert_eq!(office.admin.retire().unwrap(), Retired::Removed { removed: 0, left: 0 });
     }
 }

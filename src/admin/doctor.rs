@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::api::{Finding, Health};
+use super::backup::BackupState;
 use super::{Admin, Caller, ClockDoubt, Synced, Via};
 use crate::config::load_policy;
 use crate::grant::GrantState;
@@ -13,6 +14,7 @@ use crate::model::Timestamp;
 use crate::recorder::{Recorder, RecorderError, SlowSyncs};
 use crate::screen::{counted, plural};
 use crate::store::Space;
+use crate::witness::{Link, WitnessHealth};
 
 /// What one sync writes: about a line of a recording.
 const SYNC_BYTES: [u8; 4096] = [b'.'; 4096];
@@ -36,7 +38,11 @@ impl Admin {
         findings.push(self.auditors_found());
         findings.extend(self.parts.recorder.as_ref().map(recorder_found));
         findings.extend(self.contested_found());
+        findings.extend(self.witnesses_found());
         findings.extend(self.alerts_found());
+        findings.extend(self.retention_found());
+        findings.extend(self.backup_found());
+        findings.extend(self.waste_found());
         findings.push(self.disk_found());
         findings.push(self.sync_found(syncs));
         findings
@@ -173,6 +179,22 @@ impl Admin {
         (!why.is_empty()).then(|| bad("history", format!("contested, so that no session begins: {why}"), hint))
     }
 
+    /// A witness that is away keeps nobody out, so that nothing else would show it.
+    fn witnesses_found(&self) -> Vec<Finding> {
+        let configured = self.parts.config.witnesses.len();
+        if configured == 0 {
+            let none = "none: if the log is put back to an earlier state, nobody else knows";
+            return vec![good("witness", none)];
+        }
+        match self.witnesses.get() {
+            Some(witnesses) => {
+                let size = self.parts.audit.size();
+                witnesses.health().iter().map(|health| witness_found(health, size)).collect()
+            }
+            None => vec![good("witness", format!("{}, asked while the server runs", counted(configured, "witness")))],
+        }
+    }
+
     fn alerts_found(&self) -> Option<Finding> {
         let alerts = &self.parts.alerts;
         let trouble = alerts.trouble().into_iter().map(|(way, why)| format!("{way}: {why}")).collect::<Vec<_>>();
@@ -185,6 +207,31 @@ impl Admin {
                 "look at the webhooks and the mail command in [notify]",
             )),
         }
+    }
+
+    /// Of the last run of a server; without one nothing is removed by itself.
+    fn retention_found(&self) -> Option<Finding> {
+        let hint = "`doorward recording gc` removes them at once";
+        self.unretired().map(|why| warn("retention", format!("recordings are there whose time is over: {why}"), hint))
+    }
+
+    fn backup_found(&self) -> Option<Finding> {
+        Some(match self.backup_state()? {
+            BackupState::Good { made } => good("backup", format!("of {made}")),
+            BackupState::Late { made } => {
+                warn("backup", format!("the last is of {made}"), "the server makes them: does it run all day?")
+            }
+            BackupState::Failed { made, why, hint } => {
+                let last = made.map_or(String::from("there is none"), |made| format!("the last is of {made}"));
+                warn("backup", format!("{last}; {why}"), &hint)
+            }
+        })
+    }
+
+    /// The database keeps what was written over, and gives little of it back.
+    fn waste_found(&self) -> Option<Finding> {
+        let live = self.parts.vault.database().live_bytes().ok()?;
+        waste(files_bytes(&self.parts.config.data.join("state")), live)
     }
 
     fn disk_found(&self) -> Finding {
@@ -271,6 +318,51 @@ fn recorder_found(recorder: &Recorder) -> Finding {
     }
 }
 
+/// Whether one witness answers, and how much of the `size` leaves of the log it has signed for this server.
+fn witness_found(health: &WitnessHealth, size: u64) -> Finding {
+    let WitnessHealth { witness, url, cosigned, link, asked: _, alarm } = health;
+    let signed = match cosigned {
+        Some(cosigned) => format!("signed {cosigned} of {size} events since the start"),
+        None => String::from("signed nothing since the start"),
+    };
+    if let Some(alarm) = alarm {
+        let hint = RecorderError::Contested { why: String::new() }.hint();
+        return bad("witness", format!("{witness} at {url}: {alarm}"), hint);
+    }
+    match link {
+        Link::Good => good("witness", format!("{witness} {signed}")),
+        Link::Untried => good("witness", format!("{witness} was not asked yet")),
+        Link::Failing { why } => warn(
+            "witness",
+            format!("{witness} at {url} {signed}, and fails: {why}"),
+            "meanwhile it cannot tell whether the log is put back; see to it that it runs and has the log's key",
+        ),
+    }
+}
+
+/// A database of less is left as it is, however little of it is live.
+const STATE_BYTES_MIN: u64 = 64 << 20;
+/// How many times what is live the database may be.
+const STATE_TIMES_MAX: u64 = 50;
+
+fn waste(bytes: u64, live: u64) -> Option<Finding> {
+    let grown = bytes > STATE_BYTES_MIN && bytes / STATE_TIMES_MAX > live;
+    let found = format!("{} MiB on disk, of which {} KiB are live", bytes >> 20, live.div_ceil(1024));
+    let hint =
+        "stop the server, `doorward state export`, move `state/` away, `doorward state import`: that makes it anew";
+    grown.then(|| warn("state size", found, hint))
+}
+
+/// How many bytes the files of a directory have, as far as that can be told.
+fn files_bytes(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let sizes = entries.filter_map(|entry| {
+        let found = entry.metadata().ok()?;
+        Some(if found.is_dir() { files_bytes(&entry.path()) } else { found.len() })
+    });
+    sizes.fold(0, u64::saturating_add)
+}
+
 /// The recorder refuses new sessions by the same limit.
 fn space(free: u64, free_min: u64, data: &Path) -> Finding {
     let limit = format!("new sessions are refused below {} MiB", free_min >> 20);
@@ -303,6 +395,49 @@ fn bad(what: &str, found: impl Into<String>, hint: &str) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tlog::KeyName;
+    use crate::witness::Alarm;
+
+    #[test]
+    fn a_witness_that_fails_is_a_warning_and_one_that_saw_another_history_is_bad_even_if_it_answers() {
+        let health = |link, alarm| WitnessHealth {
+            witness: KeyName::parse("example.org/w").unwrap(),
+            url: String::from("http://w.example"),
+            cosigned: Some(7),
+            link,
+            asked: true,
+            alarm,
+        };
+        let found = |link, alarm| {
+            let Finding { health, found, .. } = witness_found(&health(link, alarm), 9);
+            (health, found)
+        };
+        let failing = || Link::Failing { why: String::from("it refuses") };
+        assert_eq!(
+            found(Link::Good, None),
+            (Health::Good, "example.org/w signed 7 of 9 events since the start".to_owned())
+        );
+        let (judged, told) = found(failing(), None);
+        assert!(judged == Health::Warn && told.contains("http://w.example") && told.contains("it refuses"), "{told}");
+        for link in [Link::Good, failing()] {
+            let (judged, told) = found(link, Some(Alarm::RolledBack { theirs: 20, ours: 9 }));
+            assert!(judged == Health::Bad && told.contains("signed 20"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_database_is_made_anew_when_it_is_large_and_hardly_any_of_it_is_live() {
+        let said = |bytes: u64, live| waste(bytes << 20, live).is_some();
+        assert!(said(65, 1 << 20) && said(500, 9 << 20));
+        assert!(!said(64, 0) && !said(65, 2 << 20) && !said(500, 10 << 20));
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("blobs")).unwrap();
+        for (name, bytes) in [("db", 700), ("blobs/1", 70)] {
+            crate::durable::create_new(&folder.path().join(name), &vec![0; bytes], 0o600).unwrap();
+        }
+        assert_eq!(files_bytes(folder.path()), 770);
+        assert_eq!(files_bytes(&folder.path().join("nowhere")), 0);
+    }
 
     #[test]
     fn space_is_judged_by_the_limit_at_which_sessions_are_refused() {

@@ -7,9 +7,18 @@ use super::api::Reply;
 use super::{Admin, AdminError, Caller, Via};
 use crate::audit::AuditEvent;
 use crate::auditor::Recipient;
-use crate::backup;
+use crate::backup::{self, SealedState};
 use crate::seal::{RECIPIENTS_MAX, Recipients};
 use crate::store::hex;
+
+/// A sealed state, and the log that has its hash.
+pub(super) struct Exported {
+    pub(super) state: SealedState,
+    /// How many leaves the log had then.
+    pub(super) leaves: u64,
+    /// The log's journal at that size.
+    pub(super) journal: Vec<u8>,
+}
 
 impl Admin {
     /// Seals the whole state. The log has the file's hash, under a checkpoint, before anybody has the file.
@@ -23,28 +32,31 @@ impl Admin {
             why: format!("an export is sealed for 1 to {RECIPIENTS_MAX} recipients"),
             hint: "give each with --recipient age1...",
         })?;
+        let Exported { state, leaves, journal } = self.seal_state(&caller.to_string(), &recipients)?;
+        Ok(Reply::State {
+            journal: STANDARD.encode(journal),
+            store: state.store,
+            file: STANDARD.encode(&state.bytes),
+            hash: state.hash,
+            entries: state.entries,
+            leaves,
+            log_key: self.parts.audit.key().to_string(),
+        })
+    }
+
+    /// The export and its leaf, which names `by`.
+    pub(super) fn seal_state(&self, by: &str, recipients: &Recipients) -> Result<Exported, AdminError> {
         // Nothing changes between the export and its leaf, so that the log tells of every change that it lacks.
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _one_at_a_time = self.one_at_a_time();
         let audit = &self.parts.audit;
         audit.publish().map_err(AdminError::NotRecorded)?;
-        let sealed = backup::export(&self.parts.vault, &recipients, self.now()).map_err(AdminError::Backup)?;
-        let event = AuditEvent::StateExport {
-            hash: sealed.hash.clone(),
-            recipients: hex(&recipients.digest()),
-            by: caller.to_string(),
-        };
+        let state = backup::export(&self.parts.vault, recipients, self.now()).map_err(AdminError::Backup)?;
+        let (hash, recipients) = (state.hash.clone(), hex(&recipients.digest()));
+        let event = AuditEvent::StateExport { hash, recipients, by: by.to_owned() };
         audit.append(&event).map_err(AdminError::NotRecorded)?;
         audit.publish().map_err(AdminError::NotRecorded)?;
         let leaves = audit.size();
         let journal = audit.journal_at(leaves).map_err(AdminError::Audit)?;
-        Ok(Reply::State {
-            journal: STANDARD.encode(journal),
-            store: sealed.store,
-            file: STANDARD.encode(&sealed.bytes),
-            hash: sealed.hash,
-            entries: sealed.entries,
-            leaves,
-            log_key: audit.key().to_string(),
-        })
+        Ok(Exported { state, leaves, journal })
     }
 }

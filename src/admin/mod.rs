@@ -11,6 +11,7 @@ pub mod inventory;
 pub mod socket;
 
 mod apply;
+mod backup;
 mod clock;
 mod describe;
 mod doctor;
@@ -34,7 +35,7 @@ mod watch;
 mod tests;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::audit::Audit;
 use crate::authn::Passwords;
@@ -52,8 +53,10 @@ use crate::screen::{counted, plural};
 use crate::session::Sessions;
 use crate::store::{Catalog, StoreRoot};
 use crate::vault::Vault;
+use crate::witness::Submitter;
 
 use api::{Reply, Request};
+pub use backup::NotBackedUp;
 pub use clock::ClockDoubt;
 use describe::{Effect, describe};
 pub use error::{AdminError, fault_lines};
@@ -96,6 +99,12 @@ pub struct Admin {
     retiring: Mutex<()>,
     passes: records::Passes,
     watch: Mutex<clock::Watch>,
+    /// Why the last run of `retention` has left something.
+    unretired: Mutex<Option<String>>,
+    /// Why the last daily backup was not made.
+    not_backed_up: Mutex<Option<NotBackedUp>>,
+    /// Empty without a server, and until it has asked them first.
+    witnesses: OnceLock<Arc<Submitter>>,
 }
 
 /// What the administration works on.
@@ -153,6 +162,9 @@ impl Admin {
             retiring: Mutex::new(()),
             passes: records::Passes::default(),
             watch,
+            unretired: Mutex::default(),
+            not_backed_up: Mutex::default(),
+            witnesses: OnceLock::new(),
         }
     }
 
@@ -171,6 +183,12 @@ impl Admin {
     pub fn with_alerts(mut self, alerts: Alerts) -> Self {
         self.parts.alerts = alerts;
         self
+    }
+
+    /// From now on `doctor` tells of the log's witnesses, too.
+    pub fn tell_witnesses(&self, witnesses: Arc<Submitter>) {
+        // A server asks its witnesses once.
+        let _ = self.witnesses.set(witnesses);
     }
 
     /// Does what is asked, and records who asked. Blocks: call it where that is allowed.

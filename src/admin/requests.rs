@@ -10,8 +10,8 @@ use super::api::{AccessRequestRow, Reply};
 use super::{Admin, AdminError, Caller, done};
 use crate::grant::AccessRequest;
 use crate::model::{ChannelClass, Destination, RequestId, Timestamp, UserName};
-use crate::requests::{Wish, span_shown};
-use crate::screen::{line, plural};
+use crate::requests::Wish;
+use crate::screen::{line, plural, span_typed};
 
 /// What an operator asks for in a user's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ impl Admin {
         }
         let wish = Wish { destination, span, from, channels, reason, ticket };
         let entered = self.parts.requests.enter(&caller.to_string(), &own, &user, wish).map_err(AdminError::Request)?;
-        let (span, purpose) = (span_shown(entered.narrowed().0), line(&entered.purpose()));
+        let (span, purpose) = (span_typed(entered.narrowed().0), line(&entered.purpose()));
         let what = format!("{} for {span}: {purpose}", entered.destination);
         for live in self.parts.sessions.list() {
             if entered.quorum.reviewers.contains(&live.user) || live.user == own {

@@ -13,12 +13,16 @@ use super::{Admin, AdminError, Caller, ClockDoubt, done};
 use crate::audit::{Audit, AuditEvent, Subject};
 use crate::ledger::{Hold, Ledger, Removal, RemovalKind};
 use crate::model::{SessionId, Timestamp};
+use crate::screen::counted;
 use crate::store::{End, Filter, Listed, StoreError, StoreRoot, StoredRecording, describe};
 
 /// A leaf, and a value of the ledger, has room for so many sessions.
 const SESSIONS_OF_A_LEAF: usize = 256;
 /// What is younger is removed only by who insists: a slip in a command must not empty the store.
 const AGE_MIN: Duration = Duration::from_secs(24 * 60 * 60);
+/// What began within so long goes in one run by itself, from the oldest on. A day's worth and a week's outage are less, so
+/// that nothing stays for ever; a slip in the configuration does not take years in one night.
+const RUN_SPAN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Which old recordings are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +37,12 @@ pub(super) struct Old {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retired {
     /// So many are removed.
-    Removed(usize),
+    Removed {
+        /// How many.
+        removed: usize,
+        /// How many are as old as that, and wait for the next runs.
+        left: usize,
+    },
     /// None is, for the clock may be wrong.
     Waits(ClockDoubt),
 }
@@ -101,7 +110,17 @@ impl Admin {
     /// Removes old recordings, but those on hold; or only lists them. `by` is on record.
     pub(super) fn recording_gc(&self, by: &str, old: Old, dry_run: bool) -> Result<Reply, AdminError> {
         self.check_age(old)?;
-        let mut failed = if dry_run { Vec::new() } else { self.finish_alone()? };
+        let failed = if dry_run { Vec::new() } else { self.finish_alone()? };
+        let (due, kept) = self.due(old, &failed);
+        let due = due.into_iter().map(|(_, session)| session).collect();
+        if dry_run {
+            return Ok(Reply::Removed { removed: due, kept, dry_run });
+        }
+        self.remove_all(by, old, due, kept, failed)
+    }
+
+    /// The recordings whose time is over, the oldest first, and those of them that are on hold.
+    fn due(&self, old: Old, failed: &[(SessionId, String)]) -> (Vec<(Timestamp, SessionId)>, Vec<HeldRow>) {
         let (mut due, mut kept) = (Vec::new(), Vec::new());
         for listed in self.parts.catalog.list(&Filter::default()) {
             let (session, started) = match listed {
@@ -114,18 +133,27 @@ impl Admin {
                 }
                 Listed::Recording(_) | Listed::Damaged { .. } => continue,
             };
-            let young = started.is_none_or(|started| started >= old.before);
-            if young || failed.iter().any(|(one, _)| *one == session) {
+            let Some(started) = started.filter(|started| *started < old.before) else { continue };
+            if failed.iter().any(|(one, _)| *one == session) {
                 continue;
             }
             match self.parts.ledger.held(&session) {
                 Some(hold) => kept.push(HeldRow { session, hold }),
-                None => due.push(session),
+                None => due.push((started, session)),
             }
         }
-        if dry_run {
-            return Ok(Reply::Removed { removed: due, kept, dry_run });
-        }
+        due.sort();
+        (due, kept)
+    }
+
+    fn remove_all(
+        &self,
+        by: &str,
+        old: Old,
+        due: Vec<SessionId>,
+        mut kept: Vec<HeldRow>,
+        mut failed: Vec<(SessionId, String)>,
+    ) -> Result<Reply, AdminError> {
         let mut removed = Vec::new();
         for sessions in due.chunks(SESSIONS_OF_A_LEAF) {
             // Not over all of them: a hold must not wait for the removal of years.
@@ -146,7 +174,7 @@ impl Admin {
             failed.extend(left);
         }
         if failed.is_empty() {
-            Ok(Reply::Removed { removed, kept, dry_run })
+            Ok(Reply::Removed { removed, kept, dry_run: false })
         } else {
             Err(AdminError::NotRemoved { removed: removed.len(), failed })
         }
@@ -188,24 +216,53 @@ impl Admin {
         self.finish()
     }
 
-    /// Removes the recordings whose time is over by the configuration's `retention`. If there are none, nothing is on
-    /// record; and nothing is removed by a clock that is in doubt, which is looked at in any case: a doubt ends by that.
+    /// Removes the recordings whose time is over by the configuration's `retention`, as many as one run may. If there are
+    /// none, nothing is on record; and nothing is removed by a clock that is in doubt, which is looked at in any case: a
+    /// doubt ends by that.
     ///
     /// # Errors
     /// As a call of an operator. The next try goes on where this one ended.
     pub fn retire(&self) -> Result<Retired, AdminError> {
         let Some(retention) = self.parts.config.recording.retention else {
             self.check_clock();
-            return Ok(Retired::Removed(0));
+            return Ok(Retired::Removed { removed: 0, left: 0 });
         };
         if let Some(doubt) = self.look_at_clock(self.witnessed()) {
             return Ok(Retired::Waits(doubt));
         }
+        let retired = self.retire_run(retention);
+        let trouble = match &retired {
+            Ok(Retired::Removed { left: 0, .. } | Retired::Waits(_)) => None,
+            Ok(Retired::Removed { left, .. }) => {
+                Some(format!("{} wait for the next runs", counted(*left, "recording")))
+            }
+            Err(error) => Some(describe(error)),
+        };
+        *self.unretired.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        retired
+    }
+
+    fn retire_run(&self, retention: Duration) -> Result<Retired, AdminError> {
         let age = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
         let before = Timestamp::from_millis(self.now().as_millis().saturating_sub(age));
-        let reply = self.recording_gc("the bastion", Old { before, even_today: false }, false)?;
-        let Reply::Removed { removed, .. } = reply else { return Ok(Retired::Removed(0)) };
-        Ok(Retired::Removed(removed.len()))
+        let old = Old { before, even_today: false };
+        self.check_age(old)?;
+        let failed = self.finish_alone()?;
+        let (mut due, kept) = self.due(old, &failed);
+        let until = due.first().map(|(oldest, _)| oldest.plus(RUN_SPAN));
+        let now = due.partition_point(|(started, _)| Some(*started) <= until);
+        let left = due.len().saturating_sub(now);
+        due.truncate(now);
+        let due = due.into_iter().map(|(_, session)| session).collect();
+        let Reply::Removed { removed, .. } = self.remove_all("the bastion", old, due, kept, failed)? else {
+            return Ok(Retired::Removed { removed: 0, left });
+        };
+        Ok(Retired::Removed { removed: removed.len(), left })
+    }
+
+    /// Why recordings are there whose time is over, if some are.
+    pub(super) fn unretired(&self) -> Option<String> {
+        self.unretired.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts an event on record and has a checkpoint cover it.

@@ -50,6 +50,8 @@ pub struct CopySettings<'a> {
     pub quick: bool,
     /// Remove from the backup what the log says is destroyed.
     pub prune: bool,
+    /// Keep the states of so many backups, this one among them; nothing: as many as there are, and not this one.
+    pub keep: Option<usize>,
     /// When.
     pub now: Timestamp,
 }
@@ -157,6 +159,9 @@ pub fn copy_store(
     history.copy(&mut place, &settings.journal)?;
     place.replace("state.age", &settings.state.bytes)?;
     place.flush()?;
+    if let Some(keep) = settings.keep {
+        keep_states(&mut place, settings, keep)?;
+    }
     write_config(to, &settings.config)?;
     let (origin, root) = (history.checkpoint.origin.to_string(), history.checkpoint.root.to_string());
     let config = settings.config.iter().map(|(path, bytes)| (path.clone(), sha256_hex(bytes))).collect();
@@ -175,6 +180,31 @@ pub fn copy_store(
         missing,
         differing,
     })
+}
+
+/// Where the states of earlier backups are.
+const STATES: &str = "states";
+
+/// Keeps this state and those before it, the newest ones.
+fn keep_states(place: &mut Place, settings: &CopySettings<'_>, keep: usize) -> Result<(), BackupError> {
+    // By the size of the log, which never shrinks: a clock that was wrong for a while removes none too early.
+    let day: String = settings.now.to_string().chars().take_while(|c| *c != 'T').collect();
+    place.put(&format!("{STATES}/{:012}-{day}.age", settings.size), &settings.state.bytes)?;
+    place.flush()?;
+    let kept: Vec<String> = place.names(STATES)?.into_iter().filter(|name| name.ends_with(".age")).collect();
+    for name in kept.iter().rev().skip(keep) {
+        place.remove(&format!("{STATES}/{name}"))?;
+    }
+    Ok(())
+}
+
+/// When the backup in that place was completed last.
+///
+/// # Errors
+/// `NoBackup` if there is none, or `NotABackup`, or what the file system says.
+pub fn completed(to: &Path) -> Result<Timestamp, BackupError> {
+    let complete = read_facts(to)?.and_then(|facts| facts.complete);
+    complete.map(|complete| complete.made).ok_or_else(|| BackupError::NoBackup { path: to.to_owned() })
 }
 
 /// Whether a store can be copied to that place, as far as it tells without the state.

@@ -139,6 +139,11 @@ pub enum BackupError {
         /// What is wrong with it.
         why: String,
     },
+    /// No backup was completed there.
+    NoBackup {
+        /// Where.
+        path: PathBuf,
+    },
     /// Others could have what is written to the backup's directory go elsewhere.
     NotOurs {
         /// Which.
@@ -206,6 +211,7 @@ impl BackupError {
             Self::OtherStore { .. } | Self::NotABackup { .. } => {
                 "give a directory of its own for each bastion: a new one, or its earlier backup".to_owned()
             }
+            Self::NoBackup { .. } => "see that its disk is mounted; the first backup is made by hand: `doorward backup`".to_owned(),
             Self::NotOurs { .. } => "give a directory that belongs to you or to root, in which not everybody may write, with \
                  no links in it"
                 .to_owned(),
@@ -270,6 +276,7 @@ impl fmt::Display for BackupError {
             }
             Self::Gone { path } => write!(f, "the log speaks of `{}`, and it is not there", path.display()),
             Self::NotABackup { path, why } => write!(f, "`{}` is no backup: {why}", path.display()),
+            Self::NoBackup { path } => write!(f, "there is no backup in `{}`", path.display()),
             Self::NotOurs { path, why } => write!(f, "nothing is written to `{}`: {why}", path.display()),
             Self::Io { what, path, .. } => write!(f, "cannot {what} `{}`", path.display()),
         }
@@ -305,6 +312,7 @@ impl std::error::Error for BackupError {
             | Self::OtherStore { .. }
             | Self::Gone { .. }
             | Self::Within { .. }
+            | Self::NoBackup { .. }
             | Self::NotOurs { .. }
             | Self::NotABackup { .. } => None,
         }

@@ -5,6 +5,7 @@
 //!   rec/, env/, log/, policies/
 //!                        as in the state directory; `verify --store <backup>` reads them
 //!   state.age            the state of the moment that the log there ends with, sealed for the backup's recipients
+//!   states/              the states of earlier backups, where the server makes them: SIZE OF THE LOG-DAY.age
 //!   config/              the configuration and the policies
 //!   LOCK                 flock, held while a backup is made
 //!   backup.json          what of when this is, and the hashes of `state.age` and of what is in `config/`
@@ -34,7 +35,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use copy::{BackupFacts, CopySettings, check_place, copy_store};
+pub use copy::{BackupFacts, CopySettings, check_place, completed, copy_store};
 pub use error::BackupError;
 pub use import::{Import, Imported, Mode, Seen, import};
 pub use place::Copied;

@@ -359,6 +359,41 @@ fn a_table_that_is_not_known_is_not_left_out_in_silence() {
 }
 
 #[test]
+fn the_states_of_as_many_backups_are_kept_as_is_asked_for() {
+    let store = Store::new();
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("backup");
+    let kept = || -> Vec<Vec<u8>> {
+        let mut paths: Vec<_> = std::fs::read_dir(to.join("states"))
+            .map_or(Vec::new(), |all| all.map(|entry| entry.unwrap().path()).collect());
+        paths.sort();
+        paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    };
+    let mut made = Vec::new();
+    let mut back_up = |keep| {
+        store.export();
+        store.backup_keeping(&to, false, keep).unwrap();
+        made.push(std::fs::read(to.join("state.age")).unwrap());
+        made.clone()
+    };
+    assert!(matches!(super::completed(&to), Err(BackupError::NoBackup { .. })));
+    back_up(None);
+    assert_eq!((kept(), super::completed(&to).unwrap()), (Vec::new(), now()));
+    back_up(Some(2));
+    let made = back_up(Some(2));
+    assert!(kept() == made[1..], "two, the older first");
+    let made = back_up(Some(2));
+    assert!(kept() == made[2..], "the oldest is gone");
+    // One that is made by hand neither keeps its state nor removes any.
+    back_up(None);
+    assert!(kept() == made[2..]);
+    let made = back_up(Some(1));
+    assert!(kept() == made[5..]);
+    let report = crate::verify::run(&to, &crate::verify::Settings::default(), &mut |_| {});
+    assert_eq!(report.exit_code(), 0, "{report:?}");
+}
+
+#[test]
 fn a_log_that_was_put_back_is_not_backed_up_over_a_newer_one() {
     let store = Store::new();
     let folder = tempfile::tempdir().unwrap();
@@ -374,6 +409,7 @@ fn a_log_that_was_put_back_is_not_backed_up_over_a_newer_one() {
             config: std::collections::BTreeMap::new(),
             quick: false,
             prune: false,
+            keep: None,
             now: now(),
         };
         copy_store(&settings, &to, &mut |_| {})
@@ -546,6 +582,15 @@ impl Store {
     }
 
     fn backup(&self, to: &std::path::Path, prune: bool) -> Result<BackupFacts, BackupError> {
+        self.backup_keeping(to, prune, None)
+    }
+
+    fn backup_keeping(
+        &self,
+        to: &std::path::Path,
+        prune: bool,
+        keep: Option<usize>,
+    ) -> Result<BackupFacts, BackupError> {
         let size = self.newest().size;
         let settings = CopySettings {
             data: self.home.directory(),
@@ -556,6 +601,7 @@ impl Store {
             config: std::collections::BTreeMap::new(),
             quick: false,
             prune,
+            keep,
             now: now(),
         };
         copy_store(&settings, to, &mut |_| {})

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::desk::{Desk, unexpected};
 use super::filter::FilterArguments;
-use super::output::{Form, Table, listing, say, span_shown, waiting};
+use super::output::{Form, Table, listing, say, waiting};
 use super::{CliError, times};
 use crate::admin::answers::{Did, Inquiry, Present, ROWS_MAX, Report};
 use crate::admin::api::{Reply, Request};
@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::grant::GrantState;
 use crate::ledger::{Way, WayGrant, Ways};
 use crate::model::{AccountName, LockId, Presence, TargetName, Timestamp, UserName, join};
-use crate::screen::plural;
+use crate::screen::{plural, span_short};
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -147,7 +147,7 @@ pub(super) fn who_is(desk: &Desk, arguments: WhoIs) -> Result<(), CliError> {
             (None, Some(noted)) => format!("paused {noted}"),
             (None, None) => "live".to_owned(),
         };
-        let left = session.remaining_seconds.map(|left| format!(" ({} left)", span_shown(Duration::from_secs(left))));
+        let left = session.remaining_seconds.map(|left| format!(" ({} left)", span_short(Duration::from_secs(left))));
         let until = session.until.map(|until| format!("{}{}", times::shown(until), left.unwrap_or_default()));
         table.row([
             session.user.to_string(),

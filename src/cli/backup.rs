@@ -1,15 +1,13 @@
 //! `doorward backup`: a copy of the whole store, made or brought up to date.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::CliError;
 use super::desk::Desk;
 use super::output::{Form, Progress, json, say, show_line};
-use super::state::{self, Exported, Recipients};
+use super::state::{self, Exported};
 use crate::backup::{BackupFacts, CopySettings, check_place, copy_store};
 use crate::clock::Clock;
-use crate::config::{Config, read_policies};
 use crate::screen::counted;
 
 /// A recording that is erased or removed while it is copied is missing; the next try knows it.
@@ -17,11 +15,14 @@ const ATTEMPTS: u32 = 3;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The directory of the backup, on another disk: empty, not there, or an earlier backup of this bastion.
+    /// The directory of the backup, on another disk: empty, not there, or an earlier backup of this bastion [default: the
+    /// one of `[backup]` in the configuration].
     #[arg(long, value_name = "DIR")]
-    to: PathBuf,
-    #[command(flatten)]
-    recipients: Recipients,
+    to: Option<PathBuf>,
+    /// Who can open the state in it: an age recipient, age1..., or a file of them; repeat it for more [default: those of
+    /// `[backup]`]. Whoever opens it has every secret.
+    #[arg(long = "recipient", value_name = "AGE1|FILE")]
+    recipients: Vec<String>,
     /// Compare only the lengths of what was copied before, not every byte.
     #[arg(long)]
     quick: bool,
@@ -33,10 +34,22 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), CliError> {
-    let recipients = arguments.recipients.read()?;
-    let config = config_files(desk.config())?;
+    let settings = desk.config().backup.as_ref();
+    let missing = |what: &str| {
+        CliError::usage(format!("it is not said {what}")).hint("give it here, or in [backup] of doorward.toml")
+    };
+    let to =
+        arguments.to.as_ref().or(settings.map(|settings| &settings.to)).ok_or_else(|| missing("where: --to DIR"))?;
+    let recipients = match settings {
+        _ if !arguments.recipients.is_empty() => state::recipients(&arguments.recipients)?,
+        Some(settings) => settings.recipients.clone(),
+        None => return Err(missing("for whom: --recipient age1...")),
+    };
+    let config = desk.config().files();
+    let config =
+        config.map_err(|faults| CliError::of_faults("the policies cannot be read, and belong to a backup", &faults))?;
     // An export is on record: it is not made for a place that cannot have it.
-    check_place(desk.store(), &arguments.to).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
+    check_place(desk.store(), to).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
     let mut attempt = 0;
     let facts = loop {
         attempt += 1;
@@ -50,10 +63,11 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), CliError> {
             config: config.clone(),
             quick: arguments.quick,
             prune: arguments.prune,
+            keep: None,
             now: Clock::system().now(),
         };
         let mut progress = Progress::new();
-        let copied = copy_store(&settings, &arguments.to, &mut |step| progress.step(step));
+        let copied = copy_store(&settings, to, &mut |step| progress.step(step));
         progress.finish();
         let facts = copied.map_err(|error| CliError::of(&error).maybe_hint(error.hint()))?;
         if facts.missing.is_empty() || attempt >= ATTEMPTS {
@@ -63,26 +77,14 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), CliError> {
     if arguments.form.json {
         json(&facts)?;
     } else {
-        tell(&facts, arguments);
+        tell(&facts, to);
     }
     outcome(&facts)
 }
 
-/// What a restored bastion is configured with.
-fn config_files(config: &Config) -> Result<BTreeMap<String, Vec<u8>>, CliError> {
-    let text = std::fs::read(&config.file)
-        .map_err(|error| CliError::failed(format!("cannot read `{}`", config.file.display())).because(&error))?;
-    let policies = read_policies(&config.policies)
-        .map_err(|faults| CliError::of_faults("the policies cannot be read, and belong to a backup", &faults))?;
-    let mut files: BTreeMap<String, Vec<u8>> =
-        policies.into_iter().map(|file| (file.path, file.text.into_bytes())).collect();
-    files.insert("doorward.toml".to_owned(), text);
-    Ok(files)
-}
-
-fn tell(facts: &BackupFacts, arguments: &Arguments) {
+fn tell(facts: &BackupFacts, to: &Path) {
     let BackupFacts { leaves, sessions, copied, destroyed_kept, destroyed_pruned, .. } = facts;
-    let to = arguments.to.display();
+    let to = to.display();
     say(format!(
         "backed up to {to}: {}, {}, the state; {} with {} KiB written, {} as before",
         counted(*sessions, "session"),

@@ -1,7 +1,11 @@
 //! `doorward recording export`: a recorded channel in other programs' formats.
 
+mod segmented;
+
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use asciicast::{Entry as V2Entry, EventType, Header as V2Header};
@@ -9,6 +13,7 @@ use serde_json::json;
 
 use crate::cast::{Direction, Entry, Header, Timed, Writer};
 use crate::cli::recorded::{self, Archive, Closing, Entries, RecordedChannel, RecordedError};
+use crate::cli::redact::{Patterns, Redacted};
 use crate::cli::replay::{digest_text, direction_name, exit_text};
 use crate::model::{ChannelClass, ChannelNumber, Output, SessionId};
 use crate::screen::{Decoder, Plain, Screen, Size, json_line, line};
@@ -34,6 +39,8 @@ pub struct ExportOptions {
     pub format: Format,
     /// `--channel`: else the first one with a terminal, else the first.
     pub channel: Option<ChannelNumber>,
+    /// What must not be in it.
+    pub redact: Option<Patterns>,
 }
 
 /// Why an export is not whole.
@@ -112,7 +119,10 @@ pub fn run(
 ) -> Result<(), ExportError> {
     let recorded = recorded::open(archive, session, options.channel).map_err(ExportError::Open)?;
     recorded.tell();
-    write(&recorded, options.format, out)
+    match &options.redact {
+        Some(patterns) => write(&Redacted::new(&recorded, patterns), options.format, out),
+        None => write(&recorded, options.format, out),
+    }
 }
 
 /// As [`run`], to standard output: `doorward recording export SESSION`. Raw bytes are refused if it is a terminal.
@@ -128,6 +138,26 @@ pub fn run_stdout(archive: &Archive, session: &SessionId, options: &ExportOption
     let result = run(archive, session, options, &mut out);
     out.flush().map_err(ExportError::Write)?;
     result
+}
+
+/// Writes a channel of a recording into the empty directory `to`, in segments that asciinema-player loads as it plays
+/// them: `doorward recording export SESSION --format segmented`.
+///
+/// # Errors
+/// As `run`.
+pub fn run_segmented(
+    archive: &Archive,
+    session: &SessionId,
+    channel: Option<ChannelNumber>,
+    redact: Option<&Patterns>,
+    to: &Path,
+) -> Result<(), ExportError> {
+    let recorded = recorded::open(archive, session, channel).map_err(ExportError::Open)?;
+    recorded.tell();
+    match redact {
+        Some(patterns) => segmented::write(&Redacted::new(&recorded, patterns), to),
+        None => segmented::write(&recorded, to),
+    }
 }
 
 /// Writes `channel` to `out`.
@@ -166,14 +196,52 @@ fn flush_json(lines: &mut Vec<u8>, out: &mut dyn Write) -> Result<(), ExportErro
 }
 
 fn v2(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), ExportError> {
-    let header = channel.header();
-    let mut v2 = V2 { out, start: Duration::from_millis(header.doorward.t0), last: Duration::ZERO };
-    v2.line(&v2_header(header, channel.length())?)?;
+    let mut v2 = V2 { out };
+    v2.line(&v2_header(channel.header(), channel.length())?)?;
     let mut source = Source::open(channel);
+    shown_events(&mut source, &mut |at, event| v2.event(at, event))?;
+    source.finish()
+}
+
+/// An event of the forms that have text, sizes and markers, and nothing else.
+enum Shown {
+    Output(String),
+    Input(String),
+    Size(Size),
+    Marker(String),
+}
+
+impl Shown {
+    /// Its code and its data.
+    fn parts(&self) -> (&'static str, Cow<'_, str>) {
+        match self {
+            Self::Output(text) => ("o", text.into()),
+            Self::Input(text) => ("i", text.into()),
+            Self::Size(size) => ("r", format!("{}x{}", size.cols, size.rows).into()),
+            Self::Marker(text) => ("m", text.into()),
+        }
+    }
+}
+
+/// Gives all that `source` has in that form, with the time since the channel's start, which never goes back.
+fn shown_events(
+    source: &mut Source<'_>,
+    each: &mut dyn FnMut(Duration, Shown) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let header = source.channel.header();
+    let start = Duration::from_millis(header.doorward.t0);
     let (mut stdout, mut stderr, mut input) = (Decoder::default(), Decoder::default(), Decoder::default());
     let mut partial = Partial::default();
+    let mut last = Duration::ZERO;
+    let mut give = |at: Duration, event: Shown| {
+        if matches!(&event, Shown::Output(text) | Shown::Input(text) if text.is_empty()) {
+            return Ok(());
+        }
+        last = at.saturating_sub(start).max(last);
+        each(last, event)
+    };
     while let Some(Timed { at, entry }) = source.next() {
-        match entry {
+        let event = match entry {
             Entry::Output { output, bytes } => {
                 let decoder = match output {
                     Output::Stdout => &mut stdout,
@@ -181,28 +249,23 @@ fn v2(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), ExportEr
                 };
                 let text = decoder.decode(&bytes);
                 // A program without a terminal ends its lines with `\n`; a player's terminal needs `\r\n` for that.
-                let text = if header.doorward.pty { text } else { partial.with_returns(&text) };
-                v2.event(at, EventType::Output, text)?;
+                Shown::Output(if header.doorward.pty { text } else { partial.with_returns(&text) })
             }
-            Entry::Input(bytes) => v2.event(at, EventType::Input, input.decode(&bytes))?,
-            Entry::Redacted => v2.event(at, EventType::Input, String::from("[redacted]"))?,
-            Entry::Resize { cols, rows } => {
-                let size = Size::bounded(cols, rows);
-                v2.own(at, "r", &format!("{}x{}", size.cols, size.rows))?;
-            }
-            Entry::Marker(text) => v2.own(at, "m", &text)?,
-            Entry::Digest(digest) => {
-                v2.own(at, "m", &digest_text(&digest))?;
-            }
-            Entry::Exit(exit) => v2.own(at, "m", &exit_text(&exit))?,
-        }
+            Entry::Input(bytes) => Shown::Input(input.decode(&bytes)),
+            Entry::Redacted => Shown::Input(String::from("[redacted]")),
+            Entry::Resize { cols, rows } => Shown::Size(Size::bounded(cols, rows)),
+            Entry::Marker(text) => Shown::Marker(text),
+            Entry::Digest(digest) => Shown::Marker(digest_text(&digest)),
+            Entry::Exit(exit) => Shown::Marker(exit_text(&exit)),
+        };
+        give(at, event)?;
     }
-    v2.event(source.at, EventType::Output, format!("{}{}", stdout.finish(), stderr.finish()))?;
-    v2.event(source.at, EventType::Input, input.finish().to_owned())?;
-    if let Some(words) = source.closing_words() {
-        v2.own(source.at, "m", &words)?;
+    give(source.at, Shown::Output(format!("{}{}", stdout.finish(), stderr.finish())))?;
+    give(source.at, Shown::Input(input.finish().to_owned()))?;
+    match source.closing_words() {
+        Some(words) => give(source.at, Shown::Marker(words)),
+        None => Ok(()),
     }
-    source.finish()
 }
 
 /// Puts the `\r` before each `\n` that has none.
@@ -250,29 +313,20 @@ fn v2_header(header: &Header, length: Option<Duration>) -> Result<V2Header, Expo
 
 struct V2<'a> {
     out: &'a mut dyn Write,
-    start: Duration,
-    last: Duration,
 }
 
 impl V2<'_> {
-    fn event(&mut self, at: Duration, event_type: EventType, event_data: String) -> Result<(), ExportError> {
-        if event_data.is_empty() {
-            return Ok(());
+    fn event(&mut self, at: Duration, event: Shown) -> Result<(), ExportError> {
+        let time = at.as_secs_f64();
+        match event {
+            Shown::Output(event_data) => self.line(&V2Entry { time, event_type: EventType::Output, event_data }),
+            Shown::Input(event_data) => self.line(&V2Entry { time, event_type: EventType::Input, event_data }),
+            // Events that v2 has and the crate's types have not.
+            Shown::Size(_) | Shown::Marker(_) => {
+                let (code, data) = event.parts();
+                self.line(&(time, code, data))
+            }
         }
-        let time = self.time(at);
-        self.line(&V2Entry { time, event_type, event_data })
-    }
-
-    /// Events that v2 has and the crate's types have not.
-    fn own(&mut self, at: Duration, code: &str, data: &str) -> Result<(), ExportError> {
-        let time = self.time(at);
-        self.line(&(time, code, data))
-    }
-
-    /// Seconds since the channel's start. Never goes back.
-    fn time(&mut self, at: Duration) -> f64 {
-        self.last = at.saturating_sub(self.start).max(self.last);
-        self.last.as_secs_f64()
     }
 
     fn line(&mut self, value: &impl serde::Serialize) -> Result<(), ExportError> {

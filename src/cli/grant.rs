@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::desk::{Desk, unexpected};
-use super::output::{Form, Table, json, listing, print, say, span_shown};
+use super::output::{Form, Table, json, listing, print, say};
 use super::{CliError, times};
 use crate::admin::api::{GrantRow, Reply, Request};
 use crate::grant::GrantState;
 use crate::model::{Destination, GrantId, Timestamp, UserName};
+use crate::screen::span_short;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -73,7 +74,7 @@ fn tell(row: &GrantRow) {
         "granted: {} to {} {from}until {until} ({})",
         grant.user,
         grant.destination,
-        span_shown(grant.from.until(grant.until))
+        span_short(grant.from.until(grant.until))
     ));
 }
 
@@ -85,7 +86,7 @@ fn list(desk: &Desk, all: bool, form: Form) -> Result<(), CliError> {
     for row in &grants {
         let grant = &row.grant;
         let left = match row.state {
-            GrantState::Active => span_shown(Duration::from_secs(row.remaining_seconds)),
+            GrantState::Active => span_short(Duration::from_secs(row.remaining_seconds)),
             GrantState::Scheduled | GrantState::Ended | GrantState::Revoked => String::new(),
         };
         table.row([

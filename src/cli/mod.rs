@@ -30,7 +30,7 @@ mod policy;
 mod prompt;
 pub mod recorded;
 mod recording;
-
+pub mod redact;
 pub mod replay;
 mod request;
 mod review;

@@ -183,23 +183,6 @@ pub(super) fn clipped(text: &str, max: usize) -> String {
     text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// A length of time as people say it: its two largest units.
-pub(super) fn span_shown(span: Duration) -> String {
-    let seconds = span.as_secs();
-    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
-    let mut rest = seconds;
-    let mut parts = Vec::new();
-    for (size, unit) in units {
-        let (count, left) = (rest / size, rest % size);
-        rest = left;
-        if count > 0 {
-            parts.push(format!("{count}{unit}"));
-        }
-    }
-    parts.truncate(2);
-    if parts.is_empty() { "0s".to_owned() } else { parts.concat() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,14 +204,5 @@ mod tests {
     #[test]
     fn only_long_cells_are_clipped() {
         assert_eq!((clipped("the user left", 13).as_str(), clipped("éééé", 3).as_str()), ("the user left", "éé…"));
-    }
-
-    #[test]
-    fn spans_are_short() {
-        let shown = |seconds| span_shown(Duration::from_secs(seconds));
-        assert_eq!(
-            (shown(0), shown(61), shown(3600), shown(90_061)),
-            ("0s".into(), "1m1s".into(), "1h".into(), "1d1h".into())
-        );
     }
 }

@@ -10,14 +10,15 @@ use serde::Serialize;
 use super::desk::{Desk, unexpected};
 use super::fetch::{Source, parse_size};
 use super::filter::FilterArguments;
-use super::output::{Form, Table, clipped, json, listing, say, show_line, span_shown};
+use super::output::{Form, Table, clipped, json, listing, say, show_line};
 use super::recorded::Archive;
+use super::redact::Patterns;
 use super::{CliError, evidence, export, prompt, replay, rewrap, times, verify};
 use crate::admin::api::{HeldRow, RecordingRow, Reply, Request, SessionFilter};
 use crate::auditor::Identity;
 use crate::cast::Direction;
 use crate::model::{ChannelNumber, SessionId, Timestamp};
-use crate::screen::counted;
+use crate::screen::{counted, span_short};
 use crate::store::{Catalog, StoreRoot};
 
 #[derive(Debug, clap::Subcommand)]
@@ -142,8 +143,15 @@ pub(super) enum Command {
         stream: Stream,
         /// Write an evidence bundle into DIR instead: the sealed recording, the proofs from the log, each channel's
         /// cast. `doorward verify bundle DIR` checks it anywhere.
-        #[arg(long, value_name = "DIR", conflicts_with_all = ["format", "channel", "stream"])]
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["format", "channel", "stream", "to", "redact"])]
         proof: Option<PathBuf>,
+        /// Where --format segmented writes `index.json` and its segments; the directory is made, or is empty.
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+        /// Leave out what matches a regular expression of this file, one a line: `[redacted]` stands in its place. Not found
+        /// is what was printed in another order than it is read in: look at the export before you give it away.
+        #[arg(long, value_name = "FILE")]
+        redact: Option<PathBuf>,
         #[command(flatten)]
         auditor: Auditor,
     },
@@ -252,6 +260,8 @@ pub(super) enum ExportFormat {
     Txt,
     /// The exact bytes of one stream.
     Raw,
+    /// For asciinema-player in a browser: many files in a directory, of which it loads what it plays.
+    Segmented,
 }
 
 /// A stream of a channel.
@@ -326,9 +336,17 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
             };
             evidence::export(&store, identities, &session, &to)
         }
-        Command::Export { session, format, channel, stream, proof: None, auditor } => {
-            let archive = auditor.archive(file, &session, "export")?;
+        Command::Export { session, format, channel, stream, proof: None, to, redact, auditor } => {
+            let channel = channel.map(ChannelNumber);
+            let redact = redact.as_deref().map(Patterns::read).transpose()?;
+            let failed = |error: export::ExportError| CliError::of(&error).maybe_hint(error.hint());
             let format = match (format, stream) {
+                (ExportFormat::Segmented, _) => {
+                    let to = to.ok_or_else(|| CliError::usage("a segmented export is many files: give --to DIR"))?;
+                    empty(&to)?;
+                    let archive = auditor.archive(file, &session, "export")?;
+                    return export::run_segmented(&archive, &session, channel, redact.as_ref(), &to).map_err(failed);
+                }
                 (ExportFormat::V3, _) => export::Format::V3,
                 (ExportFormat::V2, _) => export::Format::V2,
                 (ExportFormat::Txt, _) => export::Format::Txt,
@@ -336,9 +354,12 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
                 (ExportFormat::Raw, Stream::Stdout) => export::Format::Raw(Direction::Stdout),
                 (ExportFormat::Raw, Stream::Stderr) => export::Format::Raw(Direction::Stderr),
             };
-            let options = export::ExportOptions { format, channel: channel.map(ChannelNumber) };
-            export::run_stdout(&archive, &session, &options)
-                .map_err(|error| CliError::of(&error).maybe_hint(error.hint()))
+            if to.is_some() {
+                return Err(CliError::usage("--to is for --format segmented; other forms go to standard output"));
+            }
+            let archive = auditor.archive(file, &session, "export")?;
+            let options = export::ExportOptions { format, channel, redact };
+            export::run_stdout(&archive, &session, &options).map_err(failed)
         }
     }
 }
@@ -453,7 +474,7 @@ fn list(desk: &Desk, filter: SessionFilter, form: Form) -> Result<(), CliError> 
             row.user.to_string(),
             row.destination.to_string(),
             times::shown(row.started),
-            row.ended.map(|ended| span_shown(row.started.until(ended))).unwrap_or_default(),
+            row.ended.map(|ended| span_short(row.started.until(ended))).unwrap_or_default(),
             clipped(&row.end, END_CHARS_MAX),
             row.channels.len().to_string(),
             row.bytes.div_ceil(1024).to_string(),

@@ -1,13 +1,13 @@
 //! `doorward request`.
 
 use super::desk::{Desk, unexpected};
-use super::output::{Form, Table, json, listing, print, span_shown};
+use super::output::{Form, Table, json, listing, print};
 use super::{CliError, times};
 use crate::admin::api::{AccessRequestRow, NewRequest, Reply, Request};
 use crate::grant::{Entered, TicketSaid, Verdict};
 use crate::ledger::{Delivery, Message};
 use crate::model::{ChannelClass, Destination, RequestId, Timestamp, UserName, join};
-use crate::screen::line;
+use crate::screen::{line, span_short};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -103,7 +103,7 @@ fn list(rows: &[AccessRequestRow], form: Form) -> Result<(), CliError> {
             state.clone(),
             request.requester.to_string(),
             request.destination.to_string(),
-            span_shown(request.narrowed().0),
+            span_short(request.narrowed().0),
             times::shown(request.asked),
             format!("{yes} of {}", request.quorum.approvers),
             line(&request.purpose()),
@@ -126,7 +126,7 @@ fn shown(AccessRequestRow { request, state }: &AccessRequestRow, told: &[Message
         ("state", state.clone()),
         ("user", request.requester.to_string()),
         ("destination", request.destination.to_string()),
-        ("for", span_shown(request.narrowed().0)),
+        ("for", span_short(request.narrowed().0)),
         ("channels", join(&request.narrowed().1)),
         ("reason", line(&request.reason)),
         ("rule", request.rule.to_string()),

@@ -40,6 +40,7 @@ use crate::vault::{Vault, VaultError};
 use crate::verify;
 use crate::wire::Cut;
 
+mod nightly;
 mod wards;
 
 /// Why the server did not start or stopped.
@@ -264,11 +265,12 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let outlets = listener::Outlets { connections: connected, failed };
     let witnesses = wards::ask_witnesses(&config, &bastion.audit).await?;
     wards::look(&witnesses, &bastion.audit, &bastion.recorder);
+    admin.tell_witnesses(Arc::clone(&witnesses));
     let bound = listen(&config, &logins, &keys, &stop, outlets).await?;
     let admin_socket =
         socket::bind(&config.admin.socket).map_err(|error| ServeError::Socket(config.admin.socket.clone(), error))?;
     let admin_stop = tokio_util::sync::CancellationToken::new();
-    let retired = Arc::clone(&admin);
+    let (retired, backed_up) = (Arc::clone(&admin), Arc::clone(&admin));
     let serving_admin = tokio::spawn(socket::serve(admin_socket, admin, admin_stop.clone()));
     let synced = Synced::look(Path::new("/"), bastion.clock.now());
     tell_synced(&synced);
@@ -299,6 +301,9 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let (recorder, node) = (bastion.recorder.clone(), bastion.audit.key().name().to_string());
     let telling = wards::tell_outages(recorder, notifier.alerts().clone(), node, bastion.clock.clone());
     let telling = tokio::spawn(telling);
+    let (alerts, node) = (notifier.alerts().clone(), bastion.audit.key().name().to_string());
+    let backing_up =
+        tokio::spawn(nightly::back_up(backed_up, config.backup.clone(), alerts, node, bastion.clock.clone()));
     let tidying = tokio::spawn(tidy_requests(Arc::clone(&bastion)));
     let notifying = tokio::spawn(notifier.run(admin_stop.clone()));
     let unlocking = tokio::spawn(tidy_locks(Arc::clone(&bastion)));
@@ -315,6 +320,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     unlocking.abort();
     keeping.abort();
     retiring.abort();
+    backing_up.abort();
     guarding.abort();
     telling.abort();
     admin_stop.cancel();
@@ -606,9 +612,13 @@ async fn retire(admin: Arc<Admin>, witnessed: bool) {
         let admin = Arc::clone(&admin);
         let mut pause = RETIRE_PERIOD;
         match tokio::task::spawn_blocking(move || admin.retire()).await {
-            Ok(Ok(Retired::Removed(0))) => {}
-            Ok(Ok(Retired::Removed(recordings))) => {
-                info!(recordings, "Recordings removed, for their time was over");
+            Ok(Ok(Retired::Removed { removed: 0, left: 0 })) => {}
+            Ok(Ok(Retired::Removed { removed, left: 0 })) => {
+                info!(recordings = removed, "Recordings removed, for their time was over");
+            }
+            Ok(Ok(Retired::Removed { removed, left })) => {
+                let hint = "a run takes what began within a week; `doorward recording gc` takes all";
+                warn!(recordings = removed, left, hint, "Recordings removed, for their time was over; others wait");
             }
             Ok(Ok(Retired::Waits(doubt))) => {
                 warn!(error = %doubt, "Old recordings are not removed: the clock may be wrong; see `doorward doctor`");

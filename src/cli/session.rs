@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::desk::{Desk, unexpected};
 use super::filter::FilterArguments;
-use super::output::{Form, Table, listing, say, span_shown};
+use super::output::{Form, Table, listing, say};
 use super::{CliError, prompt, times, watch};
 use crate::admin::api::{Reply, Request, SessionFilter, SessionRow};
 use crate::model::{ChannelNumber, SessionId, join};
+use crate::screen::span_short;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -125,7 +126,7 @@ fn table(sessions: &[SessionRow]) -> Table {
             session.destination.to_string(),
             session.source.clone(),
             times::shown(session.started),
-            session.remaining_seconds.map(|left| span_shown(Duration::from_secs(left))).unwrap_or_default(),
+            session.remaining_seconds.map(|left| span_short(Duration::from_secs(left))).unwrap_or_default(),
             session.open_channels.to_string(),
             session.paused.clone().unwrap_or_default(),
             join(&session.watchers),

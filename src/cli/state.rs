@@ -70,12 +70,11 @@ pub(super) struct Recipients {
     given: Vec<String>,
 }
 
-impl Recipients {
-    pub(super) fn read(&self) -> Result<Vec<Recipient>, CliError> {
-        let read: Vec<Vec<Recipient>> =
-            self.given.iter().map(|given| init::recipients("--recipient", given)).collect::<Result<_, _>>()?;
-        Ok(read.concat())
-    }
+/// What was given with `--recipient`.
+pub(super) fn recipients(given: &[String]) -> Result<Vec<Recipient>, CliError> {
+    let read: Vec<Vec<Recipient>> =
+        given.iter().map(|given| init::recipients("--recipient", given)).collect::<Result<_, _>>()?;
+    Ok(read.concat())
 }
 
 pub(super) fn run(file: Option<&Path>, command: &Command) -> Result<(), CliError> {
@@ -129,7 +128,7 @@ fn export(desk: &Desk, recipients: &Recipients, out: &Path, form: Form) -> Resul
     if out.symlink_metadata().is_ok() {
         return Err(exists().hint("an export is never overwritten: give another --out"));
     }
-    let Exported { state, .. } = ask(desk, recipients.read()?)?;
+    let Exported { state, .. } = ask(desk, self::recipients(&recipients.given)?)?;
     durable::create_new(out, &state.bytes, 0o600)
         .map_err(|error| CliError::failed(format!("cannot write `{}`", out.display())).because(&error))?;
     let row = ExportRow { file: out, hash: &state.hash, entries: state.entries, bytes: state.bytes.len() };

@@ -181,6 +181,17 @@ auditors = @AUDITORS@
 ## {account} may stand in it, too.
 ## ticket_check = "https://tickets.example.org/api/{ticket}?user={user}"
 
+## A backup each day, by the server itself, into a directory that `doorward backup` has made; and of so many days the state.
+## Whoever has a recipient's identity can have every secret: let it be another than an auditor's, kept elsewhere.
+## [backup]
+## to = "/mnt/backup/bastion1"
+## recipients = ["age1..."]
+## The time is UTC.
+## at = "02:00"
+## keep = 14
+## Remove from it what was erased or removed here.
+## prune = false
+
 ## Who cosigns the audit log's checkpoints, so that it cannot be put back or changed unnoticed: one [[witness]] each,
 ## on machines that are not this one. `doorward witness init` prints the key.
 ## [[witness]]

@@ -254,6 +254,7 @@ fn defaults() -> Config {
         witnesses: Vec::new(),
         notify: NotifySettings::default(),
         ticket_check: None,
+        backup: None,
     }
 }
 
@@ -279,4 +280,27 @@ fn a_webhook_with_a_token_of_its_own_gets_that_alone() {
     let faults =
         parsed("webhooks = [{ url = \"https://b.example/\", tokn = \"own\" }, { token = \"x\" }]").unwrap_err();
     assert_eq!(faults.len(), 2, "{faults:?}");
+}
+
+#[test]
+fn a_daily_backup_says_where_and_for_whom_and_lies_outside_of_the_data() {
+    let recipient = crate::auditor::Identity::generate().recipient();
+    let parsed = |lines: &str| parse(&format!("{}\n[backup]\n{lines}\n", starter()));
+    let whole = parsed(&format!("to = \"kept\"\nrecipients = [\"{recipient}\"]")).unwrap();
+    let expected = BackupSettings {
+        to: PathBuf::from("/etc/doorward/kept"),
+        recipients: vec![recipient.clone()],
+        at_minute: 120,
+        keep: 14,
+        prune: false,
+    };
+    assert_eq!(whole.backup, Some(expected));
+    let at = |at: &str| parsed(&format!("to = \"/b\"\nrecipients = [\"{recipient}\"]\nat = {at:?}"));
+    assert_eq!(at("23:59").unwrap().backup.unwrap().at_minute, 23 * 60 + 59);
+    for wrong in ["24:00", "23:60", "2:00", "02", "0200", "+2:00", "02:00:00"] {
+        assert_eq!(at(wrong).unwrap_err().len(), 1, "{wrong}");
+    }
+    let faults = parsed("to = \"data/backup\"\nrecipients = []\nkeep = 0\ndays = 3").unwrap_err();
+    assert_eq!(faults.len(), 4, "{faults:?}");
+    assert_eq!(parsed("").unwrap_err().len(), 2, "neither where nor for whom");
 }

@@ -269,6 +269,16 @@ impl Db {
         Ok(Snapshot { sealed: &self.sealed, rev, records: records.into_iter() })
     }
 
+    /// How many bytes are live: all keys, and their sealed values.
+    ///
+    /// # Errors
+    /// `Engine`.
+    pub fn live_bytes(&self) -> Result<u64, DbError> {
+        let (_, records) = self.sealed.snapshot()?;
+        let bytes = records.iter().map(|(key, record)| key.len().saturating_add(record.0.len()));
+        Ok(bytes.fold(0_u64, |sum, bytes| sum.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX))))
+    }
+
     /// Refuses while the disk is nearly full. For writes that strangers can bring about and that can be refused: one
     /// that fails stops the database, and with it the bastion, until the next start.
     ///

@@ -20,9 +20,7 @@ pub struct Glass {
     pub approvers: Approvers,
     /// Those who were among them then, but who broke it.
     pub reviewers: BTreeSet<UserName>,
-    /// Whether it was told that nobody reviewed it in time.
-    pub reminded: bool,
-    /// When it was told so last; it is, each day.
+    /// When it was told last that nobody reviewed it in time; it is, each day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reminded_at: Option<Timestamp>,
     /// What the reviewer says.

@@ -21,7 +21,7 @@ const DIRECTORY: &str = "/log";
 const LEAVES: u64 = 290;
 
 #[test]
-fn a_crash_at_any_step_loses_no_acknowledged_leaf_and_no_published_checkpoint() {
+fn i7_a_crash_at_any_step_loses_no_acknowledged_leaf_and_no_published_checkpoint() {
     let whole = SimDisk::default();
     let mut history = History::default();
     history.run(&whole, LEAVES).unwrap();

@@ -34,7 +34,7 @@ pub(super) struct Health {
 }
 
 /// A sync that takes so long holds the session up noticeably.
-const SLOW_SYNC: Duration = Duration::from_millis(250);
+pub(super) const SLOW_SYNC: Duration = Duration::from_millis(250);
 
 /// The syncs that held sessions up, since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

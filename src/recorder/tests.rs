@@ -285,9 +285,6 @@ fn little_of_a_large_disk_refuses_new_sessions() {
     assert!(matches!(recorder.healthy(), Err(RecorderError::LowSpace { free: 4_999, free_min: 5_000 })));
 }
 
-/// A sync is slow from 250 ms on: that it takes so long is what is tested.
-const A_SLOW_SYNC: Duration = Duration::from_millis(300);
-
 #[test]
 fn a_sync_that_holds_the_session_up_is_counted() {
     let disk = FaultyDisk::new();
@@ -299,11 +296,12 @@ fn a_sync_that_holds_the_session_up_is_counted() {
         disk.hold(true);
         let ticket = track.append(out("late")).await.unwrap();
         disk.wait_held().await;
-        tokio::time::sleep(A_SLOW_SYNC).await;
+        let held = Clock::system().instant();
+        until(|| held.elapsed() >= health::SLOW_SYNC).await;
         disk.hold(false);
         ticket.durable().await.unwrap();
         let slow = recorder.slow_syncs();
-        assert!(slow.count > before && slow.longest >= Duration::from_millis(250), "{slow:?}");
+        assert!(slow.count > before && slow.longest >= health::SLOW_SYNC, "{slow:?}");
         recording.finish("done").await.unwrap();
     });
 }
@@ -466,8 +464,9 @@ fn start_with(disk: &FaultyDisk, settings: RecorderSettings, log: &Arc<SimLog>) 
 pub(crate) struct SimLog {
     told: Mutex<Vec<String>>,
     refuse: std::sync::atomic::AtomicBool,
-    /// Held, it answers nobody.
-    hang: std::sync::atomic::AtomicBool,
+    /// While it is held, it answers nobody.
+    held: Mutex<bool>,
+    freed: Condvar,
 }
 
 impl SimLog {
@@ -476,10 +475,14 @@ impl SimLog {
         self.told.lock().unwrap().iter().any(|told| told.starts_with(what))
     }
 
+    /// Lets whoever tells it something wait, or go on.
+    fn hang(&self, held: bool) {
+        *self.held.lock().unwrap() = held;
+        self.freed.notify_all();
+    }
+
     fn tell(&self, text: String) -> Result<(), LogFailure> {
-        while self.hang.load(std::sync::atomic::Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        drop(self.freed.wait_while(self.held.lock().unwrap(), |held| *held).unwrap());
         if self.refuse.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(Arc::new(broken()));
         }

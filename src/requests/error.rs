@@ -8,6 +8,7 @@ use crate::audit::AuditError;
 use crate::grant::{RequestState, ReviewError};
 use crate::ledger::LedgerError;
 use crate::model::{ChannelClass, Presence, RequestId, join};
+use crate::screen::span_typed;
 
 /// Why a request was not taken or changed.
 #[derive(Debug)]
@@ -120,7 +121,7 @@ impl fmt::Display for RequestError {
             ),
             Self::Needless => f.write_str("you need no grant for that: connect"),
             Self::Channels { offered } => write!(f, "what may be asked for there: --channels {}", join(offered)),
-            Self::Span { most } => write!(f, "the longest that may be asked for is --for {}", span(*most)),
+            Self::Span { most } => write!(f, "the longest that may be asked for is --for {}", span_typed(*most)),
             Self::TooFarAhead => f.write_str("it would begin in the past, or more than a year from now: check --from"),
             Self::Reason => f.write_str("it needs a reason such as the rule wants: --reason CHG-123 vacuum is stuck"),
             Self::Ticket => f.write_str("it needs a ticket such as the rule wants: --ticket CHG-123"),
@@ -167,7 +168,7 @@ impl fmt::Display for RequestError {
             Self::NotGranted => f.write_str("the request has no grant"),
             Self::GrantOver => f.write_str("its grant is over: ask for a new one"),
             Self::NoMoreTime { total } => {
-                write!(f, "it lasts as long as it may with all extensions ({}): ask for a new one later", span(*total))
+                write!(f, "it lasts as long as it may with all extensions ({}): ask for a new one later", span_typed(*total))
             }
             Self::ExtendsAlready(other) => write!(f, "{other} asks for that already"),
             Self::Suspended => f.write_str("your access is suspended; ask an operator why"),
@@ -266,16 +267,5 @@ impl RequestError {
             | Self::ExtendsAlready(_)
             | Self::Suspended => false,
         }
-    }
-}
-
-/// A length of time as it is typed after `--for`: whole hours, minutes or seconds.
-pub fn span(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match (seconds % 3600, seconds % 60) {
-        (0, _) if seconds > 0 => format!("{}h", seconds / 3600),
-        (_, 0) if seconds > 3600 => format!("{}h{}m", seconds / 3600, seconds % 3600 / 60),
-        (_, 0) if seconds > 0 => format!("{}m", seconds / 60),
-        _ => format!("{seconds}s"),
     }
 }

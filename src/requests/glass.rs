@@ -169,14 +169,8 @@ impl Requests {
         }
         let Quorum { approvers, reviewers } = self.quorum(&glass.reviewers, &user, None)?;
         let due = now.plus(glass.review);
-        let owed = Glass {
-            due,
-            approvers: approvers.clone(),
-            reviewers: reviewers.clone(),
-            reminded: false,
-            reminded_at: None,
-            judged: None,
-        };
+        let owed =
+            Glass { due, approvers: approvers.clone(), reviewers: reviewers.clone(), reminded_at: None, judged: None };
         let request = AccessRequest {
             id: request.clone(),
             version: 1,
@@ -263,7 +257,7 @@ impl Requests {
             let Some(glass) = request.glass.clone() else { continue };
             let asker = self.ledger.user(&request.requester);
             let now_too = asker.map(|asker| self.ledger.reviewers(&glass.approvers, &asker, now)).unwrap_or_default();
-            let glass = Some(Glass { reminded: true, reminded_at: Some(now), ..glass });
+            let glass = Some(Glass { reminded_at: Some(now), ..glass });
             let request = AccessRequest { glass, ..request.to(request.stored.clone()) };
             let by = String::from("the bastion");
             let step = Step { request, kind: StepKind::Overdue, by, outcome: Outcome::Waits, message: None };

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{RequestError, Step, StepKind, span_shown};
+use super::{RequestError, Step, StepKind};
 use crate::grant::{AccessRequest, RequestState, Review, Verdict};
 use crate::ledger::{Delivery, Message};
 use crate::model::{Timestamp, UserName, join};
-use crate::screen::line;
+use crate::screen::{line, span_typed};
 
 /// The message about a step; none if nobody needs to know, or there is no way.
 pub(super) fn message(step: &Step, ways: &[String], now: Timestamp) -> Option<Message> {
@@ -144,7 +144,7 @@ pub fn said(request: &AccessRequest) -> String {
 
 /// In a few words.
 fn what(request: &AccessRequest) -> String {
-    let span = span_shown(request.narrowed().0);
+    let span = span_typed(request.narrowed().0);
     match &request.extends {
         Some(grant) => format!("{span} more of {grant} ({}): {}", request.destination, line(&request.purpose())),
         None => {

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_segment_holds_no_key_but_the_next_one_s() {
+    fn i12_an_ended_segment_holds_no_key_but_the_next_one_s() {
         let mut out = Vec::new();
         let mut sealer = start(&mut out);
         let commitment = |ratchet: &Ratchet| ratchet.commitment().unwrap();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Visit;
 use crate::policy::BoundBy;
+use crate::screen::span_said;
 
 impl Visit {
     /// The session's time is nearly over.
@@ -21,22 +22,14 @@ impl Visit {
             (Some(BoundBy::Grant) | None, Some(request)) => format!("Extend: ssh {user}@BASTION extend {request}"),
             (Some(BoundBy::Grant) | None, None) => String::from("Ask an operator if you need longer."),
         };
-        self.tell_terminals(&format!("{} left. {longer}", span(left)));
+        self.tell_terminals(&format!("{} left. {longer}", span_said(left)));
     }
 
     /// Nothing has gone through the session for long.
     pub(super) fn warn_of_silence(&self, left: Duration) {
         self.tell_terminals(&format!(
             "nothing is typed or shown here. Without a sign of life the session ends in {}.",
-            span(left)
+            span_said(left)
         ));
     }
-}
-
-fn span(left: Duration) -> String {
-    let (count, unit) = match left.as_secs() {
-        seconds @ 0..60 => (seconds.max(1), "second"),
-        seconds => (seconds.div_ceil(60), "minute"),
-    };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }

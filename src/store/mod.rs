@@ -27,6 +27,23 @@
 //! what was written since once more. Whoever reads goes from segment to segment by the head that the next one's header
 //! names, and does not look at what stands behind it; which segments may be left like this is on record in the log.
 //!
+//! What holds whenever the machine stops, and whoever looks. The tests of each begin with its number:
+//!
+//! ```text
+//! I1   what was acknowledged is found again, after `kill -9` and after a power cut
+//! I2   what is found is a prefix of what was written
+//! I3   no file is cut or written anew; a torn end stays, and `recovered.json` and the log say where it begins
+//! I4   every segment that another one follows has an end record, or the log says where it was given up
+//! I5   each segment names the head of the one before it
+//! I6   that a session begins is in the log before anything goes through it
+//! I7   of any two checkpoints that were published the smaller is a beginning of the larger, over all starts
+//! I8   no nonce is used twice: a segment's file is new, and none is gone on with after a crash
+//! I9   recovery needs no secret
+//! I10  recovery done twice is recovery done once
+//! I11  no plaintext is on the disk
+//! I12  a key is wiped when what it seals has ended
+//! ```
+//!
 //! An attacker who can write here can delete or change recordings, and can make new ones; the log tells. He gets
 //! nothing run and nothing beyond this directory: ids, channel and segment numbers are parsed, never pasted into a
 //! path.

@@ -14,7 +14,7 @@ use crate::seal::{ContextPool, Dek, EndReason, Recipients, SessionKeys, Source, 
 const SESSION: &str = "01J9ZK4Y8Q0000000000000001";
 
 #[test]
-fn an_interrupted_recording_is_closed_as_such_and_its_segments_stay_as_they_are() {
+fn i3_an_interrupted_recording_is_closed_as_such_and_its_segments_stay_as_they_are() {
     let store = Store::new();
     let mut writer = store.channel(1);
     write(&mut writer, 1500, "shown\r\n");
@@ -43,7 +43,7 @@ fn an_interrupted_recording_is_closed_as_such_and_its_segments_stay_as_they_are(
 }
 
 #[test]
-fn a_second_recovery_changes_nothing() {
+fn i10_a_second_recovery_changes_nothing() {
     let store = Store::new();
     drop(store.channel(1));
     store.recover();
@@ -54,7 +54,7 @@ fn a_second_recovery_changes_nothing() {
 }
 
 #[test]
-fn recovery_takes_whatever_a_crash_leaves() {
+fn i9_recovery_takes_whatever_a_crash_leaves() {
     let store = Store::new();
     fs::create_dir(store.session.join("0")).unwrap(); // no segment yet
     fs::create_dir(store.session.join("1")).unwrap();
@@ -273,7 +273,7 @@ fn a_segment_of_five_minutes_is_followed_by_another_if_it_holds_anything() {
 }
 
 #[test]
-fn what_is_recorded_is_nowhere_in_the_store() {
+fn i11_what_is_recorded_is_nowhere_in_the_store() {
     // Threat T15 of the store, invariant I11: no plaintext touches the disk.
     let store = Store::new();
     let mut writer = store.channel(1);
@@ -298,7 +298,7 @@ fn a_recording_opens_for_its_auditors_only() {
 }
 
 #[test]
-fn segments_out_of_place_are_said_to_be() {
+fn i4_segments_out_of_place_are_said_to_be() {
     let store = Store::new();
     let mut writer = store.channel(1);
     for ms in [1, 2, 3] {
@@ -321,7 +321,7 @@ fn segments_out_of_place_are_said_to_be() {
 }
 
 #[test]
-fn files_are_for_their_owner_only_and_never_reused() {
+fn i8_files_are_for_their_owner_only_and_never_reused() {
     let store = Store::new();
     let writer = store.channel(1);
     assert_eq!(fs::metadata(writer.path()).unwrap().permissions().mode() & 0o777, 0o600);

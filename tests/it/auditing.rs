@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use doorward::auditor::Identity;
 use serde_json::Value;
 
 use crate::fixture::bastion::{OPEN, program};
@@ -107,6 +108,18 @@ fn an_auditor_fetches_and_opens_elsewhere_what_a_rule_names() {
     let views: Vec<&Value> = views.iter().filter(|event| event["type"] == "replay.view").collect();
     assert_eq!(views.len(), 3, "{views:?}");
     assert!(views.iter().all(|view| view["by"] == "eve" && view["purpose"] == "get"), "{views:?}");
+
+    // Sealed for somebody else where it was fetched to; that it counts is the operator's to do.
+    let other = Identity::generate();
+    let (theirs, made) = (bastion.scratch().join("other.key"), bastion.scratch().join("new.jsonl"));
+    std::fs::write(&theirs, other.to_file().expose()).unwrap();
+    let recipient = other.recipient().to_string();
+    let mut rewrap = vec!["recording", "rewrap", &session, "--store", path(&fetched), "--identity", path(&identity)];
+    rewrap.extend(["--to", &recipient, "--out", path(&made)]);
+    elsewhere(&ssh, &rewrap).ok();
+    bastion.doorward(&["recording", "rewrap", "--apply", path(&made)]).ok();
+    let export = ["recording", "export", &session, "--format", "txt", "--identity", path(&theirs)];
+    assert!(bastion.doorward(&export).ok().out().contains("the evidence"));
 }
 
 // T21: an auditor reads what he may not.

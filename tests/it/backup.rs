@@ -91,7 +91,9 @@ fn what_is_older_or_put_back_is_refused_until_it_is_asked_for_by_name() {
     assert!(to_export(&out).ok().err().contains("exported"));
     assert!(to_export(&out).err().contains("exists already"));
     assert_eq!(to_export(&["--out", "/nowhere/x"]).code, Some(1));
-    let wrong = bastion.doorward(&["state", "export", "--recipient", "age1nonsense", "--out", "/tmp/x"]);
+    let nowhere = bastion.scratch().join("x");
+    let nowhere = nowhere.to_str().unwrap();
+    let wrong = bastion.doorward(&["state", "export", "--recipient", "age1nonsense", "--out", nowhere]);
     assert_eq!(wrong.code, Some(2), "{wrong:?}");
     bastion.doorward(&["grant", "revoke", &grant]).ok();
     let told = keys.import(&bastion, &export, &[]);

@@ -169,7 +169,7 @@ fn a_device_that_fails_to_write_ends_sessions_with_all_that_was_shown() {
 }
 
 #[test]
-fn a_log_whose_sync_fails_refuses_what_it_could_not_keep_and_goes_on() {
+fn i6_a_log_whose_sync_fails_refuses_what_it_could_not_keep_and_goes_on() {
     require!("sshd", "ssh", "cc");
     let sshd = Sshd::start();
     let mut bastion = Bastion::furnished(&sshd);

@@ -223,3 +223,49 @@ fn t17_a_best_effort_session_goes_on_over_a_full_disk_and_says_for_how_long_it_w
     assert!(matches!(verified.code, Some(0 | 3)), "{verified:?}");
     drop((bastion, mounted));
 }
+
+#[test]
+fn a_server_backs_itself_up_each_day_and_operators_hear_when_it_cannot() {
+    require!("sshd", "ssh");
+    let (sshd, hook) = (Sshd::start(), Hook::start(|_| 200));
+    let mut bastion = told_by(&hook, &sshd);
+    bastion.serve();
+    assert_eq!(bastion.to(&sshd).run("echo ran").code, Some(0));
+    bastion.only_recording();
+    bastion.stop().ok();
+    let to = bastion.scratch().join("backup");
+    let recipient = doorward::auditor::Identity::generate().recipient();
+    let section = format!("\n[backup]\nto = {to:?}\nrecipients = [\"{recipient}\"]\nkeep = 2\n");
+    let text = std::fs::read_to_string(bastion.config()).unwrap();
+    std::fs::write(bastion.config(), text + &section).unwrap();
+    // The first is made by hand, by what the configuration says.
+    bastion.doorward(&["backup"]).ok();
+    let facts = to.join("backup.json");
+    let made = || -> String {
+        let facts: serde_json::Value = serde_json::from_slice(&std::fs::read(&facts).unwrap()).unwrap();
+        facts["complete"]["made"].as_str().unwrap().to_owned()
+    };
+    let by_hand = made();
+    let long_ago = std::fs::read_to_string(&facts).unwrap().replace(&by_hand, "2026-01-01T00:00:00.000Z");
+    std::fs::write(&facts, long_ago).unwrap();
+    bastion.serve();
+    until(LIMIT, "daily backup", || (made() > by_hand).then_some(()));
+    let exports = bastion.rows(&["audit", "list", "--type", "state.export"]);
+    assert_eq!(exports.last().unwrap()["by"], "the bastion", "{exports:?}");
+    let kept: Vec<_> = std::fs::read_dir(to.join("states")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(std::fs::read(&kept[0]).unwrap(), std::fs::read(to.join("state.age")).unwrap());
+    let told = bastion.doorward(&["verify", "--store", to.to_str().unwrap()]).ok();
+    assert!(told.out().contains("1 OK-UNANCHORED"), "{told:?}");
+    assert!(bastion.doorward(&["doctor"]).out().contains("backup     of "));
+    bastion.stop().ok();
+
+    // The disk of the backups is not there.
+    std::fs::rename(&to, bastion.scratch().join("away")).unwrap();
+    std::fs::create_dir(&to).unwrap();
+    bastion.serve();
+    until(LIMIT, "alert", || (hook.heard("has no new backup") == 1).then_some(()));
+    let told = bastion.doorward(&["doctor"]).out();
+    assert!(told.contains("there is no backup in") && told.contains("mounted"), "{told}");
+    assert_eq!(std::fs::read_dir(&to).unwrap().count(), 0);
+}

@@ -40,7 +40,7 @@ fn base64_of(word: &str) -> [String; 3] {
 }
 
 #[test]
-fn nothing_that_went_through_a_session_lies_in_the_state_directory_before_or_after_a_crash() {
+fn i11_nothing_that_went_through_a_session_lies_in_the_state_directory_before_or_after_a_crash() {
     require!("sshd", "ssh", "tmux");
     let sshd = Sshd::start();
     let mut bastion = Bastion::furnished(&sshd);

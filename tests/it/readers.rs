@@ -184,6 +184,40 @@ fn the_players_core_plays_both_exports() {
 }
 
 #[test]
+fn the_players_core_plays_a_segmented_export_as_it_plays_the_whole() {
+    require!("sshd", "ssh");
+    let Some(modules) = reader("player/node_modules") else { return };
+    let sshd = Sshd::start();
+    let bastion = Bastion::serving(&sshd);
+    // More than a segment has, at three different times.
+    bastion.to(&sshd).run("for part in 1 2 3; do seq 50000; sleep 0.1; done; exit 3");
+    let session = bastion.only_recording();
+    let (whole, to) = (bastion.scratch().join("v2.cast"), bastion.scratch().join("segmented"));
+    std::fs::write(&whole, bastion.export(&session, "v2", &[])).unwrap();
+    let told = bastion.export(&session, "segmented", &["--to", to.to_str().unwrap()]);
+    assert!(told.is_empty(), "{told:?}");
+    let mut node = Command::new("node");
+    node.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/player/play.mjs"));
+    node.args([&modules, &whole, &to.join("index.json")]);
+    let told = run(node, b"", LIMIT).ok().out();
+    let played: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(played[0]["output"].as_str().unwrap().ends_with("\n50000\r\n"), "{}", played[0]["markers"]);
+    for what in ["output", "input", "sizes", "markers"] {
+        assert!(played[0][what] == played[1][what], "{what} differs");
+    }
+    // The index and more than one segment.
+    assert!(played[1]["fetched"].as_u64() > Some(2), "{}", played[1]["fetched"]);
+
+    let again =
+        bastion.doorward(&["recording", "export", &session, "--format", "segmented", "--to", to.to_str().unwrap()]);
+    assert!(again.code == Some(1) && again.err().contains("there is something in"), "{again:?}");
+    let nowhere = bastion.doorward(&["recording", "export", &session, "--format", "segmented"]);
+    assert!(nowhere.code == Some(2) && nowhere.err().contains("--to DIR"), "{nowhere:?}");
+    let stray = bastion.doorward(&["recording", "export", &session, "--to", to.to_str().unwrap()]);
+    assert_eq!(stray.code, Some(2), "{stray:?}");
+}
+
+#[test]
 fn age_opens_an_envelope_to_the_key_of_its_session() {
     require!("sshd", "ssh", "age");
     let sshd = Sshd::start();

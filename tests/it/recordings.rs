@@ -296,3 +296,25 @@ pub fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 pub fn contains(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len()).any(|window| window == word)
 }
+
+#[test]
+fn what_a_pattern_matches_is_left_out_of_an_export_and_stays_in_the_recording() {
+    require!("sshd", "ssh");
+    let sshd = Sshd::start();
+    let bastion = Bastion::serving(&sshd);
+    bastion.to(&sshd).run("echo 'token=4711 and more'; echo token=err >&2").ok();
+    let session = bastion.only_recording();
+    let rules = bastion.scratch().join("rules");
+    std::fs::write(&rules, "token=[a-z0-9]+\n").unwrap();
+    let export = |format: &str, more: &[&str]| String::from_utf8(bastion.export(&session, format, more)).unwrap();
+    let redact = ["--redact", rules.to_str().unwrap()];
+    assert_eq!(export("txt", &redact), "[redacted] and more\nstderr: [redacted]\n");
+    assert_eq!(export("raw", &redact), "[redacted] and more\n");
+    let v3 = export("v3", &redact);
+    // The command line has them, too.
+    assert!(!v3.contains("token=") && v3.contains("2 places of this channel left out"), "{v3}");
+    assert_eq!(export("raw", &[]), "token=4711 and more\n");
+    std::fs::write(&rules, "x*\n").unwrap();
+    let told = bastion.doorward(&["recording", "export", &session, "--redact", redact[1]]);
+    assert!(told.code == Some(2) && told.stdout.is_empty() && told.err().contains("line 1"), "{told:?}");
+}

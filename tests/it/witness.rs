@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::fixture::bastion::program;
 use crate::fixture::process::{Finished, Stdout, memory, run};
-use crate::fixture::{LIMIT, Running, scratch};
+use crate::fixture::{LIMIT, Running, scratch, until};
 
 const ORIGIN: &str = "bastion.example/log";
 
@@ -172,7 +172,9 @@ fn a_witness_that_is_killed_is_never_behind_what_it_signed() {
                     signed.store(old, Ordering::SeqCst);
                 }
             });
-            std::thread::sleep(Duration::from_millis(30 + 17 * round));
+            // Amid its work: after some more signatures in each round.
+            let before = signed.load(Ordering::SeqCst);
+            until(LIMIT, "signatures", || (signed.load(Ordering::SeqCst) > before + round % 4).then_some(()));
             witness.kill();
         });
     }

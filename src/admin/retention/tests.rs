@@ -162,6 +162,29 @@ fn looking_what_would_be_removed_is_a_call_and_removing_names_who_and_since_when
     assert_eq!(recordings[0].held.as_ref().map(|hold| hold.reason.as_str()), Some("CASE-7"));
 }
 
+#[test]
+fn one_run_by_itself_takes_a_week_of_the_oldest_and_the_next_ones_the_rest() {
+    let mut shelf = Shelf::new();
+    let days = |days: u32| Duration::from_secs(u64::from(days) * 86_400);
+    shelf.office.admin.parts.config.recording.retention = Some(days(30));
+    // As an operator who has shortened it from years finds them; two lie on the edge, and one is on hold.
+    let all: Vec<SessionId> = [500, 499, 493, 492, 400, 31, 29].map(|age| shelf.aged(days(age))).to_vec();
+    shelf.hold(&all[1], true).unwrap();
+    let there = |shelf: &Shelf| -> Vec<bool> { all.iter().map(|one| shelf.directory(one).exists()).collect() };
+    let run = |shelf: &Shelf| shelf.office.admin.retire().unwrap();
+    assert_eq!(run(&shelf), Retired::Removed { removed: 2, left: 3 });
+    assert_eq!(there(&shelf), [false, true, false, true, true, true, true]);
+    let why = shelf.office.admin.unretired().unwrap();
+    assert!(why.contains("3 recordings"), "{why}");
+    let Reply::Doctor { findings } = shelf.office.ask(Request::Doctor { syncs: 1 }) else { panic!() };
+    assert!(findings.iter().any(|one| one.what == "retention" && one.found.contains(&why)), "{findings:?}");
+    assert_eq!(run(&shelf), Retired::Removed { removed: 1, left: 2 });
+    assert_eq!(run(&shelf), Retired::Removed { removed: 1, left: 1 });
+    assert_eq!(run(&shelf), Retired::Removed { removed: 1, left: 0 });
+    assert_eq!(there(&shelf), [false, true, false, false, false, false, true]);
+    assert_eq!((run(&shelf), shelf.office.admin.unretired()), (Retired::Removed { removed: 0, left: 0 }, None));
+}
+
 /// An administration with recordings.
 struct Shelf {
     office: Office,
@@ -198,6 +221,15 @@ impl Shelf {
         let session = SessionId::from_parts(started, n.into());
         crate::store::tests::shelve(self.root(), &session);
         self.audit().append(&AuditEvent::SessionGap { session: session.clone(), reason: "alice".to_owned() }).unwrap();
+        session
+    }
+
+    /// One that began so long ago.
+    fn aged(&self, age: Duration) -> SessionId {
+        let age = i64::try_from(age.as_millis()).unwrap();
+        let started = Timestamp::from_millis(self.office.admin.now().as_millis() - age);
+        let session = SessionId::from_parts(started, 1);
+        crate::store::tests::shelve(self.root(), &session);
         session
     }
 

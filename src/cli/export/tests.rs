@@ -184,7 +184,7 @@ fn segments_are_one_export_and_damage_is_told_at_the_end() {
     broken.push(1);
     std::fs::File::create(&path).unwrap().write_all(&broken).unwrap();
     let mut out = Vec::new();
-    let options = ExportOptions { format: Format::V3, channel: Some(ChannelNumber(1)) };
+    let options = ExportOptions { format: Format::V3, channel: Some(ChannelNumber(1)), redact: None };
     let error = run(&archive, &session, &options, &mut out).unwrap_err();
     assert!(matches!(error, ExportError::Damaged { places: 1, .. }), "{error}");
     // Nothing after a record that was changed can be opened; what stands before it is exported.

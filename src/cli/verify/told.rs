@@ -1,11 +1,11 @@
 //! What `doorward verify` tells people.
 
 use super::super::CliError;
-use super::super::output::{Table, print, say, say_line, show, show_line, span_shown};
+use super::super::output::{Table, print, say, say_line, show, show_line};
 use super::super::times;
 use super::Arguments;
 use crate::clock::Clock;
-use crate::screen::counted;
+use crate::screen::{counted, span_short};
 use crate::verify::{self, BundleReport, KeyOrigin, LogVerdict, Report, Verdict, WitnessAnchor};
 
 /// More lines about sessions are not printed: whoever wrote the files chooses how many there are.
@@ -194,7 +194,7 @@ fn too_few(required: usize) -> String {
 
 /// A witness, and when it cosigned, and how long ago that is.
 fn cosigned(witness: &WitnessAnchor) -> String {
-    let ago = span_shown(witness.at.until(Clock::system().now()));
+    let ago = span_short(witness.at.until(Clock::system().now()));
     format!("witness {} at {} ({ago} ago)", witness.name, times::shown(witness.at))
 }
 

@@ -289,7 +289,6 @@ fn t15_a_clock_set_back_gives_nobody_more_time() {
         due: at(900),
         approvers: pending.quorum.approvers.clone(),
         reviewers: pending.quorum.reviewers.clone(),
-        reminded: false,
         reminded_at: None,
         judged: None,
     };

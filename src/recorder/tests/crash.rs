@@ -253,7 +253,7 @@ fn read(root: &StoreRoot, id: &SessionId, auditor: &Identity) -> Option<String> 
 }
 
 #[test]
-fn whatever_a_crash_leaves_reads_as_a_prefix_with_all_that_was_shown() {
+fn i2_whatever_a_crash_leaves_reads_as_a_prefix_with_all_that_was_shown() {
     let memory = Path::new("/dev/shm");
     let whole: String = (0..LINES).map(line).collect();
     let (mut states, mut opened, mut seed) = (0, 0, 7_u64);

@@ -33,7 +33,7 @@ fn a_log_that_hangs_holds_up_no_recording() {
     run(async {
         let (first, ended) = open(&recorder, "strict").await;
         let (_second, track) = open(&recorder, "strict").await;
-        log.hang.store(true, std::sync::atomic::Ordering::SeqCst);
+        log.hang(true);
         ended.append(out("x")).await.unwrap().durable().await.unwrap();
         ended.finish().await.unwrap();
         // Twice the threads' number of seconds, in which each of them would have come to look at the log.
@@ -46,7 +46,7 @@ fn a_log_that_hangs_holds_up_no_recording() {
         // An end that cannot be put on record keeps nobody waiting.
         assert!(first.finish("done").await.is_err());
         track.append(out("still shown")).await.unwrap().durable().await.unwrap();
-        log.hang.store(false, std::sync::atomic::Ordering::SeqCst);
+        log.hang(false);
         until(|| recorder.healthy().is_ok()).await;
     });
     let told = log.told.lock().unwrap().clone();

@@ -59,10 +59,12 @@ fn what_was_shown_before_it_was_on_disk_is_in_the_next_segment() {
         track.append(out("kept ")).await.unwrap().durable().await.unwrap();
         until(|| !disk.output("1").is_empty()).await;
         disk.lock().broken.push((FIRST, Op::Sync, When::Before));
+        let clock = Clock::system();
         for n in 0..5 {
-            // Several writes, and one sync that is to cover them all.
+            // Several writes, each in a millisecond of its own, and one sync that is to cover them all.
+            let before = clock.instant();
             track.append(out(&format!("shown {n} "))).await.unwrap().durable().await.unwrap();
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            until(|| before.elapsed() >= Duration::from_millis(2)).await;
         }
         until(|| disk.output("1").len() >= 45).await;
         track.append(out("and on")).await.unwrap().durable().await.unwrap();
@@ -193,14 +195,14 @@ fn no_segment_is_made_before_the_log_has_taken_that_one_is_given_up() {
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
         track.append(out("one ")).await.unwrap().durable().await.unwrap();
-        log.hang.store(true, Ordering::SeqCst);
+        log.hang(true);
         disk.lock().broken.push((FIRST, Op::Sync, When::Before));
         let ticket = track.append(out("two")).await.unwrap();
         // What comes meanwhile waits its turn.
         let later = track.append(out(" three")).await.unwrap();
         assert!(timeout(Duration::from_millis(300), ticket.durable()).await.is_err());
         assert_eq!(disk.segments("1"), 1);
-        log.hang.store(false, Ordering::SeqCst);
+        log.hang(false);
         later.durable().await.unwrap();
         track.finish().await.unwrap();
         recording.finish("done").await.unwrap();
@@ -238,12 +240,12 @@ fn what_closed_json_says_counts_each_segment_that_was_given_up_though_a_call_han
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
         until_rolled(&track, &disk).await;
-        log.hang.store(true, Ordering::SeqCst);
+        log.hang(true);
         disk.lock().broken.push((SECOND, Op::Sync, When::Before));
         let ticket = track.append(out("never shown")).await.unwrap();
         until(|| disk.left() == 0).await;
         disk.hold(true);
-        log.hang.store(false, Ordering::SeqCst);
+        log.hang(false);
         assert!(matches!(ticket.durable().await, Err(RecorderError::Stalled { .. })));
         disk.hold(false);
         recording.finish("the recording failed").await.unwrap();

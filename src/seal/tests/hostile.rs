@@ -58,7 +58,7 @@ fn a_changed_ciphertext_does_not_open_and_the_error_says_which() {
 }
 
 #[test]
-fn a_segment_cut_anywhere_is_a_prefix_and_not_complete() {
+fn i2_a_segment_cut_anywhere_is_a_prefix_and_not_complete() {
     let (bytes, batches) = small();
     let ends = boundaries(&bytes);
     for cut in 0..bytes.len() {

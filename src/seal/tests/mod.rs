@@ -94,7 +94,7 @@ fn a_compressor_takes_less_than_a_mebibyte() {
 }
 
 #[test]
-fn a_rolled_segment_is_linked_to_the_next_and_no_other_end_is() {
+fn i5_a_rolled_segment_is_linked_to_the_next_and_no_other_end_is() {
     let pool = ContextPool::new(1);
     let (mut first, mut second, mut spare) = (Vec::new(), Vec::new(), Vec::new());
     let mut sealer = sealer(&pool, 1, &mut first);
@@ -129,7 +129,7 @@ fn no_plaintext_is_in_what_is_sealed() {
 }
 
 #[test]
-fn each_record_has_its_own_nonce_and_each_segment_its_own_key() {
+fn i8_each_record_has_its_own_nonce_and_each_segment_its_own_key() {
     let pool = ContextPool::new(1);
     let mut segments = vec![Vec::new(), Vec::new(), Vec::new()];
     let mut sealer = sealer(&pool, 1, &mut segments[0]);

@@ -32,7 +32,7 @@ impl RequestRow {
             (true, Some(_)) => String::from("to be reviewed"),
             (false, _) => request.state(now).to_string(),
         };
-        let span = crate::requests::span_shown(request.narrowed().0);
+        let span = crate::screen::span_typed(request.narrowed().0);
         let note = format!(
             "{state}  {} to {} for {span}  {}",
             request.requester,
@@ -91,6 +91,17 @@ impl Form {
         Self::Ask { destination, span: String::from("1h"), reason: String::new(), at_reason: false }
     }
 
+    /// What is asked for, from its first field on, with what was typed. A word on a request is begun anew: an Enter that was
+    /// meant for something else must not give it.
+    pub fn again(self) -> Option<Self> {
+        match self {
+            Self::Ask { destination, span, reason, at_reason: _ } => {
+                Some(Self::Ask { destination, span, reason, at_reason: false })
+            }
+            Self::Read(_) | Self::Word { .. } => None,
+        }
+    }
+
     /// Takes a key. Nothing is done by a key that was typed for something else: a word on a request takes two.
     pub fn press(&mut self, key: Key) -> Filled {
         match self {
@@ -140,12 +151,11 @@ impl Form {
     pub fn rows(&self, now: Timestamp) -> (Vec<String>, Option<usize>) {
         match self {
             Self::Ask { destination, span, reason, at_reason } => {
-                let reason = if *at_reason { format!("Why: {reason}") } else { String::from("Why:") };
                 let rows = vec![
                     format!("Ask for a grant to {destination}"),
                     String::new(),
                     format!("For how long: {span}"),
-                    reason,
+                    format!("Why: {reason}"),
                 ];
                 (rows, Some(if *at_reason { 3 } else { 2 }))
             }

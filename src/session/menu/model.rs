@@ -105,6 +105,8 @@ pub struct Menu {
     requests: List<RequestRow>,
     /// What is filled in, or read, in the place of a list.
     form: Option<Form>,
+    /// What was filled in, and is being done.
+    sent: Option<Form>,
     search: String,
     /// The rows of the page in which all words of the search are, by their place in the list; `None` after a change.
     found: Option<Vec<usize>>,
@@ -149,6 +151,7 @@ impl Menu {
             recordings: List::default(),
             requests: List::default(),
             form: None,
+            sent: None,
             search: String::new(),
             found: None,
             selected: 0,
@@ -224,11 +227,27 @@ impl Menu {
             Filled::Word(id, verdict) => self.form = Some(Form::Word { id, verdict, note: String::new() }),
             Filled::Bad(why) => self.say(why),
             Filled::Done(ask) => {
-                self.form = None;
+                self.sent = self.form.take();
                 return Act::Do(Box::new(ask));
             }
         }
         Act::Draw
+    }
+
+    /// What a form said is done.
+    pub fn done(&mut self, told: &str) {
+        self.sent = None;
+        self.say(told);
+    }
+
+    /// What a form said is not done. A grant that was asked for can be asked for otherwise, unless the user is at something
+    /// else by now.
+    pub fn refused(&mut self, why: &str) {
+        let again = self.sent.take().and_then(Form::again);
+        if self.form.is_none() && self.page == Page::Destinations && self.search.is_empty() {
+            self.form = again;
+        }
+        self.say(why);
     }
 
     fn renew(&mut self, page: Page) {
@@ -421,10 +440,12 @@ impl Menu {
         let row_of = |at: usize| lines.get(at).map(|line| (line.chars().count(), above.saturating_add(at)));
         let cursor = at.and_then(row_of).filter(|(_, row)| *row < size.rows.saturating_sub(2));
         rows.extend(lines);
-        let last = size.rows.saturating_sub(2);
+        let message = wrapped(&self.message, size.cols, MESSAGE_ROWS_MAX);
+        let last = size.rows.saturating_sub(message.len().max(1).saturating_add(1));
         rows.truncate(last);
         rows.resize(last, String::new());
-        rows.push(cut(&self.message, size.cols));
+        rows.extend(message);
+        rows.resize(size.rows.saturating_sub(1), String::new());
         rows.push(reversed("Enter goes on  Esc goes back", size.cols));
         Frame { rows, cursor }
     }

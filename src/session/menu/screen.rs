@@ -91,8 +91,10 @@ enum Loaded {
     Offers(Offers),
     Sessions(Page, Vec<own::OwnSession>, bool),
     Requests(Vec<RequestRow>),
-    /// What was done, or why not.
+    /// What was done.
     Done(String),
+    /// Why it was not.
+    Refused(String),
     Busy(Busy),
 }
 
@@ -156,9 +158,10 @@ impl<'a> Screen<'a> {
             Loaded::Sessions(page, list, more) => self.menu.set_sessions(page, list, more),
             Loaded::Requests(list) => self.menu.set_requests(list),
             Loaded::Done(told) => {
-                self.menu.say(&told);
+                self.menu.done(&told);
                 self.load(self.menu.page());
             }
+            Loaded::Refused(why) => self.menu.refused(&why),
             Loaded::Busy(why) => {
                 self.choosing = false;
                 self.menu.say(&format!("{why}; Ctrl-R looks again"));
@@ -211,11 +214,10 @@ impl<'a> Screen<'a> {
     fn act(&mut self, ask: Ask) {
         let (bastion, visitor) = (self.shown.bastion, self.shown.visitor);
         self.loading = Some(Box::pin(async move {
-            let told = match answer(bastion, visitor, &ask, Form::Text).await {
-                Ok((told, _place)) => told,
-                Err(refusal) => refusal.public_text(bastion.clock.now()),
-            };
-            Loaded::Done(told.trim_end().to_owned())
+            match answer(bastion, visitor, &ask, Form::Text).await {
+                Ok((told, _place)) => Loaded::Done(told.trim_end().to_owned()),
+                Err(refusal) => Loaded::Refused(refusal.public_text(bastion.clock.now())),
+            }
         }));
     }
 

@@ -20,8 +20,8 @@ use super::{Form, busy, command};
 use crate::grant::{AccessRequest, Finding, Opinion, RequestState, Verdict};
 use crate::listener::Place;
 use crate::model::{ChannelClass, Destination, GrantId, RequestId, Timestamp, UserName, join};
-use crate::requests::{Actor, HeldCommand, RequestError, Wish, said, span_shown};
-use crate::screen::line;
+use crate::requests::{Actor, HeldCommand, RequestError, Wish, said};
+use crate::screen::{line, span_typed};
 
 /// Requests in one list.
 const LISTED_MAX: usize = 200;
@@ -329,7 +329,7 @@ fn settle(bastion: &Bastion, visitor: &Visitor, ask: &Ask, form: Form) -> Result
 /// Tells those who have a live session that something waits for them, or what became of what they asked for.
 fn say_on_terminals(bastion: &Bastion, ask: &Ask, request: &AccessRequest, now: Timestamp) {
     let AccessRequest { id, requester, destination, .. } = request;
-    let what = format!("{destination} for {}: {}", span_shown(request.narrowed().0), line(&request.purpose()));
+    let what = format!("{destination} for {}: {}", span_typed(request.narrowed().0), line(&request.purpose()));
     let text = match ask {
         Ask::For(_) | Ask::Extend(..) => format!("{requester} asks for {what}. ssh USER@BASTION show {id}"),
         Ask::BreakGlass(..) => format!("ALERT: {requester} breaks the glass for {what} ({id})"),
@@ -367,7 +367,7 @@ fn say_on_terminals(bastion: &Bastion, ask: &Ask, request: &AccessRequest, now: 
 /// One line, or two, of what was done.
 fn told(ask: &Ask, request: &AccessRequest, bastion: &Bastion, now: Timestamp) -> String {
     let AccessRequest { id, requester, destination, .. } = request;
-    let span = span_shown(request.narrowed().0);
+    let span = span_typed(request.narrowed().0);
     let place = match (&request.extends, ask) {
         (Some(grant), _) => format!("{span} more of {grant} ({destination})"),
         (None, Ask::Review(..)) => {
@@ -448,10 +448,10 @@ fn list(
         let row = |one: &AccessRequest| {
             let what = match &one.extends {
                 None if one.glass.is_some() => String::from("BROKE THE GLASS"),
-                Some(grant) => format!("{} more of {grant}", span_shown(one.narrowed().0)),
+                Some(grant) => format!("{} more of {grant}", span_typed(one.narrowed().0)),
                 None => {
                     let from = one.from.map_or(String::new(), |from| format!(" from {}", from.clock_time_from(now)));
-                    format!("for {}{from}", span_shown(one.narrowed().0))
+                    format!("for {}{from}", span_typed(one.narrowed().0))
                 }
             };
             [
@@ -471,7 +471,7 @@ fn list(
             [
                 format!("  {}", one.id),
                 one.destination.to_string(),
-                format!("for {}", span_shown(one.narrowed().0)),
+                format!("for {}", span_typed(one.narrowed().0)),
                 one.state(now).to_string(),
                 one.asked.clock_time_from(now),
                 line(&one.purpose()) + &said(one),
@@ -493,7 +493,7 @@ pub fn shown(request: &AccessRequest, now: Timestamp) -> String {
         [String::from("state"), request.state(now).to_string()],
         [String::from("who"), request.requester.to_string()],
         [String::from("where"), request.destination.to_string()],
-        [String::from("for"), span_shown(span)],
+        [String::from("for"), span_typed(span)],
         [String::from("channels"), join(&channels)],
         [String::from("reason"), line(&request.reason)],
     ];

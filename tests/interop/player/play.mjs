@@ -2,11 +2,11 @@
 //
 //   node play.mjs MODULES FILE...
 //
-// MODULES is the node_modules folder. For each file one line of JSON: the output, input, sizes and markers that the
-// player has played, in order. Source: https://docs.asciinema.org/manual/player/
+// MODULES is the node_modules folder. A file is a cast, or the index.json of a segmented recording. For each file one
+// line of JSON: the output, input, sizes and markers that the player has played, in order, and how many files it fetched. Source: https://docs.asciinema.org/manual/player/
 import { readFileSync, readdirSync } from "node:fs";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { basename, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 const [modules, ...files] = process.argv.slice(2);
 const dist = join(modules, "asciinema-player", "dist");
@@ -19,9 +19,21 @@ const named = (start) => {
 const { C: Core } = await import(named("core-"));
 const logger = { log() {}, debug() {}, info() {}, warn() {}, error() {} };
 
+// A browser fetches from a server; here the files are the server.
+let fetched = 0;
+globalThis.fetch = async (url) => {
+  fetched += 1;
+  const text = readFileSync(fileURLToPath(url), "utf8");
+  return { ok: true, url: String(url), json: async () => JSON.parse(text) };
+};
+
 async function play(file) {
-  const played = { output: "", input: "", sizes: [], markers: [] };
-  const source = { driver: "recording", parser: "asciicast", data: readFileSync(file, "utf8") };
+  const played = { output: "", input: "", sizes: [], markers: [], fetched: 0 };
+  const source =
+    basename(file) === "index.json"
+      ? { driver: "recording", format: "segmented", url: pathToFileURL(file).href }
+      : { driver: "recording", parser: "asciicast", data: readFileSync(file, "utf8") };
+  fetched = 0;
   const core = new Core(source, { logger, speed: 100000 });
   const ended = new Promise((resolve, reject) => {
     core.addEventListener("ended", resolve);
@@ -38,6 +50,7 @@ async function play(file) {
   await core.play();
   await ended;
   await core.stop();
+  played.fetched = fetched;
   return played;
 }
 

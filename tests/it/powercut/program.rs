@@ -213,7 +213,7 @@ const ALL: &str = "state log session session session";
 const SLED: &str = "sled";
 
 #[test]
-fn a_power_cut_loses_nothing_that_was_acknowledged() {
+fn i1_a_power_cut_loses_nothing_that_was_acknowledged() {
     crate::require!("mkfs.ext4", "mount", "cc");
     let mut seen: BTreeMap<Kind, usize> = BTreeMap::new();
     // Each alone, too: with ext4 a sync of one file brings much of the others to the disk.
@@ -259,7 +259,7 @@ fn sled_alone_loses_what_it_has_acknowledged() {
 }
 
 #[test]
-fn a_writer_killed_at_any_moment_loses_nothing_that_it_had_acknowledged() {
+fn i1_a_writer_killed_at_any_moment_loses_nothing_that_it_had_acknowledged() {
     let folder = scratch();
     std::fs::create_dir(folder.path().join("disk")).unwrap();
     prepare(folder.path());

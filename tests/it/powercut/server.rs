@@ -146,7 +146,7 @@ fn held_against(
 }
 
 #[test]
-fn a_power_cut_under_a_server_loses_nothing_that_its_users_have_seen() {
+fn i1_a_power_cut_under_a_server_loses_nothing_that_its_users_have_seen() {
     require!("sshd", "ssh", "mkfs.ext4", "mount");
     let Some(lost) = lost(|_| Vec::new()) else { return };
     assert!(lost.is_empty(), "{lost:#?}");

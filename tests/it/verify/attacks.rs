@@ -521,7 +521,7 @@ fn links_pipes_and_directories_in_place_of_files_are_found_and_not_followed() {
 }
 
 #[test]
-fn each_checkpoint_that_was_ever_published_is_a_beginning_of_the_log() {
+fn i7_each_checkpoint_that_was_ever_published_is_a_beginning_of_the_log() {
     let (store, _) = Store::with_session(&["one\r\n"]);
     let log = store.log();
     for _ in 0..200 {

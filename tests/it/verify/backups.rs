@@ -25,6 +25,7 @@ fn back_up(store: &Store, to: &Path, prune: bool) -> BackupFacts {
         config: BTreeMap::new(),
         quick: false,
         prune,
+        keep: None,
         now: Clock::system().now(),
     };
     let facts = copy_store(&settings, to, &mut |_| {}).unwrap();

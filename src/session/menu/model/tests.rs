@@ -264,3 +264,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_request_that_is_refused_is_there_again_as_it_was_typed_and_a_word_on_one_is_not() {
+    let mut menu = Menu::new("alice");
+    let asks = Offer { may_ask: true, ..offer("root@db1", Access::NeedsGrant) };
+    menu.set_offers(offers(vec![asks]), at(0));
+    let sent = |menu: &mut Menu, keys: &[u8]| press(menu, keys).pop().unwrap();
+    assert!(menu.open_form(at(0)));
+    let first = sent(&mut menu, b"\x159h\rCHG-1 vacuum\r");
+    assert!(matches!(first, Act::Do(_)), "{first:?}");
+    let long = "the longest that may be asked for is --for 8h, ".repeat(3);
+    menu.refused(long.trim());
+    let rows = shown_rows(&mut menu);
+    assert!(
+        rows.contains(&"For how long: 9h".to_owned()) && rows.contains(&"Why: CHG-1 vacuum".to_owned()),
+        "{rows:#?}"
+    );
+    assert_eq!(rows.iter().filter(|row| row.contains("--for 8h")).count(), 2, "all of it: {rows:#?}");
+    assert_eq!(rows.len(), VIEW.rows);
+    // Only the length is typed anew.
+    let Act::Do(ask) = sent(&mut menu, b"\x158h\r\r") else { panic!() };
+    let again = format!("{ask:?}");
+    assert!(again.contains("CHG-1 vacuum") && again.contains("28800s"), "{again}");
+    menu.done("requested");
+    assert!(!shown_rows(&mut menu).iter().any(|row| row.starts_with("Why:")));
+    // Who has gone on is not called back.
+    assert!(menu.open_form(at(0)));
+    sent(&mut menu, b"\rwhy\r");
+    press(&mut menu, b"db");
+    menu.refused("no");
+    assert!(!shown_rows(&mut menu).iter().any(|row| row.starts_with("Why:")));
+}
