@@ -400,6 +400,7 @@ mod tests {
             ),
             ("BEGIN {awk::system(\"id\")}", on(LoadCode, ""), vec![]),
             ("{print \"}", on(LoadCode, ""), vec![]),
+            (&format!("{{{}}}", "print;".repeat(2000)), on(LoadCode, ""), vec![]),
             ("{print ä}", on(LoadCode, ""), vec![]),
         ] {
             let scripts: Vec<String> = scripts.into_iter().map(str::to_owned).collect();

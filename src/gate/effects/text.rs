@@ -56,7 +56,11 @@ pub(super) fn opens(word: &Word) -> bool {
     }
 }
 
-/// A word's text with a digit in the place of each part that only the target knows; none if nothing else is in it.
+/// A program text that is longer is not looked into.
+const PROGRAM_BYTES_MAX: usize = 8 * 1024;
+
+/// A word's text with a digit in the place of each part that only the target knows; none if nothing else is in it, or too
+/// much.
 ///
 /// In a program text most variables are data, as in `s/a/$b/`: what the rest of the text does can be told. That the part may
 /// turn out to be code is for the caller to add.
@@ -77,7 +81,7 @@ pub(super) fn sketch(word: &Word) -> Option<String> {
             Part::Dynamic(_) => text.push('1'),
         }
     }
-    literal.then_some(text)
+    (literal && text.len() <= PROGRAM_BYTES_MAX).then_some(text)
 }
 
 /// A word of which nothing is known but what the table calls it, such as what `xargs` reads.

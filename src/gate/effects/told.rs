@@ -178,7 +178,8 @@ impl<'t> Teller<'_, 't, '_> {
             Some(Tail::Command | Tail::Script) => parsed.tail.is_none(),
             Some(Tail::Arguments) | None => parsed.operands.is_empty() && parsed.tail.is_none(),
         };
-        if none_left {
+        // What a wrapper adds may be the words that are missing; that is unknown already.
+        if none_left && !parsed.operands.iter().any(|word| is_unseen(word)) {
             self.without_word(parsed.bare(entry));
         }
         if !entry.subs.is_empty() {
@@ -249,8 +250,8 @@ impl<'t> Teller<'_, 't, '_> {
                 Doing::Nothing | Doing::Command | Doing::Arguments | Doing::Placeholder => {}
                 Doing::Effect(kind) => self.effect(*kind, word),
                 Doing::Script => self.script(word.clone()),
-                Doing::Words => self.words(word),
-                Doing::Program => self.command(&[word.clone(), unseen(UNSEEN, &word.at)]),
+                Doing::Words => self.words(word, false),
+                Doing::Program => self.words(word, true),
                 Doing::Awk => awk::look(word, &mut self.told),
                 Doing::Sed => sed::look(word, &mut self.told),
                 Doing::Assignment => self.assignment(word),
@@ -350,8 +351,9 @@ impl<'t> Teller<'_, 't, '_> {
         self.script(Word { parts, at: first.at.start..end });
     }
 
-    /// A command line that the program parts at blanks by itself: read if it has nothing that could be quoting.
-    fn words(&mut self, word: &Word) {
+    /// A command line that the program parts at blanks by itself: read if it has nothing that could be quoting. Perhaps it
+    /// adds words that cannot be seen.
+    fn words(&mut self, word: &Word, adds: bool) {
         let word = self.filled(word);
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@,+% ".contains(c);
         let mut argv: Vec<Word> = Vec::new();
@@ -374,6 +376,7 @@ impl<'t> Teller<'_, 't, '_> {
             argv.push(Word { parts, at: word.at.clone() });
         }
         if readable {
+            argv.extend((adds && !argv.is_empty()).then(|| unseen(UNSEEN, &word.at)));
             self.command(&argv);
         } else {
             self.told.effect(EffectKind::RunProgram, Some(&word));
@@ -499,6 +502,10 @@ impl<'t> Teller<'_, 't, '_> {
             None => {}
         }
     }
+}
+
+fn is_unseen(word: &Word) -> bool {
+    matches!(word.parts.as_slice(), [Part::Dynamic(Dynamic::Parameter { name, .. })] if name == UNSEEN)
 }
 
 fn take_literal(text: &mut String) -> Option<Part> {

@@ -16,6 +16,8 @@ use super::{Construct, Invocation, Reading};
 const DEPTH_MAX: usize = 32;
 /// More programs than this nobody starts by one line.
 const INVOCATIONS_MAX: usize = 512;
+/// A command of more words than this is not looked into.
+const WORDS_MAX: usize = 1024;
 /// Words that wrappers repeat, and scripts inside words, in all: a line has at most 32 KiB.
 const INNER_WORDS_MAX: usize = 4 * 1024;
 const INNER_BYTES_MAX: usize = 40 * 1024;
@@ -288,6 +290,10 @@ impl<'t> Reader<'t> {
         if program.literal().is_none() {
             add(EffectKind::RunProgram);
             add(EffectKind::Unknown);
+        }
+        if argv.len() > WORDS_MAX {
+            effects.extend([EffectKind::RunProgram, EffectKind::Unknown].map(|kind| Effect { kind, on: None }));
+            return Vec::new();
         }
         // What bash makes of a disguise is told, too.
         let likely = self.likely(argv);
