@@ -358,6 +358,8 @@ const CLAIMS: &[(&str, &str)] = &[
     ("man ls", "interactive-escape read(ls)"),
     ("man -P 'sh -c id' ls", "run-program('sh -c id') read(ls) shell"),
     ("man -w ls", "read(ls)"),
+    ("sensible-editor f", "interactive-escape load-code run-program read(f) write(f)"),
+    ("pager f", "interactive-escape run-program read(f)"),
     ("ed f", "interactive-escape load-code read(f) write(f)"),
     ("emacs f", "interactive-escape load-code run-program read(f) write(f)"),
     ("tmux ls", ""),
