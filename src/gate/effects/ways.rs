@@ -40,24 +40,9 @@ fn collect(entry: &Entry, before: &str, kind: EffectKind, ways: &mut Vec<String>
 }
 
 fn leads_to(doing: Doing, kind: EffectKind) -> bool {
-    match doing {
-        Doing::Effect(own) => own == kind,
-        Doing::Command | Doing::Script | Doing::Words | Doing::Program => kind == EffectKind::RunProgram,
-        Doing::Awk | Doing::Sed => kind == EffectKind::LoadCode,
-        Doing::Nothing
-        | Doing::Arguments
-        | Doing::Assignment
-        | Doing::Name
-        | Doing::Expression
-        | Doing::Setting
-        | Doing::Settings
-        | Doing::Placeholder
-        | Doing::Url
-        | Doing::HostOrRead
-        | Doing::HostOrWrite
-        | Doing::AtRead
-        | Doing::Package
-        | Doing::Mode
-        | Doing::Definition => false,
-    }
+    let starts = [Doing::Command, Doing::Script, Doing::Words, Doing::Program].contains(&doing);
+    let codes = [Doing::Awk, Doing::Sed].contains(&doing);
+    doing == Doing::Effect(kind)
+        || (starts && kind == EffectKind::RunProgram)
+        || (codes && kind == EffectKind::LoadCode)
 }
