@@ -66,7 +66,9 @@ fn no_module_starts_a_shell() {
     let privileged = |file: &PathBuf| !file.ends_with("tests.rs") && ALLOWED.iter().all(|own| !file.ends_with(own));
     for (_, file) in sources().into_iter().filter(|(_, file)| privileged(file)) {
         for (number, line) in code(&file) {
-            let starts = line.contains("Command::new(") && !line.contains("clap::");
+            // What the gate writes for a target is called a command, too.
+            let other = line.contains("clap::") || line.contains("CanonicalCommand::new(");
+            let starts = line.contains("Command::new(") && !other;
             assert!(!starts, "{}:{number}: starts a program: {line}", file.display());
         }
     }

@@ -18,7 +18,7 @@ use crate::gate::{LINE_BYTES_MAX, shell};
 use crate::model::RuleId;
 
 /// A line that starts more programs is refused: nobody could read what was approved, or find what was done.
-const INVOCATIONS_MAX: usize = 512;
+const INVOCATIONS_MAX: usize = 256;
 /// So many words of a command are shown.
 const WORDS_SHOWN: usize = 128;
 
@@ -67,7 +67,7 @@ fn read<'l>(line: &'l str, table: &Table) -> Read<'l> {
         shell::parse(line).and_then(|script| {
             let reading = invocation::read(&script, table);
             match reading.invocations.get(INVOCATIONS_MAX) {
-                Some(one) => refuse(one.at.start, "a line that starts more than 512 programs"),
+                Some(one) => refuse(one.at.start, "a line that starts more than 256 programs"),
                 None => Ok((script, reading)),
             }
         })
