@@ -272,7 +272,7 @@ fn a_receiver_that_is_killed_in_mid_batch_has_all_alerts_in_the_end() {
 fn a_webhook_knows_by_its_secret_that_a_message_is_ours() {
     let desk = Desk::asked();
     let secret = desk._dir.path().join("secret");
-    std::fs::write(&secret, "0123456789abcdef0123\n").unwrap();
+    crate::durable::create_new(&secret, b"0123456789abcdef0123\n", 0o600).unwrap();
     let (port, serving) = hook_at(0, 1);
     let settings = hooked(port, Some(secret.clone()));
     let ways = settings.ways_of_alerts();
@@ -289,7 +289,9 @@ fn a_webhook_knows_by_its_secret_that_a_message_is_ours() {
     assert_eq!(posted["command"]["line"], "rm -rf <srv>", "{body}");
     assert_eq!((&posted["command"]["level"], &posted["event"]), (&"high".into(), &"command.refused".into()));
 
-    std::fs::write(&secret, "short\n").unwrap();
+    let short = desk._dir.path().join("short");
+    crate::durable::create_new(&short, b"short\n", 0o600).unwrap();
+    let settings = hooked(port, Some(short));
     let ledger = Arc::new(Ledger::open(&desk.db, rules()).unwrap());
     assert!(Notifier::new(settings, ledger, Arc::clone(&desk.audit), desk.clock.clone()).is_err());
 }
