@@ -3,8 +3,8 @@
 //! What this module does **not** know: which groups and labels there were then, which second factors and consents. It takes
 //! the groups and labels of today, and for the rest the best.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -257,7 +257,7 @@ impl<'s> Rehearsal<'s> {
     pub fn end(self) -> Rehearsed {
         let mut found = self.found;
         found.differences = self.kinds.into_values().collect();
-        found.differences.sort_by(|a, b| (b.now, b.times).cmp(&(a.now, a.times)));
+        found.differences.sort_by_key(|one| Reverse((one.now, one.times)));
         found
     }
 }

@@ -70,19 +70,17 @@ impl Signers {
         let signature = SshSig::from_pem(signature).map_err(|error| format!("is not a signature: {error}"))?;
         let known = self.0.iter().find(|(_, key)| key.key_data() == signature.public_key());
         let (user, key) = known.ok_or("is by a key that is not a signer's")?;
-        match signature.algorithm() {
-            Algorithm::Rsa { hash: None } => return Err(String::from("is by SHA-1")),
-            Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 if !touched(&signature) => {
-                return Err(String::from("is by a security key that nobody touched"));
-            }
-            _ => {}
+        let algorithm = signature.algorithm();
+        if algorithm == (Algorithm::Rsa { hash: None }) {
+            return Err(String::from("is by SHA-1"));
         }
-        key.verify(NAMESPACE, manifest.as_bytes(), &signature).map_err(|error| match error {
-            ssh_key::Error::Namespace => {
-                format!("is not for `{NAMESPACE}`: sign with `ssh-keygen -Y sign -n {NAMESPACE}`")
-            }
-            _ => String::from("is not of this manifest"),
-        })?;
+        if matches!(algorithm, Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256) && !touched(&signature) {
+            return Err(String::from("is by a security key that nobody touched"));
+        }
+        if signature.namespace() != NAMESPACE {
+            return Err(format!("is not for `{NAMESPACE}`: sign with `ssh-keygen -Y sign -n {NAMESPACE}`"));
+        }
+        key.verify(NAMESPACE, manifest.as_bytes(), &signature).map_err(|_| String::from("is not of this manifest"))?;
         Ok(user)
     }
 }

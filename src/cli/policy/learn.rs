@@ -14,7 +14,7 @@ use crate::screen::counted;
 const LINES_MAX: usize = 100_000;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     which: Which,
 }

@@ -10,7 +10,7 @@ use crate::policy::PolicySet;
 use crate::policy::signed::{Manifest, NAMESPACE};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     folder: Folder,
     /// The edition's number: higher than that of any before it. By default one more than the manifest there has.

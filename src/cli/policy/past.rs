@@ -113,18 +113,13 @@ pub(super) fn each(desk: &Desk, which: &Which, take: &mut dyn FnMut(Vec<Decided>
     let mut reading = Reading { ask: &ask, filter, next: 0, pass: None };
     loop {
         let page = reading.page()?;
-        let events = page.events.iter().filter_map(|record| Some((record.at, record.event()?)));
         let mut decided = Vec::new();
-        for (at, event) in events {
-            let (judged, then) = match event {
-                AuditEvent::CommandAllowed(judged) if opened.contains(&(judged.session.clone(), judged.channel)) => {
-                    continue;
-                }
-                AuditEvent::CommandAllowed(judged) if judged.approved_by.is_empty() => (judged, Said::Allowed),
-                AuditEvent::CommandAllowed(judged) => (judged, Said::WithApproval),
-                AuditEvent::CommandRefused(judged) => (judged, Said::Refused),
-                _ => continue,
-            };
+        for record in &page.events {
+            let Some((judged, then)) = record.event().and_then(judged) else { continue };
+            let ran = then != Said::Refused;
+            if ran && opened.contains(&(judged.session.clone(), judged.channel)) {
+                continue;
+            }
             if !meant(&judged.session) {
                 continue;
             }
@@ -132,7 +127,7 @@ pub(super) fn each(desk: &Desk, which: &Which, take: &mut dyn FnMut(Vec<Decided>
                 short = short.saturating_add(1);
                 continue;
             }
-            decided.push(command(*judged, at, then, &rows));
+            decided.push(command(judged, record.at, then, &rows));
         }
         take(decided);
         if !page.more {
@@ -143,6 +138,16 @@ pub(super) fn each(desk: &Desk, which: &Which, take: &mut dyn FnMut(Vec<Decided>
         say(format!("warning: {short} long command lines stand shortened in the log; --identity reads them whole"));
     }
     Ok(())
+}
+
+/// What was judged, and what was said, of an event that tells that.
+fn judged(event: AuditEvent) -> Option<(CommandJudged, Said)> {
+    if let AuditEvent::CommandRefused(judged) = event {
+        return Some((*judged, Said::Refused));
+    }
+    let AuditEvent::CommandAllowed(judged) = event else { return None };
+    let then = if judged.approved_by.is_empty() { Said::Allowed } else { Said::WithApproval };
+    Some((*judged, then))
 }
 
 fn command(judged: CommandJudged, at: Timestamp, then: Said, rows: &BTreeMap<SessionId, RecordingRow>) -> Decided {

@@ -19,7 +19,7 @@ use crate::screen::line;
 const PAGES_MAX: usize = 8;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// The directory of the policies to try.
     #[arg(long, value_name = "DIR")]
     new: PathBuf,

@@ -13,7 +13,7 @@ use crate::screen::counted;
 const BYTES_MAX: u64 = 8 << 20;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// Where to write the drafts; made if it is not there. No file that is there is replaced.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
