@@ -23,7 +23,7 @@ pub(super) enum Command {
     /// Run the tests in policy files. Exit status: 0 all passed, 1 one failed, 2 faults.
     Test(rehearse::Arguments),
     /// Say what the rules make of an access, or of a command line, and why.
-    Explain(explain::Arguments),
+    Explain(Box<explain::Arguments>),
     /// Say in words what one folder of policies makes wider and narrower than another.
     Diff(diff::Arguments),
 }
