@@ -132,6 +132,7 @@ bench: install-tools deps ## direct ssh, ssh -J and Doorward side by side, seali
 	cargo bench --locked --bench seal
 	cargo bench --locked --bench verify
 	cargo bench --locked --bench decide
+	cargo bench --locked --bench rehearse
 
 .PHONY: bench-gate
 bench-gate: deps ## what the command gate catches, whom it disturbs, what it costs; skips where the corpora (DOORWARD_CORPORA) are absent

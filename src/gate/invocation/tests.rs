@@ -382,7 +382,7 @@ fn bombs_are_read_fast_and_end_unknown() {
         nested("eval ", 1_000, "id"),
         nested("find -exec ", 500, "id"),
         nested("nice ", 40, "id"),
-        "id;".repeat(1_900),
+        "id;".repeat(1_100),
         nested("env -S 'env' ", 900, "id"),
         nested("xargs ", 1_000, "id"),
         nested("xargs -I{} ", 500, "{}"),
