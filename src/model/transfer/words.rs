@@ -38,7 +38,10 @@ pub fn words(line: &str) -> Option<Vec<String>> {
                 }
             },
             '\\' => take(&mut word, rest.next()?)?,
-            c if is_plain(c) || !c.is_ascii() => take(&mut word, c)?,
+            // zsh puts a program's path there, behind empty quotes, too.
+            '=' if word.as_deref().unwrap_or_default().is_empty() => return None,
+            // yash takes blanks of other scripts for blanks.
+            c if is_plain(c) || (!c.is_ascii() && !c.is_whitespace()) => take(&mut word, c)?,
             _ => return None,
         }
     }
@@ -93,9 +96,16 @@ mod tests {
             (r#""it's"'"'"#, &[r#"it's""#]),
             (r"\*\ \~", &["* ~"]),
             ("'*;$(x)' \"!#\"", &["*;$(x)", "!#"]),
-            ("ü\u{3000}ß", &["ü\u{3000}ß"]),
+            ("'ü\u{3000}ß' a=b", &["ü\u{3000}ß", "a=b"]),
         ] {
             assert_eq!(words(line).unwrap(), wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_some_shell_reads_differently_is_refused() {
+        for line in ["scp -f =sh", "scp -f a\u{3000}b", "scp ''=x"] {
+            assert_eq!(words(line), None, "{line}");
         }
     }
 
