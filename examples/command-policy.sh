@@ -149,11 +149,18 @@ said "no shell from this account"
 for _ in $(seq 40); do grep -qs '"rule":"never-shell"' hooked && break; sleep 0.05; done
 grep -m 1 '^signed .*"rule":"never-shell"' hooked || fail "nobody was told within two seconds"
 
+step "Why: the rules are asked, and say which word of which rule it fails at"
+
+run doorward policy explain 'cat /etc/shadow' --as alice --on web1 --account "$ME" --channel exec
+said "no path of the rule is for it"
+
 step "Ten disguises of a shell"
 
+count=0
 while IFS= read -r line; do
-  refused ssh "$ME@web1@bastion" "$line"
+  refused ssh -n "$ME@web1@bastion" "$line" # without -n it would read the other lines
   said "doorward: refused"
+  count=$((count + 1))
 done <<'END'
 s''h
 s\h -c id
@@ -166,6 +173,7 @@ env sh -c id
 cat /etc/os-release; bash
 find /var/log -exec sh {} ;
 END
+[ "$count" = 10 ] || fail "$count disguises were tried"
 run ssh alice@bastion why
 
 step "What changes the machine waits for a second person"
@@ -187,10 +195,21 @@ wait "$WAITING" || fail "it did not run: $(cat waiting)"
 shown ssh alice@bastion approve "$ID"
 if ssh alice@bastion approve "$ID" 2>&1 | tee said; then fail "a yes counts twice"; fi
 
-step "A wider rule is in force at the next command; nobody connects again"
+step "A wider rule: what it widens is said, and rehearsed against what was recorded"
 
-sed -i 's|"/var/log/\*\*"\]|"/var/log/**", "/etc/hostname"]|' bastion/policies/commands/web-work.toml
 refused ssh "$ME@web1@bastion" cat /etc/hostname
+cp -r bastion/policies wider
+sed -i 's|"/var/log/\*\*"\]|"/var/log/**", "/etc/hostname"]|' wider/commands/web-work.toml
+run doorward policy test --policies wider
+run doorward policy diff bastion/policies wider
+said "look"
+run doorward policy replay --new wider --since 1h
+said "newly allowed"
+said "cat /etc/hostname"
+
+step "It is in force at the next command; nobody connects again"
+
+cp wider/commands/web-work.toml bastion/policies/commands/
 run doorward policy reload
 run ssh "$ME@web1@bastion" cat /etc/hostname
 
