@@ -203,6 +203,33 @@ fn says(governed: &[Governed], expected: &[(&str, &str)]) {
 }
 
 #[test]
+fn a_forbidden_read_is_found_below_the_directory_that_is_named() {
+    let set = guard(
+        "[[rule]]\nid = \"no\"\neffect = \"deny\"\nreads = [\"/etc/ssl/private/**\", \"/**/*.key\"]\nreason = \"r\"\n",
+    );
+    let governed = [governed(CommandMode::Guard, &[&set])];
+    says(
+        &governed,
+        &[
+            ("cat /etc/ssl/private", "deny no"),
+            ("cat /etc/ssl", "deny no"),
+            ("cat /", "deny no"),
+            ("cat /proc/1/root/etc/ssl/private/x", "deny no"),
+            ("cat /srv", "allow default"),
+            ("cat /srv/*.log", "allow default"),
+            ("grep x /srv/*", "deny no"),
+            ("grep x /srv/*.log", "allow default"),
+            ("grep -i x /srv", "allow default"),
+            ("grep -r x /srv", "deny no"),
+            ("grep --recu x /srv", "deny no"),
+            ("grep -nr x", "deny no"),
+            ("cp -r /srv /tmp", "deny no"),
+            ("cp /srv/a /tmp/a", "allow default"),
+        ],
+    );
+}
+
+#[test]
 fn the_example_of_the_design_passes_its_own_tests() {
     let web = set(WEB);
     let results = web.rehearse(&table());
@@ -395,7 +422,8 @@ fn guard_passes_what_is_not_known_but_never_an_unknown_program() {
             ("cat /etc/shadow", "deny no-secrets"),
             ("cat < /etc/shadow", "deny no-secrets"),
             ("cat notes", "allow default"),
-            ("cat /etc", "allow default"),
+            ("cat /etc", "deny no-secrets"),
+            ("cat /srv", "allow default"),
             ("cat \"$f\"", "deny no-secrets"),
             ("sh", "deny no-shell"),
             ("sh -c 'rm /srv/a'", "deny no-shell"),
