@@ -28,7 +28,7 @@ operands = ["read..."]
 names = ["grep"]
 manual = "test"
 syntax = "gnu"
-plain = "-i -n -E -c"
+plain = "-i -n -E -c -r --recursive"
 options = { "-f=" = "read" }
 operands = ["nothing", "read..."]
 [[program]]
@@ -225,6 +225,23 @@ fn a_forbidden_read_is_found_below_the_directory_that_is_named() {
             ("grep -nr x", "deny no"),
             ("cp -r /srv /tmp", "deny no"),
             ("cp /srv/a /tmp/a", "allow default"),
+        ],
+    );
+}
+
+#[test]
+fn what_searches_where_it_runs_is_let_through_nowhere_by_name() {
+    let set = strict(
+        "[[rule]]\nid = \"search\"\neffect = \"allow\"\nprogram = \"/bin/grep\"\nreads = [\"/srv/**\"]\nreason = \"r\"\n",
+    );
+    let governed = [governed(CommandMode::Strict, &[&set])];
+    says(
+        &governed,
+        &[
+            ("grep -r x /srv/a", "allow search"),
+            ("grep -r x", "deny default"),
+            ("grep --rec x", "deny default"),
+            ("grep -r -f /srv/a", "deny default"),
         ],
     );
 }
