@@ -81,6 +81,21 @@ fn ten_faults_in_a_file_are_all_shown_with_their_lines() {
 }
 
 #[test]
+fn the_policies_that_a_fresh_start_writes_have_faults_and_doubts_of_no_kind() {
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let root = tempfile::tempdir().unwrap();
+    for kind in ["access", "commands"] {
+        std::fs::create_dir(root.path().join(kind)).unwrap();
+        for entry in std::fs::read_dir(shipped.join(kind)).unwrap().map(Result::unwrap) {
+            std::fs::copy(entry.path(), root.path().join(kind).join(entry.file_name())).unwrap();
+        }
+    }
+    let (status, out, told) = policy(&["check", "--strict"], Some(root.path()));
+    assert_eq!(status, 0, "{out}");
+    assert!(out.contains("note[unused-set]: ") && told.contains("0 faults, 0 doubts, 2 notes"), "{out}{told}");
+}
+
+#[test]
 fn tests_are_run_and_told_to_build_servers() {
     let root = folder(ACCESS, LOOK);
     let report = root.path().join("junit.xml");

@@ -41,7 +41,7 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
         Err(faults) => (faults, Vec::new()),
     };
     let faults: Vec<Finding> = faults.into_iter().map(|fault| Finding { check: "fault", fault }).collect();
-    let all = || faults.iter().map(|found| ("error", found)).chain(doubts.iter().map(|found| ("warning", found)));
+    let all = || faults.iter().map(|found| ("error", found)).chain(doubts.iter().map(|found| (level(found), found)));
     if arguments.sarif {
         super::json(&sarif(all()))?;
     } else if arguments.json {
@@ -51,16 +51,26 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
         for (level, found) in all() {
             tell(level, found, &files);
         }
-        let (faults, doubts) = (counted(faults.len(), "fault"), counted(doubts.len(), "doubt"));
-        say(format!("{}: {faults}, {doubts} in {}", folder.display(), counted(files.len(), "file")));
+        let notes = doubts.iter().filter(|found| level(found) == NOTE).count();
+        let doubts = counted(doubts.len().saturating_sub(notes), "doubt");
+        let (faults, notes) = (counted(faults.len(), "fault"), counted(notes, "note"));
+        say(format!("{}: {faults}, {doubts}, {notes} in {}", folder.display(), counted(files.len(), "file")));
     }
     if !faults.is_empty() {
         return Err(CliError::verdict(2));
     }
-    if arguments.strict && !doubts.is_empty() {
+    if arguments.strict && doubts.iter().any(|found| level(found) != NOTE) {
         return Err(CliError::verdict(1));
     }
     Ok(())
+}
+
+/// What is told for information alone.
+const NOTE: &str = "note";
+
+/// How grave a finding is that is no fault. A set that waits for its use does no harm.
+fn level(Finding { check, .. }: &Finding) -> &'static str {
+    if *check == "unused-set" { NOTE } else { "warning" }
 }
 
 fn row(level: &str, Finding { check, fault }: &Finding) -> Value {

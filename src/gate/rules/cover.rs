@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::args::{self, Arg, Takes};
+use super::doubt::reads_where_it_runs;
 use super::paths::{self, host_of, plain_path};
 use super::{CommandRule, Context, GRAVE, base_name, word_of};
 use crate::gate::effects::{Effect, EffectKind};
@@ -110,8 +111,19 @@ impl CommandRule {
         invocation.effects.iter().try_for_each(|effect| self.covers_effect(effect, invocation))?;
         if strict {
             self.covers_redirections(invocation)?;
+            if reads_where_it_runs(invocation) && !self.reads_all() {
+                let why = "it reads the directory in which it runs, and nobody knows which";
+                return Err(Miss::Effect { kind: EffectKind::Read, on: None, why });
+            }
         }
         Ok(path)
+    }
+
+    /// Whether it lets every file be read.
+    fn reads_all(&self) -> bool {
+        let named = self.paths.get(&EffectKind::Read);
+        self.effects.contains(&EffectKind::Read)
+            || named.is_some_and(|named| named.iter().any(paths::PathPattern::is_every))
     }
 
     fn program_of(&self, invocation: &Invocation, mode: CommandMode) -> Result<&str, Miss> {

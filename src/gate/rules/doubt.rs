@@ -1,15 +1,118 @@
 //! Whether a deny or an approve rule is meant: in doubt it is.
 
 use super::args;
-use super::paths::{Place, Start, host_of};
+use super::paths::{Below, Place, Start, host_of};
 use super::{CommandRule, base_name};
 use crate::gate::effects::{Effect, EffectKind};
 use crate::gate::invocation::{Invocation, Reading};
-use crate::gate::shell::word::Word;
+use crate::gate::shell::word::{Part, Word};
 use crate::gate::verdict::Asker;
 
 /// Programs that can run in another directory, by `-C` or a long option.
 const CHANGE_DIRECTORY: [&str; 7] = ["env", "sudo", "tar", "git", "make", "systemd-run", "chroot"];
+
+/// Programs that look at the names, sizes and times of what is in a directory, not into its files.
+const LISTING: [&str; 29] = [
+    "[",
+    "[[",
+    "cd",
+    "df",
+    "dir",
+    "du",
+    "file",
+    "find",
+    "fuser",
+    "getfacl",
+    "getfattr",
+    "locate",
+    "ls",
+    "lsattr",
+    "lsof",
+    "mountpoint",
+    "namei",
+    "ncdu",
+    "pushd",
+    "readlink",
+    "realpath",
+    "stat",
+    "sync",
+    "test",
+    "tree",
+    "umount",
+    "vdir",
+    "lsblk",
+    "findmnt",
+];
+/// Programs that read all that is in a directory.
+const READ_ALL: [&str; 13] =
+    ["7z", "7za", "ack", "ag", "borg", "bsdtar", "gtar", "mksquashfs", "restic", "rg", "rgrep", "rsync", "tar"];
+/// Programs that do so by an option with one of these letters; `diff -N` shows what only one of two directories has.
+const READ_ALL_BY: [(&str, &str); 10] = [
+    ("colordiff", "rN"),
+    ("cp", "rRa"),
+    ("diff", "rN"),
+    ("egrep", "rRd"),
+    ("fgrep", "rRd"),
+    ("grep", "rRd"),
+    ("scp", "r"),
+    ("zfgrep", "rRd"),
+    ("zgrep", "rRd"),
+    ("zip", "r"),
+];
+/// The long names of those options.
+const READ_ALL_LONG: [&str; 6] =
+    ["archive", "dereference-recursive", "directories", "new-file", "recursive", "unidirectional-new-file"];
+/// Those that then search the directory in which they run, if none is named.
+const SEARCH: [&str; 7] = ["ack", "ag", "egrep", "fgrep", "grep", "rg", "rgrep"];
+
+/// Whether the word is, or may be, an option with one of the letters, or one of the long names, perhaps cut short.
+fn may_tell(word: &Word, letters: &str, long: &[&str]) -> bool {
+    match word.parts.as_slice() {
+        [] => false,
+        [Part::Literal(text)] => match text.strip_prefix("--") {
+            Some("") => false,
+            Some(name) => {
+                let name = name.split('=').next().unwrap_or(name);
+                long.iter().any(|long| long.starts_with(name))
+            }
+            None => text.starts_with('-') && text.chars().any(|c| letters.contains(c)),
+        },
+        [Part::Literal(text), ..] => text.starts_with('-'),
+        [Part::Glob(_) | Part::Dynamic(_), ..] => true,
+    }
+}
+
+/// What is read of a directory that is named.
+fn reads_below(invocation: &Invocation) -> Below {
+    let Some(name) = invocation.argv.first().and_then(Word::likely) else { return Below::Named };
+    let name = base_name(&name);
+    let words = invocation.argv.get(1..).unwrap_or_default();
+    let told = || {
+        let letters = READ_ALL_BY.iter().find(|(own, _)| *own == name);
+        letters.is_some_and(|(_, letters)| words.iter().any(|word| may_tell(word, letters, &READ_ALL_LONG)))
+    };
+    if LISTING.contains(&name) {
+        Below::No
+    } else if READ_ALL.contains(&name) || told() {
+        Below::All
+    } else {
+        Below::Named
+    }
+}
+
+/// Whether it searches the directory in which it runs, for it may be that it names no other: `grep -r x`.
+pub(super) fn reads_where_it_runs(invocation: &Invocation) -> bool {
+    let searches =
+        invocation.argv.first().and_then(Word::likely).is_some_and(|name| SEARCH.contains(&base_name(&name)));
+    if !searches || reads_below(invocation) != Below::All {
+        return false;
+    }
+    let words = invocation.argv.get(1..).unwrap_or_default();
+    let lists = words.iter().filter(|word| may_tell(word, "f", &["file", "exclude-from", "ignore-file"])).count();
+    let redirected = |word: &Word| invocation.redirections.iter().any(|each| each.word.at == word.at);
+    let reads = invocation.effects.iter().filter(|effect| effect.kind == EffectKind::Read);
+    reads.filter(|effect| effect.on.as_ref().is_some_and(|word| !redirected(word))).count() <= lists
+}
 
 /// Where the relative paths of a line begin.
 pub(super) fn start_of(reading: &Reading, asker: &Asker<'_>) -> Start {
@@ -69,10 +172,17 @@ impl CommandRule {
         if self.effects.is_empty() && self.paths.is_empty() && self.hosts.is_empty() {
             return true;
         }
-        invocation.effects.iter().any(|effect| self.effects.contains(&effect.kind) || self.may_fall_on(effect, start))
+        let below = reads_below(invocation);
+        let here = reads_where_it_runs(invocation);
+        let here = here
+            && self.paths.get(&EffectKind::Read).is_some_and(|patterns| {
+                patterns.iter().any(|pattern| pattern.may_be(&Place::Relative(Vec::new()), start, below))
+            });
+        let meant = |effect: &Effect| self.effects.contains(&effect.kind) || self.may_fall_on(effect, start, below);
+        here || invocation.effects.iter().any(meant)
     }
 
-    fn may_fall_on(&self, effect: &Effect, start: &Start) -> bool {
+    fn may_fall_on(&self, effect: &Effect, start: &Start, reads: Below) -> bool {
         if effect.kind == EffectKind::NetOut && !self.hosts.is_empty() {
             let host = effect.on.as_ref().and_then(Word::literal).and_then(|text| host_of(&text));
             return host.is_none_or(|host| self.hosts.iter().any(|pattern| pattern.covers(&host)));
@@ -84,8 +194,8 @@ impl CommandRule {
             (None, EffectKind::Write) => Place::Relative(Vec::new()),
             (None, _) => Place::Anywhere,
         };
-        // What is changed is changed with all that is in it; what is read is most often a list of names.
-        let below = effect.kind != EffectKind::Read;
+        // What is changed is changed with all that is in it.
+        let below = if effect.kind == EffectKind::Read { reads } else { Below::All };
         patterns.iter().any(|pattern| pattern.may_be(&place, start, below))
     }
 }

@@ -31,6 +31,18 @@ pub(super) enum Place {
     Anywhere,
 }
 
+/// Whether a path stands for what is in it, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Below {
+    /// For itself alone.
+    No,
+    /// For what a rule names in so many words, should it be a directory: `/etc/ssl` for `/etc/ssl/private/**`, and not for
+    /// `/**/*.key`, which may lie below everything.
+    Named,
+    /// For all that may be in it.
+    All,
+}
+
 /// Where relative paths of a line begin, as far as that is known.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Start {
@@ -77,12 +89,11 @@ impl PathPattern {
     }
 
     /// Whether something that may stand there is, or may be, one of those that it names.
-    /// With `below` the path stands for all that is in it, too.
-    pub(super) fn may_be(&self, place: &Place, start: &Start, below: bool) -> bool {
-        let fits = |path: &[String]| walk(&self.parts, path, &may_match) || (below && self.lies_below(path));
+    pub(super) fn may_be(&self, place: &Place, start: &Start, below: Below) -> bool {
+        let fits = |path: &[String]| walk(&self.parts, path, &may_match) || self.lies_below(path, below);
         match place {
             Place::Anywhere => true,
-            Place::Absolute(path) => fits(path),
+            Place::Absolute(path) => fits(path) || self.by_process(path, below),
             Place::Relative(path) => {
                 let from = |directory: &Vec<String>| fits(&joined(directory, path));
                 let climbs = path.first().is_some_and(|part| part == "..");
@@ -93,16 +104,43 @@ impl PathPattern {
         }
     }
 
+    /// Whether a way through a process, `/proc/1/root` or `/proc/self/cwd`, may lead to what it names.
+    fn by_process(&self, path: &[String], below: Below) -> bool {
+        if !path.first().is_some_and(|part| may_match("proc", part)) {
+            return false;
+        }
+        let is = |link: &str, part: &str| may_match(link, part);
+        let link = path
+            .iter()
+            .enumerate()
+            .skip(2)
+            .find(|(_, part)| ["root", "cwd", "fd", "map_files"].iter().any(|link| is(link, part)));
+        let Some((at, part)) = link else { return false };
+        let rest = path.get(at.saturating_add(1)..).unwrap_or_default();
+        if rest.is_empty() && below == Below::No {
+            return false;
+        }
+        // What a process has open, and where it runs, nobody knows.
+        (is("root", part) && (walk(&self.parts, rest, &may_match) || self.lies_below(rest, below)))
+            || (is("cwd", part) && self.ends_like(rest))
+            || is("fd", part)
+            || is("map_files", part)
+    }
+
     /// Whether what it names may lie below this path.
-    fn lies_below(&self, path: &[String]) -> bool {
+    fn lies_below(&self, path: &[String], below: Below) -> bool {
+        if below == Below::No {
+            return false;
+        }
         for (at, part) in path.iter().enumerate() {
             match self.parts.get(at) {
-                Some(wanted) if wanted == "**" => return true,
+                Some(wanted) if wanted == "**" => return below == Below::All,
+                Some(wanted) if below == Below::Named && wanted.contains('*') => return false,
                 Some(wanted) if may_match(wanted, part) => {}
                 Some(_) | None => return false,
             }
         }
-        path.len() < self.parts.len()
+        path.len() < self.parts.len() && (below == Below::All || self.parts.first().is_some_and(|part| part != "**"))
     }
 
     /// Whether a path from some directory may be one of those that it names.
@@ -305,7 +343,7 @@ mod tests {
     }
 
     fn may_be(pattern: &str, text: &str, start: &Start) -> bool {
-        PathPattern::parse(pattern).unwrap().may_be(&Place::of(&word(text), &start.home), start, true)
+        PathPattern::parse(pattern).unwrap().may_be(&Place::of(&word(text), &start.home), start, Below::All)
     }
 
     #[test]
@@ -326,6 +364,10 @@ mod tests {
             ("/**/.ssh/**", ".ssh/id_rsa"),
             ("/**", "x"),
             ("/etc/sh*", "/etc/*w"),
+            ("/etc/shadow", "/proc/self/root/etc/shadow"),
+            ("/etc/shadow", "/proc/1/task/1/root/etc/shadow"),
+            ("/home/*/notes", "/proc/self/cwd/notes"),
+            ("/etc/shadow", "/proc/self/fd/3"),
         ] {
             assert!(may_be(pattern, text, &home), "{pattern} {text}");
         }
@@ -337,6 +379,8 @@ mod tests {
             ("/etc/shadow", "/usr/*/shadow"),
             ("/etc/*.key", "/etc/*.log"),
             ("/etc/a*", "/etc/b*"),
+            ("/etc/shadow", "/proc/cpuinfo"),
+            ("/etc/shadow", "/proc/self/root/etc/hosts"),
         ] {
             assert!(!may_be(pattern, text, &home), "{pattern} {text}");
         }

@@ -28,7 +28,7 @@ operands = ["read..."]
 names = ["grep"]
 manual = "test"
 syntax = "gnu"
-plain = "-i -n -E -c"
+plain = "-i -n -E -c -r --recursive"
 options = { "-f=" = "read" }
 operands = ["nothing", "read..."]
 [[program]]
@@ -200,6 +200,50 @@ fn says(governed: &[Governed], expected: &[(&str, &str)]) {
     for (line, wanted) in expected {
         assert_eq!(said(line, governed), *wanted, "{line}: {:?}", judged(line, governed).reason);
     }
+}
+
+#[test]
+fn a_forbidden_read_is_found_below_the_directory_that_is_named() {
+    let set = guard(
+        "[[rule]]\nid = \"no\"\neffect = \"deny\"\nreads = [\"/etc/ssl/private/**\", \"/**/*.key\"]\nreason = \"r\"\n",
+    );
+    let governed = [governed(CommandMode::Guard, &[&set])];
+    says(
+        &governed,
+        &[
+            ("cat /etc/ssl/private", "deny no"),
+            ("cat /etc/ssl", "deny no"),
+            ("cat /", "deny no"),
+            ("cat /proc/1/root/etc/ssl/private/x", "deny no"),
+            ("cat /srv", "allow default"),
+            ("cat /srv/*.log", "allow default"),
+            ("grep x /srv/*", "deny no"),
+            ("grep x /srv/*.log", "allow default"),
+            ("grep -i x /srv", "allow default"),
+            ("grep -r x /srv", "deny no"),
+            ("grep --recu x /srv", "deny no"),
+            ("grep -nr x", "deny no"),
+            ("cp -r /srv /tmp", "deny no"),
+            ("cp /srv/a /tmp/a", "allow default"),
+        ],
+    );
+}
+
+#[test]
+fn what_searches_where_it_runs_is_let_through_nowhere_by_name() {
+    let set = strict(
+        "[[rule]]\nid = \"search\"\neffect = \"allow\"\nprogram = \"/bin/grep\"\nreads = [\"/srv/**\"]\nreason = \"r\"\n",
+    );
+    let governed = [governed(CommandMode::Strict, &[&set])];
+    says(
+        &governed,
+        &[
+            ("grep -r x /srv/a", "allow search"),
+            ("grep -r x", "deny default"),
+            ("grep --rec x", "deny default"),
+            ("grep -r -f /srv/a", "deny default"),
+        ],
+    );
 }
 
 #[test]
@@ -395,7 +439,8 @@ fn guard_passes_what_is_not_known_but_never_an_unknown_program() {
             ("cat /etc/shadow", "deny no-secrets"),
             ("cat < /etc/shadow", "deny no-secrets"),
             ("cat notes", "allow default"),
-            ("cat /etc", "allow default"),
+            ("cat /etc", "deny no-secrets"),
+            ("cat /srv", "allow default"),
             ("cat \"$f\"", "deny no-secrets"),
             ("sh", "deny no-shell"),
             ("sh -c 'rm /srv/a'", "deny no-shell"),
