@@ -47,17 +47,19 @@ pub(super) enum Syntax {
     Posix,
     Old,
     Single,
+    Leading,
     Keys,
     #[default]
     None,
 }
 
 impl Syntax {
-    pub(super) const WORDS: [(&'static str, Self); 6] = [
+    pub(super) const WORDS: [(&'static str, Self); 7] = [
         ("gnu", Self::Gnu),
         ("posix", Self::Posix),
         ("old", Self::Old),
         ("single", Self::Single),
+        ("leading", Self::Leading),
         ("keys", Self::Keys),
         ("none", Self::None),
     ];
@@ -66,7 +68,7 @@ impl Syntax {
     pub(super) fn bundles(self) -> bool {
         match self {
             Self::Gnu | Self::Posix | Self::Old => true,
-            Self::Single | Self::Keys | Self::None => false,
+            Self::Single | Self::Leading | Self::Keys | Self::None => false,
         }
     }
 }

@@ -130,7 +130,7 @@ impl<'t, 'w> Walk<'t, 'w> {
                 && match self.entry.syntax {
                     Syntax::None => false,
                     Syntax::Keys => self.key(word),
-                    Syntax::Single => self.single(word),
+                    Syntax::Single | Syntax::Leading => self.single(word),
                     Syntax::Old if self.next == 1 => self.old(word) || self.dashed(word),
                     Syntax::Gnu | Syntax::Posix | Syntax::Old => self.dashed(word),
                 };
@@ -181,7 +181,7 @@ impl<'t, 'w> Walk<'t, 'w> {
             self.tail(tail);
             return false;
         }
-        self.ended |= self.entry.syntax == Syntax::Posix;
+        self.ended |= matches!(self.entry.syntax, Syntax::Posix | Syntax::Leading);
         self.parsed.operands.push(word);
         true
     }
