@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::lint::unjudged;
 use super::{Accounts, GrantNeed, Names, Place, PolicySet, Rule, Who};
 use crate::gate::rules::{CommandRule, CommandSet};
 use crate::gate::verdict::Outcome;
-use crate::model::join;
+use crate::model::{RuleId, join};
 
 /// A difference, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,7 @@ pub fn compare(old: &PolicySet, new: &PolicySet) -> Vec<Difference> {
             ),
         );
     }
+    unjudged_now(old, new, &mut add);
     let denials =
         |set: &PolicySet| set.denials().map(|rule| (rule.id.clone(), rule.clone())).collect::<BTreeMap<_, _>>();
     let (before, after) = (denials(old), denials(new));
@@ -87,6 +89,22 @@ pub fn compare(old: &PolicySet, new: &PolicySet) -> Vec<Difference> {
     found.sort_by(|a, b| (a.way, &a.text).cmp(&(b.way, &b.text)));
     found.dedup();
     found
+}
+
+/// A rule without `commands` takes from those beside it what they forbid by default.
+fn unjudged_now(old: &PolicySet, new: &PolicySet, add: &mut dyn FnMut(Way, String)) {
+    let ids = |pair: (&Rule, &Rule)| (pair.0.id.clone(), pair.1.id.clone());
+    let before: BTreeSet<(RuleId, RuleId)> = unjudged(old).map(ids).collect();
+    let judged = |id: &RuleId| old.rules().any(|rule| rule.id == *id && rule.commands.is_some());
+    for (plain, judging) in unjudged(new).filter(|pair| judged(&pair.1.id) && !before.contains(&ids(*pair))) {
+        let text = format!(
+            "{}: rule `{}` has no `commands`, and what `{}` judged is judged by its deny and approve rules alone",
+            who(&plain.who),
+            plain.id,
+            judging.id
+        );
+        add(Way::Widens, text);
+    }
 }
 
 fn audits(old: &PolicySet, new: &PolicySet, add: &mut dyn FnMut(Way, String)) {
@@ -418,6 +436,15 @@ mod tests {
                 access("commands = { mode = \"strict\", sets = [\"a\"] }\n", ""),
                 "commands are not judged any more",
                 "commands are judged in strict",
+            ),
+            (
+                access(
+                    "[[rule]]\nid = \"never\"",
+                    "[[rule]]\nid = \"plain\"\nwho = { groups = [\"dba\"] }\nwhere = { targets = [\"*\"] }\n\
+                     accounts = [\"postgres\"]\nchannels = [\"exec\"]\n[[rule]]\nid = \"never\"",
+                ),
+                "group dba: rule `plain` has no `commands`, and what `ops` judged is judged by its deny and approve rules alone",
+                "rule `plain` is gone",
             ),
             (
                 access("\"strict\"", "\"observe\""),

@@ -14,7 +14,7 @@ use crate::cli::output::{say, show, show_line};
 use crate::cli::times::parse_moment;
 use crate::clock::Clock;
 use crate::gate::rules::{NearMiss, near_misses};
-use crate::gate::verdict::{Asker, By, Governed, Judgement, Outcome, judge};
+use crate::gate::verdict::{Asker, By, Governed, Judgement, Outcome, Ticket, judge};
 use crate::model::{
     AccountName, Asked, ChannelClass, Endpoint, Extent, FileAction, FileAsked, FilePath, GroupName, Matter, Presence,
     RuleId, TargetName, Timestamp, UserName, join,
@@ -232,7 +232,7 @@ fn explain_command(set: &PolicySet, case: &Case, access: &Access<'_>, line: &str
         target: &case.target,
         labels: &case.labels,
         account: &case.account,
-        ticket: case.ticket.as_deref(),
+        ticket: Ticket::Of(case.ticket.as_deref()),
         at: case.at,
     };
     let judgement = judge(line, &governed, set.effects(), &asker);
@@ -259,6 +259,7 @@ fn show_command(judgement: &Judgement, near: &[NearMiss]) {
         (By::Default, _) => String::from("by default"),
         (By::NotUnderstood { at, reason }, _) => format!("since it was not understood: {reason} (at byte {at})"),
         (By::NoSets, _) => String::from("since no command set is in force"),
+        (By::Unjudged(rule), _) => format!("since access rule `{rule}` has no `commands`, and no other forbids it"),
     };
     let outcome = match judgement.outcome {
         Outcome::Allow => "allowed",

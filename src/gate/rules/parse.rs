@@ -25,7 +25,7 @@ pub(crate) const MODES: &[(&str, CommandMode)] =
 const SET_MODES: &[(&str, CommandMode)] = &[("strict", CommandMode::Strict), ("guard", CommandMode::Guard)];
 const ALERTS: &[(&str, AlertLevel)] =
     &[("low", AlertLevel::Low), ("medium", AlertLevel::Medium), ("high", AlertLevel::High)];
-const ON_MATCH: &[(&str, OnMatch)] = &[("shadow", OnMatch::Shadow), ("pause", OnMatch::Pause), ("end", OnMatch::End)];
+const ON_MATCH: &[(&str, OnMatch)] = &[("pause", OnMatch::Pause), ("end", OnMatch::End)];
 /// The grammar of shells by which lines are read.
 const SHELLS: &[(&str, ())] = &[("posix", ())];
 const WITHIN: Duration = Duration::from_secs(600);

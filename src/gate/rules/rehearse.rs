@@ -8,7 +8,7 @@ use super::cover::no_time;
 use super::parse::MODES;
 use crate::document::{Fault, Faults, Node, Table, parse_all, read_labels};
 use crate::gate::effects;
-use crate::gate::verdict::{Asker, By, CommandMode, Governed, Judgement, Outcome, judge};
+use crate::gate::verdict::{Asker, By, CommandMode, Governed, Judgement, Outcome, Ticket, judge};
 use crate::model::{AccountName, GroupName, RuleId, TargetName, Timestamp, UserName};
 
 /// A `[[test]]` of a command set.
@@ -160,7 +160,7 @@ impl SetTest {
             target: &self.target,
             labels: &self.labels,
             account: &self.account,
-            ticket: self.ticket.as_deref(),
+            ticket: Ticket::Of(self.ticket.as_deref()),
             at: self.at,
         };
         let run = |(command, line): &(String, usize)| {
@@ -169,7 +169,7 @@ impl SetTest {
             let would = judgement.would.last().filter(|_| mode == CommandMode::Observe);
             let (outcome, by) = would.map_or((judgement.outcome, &judgement.by), |would| (would.outcome, &would.by));
             let by = match by {
-                By::NoSets => String::from("default"),
+                By::NoSets | By::Unjudged(_) => String::from("default"),
                 By::Rule(_) | By::Default | By::NotUnderstood { .. } => by.to_string(),
             };
             let expected = format!("{} {}", self.expect.outcome, self.expect.by);

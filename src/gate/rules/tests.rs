@@ -5,7 +5,7 @@ use super::cover::no_time;
 use super::*;
 use crate::document::Faults;
 use crate::gate::effects::Table;
-use crate::gate::verdict::{Asker, By, Governed, Judgement, judge};
+use crate::gate::verdict::{Asker, By, Governed, Judgement, Ticket, judge};
 use crate::model::{AccountName, Timestamp, UserName};
 
 const PROGRAMS: &str = r#"
@@ -179,7 +179,7 @@ fn judged_at(line: &str, governed: &[Governed], at: Timestamp) -> Judgement {
         target: &crate::model::TargetName::parse("web1").unwrap(),
         labels: &labels,
         account: &AccountName::parse("ops").unwrap(),
-        ticket: None,
+        ticket: Ticket::Of(None),
         at,
     };
     judge(line, governed, &table(), &asker)
@@ -357,7 +357,7 @@ fn no_part_of_a_line_slips_past_what_another_access_rule_lets_through() {
             ("drain a", "approve ask"),
             ("drain a; echo", "approve ask"),
             ("drain $a", "approve ask"),
-            ("echo; echo", "allow no-sets"),
+            ("echo; echo", "allow unjudged"),
         ],
     );
     // What a weaker rule lets through goes as it was typed.
@@ -463,7 +463,7 @@ fn a_rule_holds_when_and_for_whom_it_says() {
             target: &crate::model::TargetName::parse("web1").unwrap(),
             labels: &labels,
             account: &AccountName::parse("ops").unwrap(),
-            ticket: None,
+            ticket: Ticket::Of(None),
             at: noon,
         };
         let misses = near_misses("true x", &scopes, &table(), &asker);
@@ -519,6 +519,10 @@ fn every_fault_of_a_set_is_told_with_its_line() {
         (
             "schema = 1\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/bin/x\"\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/bin/y\"\n",
             "already the id",
+        ),
+        (
+            "schema = 1\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/bin/x\"\non_match = \"shadow\"\n",
+            "rule.on_match: \"shadow\" is not in this version; known: pause, end",
         ),
         (
             "schema = 1\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/bin/x\"\neffects = [\"read\"]\nreads = [\"/srv\"]\n",
