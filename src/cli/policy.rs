@@ -16,7 +16,8 @@ use super::desk::{self, Desk};
 use super::{CliError, output};
 use crate::admin::api::Request;
 use crate::config::read_policies;
-use crate::policy::PolicyFile;
+use crate::policy::{PolicyFile, PolicySet};
+use crate::screen::counted;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -65,6 +66,20 @@ impl Folder {
 
 fn read(folder: &Path) -> Result<Vec<PolicyFile>, CliError> {
     read_policies(folder).map_err(|faults| CliError::of_faults("the policies cannot be read", &faults))
+}
+
+/// The set of these files, for what only says what it would do: tests that fail are told, and stop nothing.
+fn draft(files: &[PolicyFile], of: &Path) -> Result<PolicySet, CliError> {
+    let (set, failed) = PolicySet::draft(files)
+        .map_err(|faults| CliError::of_faults(format!("the policies in `{}` do not load", of.display()), &faults))?;
+    if let Some(first) = failed.first() {
+        let count = counted(failed.len(), "test");
+        output::say_line(format!(
+            "warning: in `{}` {count} would keep the policies from loading: {first}",
+            of.display()
+        ));
+    }
+    Ok(set)
 }
 
 pub(super) fn run(file: Option<&Path>, command: &Command) -> Result<(), CliError> {

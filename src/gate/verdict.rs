@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::effects::Table;
 use super::rules::CommandSet;
+use super::shell::text::shown_word;
 use crate::approvers::Approvers;
 use crate::model::{AccountName, GroupName, RuleId, TargetName, Timestamp, UserName};
 
@@ -147,6 +148,16 @@ pub struct Seen {
     pub outcome: Outcome,
     /// What decided that.
     pub decided: By,
+}
+
+impl Seen {
+    /// Its words in a row, in quotes where their ends could not be seen without.
+    pub fn words(&self) -> String {
+        let known = self.known.iter().chain(std::iter::repeat(&false));
+        let words =
+            self.argv.iter().zip(known).map(|(word, known)| if *known { shown_word(word) } else { word.clone() });
+        words.collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// What would have been said, were it in force.

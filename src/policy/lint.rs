@@ -3,10 +3,11 @@
 //! What this module does **not** guard against: a rule that is wrong in a way that no look at the files shows.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::{Accounts, Fault, Names, Place, PolicySet, Rule, Who};
 use crate::gate::effects::{EffectKind, Table};
-use crate::gate::rules::{CommandRule, CommandSet, GRAVE, PathPattern, word_of};
+use crate::gate::rules::{CommandRule, CommandSet, GRAVE, PathPattern, base_name, word_of};
 use crate::gate::verdict::{CommandMode, Outcome};
 use crate::model::{ChannelClass, Timestamp, join};
 
@@ -19,10 +20,22 @@ pub struct Finding {
     pub fault: Fault,
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.fault)
+    }
+}
+
+/// The check for rules that no test expects.
+pub(super) const UNTESTED: &str = "untested";
+
 /// The checks and what each finds, for listings.
 pub const CHECKS: &[(&str, &str)] = &[
     ("fault", "a file that does not load"),
-    ("untested", "a rule that no test expects"),
+    ("no-rule", "a directory that lets nobody in"),
+    (UNTESTED, "a rule that no test expects"),
+    ("closed-shell", "a rule that names a shell and opens none, since what is typed there is not judged"),
+    ("keyless-glass", "break-glass by any login"),
     ("untested-set", "a command set without tests"),
     ("unused-set", "a command set that no access rule names"),
     ("expired-rule", "a rule that does not hold any more"),
@@ -35,8 +48,7 @@ pub const CHECKS: &[(&str, &str)] = &[
 
 /// Everything doubtful in the set, by file and line.
 pub fn lint(set: &PolicySet, now: Timestamp) -> Vec<Finding> {
-    let warned = set.warnings().iter().map(|fault| Finding { check: "untested", fault: fault.clone() });
-    let mut found: Vec<Finding> = warned.collect();
+    let mut found = set.warnings().to_vec();
     for commands in set.command_sets() {
         of_set(commands, set, now, &mut found);
     }
@@ -225,10 +237,11 @@ fn of_rule(rule: &CommandRule, table: &Table, now: Timestamp, found: &mut Vec<Fi
 }
 
 /// Why a rule never decides anything beside the other.
-fn hidden_by(rule: &CommandRule, other: &CommandRule, later: bool) -> Option<&'static str> {
+fn hidden_by<'r>(rule: &'r CommandRule, other: &'r CommandRule, later: bool) -> Option<&'static str> {
     let free = other.context == super::CommandContext::default() && other.expires.is_none() && !other.observe;
-    let programs =
-        |rule: &CommandRule| -> BTreeSet<String> { rule.programs.iter().map(|program| base(program)).collect() };
+    let programs = |rule: &'r CommandRule| -> BTreeSet<&'r str> {
+        rule.programs.iter().map(|program| base_name(program)).collect()
+    };
     let all = !rule.programs.is_empty() && programs(rule).is_subset(&programs(other));
     let about_all = other.args.is_none() && other.flags.is_none();
     if !free || rule.observe {
@@ -269,10 +282,6 @@ fn hidden_by(rule: &CommandRule, other: &CommandRule, later: bool) -> Option<&'s
         | (Outcome::Allow, Outcome::Approve)
         | (Outcome::Deny, Outcome::Allow | Outcome::Approve) => None,
     }
-}
-
-fn base(program: &str) -> String {
-    program.rsplit('/').next().unwrap_or(program).to_owned()
 }
 
 #[cfg(test)]
@@ -372,9 +381,21 @@ mod tests {
         ] {
             let told = found_beside(set, mode, &plain.replace(from, to));
             let wanted =
-                |text: &String| text.starts_with("unjudged-exec:12 rule `plain` opens exec where rule `ops` judges");
+                |text: &String| text.starts_with("unjudged-exec:13 rule `plain` opens exec where rule `ops` judges");
             assert_eq!(told.iter().any(wanted), doubtful, "{to} {mode}: {told:?}");
         }
+    }
+
+    #[test]
+    fn what_the_parser_warns_of_has_a_check_of_its_own() {
+        let set = "mode = \"strict\"\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/usr/bin/id\"\n";
+        let shell = "[[rule]]\nid = \"both\"\nwho = { users = [\"bob\"] }\nwhere = { targets = [\"x\"] }\naccounts = [\"ops\"]\n\
+                     channels = [\"shell\", \"exec\"]\ncommands = { mode = \"strict\", sets = [\"a\"] }\n";
+        let told = found_beside(set, "strict", shell);
+        assert!(told.iter().any(|text| text.starts_with("closed-shell:13 rule `both` opens no shell")), "{told:?}");
+        assert!(told.iter().any(|text| text.starts_with("untested:13 no test expects rule `both`")), "{told:?}");
+        assert!(told.iter().all(|text| CHECKS.iter().any(|(check, _)| text.starts_with(&format!("{check}:")))));
+        assert_eq!(PolicySet::parse(&[]).unwrap().warnings()[0].check, "no-rule");
     }
 
     #[test]

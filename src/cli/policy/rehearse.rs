@@ -60,16 +60,17 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
     Ok(())
 }
 
-fn told(TestOutcome { expected, got, about, .. }: &TestOutcome) -> String {
+fn told(TestOutcome { expected, got, about, near, .. }: &TestOutcome) -> String {
     if got.is_empty() {
         return format!("expected `{expected}`, and there is no such rule ({about})");
     }
-    format!("expected `{expected}`, got `{got}` ({about})")
+    let near = near.as_ref().map_or_else(String::new, |near| format!("; {near}"));
+    format!("expected `{expected}`, got `{got}` ({about}{near})")
 }
 
 fn row(outcome: &TestOutcome) -> Value {
-    let TestOutcome { file, line, about, expected, got, passed } = outcome;
-    json!({ "file": file, "line": line, "about": about, "expected": expected, "got": got, "passed": passed })
+    let TestOutcome { file, line, about, expected, got, near, passed } = outcome;
+    json!({ "file": file, "line": line, "about": about, "expected": expected, "got": got, "near_miss": near, "passed": passed })
 }
 
 /// The Test Anything Protocol, version 13.
@@ -126,6 +127,7 @@ mod tests {
             line: 3,
             about: about.into(),
             expected: "deny default".into(),
+            near: None,
             got: if passed { "deny default".into() } else { "allow x".into() },
             passed,
         };

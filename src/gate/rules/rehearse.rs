@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::CommandSet;
 use super::cover::no_time;
 use super::parse::MODES;
+use super::{CommandSet, near_misses};
 use crate::document::{Fault, Faults, Node, Table, parse_all, read_labels};
 use crate::gate::effects;
 use crate::gate::verdict::{Asker, By, CommandMode, Governed, Judgement, Outcome, Ticket, judge};
@@ -53,6 +53,8 @@ pub struct TestResult {
     pub got: String,
     /// The judgement.
     pub judgement: Judgement,
+    /// Where a rule was to let it through: the one that comes nearest, and why it does not.
+    pub near: Option<String>,
 }
 
 impl TestResult {
@@ -174,7 +176,13 @@ impl SetTest {
             };
             let expected = format!("{} {}", self.expect.outcome, self.expect.by);
             let got = format!("{outcome} {by}");
-            TestResult { command: command.clone(), line: *line, expected, got, judgement }
+            let missed = expected != got && self.expect.outcome != Outcome::Deny;
+            let near = missed.then(|| {
+                let misses = near_misses(command, &governed, table, &asker);
+                let meant = misses.iter().find(|miss| self.expect.rule() == Some(miss.rule.as_str()));
+                meant.or(misses.first()).map(|miss| format!("not by rule `{}`: {}", miss.rule, miss.why))
+            });
+            TestResult { command: command.clone(), line: *line, expected, got, judgement, near: near.flatten() }
         };
         self.lines.iter().map(run).collect()
     }
@@ -210,8 +218,8 @@ impl CommandSet {
             return;
         }
         for failed in self.rehearse(table).into_iter().filter(|result| !result.passed()) {
-            let TestResult { command, line, expected, got, judgement } = failed;
-            let why = judgement.reason.map_or_else(String::new, |why| format!("; {why}"));
+            let TestResult { command, line, expected, got, judgement, near } = failed;
+            let why: String = judgement.reason.iter().chain(&near).map(|why| format!("; {why}")).collect();
             let message = format!("expected `{expected}`, got `{got}` (`{}`{why})", super::cover::harmless(&command));
             faults.push(Fault {
                 file: self.file.clone(),

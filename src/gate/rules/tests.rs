@@ -5,7 +5,7 @@ use super::cover::no_time;
 use super::*;
 use crate::document::Faults;
 use crate::gate::effects::Table;
-use crate::gate::verdict::{Asker, By, Governed, Judgement, Ticket, judge};
+use crate::gate::verdict::{Asker, By, Governed, Judgement, Seen, Ticket, judge};
 use crate::model::{AccountName, Timestamp, UserName};
 
 const PROGRAMS: &str = r#"
@@ -541,6 +541,10 @@ fn what_is_shown_of_a_line_steers_no_terminal() {
     let argv: Vec<Vec<String>> = seen.invocations.iter().map(|seen| seen.argv.clone()).collect();
     assert_eq!(argv, [vec!["cat", "a\\nb", "$x"], vec!["grep", "é"]]);
     assert_eq!(seen.invocations[0].known, [true, true, false]);
+    let words: Vec<String> = seen.invocations.iter().map(Seen::words).collect();
+    assert_eq!(words, ["cat 'a\\nb' $x", "grep é"]);
+    let spaced = judged("cat 'a b' ''", &rules);
+    assert_eq!(spaced.invocations[0].words(), "cat 'a b' ''");
     assert!(seen.invocations[0].effects.iter().any(|effect| effect.starts_with("read ")), "{seen:?}");
 }
 

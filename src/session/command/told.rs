@@ -136,7 +136,7 @@ impl Decided {
                 .invocations
                 .iter()
                 .map(|seen| CommandStart {
-                    words: clean(&seen.argv.join(" ")),
+                    words: clean(&seen.words()),
                     effects: seen.effects.iter().map(|effect| clean(effect)).collect(),
                 })
                 .collect(),
