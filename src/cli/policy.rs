@@ -6,9 +6,9 @@ mod explain;
 mod learn;
 mod manifest;
 mod past;
-mod rehearse;
 mod replay;
 mod sudoers;
+mod test;
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub(super) enum Command {
     /// Exit status: 0 nothing found, 1 doubts and --strict, 2 faults.
     Check(check::Arguments),
     /// Run the tests in policy files. Exit status: 0 all passed, 1 one failed, 2 faults.
-    Test(rehearse::Arguments),
+    Test(test::Arguments),
     /// Say what the rules make of an access, or of a command line, and why.
     Explain(Box<explain::Arguments>),
     /// Say in words what one folder of policies makes wider and narrower than another.
@@ -86,7 +86,7 @@ pub(super) fn run(file: Option<&Path>, command: &Command) -> Result<(), CliError
     match command {
         Command::Reload => Desk::open(file)?.tell(Request::PolicyReload {}),
         Command::Check(arguments) => check::run(file, arguments),
-        Command::Test(arguments) => rehearse::run(file, arguments),
+        Command::Test(arguments) => test::run(file, arguments),
         Command::Explain(arguments) => explain::run(file, arguments),
         Command::Diff(arguments) => diff::run(arguments),
         Command::Manifest(arguments) => manifest::run(file, arguments),

@@ -82,7 +82,7 @@ impl Sets {
     }
 
     /// Runs the tests of every set.
-    pub(super) fn rehearse(&self, faults: &mut Faults) {
+    pub(super) fn run_tests(&self, faults: &mut Faults) {
         for set in self.sets.values() {
             let mut own = Faults::default();
             set.refuse_failed(&self.table, &mut own);

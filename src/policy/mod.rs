@@ -59,7 +59,7 @@ pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
 pub use lint::{CHECKS, Finding, lint};
 pub use oversight::{OnLeave, Oversight};
 pub(crate) use parse::read_auditors;
-pub use parse::{TestOutcome, rehearse};
+pub use parse::{TestOutcome, run_tests};
 pub use reach::{Opened, Reach};
 pub use request::{Givers, GlassRule, GrantRule, Preapproved, RequestRule, Text};
 

@@ -73,7 +73,7 @@ pub(super) fn parse(files: &[PolicyFile]) -> Result<(PolicySet, Vec<Fault>), Vec
     }
     let mut failed = Faults::default();
     read.tests.iter().for_each(|test| test.run(&read, &mut failed));
-    sets.rehearse(&mut failed);
+    sets.run_tests(&mut failed);
     let owned: Vec<PolicyFile> = files.into_iter().cloned().collect();
     let warnings = read.warnings().into_iter().chain(sets.warnings()).collect();
     let Read { rules, denials, audit_rules, .. } = read;
@@ -653,7 +653,7 @@ pub struct TestOutcome {
 ///
 /// # Errors
 /// Every fault of the files but tests that fail.
-pub fn rehearse(files: &[PolicyFile]) -> Result<(Vec<TestOutcome>, Vec<Fault>), Vec<Fault>> {
+pub fn run_tests(files: &[PolicyFile]) -> Result<(Vec<TestOutcome>, Vec<Fault>), Vec<Fault>> {
     let mut files: Vec<&PolicyFile> = files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut faults = Faults::default();
@@ -668,7 +668,7 @@ pub fn rehearse(files: &[PolicyFile]) -> Result<(Vec<TestOutcome>, Vec<Fault>), 
     }
     let access = read.tests.iter().map(|test| test.outcome(&read));
     let commands = sets.sets.values().flat_map(|set| {
-        set.rehearse(&sets.table).into_iter().map(|result| TestOutcome {
+        set.run_tests(&sets.table).into_iter().map(|result| TestOutcome {
             file: set.file.clone(),
             line: result.line,
             passed: result.passed(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::args::{Arg, Flag};
 use super::menu::Menu;
 use super::paths::{HostPattern, PathPattern};
-use super::rehearse::SetTest;
+use super::test::SetTest;
 use super::{CommandRule, CommandSet, Context, Index, base_name};
 use crate::approvers::Approvers;
 use crate::document::{Document, Fault, Faults, Node, Table, names, read_labels, words};

@@ -205,7 +205,7 @@ fn says(governed: &[Governed], expected: &[(&str, &str)]) {
 #[test]
 fn the_example_of_the_design_passes_its_own_tests() {
     let web = set(WEB);
-    let results = web.rehearse(&table());
+    let results = web.run_tests(&table());
     assert_eq!(results.len(), 9);
     for result in results {
         assert!(result.passed(), "{}: {} {:?}", result.command, result.got, result.judgement.reason);

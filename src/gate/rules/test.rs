@@ -190,7 +190,7 @@ impl SetTest {
 
 impl CommandSet {
     /// Runs its tests, each against this set alone.
-    pub fn rehearse(self: &Arc<Self>, table: &effects::Table) -> Vec<TestResult> {
+    pub fn run_tests(self: &Arc<Self>, table: &effects::Table) -> Vec<TestResult> {
         self.tests.iter().flat_map(|test| test.results(self, table)).collect()
     }
 
@@ -217,7 +217,7 @@ impl CommandSet {
         if !faults.is_empty() {
             return;
         }
-        for failed in self.rehearse(table).into_iter().filter(|result| !result.passed()) {
+        for failed in self.run_tests(table).into_iter().filter(|result| !result.passed()) {
             let TestResult { command, line, expected, got, judgement, near } = failed;
             let why: String = judgement.reason.iter().chain(&near).map(|why| format!("; {why}")).collect();
             let message = format!("expected `{expected}`, got `{got}` (`{}`{why})", super::cover::harmless(&command));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Folder, xml};
 use crate::cli::CliError;
 use crate::cli::output::{say, say_line, show, show_line};
-use crate::policy::{Fault, TestOutcome, rehearse};
+use crate::policy::{Fault, TestOutcome, run_tests};
 use crate::screen::{counted, line};
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliError> {
     let files = arguments.folder.files(file)?;
-    let (outcomes, untested) = rehearse(&files)
+    let (outcomes, untested) = run_tests(&files)
         .map_err(|faults| CliError::of_faults("the policies do not load, so that no test was run", &faults))?;
     let failed = outcomes.iter().filter(|outcome| !outcome.passed).count();
     if let Some(path) = &arguments.junit {
