@@ -57,7 +57,7 @@ pub fn shown_word(text: &str) -> String {
             show_quoted(self.0, f)
         }
     }
-    Quoted(text).to_string()
+    if text.is_empty() { String::from("''") } else { Quoted(text).to_string() }
 }
 
 /// Literal text, in quotes if it would not read as one plain word without.
