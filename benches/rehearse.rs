@@ -70,7 +70,6 @@ fn main() {
                     source: None,
                     session: &session,
                     granted: false,
-                    ticket: None,
                     asked: PastAsked::Command(LINES[round * 7919 % LINES.len()]),
                     then: Said::Allowed,
                 });

@@ -638,7 +638,8 @@ pub fn read_policies(directory: &Path) -> Result<Vec<PolicyFile>, Vec<Fault>> {
     let root = directory.file_name().map_or("policies".into(), |name| name.to_string_lossy().into_owned());
     let mut files = Vec::new();
     let mut faults = Vec::new();
-    for kind in ["access", "commands", "effects"] {
+    refuse_strays(directory, &mut faults);
+    for kind in KINDS {
         let place = directory.join(kind);
         // Only `access` must be there.
         if kind == "access" || place.exists() {
@@ -646,6 +647,29 @@ pub fn read_policies(directory: &Path) -> Result<Vec<PolicyFile>, Vec<Fault>> {
         }
     }
     if faults.is_empty() { Ok(files) } else { Err(faults) }
+}
+
+/// The directories of policies.
+const KINDS: [&str; 3] = ["access", "commands", "effects"];
+
+/// What lies beside the directories and is not known may be meant as policies: a misspelt name, a file in the wrong place.
+fn refuse_strays(directory: &Path, faults: &mut Vec<Fault>) {
+    // What cannot be listed is told of `access`.
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    let mut names: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.file_name())).collect();
+    names.sort();
+    for name in names {
+        let path = directory.join(&name);
+        let name = name.to_string_lossy();
+        let signature = name.starts_with("manifest.") && name.ends_with(".sig");
+        if name.starts_with('.') || KINDS.contains(&&*name) || name == MANIFEST || name == "README.md" || signature {
+            continue;
+        }
+        let what = if path.is_dir() { "a directory" } else { "a file" };
+        let message = format!("is {what} in which no policies are looked for");
+        let hint = format!("policies lie in {}; what begins with a dot is passed over", KINDS.join("/, ") + "/");
+        faults.push(Fault::in_file(path.display().to_string(), message).hint(hint));
+    }
 }
 
 fn read_policies_in(place: &Path, root: &str, files: &mut Vec<PolicyFile>, faults: &mut Vec<Fault>) {
@@ -680,6 +704,9 @@ fn read_policies_in(place: &Path, root: &str, files: &mut Vec<PolicyFile>, fault
                 Ok(text) => files.push(PolicyFile { path: format!("{root}/{name}"), text }),
                 Err(fault) => faults.push(fault),
             }
+        } else if name != "README.md" {
+            let hint = "a file of policies is called *.toml; what begins with a dot is passed over";
+            faults.push(Fault::in_file(shown, "is no file of policies by its name").hint(hint));
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), CliError> {
             faults.extend(lists.faults().map(|fault| Fault::in_file(place.display().to_string(), fault)));
             match load_policy(&config) {
                 Ok(LoadedPolicy { set, signed }) => {
-                    set.warnings().iter().for_each(tell_warning);
+                    set.warnings().iter().for_each(|found| tell_warning(&found.fault));
                     if set.rules().any(|rule| rule.glass.is_some()) && !can_alarm(&config.notify.ways()) {
                         say(
                             "warning: rules have `break_glass`, and nobody can break it: [notify] has no two ways to tell",

@@ -6,9 +6,9 @@ mod explain;
 mod learn;
 mod manifest;
 mod past;
-mod rehearse;
 mod replay;
 mod sudoers;
+mod test;
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,8 @@ use super::desk::{self, Desk};
 use super::{CliError, output};
 use crate::admin::api::Request;
 use crate::config::read_policies;
-use crate::policy::PolicyFile;
+use crate::policy::{PolicyFile, PolicySet};
+use crate::screen::counted;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -26,7 +27,7 @@ pub(super) enum Command {
     /// Exit status: 0 nothing found, 1 doubts and --strict, 2 faults.
     Check(check::Arguments),
     /// Run the tests in policy files. Exit status: 0 all passed, 1 one failed, 2 faults.
-    Test(rehearse::Arguments),
+    Test(test::Arguments),
     /// Say what the rules make of an access, or of a command line, and why.
     Explain(Box<explain::Arguments>),
     /// Say in words what one folder of policies makes wider and narrower than another.
@@ -67,11 +68,25 @@ fn read(folder: &Path) -> Result<Vec<PolicyFile>, CliError> {
     read_policies(folder).map_err(|faults| CliError::of_faults("the policies cannot be read", &faults))
 }
 
+/// The set of these files, for what only says what it would do: tests that fail are told, and stop nothing.
+fn draft(files: &[PolicyFile], of: &Path) -> Result<PolicySet, CliError> {
+    let (set, failed) = PolicySet::draft(files)
+        .map_err(|faults| CliError::of_faults(format!("the policies in `{}` do not load", of.display()), &faults))?;
+    if let Some(first) = failed.first() {
+        let count = counted(failed.len(), "test");
+        output::say_line(format!(
+            "warning: in `{}` {count} would keep the policies from loading: {first}",
+            of.display()
+        ));
+    }
+    Ok(set)
+}
+
 pub(super) fn run(file: Option<&Path>, command: &Command) -> Result<(), CliError> {
     match command {
         Command::Reload => Desk::open(file)?.tell(Request::PolicyReload {}),
         Command::Check(arguments) => check::run(file, arguments),
-        Command::Test(arguments) => rehearse::run(file, arguments),
+        Command::Test(arguments) => test::run(file, arguments),
         Command::Explain(arguments) => explain::run(file, arguments),
         Command::Diff(arguments) => diff::run(arguments),
         Command::Manifest(arguments) => manifest::run(file, arguments),

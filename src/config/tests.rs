@@ -213,6 +213,25 @@ fn policies_are_read_in_order_and_what_is_not_one_is_passed_over_or_told() {
     }
     let paths: Vec<_> = read_policies(&root).unwrap().into_iter().map(|file| file.path).collect();
     assert_eq!(paths, ["rules/access/a.toml", "rules/access/b.toml"]);
+    for name in ["manifest", "manifest.bob.sig", "README.md", ".git"] {
+        crate::durable::create_new(&root.join(name), b"x\n", 0o600).unwrap();
+    }
+    assert_eq!(read_policies(&root).unwrap().len(), 2);
+    crate::durable::create_directories(&root.join("comands")).unwrap();
+    crate::durable::create_new(&root.join("dba.toml"), b"schema = 1\n", 0o600).unwrap();
+    crate::durable::create_new(&access.join("dba.tml"), b"schema = 1\n", 0o600).unwrap();
+    let strays: Vec<_> = read_policies(&root).unwrap_err().into_iter().map(|fault| fault.to_string()).collect();
+    for (told, end) in strays.iter().zip([
+        "rules/comands: is a directory in which no policies are looked for",
+        "rules/dba.toml: is a file in which no policies are looked for",
+        "rules/access/dba.tml: is no file of policies by its name",
+    ]) {
+        assert!(told.ends_with(end), "{told}");
+    }
+    assert_eq!(strays.len(), 3);
+    std::fs::remove_dir(root.join("comands")).unwrap();
+    std::fs::remove_file(root.join("dba.toml")).unwrap();
+    std::fs::remove_file(access.join("dba.tml")).unwrap();
     crate::durable::create_new(&access.join("c.toml"), b"\xff\n", 0o600).unwrap();
     crate::durable::create_directories(&access.join("more")).unwrap();
     let faults = read_policies(&root).unwrap_err();

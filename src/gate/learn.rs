@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use super::effects::{EffectKind, Table, normal_path};
 use super::invocation::{self, Construct, Invocation};
+use super::rules::GRAVE;
 use super::shell::tree::RedirectionKind;
 use super::shell::{self, word::Word};
 
@@ -18,15 +19,6 @@ const ALIKE_MIN: usize = 3;
 const CHOICES_MAX: usize = 32;
 /// So many of the lines behind a rule become its test.
 const TESTS_MAX: usize = 8;
-/// What a rule must name by its effect to allow it, for it is a way to other programs.
-const GRAVE: [EffectKind; 6] = [
-    EffectKind::RunProgram,
-    EffectKind::Shell,
-    EffectKind::LoadCode,
-    EffectKind::InteractiveEscape,
-    EffectKind::Privilege,
-    EffectKind::Unknown,
-];
 
 /// A set to start from, and what is not in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::effects::Table;
 use super::rules::CommandSet;
+use super::shell::text::shown_word;
 use crate::approvers::Approvers;
 use crate::model::{AccountName, GroupName, RuleId, TargetName, Timestamp, UserName};
 
@@ -55,6 +56,8 @@ pub enum By {
     },
     /// No command set is in force here.
     NoSets,
+    /// This access rule has no `commands`, and no rule of the sets beside it forbids the line or wants a yes.
+    Unjudged(RuleId),
 }
 
 /// Who wants to run something, and where: what rules look at besides the line.
@@ -71,9 +74,18 @@ pub struct Asker<'a> {
     /// The identity on the target.
     pub account: &'a AccountName,
     /// The ticket of the grant in use.
-    pub ticket: Option<&'a str>,
+    pub ticket: Ticket<'a>,
     /// The time.
     pub at: Timestamp,
+}
+
+/// The ticket of a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ticket<'a> {
+    /// This one, or none.
+    Of(Option<&'a str>),
+    /// Nobody knows: for a rehearsal of what is past, where every ticket counts as the one that a rule wants.
+    Unknown,
 }
 
 /// What an access rule that opens the channel now says of commands.
@@ -138,6 +150,16 @@ pub struct Seen {
     pub decided: By,
 }
 
+impl Seen {
+    /// Its words in a row, in quotes where their ends could not be seen without.
+    pub fn words(&self) -> String {
+        let known = self.known.iter().chain(std::iter::repeat(&false));
+        let words =
+            self.argv.iter().zip(known).map(|(word, known)| if *known { shown_word(word) } else { word.clone() });
+        words.collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// What would have been said, were it in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Would {
@@ -167,8 +189,6 @@ pub enum AlertLevel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnMatch {
-    /// An officer is invited to watch.
-    Shadow,
     /// It stands still until somebody lets it go on.
     Pause,
     /// It ends.
@@ -194,13 +214,14 @@ pub fn judge(line: &str, governed: &[Governed], table: &Table, asker: &Asker<'_>
 }
 
 impl fmt::Display for By {
-    /// As `[[test]]` tables write it: a rule's id, `default`, `not-understood` or `no-sets`.
+    /// As `[[test]]` tables write it: a rule's id, `default`, `not-understood`; beside them `no-sets` or `unjudged`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rule(id) => write!(f, "{id}"),
             Self::Default => f.write_str("default"),
             Self::NotUnderstood { .. } => f.write_str("not-understood"),
             Self::NoSets => f.write_str("no-sets"),
+            Self::Unjudged(_) => f.write_str("unjudged"),
         }
     }
 }

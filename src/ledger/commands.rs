@@ -83,7 +83,7 @@ impl Commands {
             target: &self.destination.target,
             labels: &self.labels,
             account: &self.destination.account,
-            ticket: self.ticket.as_deref(),
+            ticket: verdict::Ticket::Of(self.ticket.as_deref()),
             at: self.at,
         };
         verdict::judge(line, &self.governed, self.policy.effects(), &asker)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::lint::{Finding, UNTESTED};
 use super::{PolicyFile, PolicySet, Rule};
 use crate::document::{Fault, Faults, Node};
 use crate::gate::effects::Table;
@@ -81,7 +82,7 @@ impl Sets {
     }
 
     /// Runs the tests of every set.
-    pub(super) fn rehearse(&self, faults: &mut Faults) {
+    pub(super) fn run_tests(&self, faults: &mut Faults) {
         for set in self.sets.values() {
             let mut own = Faults::default();
             set.refuse_failed(&self.table, &mut own);
@@ -89,7 +90,7 @@ impl Sets {
         }
     }
 
-    pub(super) fn warnings(&self) -> impl Iterator<Item = Fault> {
+    pub(super) fn warnings(&self) -> impl Iterator<Item = Finding> {
         self.sets.values().flat_map(|set| {
             set.untested().map(|rule| {
                 let message = format!("no test expects rule `{}` of the command set `{}`", rule.id, set.name);
@@ -100,7 +101,8 @@ impl Sets {
                     message,
                     hint: None,
                 };
-                fault.hint("add a [[test]] with lines that it is for, and one with lines that it must not be for")
+                let hint = "add a [[test]] with lines that it is for, and one with lines that it must not be for";
+                Finding { check: UNTESTED, fault: fault.hint(hint) }
             })
         })
     }

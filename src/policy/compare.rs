@@ -5,10 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::lint::unjudged;
 use super::{Accounts, GrantNeed, Names, Place, PolicySet, Rule, Who};
-use crate::gate::rules::{CommandRule, CommandSet};
+use crate::gate::effects::EffectKind;
+use crate::gate::rules::{Arg, CommandRule, CommandSet, Flag, word_of};
 use crate::gate::verdict::Outcome;
-use crate::model::join;
+use crate::model::{RuleId, join};
 
 /// A difference, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,7 @@ pub fn compare(old: &PolicySet, new: &PolicySet) -> Vec<Difference> {
             ),
         );
     }
+    unjudged_now(old, new, &mut add);
     let denials =
         |set: &PolicySet| set.denials().map(|rule| (rule.id.clone(), rule.clone())).collect::<BTreeMap<_, _>>();
     let (before, after) = (denials(old), denials(new));
@@ -77,7 +80,7 @@ pub fn compare(old: &PolicySet, new: &PolicySet) -> Vec<Difference> {
     let (before, after) = (sets(old), sets(new));
     for (name, set) in &after {
         if let Some(earlier) = before.get(name) {
-            changed_set(earlier, set, &mut add);
+            changed_set(earlier, set, &whom_of(new, name), &mut add);
             judged_otherwise((old, earlier), (new, set), &mut add);
         }
     }
@@ -87,6 +90,22 @@ pub fn compare(old: &PolicySet, new: &PolicySet) -> Vec<Difference> {
     found.sort_by(|a, b| (a.way, &a.text).cmp(&(b.way, &b.text)));
     found.dedup();
     found
+}
+
+/// A rule without `commands` takes from those beside it what they forbid by default.
+fn unjudged_now(old: &PolicySet, new: &PolicySet, add: &mut dyn FnMut(Way, String)) {
+    let ids = |pair: (&Rule, &Rule)| (pair.0.id.clone(), pair.1.id.clone());
+    let before: BTreeSet<(RuleId, RuleId)> = unjudged(old).map(ids).collect();
+    let judged = |id: &RuleId| old.rules().any(|rule| rule.id == *id && rule.commands.is_some());
+    for (plain, judging) in unjudged(new).filter(|pair| judged(&pair.1.id) && !before.contains(&ids(*pair))) {
+        let text = format!(
+            "{}: rule `{}` has no `commands`, and what `{}` judged is judged by its deny and approve rules alone",
+            who(&plain.who),
+            plain.id,
+            judging.id
+        );
+        add(Way::Widens, text);
+    }
 }
 
 fn audits(old: &PolicySet, new: &PolicySet, add: &mut dyn FnMut(Way, String)) {
@@ -101,10 +120,10 @@ fn audits(old: &PolicySet, new: &PolicySet, add: &mut dyn FnMut(Way, String)) {
             add(
                 Way::Widens,
                 format!(
-                    "{} on {}: {} of recordings, by audit rule `{id}`",
+                    "{} gains the right to {} on {} (audit rule `{id}`)",
                     who(&rule.who),
-                    place(&rule.place),
-                    join(more)
+                    join(more),
+                    place(&rule.place)
                 ),
             );
         }
@@ -112,7 +131,7 @@ fn audits(old: &PolicySet, new: &PolicySet, add: &mut dyn FnMut(Way, String)) {
             add(Way::MayWiden, format!("audit rule `{id}` is for others than before"));
         }
         for right in earlier.into_iter().flat_map(|old| &old.rights).filter(|right| !rule.rights.contains(right)) {
-            add(Way::Narrows, format!("audit rule `{id}` no longer gives {right}"));
+            add(Way::Narrows, format!("audit rule `{id}` no longer gives the right to {right}"));
         }
     }
     for (id, _) in before.iter().filter(|(id, _)| !after.contains_key(*id)) {
@@ -269,11 +288,11 @@ fn changed_commands(old: &Rule, new: &Rule, whom: &str, add: &mut dyn FnMut(Way,
     }
 }
 
-fn changed_set(old: &CommandSet, new: &CommandSet, add: &mut dyn FnMut(Way, String)) {
+fn changed_set(old: &CommandSet, new: &CommandSet, whom: &str, add: &mut dyn FnMut(Way, String)) {
     let name = &new.name;
     if old.default != new.default || old.mode != new.mode {
         let way = if new.default == Some(Outcome::Allow) { Way::Widens } else { Way::MayWiden };
-        add(way, format!("set `{name}`: mode or default has changed"));
+        add(way, format!("set `{name}`: mode or default has changed, {whom}"));
     }
     let rules =
         |set: &CommandSet| set.rules.iter().map(|rule| (rule.id.clone(), rule.clone())).collect::<BTreeMap<_, _>>();
@@ -287,33 +306,16 @@ fn changed_set(old: &CommandSet, new: &CommandSet, add: &mut dyn FnMut(Way, Stri
                 Outcome::Approve => (Way::MayWiden, "wants a yes for"),
                 Outcome::Deny => (Way::Narrows, "forbids"),
             };
-            add(way, format!("set `{name}`: the new rule `{id}` {verb} {}", what(rule)));
+            add(way, format!("set `{name}`: the new rule `{id}` {verb} {}, {whom}", what(rule)));
             continue;
         };
-        let (plain_old, plain_new) = (said_only(earlier), said_only(rule));
-        if plain_old == plain_new {
-            continue;
-        }
-        let before: BTreeSet<&String> = earlier.programs.iter().collect();
-        let after: BTreeSet<&String> = rule.programs.iter().collect();
-        let more: Vec<&&String> = after.difference(&before).collect();
-        let less: Vec<&&String> = before.difference(&after).collect();
-        let allows = rule.outcome == Outcome::Allow && earlier.outcome == Outcome::Allow;
-        if allows && !more.is_empty() {
-            add(Way::Widens, format!("set `{name}`: rule `{id}` allows {}, too", join(more)));
-        }
-        if allows && !less.is_empty() {
-            add(Way::Narrows, format!("set `{name}`: rule `{id}` no longer allows {}", join(less)));
-        }
-        let rest = |rule: &CommandRule| CommandRule { programs: Vec::new(), ..rule.clone() };
-        if !allows || rest(&plain_old) != rest(&plain_new) {
-            let way = if rule.outcome < earlier.outcome { Way::Widens } else { Way::MayWiden };
-            let said = if rule.outcome == earlier.outcome {
-                String::from("has changed")
-            } else {
-                format!("says {} in place of {}", rule.outcome, earlier.outcome)
-            };
-            add(way, format!("set `{name}`: rule `{id}` {said}"));
+        let mut said = false;
+        changed_rule(earlier, rule, &mut |way, text| {
+            said = true;
+            add(way, format!("set `{name}`: rule `{id}` {text}, {whom}"));
+        });
+        if !said && said_only(earlier) != said_only(rule) {
+            add(Way::MayWiden, format!("set `{name}`: rule `{id}` has changed, {whom}"));
         }
     }
     for (id, rule) in before.iter().filter(|(id, _)| !after.contains_key(*id)) {
@@ -322,8 +324,119 @@ fn changed_set(old: &CommandSet, new: &CommandSet, add: &mut dyn FnMut(Way, Stri
             Outcome::Approve => (Way::MayWiden, "wanted a yes for"),
             Outcome::Deny => (Way::Widens, "forbade"),
         };
-        add(way, format!("set `{name}`: rule `{id}`, which {verb} {}, is gone", what(rule)));
+        add(way, format!("set `{name}`: rule `{id}`, which {verb} {}, is gone, {whom}", what(rule)));
     }
+}
+
+/// For whom a set is in force.
+fn whom_of(set: &PolicySet, name: &str) -> String {
+    let names =
+        |rule: &&Rule| rule.commands.as_ref().is_some_and(|commands| commands.sets.iter().any(|own| own.name == name));
+    let each: BTreeSet<String> =
+        set.rules().filter(names).map(|rule| format!("{} (rule `{}`)", who(&rule.who), rule.id)).collect();
+    if each.is_empty() {
+        String::from("for nobody: no access rule names the set")
+    } else {
+        format!("for {}", join(each))
+    }
+}
+
+/// What is different in a rule of a command set, key by key.
+fn changed_rule(old: &CommandRule, new: &CommandRule, add: &mut dyn FnMut(Way, String)) {
+    if old.outcome != new.outcome {
+        let way = if new.outcome < old.outcome { Way::Widens } else { Way::MayWiden };
+        add(way, format!("says {} in place of {}", new.outcome, old.outcome));
+    }
+    let allows = (old.outcome, new.outcome) == (Outcome::Allow, Outcome::Allow);
+    let denies = (old.outcome, new.outcome) == (Outcome::Deny, Outcome::Deny);
+    let before = lists(old).into_iter().chain(flags(old, new));
+    for ((key, before), (_, after)) in before.zip(lists(new).into_iter().chain(flags(new, old))) {
+        let (more, less) = (without(&after, &before), without(&before, &after));
+        // A list of a rule that forbids is a condition where it is there, and none where it is not.
+        let condition = !allows && (before.is_empty() || after.is_empty());
+        let (wider, narrower) = match (allows, denies && !condition) {
+            (true, _) => (Way::Widens, Way::Narrows),
+            (false, true) => (Way::Narrows, Way::Widens),
+            (false, false) => (Way::MayWiden, Way::MayWiden),
+        };
+        if !more.is_empty() {
+            let text = if allows && key == "program" { "allows".to_owned() } else { format!("has in `{key}`") };
+            add(wider, format!("{text} {}, too", join(more)));
+        }
+        if !less.is_empty() {
+            let text = if allows && key == "program" { "allows".to_owned() } else { format!("has in `{key}`") };
+            add(narrower, format!("no longer {text} {}", join(less)));
+        }
+    }
+    if old.args != new.args {
+        let way = any_way(allows, old.args.is_some(), new.args.is_some());
+        let text = |rule: &CommandRule| {
+            let words = rule.args.as_ref().map(|args| args.iter().map(Arg::text).collect::<Vec<_>>().join(" "));
+            words.map_or_else(|| String::from("any"), |words| shown(&words))
+        };
+        add(way, format!("has other `args`: {} in place of {}", text(new), text(old)));
+    }
+    if old.flags.is_some() != new.flags.is_some() {
+        let way = any_way(allows, old.flags.is_some(), new.flags.is_some());
+        let now = if new.flags.is_some() { "names" } else { "no longer names" };
+        add(way, format!("{now} its `flags`"));
+    }
+    let switches = |rule: &CommandRule| [("pipe", rule.pipe), ("pty", rule.pty), ("globs", rule.globs)];
+    for ((key, before), (_, after)) in switches(old).into_iter().zip(switches(new)).filter(|(old, new)| old != new) {
+        let way = if after && !before { Way::Widens } else { Way::Narrows };
+        add(way, format!("says `{key} = {after}`"));
+    }
+    let rest: [(&str, bool); 9] = [
+        ("groups", old.context.groups != new.context.groups),
+        ("labels", old.context.labels != new.context.labels),
+        ("when", old.context.when != new.context.when),
+        ("ticket", old.context.ticket != new.context.ticket),
+        ("mode", old.context.modes != new.context.modes),
+        ("expires", old.expires != new.expires),
+        ("observe", old.observe != new.observe),
+        ("alert` or `on_match", (old.alert, old.on_match) != (new.alert, new.on_match)),
+        ("approvers", old.approval != new.approval),
+    ];
+    for (key, _) in rest.iter().filter(|(_, differs)| *differs) {
+        add(Way::MayWiden, format!("has another `{key}`"));
+    }
+}
+
+/// The lists of a rule, each word as it is written.
+fn lists(rule: &CommandRule) -> [(&'static str, BTreeSet<String>); 6] {
+    let paths = |kind: EffectKind| {
+        rule.paths.get(&kind).into_iter().flatten().map(|path| path.text().to_owned()).collect::<BTreeSet<_>>()
+    };
+    [
+        ("program", rule.programs.iter().cloned().collect()),
+        ("effects", rule.effects.iter().map(|kind| word_of(*kind).to_owned()).collect()),
+        ("reads", paths(EffectKind::Read)),
+        ("writes", paths(EffectKind::Write)),
+        ("deletes", paths(EffectKind::Delete)),
+        ("hosts", rule.hosts.iter().map(|host| host.text().to_owned()).collect()),
+    ]
+}
+
+/// The way of a change where what is not written means any.
+fn any_way(allows: bool, before: bool, after: bool) -> Way {
+    match (before, after) {
+        (true, false) if allows => Way::Widens,
+        (false, true) if allows => Way::Narrows,
+        (true | false, true | false) => Way::MayWiden,
+    }
+}
+
+/// The options of a rule, where both have some.
+fn flags(rule: &CommandRule, other: &CommandRule) -> Option<(&'static str, BTreeSet<String>)> {
+    let flags = rule.flags.as_ref().filter(|_| other.flags.is_some())?;
+    let each = flags.iter().flat_map(|(program, flags)| flags.iter().map(move |flag| (program, flag)));
+    let text =
+        |(program, flag): (&String, &Flag)| format!("{program} {}{}", flag.text, if flag.valued { "=" } else { "" });
+    Some(("flags", each.map(text).collect()))
+}
+
+fn without<'s>(all: &'s BTreeSet<String>, those: &'s BTreeSet<String>) -> Vec<&'s String> {
+    all.difference(those).collect()
 }
 
 /// The rule without what says nothing about what it is for.
@@ -346,11 +459,12 @@ fn judged_otherwise(
                 add(
                     way,
                     format!(
-                        "set `{}`: {} is now {to} ({}), was {from} ({})",
+                        "set `{}`: {} is now {to} ({}), was {from} ({}), {}",
                         after.name,
                         shown(&is.command),
                         is.judgement.by,
-                        was.judgement.by
+                        was.judgement.by,
+                        whom_of(new, &after.name)
                     ),
                 );
             }
@@ -420,6 +534,15 @@ mod tests {
                 "commands are judged in strict",
             ),
             (
+                access(
+                    "[[rule]]\nid = \"never\"",
+                    "[[rule]]\nid = \"plain\"\nwho = { groups = [\"dba\"] }\nwhere = { targets = [\"*\"] }\n\
+                     accounts = [\"postgres\"]\nchannels = [\"exec\"]\n[[rule]]\nid = \"never\"",
+                ),
+                "group dba: rule `plain` has no `commands`, and what `ops` judged is judged by its deny and approve rules alone",
+                "rule `plain` is gone",
+            ),
+            (
                 access("\"strict\"", "\"observe\""),
                 "commands are judged in observe in place of strict",
                 "commands are judged in strict in place of observe",
@@ -437,13 +560,36 @@ mod tests {
                     "[[test]]",
                     "[[rule]]\nid = \"more\"\neffect = \"allow\"\nprogram = \"/usr/bin/true\"\n[[test]]",
                 ),
-                "set `a`: the new rule `more` allows /usr/bin/true",
+                "set `a`: the new rule `more` allows /usr/bin/true, for group dba (rule `ops`)",
                 "rule `more`, which allowed /usr/bin/true, is gone",
             ),
             (
                 commands("\"/usr/bin/uptime\"", "[\"/usr/bin/uptime\", \"/usr/bin/true\"]"),
-                "rule `look` allows /usr/bin/true, too",
-                "rule `look` no longer allows /usr/bin/true",
+                "rule `look` allows /usr/bin/true, too, for group dba (rule `ops`)",
+                "rule `look` no longer allows /usr/bin/true, for group dba",
+            ),
+            (
+                commands("\"/usr/bin/uptime\"", "\"/usr/bin/uptime\"\nreads = [\"/etc/**\"]\neffects = [\"shell\"]"),
+                "set `a`: rule `look` has in `reads` /etc/**, too, for group dba (rule `ops`)",
+                "set `a`: rule `look` no longer has in `effects` shell, for group dba",
+            ),
+            (
+                (ACCESS.to_owned(), SET.to_owned()),
+                "set `a`: rule `look` has other `args`: any in place of `-p`, for group dba (rule `ops`)",
+                "set `a`: rule `look` has other `args`: `-p` in place of any",
+            ),
+            (
+                commands("\"rm\"", "\"rmdir\""),
+                "set `a`: rule `no` no longer has in `program` rm, for group dba",
+                "set `a`: rule `no` has in `program` rm, too, for group dba",
+            ),
+            (
+                access(
+                    "[[rule]]\nid = \"never\"",
+                    "[[audit]]\nid = \"see\"\nwho = { groups = [\"sec\"] }\nwhere = { targets = [\"*\"] }\nrights = [\"kill\", \"lift\"]\n[[rule]]\nid = \"never\"",
+                ),
+                "group sec gains the right to kill, lift on every target (audit rule `see`)",
+                "audit rule `see` is gone",
             ),
             (
                 commands("[[rule]]\nid = \"no\"\neffect = \"deny\"\nprogram = \"rm\"\nreason = \"r\"\n", ""),
@@ -452,6 +598,11 @@ mod tests {
             ),
         ] {
             let new = set(&access, &commands);
+            // Where nothing is changed from here, the older one is that with less.
+            let old = match commands == SET && access == ACCESS {
+                true => set(ACCESS, &SET.replace("\"/usr/bin/uptime\"", "\"/usr/bin/uptime\"\nargs = [\"-p\"]")),
+                false => old.clone(),
+            };
             let wider = compare(&old, &new);
             assert!(
                 wider.iter().any(|one| one.way != Way::Narrows && one.text.contains(wanted)),
@@ -478,9 +629,8 @@ mod tests {
             .replace("deny default", "allow look");
         let found = compare(&old, &set(ACCESS, &new));
         assert!(
-            found.iter().any(
-                |one| one.way == Way::Widens && one.text == "set `a`: `id` is now allow (look), was deny (default)"
-            ),
+            found.iter().any(|one| one.way == Way::Widens
+                && one.text == "set `a`: `id` is now allow (look), was deny (default), for group dba (rule `ops`)"),
             "{found:?}"
         );
     }

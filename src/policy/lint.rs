@@ -3,12 +3,13 @@
 //! What this module does **not** guard against: a rule that is wrong in a way that no look at the files shows.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use super::{Fault, PolicySet};
+use super::{Accounts, Fault, Names, Place, PolicySet, Rule, Who};
 use crate::gate::effects::{EffectKind, Table};
-use crate::gate::rules::{CommandRule, CommandSet, GRAVE, PathPattern, word_of};
+use crate::gate::rules::{CommandRule, CommandSet, GRAVE, PathPattern, base_name, word_of};
 use crate::gate::verdict::{CommandMode, Outcome};
-use crate::model::{Timestamp, join};
+use crate::model::{ChannelClass, Timestamp, join};
 
 /// Something doubtful, and by which check it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,23 +20,35 @@ pub struct Finding {
     pub fault: Fault,
 }
 
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.fault)
+    }
+}
+
+/// The check for rules that no test expects.
+pub(super) const UNTESTED: &str = "untested";
+
 /// The checks and what each finds, for listings.
 pub const CHECKS: &[(&str, &str)] = &[
     ("fault", "a file that does not load"),
-    ("untested", "a rule that no test expects"),
+    ("no-rule", "a directory that lets nobody in"),
+    (UNTESTED, "a rule that no test expects"),
+    ("closed-shell", "a rule that names a shell and opens none, since what is typed there is not judged"),
+    ("keyless-glass", "break-glass by any login"),
     ("untested-set", "a command set without tests"),
     ("unused-set", "a command set that no access rule names"),
     ("expired-rule", "a rule that does not hold any more"),
     ("unreachable-rule", "a rule that never decides anything"),
     ("grave-effect", "an allow rule that lets a shell, other programs or code through"),
+    ("unjudged-exec", "a rule without `commands` that opens exec where another judges commands"),
     ("guard-as-wall", "guard where prevention is meant"),
     ("wide-pattern", "a pattern that matches a slash, a blank or an option"),
 ];
 
 /// Everything doubtful in the set, by file and line.
 pub fn lint(set: &PolicySet, now: Timestamp) -> Vec<Finding> {
-    let warned = set.warnings().iter().map(|fault| Finding { check: "untested", fault: fault.clone() });
-    let mut found: Vec<Finding> = warned.collect();
+    let mut found = set.warnings().to_vec();
     for commands in set.command_sets() {
         of_set(commands, set, now, &mut found);
     }
@@ -51,9 +64,66 @@ pub fn lint(set: &PolicySet, now: Timestamp) -> Vec<Finding> {
             }
         }
     }
+    for (plain, judging) in unjudged(set) {
+        let message = format!("rule `{}` opens exec where rule `{}` judges", plain.id, judging.id);
+        let hint = format!(
+            "whom both are for runs all that no deny or approve rule forbids: give it the `commands` of `{}`, or take exec out",
+            judging.id
+        );
+        found.push(finding("unjudged-exec", &plain.file, plain.line, "rule", message, &hint));
+    }
     found.sort_by(|a, b| (&a.fault.file, a.fault.line, a.check).cmp(&(&b.fault.file, b.fault.line, b.check)));
     found.dedup();
     found
+}
+
+/// Rules that open exec without `commands`, each with one that judges it for what may be the same people at the same places.
+pub(super) fn unjudged(set: &PolicySet) -> impl Iterator<Item = (&Rule, &Rule)> {
+    let exec = |rule: &&Rule| rule.channels.contains(&ChannelClass::Exec);
+    let plain = set.rules().filter(exec).filter(|rule| rule.commands.is_none());
+    let judges = |rule: &&Rule| rule.commands.as_ref().is_some_and(|commands| commands.mode != CommandMode::Observe);
+    plain.flat_map(move |plain| {
+        let judging = set.rules().filter(exec).filter(judges);
+        judging.filter(|other| may_meet(plain, other)).map(move |other| (plain, other))
+    })
+}
+
+/// Whether the two may be for one user, at one target and account.
+fn may_meet(one: &Rule, other: &Rule) -> bool {
+    whom_both(&one.who, &other.who) && where_both(&one.place, &other.place) && account_both(one, other)
+}
+
+/// A group may have anybody in it.
+fn whom_both(one: &Who, other: &Who) -> bool {
+    match (&one.users, &other.users) {
+        (Names::These(own), Names::These(others)) => {
+            !one.groups.is_empty() || !other.groups.is_empty() || !own.is_disjoint(others)
+        }
+        (Names::Every, Names::Every | Names::These(_)) | (Names::These(_), Names::Every) => true,
+    }
+}
+
+/// A target may carry any labels that do not contradict each other.
+fn where_both(one: &Place, other: &Place) -> bool {
+    let named = match (&one.targets, &other.targets) {
+        (Some(Names::These(own)), Some(Names::These(others))) => !own.is_disjoint(others),
+        (None | Some(Names::Every | Names::These(_)), None | Some(Names::Every | Names::These(_))) => true,
+    };
+    named && one.labels.iter().all(|(key, value)| other.labels.get(key).is_none_or(|others| others == value))
+}
+
+/// That a user is called as an account is counts only of a user whom the rule names.
+fn account_both(one: &Rule, other: &Rule) -> bool {
+    let own = |rule: &Rule, accounts: &Accounts| match &rule.who.users {
+        Names::These(users) if rule.accounts.own => {
+            users.iter().any(|user| accounts.named.iter().any(|account| account.as_str() == user.as_str()))
+        }
+        Names::Every | Names::These(_) => false,
+    };
+    (one.accounts.own && other.accounts.own)
+        || !one.accounts.named.is_disjoint(&other.accounts.named)
+        || own(one, &other.accounts)
+        || own(other, &one.accounts)
 }
 
 fn finding(check: &'static str, file: &str, line: usize, key: &str, message: String, hint: &str) -> Finding {
@@ -167,10 +237,11 @@ fn of_rule(rule: &CommandRule, table: &Table, now: Timestamp, found: &mut Vec<Fi
 }
 
 /// Why a rule never decides anything beside the other.
-fn hidden_by(rule: &CommandRule, other: &CommandRule, later: bool) -> Option<&'static str> {
+fn hidden_by<'r>(rule: &'r CommandRule, other: &'r CommandRule, later: bool) -> Option<&'static str> {
     let free = other.context == super::CommandContext::default() && other.expires.is_none() && !other.observe;
-    let programs =
-        |rule: &CommandRule| -> BTreeSet<String> { rule.programs.iter().map(|program| base(program)).collect() };
+    let programs = |rule: &'r CommandRule| -> BTreeSet<&'r str> {
+        rule.programs.iter().map(|program| base_name(program)).collect()
+    };
     let all = !rule.programs.is_empty() && programs(rule).is_subset(&programs(other));
     let about_all = other.args.is_none() && other.flags.is_none();
     if !free || rule.observe {
@@ -213,20 +284,20 @@ fn hidden_by(rule: &CommandRule, other: &CommandRule, later: bool) -> Option<&'s
     }
 }
 
-fn base(program: &str) -> String {
-    program.rsplit('/').next().unwrap_or(program).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::PolicyFile;
 
     fn found(commands: &str, mode: &str) -> Vec<String> {
+        found_beside(commands, mode, "")
+    }
+
+    fn found_beside(commands: &str, mode: &str, beside: &str) -> Vec<String> {
         let access = format!(
             "schema = 1\n[[rule]]\nid = \"ops\"\nwho = {{ users = [\"ana\"] }}\nwhere = {{ targets = [\"*\"] }}\naccounts = [\"ops\"]\n\
              channels = [\"exec\"]\ngrant = {{ required = false }}\ncommands = {{ mode = \"{mode}\", sets = [\"a\"] }}\n\
-             [[test]]\ngiven = {{ user = \"ana\", target = \"x\", account = \"ops\" }}\nexpect = \"allow ops\"\n"
+             [[test]]\ngiven = {{ user = \"ana\", target = \"x\", account = \"ops\" }}\nexpect = \"allow ops\"\n{beside}"
         );
         let file = |path: &str, text: String| PolicyFile { path: path.to_owned(), text };
         let files = [file("p/access/a.toml", access), file("p/commands/a.toml", format!("schema = 1\n{commands}"))];
@@ -292,6 +363,39 @@ mod tests {
         assert!(told.iter().any(|text| text.contains("a slash") && text.contains("an option")), "{told:?}");
         let good = menu.replace("[^;]*", "[a-z][a-z0-9-]{0,20}");
         assert_eq!(strict(&good), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_rule_without_commands_beside_one_that_judges_is_found() {
+        let set = "mode = \"strict\"\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/usr/bin/id\"\n";
+        let plain = "[[rule]]\nid = \"plain\"\nwho = { groups = [\"staff\"] }\nwhere = { labels = { env = \"prod\" } }\n\
+                     accounts = [\"ops\"]\nchannels = [\"exec\"]\n";
+        for (from, to, mode, doubtful) in [
+            ("staff", "staff", "strict", true),
+            ("staff", "staff", "observe", false),
+            ("groups = [\"staff\"]", "users = [\"ana\"]", "strict", true),
+            ("groups = [\"staff\"]", "users = [\"bob\"]", "strict", false),
+            ("\"ops\"", "\"root\"", "strict", false),
+            ("\"ops\"", "\"$user\"", "strict", false),
+            ("\"exec\"", "\"shell\"", "strict", false),
+        ] {
+            let told = found_beside(set, mode, &plain.replace(from, to));
+            let wanted =
+                |text: &String| text.starts_with("unjudged-exec:13 rule `plain` opens exec where rule `ops` judges");
+            assert_eq!(told.iter().any(wanted), doubtful, "{to} {mode}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_parser_warns_of_has_a_check_of_its_own() {
+        let set = "mode = \"strict\"\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/usr/bin/id\"\n";
+        let shell = "[[rule]]\nid = \"both\"\nwho = { users = [\"bob\"] }\nwhere = { targets = [\"x\"] }\naccounts = [\"ops\"]\n\
+                     channels = [\"shell\", \"exec\"]\ncommands = { mode = \"strict\", sets = [\"a\"] }\n";
+        let told = found_beside(set, "strict", shell);
+        assert!(told.iter().any(|text| text.starts_with("closed-shell:13 rule `both` opens no shell")), "{told:?}");
+        assert!(told.iter().any(|text| text.starts_with("untested:13 no test expects rule `both`")), "{told:?}");
+        assert!(told.iter().all(|text| CHECKS.iter().any(|(check, _)| text.starts_with(&format!("{check}:")))));
+        assert_eq!(PolicySet::parse(&[]).unwrap().warnings()[0].check, "no-rule");
     }
 
     #[test]

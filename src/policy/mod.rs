@@ -59,7 +59,7 @@ pub use forward::{Address, ForwardRule, ForwardedSsh, SocketPath};
 pub use lint::{CHECKS, Finding, lint};
 pub use oversight::{OnLeave, Oversight};
 pub(crate) use parse::read_auditors;
-pub use parse::{TestOutcome, rehearse};
+pub use parse::{TestOutcome, run_tests};
 pub use reach::{Opened, Reach};
 pub use request::{Givers, GlassRule, GrantRule, Preapproved, RequestRule, Text};
 
@@ -72,7 +72,7 @@ pub struct PolicyFile {
     pub text: String,
 }
 
-/// The rules in force: only `parse` makes one, so each has passed its tests.
+/// Rules that fit together. What is put in force is made by `parse`, and so has passed its tests.
 #[derive(Debug, Clone)]
 pub struct PolicySet(Arc<Inner>);
 
@@ -87,7 +87,7 @@ struct Inner {
     denials: Vec<DenyRule>,
     audit_rules: Vec<AuditRule>,
     sets: commands::Sets,
-    warnings: Vec<Fault>,
+    warnings: Vec<Finding>,
 }
 
 impl PolicySet {
@@ -96,6 +96,17 @@ impl PolicySet {
     /// # Errors
     /// Every fault of every file, by file and line. Tests run only when all files read well.
     pub fn parse(files: &[PolicyFile]) -> Result<Self, Vec<Fault>> {
+        match parse::parse(files)? {
+            (set, failed) if failed.is_empty() => Ok(set),
+            (_, failed) => Err(failed),
+        }
+    }
+
+    /// The set, and which of its tests fail: for tools that say what it would do, and never for what decides.
+    ///
+    /// # Errors
+    /// Every fault of every file but tests that fail.
+    pub fn draft(files: &[PolicyFile]) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
         parse::parse(files)
     }
 
@@ -109,7 +120,7 @@ impl PolicySet {
         files: &[PolicyFile],
         (rules, denials, audit_rules): (Vec<Rule>, Vec<DenyRule>, Vec<AuditRule>),
         sets: commands::Sets,
-        warnings: Vec<Fault>,
+        warnings: Vec<Finding>,
     ) -> Self {
         let archive = archive::encode(files);
         let (hash, index) = (PolicyHash::of(&archive), index::Index::of(&rules));
@@ -137,7 +148,7 @@ impl PolicySet {
     }
 
     /// What is odd but loads: a rule that no test names, a set without rules.
-    pub fn warnings(&self) -> &[Fault] {
+    pub fn warnings(&self) -> &[Finding] {
         &self.0.warnings
     }
 }

@@ -11,6 +11,7 @@ use super::commands::{Commands, Kind, Sets};
 use super::conditions::{Circumstances, Conditions, read_given};
 use super::decide::{Question, among};
 use super::denial::{DenyRule, forbids};
+use super::lint::{Finding, UNTESTED};
 use super::{
     Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, Givers, GlassRule, GrantNeed,
     GrantRule, InputMode, Names, Oversight, Place, PolicyFile, PolicySet, RecordingPolicy, Rule, Who,
@@ -56,7 +57,8 @@ const LATER_IN_RULE: &[&str] = &["approvers", "deny"];
 const LATER_IN_AUDIT: &[&str] = &["when", "from", "mfa", "approvers", "auditors"];
 const LATER_IN_GIVEN: &[&str] = &["command", "grant"];
 
-pub(super) fn parse(files: &[PolicyFile]) -> Result<PolicySet, Vec<Fault>> {
+/// The set, and every test of it that fails.
+pub(super) fn parse(files: &[PolicyFile]) -> Result<(PolicySet, Vec<Fault>), Vec<Fault>> {
     let mut files: Vec<&PolicyFile> = files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut faults = Faults::default();
@@ -66,17 +68,16 @@ pub(super) fn parse(files: &[PolicyFile]) -> Result<PolicySet, Vec<Fault>> {
         read.file(file, &sets, &mut faults);
     }
     read.refuse_twins(&mut faults);
-    if faults.is_empty() {
-        read.tests.iter().for_each(|test| test.run(&read, &mut faults));
-        sets.rehearse(&mut faults);
-    }
     if !faults.is_empty() {
         return Err(faults.into_sorted());
     }
+    let mut failed = Faults::default();
+    read.tests.iter().for_each(|test| test.run(&read, &mut failed));
+    sets.run_tests(&mut failed);
     let owned: Vec<PolicyFile> = files.into_iter().cloned().collect();
     let warnings = read.warnings().into_iter().chain(sets.warnings()).collect();
     let Read { rules, denials, audit_rules, .. } = read;
-    Ok(PolicySet::of(&owned, (rules, denials, audit_rules), sets, warnings))
+    Ok((PolicySet::of(&owned, (rules, denials, audit_rules), sets, warnings), failed.into_sorted()))
 }
 
 /// What stands in the files.
@@ -140,15 +141,17 @@ impl Read {
         }
     }
 
-    fn warnings(&self) -> Vec<Fault> {
+    fn warnings(&self) -> Vec<Finding> {
         if self.rules.is_empty() {
-            return vec![Fault::in_file("policies", "no rule: nobody can open a session")];
+            let fault = Fault::in_file("policies", "no rule: nobody can open a session");
+            return vec![Finding { check: "no-rule", fault }];
         }
         let tested: BTreeSet<&RuleId> = self.tests.iter().filter_map(|test| test.expect.rule()).collect();
         let untested = |id: &RuleId, file: &str, line: usize, opens: String| {
             (!tested.contains(id)).then(|| {
-                of_line(file, line, "rule", format!("no test expects rule `{id}`"))
-                    .hint(format!("add a [[test]] for what it opens ({opens}) and one for what it must not"))
+                let fault = of_line(file, line, "rule", format!("no test expects rule `{id}`"))
+                    .hint(format!("add a [[test]] for what it opens ({opens}) and one for what it must not"));
+                Finding { check: UNTESTED, fault }
             })
         };
         let rules =
@@ -165,13 +168,13 @@ impl Read {
         });
         let shells = shells.map(|rule| {
             let message = format!("rule `{}` opens no shell: what is typed in one is not judged in this version", rule.id);
-            of_line(&rule.file, rule.line, "rule.commands", message)
-                .hint("remove \"shell\" from channels; in guard, commands = { ..., shell = \"unjudged\" } opens it all the same")
+            let hint = "remove \"shell\" from channels; in guard, commands = { ..., shell = \"unjudged\" } opens it all the same";
+            Finding { check: "closed-shell", fault: of_line(&rule.file, rule.line, "rule.commands", message).hint(hint) }
         });
         let keyless = self.rules.iter().filter(|rule| rule.glass.as_ref().is_some_and(|glass| glass.without_key));
         let keyless = keyless.map(|rule| {
             let message = format!("rule `{}` lets any login break the glass: insecure_without_key", rule.id);
-            of_line(&rule.file, rule.line, "rule.break_glass", message)
+            Finding { check: "keyless-glass", fault: of_line(&rule.file, rule.line, "rule.break_glass", message) }
         });
         rules.chain(audit_rules).chain(denials).chain(shells).chain(keyless).collect()
     }
@@ -640,6 +643,8 @@ pub struct TestOutcome {
     pub expected: String,
     /// What came; empty where the test names a rule that is not there.
     pub got: String,
+    /// The rule that comes nearest, and why it is none for that line.
+    pub near: Option<String>,
     /// Whether that will do.
     pub passed: bool,
 }
@@ -648,7 +653,7 @@ pub struct TestOutcome {
 ///
 /// # Errors
 /// Every fault of the files but tests that fail.
-pub fn rehearse(files: &[PolicyFile]) -> Result<(Vec<TestOutcome>, Vec<Fault>), Vec<Fault>> {
+pub fn run_tests(files: &[PolicyFile]) -> Result<(Vec<TestOutcome>, Vec<Fault>), Vec<Fault>> {
     let mut files: Vec<&PolicyFile> = files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut faults = Faults::default();
@@ -663,17 +668,18 @@ pub fn rehearse(files: &[PolicyFile]) -> Result<(Vec<TestOutcome>, Vec<Fault>), 
     }
     let access = read.tests.iter().map(|test| test.outcome(&read));
     let commands = sets.sets.values().flat_map(|set| {
-        set.rehearse(&sets.table).into_iter().map(|result| TestOutcome {
+        set.run_tests(&sets.table).into_iter().map(|result| TestOutcome {
             file: set.file.clone(),
             line: result.line,
             passed: result.passed(),
             about: result.command,
             expected: result.expected,
+            near: result.near,
             got: result.got,
         })
     });
-    let untested = |fault: &Fault| fault.message.starts_with("no test expects");
-    let warnings = read.warnings().into_iter().chain(sets.warnings()).filter(untested).collect();
+    let warnings = read.warnings().into_iter().chain(sets.warnings()).filter(|found| found.check == UNTESTED);
+    let warnings = warnings.map(|found| found.fault).collect();
     Ok((access.chain(commands).collect(), warnings))
 }
 
@@ -697,7 +703,7 @@ impl Test {
         let refused = matches!(self.expect, Expect::Deny(None)) && got.starts_with("deny ");
         let passed = known && (expected == got || refused);
         let got = if known { got } else { String::new() };
-        TestOutcome { file: self.file.clone(), line: self.line, about, expected, got, passed }
+        TestOutcome { file: self.file.clone(), line: self.line, about, expected, got, near: None, passed }
     }
 
     fn answer(&self, read: &Read) -> (String, String) {

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::{Circumstances, Decision, GrantNeed, PolicySet, Question, decide};
-use crate::gate::verdict::{Asker, CommandMode, Governed, Outcome, judge};
+use crate::gate::verdict::{Asker, CommandMode, Governed, Outcome, Ticket, judge};
 use crate::model::{
     AccountName, Asked, ChannelClass, Destination, GroupName, Presence, SessionId, TargetName, Timestamp, UserName,
 };
@@ -46,8 +46,6 @@ pub struct Past<'p> {
     pub session: &'p SessionId,
     /// Whether the session rested on a grant.
     pub granted: bool,
-    /// The grant's ticket.
-    pub ticket: Option<&'p str>,
     /// What was asked.
     pub asked: PastAsked<'p>,
     /// What was said.
@@ -206,7 +204,8 @@ impl<'s> Rehearsal<'s> {
             target: question.target,
             labels: question.labels,
             account,
-            ticket: past.ticket,
+            // The log does not have it.
+            ticket: Ticket::Unknown,
             at: past.at,
         };
         let judgement = judge(line, &governed, self.set.effects(), &asker);

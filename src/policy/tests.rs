@@ -281,7 +281,7 @@ fn an_audit_rule_is_tested_and_read_as_strictly_as_any() {
     let twin = format!("{AUDIT}{}", RULE.replace("schema = 1", "").replace("dba-prod-root", "dev-auditors"));
     assert!(faults_of(&twin).contains("already the id"));
     let untested = parse(AUDIT.split("[[test]]").next().unwrap()).unwrap();
-    assert!(untested.warnings().iter().any(|warning| warning.message.contains("no rule")));
+    assert!(untested.warnings().iter().any(|warning| warning.fault.message.contains("no rule")));
 }
 
 #[test]

@@ -207,7 +207,6 @@ impl Visit {
         let by = format!("the command rules, by {}", decided.id);
         match on_match {
             // Whoever watches over sessions is called by the alert.
-            OnMatch::Shadow => {}
             OnMatch::Pause => drop(self.bastion.sessions.freeze(&live.id, Holding::Overseer, &by)),
             OnMatch::End => drop(self.bastion.sessions.end(&live.id, EndCause::Killed { by })),
         }

@@ -132,6 +132,32 @@ fn a_decision_is_explained_with_the_rule_and_those_that_nearly_made_it() {
     assert!(denied.contains("command  denied by default") && denied.contains("sent     nothing"), "{denied}");
     assert!(denied.contains("not by rule `logs`") && denied.contains("no `pipe = true`"), "{denied}");
     assert!(denied.contains("does shell"), "{denied}");
+    assert!(explain("cat '/var/log/a b'", &[]).contains("starts   1. cat '/var/log/a b'"));
+    let moved = explain("scp -t /tmp", &[]);
+    assert!(
+        moved.starts_with("moves    files to the target, as scp: /tmp; ") && !moved.contains("\ncommand "),
+        "{moved}"
+    );
+    assert!(moved.contains("access   denied: ana to ops@web1, sftp-write"), "{moved}");
+    let file = policy(&[&["explain", "--file", "read=/srv/a"], &who[..]].concat(), Some(root.path())).1;
+    assert!(file.contains("access   denied: ana to ops@web1, sftp-read"), "{file}");
+    let forward = policy(&[&["explain", "--forward", "localhost:80"], &who[..]].concat(), Some(root.path())).1;
+    assert!(forward.contains("access   denied: ana to ops@web1, local-forward"), "{forward}");
+    let typed = [&["explain", "id", "--channel", "shell"], &who[..]].concat();
+    assert_eq!(policy(&typed, Some(root.path())).0, 2);
+    let (_, closed, told) =
+        policy(&["explain", "id", "--as", "bob", "--on", "web1", "--account", "ops"], Some(root.path()));
+    assert!(closed.contains("access   denied") && !closed.contains("\ncommand "), "{closed}");
+    assert!(told.contains("groups and labels are taken for none"), "{told}");
+    let failing = folder(
+        ACCESS,
+        &LOOK.replace("\"bash\"", "\"tail /var/log/x\"").replace("[\"cat /var/log/syslog\"]", "[\"cat /etc/a\"]"),
+    );
+    let (status, out, told) = policy(&[&["explain", "id"], &who[..]].concat(), Some(failing.path()));
+    assert!(status == 0 && out.contains("command  denied by default"), "{out}{told}");
+    assert!(told.contains("warning: in `") && told.contains("2 tests would keep the policies from loading"), "{told}");
+    assert!(told.contains("not by rule `logs`: read `/etc/a`"), "{told}");
+    assert_eq!(policy(&["diff", failing.path().to_str().unwrap(), root.path().to_str().unwrap()], None).0, 0);
     let row: Value = serde_json::from_str(&explain("cat /etc/shadow", &["--json"])).unwrap();
     assert_eq!((&row["access"]["decision"], &row["command"]["outcome"]), (&Value::from("allow"), &Value::from("deny")));
     assert!(row["command"]["near_misses"][0]["why"].as_str().unwrap().contains("/etc/shadow"), "{row}");

@@ -43,7 +43,7 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
     let faults: Vec<Finding> = faults.into_iter().map(|fault| Finding { check: "fault", fault }).collect();
     let all = || faults.iter().map(|found| ("error", found)).chain(doubts.iter().map(|found| (level(found), found)));
     if arguments.sarif {
-        super::json(&sarif(all()))?;
+        super::json(&sarif(all(), &folder))?;
     } else if arguments.json {
         let rows: Vec<Value> = all().map(|(level, found)| row(level, found)).collect();
         super::json(&json!(rows))?;
@@ -106,7 +106,16 @@ fn meant(text: &str, key: &str) -> (usize, usize) {
     (before.chars().count(), rest.trim_end().chars().count())
 }
 
-fn sarif<'f>(all: impl Iterator<Item = (&'static str, &'f Finding)>) -> Value {
+/// Where a file lies, seen from where the folder was named.
+fn uri(file: &str, folder: &Path) -> String {
+    let root = folder.file_name().map_or("policies".into(), |name| name.to_string_lossy());
+    match file.strip_prefix(&*root).and_then(|rest| rest.strip_prefix('/')) {
+        Some(rest) => folder.join(rest).display().to_string(),
+        None => file.to_owned(),
+    }
+}
+
+fn sarif<'f>(all: impl Iterator<Item = (&'static str, &'f Finding)>, folder: &Path) -> Value {
     let rules: Vec<Value> =
         CHECKS.iter().map(|(id, text)| json!({ "id": id, "shortDescription": { "text": text } })).collect();
     let results: Vec<Value> = all
@@ -119,7 +128,7 @@ fn sarif<'f>(all: impl Iterator<Item = (&'static str, &'f Finding)>) -> Value {
                 "level": level,
                 "message": { "text": text },
                 "locations": [{ "physicalLocation": {
-                    "artifactLocation": { "uri": fault.file },
+                    "artifactLocation": { "uri": uri(&fault.file, folder) },
                     "region": { "startLine": fault.line.unwrap_or(1) },
                 } }],
             })
@@ -157,14 +166,14 @@ mod tests {
             hint: Some("mend it".into()),
         };
         let found = Finding { check: "fault", fault };
-        let report = sarif([("error", &found)].into_iter());
+        let report = sarif([("error", &found)].into_iter(), Path::new("etc/doorward/policies"));
         let result = &report["runs"][0]["results"][0];
         assert_eq!(result["ruleId"], "fault");
         assert_eq!(result["message"]["text"], "rule.id: is bad. mend it");
         let place = &result["locations"][0]["physicalLocation"];
         assert_eq!(
             (&place["artifactLocation"]["uri"], &place["region"]["startLine"]),
-            (&json!("policies/access/a.toml"), &json!(7))
+            (&json!("etc/doorward/policies/access/a.toml"), &json!(7))
         );
         let ids = report["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
         assert!(ids.iter().any(|rule| rule["id"] == "fault"));

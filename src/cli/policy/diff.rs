@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::CliError;
 use crate::cli::output::{say, show_line};
-use crate::policy::{Difference, PolicySet, Way, compare};
+use crate::policy::{Difference, Way, compare};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
@@ -25,9 +25,7 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
     let set = |folder: &PathBuf| {
         let files = super::read(folder)?;
-        PolicySet::parse(&files).map_err(|faults| {
-            CliError::of_faults(format!("the policies in `{}` do not load", folder.display()), &faults)
-        })
+        super::draft(&files, folder)
     };
     let differences = compare(&set(&arguments.old)?, &set(&arguments.new)?);
     if arguments.json {

@@ -14,7 +14,8 @@ use crate::cli::output::{say, show, show_line};
 use crate::cli::times::parse_moment;
 use crate::clock::Clock;
 use crate::gate::rules::{NearMiss, near_misses};
-use crate::gate::verdict::{Asker, By, Governed, Judgement, Outcome, judge};
+use crate::gate::verdict::{Asker, By, Governed, Judgement, Outcome, Ticket, judge};
+use crate::model::transfer::{Transfer, Way};
 use crate::model::{
     AccountName, Asked, ChannelClass, Endpoint, Extent, FileAction, FileAsked, FilePath, GroupName, Matter, Presence,
     RuleId, TargetName, Timestamp, UserName, join,
@@ -40,14 +41,14 @@ pub(in crate::cli) struct Arguments {
     /// A label of the target [default: those that the state has].
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
-    /// The channel [default: exec].
-    #[arg(long, default_value = "exec", value_parser = channel)]
-    channel: ChannelClass,
+    /// The channel [default: exec, or what --file or --forward is about].
+    #[arg(long, value_parser = channel)]
+    channel: Option<ChannelClass>,
     /// What SFTP would do, such as read=/srv/in/a.csv.
-    #[arg(long, value_name = "ACTION=PATH", value_parser = pair)]
+    #[arg(long, value_name = "ACTION=PATH", value_parser = pair, conflicts_with_all = ["line", "forward"])]
     file: Option<(String, String)>,
     /// Where a forward would lead: HOST:PORT.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "line")]
     forward: Option<String>,
     /// The time [default: now].
     #[arg(long, value_parser = parse_moment)]
@@ -76,6 +77,7 @@ fn channel(text: &str) -> Result<ChannelClass, String> {
 }
 
 /// Who asks, and for what.
+#[derive(Clone)]
 struct Case {
     user: UserName,
     groups: BTreeSet<GroupName>,
@@ -89,29 +91,77 @@ struct Case {
 }
 
 pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliError> {
-    let files = arguments.folder.files(file)?;
-    let set = PolicySet::parse(&files).map_err(|faults| CliError::of_faults("the policies do not load", &faults))?;
+    let folder = arguments.folder.path(file)?;
+    let set = super::draft(&super::read(&folder)?, &folder)?;
+    let transfer = transfer(arguments)?;
     let case = case(file, arguments)?;
-    let access = explain_access(&set, &case);
-    let command = arguments.line.as_deref().map(|line| explain_command(&set, &case, &access, line));
+    // What moves files takes every class that it needs, and no command set judges it.
+    let cases = match &transfer {
+        None => vec![case],
+        Some(transfer) => {
+            let classes = transfer.classes().iter();
+            classes.map(|class| Case { asked: Asked::from(*class), ..case.clone() }).collect()
+        }
+    };
+    let told: Vec<(&Case, Access<'_>)> = cases.iter().map(|case| (case, explain_access(&set, case))).collect();
+    let denied = told.iter().find(|(_, access)| matches!(access.decision, Decision::Deny(_)));
+    // What no rule opens is not judged.
+    let line = arguments.line.as_deref().filter(|_| transfer.is_none() && denied.is_none());
+    let command = line.zip(told.first()).map(|(line, (case, access))| explain_command(&set, case, access, line));
     if arguments.json {
         let command = command.as_ref().map(|(judgement, near)| command_row(judgement, near));
+        let access = denied.or(told.first()).map(|(_, access)| access_row(access));
+        let transfer = transfer.as_ref().map(transfer_row);
         return super::json(
-            &json!({ "access": access_row(&access), "command": command, "policy": set.hash().as_str() }),
+            &json!({ "access": access, "command": command, "transfer": transfer, "policy": set.hash().as_str() }),
         );
     }
-    show_access(&access, &case);
+    if let Some(transfer) = &transfer {
+        let (way, paths) = (way(transfer), join(transfer.paths()));
+        show_line(format!("moves    files {way}, as {}: {paths}; no command set judges that", transfer.name()));
+    }
+    told.iter().for_each(|(case, access)| show_access(access, case));
     if let Some((judgement, near)) = &command {
         show_command(judgement, near);
     }
     Ok(())
 }
 
+/// The transfer as which the server takes the line.
+fn transfer(arguments: &Arguments) -> Result<Option<Transfer>, CliError> {
+    let Some(line) = &arguments.line else { return Ok(None) };
+    match arguments.channel {
+        Some(ChannelClass::Exec) | None => Ok(Transfer::parse(line.as_bytes())),
+        Some(other) => Err(CliError::usage(format!("a command line is for exec, not for {other}"))),
+    }
+}
+
+fn way(transfer: &Transfer) -> &'static str {
+    match transfer.way() {
+        Way::FromTarget => "from the target",
+        Way::ToTarget => "to the target",
+    }
+}
+
+fn transfer_row(transfer: &Transfer) -> Value {
+    let needs: Vec<String> = transfer.classes().iter().map(ToString::to_string).collect();
+    json!({ "tool": transfer.name(), "way": way(transfer), "paths": transfer.paths(), "needs": needs })
+}
+
 fn case(file: Option<&Path>, arguments: &Arguments) -> Result<Case, CliError> {
     let mut groups: BTreeSet<GroupName> = arguments.groups.iter().cloned().collect();
     let mut labels: BTreeMap<String, String> = arguments.labels.iter().cloned().collect();
     // What is not given is the state's, if there is one to ask: a folder of rules can be tried without.
-    if arguments.folder.policies.is_none() && (groups.is_empty() || labels.is_empty()) {
+    let alone = arguments.folder.policies.is_some() && file.is_none();
+    if alone && (groups.is_empty() || labels.is_empty()) {
+        let unknown = match (groups.is_empty(), labels.is_empty()) {
+            (true, true) => "groups and labels are",
+            (true, false) => "groups are",
+            (false, true | false) => "labels are",
+        };
+        say(format!("warning: {unknown} taken for none: give --group and --label, or --config FILE to ask the state"));
+    }
+    if !alone && (groups.is_empty() || labels.is_empty()) {
         let desk = Desk::open(file)?;
         let Reply::Users { users } = desk.ask(Request::UserList {})? else { return Err(unexpected()) };
         let Reply::Targets { targets } = desk.ask(Request::TargetList {})? else { return Err(unexpected()) };
@@ -130,7 +180,13 @@ fn case(file: Option<&Path>, arguments: &Arguments) -> Result<Case, CliError> {
             labels = target.map(|target| target.labels).unwrap_or_default();
         }
     }
-    let asked = Asked { class: arguments.channel, matter: matter(arguments)? };
+    let matter = matter(arguments)?;
+    let about = match &matter {
+        Some(Matter::File(asked)) => asked.action.classes().first().copied(),
+        Some(Matter::Endpoint(_)) => Some(ChannelClass::LocalForward),
+        Some(Matter::Key(_) | Matter::Terminal | Matter::EveryFile) | None => None,
+    };
+    let asked = Asked { class: arguments.channel.or(about).unwrap_or(ChannelClass::Exec), matter };
     Ok(Case {
         user: arguments.user.clone(),
         groups,
@@ -232,7 +288,7 @@ fn explain_command(set: &PolicySet, case: &Case, access: &Access<'_>, line: &str
         target: &case.target,
         labels: &case.labels,
         account: &case.account,
-        ticket: case.ticket.as_deref(),
+        ticket: Ticket::Of(case.ticket.as_deref()),
         at: case.at,
     };
     let judgement = judge(line, &governed, set.effects(), &asker);
@@ -259,6 +315,7 @@ fn show_command(judgement: &Judgement, near: &[NearMiss]) {
         (By::Default, _) => String::from("by default"),
         (By::NotUnderstood { at, reason }, _) => format!("since it was not understood: {reason} (at byte {at})"),
         (By::NoSets, _) => String::from("since no command set is in force"),
+        (By::Unjudged(rule), _) => format!("since access rule `{rule}` has no `commands`, and no other forbids it"),
     };
     let outcome = match judgement.outcome {
         Outcome::Allow => "allowed",
@@ -279,7 +336,7 @@ fn show_command(judgement: &Judgement, near: &[NearMiss]) {
         let effects =
             if seen.effects.is_empty() { String::from("nothing of interest") } else { seen.effects.join(", ") };
         let by = seen.by.map(|by| format!(", started by {}", by.saturating_add(1))).unwrap_or_default();
-        show_line(format!("starts   {}. {}{by}", at.saturating_add(1), seen.argv.join(" ")));
+        show_line(format!("starts   {}. {}{by}", at.saturating_add(1), seen.words()));
         show_line(format!("            does {effects}; {} {}", seen.outcome, seen.decided));
         for miss in near.iter().filter(|miss| miss.invocation == at) {
             let (file, line) = &miss.place;

@@ -6,7 +6,6 @@ use super::CliError;
 use super::past::{Which, each};
 use crate::cli::desk::Desk;
 use crate::cli::output::{print, say};
-use crate::gate::effects::Table;
 use crate::gate::learn::learn;
 use crate::screen::counted;
 
@@ -33,7 +32,9 @@ pub(super) fn run(desk: &Desk, arguments: &Arguments) -> Result<(), CliError> {
     if more {
         say(format!("warning: there are more than {LINES_MAX} different lines, and the rest is left out"));
     }
-    let learnt = learn(lines.iter().map(String::as_str), Table::built_in());
+    let folder = &desk.config().policies;
+    let set = super::draft(&super::read(folder)?, folder)?;
+    let learnt = learn(lines.iter().map(String::as_str), set.effects());
     print(&learnt.text)?;
     say(format!("{} from {}", counted(learnt.rules, "rule"), counted(lines.len(), "command line")));
     for (line, why) in &learnt.left_out {

@@ -61,7 +61,6 @@ impl Decided {
             source: self.source,
             session: &self.session,
             granted: self.granted,
-            ticket: None,
             asked: match &self.asked {
                 Asked::Channel(class) => PastAsked::Channel(*class),
                 Asked::Command(line) => PastAsked::Command(line),

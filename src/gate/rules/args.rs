@@ -46,6 +46,24 @@ pub enum Takes {
 }
 
 impl Arg {
+    /// As it is written.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Rest => String::from("..."),
+            Self::One { head, hole: None, .. } => head.clone(),
+            Self::One { head, hole: Some(Hole { name, takes }), tail } => {
+                let takes = match takes {
+                    Takes::Word => String::new(),
+                    Takes::Number => String::from(":number"),
+                    Takes::Host => String::from(":host"),
+                    Takes::Path => String::from(":path"),
+                    Takes::OneOf(all) => format!(":{}", all.join("|")),
+                };
+                format!("{head}{{{name}{takes}}}{tail}")
+            }
+        }
+    }
+
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         if text == "..." {
             return Ok(Self::Rest);

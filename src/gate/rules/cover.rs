@@ -10,8 +10,9 @@ use crate::gate::effects::{Effect, EffectKind};
 use crate::gate::invocation::Invocation;
 use crate::gate::shell::word::Word;
 use crate::gate::shell::{self, tree::RedirectionKind};
-use crate::gate::verdict::{Asker, CommandMode, Outcome};
+use crate::gate::verdict::{Asker, CommandMode, Outcome, Ticket};
 use crate::model::Timestamp;
+use crate::pattern::Pattern;
 
 /// The time of a test that says none: every hour is as good as can be, and nothing has expired.
 pub(super) fn no_time() -> Timestamp {
@@ -67,7 +68,11 @@ impl Context {
         if asker.at != no_time() && self.when.as_ref().is_some_and(|when| when.open_until(asker.at).is_err()) {
             return Err("it holds at other hours");
         }
-        if self.ticket.as_ref().is_some_and(|ticket| !asker.ticket.is_some_and(|own| ticket.matches(own))) {
+        let fits = |wanted: &Pattern| match asker.ticket {
+            Ticket::Of(own) => own.is_some_and(|own| wanted.matches(own)),
+            Ticket::Unknown => true,
+        };
+        if !self.ticket.as_ref().is_none_or(fits) {
             return Err("it wants another ticket");
         }
         if !self.modes.is_empty() && !self.modes.contains(&mode) {

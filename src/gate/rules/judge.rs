@@ -383,8 +383,10 @@ fn by_default<'s>(scopes: &[&Scope<'s>], why: Option<String>) -> Ruling<'s> {
 }
 
 fn ruled_by_default(outcome: Outcome, scope: Option<Scope<'_>>, why: Option<String>) -> Ruling<'_> {
-    let without = scope.as_ref().is_some_and(|scope| scope.bare);
-    let by = if without { By::NoSets } else { By::Default };
+    let by = match &scope {
+        Some(scope) if scope.bare => By::Unjudged(scope.rule.clone()),
+        Some(_) | None => By::Default,
+    };
     Ruling { outcome, by, scope, found: None, why, path: None, globs: Patterns::Refused }
 }
 

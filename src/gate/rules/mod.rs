@@ -21,7 +21,7 @@ mod judge;
 mod menu;
 mod parse;
 mod paths;
-mod rehearse;
+mod test;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +30,7 @@ pub(in crate::gate) use judge::judge;
 pub use judge::{NearMiss, near_misses};
 pub use menu::{Menu, Parameter};
 pub use paths::{HostPattern, PathPattern};
-pub use rehearse::{Expected, SetTest, TestResult};
+pub use test::{Expected, SetTest, TestResult};
 
 /// A file of `policies/commands/`.
 #[derive(Debug, Clone, PartialEq, Eq)]

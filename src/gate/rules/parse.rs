@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::args::{Arg, Flag};
 use super::menu::Menu;
 use super::paths::{HostPattern, PathPattern};
-use super::rehearse::SetTest;
+use super::test::SetTest;
 use super::{CommandRule, CommandSet, Context, Index, base_name};
 use crate::approvers::Approvers;
 use crate::document::{Document, Fault, Faults, Node, Table, names, read_labels, words};
@@ -25,7 +25,7 @@ pub(crate) const MODES: &[(&str, CommandMode)] =
 const SET_MODES: &[(&str, CommandMode)] = &[("strict", CommandMode::Strict), ("guard", CommandMode::Guard)];
 const ALERTS: &[(&str, AlertLevel)] =
     &[("low", AlertLevel::Low), ("medium", AlertLevel::Medium), ("high", AlertLevel::High)];
-const ON_MATCH: &[(&str, OnMatch)] = &[("shadow", OnMatch::Shadow), ("pause", OnMatch::Pause), ("end", OnMatch::End)];
+const ON_MATCH: &[(&str, OnMatch)] = &[("pause", OnMatch::Pause), ("end", OnMatch::End)];
 /// The grammar of shells by which lines are read.
 const SHELLS: &[(&str, ())] = &[("posix", ())];
 const WITHIN: Duration = Duration::from_secs(600);

@@ -5,7 +5,7 @@ use super::cover::no_time;
 use super::*;
 use crate::document::Faults;
 use crate::gate::effects::Table;
-use crate::gate::verdict::{Asker, By, Governed, Judgement, judge};
+use crate::gate::verdict::{Asker, By, Governed, Judgement, Seen, Ticket, judge};
 use crate::model::{AccountName, Timestamp, UserName};
 
 const PROGRAMS: &str = r#"
@@ -179,7 +179,7 @@ fn judged_at(line: &str, governed: &[Governed], at: Timestamp) -> Judgement {
         target: &crate::model::TargetName::parse("web1").unwrap(),
         labels: &labels,
         account: &AccountName::parse("ops").unwrap(),
-        ticket: None,
+        ticket: Ticket::Of(None),
         at,
     };
     judge(line, governed, &table(), &asker)
@@ -249,7 +249,7 @@ fn what_searches_where_it_runs_is_let_through_nowhere_by_name() {
 #[test]
 fn the_example_of_the_design_passes_its_own_tests() {
     let web = set(WEB);
-    let results = web.rehearse(&table());
+    let results = web.run_tests(&table());
     assert_eq!(results.len(), 9);
     for result in results {
         assert!(result.passed(), "{}: {} {:?}", result.command, result.got, result.judgement.reason);
@@ -401,7 +401,7 @@ fn no_part_of_a_line_slips_past_what_another_access_rule_lets_through() {
             ("drain a", "approve ask"),
             ("drain a; echo", "approve ask"),
             ("drain $a", "approve ask"),
-            ("echo; echo", "allow no-sets"),
+            ("echo; echo", "allow unjudged"),
         ],
     );
     // What a weaker rule lets through goes as it was typed.
@@ -508,7 +508,7 @@ fn a_rule_holds_when_and_for_whom_it_says() {
             target: &crate::model::TargetName::parse("web1").unwrap(),
             labels: &labels,
             account: &AccountName::parse("ops").unwrap(),
-            ticket: None,
+            ticket: Ticket::Of(None),
             at: noon,
         };
         let misses = near_misses("true x", &scopes, &table(), &asker);
@@ -566,6 +566,10 @@ fn every_fault_of_a_set_is_told_with_its_line() {
             "already the id",
         ),
         (
+            "schema = 1\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/bin/x\"\non_match = \"shadow\"\n",
+            "rule.on_match: \"shadow\" is not in this version; known: pause, end",
+        ),
+        (
             "schema = 1\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/bin/x\"\neffects = [\"read\"]\nreads = [\"/srv\"]\n",
             "has no effect",
         ),
@@ -582,6 +586,10 @@ fn what_is_shown_of_a_line_steers_no_terminal() {
     let argv: Vec<Vec<String>> = seen.invocations.iter().map(|seen| seen.argv.clone()).collect();
     assert_eq!(argv, [vec!["cat", "a\\nb", "$x"], vec!["grep", "é"]]);
     assert_eq!(seen.invocations[0].known, [true, true, false]);
+    let words: Vec<String> = seen.invocations.iter().map(Seen::words).collect();
+    assert_eq!(words, ["cat 'a\\nb' $x", "grep é"]);
+    let spaced = judged("cat 'a b' ''", &rules);
+    assert_eq!(spaced.invocations[0].words(), "cat 'a b' ''");
     assert!(seen.invocations[0].effects.iter().any(|effect| effect.starts_with("read ")), "{seen:?}");
 }
 

@@ -49,6 +49,17 @@ pub fn is_odd_blank(c: char) -> bool {
     !c.is_ascii() && c.is_whitespace()
 }
 
+/// A word as text, in quotes if it would not read as one plain word without.
+pub fn shown_word(text: &str) -> String {
+    struct Quoted<'t>(&'t str);
+    impl fmt::Display for Quoted<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            show_quoted(self.0, f)
+        }
+    }
+    if text.is_empty() { String::from("''") } else { Quoted(text).to_string() }
+}
+
 /// Literal text, in quotes if it would not read as one plain word without.
 pub fn show_quoted(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let unseen = |c: char| fault(c).is_some() || is_odd_blank(c) || matches!(c, '\t' | '\n');

@@ -50,6 +50,21 @@ fn a_command_is_judged_by_the_sets_of_the_rules_that_would_open_it() {
 }
 
 #[test]
+fn a_ticket_that_nobody_knows_any_more_counts_as_given() {
+    let known = known();
+    let access = format!("{ACCESS}commands = {{ mode = \"strict\", sets = [\"web\"] }}\n");
+    let wanted = SET
+        .replace("args = []\nreason", "args = []\nticket = \"CHG-[0-9]+\"\nreason")
+        .replace("lines = [\"uptime\"]", "as = { ticket = \"CHG-1\" }\nlines = [\"uptime\"]");
+    assert!(wanted.contains("ticket = \"CHG-[0-9]+\"") && wanted.contains("CHG-1"));
+    let set = set(&[("access/a.toml", &access), ("commands/web.toml", &wanted)]);
+    let mut rehearsal = Rehearsal::of(&set, &known);
+    Then::default().take(&mut rehearsal, PastAsked::Command("uptime"));
+    let found = rehearsal.end();
+    assert_eq!((found.commands, found.same), (1, 1), "{found:?}");
+}
+
+#[test]
 fn the_same_difference_is_counted_and_some_sessions_are_named() {
     let (known, set) = (known(), set(&[("access/a.toml", &ACCESS.replace("prod", "dev"))]));
     let mut rehearsal = Rehearsal::of(&set, &known);
@@ -122,7 +137,6 @@ impl Then {
             source: Some("192.0.2.1".parse().unwrap()),
             session: &session,
             granted: self.granted,
-            ticket: None,
             asked,
             then: self.then,
         });

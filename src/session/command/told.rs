@@ -46,7 +46,7 @@ impl Decided {
             (Some(_), By::Rule(id)) | (None, By::Rule(id)) => format!("rule {id}"),
             (_, By::Default) => String::from("no rule allows it"),
             (_, By::NotUnderstood { at, reason }) => format!("not understood at byte {at}: {reason}"),
-            (_, By::NoSets) => String::from("no rules are in force"),
+            (_, By::NoSets | By::Unjudged(_)) => String::from("no rules are in force"),
         };
         let shown = shown(&self.line, SHOWN_CHARS_MAX);
         let mut text = format!("refused  {shown}  ({})", line(&by));
@@ -86,6 +86,7 @@ impl Decided {
             By::Default => String::from("no rule allows it"),
             By::NotUnderstood { at, reason } => format!("not understood at byte {at}: {reason}"),
             By::NoSets => String::from("no rules are in force"),
+            By::Unjudged(rule) => format!("access rule {rule} judges no commands"),
         };
         if outcome > self.judgement.outcome {
             let sets: Vec<&str> = would.iter().filter_map(|would| would.set.as_deref()).collect();
@@ -109,7 +110,7 @@ impl Decided {
     fn rule(&self) -> Option<RuleId> {
         match self.said().1 {
             By::Rule(id) => Some(id.clone()),
-            By::Default | By::NotUnderstood { .. } | By::NoSets => None,
+            By::Default | By::NotUnderstood { .. } | By::NoSets | By::Unjudged(_) => None,
         }
     }
 
@@ -135,7 +136,7 @@ impl Decided {
                 .invocations
                 .iter()
                 .map(|seen| CommandStart {
-                    words: clean(&seen.argv.join(" ")),
+                    words: clean(&seen.words()),
                     effects: seen.effects.iter().map(|effect| clean(effect)).collect(),
                 })
                 .collect(),

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::CommandSet;
 use super::cover::no_time;
 use super::parse::MODES;
+use super::{CommandSet, near_misses};
 use crate::document::{Fault, Faults, Node, Table, parse_all, read_labels};
 use crate::gate::effects;
-use crate::gate::verdict::{Asker, By, CommandMode, Governed, Judgement, Outcome, judge};
+use crate::gate::verdict::{Asker, By, CommandMode, Governed, Judgement, Outcome, Ticket, judge};
 use crate::model::{AccountName, GroupName, RuleId, TargetName, Timestamp, UserName};
 
 /// A `[[test]]` of a command set.
@@ -53,6 +53,8 @@ pub struct TestResult {
     pub got: String,
     /// The judgement.
     pub judgement: Judgement,
+    /// Where a rule was to let it through: the one that comes nearest, and why it does not.
+    pub near: Option<String>,
 }
 
 impl TestResult {
@@ -160,7 +162,7 @@ impl SetTest {
             target: &self.target,
             labels: &self.labels,
             account: &self.account,
-            ticket: self.ticket.as_deref(),
+            ticket: Ticket::Of(self.ticket.as_deref()),
             at: self.at,
         };
         let run = |(command, line): &(String, usize)| {
@@ -169,12 +171,18 @@ impl SetTest {
             let would = judgement.would.last().filter(|_| mode == CommandMode::Observe);
             let (outcome, by) = would.map_or((judgement.outcome, &judgement.by), |would| (would.outcome, &would.by));
             let by = match by {
-                By::NoSets => String::from("default"),
+                By::NoSets | By::Unjudged(_) => String::from("default"),
                 By::Rule(_) | By::Default | By::NotUnderstood { .. } => by.to_string(),
             };
             let expected = format!("{} {}", self.expect.outcome, self.expect.by);
             let got = format!("{outcome} {by}");
-            TestResult { command: command.clone(), line: *line, expected, got, judgement }
+            let missed = expected != got && self.expect.outcome != Outcome::Deny;
+            let near = missed.then(|| {
+                let misses = near_misses(command, &governed, table, &asker);
+                let meant = misses.iter().find(|miss| self.expect.rule() == Some(miss.rule.as_str()));
+                meant.or(misses.first()).map(|miss| format!("not by rule `{}`: {}", miss.rule, miss.why))
+            });
+            TestResult { command: command.clone(), line: *line, expected, got, judgement, near: near.flatten() }
         };
         self.lines.iter().map(run).collect()
     }
@@ -182,7 +190,7 @@ impl SetTest {
 
 impl CommandSet {
     /// Runs its tests, each against this set alone.
-    pub fn rehearse(self: &Arc<Self>, table: &effects::Table) -> Vec<TestResult> {
+    pub fn run_tests(self: &Arc<Self>, table: &effects::Table) -> Vec<TestResult> {
         self.tests.iter().flat_map(|test| test.results(self, table)).collect()
     }
 
@@ -209,9 +217,9 @@ impl CommandSet {
         if !faults.is_empty() {
             return;
         }
-        for failed in self.rehearse(table).into_iter().filter(|result| !result.passed()) {
-            let TestResult { command, line, expected, got, judgement } = failed;
-            let why = judgement.reason.map_or_else(String::new, |why| format!("; {why}"));
+        for failed in self.run_tests(table).into_iter().filter(|result| !result.passed()) {
+            let TestResult { command, line, expected, got, judgement, near } = failed;
+            let why: String = judgement.reason.iter().chain(&near).map(|why| format!("; {why}")).collect();
             let message = format!("expected `{expected}`, got `{got}` (`{}`{why})", super::cover::harmless(&command));
             faults.push(Fault {
                 file: self.file.clone(),

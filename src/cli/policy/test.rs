@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Folder, xml};
 use crate::cli::CliError;
 use crate::cli::output::{say, say_line, show, show_line};
-use crate::policy::{Fault, TestOutcome, rehearse};
+use crate::policy::{Fault, TestOutcome, run_tests};
 use crate::screen::{counted, line};
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliError> {
     let files = arguments.folder.files(file)?;
-    let (outcomes, untested) = rehearse(&files)
+    let (outcomes, untested) = run_tests(&files)
         .map_err(|faults| CliError::of_faults("the policies do not load, so that no test was run", &faults))?;
     let failed = outcomes.iter().filter(|outcome| !outcome.passed).count();
     if let Some(path) = &arguments.junit {
@@ -60,16 +60,17 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
     Ok(())
 }
 
-fn told(TestOutcome { expected, got, about, .. }: &TestOutcome) -> String {
+fn told(TestOutcome { expected, got, about, near, .. }: &TestOutcome) -> String {
     if got.is_empty() {
         return format!("expected `{expected}`, and there is no such rule ({about})");
     }
-    format!("expected `{expected}`, got `{got}` ({about})")
+    let near = near.as_ref().map_or_else(String::new, |near| format!("; {near}"));
+    format!("expected `{expected}`, got `{got}` ({about}{near})")
 }
 
 fn row(outcome: &TestOutcome) -> Value {
-    let TestOutcome { file, line, about, expected, got, passed } = outcome;
-    json!({ "file": file, "line": line, "about": about, "expected": expected, "got": got, "passed": passed })
+    let TestOutcome { file, line, about, expected, got, near, passed } = outcome;
+    json!({ "file": file, "line": line, "about": about, "expected": expected, "got": got, "near_miss": near, "passed": passed })
 }
 
 /// The Test Anything Protocol, version 13.
@@ -126,6 +127,7 @@ mod tests {
             line: 3,
             about: about.into(),
             expected: "deny default".into(),
+            near: None,
             got: if passed { "deny default".into() } else { "allow x".into() },
             passed,
         };
