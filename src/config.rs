@@ -3,7 +3,7 @@
 //! Defaults are safe. Relative paths are relative to the configuration file. Nothing secret stands in it.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::auditor::Recipient;
 use crate::document::{Document, Faults, Node, Table};
+use crate::durable::read_regular;
 use crate::home::Home;
 use crate::listener::EnvPattern;
 use crate::notify::NotifySettings;
@@ -717,13 +718,12 @@ fn read_text(path: &Path, shown: &str) -> Result<String, Fault> {
     String::from_utf8(bytes).map_err(|_| Fault::in_file(shown, "is not UTF-8 text"))
 }
 
+/// Reads a regular file. A pipe, whoever put it there, would keep the reader waiting for ever.
 fn read_bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
-        return Err(format!("is longer than {bytes_max} bytes"));
-    }
-    Ok(bytes)
+    read_regular(path, bytes_max).map_err(|error| {
+        if error.kind() == ErrorKind::FileTooLarge {
+            return format!("is longer than {bytes_max} bytes");
+        }
+        format!("cannot be read: {error}")
+    })
 }

@@ -28,6 +28,22 @@ pub fn open_plain(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
 }
 
+/// The content of a regular file, of at most `most` bytes, by whatever links lead to it. What lies in its place, such as a
+/// pipe, never makes the reader wait.
+///
+/// # Errors
+/// What the file system says; `InvalidInput` if it is no regular file; `FileTooLarge` if it has more.
+pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
+    let flags = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        // What a socket says.
+        Err(error) if is_errno(&error, Errno::NXIO) => return Err(no_file()),
+        opened => opened?,
+    };
+    if file.metadata()?.is_file() { read_most(file, most) } else { Err(no_file()) }
+}
+
 /// Opens a plain file of our own to read and write, or makes it. No link is followed, and what another user has made, or
 /// has given a second name, is not ours.
 ///
@@ -61,8 +77,12 @@ pub fn open_own(path: &Path, mode: u32) -> io::Result<File> {
 /// # Errors
 /// As [`open_plain`]; `FileTooLarge` if it has more.
 pub fn read_plain(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_most(open_plain(path)?, most)
+}
+
+fn read_most(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = open_plain(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    let read = file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if u64::try_from(read).is_ok_and(|read| read <= most) { Ok(bytes) } else { Err(io::ErrorKind::FileTooLarge.into()) }
 }
 
@@ -209,6 +229,10 @@ pub(crate) mod tests {
         for name in ["pipe", "link", "socket", "directory"] {
             assert_eq!(open_plain(&at(name)).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
         }
+        for name in ["pipe", "socket", "directory"] {
+            assert_eq!(read_regular(&at(name), 9).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
+        }
+        assert_eq!(read_regular(&at("link"), 9).unwrap(), b"x");
         assert_eq!(open_plain(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 

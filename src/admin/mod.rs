@@ -52,6 +52,7 @@ use crate::requests::Requests;
 use crate::screen::{counted, plural};
 use crate::session::Sessions;
 use crate::store::{Catalog, StoreRoot};
+use crate::trust::Trust;
 use crate::vault::Vault;
 use crate::witness::Submitter;
 
@@ -92,6 +93,9 @@ pub struct Admin {
     parts: Parts,
     /// INVARIANT: held while a call that changes something runs, so that what it has read stays true.
     changing: Mutex<()>,
+    /// Held from the reading of policies until they are in force, and taken before `changing`: files that are slow to read
+    /// keep nobody waiting but who reads them, too.
+    reloading: Mutex<()>,
     /// INVARIANT: held from the first step of an offboarding to its last, and taken before `changing`, which is free while it
     /// is waited for sessions to close.
     offboarding: Mutex<()>,
@@ -122,6 +126,12 @@ struct Parts {
     /// None without a server.
     recorder: Option<Recorder>,
     alerts: Alerts,
+}
+
+/// What a reload reads.
+struct Files {
+    policies: Result<LoadedPolicy, Vec<Fault>>,
+    trust: Trust,
 }
 
 impl Admin {
@@ -158,6 +168,7 @@ impl Admin {
         Self {
             parts,
             changing: Mutex::new(()),
+            reloading: Mutex::new(()),
             offboarding: Mutex::new(()),
             retiring: Mutex::new(()),
             passes: records::Passes::default(),
@@ -212,15 +223,20 @@ impl Admin {
         let note = |outcome: &str| self.parts.audit.append(&entry.event(caller, outcome));
         let _offboards = matches!(request, Request::UserOffboard { .. })
             .then(|| self.offboarding.lock().unwrap_or_else(PoisonError::into_inner));
+        let reloads = matches!(request, Request::PolicyReload {});
+        let _reloading = reloads.then(|| self.reloading.lock().unwrap_or_else(PoisonError::into_inner));
+        let policies = reloads.then(|| self.read_policies());
         let mut one_at_a_time = match entry.effect {
             Effect::Reads | Effect::Retires => None,
             Effect::Gives | Effect::Takes => Some(self.one_at_a_time()),
         };
-        let reloads = matches!(request, Request::PolicyReload {});
         match entry.effect {
             Effect::Reads | Effect::Gives | Effect::Retires => {
                 note("").map_err(AdminError::NotRecorded)?;
-                let mut reply = self.dispatch(caller, request);
+                let mut reply = match policies {
+                    Some(policies) => self.policy_reload(policies),
+                    None => self.dispatch(caller, request),
+                };
                 if reloads && let Ok(Reply::Done { lines }) = &mut reply {
                     // The policy is in force: others need not wait for each request that it closes.
                     drop(one_at_a_time.take());
@@ -294,7 +310,7 @@ impl Admin {
             Request::LockAdd { wanted } => self.lock_add(caller, wanted),
             Request::LockList {} => Ok(self.lock_list()),
             Request::LockLift { lock } => self.lock_lift(caller, &lock),
-            Request::PolicyReload {} => self.policy_reload(),
+            Request::PolicyReload {} => self.policy_reload(self.read_policies()),
             Request::SessionList { filter } => Ok(self.session_list(&filter)),
             Request::SessionKill { session } => self.session_kill(caller, &session),
             Request::SessionFreeze { session } => self.session_freeze(caller, &session),
@@ -348,11 +364,13 @@ impl Admin {
         }
     }
 
-    /// Reads the policy files and puts them in force, whole or not at all; then judges live sessions by them. `supersede`
-    /// comes after it.
-    fn policy_reload(&self) -> Result<Reply, AdminError> {
+    fn read_policies(&self) -> Files {
+        Files { policies: load_policy(&self.parts.config), trust: read_trust(&self.parts.config.login) }
+    }
+
+    /// Puts policies in force, whole or not at all; then judges live sessions by them. `supersede` comes after it.
+    fn policy_reload(&self, Files { policies: read, trust }: Files) -> Result<Reply, AdminError> {
         let ledger = &self.parts.ledger;
-        let read = load_policy(&self.parts.config);
         let read = read.and_then(|read| ledger.admit_policy(&read.set, read.signed.as_ref()).map(|()| read));
         let LoadedPolicy { set, signed } = match read {
             Ok(read) => read,
@@ -366,7 +384,6 @@ impl Admin {
         lines.extend(set.warnings().iter().map(|warning| format!("warning: {warning}")));
         lines.extend(self.unknown_names(&set));
         self.parts.ledger.set_policy(set);
-        let trust = read_trust(&self.parts.config.login);
         lines.extend(trust.faults().map(|fault| format!("warning: {fault}: nobody whom it must judge can log in")));
         self.parts.ledger.set_trust(trust);
         lines.extend(self.rejudge());

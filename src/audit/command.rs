@@ -66,6 +66,9 @@ pub struct CommandStart {
     pub words: String,
     /// What it would do, such as `read /etc/hosts`.
     pub effects: Vec<String>,
+    /// The rule that decided of it alone, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleId>,
 }
 
 /// A command waits for somebody's yes. On record before anybody is asked.
@@ -116,9 +119,10 @@ fn bounded_some<S: Serializer>(value: &Option<String>, to: S) -> Result<S::Ok, S
 
 fn bounded_starts<S: Serializer>(starts: &[CommandStart], to: S) -> Result<S::Ok, S::Error> {
     let short = |text: &String| bounded(text, START_CHARS_MAX);
-    to.collect_seq(starts.iter().take(STARTS_MAX).map(|CommandStart { words, effects }| CommandStart {
+    to.collect_seq(starts.iter().take(STARTS_MAX).map(|CommandStart { words, effects, rule }| CommandStart {
         words: short(words),
         effects: effects.iter().take(EFFECTS_MAX).map(|effect| bounded(effect, START_CHARS_MAX / 4)).collect(),
+        rule: rule.clone(),
     }))
 }
 
@@ -143,7 +147,7 @@ pub(super) mod tests {
             policy: "0".repeat(64),
             line: line.to_owned(),
             sent: Some(line.to_owned()),
-            starts: vec![CommandStart { words: line.to_owned(), effects: vec![line.to_owned()] }],
+            starts: vec![CommandStart { words: line.to_owned(), effects: vec![line.to_owned()], rule: None }],
             alert: Some(String::from("high")),
             approved_by: Vec::new(),
             note: None,
@@ -154,7 +158,8 @@ pub(super) mod tests {
     fn the_longest_command_line_of_the_widest_characters_fits_a_leaf() {
         for c in ['\u{1b}', '\u{10ffff}', '"'] {
             let line = c.to_string().repeat(crate::gate::LINE_BYTES_MAX);
-            let start = CommandStart { words: line.clone(), effects: vec![line.clone(); 2 * EFFECTS_MAX] };
+            let rule = Some(RuleId::parse(&"r".repeat(64)).unwrap());
+            let start = CommandStart { words: line.clone(), effects: vec![line.clone(); 2 * EFFECTS_MAX], rule };
             let waits = CommandWaits {
                 judged: CommandJudged { starts: vec![start; 2 * STARTS_MAX], ..judged(&line) },
                 quorum: line.clone(),

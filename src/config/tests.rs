@@ -323,3 +323,13 @@ fn a_daily_backup_says_where_and_for_whom_and_lies_outside_of_the_data() {
     assert_eq!(faults.len(), 4, "{faults:?}");
     assert_eq!(parsed("").unwrap_err().len(), 2, "neither where nor for whom");
 }
+
+#[test]
+fn a_pipe_among_the_policies_is_a_fault_and_nobody_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let access = dir.path().join("access");
+    std::fs::create_dir_all(&access).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, access.join("x.toml"), rustix::fs::Mode::RUSR).unwrap();
+    let faults = read_policies(dir.path()).unwrap_err();
+    assert!(matches!(&*faults, [fault] if fault.to_string().contains("no regular file")), "{faults:?}");
+}

@@ -66,6 +66,9 @@ pub struct CommandFacts {
     pub rule: Option<RuleId>,
     /// The hash of the policy set.
     pub policy: String,
+    /// How many like it, of the same user and rule, were refused before it of which nobody was told one by one.
+    #[serde(default)]
+    pub others: u64,
 }
 
 /// How far a message has come by one way.

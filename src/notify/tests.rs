@@ -202,6 +202,7 @@ fn hook_at(port: u16, calls: usize) -> (u16, std::thread::JoinHandle<Vec<String>
 /// An alert about a command, for all of these ways.
 fn alert(number: usize, at: Timestamp, ways: &[String]) -> Message {
     let facts = CommandFacts {
+        others: 0,
         level: AlertLevel::High,
         session: crate::model::SessionId::from_parts(at, 1),
         second: 5,

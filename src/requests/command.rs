@@ -365,6 +365,12 @@ impl Requests {
              To watch: `doorward session watch {session}`; afterwards: `doorward recording replay {session}`\n",
             facts.mode
         );
+        let text = match facts.others {
+            0 => text,
+            others => {
+                format!("{text}\n{others} refusals by this rule before it are not told one by one: the log has them.\n")
+            }
+        };
         let first = Delivery::Waiting { tries: 0, next: now };
         let message = Message {
             id: told::id_of(now).ok_or(RequestError::NoRandomness)?,
@@ -391,8 +397,8 @@ fn asked(command: &HeldCommand, ways: &[String], now: Timestamp) -> Option<Messa
     let id = &request.id;
     let subject = format!("{} asks to run at {}: {}", request.requester, request.destination, line(&wish.judged.line));
     let text = format!(
-        "{subject}\n\nsession   {}\nrule      {}\nsent      {}\ntakes     {} ({})\n\nIt waits until {}. To decide: ssh \
-         USER@BASTION show {id}; approve {id}; deny {id}\n",
+        "{subject}\n\nsession   {}\nrule      {}\nsent      {}\ntakes     {} ({})\n\nWhat it reads from its standard input is not part of what is \
+         approved. It waits until {}. To decide: ssh USER@BASTION show {id}; approve {id}; deny {id}\n",
         wish.judged.session,
         wish.judged.rule.as_ref().map_or("none", RuleId::as_str),
         line(wish.judged.sent.as_deref().unwrap_or(&wish.judged.line)),

@@ -155,8 +155,7 @@ impl Visit {
         if let Some(at) = misread.filter(|_| mode != CommandMode::Observe) {
             // What was judged is not what the bytes say.
             let by = By::NotUnderstood { at, reason: String::from("a byte that is no UTF-8") };
-            judgement =
-                Judgement { outcome: Outcome::Deny, by, mode, send: None, invocations: Vec::new(), ..judgement };
+            judgement = unread(judgement, by, mode);
         }
         let id = approval.cloned().map_or_else(new_decision, Ok);
         let mut decided = Box::new(Decided {
@@ -232,7 +231,7 @@ impl Visit {
         });
     }
 
-    /// Puts a refusal on record, and has security people told if a rule wants that: of as many in a minute as stand there.
+    /// Puts a refusal on record, and has security people told if a rule wants that, whether it is listed there or counted.
     fn note_command(
         &self,
         live: &Live,
@@ -247,8 +246,13 @@ impl Visit {
             let note = (what != own).then_some(what);
             AuditEvent::CommandRefused(Box::new(CommandJudged { note, ..judged.clone() }))
         };
-        let noted = self.bastion.refusals.note(user, Kind::Command, &id, event)?;
-        if let Some(facts) = facts {
+        let refusals = &self.bastion.refusals;
+        let noted = refusals.note(user, decided.kind(), &id, event);
+        let told = facts.and_then(|facts| {
+            let others = refusals.alert(user, facts.rule.clone(), facts.level)?;
+            Some(CommandFacts { others, ..facts })
+        });
+        if let Some(facts) = told {
             let (requests, id) = (Arc::clone(&self.bastion.requests), decided.id.clone());
             drop(tokio::task::spawn_blocking(move || {
                 if let Err(failure) = requests.alert_command(&id, "command.refused", facts) {
@@ -256,6 +260,24 @@ impl Visit {
                 }
             }));
         }
-        Some(noted.written)
+        noted.map(|noted| noted.written)
+    }
+}
+
+/// A refusal of bytes that were not judged: nothing of what a rule says of their likeness in text is about them.
+fn unread(judgement: Judgement, by: By, mode: CommandMode) -> Judgement {
+    Judgement {
+        outcome: Outcome::Deny,
+        by,
+        mode,
+        set: None,
+        place: None,
+        send: None,
+        reason: None,
+        invocations: Vec::new(),
+        alert: None,
+        on_match: None,
+        approval: None,
+        ..judgement
     }
 }

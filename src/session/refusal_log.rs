@@ -16,12 +16,15 @@ use super::stranger::{Budget, PERIOD};
 use super::{Refusal, record};
 use crate::audit::{Audit, AuditEvent};
 use crate::clock::Clock;
-use crate::model::UserName;
+use crate::gate::verdict::AlertLevel;
+use crate::model::{RuleId, UserName};
 
 /// So many refusals of one kind and user are on record one by one in a minute; of the others, how many there were.
 const REFUSALS_MAX: u32 = 60;
 /// A user is shown recordings and sessions at most so often in a minute: each time is on record.
 const VIEWS_MAX: u32 = 240;
+/// Of one user, rule and level so many alerts go out one by one in a minute; of the others, how many there were.
+const ALERTS_MAX: u32 = 10;
 /// So many refusals may wait for the log. The budgets fill it only if many users are refused while the log hangs.
 const WAITING_MAX: usize = 1024;
 /// How often it is looked for minutes that are over.
@@ -35,7 +38,11 @@ pub struct RefusalLog {
     clock: Clock,
     shares: Arc<Shares>,
     views: Mutex<HashMap<UserName, Budget>>,
+    alerts: Mutex<HashMap<Alerted, Budget>>,
 }
+
+/// Whose alerts are counted together: what one rule tells of never hides what another does.
+type Alerted = (UserName, Option<RuleId>, AlertLevel);
 
 /// What was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,8 +57,12 @@ pub(super) enum Kind {
     Within,
     /// What a user wanted to do with files.
     File,
-    /// A command line.
+    /// A command line that no rule is about.
     Command,
+    /// One that a rule refuses.
+    Ruled,
+    /// One of which somebody must be told.
+    Alerted(AlertLevel),
 }
 
 impl Kind {
@@ -102,7 +113,7 @@ impl RefusalLog {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
         let shares = Arc::new(Shares::default());
         tokio::spawn(keep(audit, clock.clone(), Arc::clone(&shares), waiting));
-        Self { queue, clock, shares, views: Mutex::default() }
+        Self { queue, clock, shares, views: Mutex::default(), alerts: Mutex::default() }
     }
 
     /// Puts on record that a user was refused something, as `text` says, without waiting for it. `None` if the user's
@@ -145,6 +156,18 @@ impl RefusalLog {
         }
         let budget = budgets.entry(user.clone()).or_insert_with(|| Budget::new(now, PERIOD, VIEWS_MAX));
         budget.take(now).is_some()
+    }
+
+    /// Whether somebody is told now of a command that was refused, with how many like it before they were not told of.
+    /// The share of the log has no say in it: what fills that would silence what matters more.
+    pub(super) fn alert(&self, user: &UserName, rule: Option<RuleId>, level: AlertLevel) -> Option<u64> {
+        let mut budgets = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.instant();
+        let whose = (user.clone(), rule, level);
+        if !budgets.contains_key(&whose) {
+            budgets.retain(|_, budget| !budget.is_spent(now));
+        }
+        budgets.entry(whose).or_insert_with(|| Budget::new(now, PERIOD, ALERTS_MAX)).take(now)
     }
 
     /// Puts on record what waits and how much was left out: the server stops.
@@ -264,7 +287,7 @@ mod tests {
     fn log() -> (RefusalLog, mpsc::Receiver<Waiting>) {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
         let (clock, shares) = (Clock::system(), Arc::default());
-        (RefusalLog { queue, clock, shares, views: Mutex::default() }, waiting)
+        (RefusalLog { queue, clock, shares, views: Mutex::default(), alerts: Mutex::default() }, waiting)
     }
 
     fn refuse(log: &RefusalLog, user: &UserName, kind: Kind, text: &str) -> Option<Noted> {
@@ -306,9 +329,31 @@ mod tests {
         for _ in 0..1000 {
             let _ = refuse(&log, &ana, Kind::Noise, "no");
         }
-        for kind in [Kind::Start, Kind::Audit, Kind::Within, Kind::File, Kind::Command] {
+        for kind in [Kind::Start, Kind::Audit, Kind::Within, Kind::File, Kind::Command, Kind::Ruled] {
             assert!(refuse(&log, &ana, kind, "no").is_some(), "{kind:?} has no share of its own");
         }
+        for level in [AlertLevel::Low, AlertLevel::Medium, AlertLevel::High] {
+            for _ in 0..1000 {
+                let _ = refuse(&log, &ana, Kind::Command, "no");
+                let _ = refuse(&log, &ana, Kind::Ruled, "no");
+            }
+            assert!(refuse(&log, &ana, Kind::Alerted(level), "no").is_some(), "{level} has no share of its own");
+        }
+    }
+
+    #[test]
+    fn alerts_of_one_rule_are_folded_and_silence_no_other() {
+        let (log, _waiting) = log();
+        let [ana, bob] = users(["ana", "bob"]);
+        let rule = |id: &str| Some(RuleId::parse(id).unwrap());
+        assert_eq!((0..1000).filter(|_| log.alert(&ana, rule("a"), AlertLevel::Low).is_some()).count(), 10);
+        assert_eq!(log.alert(&ana, rule("b"), AlertLevel::Low), Some(0));
+        assert_eq!(log.alert(&ana, rule("a"), AlertLevel::High), Some(0));
+        assert_eq!(log.alert(&ana, None, AlertLevel::Low), Some(0));
+        assert_eq!(log.alert(&bob, rule("a"), AlertLevel::Low), Some(0));
+        let whose = (ana.clone(), rule("a"), AlertLevel::Low);
+        log.alerts.lock().unwrap().get_mut(&whose).unwrap().begin_anew();
+        assert_eq!(log.alert(&ana, rule("a"), AlertLevel::Low), Some(990), "how many were folded");
     }
 
     #[test]

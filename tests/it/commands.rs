@@ -526,3 +526,21 @@ fn an_alert_is_at_its_receiver_within_a_second() {
     assert_eq!(hook.heard("\"level\":\"high\""), 5);
     assert_eq!(hook.heard("\"event\":\"command.refused\""), 5);
 }
+
+#[test]
+fn noise_that_no_rule_is_about_silences_no_alert_and_hides_no_record() {
+    require!("sshd", "ssh");
+    let hook = Hook::start(|_| 204);
+    let house = House::prepared("strict", |bastion| {
+        bastion.configure("notify", &format!("webhooks = [\"http://127.0.0.1:{}/\"]", hook.port));
+    });
+    let folder = house.bastion.scratch().to_owned();
+    let master = house.alice().master(&folder);
+    // More than the log has room for in a minute.
+    for number in 0..62 {
+        assert_eq!(master.route.run(&format!("nosuch {number}")).code, Some(126));
+    }
+    is_refused(&master.route.run("sh -c worse"), "rule never-shell");
+    until(LIMIT, "alert", || (hook.heard("sh -c worse") > 0).then_some(()));
+    until(LIMIT, "record", || house.log("command.refused").iter().find(|row| row["line"] == "sh -c worse").map(drop));
+}

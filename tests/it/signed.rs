@@ -147,3 +147,19 @@ fn nobody_signs_a_rule_alone_that_names_them() {
     signed.bastion.serve();
     assert_eq!(signed.bastion.to(&signed.sshd).run("echo in").ok().out(), "in\n");
 }
+
+#[test]
+fn a_pipe_among_the_policies_is_refused_at_once_and_nothing_hangs() {
+    require!("ssh", "sshd", "ssh-keygen");
+    let mut signed = Signed::wanting(1, &["bob"]);
+    drop(signed.manifest(&[]));
+    signed.sign("bob");
+    signed.bastion.serve();
+    for name in ["access/pipe.toml", "manifest.carol.sig"] {
+        rustix::fs::mkfifoat(rustix::fs::CWD, signed.file(name), rustix::fs::Mode::RUSR).unwrap();
+        signed.refuses("no regular file");
+        std::fs::remove_file(signed.file(name)).unwrap();
+        assert!(signed.reload().0);
+    }
+    drop(signed.bastion.stop());
+}

@@ -171,6 +171,7 @@ fn approvers_are_told_of_a_command_and_sinks_of_an_alert() {
     assert!(message.text.contains("/usr/local/bin/drain web3"), "{message:?}");
     let judged = &held.wish.judged;
     let facts = CommandFacts {
+        others: 0,
         level: AlertLevel::High,
         session: judged.session.clone(),
         second: 7,

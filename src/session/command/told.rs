@@ -3,6 +3,7 @@
 //! Its user reads the line as they typed it. Everybody else reads it without what the vault keeps: who could see by their
 //! own refusal that a word was taken out would learn that it is the secret.
 
+use super::super::refusal_log::Kind;
 use super::super::{Bastion, Live};
 use super::Decided;
 use crate::audit::{CommandJudged, CommandStart};
@@ -107,6 +108,16 @@ impl Decided {
         text
     }
 
+    /// Whose share of the log its refusal takes: noise that no rule is about hides nothing that one is about.
+    pub(super) fn kind(&self) -> Kind {
+        match (self.judgement.alert, self.judgement.outcome, &self.judgement.by) {
+            (Some(level), _, _) => Kind::Alerted(level),
+            (None, Outcome::Deny, By::Rule(_)) => Kind::Ruled,
+            (None, Outcome::Allow | Outcome::Approve, _)
+            | (None, Outcome::Deny, By::Default | By::NotUnderstood { .. } | By::NoSets) => Kind::Command,
+        }
+    }
+
     fn rule(&self) -> Option<RuleId> {
         match self.said().1 {
             By::Rule(id) => Some(id.clone()),
@@ -138,6 +149,10 @@ impl Decided {
                 .map(|seen| CommandStart {
                     words: clean(&seen.words()),
                     effects: seen.effects.iter().map(|effect| clean(effect)).collect(),
+                    rule: match &seen.decided {
+                        By::Rule(id) => Some(id.clone()),
+                        By::Default | By::NotUnderstood { .. } | By::NoSets => None,
+                    },
                 })
                 .collect(),
             alert: judgement.alert.map(|level| level.to_string()),
@@ -161,6 +176,7 @@ impl Decided {
             prevented,
             rule: self.rule(),
             policy: self.policy.to_string(),
+            others: 0,
         })
     }
 }
@@ -172,7 +188,8 @@ pub(super) fn waits(held: &HeldCommand, now: crate::model::Timestamp) -> String 
     let more = if request.quorum.reviewers.len() > names.len() { ", ..." } else { "" };
     let reason = held.wish.reason.as_deref().map_or(String::new(), |why| format!("\n         {}", line(why)));
     format!(
-        "{} waits for {} ({}{more}), until {}{reason}\n         Ctrl-C withdraws it",
+        "{} waits for {} ({}{more}), until {}{reason}\n         what it reads from its standard input is not part of what is approved\n         Ctrl-C withdraws \
+         it",
         request.id,
         request.quorum.approvers,
         names.join(", "),

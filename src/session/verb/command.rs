@@ -124,11 +124,12 @@ fn shown(held: &HeldCommand, now: Timestamp) -> String {
         add("for", line(&wish.purpose));
     }
     add("typed", line(&judged.line));
-    for CommandStart { words, effects } in &judged.starts {
+    for CommandStart { words, effects, .. } in &judged.starts {
         let effects = if effects.is_empty() { String::from("no known effect") } else { line(&effects.join(", ")) };
         add("starts", format!("{}  ({effects})", line(words)));
     }
     add("sent", line(judged.sent.as_deref().unwrap_or(&judged.line)));
+    add("not shown", String::from("what it reads from its standard input: that is not part of what is approved"));
     add("rule", judged.rule.as_ref().map_or_else(|| String::from("none"), ToString::to_string));
     if let Some(reason) = &wish.reason {
         add("because", line(reason));
