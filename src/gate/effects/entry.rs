@@ -22,6 +22,8 @@ pub(super) struct Entry {
     pub(super) plus: Option<Does>,
     /// `NAME=value` before the command sets variables.
     pub(super) assignments: bool,
+    /// A word that begins with `@` is a file of further words.
+    pub(super) at_files: bool,
     /// Texts that it replaces in the commands it starts.
     pub(super) fills: Vec<String>,
     /// It adds words to the commands it starts.
@@ -126,11 +128,14 @@ pub(super) enum Doing {
     Mode,
     Definition,
     Substitution,
+    ReadNames,
+    Jq,
+    Processes,
 }
 
 impl Doing {
     /// The words besides those of [`EffectKind::WORDS`].
-    pub(super) const WORDS: [(&'static str, Self); 22] = [
+    pub(super) const WORDS: [(&'static str, Self); 25] = [
         ("nothing", Self::Nothing),
         ("command", Self::Command),
         ("script", Self::Script),
@@ -153,6 +158,9 @@ impl Doing {
         ("mode", Self::Mode),
         ("definition", Self::Definition),
         ("substitution", Self::Substitution),
+        ("read-names", Self::ReadNames),
+        ("jq", Self::Jq),
+        ("processes", Self::Processes),
     ];
 
     /// Reads one word of the language.

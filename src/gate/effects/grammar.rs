@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::entry::{Does, Entry, Opt, Places, Syntax, Tail, Takes};
 use super::text::{after, head, opens};
-use crate::gate::shell::word::{Part, Word};
+use crate::gate::shell::word::{Dynamic, Part, Word};
 
 /// More options than this nobody puts into one word.
 const BUNDLE_MAX: usize = 256;
@@ -33,6 +33,8 @@ pub(super) struct Parsed<'t, 'w> {
     pub(super) odd: Vec<&'w Word>,
     /// Words that may turn out to be options on the target.
     pub(super) perhaps: Vec<&'w Word>,
+    /// Values of options that may become several words: all but the first are whatever stands there.
+    pub(super) spills: Vec<&'w Word>,
 }
 
 /// An option with its values.
@@ -59,6 +61,7 @@ impl<'t, 'w> Parsed<'t, 'w> {
             plus: Vec::new(),
             odd: Vec::new(),
             perhaps: Vec::new(),
+            spills: Vec::new(),
         };
         let mut walk = Walk { parsed, entry, words, next: 0, ended: false, dashes: false, places: None };
         walk.run();
@@ -267,6 +270,12 @@ impl<'t, 'w> Walk<'t, 'w> {
     fn take(&mut self, count: usize, values: &mut Vec<Cow<'w, Word>>) {
         for _ in 0..count {
             if let Some(word) = self.words.get(self.next) {
+                if becomes_several(word) {
+                    self.parsed.spills.push(word);
+                    if opens(word) || head(word).starts_with('-') {
+                        self.parsed.perhaps.push(word);
+                    }
+                }
                 values.push(Cow::Borrowed(word));
                 self.next += 1;
             }
@@ -454,6 +463,11 @@ impl<'t, 'w> Walk<'t, 'w> {
     fn odd(&mut self, word: &'w Word) {
         self.parsed.odd.push(word);
     }
+}
+
+/// Whether a shell makes several words of it, whatever its variables hold.
+fn becomes_several(word: &Word) -> bool {
+    word.is_glob() || word.parts.iter().any(|part| matches!(part, Part::Dynamic(Dynamic::Braces { .. })))
 }
 
 fn literal_length(part: &Part) -> usize {

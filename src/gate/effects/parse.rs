@@ -78,6 +78,7 @@ fn entry(mut keys: Keys<'_>, above: &[&Entry], faults: &mut Faults) -> Entry {
     entry.plus = one_word(&mut keys, "plus", faults);
     entry.operands = operands(&mut keys, faults).unwrap_or_default();
     entry.assignments = keys.read("assignments", false, faults, Node::boolean);
+    entry.at_files = keys.read("at-files", false, faults, Node::boolean);
     entry.appends = keys.read("appends", false, faults, Node::boolean);
     entry.global = keys.read("global", false, faults, Node::boolean);
     entry.abbreviates = keys.read("abbreviates", false, faults, Node::boolean);

@@ -3,7 +3,7 @@
 use super::entry::{Doing, Entry, Tail};
 use super::grammar::{Given, Parsed};
 use super::text::{after, head, opens, unseen};
-use super::{Effect, EffectKind, awk, perl, sed, variables};
+use super::{Effect, EffectKind, awk, jq, perl, processes, sed, variables};
 use crate::gate::shell::word::{Dynamic, Part, Word};
 
 /// Names of parameters that no shell has, in the words of inner commands: what a program adds, which can be anything;
@@ -40,6 +40,9 @@ impl Told {
         let parsed = Parsed::of(entry, words);
         let mut teller = Teller { told: Self::default(), fills: Vec::new(), parsed: &parsed };
         teller.tell();
+        if parsed.levels.iter().any(|entry| entry.at_files) {
+            words.iter().filter(|word| head(word).starts_with('@')).for_each(|word| teller.unknown(word));
+        }
         teller.told
     }
 
@@ -109,6 +112,9 @@ impl<'t> Teller<'_, 't, '_> {
         let level = parsed.level();
         if let Some(entry) = parsed.levels.get(level).copied() {
             self.operands(entry);
+            for word in &parsed.spills {
+                self.any_place(entry, word, 0);
+            }
         }
         for word in &parsed.assignments {
             self.assignment(word);
@@ -186,13 +192,17 @@ impl<'t> Teller<'_, 't, '_> {
             // The subcommand is missing, or `odd`.
             return;
         }
+        if places.any.as_deref() == Some(&[Doing::Processes]) {
+            return processes::look(&parsed.operands, &mut self.told);
+        }
         let count = parsed.operands.len();
         // Words before it that cannot vanish: a word can only move behind as many places.
         let mut certain = 0;
         for (index, word) in parsed.operands.iter().enumerate() {
-            if opens(word) || word.is_glob() {
+            // What an option spills comes before it, and moves it by any number of places.
+            if opens(word) || word.is_glob() || !parsed.spills.is_empty() {
                 self.any_place(entry, word, certain);
-                certain += usize::from(!word.is_dynamic());
+                certain += usize::from(!word.is_dynamic() && parsed.spills.is_empty());
                 continue;
             }
             certain += 1;
@@ -247,12 +257,13 @@ impl<'t> Teller<'_, 't, '_> {
     fn word(&mut self, does: &[Doing], word: &Word) {
         for doing in does {
             match doing {
-                Doing::Nothing | Doing::Command | Doing::Arguments | Doing::Placeholder => {}
+                Doing::Nothing | Doing::Command | Doing::Arguments | Doing::Placeholder | Doing::Processes => {}
                 Doing::Effect(kind) => self.effect(*kind, word),
                 Doing::Script => self.script(word.clone()),
                 Doing::Words => self.words(word, false),
                 Doing::Program => self.words(word, true),
                 Doing::Awk => awk::look(word, &mut self.told),
+                Doing::Jq => jq::look(word, &mut self.told),
                 Doing::Sed => sed::look(word, &mut self.told),
                 Doing::Assignment => self.assignment(word),
                 Doing::Name => self.name(word),
@@ -263,6 +274,11 @@ impl<'t> Teller<'_, 't, '_> {
                 Doing::Setting => self.setting(word),
                 Doing::Settings => self.settings(word),
                 Doing::Url => self.url(word),
+                Doing::ReadNames => {
+                    self.effect(EffectKind::Read, word);
+                    // And the files that it names, whichever those are.
+                    self.told.effect(EffectKind::Read, None);
+                }
                 Doing::HostOrRead => self.host_or(EffectKind::Read, word),
                 Doing::HostOrWrite => self.host_or(EffectKind::Write, word),
                 Doing::AtRead => self.at_read(word),

@@ -44,6 +44,8 @@ fn leads_to(doing: Doing, kind: EffectKind) -> bool {
         Doing::Effect(own) => own == kind,
         Doing::Command | Doing::Script | Doing::Words | Doing::Program => kind == EffectKind::RunProgram,
         Doing::Awk | Doing::Sed | Doing::Substitution => kind == EffectKind::LoadCode,
+        Doing::ReadNames => kind == EffectKind::Read,
+        Doing::Jq => matches!(kind, EffectKind::Read | EffectKind::Credential),
         Doing::Nothing
         | Doing::Arguments
         | Doing::Assignment
@@ -58,6 +60,7 @@ fn leads_to(doing: Doing, kind: EffectKind) -> bool {
         | Doing::AtRead
         | Doing::Package
         | Doing::Mode
-        | Doing::Definition => false,
+        | Doing::Definition
+        | Doing::Processes => false,
     }
 }

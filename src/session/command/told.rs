@@ -114,7 +114,9 @@ impl Decided {
             (Some(level), _, _) => Kind::Alerted(level),
             (None, Outcome::Deny, By::Rule(_)) => Kind::Ruled,
             (None, Outcome::Allow | Outcome::Approve, _)
-            | (None, Outcome::Deny, By::Default | By::NotUnderstood { .. } | By::NoSets) => Kind::Command,
+            | (None, Outcome::Deny, By::Default | By::NotUnderstood { .. } | By::NoSets | By::Unjudged(_)) => {
+                Kind::Command
+            }
         }
     }
 
@@ -151,7 +153,7 @@ impl Decided {
                     effects: seen.effects.iter().map(|effect| clean(effect)).collect(),
                     rule: match &seen.decided {
                         By::Rule(id) => Some(id.clone()),
-                        By::Default | By::NotUnderstood { .. } | By::NoSets => None,
+                        By::Default | By::NotUnderstood { .. } | By::NoSets | By::Unjudged(_) => None,
                     },
                 })
                 .collect(),
