@@ -14,7 +14,6 @@ use tracing::{error, info};
 
 use super::denials::Denied;
 use super::refusal::No;
-use super::refusal_log::Kind;
 use super::{Bastion, EndCause, Holding, Live, Refusal, Visit, channel};
 use crate::audit::{AuditEvent, CommandJudged};
 use crate::gate::verdict::{By, CommandMode, Judgement, OnMatch, Outcome};
