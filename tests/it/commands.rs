@@ -400,6 +400,7 @@ fn a_command_that_waits_runs_once_somebody_else_says_yes() {
     let listed = house.ask("bob", "requests").ok().out();
     assert!(listed.contains(&id) && listed.contains("touch ") && listed.contains("alice at"), "{listed}");
     let shown = house.ask("bob", &format!("show {id}")).ok().out();
+    assert!(shown.contains("standard input: that is not part of what is approved"), "{shown}");
     assert!(shown.contains("/usr/bin/touch") && shown.contains("typed") && shown.contains("rule"), "{shown}");
     // Nobody by their own word, and nobody who is not asked.
     assert!(house.ask(ALICE, &format!("approve {id}")).err().contains("nobody approves"));
@@ -542,5 +543,11 @@ fn noise_that_no_rule_is_about_silences_no_alert_and_hides_no_record() {
     }
     is_refused(&master.route.run("sh -c worse"), "rule never-shell");
     until(LIMIT, "alert", || (hook.heard("sh -c worse") > 0).then_some(()));
-    until(LIMIT, "record", || house.log("command.refused").iter().find(|row| row["line"] == "sh -c worse").map(drop));
+    let found = |line: &str| house.log("command.refused").into_iter().find(|row| row["line"] == line);
+    drop(until(LIMIT, "record", || found("sh -c worse")));
+    // Each program is on record with the rule that is about it, if one is.
+    is_refused(&master.route.run("printf x | sh"), "rule never-shell");
+    let row = until(LIMIT, "record", || found("printf x | sh"));
+    let starts = row["starts"].as_array().unwrap();
+    assert!(starts.len() == 2 && starts[1]["rule"] == "never-shell", "{row}");
 }
