@@ -26,7 +26,8 @@ impl Ledger {
     /// What is judged by, of what this user runs there by this.
     ///
     /// # Errors
-    /// `Denial` if the user or the target does not exist.
+    /// `Denial` if no rule opens it: then none says how commands are judged, and one that opens it a moment later has not
+    /// judged this one.
     pub fn commands(
         &self,
         asker: Asker<'_>,
@@ -51,9 +52,16 @@ impl Ledger {
             in_use = in_use.or(grant);
             rule.grant.need == GrantNeed::NotRequired || grant.is_some()
         };
-        let rules: Vec<&Rule> =
-            policy.rules().filter(|rule| rule.covers(&question) && rule.opens(question.asked)).collect();
-        let rules: Vec<&Rule> = rules.into_iter().filter(|rule| holds(rule)).collect();
+        let about = policy.rules_about(question.user, question.groups);
+        let rules: Vec<&Rule> = about
+            .filter(|rule| rule.covers(&question) && rule.opens(question.asked))
+            .filter(|rule| holds(rule))
+            .collect();
+        if rules.is_empty() {
+            let undecided =
+                || Denial::Undecided { cause: String::from("it is open by no rule that is about commands") };
+            return Err(state.permit_asked(asker, &assured, destination, asked, now).err().unwrap_or_else(undecided));
+        }
         let governed = rules.iter().map(|rule| policy.governs(rule)).collect();
         let request = in_use.and_then(|grant| grant.request.as_ref()).and_then(|id| state.requests.get(id));
         Ok(Commands {
@@ -92,5 +100,93 @@ impl Commands {
     /// The hash of the policy set by which it is judged.
     pub fn policy(&self) -> &PolicyHash {
         self.policy.hash()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Db;
+    use crate::ledger::Target;
+    use crate::ledger::User;
+    use crate::model::{ChannelClass, TargetName};
+    use crate::policy::PolicyFile;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ a";
+    const RULES: &str = r#"
+schema = 1
+[[rule]]
+id = "work"
+who = { users = ["alice"] }
+where = { targets = ["db1"] }
+accounts = ["root"]
+channels = ["exec"]
+grant = { required = false }
+commands = { mode = "strict", sets = ["few"] }
+[[rule]]
+id = "asked-for"
+who = { users = ["bob"] }
+where = { targets = ["db1"] }
+accounts = ["root"]
+channels = ["exec"]
+"#;
+    const FEW: &str = r#"
+schema = 1
+mode = "strict"
+[[rule]]
+id = "uptime"
+effect = "allow"
+program = "/usr/bin/uptime"
+reason = "harmless"
+[[test]]
+expect = "allow uptime"
+lines = ["uptime"]
+"#;
+
+    fn ledger() -> Ledger {
+        let file = |path: &str, text: &str| PolicyFile { path: path.into(), text: text.into() };
+        let files = [file("access/a.toml", RULES), file("commands/few.toml", FEW)];
+        let ledger = Ledger::open(&Db::in_memory().unwrap(), PolicySet::parse(&files).unwrap()).unwrap();
+        for name in ["alice", "bob"] {
+            ledger
+                .add_user(User {
+                    name: UserName::parse(name).unwrap(),
+                    groups: BTreeSet::new(),
+                    keys: Vec::new(),
+                    suspended_at: None,
+                    from: BTreeSet::new(),
+                    password_since: None,
+                    person: None,
+                    until: None,
+                })
+                .unwrap();
+        }
+        ledger
+            .add_target(Target {
+                name: TargetName::parse("db1").unwrap(),
+                address: "10.0.0.5:22".to_owned(),
+                labels: BTreeMap::new(),
+                host_keys: vec![KEY.to_owned()],
+                accounts: BTreeSet::new(),
+                insecure_algorithms: false,
+            })
+            .unwrap();
+        ledger
+    }
+
+    fn commands(name: &str, class: ChannelClass) -> Result<Commands, Denial> {
+        let (user, at) = (UserName::parse(name).unwrap(), Timestamp::from_millis(5));
+        let destination = Destination::parse("root@db1").unwrap();
+        ledger().commands(Asker::plain(&user, "k"), &destination, &Asked { class, matter: None }, at)
+    }
+
+    #[test]
+    fn p7_where_no_rule_opens_a_channel_its_commands_are_refused_and_not_left_unjudged() {
+        let judged = commands("alice", ChannelClass::Exec).unwrap();
+        assert_eq!(judged.mode(), Some(CommandMode::Strict));
+        // A rule that goes by a grant, without one; a channel of which no rule speaks; somebody whom no rule names.
+        assert!(matches!(commands("bob", ChannelClass::Exec), Err(Denial::NeedsGrant { .. })));
+        assert!(commands("alice", ChannelClass::Shell).is_err());
+        assert!(commands("carol", ChannelClass::Exec).is_err());
     }
 }

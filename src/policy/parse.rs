@@ -59,6 +59,18 @@ const LATER_IN_GIVEN: &[&str] = &["command", "grant"];
 
 /// The set, and every test of it that fails.
 pub(super) fn parse(files: &[PolicyFile]) -> Result<(PolicySet, Vec<Fault>), Vec<Fault>> {
+    let (files, sets, read) = read_all(files)?;
+    let mut failed = Faults::default();
+    read.tests.iter().for_each(|test| test.run(&read, &mut failed));
+    sets.run_tests(&mut failed);
+    let owned: Vec<PolicyFile> = files.into_iter().cloned().collect();
+    let warnings = read.warnings().into_iter().chain(sets.warnings()).collect();
+    let Read { rules, denials, audit_rules, .. } = read;
+    Ok((PolicySet::of(&owned, (rules, denials, audit_rules), sets, warnings), failed.into_sorted()))
+}
+
+/// The files by their paths, and what stands in them; every fault of theirs but tests that fail.
+fn read_all(files: &[PolicyFile]) -> Result<(Vec<&PolicyFile>, Sets, Read), Vec<Fault>> {
     let mut files: Vec<&PolicyFile> = files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut faults = Faults::default();
@@ -68,16 +80,7 @@ pub(super) fn parse(files: &[PolicyFile]) -> Result<(PolicySet, Vec<Fault>), Vec
         read.file(file, &sets, &mut faults);
     }
     read.refuse_twins(&mut faults);
-    if !faults.is_empty() {
-        return Err(faults.into_sorted());
-    }
-    let mut failed = Faults::default();
-    read.tests.iter().for_each(|test| test.run(&read, &mut failed));
-    sets.run_tests(&mut failed);
-    let owned: Vec<PolicyFile> = files.into_iter().cloned().collect();
-    let warnings = read.warnings().into_iter().chain(sets.warnings()).collect();
-    let Read { rules, denials, audit_rules, .. } = read;
-    Ok((PolicySet::of(&owned, (rules, denials, audit_rules), sets, warnings), failed.into_sorted()))
+    if faults.is_empty() { Ok((files, sets, read)) } else { Err(faults.into_sorted()) }
 }
 
 /// What stands in the files.
@@ -654,18 +657,7 @@ pub struct TestOutcome {
 /// # Errors
 /// Every fault of the files but tests that fail.
 pub fn run_tests(files: &[PolicyFile]) -> Result<(Vec<TestOutcome>, Vec<Fault>), Vec<Fault>> {
-    let mut files: Vec<&PolicyFile> = files.iter().collect();
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    let mut faults = Faults::default();
-    let sets = Sets::read(&files, &mut faults);
-    let mut read = Read::default();
-    for file in files.iter().filter(|file| Kind::of(file) == Kind::Access) {
-        read.file(file, &sets, &mut faults);
-    }
-    read.refuse_twins(&mut faults);
-    if !faults.is_empty() {
-        return Err(faults.into_sorted());
-    }
+    let (_, sets, read) = read_all(files)?;
     let access = read.tests.iter().map(|test| test.outcome(&read));
     let commands = sets.sets.values().flat_map(|set| {
         set.run_tests(&sets.table).into_iter().map(|result| TestOutcome {

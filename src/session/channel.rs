@@ -124,6 +124,10 @@ pub async fn open(
         track.finish().await.map_err(Refusal::Recorder)?;
         return Err(refusal);
     }
+    if let Err(refusal) = cleared.stands(bastion.ledger.policy().hash()) {
+        track.finish().await.map_err(Refusal::Recorder)?;
+        return Err(refusal);
+    }
     match live.leg.open(cleared.program(), terminal, &environment, wishes).await {
         Ok(Started { source, sink, loans, not_lent }) => {
             for text in told_of_loans(&wishes, &not_lent) {

@@ -28,6 +28,8 @@ pub use waiting::Answered;
 /// What a user is told who wants a shell where no program starts that no rule allows.
 const NO_SHELL: &str = "no shell is open to you here: your right is to commands that its rules allow, one by one: ssh \
                         ACCOUNT@TARGET@BASTION COMMAND";
+/// What a user is told whose command was judged by rules that were replaced before it began.
+const OTHER_RULES: &str = "the rules have changed in this very moment, and it did not start: ask for it again";
 const NO_TERMINAL: &str = "not on a terminal: connect without one (ssh -T, and no -t)";
 /// Environment variables that a program may have which starts in the exact form that was judged: those by which it finds
 /// its language, whatever else the configuration lets pass.
@@ -37,6 +39,8 @@ const STRICT_ENVIRONMENT: [&str; 2] = ["LANG", "LC_"];
 pub(super) struct Cleared {
     /// What the target is sent.
     program: Program,
+    /// The policy set that was asked; none where another rule judges, file by file.
+    policy: Option<PolicyHash>,
     /// What was judged, if anything was.
     decided: Option<Box<Decided>>,
 }
@@ -69,8 +73,26 @@ pub(super) enum Ruling {
 
 impl Cleared {
     /// What no command rule is about.
-    fn unjudged(program: &Program) -> Ruling {
-        Ruling::Starts(Self { program: program.clone(), decided: None })
+    fn unjudged(program: &Program, policy: Option<&PolicyHash>) -> Ruling {
+        Ruling::Starts(Self { program: program.clone(), policy: policy.cloned(), decided: None })
+    }
+
+    /// What was judged, and may start.
+    fn judged(sent: Vec<u8>, decided: Box<Decided>) -> Ruling {
+        Ruling::Starts(Self {
+            program: Program::Exec(sent),
+            policy: Some(decided.policy.clone()),
+            decided: Some(decided),
+        })
+    }
+
+    /// Whether the rules are still those that were asked. To be asked last of all, before it starts.
+    ///
+    /// # Errors
+    /// `Command`: others are in force now, which may judge it in another way.
+    pub fn stands(&self, in_force: &PolicyHash) -> Result<(), Refusal> {
+        let same = self.policy.as_ref().is_none_or(|asked| asked == in_force);
+        if same { Ok(()) } else { Err(Refusal::Command(OTHER_RULES)) }
     }
 
     /// What the target is sent.
@@ -131,20 +153,20 @@ impl Visit {
     ) -> Result<Ruling, Refusal> {
         let line = match program {
             // Files have rules of their own.
-            Program::Sftp | Program::Transfer { .. } => return Ok(Cleared::unjudged(program)),
+            Program::Sftp | Program::Transfer { .. } => return Ok(Cleared::unjudged(program, None)),
             Program::Shell => None,
             Program::Exec(line) => Some(line),
         };
         let undecided = |cause: &str| Refusal::Denied(Denial::Undecided { cause: cause.to_owned() });
         let first = asked.first().ok_or_else(|| undecided("nothing is asked"))?;
         let (bastion, destination) = (&self.bastion, live.permit.destination());
-        let now = bastion.clock.now();
-        let commands =
-            bastion.ledger.commands(self.visitor.asker(), destination, first, now).map_err(Refusal::Denied)?;
-        let Some(mode) = commands.mode() else { return Ok(Cleared::unjudged(program)) };
+        let (now, asker) = (bastion.clock.now(), live.permit.asker());
+        let commands = bastion.ledger.commands(asker, destination, first, now).map_err(Refusal::Denied)?;
+        let policy = commands.policy();
+        let Some(mode) = commands.mode() else { return Ok(Cleared::unjudged(program, Some(policy))) };
         let Some(bytes) = line else {
             let strict = mode == CommandMode::Strict;
-            return if strict { Err(Refusal::Command(NO_SHELL)) } else { Ok(Cleared::unjudged(program)) };
+            return if strict { Err(Refusal::Command(NO_SHELL)) } else { Ok(Cleared::unjudged(program, Some(policy))) };
         };
         let (line, misread) = match std::str::from_utf8(bytes) {
             Ok(line) => (Cow::Borrowed(line), None),
@@ -161,7 +183,7 @@ impl Visit {
             id: id.map_err(|error| undecided(&error.to_string()))?,
             line: line.into_owned(),
             judgement,
-            policy: commands.policy().clone(),
+            policy: policy.clone(),
             obstacle: None,
             approved_by: Vec::new(),
             closed: false,
@@ -180,15 +202,13 @@ impl Visit {
         };
         match (decided.judgement.outcome, approval) {
             (Outcome::Deny, _) => Ok(Ruling::Refused(decided)),
-            (Outcome::Allow, None) => {
-                Ok(Ruling::Starts(Cleared { program: Program::Exec(sent), decided: Some(decided) }))
-            }
+            (Outcome::Allow, None) => Ok(Cleared::judged(sent, decided)),
             (Outcome::Approve, None) => Ok(Ruling::Waits(decided)),
             (Outcome::Allow | Outcome::Approve, Some(id)) => {
                 match bastion.requests.use_command(id, &bound_to(&live.id, &decided.policy, &sent)) {
                     Ok(approved_by) => {
                         decided.approved_by = approved_by;
-                        Ok(Ruling::Starts(Cleared { program: Program::Exec(sent), decided: Some(decided) }))
+                        Ok(Cleared::judged(sent, decided))
                     }
                     Err(why) => {
                         decided.obstacle = Some(format!("what was approved does not run: {why}"));
@@ -263,9 +283,13 @@ impl Visit {
     }
 }
 
-/// A refusal of bytes that were not judged: nothing of what a rule says of their likeness in text is about them.
+/// A refusal of bytes that were not judged: nothing of what a rule says of their likeness in text is about them, but that
+/// somebody is told, and what becomes of the session, where a rule forbids what they look like.
 fn unread(judgement: Judgement, by: By, mode: CommandMode) -> Judgement {
+    let forbidden = judgement.outcome == Outcome::Deny;
     Judgement {
+        alert: judgement.alert.filter(|_| forbidden),
+        on_match: judgement.on_match.filter(|_| forbidden),
         outcome: Outcome::Deny,
         by,
         mode,
@@ -274,9 +298,55 @@ fn unread(judgement: Judgement, by: By, mode: CommandMode) -> Judgement {
         send: None,
         reason: None,
         invocations: Vec::new(),
-        alert: None,
-        on_match: None,
         approval: None,
         ..judgement
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::verdict::{AlertLevel, OnMatch};
+    use crate::policy::{PolicyFile, PolicySet};
+
+    fn hash(text: &str) -> PolicyHash {
+        let text = format!("schema = 1\n# {text}\n");
+        PolicySet::parse(&[PolicyFile { path: "a.toml".into(), text }]).unwrap().hash().clone()
+    }
+
+    #[test]
+    fn what_was_judged_by_other_rules_than_those_in_force_does_not_start() {
+        let (old, new) = (hash("old"), hash("new"));
+        let Ruling::Starts(cleared) = Cleared::unjudged(&Program::Shell, Some(&old)) else { panic!("it starts") };
+        assert!(cleared.stands(&old).is_ok());
+        assert!(matches!(cleared.stands(&new), Err(Refusal::Command(OTHER_RULES))));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_raise_the_alarm_of_the_rule_that_forbids_what_they_look_like() {
+        let judged = |outcome| Judgement {
+            outcome,
+            by: By::Default,
+            access_rule: None,
+            set: None,
+            place: None,
+            mode: CommandMode::Guard,
+            send: Some(String::from("sh \u{fffd}")),
+            pty: true,
+            reason: None,
+            invocations: Vec::new(),
+            would: Vec::new(),
+            alert: Some(AlertLevel::High),
+            on_match: Some(OnMatch::End),
+            approval: None,
+        };
+        let misread = || By::NotUnderstood { at: 3, reason: String::from("no UTF-8") };
+        let told = |outcome| {
+            let refused = unread(judged(outcome), misread(), CommandMode::Guard);
+            assert_eq!((refused.outcome, refused.send), (Outcome::Deny, None));
+            (refused.alert, refused.on_match)
+        };
+        assert_eq!(told(Outcome::Deny), (Some(AlertLevel::High), Some(OnMatch::End)));
+        assert_eq!(told(Outcome::Allow), (None, None));
     }
 }
