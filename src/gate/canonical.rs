@@ -11,13 +11,19 @@
 //! Only `'` opens or ends a quote in what is written, and no character set of several bytes that a target may have as
 //! its locale has that byte inside of a character: so none changes what is quoted.
 //!
-//! The types can hold only what may be sent; there is no way to put an expansion, a redirection or text of the user's
-//! outside of quotes into them. The text is at most three times as long as its words, and their blanks.
+//! The types can hold only what may be sent; there is no way to put an expansion or text of the user's outside of quotes
+//! into them. Redirections are those that all these shells do alike. The text is at most three times as long as its words,
+//! and their blanks.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::shell::text;
 use super::shell::word::{Part, Word};
+pub use redirection::CanonicalRedirection;
+use redirection::Stream;
+
+mod redirection;
 
 /// Commands that pipes join.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +49,7 @@ pub enum Then {
 pub struct CanonicalCommand {
     program: Argument,
     arguments: Vec<Argument>,
+    redirections: Vec<CanonicalRedirection>,
 }
 
 /// One argument.
@@ -81,6 +88,8 @@ pub enum Unsendable {
     Character(&'static str),
     /// A program that is no absolute path.
     RelativeProgram,
+    /// A redirection that shells do not do alike, and why.
+    Redirection(&'static str),
 }
 
 impl fmt::Display for Unsendable {
@@ -91,6 +100,7 @@ impl fmt::Display for Unsendable {
             Self::PatternDialect => f.write_str("a pattern for names of files that shells read differently"),
             Self::Character(what) => write!(f, "{what} in a word"),
             Self::RelativeProgram => f.write_str("a program that is no absolute path"),
+            Self::Redirection(why) => write!(f, "a redirection {why}"),
         }
     }
 }
@@ -99,8 +109,17 @@ impl std::error::Error for Unsendable {}
 
 impl CanonicalPipeline {
     /// A pipeline of one command at least, and what stands after it if there is another.
-    pub fn new(first: CanonicalCommand, rest: Vec<CanonicalCommand>, then: Then) -> Self {
-        Self { first, rest, then }
+    ///
+    /// # Errors
+    /// `Unsendable` if what a pipe carries is redirected, too: zsh then does both, and other shells do not.
+    pub fn new(first: CanonicalCommand, rest: Vec<CanonicalCommand>, then: Then) -> Result<Self, Unsendable> {
+        let all = || [&first].into_iter().chain(&rest);
+        let doubled = all().take(rest.len()).any(CanonicalCommand::redirects_output)
+            || rest.iter().any(CanonicalCommand::redirects_input);
+        if doubled {
+            return Err(Unsendable::Redirection("of what a pipe carries"));
+        }
+        Ok(Self { first, rest, then })
     }
 }
 
@@ -113,7 +132,27 @@ impl CanonicalCommand {
         if !program.starts_with('/') {
             return Err(Unsendable::RelativeProgram);
         }
-        Ok(Self { program: Argument::text(program)?, arguments })
+        Ok(Self { program: Argument::text(program)?, arguments, redirections: Vec::new() })
+    }
+
+    /// The same with redirections, in their order.
+    ///
+    /// # Errors
+    /// `Unsendable` if one stream is redirected twice: zsh then does both, and other shells do not.
+    pub fn redirected(self, redirections: Vec<CanonicalRedirection>) -> Result<Self, Unsendable> {
+        let mut streams = BTreeSet::new();
+        if redirections.iter().any(|each| !streams.insert(each.stream())) {
+            return Err(Unsendable::Redirection("of a stream that has one already"));
+        }
+        Ok(Self { redirections, ..self })
+    }
+
+    fn redirects_input(&self) -> bool {
+        self.redirections.iter().any(|each| each.stream() == Stream::Input)
+    }
+
+    fn redirects_output(&self) -> bool {
+        self.redirections.iter().any(|each| each.stream() == Stream::Output)
     }
 }
 
@@ -173,6 +212,10 @@ impl CanonicalCommand {
         for argument in &self.arguments {
             out.push(' ');
             argument.write(out);
+        }
+        for redirection in &self.redirections {
+            out.push(' ');
+            redirection.write(out);
         }
     }
 }
@@ -254,6 +297,10 @@ mod tests {
         CanonicalCommand::new(program, arguments).unwrap()
     }
 
+    fn pipeline(first: CanonicalCommand, rest: Vec<CanonicalCommand>, then: Then) -> CanonicalPipeline {
+        CanonicalPipeline::new(first, rest, then).unwrap()
+    }
+
     /// The argv of each command, with what joins it to the next.
     fn read(text: &str) -> Vec<(Vec<String>, &'static str)> {
         let script: Script = parse_unbounded(text).unwrap();
@@ -280,14 +327,14 @@ mod tests {
     #[test]
     fn words_are_quoted_as_every_shell_reads_them() {
         let line = write(&[
-            CanonicalPipeline::new(
+            pipeline(
                 command("/bin/a b", &["", "-n", "it's", r"\n", "~", "=x", "!"]),
                 vec![command("/c", &[])],
                 Then::Or,
             ),
-            CanonicalPipeline::new(command("/d", &["a\nb\tc", "'\\'", "ü€"]), Vec::new(), Then::And),
-            CanonicalPipeline::new(command("/e", &[]), Vec::new(), Then::Sequence),
-            CanonicalPipeline::new(command("/f", &[]), Vec::new(), Then::And),
+            pipeline(command("/d", &["a\nb\tc", "'\\'", "ü€"]), Vec::new(), Then::And),
+            pipeline(command("/e", &[]), Vec::new(), Then::Sequence),
+            pipeline(command("/f", &[]), Vec::new(), Then::And),
         ]);
         assert_eq!(
             line,
@@ -347,7 +394,7 @@ mod tests {
     #[test]
     fn words_as_long_as_a_line_can_be_read_back() {
         for text in ["a".repeat(32 * 1024), "'\\".repeat(16 * 1024), "é'".repeat(8 * 1024), " ".repeat(32 * 1024)] {
-            let line = write(&[CanonicalPipeline::new(command("/x", &[&text]), Vec::new(), Then::Sequence)]);
+            let line = write(&[pipeline(command("/x", &[&text]), Vec::new(), Then::Sequence)]);
             assert_eq!(read(&line)[0].0[1], text);
             assert!(line.len() <= 3 * text.len() + 8, "{}", line.len());
         }
@@ -379,7 +426,7 @@ mod tests {
                     wanted.push((argv, joint));
                 }
                 let first = all.remove(0);
-                pipelines.push(CanonicalPipeline::new(first, all, [Then::And, Then::Or, Then::Sequence][*then]));
+                pipelines.push(pipeline(first, all, [Then::And, Then::Or, Then::Sequence][*then]));
             }
             prop_assert_eq!(read(&write(&pipelines)), wanted);
         }

@@ -126,7 +126,7 @@ fn no_command_line_makes_the_gate_panic() {
         });
         // What is literal is written, and read back the same.
         let command = CanonicalCommand::new("/x", arguments.clone()).unwrap();
-        let text = write(&[CanonicalPipeline::new(command, Vec::new(), Then::Sequence)]);
+        let text = write(&[CanonicalPipeline::new(command, Vec::new(), Then::Sequence).unwrap()]);
         if let Ok(script) = parse_bytes(text.as_bytes()) {
             let mut again = Vec::new();
             script.each_word(&mut |word| again.push(Argument::of(word, Patterns::Refused).unwrap()));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use doorward::gate::canonical::{Argument, CanonicalCommand, CanonicalPipeline, Then, write};
+use doorward::gate::canonical::{Argument, CanonicalCommand, CanonicalPipeline, CanonicalRedirection, Then, write};
 use doorward::gate::shell::parse;
 use doorward::gate::shell::tree::{Command as ShellCommand, CompoundKind, Joint, RedirectionKind, Script};
 use doorward::gate::shell::word::{Dynamic, Part, Word};
@@ -26,13 +26,13 @@ fn the_argv_that_arrives_is_the_argv_that_was_judged() {
     for shell in present() {
         for _ in 0..8 {
             let words: Vec<String> = (0..500).map(|_| hostile_word(&mut random)).collect();
-            let line = write(&[CanonicalPipeline::new(printing(&words), Vec::new(), Then::Sequence)]);
+            let line = write(&[pipeline(printing(&words), Vec::new(), Then::Sequence)]);
             assert_argv(shell, &line, &words);
         }
         let long = ["'".repeat(32 * 1024), "\\".repeat(32 * 1024), "a'\\ ".repeat(8 * 1024)];
         for word in long {
             let words = [word];
-            let line = write(&[CanonicalPipeline::new(printing(&words), Vec::new(), Then::Sequence)]);
+            let line = write(&[pipeline(printing(&words), Vec::new(), Then::Sequence)]);
             assert_argv(shell, &line, &words);
         }
     }
@@ -46,15 +46,52 @@ fn commands_that_were_joined_run_as_they_were_judged() {
         let fails = CanonicalCommand::new("/bin/false", Vec::new()).unwrap();
         let passes = CanonicalCommand::new("/bin/cat", vec![Argument::text("-").unwrap()]).unwrap();
         let line = write(&[
-            CanonicalPipeline::new(printing(&a), vec![passes.clone(), passes], Then::And),
-            CanonicalPipeline::new(printing(&b), Vec::new(), Then::Sequence),
-            CanonicalPipeline::new(fails.clone(), Vec::new(), Then::And),
-            CanonicalPipeline::new(printing(&c), Vec::new(), Then::Sequence),
-            CanonicalPipeline::new(fails, Vec::new(), Then::Or),
-            CanonicalPipeline::new(printing(&d), Vec::new(), Then::Or),
-            CanonicalPipeline::new(printing(&e), Vec::new(), Then::Sequence),
+            pipeline(printing(&a), vec![passes.clone(), passes], Then::And),
+            pipeline(printing(&b), Vec::new(), Then::Sequence),
+            pipeline(fails.clone(), Vec::new(), Then::And),
+            pipeline(printing(&c), Vec::new(), Then::Sequence),
+            pipeline(fails, Vec::new(), Then::Or),
+            pipeline(printing(&d), Vec::new(), Then::Or),
+            pipeline(printing(&e), Vec::new(), Then::Sequence),
         ]);
         assert_argv(shell, &line, &[a, b, d].concat());
+    }
+}
+
+#[test]
+fn streams_are_redirected_as_they_were_judged() {
+    for shell in present() {
+        let folder = scratch();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let [a, b, c, d, e] = ["it's a", "b", "c \\", "d", "e"].map(path);
+        let words = |all: &[&str]| all.iter().map(|word| Argument::text(word).unwrap()).collect::<Vec<_>>();
+        // What it complains of is on its standard error.
+        let complaint = || CanonicalCommand::new("/bin/cat", words(&["/none"])).unwrap();
+        let print = |word: &str| printing(&[word.to_owned()]);
+        let cat = || CanonicalCommand::new("/bin/cat", words(&["-"])).unwrap();
+        let line = |command: CanonicalCommand, typed: &str| {
+            pipeline(command.redirected(redirections(typed)).unwrap(), Vec::new(), Then::Sequence)
+        };
+        let [qa, qb, qc, qd, qe] = [&a, &b, &c, &d, &e].map(|path| quoted(path));
+        let sent = write(&[
+            line(print("1"), &format!("> {qa}")),
+            line(print("2"), &format!(">>{qa}")),
+            line(cat(), &format!("<{qa} >{qb}")),
+            line(complaint(), &format!("2>{qc}")),
+            line(complaint(), &format!(">{qd} 2>&1")),
+            // To where output went before: nothing of it is in the file.
+            line(complaint(), &format!("2>&1 >{qe}")),
+        ]);
+        let output = start(shell, folder.path(), &["-c", &sent]);
+        let read = |path: &String| std::fs::read_to_string(path).unwrap();
+        assert_eq!((read(&a), read(&b)), (String::from("1\u{0}2\u{0}"), String::from("1\u{0}2\u{0}")), "{shell:?}");
+        assert!(read(&c).contains("/none") && read(&d).contains("/none") && read(&e).is_empty(), "{shell:?}");
+        let said = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(said.0.contains("/none") && said.1.is_empty(), "{shell:?} {said:?}");
+        let piped = complaint().redirected(redirections("2>&1")).unwrap();
+        let sent = write(&[pipeline(piped, vec![cat()], Then::Sequence)]);
+        let output = start(shell, folder.path(), &["-c", &sent]);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("/none"), "{shell:?}");
     }
 }
 
@@ -569,6 +606,17 @@ fn printed(script: &Script, out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
+fn pipeline(first: CanonicalCommand, rest: Vec<CanonicalCommand>, then: Then) -> CanonicalPipeline {
+    CanonicalPipeline::new(first, rest, then).unwrap()
+}
+
+/// What is written of redirections that were typed.
+fn redirections(typed: &str) -> Vec<CanonicalRedirection> {
+    let script = parse(&format!("x {typed}")).unwrap();
+    let ShellCommand::Simple(simple) = &script.entries[0].pipeline.commands[0].command else { panic!("{typed}") };
+    simple.redirections.iter().map(|each| CanonicalRedirection::of(each).unwrap()).collect()
+}
+
 /// A command that prints these words.
 fn printing(words: &[String]) -> CanonicalCommand {
     let arguments =
@@ -620,7 +668,7 @@ fn split<'a>(mut text: &'a [u8], mark: &[u8]) -> Vec<&'a [u8]> {
 /// A word as the canonical writer writes it.
 fn quoted(text: &str) -> String {
     let command = CanonicalCommand::new("/", vec![Argument::text(text).unwrap()]).unwrap();
-    write(&[CanonicalPipeline::new(command, Vec::new(), Then::And)]).split_off("'/' ".len())
+    write(&[pipeline(command, Vec::new(), Then::And)]).split_off("'/' ".len())
 }
 
 /// A shell as sshd starts it, in an empty folder and with nothing in its `PATH`.

@@ -6,7 +6,9 @@ use super::cover::{harmless, shown};
 use super::doubt::start_of;
 use super::paths::Start;
 use super::{CommandRule, CommandSet, base_name, word_of};
-use crate::gate::canonical::{self, Argument, CanonicalCommand, CanonicalPipeline, Patterns, Then};
+use crate::gate::canonical::{
+    self, Argument, CanonicalCommand, CanonicalPipeline, CanonicalRedirection, Patterns, Then,
+};
 use crate::gate::effects::Table;
 use crate::gate::invocation::{self, Construct, Invocation, Reading};
 use crate::gate::shell::tree::{Command, Joint, NotUnderstood, Script};
@@ -506,14 +508,16 @@ fn canonical(script: &Script, reading: &Reading, rulings: &[Ruling<'_>]) -> Resu
             if invocation.at != simple.at || piped.errors_too {
                 return Err(String::from("its parts do not fit together"));
             }
-            if !invocation.redirections.is_empty() {
-                return Err(String::from("it has redirections"));
-            }
             let path = ruling.path.ok_or("a program has no full path")?;
             let arguments: Result<Vec<Argument>, _> =
                 invocation.argv.iter().skip(1).map(|word| Argument::of(word, ruling.globs)).collect();
             let arguments = arguments.map_err(|error| error.to_string())?;
-            commands.push(CanonicalCommand::new(path, arguments).map_err(|error| error.to_string())?);
+            let redirections: Result<Vec<_>, _> =
+                invocation.redirections.iter().map(CanonicalRedirection::of).collect();
+            let command = CanonicalCommand::new(path, arguments)
+                .and_then(|command| command.redirected(redirections?))
+                .map_err(|error| error.to_string())?;
+            commands.push(command);
         }
         let then = match entry.then {
             Joint::Sequence => Then::Sequence,
@@ -523,7 +527,8 @@ fn canonical(script: &Script, reading: &Reading, rulings: &[Ruling<'_>]) -> Resu
         };
         let mut commands = commands.into_iter();
         let first = commands.next().ok_or("it is empty")?;
-        pipelines.push(CanonicalPipeline::new(first, commands.collect(), then));
+        let pipeline = CanonicalPipeline::new(first, commands.collect(), then).map_err(|error| error.to_string())?;
+        pipelines.push(pipeline);
     }
     if own.next().is_some() {
         return Err(String::from("its parts do not fit together"));

@@ -301,11 +301,44 @@ fn strict_refuses_whatever_is_not_plain() {
             ("echo <(echo x)", "deny default"),
             ("! echo x", "deny default"),
             ("echo x > /srv/a", "deny default"),
-            ("cat < /srv/a", "deny default"),
+            ("cat <> /srv/a", "deny default"),
             ("/usr/bin/cat /srv/a", "deny default"),
             ("./cat /srv/a", "deny default"),
             ("", "deny default"),
             ("echo 'x", "deny not-understood"),
+        ],
+    );
+}
+
+#[test]
+fn in_strict_streams_lead_where_a_rule_says_so_and_nowhere_else() {
+    let all = strict(
+        "[[rule]]\nid = \"all\"\neffect = \"allow\"\nprogram = [\"/bin/cat\", \"/bin/echo\"]\nreads = [\"/srv/**\"]\n\
+         writes = [\"/tmp/**\", \"/dev/**\"]\npipe = true\n",
+    );
+    let all = [governed(CommandMode::Strict, &[&all])];
+    for (line, sent) in [
+        ("cat < /srv/a", "'/bin/cat' < '/srv/a'"),
+        ("2>/dev/null cat /srv/a >>'/tmp/x y' ", "'/bin/cat' '/srv/a' 2> '/dev/null' >> '/tmp/x y'"),
+        ("cat /srv/a 2>&1 | cat > /tmp/b", "'/bin/cat' '/srv/a' 2>&1 | '/bin/cat' > '/tmp/b'"),
+    ] {
+        assert_eq!(judged(line, &all).send.as_deref(), Some(sent), "{line}");
+    }
+    says(
+        &all,
+        &[
+            ("cat < /etc/shadow", "deny default"),
+            ("echo x > /srv/a", "deny default"),
+            ("echo x > /tmp/../etc/cron.d/x", "deny default"),
+            ("echo x > tmp", "deny default"),
+            ("echo x > /tmp/*", "deny default"),
+            ("echo x > \"/tmp/$x\"", "deny default"),
+            ("echo x > /dev/tcp/h/80", "deny default"),
+            ("echo x > /dev/sda", "deny default"),
+            ("echo x > /tmp/a | cat", "deny default"),
+            ("echo x > /tmp/a > /tmp/b", "deny default"),
+            ("echo x &> /tmp/a", "deny default"),
+            ("> /tmp/a", "deny default"),
         ],
     );
 }

@@ -100,7 +100,10 @@ impl Parser<'_> {
             | RedirectionKind::ReadWrite
             | RedirectionKind::HereString => (kind, word),
         };
-        Ok(Redirection { descriptor, kind, word })
+        let duplicate = kind == RedirectionKind::Duplicate;
+        let meant = || duplicate.then(|| String::from(if operator == "<&" { "0" } else { "1" }));
+        let errors_too = operator.starts_with('&') || (operator == ">&" && !duplicate);
+        Ok(Redirection { descriptor: descriptor.or_else(meant), errors_too, kind, word })
     }
 
     /// Whether `<1-9>` comes next, or the same with fewer numbers.

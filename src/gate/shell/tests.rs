@@ -57,7 +57,7 @@ const UNDERSTOOD: &[(&str, &str)] = &[
     ("a <b >c 2>>d 3<>e >|f", "[a] <[b] >[c] 2>>[d] 3<>[e] >[f]"),
     (">a b", "[b] >[a]"),
     ("> a", " >[a]"),
-    ("a 2>&1 >&- <&3 >&$b >&c &>d", "[a] 2>&[1] >&[-] <&[3] >[$b] >[c] >[d]"),
+    ("a 2>&1 >&- <&3 >&$b >&c &>d", "[a] 2>&[1] 1>&[-] 0>&[3] >[$b] >[c] >[d]"),
     ("a &>>b | c", "[a] >>[b]| [c]"),
     ("a 2 >b c2>d", "[a][2][c2] >[b] >[d]"),
     ("a <<<$b", "[a] <<<[$b]"),
@@ -488,11 +488,6 @@ fn command_shape(command: &Command) -> String {
             RedirectionKind::Write => ">",
             RedirectionKind::Append => ">>",
             RedirectionKind::ReadWrite => "<>",
-            RedirectionKind::Duplicate
-                if redirection.descriptor.is_none() && redirection.word.literal().as_deref() == Some("3") =>
-            {
-                "<&"
-            }
             RedirectionKind::Duplicate => ">&",
             RedirectionKind::HereDocument => "<<",
             RedirectionKind::HereString => "<<<",

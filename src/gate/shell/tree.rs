@@ -123,8 +123,10 @@ pub struct Assignment {
 /// A redirection (XCU 2.7).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redirection {
-    /// The descriptor before the operator, where there is one: a number, or `{name}`.
+    /// The descriptor before the operator, where there is one; of `<&` and `>&` always, as they are meant without.
     pub descriptor: Option<String>,
+    /// Whether what is written as errors goes there as well: `&>`, `&>>`, and `>&` before a file.
+    pub errors_too: bool,
     /// What it does.
     pub kind: RedirectionKind,
     /// The file, the descriptor, the here-string, or the whole here-document.
