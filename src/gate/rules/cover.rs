@@ -193,7 +193,9 @@ impl CommandRule {
         let miss = |why| Err(Miss::Effect { kind: *kind, on: on.as_ref().map(shown), why });
         if self.effects.contains(kind) {
             return if chosen && GRAVE.contains(kind) {
-                miss("what it finds in this directory may decide what it does: `cd` alone leads back to where it may run")
+                miss(
+                    "what it finds in this directory may decide what it does: `cd` alone leads back to where it may run",
+                )
             } else {
                 Ok(())
             };

@@ -266,7 +266,11 @@ pub(super) fn plain_path(word: &Word, globs: bool) -> Result<Vec<String>, &'stat
 ///
 /// # Errors
 /// Why it is none.
-pub(super) fn plain_path_in(word: &Word, globs: bool, directory: Option<&[String]>) -> Result<Vec<String>, &'static str> {
+pub(super) fn plain_path_in(
+    word: &Word,
+    globs: bool,
+    directory: Option<&[String]>,
+) -> Result<Vec<String>, &'static str> {
     let (Some(directory), Some(text)) = (directory, word.literal()) else { return plain_path(word, globs) };
     if text.is_empty() || text.starts_with('/') {
         return plain_path(word, globs);
