@@ -180,11 +180,10 @@ impl Shell {
                 Typed::Signal(_) | Typed::End => continue,
             };
             let fed = self.editor.feed(&bytes, &NoCompleter);
-            self.input.put_back(bytes.slice(fed.taken.min(bytes.len())..));
             self.put(fed.show).await?;
-            if let Some(act) = fed.act
-                && let Some(read) = self.done(Some(act)).await?
-            {
+            let Some(act) = fed.act else { continue };
+            self.input.put_back(bytes.slice(fed.taken.min(bytes.len())..));
+            if let Some(read) = self.done(Some(act)).await? {
                 return Ok(read);
             }
         }
