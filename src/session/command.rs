@@ -102,7 +102,7 @@ impl Cleared {
 
     /// What of these the program may have.
     pub fn environment(&self, asked: &[(String, String)]) -> Vec<(String, String)> {
-        let strict = self.decided.as_ref().is_some_and(|decided| decided.judgement.mode == CommandMode::Strict);
+        let strict = self.decided.as_ref().is_some_and(|decided| decided.judgement.mode.is_strict());
         let [exact, beginning] = STRICT_ENVIRONMENT;
         let passes = |name: &str| !strict || name == exact || name.starts_with(beginning);
         asked.iter().filter(|(name, _)| passes(name)).cloned().collect()
@@ -165,8 +165,11 @@ impl Visit {
         let policy = commands.policy();
         let Some(mode) = commands.mode() else { return Ok(Cleared::unjudged(program, Some(policy))) };
         let Some(bytes) = line else {
-            let strict = mode == CommandMode::Strict;
-            return if strict { Err(Refusal::Command(NO_SHELL)) } else { Ok(Cleared::unjudged(program, Some(policy))) };
+            return if mode.is_strict() {
+                Err(Refusal::Command(NO_SHELL))
+            } else {
+                Ok(Cleared::unjudged(program, Some(policy)))
+            };
         };
         let (line, misread) = match std::str::from_utf8(bytes) {
             Ok(line) => (Cow::Borrowed(line), None),
