@@ -202,6 +202,15 @@ pub(super) fn quoted(text: &str) -> String {
     if out.is_empty() { String::from("''") } else { out }
 }
 
+impl fmt::Display for Argument {
+    /// As it is sent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = String::new();
+        self.write(&mut out);
+        f.write_str(&out)
+    }
+}
+
 /// Text in the neutral quoting.
 fn quote(text: &str, out: &mut String) {
     let mut open = false;

@@ -10,6 +10,7 @@ use super::menu::MenuEntry;
 use super::paths::Start;
 use super::{CommandRule, CommandSet, base_name, word_of};
 use crate::gate::canonical::{self, Argument, CanonicalCommand, CanonicalPipeline, Patterns, Then};
+use crate::gate::directory::Directory;
 use crate::gate::effects::Table;
 use crate::gate::invocation::{self, Construct, Invocation, Reading};
 use crate::gate::shell::tree::{Command, Joint, NotUnderstood, Script};
@@ -26,7 +27,13 @@ const INVOCATIONS_MAX: usize = 256;
 /// So many words of a command are shown.
 const WORDS_SHOWN: usize = 128;
 
-pub(in crate::gate) fn judge(line: &str, governed: &[Governed], table: &Table, asker: &Asker<'_>) -> Judgement {
+pub(in crate::gate) fn judge(
+    line: &str,
+    governed: &[Governed],
+    table: &Table,
+    asker: &Asker<'_>,
+    directory: Option<&Directory>,
+) -> Judgement {
     let scopes: Vec<Scope<'_>> = governed.iter().map(Scope::of).collect();
     if scopes.iter().all(|scope| scope.sets.is_empty()) {
         // Nothing to judge by: either no rule opens the channel, or none looks at commands.
@@ -36,7 +43,7 @@ pub(in crate::gate) fn judge(line: &str, governed: &[Governed], table: &Table, a
             ..blank(outcome, By::NoSets, scopes.first().map(|scope| scope.rule.clone()))
         };
     }
-    let read = read(line, table);
+    let read = read(line, table, directory);
     // What is only observed lets everything pass.
     let enforced: Vec<Scope<'_>> = scopes.iter().map(Scope::enforced).collect();
     let weighed = weigh(&read, &enforced.iter().collect::<Vec<_>>(), asker);
@@ -66,10 +73,12 @@ pub(in crate::gate) fn judge(line: &str, governed: &[Governed], table: &Table, a
 /// What was read of a line.
 struct Read<'l> {
     line: &'l str,
+    /// Where it starts, if not in the account's home.
+    directory: Option<&'l Directory>,
     result: Result<(Script, Reading), NotUnderstood>,
 }
 
-fn read<'l>(line: &'l str, table: &Table) -> Read<'l> {
+fn read<'l>(line: &'l str, table: &Table, directory: Option<&'l Directory>) -> Read<'l> {
     let refuse = |at, reason| Err(NotUnderstood { at, reason });
     let result = if line.len() > LINE_BYTES_MAX {
         refuse(LINE_BYTES_MAX, "a line of more than 32 KiB")
@@ -82,7 +91,7 @@ fn read<'l>(line: &'l str, table: &Table) -> Read<'l> {
             }
         })
     };
-    Read { line, result }
+    Read { line, directory, result }
 }
 
 /// An access rule, and the sets by which it judges.
@@ -192,7 +201,7 @@ fn weigh<'s>(read: &Read<'_>, scopes: &[&Scope<'s>], asker: &Asker<'_>) -> Weigh
             return weighed;
         }
     };
-    let start = start_of(reading, asker);
+    let start = start_of(reading, asker, read.directory);
     for invocation in &reading.invocations {
         let ruling = weighed.rule(invocation, reading, scopes, asker, &start, None);
         weighed.rulings.push(ruling);
@@ -223,7 +232,7 @@ impl<'s> Weighed<'s> {
                 let refuses = rule.outcome != Outcome::Allow;
                 let meant = refuses && rule.holds(asker, scope.mode).is_ok() && rule.may_mean(invocation, start);
                 let covers = rule.outcome != Outcome::Deny && unfit.is_none() && entry.is_none();
-                let path = if covers { rule.covers(invocation, scope.mode, asker).ok() } else { None };
+                let path = if covers { rule.covers(invocation, scope.mode, asker, start).ok() } else { None };
                 let ruling = || Ruling {
                     outcome: rule.outcome,
                     by: By::Rule(rule.id.clone()),
@@ -282,7 +291,10 @@ impl<'s> Weighed<'s> {
             },
             (None, _, None) => unknown_program(scopes, invocation).unwrap_or_else(|| {
                 let why = scopes.iter().find_map(|scope| unfit_for(scope.mode, invocation, reading));
-                let why = why.unwrap_or_else(|| format!("no rule allows {}", told(invocation)));
+                let why = why.unwrap_or_else(|| match &start.elsewhere {
+                    Some(directory) => format!("no rule allows {} in {directory}", told(invocation)),
+                    None => format!("no rule allows {}", told(invocation)),
+                });
                 by_default(scopes, Some(why))
             }),
         };
@@ -571,7 +583,8 @@ pub struct NearMiss {
 
 /// For each program of a line the rules about it that do not cover it, with the first condition of each that is not met.
 pub fn near_misses(line: &str, governed: &[Governed], table: &Table, asker: &Asker<'_>) -> Vec<NearMiss> {
-    let Ok((_, reading)) = read(line, table).result else { return Vec::new() };
+    let Ok((_, reading)) = read(line, table, None).result else { return Vec::new() };
+    let start = start_of(&reading, asker, None);
     let mut misses = Vec::new();
     for scope in governed.iter().map(Scope::of) {
         let mode = scope.set_mode().unwrap_or(scope.mode);
@@ -583,7 +596,7 @@ pub fn near_misses(line: &str, governed: &[Governed], table: &Table, asker: &Ask
             let name = invocation.argv.first().and_then(Word::literal);
             let name = name.as_deref().map_or("", base_name);
             for (set, rule) in rules_about(&scope, name).into_iter().filter(|(_, rule)| rule.outcome != Outcome::Deny) {
-                let Err(miss) = rule.covers(invocation, mode, asker) else { continue };
+                let Err(miss) = rule.covers(invocation, mode, asker, &start) else { continue };
                 misses.push(NearMiss {
                     invocation: at,
                     access_rule: scope.rule.clone(),

@@ -43,7 +43,7 @@ pub fn effects_of(entry: &MenuEntry, table: &Table) -> BTreeSet<EffectKind> {
         entry.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.sample())).collect();
     let values = samples.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let Ok(text) = MenuEntry::text(&entry.argv(&values)) else { return BTreeSet::new() };
-    let Ok((_, reading)) = read(&text, table).result else { return BTreeSet::from([EffectKind::Unknown]) };
+    let Ok((_, reading)) = read(&text, table, None).result else { return BTreeSet::from([EffectKind::Unknown]) };
     reading.invocations.iter().flat_map(|one| &one.effects).map(|effect| effect.kind).collect()
 }
 
@@ -116,7 +116,7 @@ fn judge_entry<'s>(
         Ok(text) => text,
         Err(why) => return no(format!("it cannot be written in one form for every shell: {why}")),
     };
-    let read = read(&text, table);
+    let read = read(&text, table, None);
     let reading = match &read.result {
         Ok((_, reading)) => reading,
         Err(why) => return no(why.reason.to_owned()),
@@ -140,7 +140,7 @@ fn judge_entry<'s>(
         on_match: entry.on_match,
         approvals: entry.approval.iter().map(|need| (entry.name.clone(), need.clone())).collect(),
     };
-    let start = start_of(reading, asker);
+    let start = start_of(reading, asker, None);
     for invocation in &reading.invocations {
         let ruling = weighed.rule(invocation, reading, scopes, asker, &start, Some(&standing));
         weighed.rulings.push(ruling);
