@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 /// So many lines are kept.
 const LINES_MAX: usize = 1000;
 /// They have no more bytes than this together.
-const BYTES_MAX: usize = 512 * 1024;
+const BYTES_MAX: usize = 256 * 1024;
 
 /// Lines that were typed before, the oldest first. Bounded: older ones make room.
 #[derive(Debug, Clone, Default)]

@@ -9,8 +9,18 @@
 //!
 //! What this module does **not** guard against: a terminal that shows something else than it is told to.
 
+mod cells;
+mod drawing;
+mod dumb;
 mod history;
+pub mod keys;
 mod line;
+mod listing;
+mod plain;
+mod search;
+#[cfg(test)]
+mod tests;
+mod text;
 
 pub use history::History;
 pub use line::Editor;

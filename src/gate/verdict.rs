@@ -26,6 +26,18 @@ pub enum CommandMode {
     Guard,
     /// No program starts but argv that a rule allowed, in the form that was judged.
     Strict,
+    /// As strict, and only the entries of a menu are there.
+    Menu,
+}
+
+impl CommandMode {
+    /// Whether no program starts but in the exact form that was judged.
+    pub fn is_strict(self) -> bool {
+        match self {
+            Self::Strict | Self::Menu => true,
+            Self::Observe | Self::Guard => false,
+        }
+    }
 }
 
 /// What becomes of a command line, in rising order.
@@ -268,6 +280,7 @@ impl fmt::Display for CommandMode {
             Self::Observe => "observe",
             Self::Guard => "guard",
             Self::Strict => "strict",
+            Self::Menu => "menu",
         })
     }
 }

@@ -142,7 +142,7 @@ impl Cleared {
 
     /// What of these the program may have.
     pub fn environment(&self, asked: &[(String, String)]) -> Vec<(String, String)> {
-        let strict = self.decided.as_ref().is_some_and(|decided| decided.judgement.mode == CommandMode::Strict);
+        let strict = self.decided.as_ref().is_some_and(|decided| decided.judgement.mode.is_strict());
         let [exact, beginning] = STRICT_ENVIRONMENT;
         let passes = |name: &str| !strict || name == exact || name.starts_with(beginning);
         asked.iter().filter(|(name, _)| passes(name)).cloned().collect()
@@ -216,22 +216,28 @@ impl Visit {
             }
             (Some(mode), None) => {
                 let cleared = Cleared::unjudged(program, policy, Some(mode));
-                let strict = mode == CommandMode::Strict;
-                Ok(if strict { Ruling::OwnShell(cleared) } else { Ruling::Starts(cleared) })
+                Ok(if mode.is_strict() { Ruling::OwnShell(cleared) } else { Ruling::Starts(cleared) })
             }
         }
     }
 
-    /// Judges a line of the bastion's own shell.
+    /// Judges a line of the bastion's own shell, or of its menu, that was `opened` in this mode.
     ///
     /// # Errors
     /// `Denied`, `Command`: it does not start, and no command rule says so.
-    pub(super) fn rule_on_typed(&self, live: &Live, asked: &Asked, typed: &Typed<'_>) -> Result<Ruling, Refusal> {
+    pub(super) fn rule_on_typed(
+        &self,
+        live: &Live,
+        asked: &Asked,
+        opened: CommandMode,
+        typed: &Typed<'_>,
+    ) -> Result<Ruling, Refusal> {
         let commands = self.commands(live, std::slice::from_ref(asked))?;
         match commands.mode() {
-            Some(CommandMode::Strict) => self.rule_on_line(live, &commands, CommandMode::Strict, typed),
-            // Where its lines would go unjudged, or as they are typed, it is no shell that its user was promised.
-            Some(CommandMode::Observe | CommandMode::Guard) | None => Err(Refusal::Command(OTHER_MODE)),
+            Some(mode) if mode.is_strict() && mode == opened => self.rule_on_line(live, &commands, mode, typed),
+            // Where its lines would go unjudged, or as they are typed, or mean something else, it is no shell that its user
+            // was promised.
+            Some(_) | None => Err(Refusal::Command(OTHER_MODE)),
         }
     }
 

@@ -14,6 +14,9 @@ pub fn promise(mode: CommandMode) -> &'static str {
             "strict: no program starts on the target other than argv that a rule allowed, in the exact form that was \
              judged; type help"
         }
+        CommandMode::Menu => {
+            "menu: no program starts on the target other than what an entry of the menu runs, in the exact form that is shown"
+        }
     }
 }
 
@@ -23,10 +26,10 @@ mod tests {
 
     #[test]
     fn each_mode_says_what_it_promises_in_one_line_and_guard_is_not_sold_as_strict() {
-        for mode in [CommandMode::Observe, CommandMode::Guard, CommandMode::Strict] {
+        for mode in [CommandMode::Observe, CommandMode::Guard, CommandMode::Strict, CommandMode::Menu] {
             let line = promise(mode);
             assert!(line.starts_with(&format!("{mode}: ")) && !line.contains('\n'), "{line}");
-            assert_eq!(line.contains("no program starts"), mode == CommandMode::Strict, "{line}");
+            assert_eq!(line.contains("no program starts"), mode.is_strict(), "{line}");
         }
         assert!(promise(CommandMode::Observe).contains("nothing is prevented"));
         assert!(promise(CommandMode::Guard).contains("gets through"));

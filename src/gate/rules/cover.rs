@@ -101,7 +101,7 @@ impl CommandRule {
     ) -> Result<&str, Miss> {
         let path = self.program_of(invocation, mode)?;
         self.holds(asker, mode).map_err(Miss::Context)?;
-        let strict = mode == CommandMode::Strict;
+        let strict = mode.is_strict();
         if strict && invocation.piped && !self.pipe {
             return Err(Miss::Pipe);
         }
@@ -160,7 +160,7 @@ impl CommandRule {
         let path = programs.find(|program| base_name(program) == name).ok_or(Miss::Program)?;
         // The canonical text has the full path of what the shell starts; what a wrapper starts stands in the wrapper's
         // own arguments, which go as they are.
-        if mode == CommandMode::Strict && invocation.by.is_some() { Err(Miss::Bare) } else { Ok(path) }
+        if mode.is_strict() && invocation.by.is_some() { Err(Miss::Bare) } else { Ok(path) }
     }
 
     /// Whether the word may be one of the arguments, whatever it is.

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::cover::{harmless, shown};
+mod menu;
+
+use super::cover::{harmless, no_time, shown};
 use super::doubt::start_of;
+use super::menu::MenuEntry;
 use super::paths::Start;
 use super::{CommandRule, CommandSet, base_name, word_of};
 use crate::gate::canonical::{self, Argument, CanonicalCommand, CanonicalPipeline, Patterns, Then};
@@ -17,6 +20,7 @@ use crate::gate::verdict::{
 };
 use crate::gate::{LINE_BYTES_MAX, shell};
 use crate::model::RuleId;
+pub use menu::{Offered, effects_of, offered};
 
 /// A line that starts more programs is refused: nobody could read what was approved, or find what was done.
 const INVOCATIONS_MAX: usize = 256;
@@ -44,11 +48,17 @@ pub(in crate::gate) fn judge(
     let enforced: Vec<Scope<'_>> = scopes.iter().map(Scope::enforced).collect();
     let weighed = weigh(&read, &enforced.iter().collect::<Vec<_>>(), asker);
     let mut judgement = weighed.judgement(line, &read);
+    if menu::is_menu(&enforced) {
+        judgement = menu::judge(line, judgement, &enforced.iter().collect::<Vec<_>>(), table, asker);
+    }
     for scope in &scopes {
         let Some(mode) = scope.set_mode() else { continue };
         let alone = Scope { mode, default: default_of(mode, scope.sets), ..scope.clone() };
         let would = weigh(&read, &[&alone], asker);
-        let said = would.judgement(line, &read);
+        let mut said = would.judgement(line, &read);
+        if mode == CommandMode::Menu {
+            said = menu::judge(line, said, &[&alone], table, asker);
+        }
         judgement.alert = judgement.alert.max(would.alert);
         judgement.on_match = judgement.on_match.max(would.on_match);
         judgement.would.extend(would.would);
@@ -115,8 +125,7 @@ impl<'g> Scope<'g> {
         if self.mode != CommandMode::Observe || self.sets.is_empty() {
             return None;
         }
-        let strict = self.sets.iter().any(|set| set.mode == Some(CommandMode::Strict));
-        Some(if strict { CommandMode::Strict } else { CommandMode::Guard })
+        Some(self.sets.iter().filter_map(|set| set.mode).max().unwrap_or(CommandMode::Guard))
     }
 
     fn refuses(&self) -> bool {
@@ -126,7 +135,7 @@ impl<'g> Scope<'g> {
 
 fn default_of(mode: CommandMode, sets: &[Arc<CommandSet>]) -> Outcome {
     match mode {
-        CommandMode::Strict => Outcome::Deny,
+        CommandMode::Strict | CommandMode::Menu => Outcome::Deny,
         CommandMode::Observe => Outcome::Allow,
         CommandMode::Guard => {
             let denies = sets.iter().any(|set| set.default == Some(Outcome::Deny));
@@ -142,6 +151,8 @@ struct Ruling<'s> {
     by: By,
     scope: Option<Scope<'s>>,
     found: Option<(&'s CommandSet, &'s CommandRule)>,
+    /// The entry of a menu that stands for a rule.
+    entry: Option<(&'s CommandSet, &'s MenuEntry)>,
     why: Option<String>,
     /// In strict, the full path of the program.
     path: Option<&'s str>,
@@ -192,7 +203,7 @@ fn weigh<'s>(read: &Read<'_>, scopes: &[&Scope<'s>], asker: &Asker<'_>) -> Weigh
     };
     let start = start_of(reading, asker, read.directory);
     for invocation in &reading.invocations {
-        let ruling = weighed.rule(invocation, reading, scopes, asker, &start);
+        let ruling = weighed.rule(invocation, reading, scopes, asker, &start, None);
         weighed.rulings.push(ruling);
     }
     weighed.choose();
@@ -200,7 +211,7 @@ fn weigh<'s>(read: &Read<'_>, scopes: &[&Scope<'s>], asker: &Asker<'_>) -> Weigh
 }
 
 impl<'s> Weighed<'s> {
-    /// What becomes of one command.
+    /// What becomes of one command; where an entry of a menu stands for it, no rule allows it besides.
     fn rule(
         &mut self,
         invocation: &Invocation,
@@ -208,6 +219,7 @@ impl<'s> Weighed<'s> {
         scopes: &[&Scope<'s>],
         asker: &Asker<'_>,
         start: &Start,
+        entry: Option<&Ruling<'s>>,
     ) -> Ruling<'s> {
         let name = invocation.argv.first().and_then(Word::likely);
         let name = name.as_deref().map_or("", base_name);
@@ -219,13 +231,14 @@ impl<'s> Weighed<'s> {
             for (set, rule) in rules_about(scope, name) {
                 let refuses = rule.outcome != Outcome::Allow;
                 let meant = refuses && rule.holds(asker, scope.mode).is_ok() && rule.may_mean(invocation, start);
-                let covers = rule.outcome != Outcome::Deny && unfit.is_none();
+                let covers = rule.outcome != Outcome::Deny && unfit.is_none() && entry.is_none();
                 let path = if covers { rule.covers(invocation, scope.mode, asker, start).ok() } else { None };
                 let ruling = || Ruling {
                     outcome: rule.outcome,
                     by: By::Rule(rule.id.clone()),
                     scope: Some((*scope).clone()),
                     found: Some((set, rule)),
+                    entry: None,
                     why: rule.reason.clone(),
                     path,
                     globs: if rule.globs { Patterns::Allowed } else { Patterns::Refused },
@@ -257,7 +270,7 @@ impl<'s> Weighed<'s> {
                 }
             }
         }
-        let standing = allowed.or_else(|| free(scopes));
+        let standing = entry.cloned().or(allowed).or_else(|| free(scopes));
         let ruling = match (denied, wanted, standing) {
             (Some(denied), _, _) => denied,
             (None, wanted, Some(standing)) => match unknown_program(scopes, invocation) {
@@ -265,7 +278,8 @@ impl<'s> Weighed<'s> {
                 None => match wanted {
                     // The yes is the approve rule's, what may go out the other's.
                     Some(wanted) => {
-                        Ruling { scope: standing.scope, path: standing.path, globs: standing.globs, ..wanted }
+                        let Ruling { scope, path, globs, entry, .. } = standing;
+                        Ruling { scope, path, globs, entry, ..wanted }
                     }
                     None => {
                         let rule = standing.found.map(|(_, rule)| rule);
@@ -323,15 +337,18 @@ impl<'s> Weighed<'s> {
         let mut judgement = blank(chosen.outcome, chosen.by.clone(), None);
         judgement.access_rule = chosen.scope.as_ref().map(|scope| scope.rule.clone());
         judgement.mode = self.mode;
-        let given = |ruling: &Ruling<'_>| ruling.found.is_some_and(|(_, rule)| rule.pty);
-        judgement.pty = self.mode != CommandMode::Strict || self.rulings.iter().all(given);
-        judgement.set = chosen.found.map(|(set, _)| set.name.clone()).or_else(|| {
+        let by_rule = |ruling: &Ruling<'_>| ruling.found.is_some_and(|(_, rule)| rule.pty);
+        let given = |ruling: &Ruling<'_>| ruling.entry.map_or_else(|| by_rule(ruling), |(_, entry)| entry.pty);
+        judgement.pty = !self.mode.is_strict() || self.rulings.iter().all(given);
+        let set = chosen.found.map(|(set, _)| set).or(chosen.entry.map(|(set, _)| set));
+        judgement.set = set.map(|set| set.name.clone()).or_else(|| {
             let sets = chosen.scope.as_ref().map_or(&[][..], |scope| scope.sets);
             // By default it is the set that says so, or the only one.
             let said = sets.iter().find(|set| set.default == Some(chosen.outcome)).or_else(|| sets.first());
             said.map(|set| set.name.clone())
         });
-        judgement.place = chosen.found.map(|(_, rule)| (rule.file.clone(), rule.line));
+        let by_entry = chosen.entry.map(|(_, entry)| (entry.file.clone(), entry.line));
+        judgement.place = chosen.found.map(|(_, rule)| (rule.file.clone(), rule.line)).or(by_entry);
         judgement.reason = chosen.why.clone();
         judgement.alert = self.alert;
         judgement.on_match = self.on_match;
@@ -366,7 +383,8 @@ impl<'s> Weighed<'s> {
                         judgement.reason = Some(format!("it cannot be written in one form for every shell: {why}"));
                     }
                 },
-                (CommandMode::Strict | CommandMode::Guard | CommandMode::Observe, _) => {
+                // In a menu it is the text that was written from the entry's argv.
+                (CommandMode::Menu | CommandMode::Strict | CommandMode::Guard | CommandMode::Observe, _) => {
                     judgement.send = Some(line.to_owned());
                 }
             }
@@ -399,7 +417,7 @@ fn ruled_by_default(outcome: Outcome, scope: Option<Scope<'_>>, why: Option<Stri
         Some(scope) if scope.bare => By::Unjudged(scope.rule.clone()),
         Some(_) | None => By::Default,
     };
-    Ruling { outcome, by, scope, found: None, why, path: None, globs: Patterns::Refused }
+    Ruling { outcome, by, scope, found: None, entry: None, why, path: None, globs: Patterns::Refused }
 }
 
 /// A program that only the target knows may be any: guard refuses it, and so does any set with a rule that could mean it.
@@ -410,7 +428,7 @@ fn unknown_program<'s>(scopes: &[&Scope<'s>], invocation: &Invocation) -> Option
     let reason = "a program that is known only on the target";
     let why = Some(format!("`{}` is {reason}", shown(program)));
     let ruling = ruled_by_default(Outcome::Deny, Some((*scope).clone()), why);
-    if scope.mode == CommandMode::Strict {
+    if scope.mode.is_strict() {
         return Some(ruling);
     }
     Some(Ruling { by: By::NotUnderstood { at: program.at.start, reason: reason.to_owned() }, ..ruling })
@@ -418,7 +436,7 @@ fn unknown_program<'s>(scopes: &[&Scope<'s>], invocation: &Invocation) -> Option
 
 /// What strict refuses whatever its rules say.
 fn unfit_for(mode: CommandMode, invocation: &Invocation, reading: &Reading) -> Option<String> {
-    if mode != CommandMode::Strict {
+    if !mode.is_strict() {
         return None;
     }
     let construct = reading.constructs.keys().find(|construct| **construct != Construct::Redirection);
@@ -570,6 +588,10 @@ pub fn near_misses(line: &str, governed: &[Governed], table: &Table, asker: &Ask
     let mut misses = Vec::new();
     for scope in governed.iter().map(Scope::of) {
         let mode = scope.set_mode().unwrap_or(scope.mode);
+        // There no rule allows anything.
+        if mode == CommandMode::Menu {
+            continue;
+        }
         for (at, invocation) in reading.invocations.iter().enumerate() {
             let name = invocation.argv.first().and_then(Word::literal);
             let name = name.as_deref().map_or("", base_name);

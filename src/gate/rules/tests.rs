@@ -5,8 +5,10 @@ use super::cover::no_time;
 use super::*;
 use crate::document::Faults;
 use crate::gate::effects::Table;
-use crate::gate::verdict::{Asker, By, Governed, Judgement, Seen, Ticket, judge};
+use crate::gate::verdict::{AlertLevel, Asker, By, Governed, Judgement, Seen, Ticket, judge};
 use crate::model::{AccountName, Timestamp, UserName};
+
+mod menus;
 
 const PROGRAMS: &str = r#"
 schema = 1

@@ -25,7 +25,7 @@ impl Decided {
     pub(super) fn sent(&self, typed: &[u8]) -> Option<Vec<u8>> {
         let text = self.judgement.send.as_ref()?;
         let line = match self.judgement.mode {
-            CommandMode::Strict => text.as_bytes(),
+            CommandMode::Strict | CommandMode::Menu => text.as_bytes(),
             // Those of a line that is no UTF-8 are other than its text.
             CommandMode::Observe | CommandMode::Guard => typed,
         };
@@ -71,7 +71,7 @@ impl Decided {
             (false, Outcome::Allow | Outcome::Approve) => "allowed",
         };
         let sent = match (&self.judgement.send, self.judgement.mode) {
-            (Some(sent), CommandMode::Strict) if !prevented => {
+            (Some(sent), CommandMode::Strict | CommandMode::Menu) if !prevented => {
                 format!("; sent: {}", shown(&format!("{}{sent}", self.before), MARKED_CHARS_MAX))
             }
             (Some(_) | None, _) => String::new(),
@@ -134,7 +134,7 @@ impl Decided {
     pub(super) fn judged(&self, live: &Live, channel: Option<u32>) -> CommandJudged {
         let clean = |text: &str| live.recording.without_secrets(text);
         let judgement = &self.judgement;
-        let strict = judgement.mode == CommandMode::Strict;
+        let strict = judgement.mode.is_strict();
         CommandJudged {
             decision: self.id.clone(),
             session: live.id.clone(),

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::surroundings::Surroundings;
 use crate::cast::Entry;
+use crate::gate::verdict::CommandMode;
 use crate::grant::Denial;
 use crate::model::{Asked, ChannelNumber, Program, RequestId, Terminal};
 use crate::recorder::Track;
@@ -59,6 +60,8 @@ pub struct Line {
 pub struct Own {
     /// By what it is open.
     pub asked: Asked,
+    /// The mode in which it was opened.
+    pub mode: CommandMode,
     /// Its channel.
     pub number: ChannelNumber,
     /// Its recording.
@@ -131,7 +134,7 @@ impl Visit {
         let Some(live) = &self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
         let place = Place::Shell(&line.surroundings);
         let typed = Typed { bytes: &line.bytes, approval: line.approval.as_ref(), place };
-        let cleared = match self.rule_on_typed(live, &line.of.asked, &typed)? {
+        let cleared = match self.rule_on_typed(live, &line.of.asked, line.of.mode, &typed)? {
             Ruling::Starts(cleared) => cleared,
             Ruling::OwnShell(_) => return Err(undecided("a shell in a shell")),
             Ruling::Refused(decided) => return Ok(self.refuse_line(&decided)),

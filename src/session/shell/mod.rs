@@ -37,6 +37,7 @@ use super::registry::OpenChannel;
 use super::timekeeper::wait_end;
 use super::{Bastion, Live, Refusal, Visit};
 use crate::cast::Entry;
+use crate::gate::verdict::CommandMode;
 use crate::listener::ChannelStart;
 use crate::model::{Asked, ChannelClass, ChannelEvent, ChannelNumber};
 use crate::recorder::{ChannelFacts, RecorderError};
@@ -131,7 +132,7 @@ async fn open(
         return Err(refusal);
     }
     Ok(Opened {
-        own: Own { asked, number, track },
+        own: Own { asked, mode: cleared.mode().unwrap_or(CommandMode::Strict), number, track },
         facts: Facts {
             class,
             pty: start.terminal.is_some(),
