@@ -25,6 +25,7 @@
 //! agent       SSH agent messages: what a target may ask of a user's agent
 //! tlog        a transparency log's hashes, proofs, notes; what a witness says
 //! screen      recorded bytes -> a screen that is safe to show
+//! editor      bytes of a user -> lines and pages, and what their terminal is shown
 //! seal        lines -> sealed segments; scanning without a key; opening with it
 //! durable     files that survive a power cut                               KEEPING: files and sled; no
 //! home        the state directory: its lock and its identity               client or target socket
@@ -68,6 +69,7 @@ pub mod approvers;
 pub mod cast;
 pub mod coverage;
 pub mod document;
+pub mod editor;
 pub mod gate;
 pub mod grant;
 pub mod pattern;

@@ -37,6 +37,11 @@ impl Pattern {
         regex_lite::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(1 << 18).nest_limit(32).build()
     }
 
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Whether all of the text matches.
     pub fn matches(&self, text: &str) -> bool {
         // It was compiled when the rule was read; did it fail now, nothing would match.

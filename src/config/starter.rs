@@ -5,10 +5,12 @@ pub const STARTER_POLICIES: &[(&str, &str)] = &[
     ("access/administrators.toml", include_str!("../../policies/access/administrators.toml")),
     ("access/backups.toml", include_str!("../../policies/access/backups.toml")),
     ("access/own-account.toml", include_str!("../../policies/access/own-account.toml")),
+    ("access/web-menu.toml", include_str!("../../policies/access/web-menu.toml")),
     ("access/web-operators.toml", include_str!("../../policies/access/web-operators.toml")),
     ("commands/no-destruction.toml", include_str!("../../policies/commands/no-destruction.toml")),
     ("commands/no-shell.toml", include_str!("../../policies/commands/no-shell.toml")),
     ("commands/read-only.toml", include_str!("../../policies/commands/read-only.toml")),
+    ("commands/web-menu.toml", include_str!("../../policies/commands/web-menu.toml")),
     ("commands/web-operators.toml", include_str!("../../policies/commands/web-operators.toml")),
 ];
 

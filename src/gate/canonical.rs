@@ -234,6 +234,26 @@ impl Argument {
     }
 }
 
+/// Text as one word: as it is where nothing in it means anything to a shell, else in the neutral quoting.
+pub(super) fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@%+=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) && !text.starts_with('=') {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    quote(text, &mut out);
+    if out.is_empty() { String::from("''") } else { out }
+}
+
+impl fmt::Display for Argument {
+    /// As it is sent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = String::new();
+        self.write(&mut out);
+        f.write_str(&out)
+    }
+}
+
 /// Text in the neutral quoting.
 fn quote(text: &str, out: &mut String) {
     let mut open = false;

@@ -11,6 +11,7 @@
 //! says of it; and on a shell of the target's own whatever was never given to it to judge.
 
 pub mod canonical;
+pub mod directory;
 pub mod effects;
 pub mod invocation;
 pub mod learn;

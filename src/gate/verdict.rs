@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::directory::Directory;
 use super::effects::Table;
 use super::rules::CommandSet;
 use super::shell::text::shown_word;
@@ -25,6 +26,18 @@ pub enum CommandMode {
     Guard,
     /// No program starts but argv that a rule allowed, in the form that was judged.
     Strict,
+    /// As strict, and only the entries of a menu are there.
+    Menu,
+}
+
+impl CommandMode {
+    /// Whether no program starts but in the exact form that was judged.
+    pub fn is_strict(self) -> bool {
+        match self {
+            Self::Strict | Self::Menu => true,
+            Self::Observe | Self::Guard => false,
+        }
+    }
 }
 
 /// What becomes of a command line, in rising order.
@@ -210,7 +223,22 @@ pub struct ApprovalNeed {
 /// files never matters. Each program that the line would start is judged, and the strictest verdict is the line's. Total:
 /// whatever cannot be read is refused where a set could have refused it.
 pub fn judge(line: &str, governed: &[Governed], table: &Table, asker: &Asker<'_>) -> Judgement {
-    super::rules::judge(line, governed, table, asker)
+    super::rules::judge(line, governed, table, asker, None)
+}
+
+/// Judges a line that starts in this directory: its relative paths begin there.
+///
+/// Who chooses where a program starts chooses what it finds there. So an allow rule covers no command there that runs what it
+/// finds (an effect such as `run-program`), or whose relative paths it only knows by the words that it names; and what looks
+/// at the directory without naming it reads it. Somebody who says yes reads where it starts.
+pub fn judge_in(
+    directory: &Directory,
+    line: &str,
+    governed: &[Governed],
+    table: &Table,
+    asker: &Asker<'_>,
+) -> Judgement {
+    super::rules::judge(line, governed, table, asker, Some(directory))
 }
 
 impl fmt::Display for By {
@@ -252,6 +280,7 @@ impl fmt::Display for CommandMode {
             Self::Observe => "observe",
             Self::Guard => "guard",
             Self::Strict => "strict",
+            Self::Menu => "menu",
         })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Ledger, question};
+use crate::gate::directory::Directory;
 use crate::gate::verdict::{self, CommandMode, Governed, Judgement};
 use crate::grant::{Asker, Denial, Grant, GrantState};
 use crate::model::{Asked, Destination, GroupName, Timestamp, UserName};
@@ -83,8 +84,13 @@ impl Commands {
         self.governed.iter().filter_map(|each| each.commands.as_ref()).map(|(mode, _)| *mode).max()
     }
 
-    /// Judges a command line.
+    /// Judges a command line that starts in the account's home.
     pub fn judge(&self, line: &str) -> Judgement {
+        self.judge_in(None, line)
+    }
+
+    /// Judges a command line that starts in this directory, or in the account's home.
+    pub fn judge_in(&self, directory: Option<&Directory>, line: &str) -> Judgement {
         let asker = verdict::Asker {
             user: &self.user,
             groups: &self.groups,
@@ -94,7 +100,10 @@ impl Commands {
             ticket: verdict::Ticket::Of(self.ticket.as_deref()),
             at: self.at,
         };
-        verdict::judge(line, &self.governed, self.policy.effects(), &asker)
+        match directory {
+            Some(directory) => verdict::judge_in(directory, line, &self.governed, self.policy.effects(), &asker),
+            None => verdict::judge(line, &self.governed, self.policy.effects(), &asker),
+        }
     }
 
     /// The hash of the policy set by which it is judged.

@@ -7,12 +7,10 @@ use super::lint::{Finding, UNTESTED};
 use super::{PolicyFile, PolicySet, Rule};
 use crate::document::{Fault, Faults, Node};
 use crate::gate::effects::Table;
-use crate::gate::rules::CommandSet;
+use crate::gate::rules::{CommandSet, MODES};
 use crate::gate::verdict::{CommandMode, Governed, Outcome};
 use crate::model::ChannelClass;
 
-const MODES: &[(&str, CommandMode)] =
-    &[("strict", CommandMode::Strict), ("guard", CommandMode::Guard), ("observe", CommandMode::Observe)];
 const SHELLS: &[(&str, ())] = &[("unjudged", ())];
 
 /// A rule's `commands`.
@@ -92,16 +90,20 @@ impl Sets {
 
     pub(super) fn warnings(&self) -> impl Iterator<Item = Finding> {
         self.sets.values().flat_map(|set| {
-            set.untested().map(|rule| {
-                let message = format!("no test expects rule `{}` of the command set `{}`", rule.id, set.name);
-                let fault = Fault {
-                    file: rule.file.clone(),
-                    line: Some(rule.line),
-                    key: String::from("rule"),
-                    message,
-                    hint: None,
-                };
+            let rules = set.untested().map(|rule| {
                 let hint = "add a [[test]] with lines that it is for, and one with lines that it must not be for";
+                ("rule", &rule.id, rule.line, hint)
+            });
+            let entries = set.untested_entries().map(|entry| {
+                let hint =
+                    "add a [[test]] with menu = \"...\" and values that it takes, and one with values that it does not";
+                ("menu", &entry.name, entry.line, hint)
+            });
+            rules.chain(entries).map(|(key, id, line, hint)| {
+                let what = if key == "menu" { "menu entry" } else { key };
+                let message = format!("no test expects {what} `{id}` of the command set `{}`", set.name);
+                let (file, key) = (set.file.clone(), String::from(key));
+                let fault = Fault { file, line: Some(line), key, message, hint: None };
                 Finding { check: UNTESTED, fault: fault.hint(hint) }
             })
         })
@@ -122,8 +124,8 @@ impl Commands {
         let shell_at = table.take("shell");
         let shell = shell_at.as_ref().map_or(Some(None), |node| faults.keep(node.word(SHELLS)).map(Some));
         table.finish(&[], faults);
-        if let (Some(CommandMode::Strict), Some(node)) = (mode, &shell_at) {
-            faults.push(node.fault("lets a shell run what nobody judges, and the mode is strict"));
+        if let (Some(mode), Some(node)) = (mode.filter(|mode| mode.is_strict()), &shell_at) {
+            faults.push(node.fault(format!("lets a shell run what nobody judges, and the mode is {mode}")));
         }
         let (mode, named) = (mode?, named?);
         let sets: Vec<Arc<CommandSet>> = named.into_iter().flatten().collect();
@@ -131,14 +133,33 @@ impl Commands {
             let message = "nothing says what becomes of a command that no rule names";
             faults.push(node.fault(message).hint("one of the sets has mode = \"guard\" and a `default`"));
         }
+        if mode == CommandMode::Menu {
+            for (name, first, second) in twice(&sets) {
+                let message =
+                    format!("`{first}` and `{second}` both have an entry `{name}`: nobody could tell which runs");
+                faults.push(node.fault(message).hint("give one of the two another name"));
+            }
+        }
         let unjudged_shell = mode == CommandMode::Observe || shell? == Some(());
         Some(Self { mode, sets, unjudged_shell })
     }
 
-    /// Whether a shell that the rule names is not opened: what is typed in it cannot be judged in this version.
+    /// Whether a shell that the rule names is not opened: what is typed in it cannot be judged in this version. A menu is
+    /// shown in its place.
     pub fn withholds(&self, class: ChannelClass) -> bool {
-        class == ChannelClass::Shell && !self.unjudged_shell
+        class == ChannelClass::Shell && !self.unjudged_shell && self.mode != CommandMode::Menu
     }
+}
+
+/// Entries of one name in two sets.
+fn twice(sets: &[Arc<CommandSet>]) -> Vec<(String, String, String)> {
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    let all = sets.iter().flat_map(|set| set.menus.iter().map(move |entry| (entry.name.as_str(), set.name.as_str())));
+    all.filter_map(|(name, set)| {
+        seen.insert(name, set).map(|first| (name.to_owned(), first.to_owned(), set.to_owned()))
+    })
+    .filter(|(_, first, second)| first != second)
+    .collect()
 }
 
 /// The set by this name; `None` if it has faults of its own.
@@ -157,8 +178,11 @@ fn named(node: &Node<'_>, mode: Option<CommandMode>, sets: &Sets) -> Result<Opti
         (Some(CommandMode::Guard), Some(CommandMode::Strict)) => Err(node
             .fault(format!("`{name}` is a set for strict: in guard it would not prevent what it says"))
             .hint("write mode = \"strict\", or name a set that is written for guard")),
-        (Some(CommandMode::Strict), _) if set.default == Some(Outcome::Allow) => Err(node
-            .fault(format!("`{name}` lets through what no rule names (`default = \"allow\"`), and the mode is strict"))
+        (Some(CommandMode::Guard | CommandMode::Strict), Some(CommandMode::Menu)) => Err(node
+            .fault(format!("`{name}` is a set for menus: its entries are for nobody elsewhere"))
+            .hint("write mode = \"menu\"")),
+        (Some(mode), _) if mode.is_strict() && set.default == Some(Outcome::Allow) => Err(node
+            .fault(format!("`{name}` lets through what no rule names (`default = \"allow\"`), and the mode is {mode}"))
             .hint("name a set of mode = \"strict\"; one without `mode` and `default` adds its rules to any")),
         (Some(_) | None, _) => Ok(Some(Arc::clone(set))),
     }

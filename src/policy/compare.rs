@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::lint::unjudged;
 use super::{Accounts, GrantNeed, Names, Place, PolicySet, Rule, Who};
 use crate::gate::effects::EffectKind;
-use crate::gate::rules::{Arg, CommandRule, CommandSet, Flag, word_of};
+use crate::gate::rules::{Arg, CommandRule, CommandSet, Flag, MenuEntry, PathPattern, word_of};
 use crate::gate::verdict::Outcome;
 use crate::model::{RuleId, join};
 
@@ -318,6 +318,7 @@ fn changed_set(old: &CommandSet, new: &CommandSet, whom: &str, add: &mut dyn FnM
             add(Way::MayWiden, format!("set `{name}`: rule `{id}` has changed, {whom}"));
         }
     }
+    changed_menu(old, new, whom, add);
     for (id, rule) in before.iter().filter(|(id, _)| !after.contains_key(*id)) {
         let (way, verb) = match rule.outcome {
             Outcome::Allow => (Way::Narrows, "allowed"),
@@ -326,6 +327,59 @@ fn changed_set(old: &CommandSet, new: &CommandSet, whom: &str, add: &mut dyn FnM
         };
         add(way, format!("set `{name}`: rule `{id}`, which {verb} {}, is gone, {whom}", what(rule)));
     }
+}
+
+/// What is different in the menu of a set.
+fn changed_menu(old: &CommandSet, new: &CommandSet, whom: &str, add: &mut dyn FnMut(Way, String)) {
+    let name = &new.name;
+    let entries = |set: &CommandSet| {
+        set.menus.iter().map(|entry| (entry.name.clone(), entry.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let (before, after) = (entries(old), entries(new));
+    for (id, entry) in &after {
+        let Some(earlier) = before.get(id) else {
+            let way = if entry.outcome == Outcome::Allow { Way::Widens } else { Way::MayWiden };
+            add(way, format!("set `{name}`: the new menu entry `{id}` runs {}, {whom}", run(entry)));
+            continue;
+        };
+        let mut say = |way, text: String| add(way, format!("set `{name}`: menu entry `{id}` {text}, {whom}"));
+        if earlier.outcome != entry.outcome {
+            let way = if entry.outcome < earlier.outcome { Way::Widens } else { Way::MayWiden };
+            say(way, format!("says {} in place of {}", entry.outcome, earlier.outcome));
+        }
+        if (&earlier.program, &earlier.args) != (&entry.program, &entry.args) {
+            say(Way::MayWiden, format!("runs {} in place of {}", run(entry), run(earlier)));
+        }
+        let takes = |entry: &MenuEntry| {
+            let each = entry.parameters.iter().map(|one| {
+                let paths: Vec<&str> = one.paths.iter().map(PathPattern::text).collect();
+                (one.name.clone(), one.takes.clone(), one.pattern.clone(), paths.join(" "), one.default.clone())
+            });
+            each.collect::<Vec<_>>()
+        };
+        let rest: [(&str, bool); 10] = [
+            ("what a parameter takes", takes(earlier) != takes(entry)),
+            ("`effects`", earlier.effects != entry.effects),
+            ("`pty`", earlier.pty != entry.pty),
+            ("`groups`", earlier.context.groups != entry.context.groups),
+            ("`labels`", earlier.context.labels != entry.context.labels),
+            ("`when`", earlier.context.when != entry.context.when),
+            ("`ticket`", earlier.context.ticket != entry.context.ticket),
+            ("`expires`", earlier.expires != entry.expires),
+            ("`alert` or `on_match`", (earlier.alert, earlier.on_match) != (entry.alert, entry.on_match)),
+            ("`approvers`", earlier.approval != entry.approval),
+        ];
+        rest.iter().filter(|(_, differs)| *differs).for_each(|(what, _)| say(Way::MayWiden, format!("changes {what}")));
+    }
+    for (id, entry) in before.iter().filter(|(id, _)| !after.contains_key(*id)) {
+        add(Way::Narrows, format!("set `{name}`: menu entry `{id}`, which ran {}, is gone, {whom}", run(entry)));
+    }
+}
+
+/// What an entry runs, as it is written.
+fn run(entry: &MenuEntry) -> String {
+    let words = std::iter::once(entry.program.clone()).chain(entry.args.iter().map(Arg::text));
+    shown(&words.collect::<Vec<_>>().join(" "))
 }
 
 /// For whom a set is in force.
@@ -579,6 +633,14 @@ mod tests {
                 "set `a`: rule `look` has other `args`: `-p` in place of any",
             ),
             (
+                commands(
+                    "[[test]]",
+                    "[[menu]]\nname = \"m\"\ntitle = \"t\"\nrun = [\"/bin/x\", \"{y:a|b}\"]\n[[test]]",
+                ),
+                "set `a`: the new menu entry `m` runs `/bin/x {y:a|b}`, for group dba (rule `ops`)",
+                "set `a`: menu entry `m`, which ran `/bin/x {y:a|b}`, is gone",
+            ),
+            (
                 commands("\"rm\"", "\"rmdir\""),
                 "set `a`: rule `no` no longer has in `program` rm, for group dba",
                 "set `a`: rule `no` has in `program` rm, too, for group dba",
@@ -633,5 +695,34 @@ mod tests {
                 && one.text == "set `a`: `id` is now allow (look), was deny (default), for group dba (rule `ops`)"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_menu_is_compared_entry_by_entry() {
+        let menu = "[[menu]]\nname = \"m\"\ntitle = \"t\"\nrun = [\"/bin/x\", \"{y:a|b}\"]\ngroups = [\"g\"]\n[[test]]";
+        let with = |from: &str, to: &str| set(ACCESS, &SET.replacen("[[test]]", &menu.replace(from, to), 1));
+        let old = with("", "");
+        for (from, to, wanted) in [
+            (
+                "a|b",
+                "a|b|c",
+                "menu entry `m` runs `/bin/x {y:a|b|c}` in place of `/bin/x {y:a|b}`, for group dba (rule `ops`)",
+            ),
+            ("[[test]]", "y = { default = \"a\" }\n[[test]]", "menu entry `m` changes what a parameter takes"),
+            ("groups = [\"g\"]", "groups = [\"h\"]", "menu entry `m` changes `groups`"),
+            ("groups", "pty = true\ngroups", "menu entry `m` changes `pty`"),
+            (
+                "groups",
+                "effect = \"approve\"\napprovers = { group = \"l\" }\nreason = \"r\"\ngroups",
+                "says approve in place of allow",
+            ),
+        ] {
+            let found = compare(&old, &with(from, to));
+            assert!(
+                found.iter().any(|one| one.way == Way::MayWiden && one.text.contains(wanted)),
+                "{wanted}: {found:?}"
+            );
+        }
+        assert_eq!(compare(&old, &with("title = \"t\"", "title = \"other\"")), []);
     }
 }

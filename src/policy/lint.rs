@@ -11,6 +11,8 @@ use crate::gate::rules::{CommandRule, CommandSet, GRAVE, PathPattern, base_name,
 use crate::gate::verdict::{CommandMode, Outcome};
 use crate::model::{ChannelClass, Timestamp, join};
 
+mod menus;
+
 /// Something doubtful, and by which check it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -44,6 +46,9 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("unjudged-exec", "a rule without `commands` that opens exec where another judges commands"),
     ("guard-as-wall", "guard where prevention is meant"),
     ("wide-pattern", "a pattern that matches a slash, a blank or an option"),
+    ("menu-shell", "a menu entry that starts a shell"),
+    ("empty-menu", "an access rule with a menu that has no entry"),
+    ("unused-entry", "a menu entry that no access rule shows"),
 ];
 
 /// Everything doubtful in the set, by file and line.
@@ -64,6 +69,7 @@ pub fn lint(set: &PolicySet, now: Timestamp) -> Vec<Finding> {
             }
         }
     }
+    menus::of_rules(set, &mut found);
     for (plain, judging) in unjudged(set) {
         let message = format!("rule `{}` opens exec where rule `{}` judges", plain.id, judging.id);
         let hint = format!(
@@ -172,28 +178,7 @@ fn of_set(set: &CommandSet, policy: &PolicySet, now: Timestamp, found: &mut Vec<
             }
         }
     }
-    for menu in &set.menus {
-        for (name, parameter) in &menu.parameters {
-            let odd: Vec<&str> = [
-                ("a/b", "a slash"),
-                ("/a", "a slash"),
-                ("a b", "a blank"),
-                ("..", "`..`"),
-                ("-x", "an option"),
-                ("", "nothing"),
-            ]
-            .into_iter()
-            .filter(|(text, _)| parameter.pattern.matches(text))
-            .map(|(_, what)| what)
-            .collect();
-            let odd: BTreeSet<&str> = odd.into_iter().collect();
-            if !odd.is_empty() {
-                let message = format!("`{name}` of menu entry `{}` matches {}", menu.name, join(odd));
-                let hint = "name the characters that are meant: [a-z0-9][a-z0-9-]{0,39}";
-                found.push(finding("wide-pattern", &set.file, parameter.line, "menu", message, hint));
-            }
-        }
-    }
+    menus::of_set(set, policy, now, found);
 }
 
 fn of_rule(rule: &CommandRule, table: &Table, now: Timestamp, found: &mut Vec<Finding>) {
@@ -285,11 +270,11 @@ fn hidden_by<'r>(rule: &'r CommandRule, other: &'r CommandRule, later: bool) -> 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::policy::PolicyFile;
 
-    fn found(commands: &str, mode: &str) -> Vec<String> {
+    pub(super) fn found(commands: &str, mode: &str) -> Vec<String> {
         found_beside(commands, mode, "")
     }
 
@@ -358,11 +343,6 @@ mod tests {
         );
         let told = strict("[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/usr/bin/cat\"\nreads = [\"/**\"]\n");
         assert!(told.iter().any(|text| text.starts_with("wide-pattern:3 rule `a` lets each read through")), "{told:?}");
-        let menu = "[[menu]]\nname = \"m\"\ntitle = \"t\"\nrun = [\"/bin/x\", \"{y}\"]\ny = { pattern = \"[^;]*\" }\n";
-        let told = strict(menu);
-        assert!(told.iter().any(|text| text.contains("a slash") && text.contains("an option")), "{told:?}");
-        let good = menu.replace("[^;]*", "[a-z][a-z0-9-]{0,20}");
-        assert_eq!(strict(&good), Vec::<String>::new());
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl<'s> Rehearsal<'s> {
         };
         let judgement = judge(line, &governed, self.set.effects(), &asker);
         let by = match (&judgement.set, judgement.mode) {
-            (Some(set), CommandMode::Strict | CommandMode::Guard | CommandMode::Observe) => {
+            (Some(set), CommandMode::Menu | CommandMode::Strict | CommandMode::Guard | CommandMode::Observe) => {
                 format!("{set}: {}", judgement.by)
             }
             (None, _) => judgement.by.to_string(),

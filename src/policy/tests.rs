@@ -308,7 +308,9 @@ fn the_starter_policies_load_and_every_rule_of_theirs_is_tested() {
         .unwrap_or_else(|faults| panic!("{}", crate::model::join(faults).replace(", /", "\n/")));
     assert!(set.rules().count() > 0);
     assert_eq!(set.warnings(), []);
-    assert_eq!(set.command_sets().count(), 4);
+    assert_eq!(set.command_sets().count(), 5);
+    let doubts = lint(&set, crate::model::Timestamp::from_millis(0));
+    assert!(doubts.iter().all(|found| found.check == "unused-set"), "{doubts:?}");
     let governed = set.rules().find(|rule| rule.id.as_str() == "web-operators").map(|rule| set.governs(rule)).unwrap();
     assert_eq!(governed.commands.unwrap().1.len(), 2);
 }

@@ -11,10 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::command::Cleared;
 use super::menu::TypedAhead;
+use super::promise::promise;
 use super::refusal::No;
 use super::registry::OpenChannel;
 use super::{Bastion, Live, Refusal, files};
 use crate::cast::Entry;
+use crate::gate::verdict::CommandMode;
 use crate::grant::Permit;
 use crate::inspect::Book;
 use crate::listener::{ChannelStart, UserSink, UserSource};
@@ -144,7 +146,8 @@ pub async fn open(
                     pause: live.registration.pause(),
                     activity: live.activity.clone(),
                 },
-                greeting: terminal.map(|_| greeting(live, &permit)),
+                greeting: terminal
+                    .map(|_| greeting(live, &permit, cleared.mode().filter(|_| *program == Program::Shell))),
                 files,
                 loans,
             })
@@ -157,7 +160,7 @@ pub async fn open(
 }
 
 /// Puts on record what a command was judged to be, in the recording and in the log.
-async fn cleared_on_record(
+pub async fn cleared_on_record(
     live: &Live,
     bastion: &Bastion,
     cleared: &Cleared,
@@ -184,8 +187,8 @@ fn told_of_loans<'a>(wishes: &Wishes<'_>, not_lent: &'a [&'static str]) -> impl 
 const NOT_TO_PATHS: &str = "your right to files here is for some paths only, to which scp -O and rsync cannot be held: use \
                             sftp, or scp without -O";
 
-/// The line at the start of a terminal session.
-fn greeting(live: &Live, permit: &Permit) -> String {
+/// The lines at the start of a terminal session. A shell's user reads what its mode promises.
+pub fn greeting(live: &Live, permit: &Permit, mode: Option<CommandMode>) -> String {
     let mut text = format!("recorded · session {} · {} as {}", live.id, permit.user(), permit.destination());
     if let Some(grant) = live.permit.grant() {
         // The reason is an operator's text, still it does not get to move the cursor.
@@ -201,6 +204,9 @@ fn greeting(live: &Live, permit: &Permit) -> String {
         InputMode::Echoed => " · with the keystrokes that the target echoes",
         InputMode::Full => " · with all keystrokes, passwords too",
     });
+    if let Some(mode) = mode {
+        text.push_str(&format!("\r\ndoorward: {}", promise(mode)));
+    }
     text
 }
 
@@ -272,7 +278,7 @@ pub async fn carry(
 }
 
 /// Drops what the user has typed so far. What was resized, and that the user has left, is not dropped.
-async fn drop_typed_ahead(source: &mut UserSource) {
+pub async fn drop_typed_ahead(source: &mut UserSource) {
     let (mut typed, mut size, mut end) = (0_usize, None, None);
     // No credit is given meanwhile, so that the user cannot keep this going; small messages are counted.
     for _ in 0..CHANNEL_MESSAGES_MAX {

@@ -14,26 +14,28 @@ use tracing::{error, info};
 
 use super::denials::Denied;
 use super::refusal::No;
+use super::shell::Surroundings;
 use super::{Bastion, EndCause, Holding, Live, Refusal, Visit, channel};
 use crate::audit::{AuditEvent, CommandJudged};
 use crate::gate::verdict::{By, CommandMode, Judgement, OnMatch, Outcome};
 use crate::grant::Denial;
-use crate::ledger::CommandFacts;
+use crate::ledger::{CommandFacts, Commands};
 use crate::listener::ChannelStart;
 use crate::model::{Asked, Program, RequestId, UserName};
 use crate::policy::PolicyHash;
 use crate::requests::{bound_to, new_decision};
 pub use waiting::Answered;
+pub(super) use waiting::{NotRun, Question, wish};
 
-/// What a user is told who wants a shell where no program starts that no rule allows.
-const NO_SHELL: &str = "no shell is open to you here: your right is to commands that its rules allow, one by one: ssh \
-                        ACCOUNT@TARGET@BASTION COMMAND";
 /// What a user is told whose command was judged by rules that were replaced before it began.
 const OTHER_RULES: &str = "the rules have changed in this very moment, and it did not start: ask for it again";
 const NO_TERMINAL: &str = "not on a terminal: connect without one (ssh -T, and no -t)";
 /// Environment variables that a program may have which starts in the exact form that was judged: those by which it finds
 /// its language, whatever else the configuration lets pass.
 const STRICT_ENVIRONMENT: [&str; 2] = ["LANG", "LC_"];
+
+/// What a user is told whose shell was opened under rules that judge in another way by now.
+const OTHER_MODE: &str = "your right here is of another kind by now: leave, and connect again";
 
 /// A program that may start now.
 pub(super) struct Cleared {
@@ -43,6 +45,8 @@ pub(super) struct Cleared {
     policy: Option<PolicyHash>,
     /// What was judged, if anything was.
     decided: Option<Box<Decided>>,
+    /// How far what runs in it is judged; none where nothing is.
+    mode: Option<CommandMode>,
 }
 
 /// A command that was judged.
@@ -51,6 +55,8 @@ pub(super) struct Decided {
     id: RequestId,
     /// As it was typed.
     line: String,
+    /// What the target is sent before it, made by the bastion: the directory in which it starts, and the like.
+    before: String,
     judgement: Judgement,
     policy: PolicyHash,
     /// Why it does not start although no rule refuses it.
@@ -65,16 +71,39 @@ pub(super) struct Decided {
 pub(super) enum Ruling {
     /// It starts.
     Starts(Cleared),
+    /// The bastion's own shell starts, which judges each line.
+    OwnShell(Cleared),
     /// It waits for somebody's yes.
     Waits(Box<Decided>),
     /// It does not start.
     Refused(Box<Decided>),
 }
 
+/// A command line that is to be judged.
+pub(super) struct Typed<'t> {
+    /// As it came.
+    pub bytes: &'t [u8],
+    /// The decision about it to which somebody has said yes.
+    pub approval: Option<&'t RequestId>,
+    /// Where it starts.
+    pub place: Place<'t>,
+}
+
+/// Where a command starts.
+pub(super) enum Place<'t> {
+    /// In a channel that its user has asked for, with a terminal or without.
+    Channel {
+        /// Whether it is asked for on a terminal, which its rules may not let it have.
+        terminal: bool,
+    },
+    /// In the bastion's own shell, which gives it a terminal if its rules say so.
+    Shell(&'t Surroundings),
+}
+
 impl Cleared {
     /// What no command rule is about.
-    fn unjudged(program: &Program, policy: Option<&PolicyHash>) -> Ruling {
-        Ruling::Starts(Self { program: program.clone(), policy: policy.cloned(), decided: None })
+    fn unjudged(program: &Program, policy: Option<&PolicyHash>, mode: Option<CommandMode>) -> Self {
+        Self { program: program.clone(), policy: policy.cloned(), decided: None, mode }
     }
 
     /// What was judged, and may start.
@@ -82,6 +111,7 @@ impl Cleared {
         Ruling::Starts(Self {
             program: Program::Exec(sent),
             policy: Some(decided.policy.clone()),
+            mode: Some(decided.judgement.mode),
             decided: Some(decided),
         })
     }
@@ -100,9 +130,19 @@ impl Cleared {
         &self.program
     }
 
+    /// How far what runs in it is judged; none where nothing is.
+    pub fn mode(&self) -> Option<CommandMode> {
+        self.mode
+    }
+
+    /// Whether it may have a terminal.
+    pub fn pty(&self) -> bool {
+        self.decided.as_ref().is_none_or(|decided| decided.judgement.pty)
+    }
+
     /// What of these the program may have.
     pub fn environment(&self, asked: &[(String, String)]) -> Vec<(String, String)> {
-        let strict = self.decided.as_ref().is_some_and(|decided| decided.judgement.mode == CommandMode::Strict);
+        let strict = self.decided.as_ref().is_some_and(|decided| decided.judgement.mode.is_strict());
         let [exact, beginning] = STRICT_ENVIRONMENT;
         let passes = |name: &str| !strict || name == exact || name.starts_with(beginning);
         asked.iter().filter(|(name, _)| passes(name)).cloned().collect()
@@ -138,6 +178,13 @@ impl Cleared {
     }
 }
 
+impl Decided {
+    /// The same, which does not run; and whether that is on record already.
+    pub fn refused(self, why: String, closed: bool) -> Self {
+        Self { obstacle: Some(why), closed, ..self }
+    }
+}
+
 impl Visit {
     /// Judges what a channel asks to start. `approval` is the decision about it to which somebody has said yes.
     ///
@@ -153,44 +200,96 @@ impl Visit {
     ) -> Result<Ruling, Refusal> {
         let line = match program {
             // Files have rules of their own.
-            Program::Sftp | Program::Transfer { .. } => return Ok(Cleared::unjudged(program, None)),
+            Program::Sftp | Program::Transfer { .. } => {
+                return Ok(Ruling::Starts(Cleared::unjudged(program, None, None)));
+            }
             Program::Shell => None,
             Program::Exec(line) => Some(line),
         };
-        let undecided = |cause: &str| Refusal::Denied(Denial::Undecided { cause: cause.to_owned() });
+        let commands = self.commands(live, asked)?;
+        let policy = Some(commands.policy());
+        match (commands.mode(), line) {
+            (None, _) => Ok(Ruling::Starts(Cleared::unjudged(program, policy, None))),
+            (Some(mode), Some(bytes)) => {
+                let place = Place::Channel { terminal: start.terminal.is_some() };
+                self.rule_on_line(live, &commands, mode, &Typed { bytes, approval, place })
+            }
+            (Some(mode), None) => {
+                let cleared = Cleared::unjudged(program, policy, Some(mode));
+                Ok(if mode.is_strict() { Ruling::OwnShell(cleared) } else { Ruling::Starts(cleared) })
+            }
+        }
+    }
+
+    /// Judges a line of the bastion's own shell, or of its menu, that was `opened` in this mode.
+    ///
+    /// # Errors
+    /// `Denied`, `Command`: it does not start, and no command rule says so.
+    pub(super) fn rule_on_typed(
+        &self,
+        live: &Live,
+        asked: &Asked,
+        opened: CommandMode,
+        typed: &Typed<'_>,
+    ) -> Result<Ruling, Refusal> {
+        let commands = self.commands(live, std::slice::from_ref(asked))?;
+        match commands.mode() {
+            Some(mode) if mode.is_strict() && mode == opened => self.rule_on_line(live, &commands, mode, typed),
+            // Where its lines would go unjudged, or as they are typed, or mean something else, it is no shell that its user
+            // was promised.
+            Some(_) | None => Err(Refusal::Command(OTHER_MODE)),
+        }
+    }
+
+    /// What commands are judged by, in a channel that is open by the first of these.
+    fn commands(&self, live: &Live, asked: &[Asked]) -> Result<Commands, Refusal> {
         let first = asked.first().ok_or_else(|| undecided("nothing is asked"))?;
         let (bastion, destination) = (&self.bastion, live.permit.destination());
         let (now, asker) = (bastion.clock.now(), live.permit.asker());
-        let commands = bastion.ledger.commands(asker, destination, first, now).map_err(Refusal::Denied)?;
-        let policy = commands.policy();
-        let Some(mode) = commands.mode() else { return Ok(Cleared::unjudged(program, Some(policy))) };
-        let Some(bytes) = line else {
-            let strict = mode == CommandMode::Strict;
-            return if strict { Err(Refusal::Command(NO_SHELL)) } else { Ok(Cleared::unjudged(program, Some(policy))) };
-        };
+        bastion.ledger.commands(asker, destination, first, now).map_err(Refusal::Denied)
+    }
+
+    /// From a line to what becomes of it: the one way to it.
+    fn rule_on_line(
+        &self,
+        live: &Live,
+        commands: &Commands,
+        mode: CommandMode,
+        typed: &Typed<'_>,
+    ) -> Result<Ruling, Refusal> {
+        let (bastion, Typed { bytes, approval, place }) = (&self.bastion, typed);
         let (line, misread) = match std::str::from_utf8(bytes) {
             Ok(line) => (Cow::Borrowed(line), None),
             Err(error) => (String::from_utf8_lossy(bytes), Some(error.valid_up_to())),
         };
-        let mut judgement = commands.judge(&line);
+        let mut judgement = match place {
+            Place::Channel { .. } => commands.judge(&line),
+            Place::Shell(surroundings) => commands.judge_in(surroundings.directory(), &line),
+        };
         if let Some(at) = misread.filter(|_| mode != CommandMode::Observe) {
             // What was judged is not what the bytes say.
             let by = By::NotUnderstood { at, reason: String::from("a byte that is no UTF-8") };
             judgement = unread(judgement, by, mode);
         }
         let id = approval.cloned().map_or_else(new_decision, Ok);
+        let before = match place {
+            Place::Channel { .. } => String::new(),
+            Place::Shell(surroundings) => surroundings.before(judgement.pty),
+        };
         let mut decided = Box::new(Decided {
             id: id.map_err(|error| undecided(&error.to_string()))?,
             line: line.into_owned(),
+            before,
             judgement,
-            policy: policy.clone(),
+            policy: commands.policy().clone(),
             obstacle: None,
             approved_by: Vec::new(),
             closed: false,
         });
         let sent = decided.sent(bytes);
         let judgement = &decided.judgement;
-        if judgement.outcome != Outcome::Deny && start.terminal.is_some() && !judgement.pty {
+        let on_terminal = matches!(place, Place::Channel { terminal: true });
+        if judgement.outcome != Outcome::Deny && on_terminal && !judgement.pty {
             decided.obstacle = Some(NO_TERMINAL.to_owned());
         }
         let (Some(sent), None) = (sent, &decided.obstacle) else {
@@ -232,7 +331,21 @@ impl Visit {
 
     /// Says that a command does not start; puts that on record, and keeps it for `why`. Nothing of it has started.
     pub(super) fn refuse_command(&mut self, start: Box<ChannelStart>, decided: &Decided) {
-        let Some(live) = &self.live else { return };
+        let Some((mut no, written)) = self.note_refused_command(decided) else { return };
+        if start.terminal.is_some() {
+            no.text = no.text.replace('\n', "\r\n");
+        }
+        let over = self.over.clone();
+        self.channels.spawn(async move {
+            channel::refuse(*start, no, written, over).await;
+            Ok(())
+        });
+    }
+
+    /// Puts on record that a command does not start, and keeps it for `why`: what its user is told, and what is ready once
+    /// that is written.
+    pub(super) fn note_refused_command(&mut self, decided: &Decided) -> Option<(No, Option<oneshot::Receiver<()>>)> {
+        let live = self.live.as_ref()?;
         let user = self.visitor.user.user().clone();
         let destination = live.permit.destination();
         let text = decided.told();
@@ -242,12 +355,7 @@ impl Visit {
         info!(user = %user, decision = %decided.id, "Command refused");
         self.bastion.denials.keep(&user, denied);
         self.mark_refused(&decided.summary());
-        let text = if start.terminal.is_some() { text.replace('\n', "\r\n") } else { text };
-        let (no, over) = (No { text, status: told::STATUS }, self.over.clone());
-        self.channels.spawn(async move {
-            channel::refuse(*start, no, written, over).await;
-            Ok(())
-        });
+        Some((No { text, status: told::STATUS }, written))
     }
 
     /// Puts a refusal on record, and has security people told if a rule wants that, whether it is listed there or counted.
@@ -281,6 +389,10 @@ impl Visit {
         }
         noted.map(|noted| noted.written)
     }
+}
+
+fn undecided(cause: &str) -> Refusal {
+    Refusal::Denied(Denial::Undecided { cause: cause.to_owned() })
 }
 
 /// A refusal of bytes that were not judged: nothing of what a rule says of their likeness in text is about them, but that
@@ -317,7 +429,7 @@ mod tests {
     #[test]
     fn what_was_judged_by_other_rules_than_those_in_force_does_not_start() {
         let (old, new) = (hash("old"), hash("new"));
-        let Ruling::Starts(cleared) = Cleared::unjudged(&Program::Shell, Some(&old)) else { panic!("it starts") };
+        let cleared = Cleared::unjudged(&Program::Shell, Some(&old), None);
         assert!(cleared.stands(&old).is_ok());
         assert!(matches!(cleared.stands(&new), Err(Refusal::Command(OTHER_RULES))));
     }

@@ -18,10 +18,12 @@ mod lend;
 mod log;
 mod menu;
 mod opening;
+mod promise;
 mod refusal;
 mod refusal_log;
 mod registry;
 mod rests;
+mod shell;
 mod standstill;
 mod stranger;
 mod timekeeper;
@@ -167,6 +169,7 @@ pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
         choices: mpsc::channel(1),
         waited: mpsc::channel(1),
         answered: mpsc::channel(1),
+        errands: mpsc::channel(1),
     };
     let cause = visit.serve().await;
     visit.leave(cause).await;
@@ -195,6 +198,8 @@ struct Visit {
     waited: (mpsc::Sender<Waited>, mpsc::Receiver<Waited>),
     /// Commands that have waited for somebody's yes.
     answered: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
+    /// What shells of the bastion's own want started.
+    errands: (mpsc::Sender<shell::Errand>, mpsc::Receiver<shell::Errand>),
 }
 
 /// What was said of a program before it begins.
@@ -257,6 +262,7 @@ impl Visit {
                 Some(choice) = self.choices.1.recv() => self.choose(choice).await,
                 Some(waited) = self.waited.1.recv() => self.watched(waited).await,
                 Some(answered) = self.answered.1.recv() => self.answered(answered).await,
+                Some(errand) = self.errands.1.recv() => self.run_errand(errand).await,
                 Some(done) = self.channels.join_next(), if !self.channels.is_empty() => {
                     self.notices.retain(|notices| !notices.is_closed());
                     match done {
@@ -445,6 +451,7 @@ impl Visit {
         let Some(live) = &self.live else { return Err((Box::new(start), Refusal::Ended(EndCause::TargetLeft))) };
         let cleared = match self.rule_on(live, &start, &program, &asked, approval.as_ref()) {
             Ok(Ruling::Starts(cleared)) => cleared,
+            Ok(Ruling::OwnShell(cleared)) => return self.begin_shell(start, &asked, &cleared, ahead).await,
             Ok(Ruling::Waits(decided)) => {
                 self.wait_for_yes(start, destination, program, ahead, decided);
                 return Ok(());

@@ -13,7 +13,7 @@ mod handout;
 mod limits;
 mod oversee;
 pub(super) mod own;
-mod table;
+pub(super) mod table;
 mod told;
 mod watch;
 

@@ -58,6 +58,7 @@ mod sftp;
 mod shells;
 mod signed;
 mod strangers;
+mod strict_shell;
 mod told;
 mod transfer;
 mod vendors;

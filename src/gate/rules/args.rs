@@ -117,7 +117,8 @@ impl Arg {
 }
 
 impl Takes {
-    fn accepts(&self, text: &str, leads: bool) -> bool {
+    /// Whether it takes this; `leads`: at the start of a word, where a dash would make it an option.
+    pub(super) fn accepts(&self, text: &str, leads: bool) -> bool {
         let own = |choice: &str| leads && choice.starts_with('-');
         if text.is_empty() {
             return matches!(self, Self::OneOf(choices) if choices.iter().any(|choice| choice == "*"));

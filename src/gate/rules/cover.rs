@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::args::{self, Arg, Takes};
-use super::doubt::reads_where_it_runs;
-use super::paths::{self, host_of, plain_path};
+use super::doubt::{looks_where_it_runs, reads_where_it_runs};
+use super::paths::{self, Start, host_of, plain_path, plain_path_in};
 use super::{CommandRule, Context, GRAVE, base_name, word_of};
 use crate::gate::effects::{Effect, EffectKind};
 use crate::gate::invocation::Invocation;
@@ -92,10 +92,16 @@ impl CommandRule {
     }
 
     /// Whether it covers all of this command; the full path by which the program then is started.
-    pub(super) fn covers(&self, invocation: &Invocation, mode: CommandMode, asker: &Asker<'_>) -> Result<&str, Miss> {
+    pub(super) fn covers(
+        &self,
+        invocation: &Invocation,
+        mode: CommandMode,
+        asker: &Asker<'_>,
+        start: &Start,
+    ) -> Result<&str, Miss> {
         let path = self.program_of(invocation, mode)?;
         self.holds(asker, mode).map_err(Miss::Context)?;
-        let strict = mode == CommandMode::Strict;
+        let strict = mode.is_strict();
         if strict && invocation.piped && !self.pipe {
             return Err(Miss::Pipe);
         }
@@ -113,15 +119,29 @@ impl CommandRule {
         if self.args.as_ref().is_some_and(|args| !args::fit(args, &left)) {
             return Err(Miss::Args);
         }
-        invocation.effects.iter().try_for_each(|effect| self.covers_effect(effect, invocation))?;
+        invocation.effects.iter().try_for_each(|effect| self.covers_effect(effect, invocation, start))?;
+        self.covers_directory(invocation, start)?;
         if strict {
-            self.covers_redirections(invocation)?;
+            self.covers_redirections(invocation, start)?;
             if reads_where_it_runs(invocation) && !self.reads_all() {
                 let why = "it reads the directory in which it runs, and nobody knows which";
                 return Err(Miss::Effect { kind: EffectKind::Read, on: None, why });
             }
         }
         Ok(path)
+    }
+
+    /// Whether it lets the directory be looked at in which the command starts, should it do so without naming it.
+    fn covers_directory(&self, invocation: &Invocation, start: &Start) -> Result<(), Miss> {
+        let Some(directory) = &start.elsewhere else { return Ok(()) };
+        if self.reads_all() || !looks_where_it_runs(invocation) {
+            return Ok(());
+        }
+        let named = self.paths.get(&EffectKind::Read).map_or(&[][..], Vec::as_slice);
+        let known = start.known().is_some_and(|parts| named.iter().any(|pattern| pattern.covers(parts)));
+        let why = "it looks at the directory in which it runs, and no path of the rule is for that";
+        let miss = || Miss::Effect { kind: EffectKind::Read, on: Some(directory.to_string()), why };
+        if known && invocation.by.is_none() { Ok(()) } else { Err(miss()) }
     }
 
     /// Whether it lets every file be read.
@@ -140,7 +160,7 @@ impl CommandRule {
         let path = programs.find(|program| base_name(program) == name).ok_or(Miss::Program)?;
         // The canonical text has the full path of what the shell starts; what a wrapper starts stands in the wrapper's
         // own arguments, which go as they are.
-        if mode == CommandMode::Strict && invocation.by.is_some() { Err(Miss::Bare) } else { Ok(path) }
+        if mode.is_strict() && invocation.by.is_some() { Err(Miss::Bare) } else { Ok(path) }
     }
 
     /// Whether the word may be one of the arguments, whatever it is.
@@ -156,8 +176,10 @@ impl CommandRule {
         plain_path(word, self.globs).map(|_| ()).map_err(miss)
     }
 
-    fn covers_effect(&self, effect: &Effect, invocation: &Invocation) -> Result<(), Miss> {
+    fn covers_effect(&self, effect: &Effect, invocation: &Invocation, start: &Start) -> Result<(), Miss> {
         let Effect { kind, on } = effect;
+        // Whoever says yes reads where it starts.
+        let chosen = start.elsewhere.is_some() && self.outcome != Outcome::Approve;
         let redirected = |word: &Word| invocation.redirections.iter().any(|each| each.word.at == word.at);
         let outside = on.as_ref().is_some_and(redirected);
         let pinned = match self.args.as_deref() {
@@ -170,14 +192,22 @@ impl CommandRule {
         };
         let miss = |why| Err(Miss::Effect { kind: *kind, on: on.as_ref().map(shown), why });
         if self.effects.contains(kind) {
-            return Ok(());
+            return if chosen && GRAVE.contains(kind) {
+                miss(
+                    "what it finds in this directory may decide what it does: `cd` alone leads back to where it may run",
+                )
+            } else {
+                Ok(())
+            };
         }
         if GRAVE.contains(kind) {
             // Who says yes sees the command; what it does is theirs to know.
             let seen = self.outcome == Outcome::Approve && self.args.is_some() && *kind == EffectKind::Unknown;
             return if seen { Ok(()) } else { miss("`effects` does not name it") };
         }
-        if pinned {
+        let of_files = matches!(kind, EffectKind::Read | EffectKind::Write | EffectKind::Delete);
+        let full = || on.as_ref().and_then(Word::literal).is_some_and(|text| text.starts_with('/'));
+        if pinned && !(chosen && of_files && !full()) {
             return Ok(());
         }
         match kind {
@@ -187,7 +217,7 @@ impl CommandRule {
                     return Ok(());
                 }
                 let Some(word) = on else { return miss("nobody knows where") };
-                let path = match plain_path(word, self.globs) {
+                let path = match plain_path_in(word, self.globs, directory_of(invocation, start)) {
                     Ok(path) => path,
                     Err(why) => return miss(why),
                 };
@@ -215,7 +245,7 @@ impl CommandRule {
     }
 
     /// In strict each redirection is one that the rule names, whatever the table says of it.
-    fn covers_redirections(&self, invocation: &Invocation) -> Result<(), Miss> {
+    fn covers_redirections(&self, invocation: &Invocation, start: &Start) -> Result<(), Miss> {
         for redirection in &invocation.redirections {
             let kind = match redirection.kind {
                 RedirectionKind::Read => EffectKind::Read,
@@ -228,7 +258,7 @@ impl CommandRule {
             };
             let word = &redirection.word;
             let miss = |why| Miss::Effect { kind, on: Some(shown(word)), why };
-            let path = plain_path(word, false).map_err(miss)?;
+            let path = plain_path_in(word, false, directory_of(invocation, start)).map_err(miss)?;
             let named = self.paths.get(&kind).map_or(&[][..], Vec::as_slice);
             let null = path == ["dev", "null"];
             if !null && !self.effects.contains(&kind) && !named.iter().any(|pattern| pattern.covers(&path)) {
@@ -237,6 +267,11 @@ impl CommandRule {
         }
         Ok(())
     }
+}
+
+/// Where the relative paths of a command begin, if that is known: what a wrapper starts may run elsewhere.
+fn directory_of<'s>(invocation: &Invocation, start: &'s Start) -> Option<&'s [String]> {
+    start.known().filter(|_| invocation.by.is_none())
 }
 
 /// A word for people: what is known of it, and nothing that steers a terminal.

@@ -3,6 +3,7 @@
 use super::args;
 use super::paths::{Below, Place, Start, host_of};
 use super::{CommandRule, base_name};
+use crate::gate::directory::Directory;
 use crate::gate::effects::{Effect, EffectKind};
 use crate::gate::invocation::{Invocation, Reading};
 use crate::gate::shell::word::{Part, Word};
@@ -114,11 +115,21 @@ pub(super) fn reads_where_it_runs(invocation: &Invocation) -> bool {
     reads.filter(|effect| effect.on.as_ref().is_some_and(|word| !redirected(word))).count() <= lists
 }
 
+/// Whether it looks at the directory in which it runs, for it names no file: `ls`, `du -s`.
+pub(super) fn looks_where_it_runs(invocation: &Invocation) -> bool {
+    let Some(name) = invocation.argv.first().and_then(Word::likely) else { return true };
+    let name = base_name(&name);
+    let looks = LISTING.contains(&name) || READ_ALL.contains(&name) || SEARCH.contains(&name);
+    let named = |effect: &Effect| effect.kind == EffectKind::Read && effect.on.is_some();
+    looks && !invocation.effects.iter().any(named)
+}
+
 /// Where the relative paths of a line begin.
-pub(super) fn start_of(reading: &Reading, asker: &Asker<'_>) -> Start {
+pub(super) fn start_of(reading: &Reading, asker: &Asker<'_>, directory: Option<&Directory>) -> Start {
     let account = asker.account.as_str();
     let home = if account == "root" { vec!["root".to_owned()] } else { vec!["home".to_owned(), account.to_owned()] };
-    let mut start = Start { home, ..Start::default() };
+    let directories = directory.iter().map(|directory| directory.parts().to_vec()).collect();
+    let mut start = Start { home, directories, elsewhere: directory.cloned(), ..Start::default() };
     for invocation in &reading.invocations {
         let Some(name) = invocation.argv.first().and_then(Word::literal) else { continue };
         let words = invocation.argv.get(1..).unwrap_or_default();

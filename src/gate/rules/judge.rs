@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use super::cover::{harmless, shown};
+mod menu;
+
+use super::cover::{harmless, no_time, shown};
 use super::doubt::start_of;
+use super::menu::MenuEntry;
 use super::paths::Start;
 use super::{CommandRule, CommandSet, base_name, word_of};
 use crate::gate::canonical::{
     self, Argument, CanonicalCommand, CanonicalPipeline, CanonicalRedirection, Patterns, Then,
 };
+use crate::gate::directory::Directory;
 use crate::gate::effects::Table;
 use crate::gate::invocation::{self, Construct, Invocation, Reading};
 use crate::gate::shell::tree::{Command, Joint, NotUnderstood, Script};
@@ -18,13 +22,20 @@ use crate::gate::verdict::{
 };
 use crate::gate::{LINE_BYTES_MAX, shell};
 use crate::model::RuleId;
+pub use menu::{Offered, effects_of, offered};
 
 /// A line that starts more programs is refused: nobody could read what was approved, or find what was done.
 const INVOCATIONS_MAX: usize = 256;
 /// So many words of a command are shown.
 const WORDS_SHOWN: usize = 128;
 
-pub(in crate::gate) fn judge(line: &str, governed: &[Governed], table: &Table, asker: &Asker<'_>) -> Judgement {
+pub(in crate::gate) fn judge(
+    line: &str,
+    governed: &[Governed],
+    table: &Table,
+    asker: &Asker<'_>,
+    directory: Option<&Directory>,
+) -> Judgement {
     let scopes: Vec<Scope<'_>> = governed.iter().map(Scope::of).collect();
     if scopes.iter().all(|scope| scope.sets.is_empty()) {
         // Nothing to judge by: either no rule opens the channel, or none looks at commands.
@@ -34,16 +45,22 @@ pub(in crate::gate) fn judge(line: &str, governed: &[Governed], table: &Table, a
             ..blank(outcome, By::NoSets, scopes.first().map(|scope| scope.rule.clone()))
         };
     }
-    let read = read(line, table);
+    let read = read(line, table, directory);
     // What is only observed lets everything pass.
     let enforced: Vec<Scope<'_>> = scopes.iter().map(Scope::enforced).collect();
     let weighed = weigh(&read, &enforced.iter().collect::<Vec<_>>(), asker);
     let mut judgement = weighed.judgement(line, &read);
+    if menu::is_menu(&enforced) {
+        judgement = menu::judge(line, judgement, &enforced.iter().collect::<Vec<_>>(), table, asker);
+    }
     for scope in &scopes {
         let Some(mode) = scope.set_mode() else { continue };
         let alone = Scope { mode, default: default_of(mode, scope.sets), ..scope.clone() };
         let would = weigh(&read, &[&alone], asker);
-        let said = would.judgement(line, &read);
+        let mut said = would.judgement(line, &read);
+        if mode == CommandMode::Menu {
+            said = menu::judge(line, said, &[&alone], table, asker);
+        }
         judgement.alert = judgement.alert.max(would.alert);
         judgement.on_match = judgement.on_match.max(would.on_match);
         judgement.would.extend(would.would);
@@ -58,10 +75,12 @@ pub(in crate::gate) fn judge(line: &str, governed: &[Governed], table: &Table, a
 /// What was read of a line.
 struct Read<'l> {
     line: &'l str,
+    /// Where it starts, if not in the account's home.
+    directory: Option<&'l Directory>,
     result: Result<(Script, Reading), NotUnderstood>,
 }
 
-fn read<'l>(line: &'l str, table: &Table) -> Read<'l> {
+fn read<'l>(line: &'l str, table: &Table, directory: Option<&'l Directory>) -> Read<'l> {
     let refuse = |at, reason| Err(NotUnderstood { at, reason });
     let result = if line.len() > LINE_BYTES_MAX {
         refuse(LINE_BYTES_MAX, "a line of more than 32 KiB")
@@ -74,7 +93,7 @@ fn read<'l>(line: &'l str, table: &Table) -> Read<'l> {
             }
         })
     };
-    Read { line, result }
+    Read { line, directory, result }
 }
 
 /// An access rule, and the sets by which it judges.
@@ -108,8 +127,7 @@ impl<'g> Scope<'g> {
         if self.mode != CommandMode::Observe || self.sets.is_empty() {
             return None;
         }
-        let strict = self.sets.iter().any(|set| set.mode == Some(CommandMode::Strict));
-        Some(if strict { CommandMode::Strict } else { CommandMode::Guard })
+        Some(self.sets.iter().filter_map(|set| set.mode).max().unwrap_or(CommandMode::Guard))
     }
 
     fn refuses(&self) -> bool {
@@ -119,7 +137,7 @@ impl<'g> Scope<'g> {
 
 fn default_of(mode: CommandMode, sets: &[Arc<CommandSet>]) -> Outcome {
     match mode {
-        CommandMode::Strict => Outcome::Deny,
+        CommandMode::Strict | CommandMode::Menu => Outcome::Deny,
         CommandMode::Observe => Outcome::Allow,
         CommandMode::Guard => {
             let denies = sets.iter().any(|set| set.default == Some(Outcome::Deny));
@@ -135,6 +153,8 @@ struct Ruling<'s> {
     by: By,
     scope: Option<Scope<'s>>,
     found: Option<(&'s CommandSet, &'s CommandRule)>,
+    /// The entry of a menu that stands for a rule.
+    entry: Option<(&'s CommandSet, &'s MenuEntry)>,
     why: Option<String>,
     /// In strict, the full path of the program.
     path: Option<&'s str>,
@@ -183,9 +203,9 @@ fn weigh<'s>(read: &Read<'_>, scopes: &[&Scope<'s>], asker: &Asker<'_>) -> Weigh
             return weighed;
         }
     };
-    let start = start_of(reading, asker);
+    let start = start_of(reading, asker, read.directory);
     for invocation in &reading.invocations {
-        let ruling = weighed.rule(invocation, reading, scopes, asker, &start);
+        let ruling = weighed.rule(invocation, reading, scopes, asker, &start, None);
         weighed.rulings.push(ruling);
     }
     weighed.choose();
@@ -193,7 +213,7 @@ fn weigh<'s>(read: &Read<'_>, scopes: &[&Scope<'s>], asker: &Asker<'_>) -> Weigh
 }
 
 impl<'s> Weighed<'s> {
-    /// What becomes of one command.
+    /// What becomes of one command; where an entry of a menu stands for it, no rule allows it besides.
     fn rule(
         &mut self,
         invocation: &Invocation,
@@ -201,6 +221,7 @@ impl<'s> Weighed<'s> {
         scopes: &[&Scope<'s>],
         asker: &Asker<'_>,
         start: &Start,
+        entry: Option<&Ruling<'s>>,
     ) -> Ruling<'s> {
         let name = invocation.argv.first().and_then(Word::likely);
         let name = name.as_deref().map_or("", base_name);
@@ -212,13 +233,14 @@ impl<'s> Weighed<'s> {
             for (set, rule) in rules_about(scope, name) {
                 let refuses = rule.outcome != Outcome::Allow;
                 let meant = refuses && rule.holds(asker, scope.mode).is_ok() && rule.may_mean(invocation, start);
-                let covers = rule.outcome != Outcome::Deny && unfit.is_none();
-                let path = if covers { rule.covers(invocation, scope.mode, asker).ok() } else { None };
+                let covers = rule.outcome != Outcome::Deny && unfit.is_none() && entry.is_none();
+                let path = if covers { rule.covers(invocation, scope.mode, asker, start).ok() } else { None };
                 let ruling = || Ruling {
                     outcome: rule.outcome,
                     by: By::Rule(rule.id.clone()),
                     scope: Some((*scope).clone()),
                     found: Some((set, rule)),
+                    entry: None,
                     why: rule.reason.clone(),
                     path,
                     globs: if rule.globs { Patterns::Allowed } else { Patterns::Refused },
@@ -250,7 +272,7 @@ impl<'s> Weighed<'s> {
                 }
             }
         }
-        let standing = allowed.or_else(|| free(scopes));
+        let standing = entry.cloned().or(allowed).or_else(|| free(scopes));
         let ruling = match (denied, wanted, standing) {
             (Some(denied), _, _) => denied,
             (None, wanted, Some(standing)) => match unknown_program(scopes, invocation) {
@@ -258,7 +280,8 @@ impl<'s> Weighed<'s> {
                 None => match wanted {
                     // The yes is the approve rule's, what may go out the other's.
                     Some(wanted) => {
-                        Ruling { scope: standing.scope, path: standing.path, globs: standing.globs, ..wanted }
+                        let Ruling { scope, path, globs, entry, .. } = standing;
+                        Ruling { scope, path, globs, entry, ..wanted }
                     }
                     None => {
                         let rule = standing.found.map(|(_, rule)| rule);
@@ -270,7 +293,10 @@ impl<'s> Weighed<'s> {
             },
             (None, _, None) => unknown_program(scopes, invocation).unwrap_or_else(|| {
                 let why = scopes.iter().find_map(|scope| unfit_for(scope.mode, invocation, reading));
-                let why = why.unwrap_or_else(|| format!("no rule allows {}", told(invocation)));
+                let why = why.unwrap_or_else(|| match &start.elsewhere {
+                    Some(directory) => format!("no rule allows {} in {directory}", told(invocation)),
+                    None => format!("no rule allows {}", told(invocation)),
+                });
                 by_default(scopes, Some(why))
             }),
         };
@@ -313,15 +339,18 @@ impl<'s> Weighed<'s> {
         let mut judgement = blank(chosen.outcome, chosen.by.clone(), None);
         judgement.access_rule = chosen.scope.as_ref().map(|scope| scope.rule.clone());
         judgement.mode = self.mode;
-        let given = |ruling: &Ruling<'_>| ruling.found.is_some_and(|(_, rule)| rule.pty);
-        judgement.pty = self.mode != CommandMode::Strict || self.rulings.iter().all(given);
-        judgement.set = chosen.found.map(|(set, _)| set.name.clone()).or_else(|| {
+        let by_rule = |ruling: &Ruling<'_>| ruling.found.is_some_and(|(_, rule)| rule.pty);
+        let given = |ruling: &Ruling<'_>| ruling.entry.map_or_else(|| by_rule(ruling), |(_, entry)| entry.pty);
+        judgement.pty = !self.mode.is_strict() || self.rulings.iter().all(given);
+        let set = chosen.found.map(|(set, _)| set).or(chosen.entry.map(|(set, _)| set));
+        judgement.set = set.map(|set| set.name.clone()).or_else(|| {
             let sets = chosen.scope.as_ref().map_or(&[][..], |scope| scope.sets);
             // By default it is the set that says so, or the only one.
             let said = sets.iter().find(|set| set.default == Some(chosen.outcome)).or_else(|| sets.first());
             said.map(|set| set.name.clone())
         });
-        judgement.place = chosen.found.map(|(_, rule)| (rule.file.clone(), rule.line));
+        let by_entry = chosen.entry.map(|(_, entry)| (entry.file.clone(), entry.line));
+        judgement.place = chosen.found.map(|(_, rule)| (rule.file.clone(), rule.line)).or(by_entry);
         judgement.reason = chosen.why.clone();
         judgement.alert = self.alert;
         judgement.on_match = self.on_match;
@@ -356,7 +385,8 @@ impl<'s> Weighed<'s> {
                         judgement.reason = Some(format!("it cannot be written in one form for every shell: {why}"));
                     }
                 },
-                (CommandMode::Strict | CommandMode::Guard | CommandMode::Observe, _) => {
+                // In a menu it is the text that was written from the entry's argv.
+                (CommandMode::Menu | CommandMode::Strict | CommandMode::Guard | CommandMode::Observe, _) => {
                     judgement.send = Some(line.to_owned());
                 }
             }
@@ -389,7 +419,7 @@ fn ruled_by_default(outcome: Outcome, scope: Option<Scope<'_>>, why: Option<Stri
         Some(scope) if scope.bare => By::Unjudged(scope.rule.clone()),
         Some(_) | None => By::Default,
     };
-    Ruling { outcome, by, scope, found: None, why, path: None, globs: Patterns::Refused }
+    Ruling { outcome, by, scope, found: None, entry: None, why, path: None, globs: Patterns::Refused }
 }
 
 /// A program that only the target knows may be any: guard refuses it, and so does any set with a rule that could mean it.
@@ -400,7 +430,7 @@ fn unknown_program<'s>(scopes: &[&Scope<'s>], invocation: &Invocation) -> Option
     let reason = "a program that is known only on the target";
     let why = Some(format!("`{}` is {reason}", shown(program)));
     let ruling = ruled_by_default(Outcome::Deny, Some((*scope).clone()), why);
-    if scope.mode == CommandMode::Strict {
+    if scope.mode.is_strict() {
         return Some(ruling);
     }
     Some(Ruling { by: By::NotUnderstood { at: program.at.start, reason: reason.to_owned() }, ..ruling })
@@ -408,7 +438,7 @@ fn unknown_program<'s>(scopes: &[&Scope<'s>], invocation: &Invocation) -> Option
 
 /// What strict refuses whatever its rules say.
 fn unfit_for(mode: CommandMode, invocation: &Invocation, reading: &Reading) -> Option<String> {
-    if mode != CommandMode::Strict {
+    if !mode.is_strict() {
         return None;
     }
     let construct = reading.constructs.keys().find(|construct| **construct != Construct::Redirection);
@@ -558,15 +588,20 @@ pub struct NearMiss {
 
 /// For each program of a line the rules about it that do not cover it, with the first condition of each that is not met.
 pub fn near_misses(line: &str, governed: &[Governed], table: &Table, asker: &Asker<'_>) -> Vec<NearMiss> {
-    let Ok((_, reading)) = read(line, table).result else { return Vec::new() };
+    let Ok((_, reading)) = read(line, table, None).result else { return Vec::new() };
+    let start = start_of(&reading, asker, None);
     let mut misses = Vec::new();
     for scope in governed.iter().map(Scope::of) {
         let mode = scope.set_mode().unwrap_or(scope.mode);
+        // There no rule allows anything.
+        if mode == CommandMode::Menu {
+            continue;
+        }
         for (at, invocation) in reading.invocations.iter().enumerate() {
             let name = invocation.argv.first().and_then(Word::literal);
             let name = name.as_deref().map_or("", base_name);
             for (set, rule) in rules_about(&scope, name).into_iter().filter(|(_, rule)| rule.outcome != Outcome::Deny) {
-                let Err(miss) = rule.covers(invocation, mode, asker) else { continue };
+                let Err(miss) = rule.covers(invocation, mode, asker, &start) else { continue };
                 misses.push(NearMiss {
                     invocation: at,
                     access_rule: scope.rule.clone(),

@@ -27,8 +27,9 @@ mod tests;
 
 pub use args::{Arg, Flag, Hole, Takes};
 pub(in crate::gate) use judge::judge;
-pub use judge::{NearMiss, near_misses};
-pub use menu::{Menu, Parameter};
+pub use judge::{NearMiss, Offered, effects_of, near_misses, offered};
+pub use menu::{MenuEntry, MenuRequest, NoRequest, Parameter, VALUE_BYTES_MAX};
+pub(crate) use parse::MODES;
 pub use paths::{HostPattern, PathPattern};
 pub use test::{Expected, SetTest, TestResult};
 
@@ -46,7 +47,7 @@ pub struct CommandSet {
     /// Its rules, in file order.
     pub rules: Vec<CommandRule>,
     /// Its menu entries, in file order.
-    pub menus: Vec<Menu>,
+    pub menus: Vec<MenuEntry>,
     /// Its tests, in file order.
     pub tests: Vec<SetTest>,
     /// INVARIANT: it is of `rules`.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::args::{Arg, Flag};
-use super::menu::Menu;
+use super::menu::MenuEntry;
 use super::paths::{HostPattern, PathPattern};
 use super::test::SetTest;
 use super::{CommandRule, CommandSet, Context, Index, base_name};
@@ -20,9 +20,14 @@ const OUTCOMES: &[(&str, Outcome)] =
     &[("allow", Outcome::Allow), ("approve", Outcome::Approve), ("deny", Outcome::Deny)];
 const DEFAULTS: &[(&str, Outcome)] = &[("allow", Outcome::Allow), ("deny", Outcome::Deny)];
 /// The modes, as policies name them.
-pub(crate) const MODES: &[(&str, CommandMode)] =
-    &[("strict", CommandMode::Strict), ("guard", CommandMode::Guard), ("observe", CommandMode::Observe)];
-const SET_MODES: &[(&str, CommandMode)] = &[("strict", CommandMode::Strict), ("guard", CommandMode::Guard)];
+pub(crate) const MODES: &[(&str, CommandMode)] = &[
+    ("strict", CommandMode::Strict),
+    ("guard", CommandMode::Guard),
+    ("observe", CommandMode::Observe),
+    ("menu", CommandMode::Menu),
+];
+const SET_MODES: &[(&str, CommandMode)] =
+    &[("strict", CommandMode::Strict), ("guard", CommandMode::Guard), ("menu", CommandMode::Menu)];
 const ALERTS: &[(&str, AlertLevel)] =
     &[("low", AlertLevel::Low), ("medium", AlertLevel::Medium), ("high", AlertLevel::High)];
 const ON_MATCH: &[(&str, OnMatch)] = &[("pause", OnMatch::Pause), ("end", OnMatch::End)];
@@ -63,8 +68,8 @@ fn read_set(name: &str, file: &str, text: &str, faults: &mut Faults) -> Option<C
         faults.keep(node.word(SHELLS));
     }
     match (mode, default, &default_at) {
-        (Some(CommandMode::Strict), Some(Outcome::Allow), Some(node)) => faults.push(
-            node.fault("is never \"allow\" in strict: what no rule names is refused there")
+        (Some(mode), Some(Outcome::Allow), Some(node)) if mode.is_strict() => faults.push(
+            node.fault(format!("is never \"allow\" in {mode}: what no rule names is refused there"))
                 .hint("write \"deny\", or make it a set of mode = \"guard\""),
         ),
         (Some(CommandMode::Guard), _, None) => faults.push(
@@ -81,7 +86,10 @@ fn read_set(name: &str, file: &str, text: &str, faults: &mut Faults) -> Option<C
         .into_iter()
         .filter_map(|table| read_rule(file, mode, table, faults))
         .collect();
-    let menus = tables(root.take("menu"), faults).into_iter().filter_map(|table| Menu::read(table, faults)).collect();
+    let menus: Vec<MenuEntry> = tables(root.take("menu"), faults)
+        .into_iter()
+        .filter_map(|table| MenuEntry::read(file, mode, table, faults))
+        .collect();
     let tests =
         tables(root.take("test"), faults).into_iter().filter_map(|table| SetTest::read(file, table, faults)).collect();
     root.finish(&[], faults);
@@ -96,8 +104,15 @@ fn read_set(name: &str, file: &str, text: &str, faults: &mut Faults) -> Option<C
             ));
         }
     }
+    // What is on record names one or the other.
+    for entry in &menus {
+        if let Some(line) = seen.insert(&entry.name, entry.line) {
+            let message = format!("`{}` is already the name of what stands at line {line}", entry.name);
+            faults.push(fault(file, entry.line, "menu.name", message));
+        }
+    }
     let default = match mode {
-        Some(CommandMode::Strict) => Some(Outcome::Deny),
+        Some(CommandMode::Strict | CommandMode::Menu) => Some(Outcome::Deny),
         Some(CommandMode::Guard | CommandMode::Observe) | None => default,
     };
     let index = Index::of(&rules);
@@ -157,31 +172,10 @@ fn read_rule(file: &str, mode: Option<CommandMode>, mut table: Table<'_>, faults
     }
     let [pipe, globs, pty] =
         switches.map(|(_, node)| node.and_then(|node| faults.keep(node.boolean())).unwrap_or(false));
-    let context = read_context(&mut table, mode, faults);
-    let reason = table.take("reason").map_or(Some(None), |node| faults.keep(read_line(&node)).map(Some));
-    let owner = table.take("owner").map_or(Some(None), |node| faults.keep(read_line(&node)).map(Some));
-    let expires = table.take("expires").map_or(Some(None), |node| faults.keep(read_moment(&node)).map(Some));
-    let alert = table.take("alert").map_or(Some(None), |node| faults.keep(node.word(ALERTS)).map(Some));
     let observe = table.read("observe", false, faults, Node::boolean);
-    let on_match = table.take("on_match").map_or(Some(None), |node| faults.keep(node.word(ON_MATCH)).map(Some));
-    let approval = match (outcome, table.take("approvers")) {
-        (Some(Outcome::Approve), Some(node)) => read_approval(&node, faults).map(Some),
-        (Some(Outcome::Approve), None) => {
-            faults.push(table.fault("`approvers` is missing").hint("write approvers = { group = \"leads\" }"));
-            None
-        }
-        (_, Some(node)) => {
-            faults.push(node.fault("is of rules with effect = \"approve\""));
-            None
-        }
-        (_, None) => Some(None),
-    };
+    let terms = Terms::read(&mut table, outcome, mode, faults);
     if let Some(why) = args_odd {
         faults.push(table.fault(why));
-    }
-    if reason == Some(None) && outcome.is_some_and(|outcome| outcome != Outcome::Allow) {
-        let hint = "say in a line why, for the user who reads it: reason = \"...\"";
-        faults.push(table.fault("`reason` is missing").hint(hint));
     }
     if let (Some(programs), Some(effects), Some(paths), Some(hosts)) = (&programs, &effects, &paths, &hosts) {
         let no_effect = effects.is_empty() && paths.is_empty() && hosts.is_empty();
@@ -202,6 +196,7 @@ fn read_rule(file: &str, mode: Option<CommandMode>, mut table: Table<'_>, faults
         }
     }
     table.finish(&[], faults);
+    let Terms { context, reason, owner, expires, alert, on_match, approval } = terms?;
     Some(CommandRule {
         id: id?,
         file: file.to_owned(),
@@ -216,15 +211,67 @@ fn read_rule(file: &str, mode: Option<CommandMode>, mut table: Table<'_>, faults
         pipe,
         pty,
         globs,
-        context: context?,
-        reason: reason?,
-        owner: owner?,
-        expires: expires?,
-        alert: alert?,
+        context,
+        reason,
+        owner,
+        expires,
+        alert,
         observe,
-        on_match: on_match?,
-        approval: approval?,
+        on_match,
+        approval,
     })
+}
+
+/// What a rule and an entry of a menu say besides what is run.
+pub(super) struct Terms {
+    pub(super) context: Context,
+    pub(super) reason: Option<String>,
+    pub(super) owner: Option<String>,
+    pub(super) expires: Option<Timestamp>,
+    pub(super) alert: Option<AlertLevel>,
+    pub(super) on_match: Option<OnMatch>,
+    pub(super) approval: Option<ApprovalNeed>,
+}
+
+impl Terms {
+    pub(super) fn read(
+        table: &mut Table<'_>,
+        outcome: Option<Outcome>,
+        mode: Option<CommandMode>,
+        faults: &mut Faults,
+    ) -> Option<Self> {
+        let context = read_context(table, mode, faults);
+        let reason = table.take("reason").map_or(Some(None), |node| faults.keep(read_line(&node)).map(Some));
+        let owner = table.take("owner").map_or(Some(None), |node| faults.keep(read_line(&node)).map(Some));
+        let expires = table.take("expires").map_or(Some(None), |node| faults.keep(read_moment(&node)).map(Some));
+        let alert = table.take("alert").map_or(Some(None), |node| faults.keep(node.word(ALERTS)).map(Some));
+        let on_match = table.take("on_match").map_or(Some(None), |node| faults.keep(node.word(ON_MATCH)).map(Some));
+        let approval = match (outcome, table.take("approvers")) {
+            (Some(Outcome::Approve), Some(node)) => read_approval(&node, faults).map(Some),
+            (Some(Outcome::Approve), None) => {
+                faults.push(table.fault("`approvers` is missing").hint("write approvers = { group = \"leads\" }"));
+                None
+            }
+            (_, Some(node)) => {
+                faults.push(node.fault("is of rules with effect = \"approve\""));
+                None
+            }
+            (_, None) => Some(None),
+        };
+        if reason == Some(None) && outcome.is_some_and(|outcome| outcome != Outcome::Allow) {
+            let hint = "say in a line why, for the user who reads it: reason = \"...\"";
+            faults.push(table.fault("`reason` is missing").hint(hint));
+        }
+        Some(Self {
+            context: context?,
+            reason: reason?,
+            owner: owner?,
+            expires: expires?,
+            alert: alert?,
+            on_match: on_match?,
+            approval: approval?,
+        })
+    }
 }
 
 /// Reads every item, so that a first bad one does not hide the second.
@@ -319,16 +366,17 @@ fn read_context(table: &mut Table<'_>, mode: Option<CommandMode>, faults: &mut F
         }
         words(&node, MODES, faults)
     });
-    if mode == Some(CommandMode::Strict)
-        && modes.as_ref().is_some_and(|modes| !modes.is_empty() && !modes.contains(&CommandMode::Strict))
-    {
-        faults.push(table.fault("never holds: the set is strict, and the rule's `mode` is not"));
+    let holds_never = |set: CommandMode| {
+        modes.as_ref().is_some_and(|modes| !modes.is_empty() && modes.iter().all(|mode| *mode < set))
+    };
+    if let Some(set) = mode.filter(|mode| mode.is_strict() && holds_never(*mode)) {
+        faults.push(table.fault(format!("never holds: the set is for {set}, and the rule's `mode` is not")));
     }
     Some(Context { groups: groups?, labels: labels?, when: when?, ticket: ticket?, modes: modes? })
 }
 
 /// A text of one line, that is shown on terminals.
-fn read_line(node: &Node<'_>) -> Result<String, Fault> {
+pub(super) fn read_line(node: &Node<'_>) -> Result<String, Fault> {
     let text = node.filled_string()?.trim();
     if text.len() > REASON_BYTES_MAX || text.chars().any(char::is_control) {
         return Err(node.fault(format!("is one line of at most {REASON_BYTES_MAX} bytes, without control characters")));

@@ -6,6 +6,7 @@
 //!
 //! What this module does **not** guard against: a second name of a file. Links on the target are not seen.
 
+use crate::gate::directory::Directory;
 use crate::gate::shell::word::{Dynamic, Part, Word};
 use crate::pattern::part_matches;
 
@@ -52,6 +53,17 @@ pub(super) struct Start {
     pub(super) home: Vec<String>,
     /// Whether it may be any other, too.
     pub(super) anywhere: bool,
+    /// The directory in which the whole line starts, if that is not the home.
+    pub(super) elsewhere: Option<Directory>,
+}
+
+impl Start {
+    /// The directory in which each program of the line starts that its shell starts; none where that is the home, or the
+    /// line may change it.
+    pub(super) fn known(&self) -> Option<&[String]> {
+        let unchanged = !self.anywhere && self.directories.len() == 1;
+        self.elsewhere.as_ref().filter(|_| unchanged).map(Directory::parts)
+    }
 }
 
 impl PathPattern {
@@ -248,6 +260,24 @@ pub(super) fn plain_path(word: &Word, globs: bool) -> Result<Vec<String>, &'stat
         return Err("has a `.` or `..` in it");
     }
     Ok(parts)
+}
+
+/// The same, where a relative path begins in this directory.
+///
+/// # Errors
+/// Why it is none.
+pub(super) fn plain_path_in(
+    word: &Word,
+    globs: bool,
+    directory: Option<&[String]>,
+) -> Result<Vec<String>, &'static str> {
+    let (Some(directory), Some(text)) = (directory, word.literal()) else { return plain_path(word, globs) };
+    if text.is_empty() || text.starts_with('/') {
+        return plain_path(word, globs);
+    }
+    let own = text.split('/').filter(|part| !matches!(*part, "" | "."));
+    let parts: Vec<String> = directory.iter().cloned().chain(own.map(str::to_owned)).collect();
+    if parts.iter().any(|part| part == "..") { Err("has a `..` in it") } else { Ok(parts) }
 }
 
 /// Hosts by name or address; `*` stands for anything.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::cover::no_time;
 use super::parse::MODES;
-use super::{CommandSet, near_misses};
+use super::{CommandSet, MenuEntry, MenuRequest, near_misses};
 use crate::document::{Fault, Faults, Node, Table, parse_all, read_labels};
 use crate::gate::effects;
 use crate::gate::verdict::{Asker, By, CommandMode, Governed, Judgement, Outcome, Ticket, judge};
@@ -36,7 +36,7 @@ pub struct SetTest {
 pub struct Expected {
     /// The outcome.
     pub outcome: Outcome,
-    /// A rule's id, `default` or `not-understood`.
+    /// A rule's id, an entry's name, `default` or `not-understood`; empty if it does not matter.
     pub by: String,
 }
 
@@ -60,7 +60,7 @@ pub struct TestResult {
 impl TestResult {
     /// Whether it is what was wanted.
     pub fn passed(&self) -> bool {
-        self.expected == self.got
+        self.expected == self.got || (self.expected == "deny" && self.got.starts_with("deny "))
     }
 }
 
@@ -72,13 +72,15 @@ impl Expected {
             ["allow", by] => (Outcome::Allow, *by),
             ["approve", by] => (Outcome::Approve, *by),
             ["deny", by] => (Outcome::Deny, *by),
+            // Whatever refuses it.
+            ["deny"] => (Outcome::Deny, ""),
             _ => {
                 let hint =
                     "write allow RULE, approve RULE, deny RULE, allow default, deny default or deny not-understood";
                 return Err(node.fault(format!("{text:?} is not an outcome")).hint(hint));
             }
         };
-        if by != "default" && by != "not-understood" {
+        if !["", "default", "not-understood"].contains(&by) {
             RuleId::parse(by).map_err(|invalid| node.fault(invalid.to_string()))?;
         }
         Ok(Self { outcome, by: by.to_owned() })
@@ -86,7 +88,7 @@ impl Expected {
 
     /// The rule that it names.
     pub fn rule(&self) -> Option<&str> {
-        Some(self.by.as_str()).filter(|by| *by != "default" && *by != "not-understood")
+        Some(self.by.as_str()).filter(|by| !["", "default", "not-understood"].contains(by))
     }
 }
 
@@ -94,15 +96,23 @@ impl SetTest {
     pub(super) fn read(_file: &str, mut table: Table<'_>, faults: &mut Faults) -> Option<Self> {
         let line = table.line();
         let expect = table.need("expect", faults).and_then(|node| faults.keep(Expected::read(&node)));
-        let lines = table.need("lines", faults).and_then(|node| {
-            let items = faults.keep(node.filled_list())?;
-            let read: Vec<Option<(String, usize)>> = items
-                .iter()
-                .map(|item| faults.keep(item.string()).map(|text| (text.to_owned(), item.line())))
-                .collect();
-            read.into_iter().collect::<Option<Vec<_>>>()
-        });
-        let mode = table.take("mode").map_or(Some(None), |node| faults.keep(node.word(MODES)).map(Some));
+        let asked = read_menu(&mut table, faults);
+        let of_menu = asked.is_some();
+        let lines = match asked {
+            Some(asked) => asked.map(|request| vec![(request.line(), line)]),
+            None => table.need("lines", faults).and_then(|node| {
+                let items = faults.keep(node.filled_list())?;
+                let read: Vec<Option<(String, usize)>> = items
+                    .iter()
+                    .map(|item| faults.keep(item.string()).map(|text| (text.to_owned(), item.line())))
+                    .collect();
+                read.into_iter().collect::<Option<Vec<_>>>()
+            }),
+        };
+        let mode = match table.take("mode") {
+            Some(node) => faults.keep(node.word(MODES)).map(Some),
+            None => Some(of_menu.then_some(CommandMode::Menu)),
+        };
         let given = table.take("as").map(|node| faults.keep(node.table()));
         table.finish(&[], faults);
         let mut test = Self {
@@ -174,7 +184,7 @@ impl SetTest {
                 By::NoSets | By::Unjudged(_) => String::from("default"),
                 By::Rule(_) | By::Default | By::NotUnderstood { .. } => by.to_string(),
             };
-            let expected = format!("{} {}", self.expect.outcome, self.expect.by);
+            let expected = format!("{} {}", self.expect.outcome, self.expect.by).trim_end().to_owned();
             let got = format!("{outcome} {by}");
             let missed = expected != got && self.expect.outcome != Outcome::Deny;
             let near = missed.then(|| {
@@ -186,6 +196,34 @@ impl SetTest {
         };
         self.lines.iter().map(run).collect()
     }
+}
+
+/// `menu = "cache"` and `with = { site = "a" }`, in the place of lines; `None` if the test has none of them.
+fn read_menu(table: &mut Table<'_>, faults: &mut Faults) -> Option<Option<MenuRequest>> {
+    let (menu, with) = (table.take("menu"), table.take("with"));
+    let Some(menu) = menu else {
+        let with = with?;
+        faults.push(with.fault("is of tests with `menu`").hint("write menu = \"NAME\", the name of an entry"));
+        return Some(None);
+    };
+    let name = faults.keep(menu.name(RuleId::parse));
+    let mut values = Some(BTreeMap::new());
+    if let Some(table) = with.and_then(|node| {
+        faults.keep(node.table()).or_else(|| {
+            values = None;
+            None
+        })
+    }) {
+        let mut table = table;
+        for (key, node) in table.rest() {
+            let value = faults.keep(node.string());
+            values = values.zip(value).map(|(mut values, value)| {
+                values.insert(key.to_owned(), value.to_owned());
+                values
+            });
+        }
+    }
+    Some(name.zip(values).map(|(name, with)| MenuRequest { name: name.to_string(), with }))
 }
 
 impl CommandSet {
@@ -200,11 +238,19 @@ impl CommandSet {
         self.rules.iter().filter(move |rule| !rule.observe && !tested.contains(rule.id.as_str()))
     }
 
+    /// The entries of its menu that no test expects.
+    pub fn untested_entries(&self) -> impl Iterator<Item = &MenuEntry> {
+        let tested: BTreeSet<&str> = self.tests.iter().filter_map(|test| test.expect.rule()).collect();
+        self.menus.iter().filter(move |entry| !tested.contains(entry.name.as_str()))
+    }
+
     /// Tests that failed, or that name a rule that is not there.
     pub(crate) fn refuse_failed(self: &Arc<Self>, table: &effects::Table, faults: &mut Faults) {
         for test in &self.tests {
-            if let Some(id) = test.expect.rule().filter(|id| self.rules.iter().all(|rule| rule.id.as_str() != *id)) {
-                let message = format!("there is no rule `{id}` in this set");
+            let rule = |id: &&str| self.rules.iter().any(|rule| rule.id.as_str() == *id);
+            let entry = |id: &&str| self.menus.iter().any(|entry| entry.name.as_str() == *id);
+            if let Some(id) = test.expect.rule().filter(|id| !rule(id) && !entry(id)) {
+                let message = format!("there is no rule or menu entry `{id}` in this set");
                 faults.push(Fault {
                     file: self.file.clone(),
                     line: Some(test.line),

@@ -5,8 +5,10 @@ use super::cover::no_time;
 use super::*;
 use crate::document::Faults;
 use crate::gate::effects::Table;
-use crate::gate::verdict::{Asker, By, Governed, Judgement, Seen, Ticket, judge};
+use crate::gate::verdict::{AlertLevel, Asker, By, Governed, Judgement, Seen, Ticket, judge};
 use crate::model::{AccountName, Timestamp, UserName};
+
+mod menus;
 
 const PROGRAMS: &str = r#"
 schema = 1
@@ -635,4 +637,77 @@ fn a_line_that_starts_more_than_anybody_reads_is_refused() {
     )];
     assert_eq!(said(&line, &rules), "deny not-understood");
     assert_eq!(said(&"x".repeat(40_000), &rules), "deny not-understood");
+}
+
+fn judged_in(directory: &str, line: &str, governed: &[Governed]) -> Judgement {
+    let (groups, labels) = (BTreeSet::new(), BTreeMap::new());
+    let asker = Asker {
+        user: &UserName::parse("ana").unwrap(),
+        groups: &groups,
+        target: &crate::model::TargetName::parse("web1").unwrap(),
+        labels: &labels,
+        account: &AccountName::parse("ops").unwrap(),
+        ticket: Ticket::Of(None),
+        at: no_time(),
+    };
+    let directory = crate::gate::directory::Directory::parse(directory).unwrap();
+    crate::gate::verdict::judge_in(&directory, line, governed, &table(), &asker)
+}
+
+// Whoever chooses the directory must not choose what a rule is about.
+#[test]
+fn relative_paths_are_judged_from_the_directory_in_which_a_line_starts() {
+    let set = strict(
+        "[[rule]]\nid = \"logs\"\neffect = \"allow\"\nprogram = [\"/usr/bin/cat\", \"/usr/bin/ls\", \"/usr/bin/grep\"]\n\
+         reads = [\"/var/log/**\"]\nwrites = [\"/tmp/out/**\"]\nreason = \"r\"\n\
+         [[rule]]\nid = \"notes\"\neffect = \"allow\"\nprogram = \"/usr/bin/head\"\nargs = [\"notes.txt\"]\nreason = \"r\"\n\
+         [[rule]]\nid = \"issue\"\neffect = \"allow\"\nprogram = \"/usr/bin/tail\"\nargs = [\"/etc/issue\"]\nreason = \"r\"\n\
+         [[rule]]\nid = \"make\"\neffect = \"allow\"\nprogram = \"/usr/bin/make\"\nargs = [\"deploy\"]\n\
+         effects = [\"run-program\", \"load-code\", \"unknown\"]\nreason = \"r\"\n\
+         [[rule]]\nid = \"id\"\neffect = \"allow\"\nprogram = \"/usr/bin/id\"\nreason = \"r\"\n\
+         [[rule]]\nid = \"key\"\neffect = \"deny\"\nreads = [\"/var/log/private/**\"]\nreason = \"r\"\n",
+    );
+    let governed = [governed(CommandMode::Strict, &[&set])];
+    let says = |directory: &str, line: &str| {
+        let Judgement { outcome, by, .. } = judged_in(directory, line, &governed);
+        format!("{outcome} {by}")
+    };
+    for (directory, line, expected) in [
+        ("/var/log/nginx", "cat access.log", "allow logs"),
+        ("/var/log/nginx", "cat ./a//b.log", "allow logs"),
+        ("/var/log/nginx", "cat /var/log/x", "allow logs"),
+        // Whatever climbs may be what is forbidden.
+        ("/var/log/nginx", "cat ../../../etc/shadow", "deny key"),
+        ("/etc", "cat shadow", "deny default"),
+        ("/etc", "cat /var/log/x", "allow logs"),
+        ("/var/log", "cat private/key", "deny key"),
+        ("/var/log/private", "cat key", "deny key"),
+        ("/var/log/private", "grep x key", "deny key"),
+        ("/var/log/nginx", "cat x > out", "deny default"),
+        ("/tmp/out", "cat /var/log/x > y", "allow logs"),
+        ("/", "cat var/log/x", "allow logs"),
+        // What it looks at without a name is the directory.
+        ("/var/log/nginx", "ls", "allow logs"),
+        ("/etc", "ls", "deny default"),
+        ("/etc", "ls -l", "deny default"),
+        ("/etc", "ls /var/log/nginx", "allow logs"),
+        // Known only by its word: at home it is one file, here it is another.
+        ("/etc", "head notes.txt", "deny default"),
+        ("/var/log/nginx", "head notes.txt", "deny default"),
+        ("/srv", "tail /etc/issue", "allow issue"),
+        // What it finds decides what it does.
+        ("/tmp", "make deploy", "deny default"),
+        ("/tmp", "id", "allow id"),
+    ] {
+        assert_eq!(
+            says(directory, line),
+            expected,
+            "{directory}: {line}: {:?}",
+            judged_in(directory, line, &governed).reason
+        );
+    }
+    assert_eq!(said("make deploy", &governed), "allow make");
+    assert_eq!(said("head notes.txt", &governed), "allow notes");
+    let told = judged_in("/etc", "cat shadow", &governed).reason.unwrap();
+    assert!(told.contains("in /etc"), "{told}");
 }

@@ -73,6 +73,42 @@ pub fn parse_bytes(line: &[u8]) -> Result<Script, NotUnderstood> {
     Parser::new(text::checked(line)?).whole(Until::End)
 }
 
+/// Whether the line is not understood only because it ends too early: an open quote or bracket, a `|` or `&&` without a
+/// command behind it, a backslash at its end. A line editor goes on with a further row then.
+pub fn goes_on(line: &str) -> bool {
+    // Where these are told at their beginning, it is because the text ended.
+    const FROM_BEGINNING: [&str; 4] = [
+        "a quote that is not closed",
+        "a backquote that is not closed",
+        "arithmetic that is not closed",
+        "a here-document that is not closed",
+    ];
+    const AT_THE_END: [&str; 11] = [
+        "a command is missing",
+        "a word is missing",
+        "a reserved word is missing",
+        "a construct that is not closed",
+        "a parenthesis that is not closed",
+        "a brace that is not closed",
+        "a list of values that is not closed",
+        "a pattern of `case` that is not closed",
+        "a here-document without its text",
+        "a redirection without a word",
+        "something in a list of words that does not belong to it",
+    ];
+    let Err(NotUnderstood { at, reason }) = parse(line) else { return false };
+    match reason {
+        "a backslash at the end" => true,
+        reason if FROM_BEGINNING.contains(&reason) => true,
+        reason => at >= line.len() && AT_THE_END.contains(&reason),
+    }
+}
+
+/// Whether a person could not see the character, or not tell it from a blank or take it for another order of the text.
+pub fn is_unseen(c: char) -> bool {
+    text::fault(c).is_some() || text::is_odd_blank(c)
+}
+
 /// Reads a line of any length: what the canonical writer makes of a line is longer than it.
 #[cfg(test)]
 pub(super) fn parse_unbounded(line: &str) -> Result<Script, NotUnderstood> {

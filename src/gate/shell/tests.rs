@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
-use super::parse;
 use super::tree::{Command, CompoundKind, Joint, Prefix, RedirectionKind, Script};
 use super::word::{Dynamic, Part, Word};
+use super::{goes_on, parse};
 
 /// A line, and its tree as `shape` writes it.
 const UNDERSTOOD: &[(&str, &str)] = &[
@@ -533,4 +533,35 @@ fn word_shape(word: &Word) -> String {
         });
     }
     out
+}
+
+#[test]
+fn a_line_that_ends_too_early_goes_on() {
+    for line in [
+        "ls 'a",
+        "ls \"a",
+        "ls |",
+        "ls &&",
+        "ls ||",
+        "ls \\",
+        "(ls",
+        "ls $(a",
+        "ls `a",
+        "if true; then",
+        "while a; do b",
+        "{ ls",
+        "cat <<E",
+        "cat <<E\nx",
+        "for a in b",
+        "ls 'a\nb",
+        "case a in",
+    ] {
+        assert!(goes_on(line), "{line}: {:?}", parse(line));
+        assert!(!goes_on(&format!("{line}\r")), "{line}");
+    }
+    for line in
+        ["", "ls", "ls # it's", "ls )", "ls | | a", "&& ls", "ls 'a' }", "ls \\\\", "fi", "( ls | )", "ls \u{7}'"]
+    {
+        assert!(!goes_on(line), "{line}: {:?}", parse(line));
+    }
 }

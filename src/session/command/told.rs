@@ -24,11 +24,12 @@ impl Decided {
     /// What the target is sent, if it may run: in strict mode the text that was judged, else the bytes as they came.
     pub(super) fn sent(&self, typed: &[u8]) -> Option<Vec<u8>> {
         let text = self.judgement.send.as_ref()?;
-        match self.judgement.mode {
-            CommandMode::Strict => Some(text.clone().into_bytes()),
+        let line = match self.judgement.mode {
+            CommandMode::Strict | CommandMode::Menu => text.as_bytes(),
             // Those of a line that is no UTF-8 are other than its text.
-            CommandMode::Observe | CommandMode::Guard => Some(typed.to_vec()),
-        }
+            CommandMode::Observe | CommandMode::Guard => typed,
+        };
+        Some([self.before.as_bytes(), line].concat())
     }
 
     /// The strictest of what is said, in force or not.
@@ -70,7 +71,9 @@ impl Decided {
             (false, Outcome::Allow | Outcome::Approve) => "allowed",
         };
         let sent = match (&self.judgement.send, self.judgement.mode) {
-            (Some(sent), CommandMode::Strict) if !prevented => format!("; sent: {}", shown(sent, MARKED_CHARS_MAX)),
+            (Some(sent), CommandMode::Strict | CommandMode::Menu) if !prevented => {
+                format!("; sent: {}", shown(&format!("{}{sent}", self.before), MARKED_CHARS_MAX))
+            }
             (Some(_) | None, _) => String::new(),
         };
         let because = line(&self.because());
@@ -131,7 +134,7 @@ impl Decided {
     pub(super) fn judged(&self, live: &Live, channel: Option<u32>) -> CommandJudged {
         let clean = |text: &str| live.recording.without_secrets(text);
         let judgement = &self.judgement;
-        let strict = judgement.mode == CommandMode::Strict;
+        let strict = judgement.mode.is_strict();
         CommandJudged {
             decision: self.id.clone(),
             session: live.id.clone(),
@@ -144,7 +147,7 @@ impl Decided {
             because: clean(&self.because()),
             policy: self.policy.to_string(),
             line: clean(&self.line),
-            sent: judgement.send.as_deref().filter(|_| strict).map(clean),
+            sent: judgement.send.as_deref().filter(|_| strict).map(|sent| clean(&format!("{}{sent}", self.before))),
             starts: judgement
                 .invocations
                 .iter()

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Decided, told};
 use crate::grant::{RequestState, Verdict};
 use crate::listener::{ChannelStart, UserSource};
-use crate::model::{ChannelEvent, Destination, Exit, Program, RequestId, UserName};
+use crate::model::{ChannelClass, ChannelEvent, Destination, Exit, Program, RequestId, Timestamp, UserName};
+use crate::policy::PolicyHash;
 use crate::relay::{Notice, Pause};
 use crate::requests::{Actor, CommandWish, HeldCommand, RequestError, bound_to};
 use crate::session::channel::CLOSE_TIMEOUT;
@@ -48,7 +49,8 @@ impl Visit {
         decided: Box<Decided>,
     ) {
         let Some(live) = &self.live else { return };
-        let Some(wish) = wish(live, &self.visitor, &self.bastion, &decided, &program) else {
+        let typed = if let Program::Exec(typed) = &program { typed.as_slice() } else { &[] };
+        let Some(wish) = wish(live, &self.visitor, &self.bastion, &decided, (typed, ChannelClass::Exec)) else {
             return self.refuse_command(Box::new(start), &decided);
         };
         let (notices, mut lines) = mpsc::channel(4);
@@ -102,19 +104,17 @@ impl Visit {
 }
 
 /// What approvers are asked; `None` if what was judged names nobody whom to ask.
-fn wish(
+pub(in crate::session) fn wish(
     live: &Live,
     visitor: &Visitor,
     bastion: &Bastion,
     decided: &Decided,
-    program: &Program,
+    (typed, class): (&[u8], ChannelClass),
 ) -> Option<CommandWish> {
-    let Program::Exec(typed) = program else { return None };
     let sent = decided.sent(typed)?;
     let now = bastion.clock.now();
     // The grant as it is now: the session may have begun by another.
-    let asked = crate::model::ChannelClass::Exec;
-    let permit = bastion.ledger.permit(visitor.asker(), live.permit.destination(), asked, now).ok();
+    let permit = bastion.ledger.permit(visitor.asker(), live.permit.destination(), class, now).ok();
     let purpose = permit.and_then(|permit| permit.grant().map(|grant| grant.reason.clone())).unwrap_or_default();
     Some(CommandWish {
         judged: decided.judged(live, None),
@@ -156,32 +156,29 @@ impl WaitingUser<'_> {
         wish: CommandWish,
         over: &CancellationToken,
     ) -> Ended {
-        let (id, policy) = (wish.judged.decision.clone(), wish.policy.clone());
-        let (held, mut changes) = match hold(visitor, bastion, wish).await {
-            Ok(held) => held,
+        let mut question = match Question::ask(visitor, bastion, wish).await {
+            Ok(question) => question,
             Err(failure) => return Ended::Refused { why: failure.to_string(), closed: false },
         };
-        say_to_approvers(bastion, &held);
-        self.say(&told::waits(&held, bastion.clock.now())).await;
-        let by_us = String::from("the bastion");
+        self.say(&question.told()).await;
         let ended = tokio::select! {
             biased;
-            () = over.cancelled() => Err(("refused", String::from("the session is over"), by_us)),
+            () = over.cancelled() => Err(NotRun::session_over()),
             end = farewell(self.lines) => {
                 let (text, status, said) = end;
-                close(bastion, id.clone(), "refused", String::from("the session is over"), by_us).await;
+                question.close(&NotRun::session_over()).await;
                 self.part(&text, status).await;
                 let _ = said.send(());
                 return Ended::Over;
             }
-            ended = decided(bastion, &id, &policy, &self.pause, &mut changes) => ended,
+            ended = question.answered(&self.pause) => ended,
             () = withdrawn(&mut self.start.source, self.start.terminal.is_some(), &mut self.kept) => {
-                Err(("withdrawn", String::from("you withdrew it"), visitor.user.user().to_string()))
+                Err(NotRun::withdrawn(visitor))
             }
         };
-        let Err((result, why, by)) = ended else { return Ended::Approved };
-        close(bastion, id, result, why.clone(), by).await;
-        if over.is_cancelled() { Ended::Over } else { Ended::Refused { why, closed: true } }
+        let Err(no) = ended else { return Ended::Approved };
+        question.close(&no).await;
+        if over.is_cancelled() { Ended::Over } else { Ended::Refused { why: no.why, closed: true } }
     }
 
     /// Says something to whoever waits, on standard error.
@@ -205,6 +202,81 @@ impl WaitingUser<'_> {
     }
 }
 
+/// A command that waits for somebody's yes.
+pub(in crate::session) struct Question {
+    id: RequestId,
+    bastion: Arc<Bastion>,
+    held: HeldCommand,
+    policy: PolicyHash,
+    changes: watch::Receiver<RequestState>,
+}
+
+/// Why what has waited does not run.
+pub(in crate::session) struct NotRun {
+    result: &'static str,
+    /// In words.
+    pub why: String,
+    by: String,
+}
+
+impl NotRun {
+    fn by_us(result: &'static str, why: impl Into<String>) -> Self {
+        Self { result, why: why.into(), by: String::from("the bastion") }
+    }
+
+    /// The session has ended.
+    pub fn session_over() -> Self {
+        Self::by_us("refused", "the session is over")
+    }
+
+    /// Its user has given it up.
+    pub fn withdrawn(visitor: &Visitor) -> Self {
+        let why = String::from("you withdrew it");
+        Self { result: "withdrawn", why, by: visitor.user.user().to_string() }
+    }
+}
+
+impl Question {
+    /// Puts it on record, and asks those who may say yes.
+    ///
+    /// # Errors
+    /// Why it cannot be asked.
+    pub async fn ask(visitor: &Arc<Visitor>, bastion: &Arc<Bastion>, wish: CommandWish) -> Result<Self, RequestError> {
+        let (id, policy) = (wish.judged.decision.clone(), wish.policy.clone());
+        let (held, changes) = hold(visitor, bastion, wish).await?;
+        say_to_approvers(bastion, &held);
+        Ok(Self { id, bastion: Arc::clone(bastion), held, policy, changes })
+    }
+
+    /// What whoever waits reads.
+    pub fn told(&self) -> String {
+        told::waits(&self.held, self.bastion.clock.now())
+    }
+
+    /// Until when it waits.
+    pub fn until(&self) -> Timestamp {
+        self.held.request.pending_until
+    }
+
+    /// The decision.
+    pub fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// Ready once enough people have said yes; or once it cannot run any more. May be dropped while it waits.
+    ///
+    /// # Errors
+    /// `NotRun`, which is to be closed with.
+    pub async fn answered(&mut self, pause: &Pause) -> Result<(), NotRun> {
+        decided(&self.bastion, &self.id, &self.policy, pause, &mut self.changes).await
+    }
+
+    /// Has it wait no longer, and puts on record why.
+    pub async fn close(&self, NotRun { result, why, by }: &NotRun) {
+        close(&self.bastion, self.id.clone(), result, why.clone(), by.clone()).await;
+    }
+}
+
 /// Puts it on record, and asks those who may say yes.
 async fn hold(
     visitor: &Arc<Visitor>,
@@ -218,7 +290,6 @@ async fn hold(
     holding.await.unwrap_or(Err(RequestError::NoRandomness))
 }
 
-/// Has it wait no longer, and puts on record why.
 async fn close(bastion: &Arc<Bastion>, id: RequestId, result: &'static str, why: String, by: String) {
     let requests = Arc::clone(&bastion.requests);
     let _ = tokio::task::spawn_blocking(move || requests.close_command(&id, result, &why, &by)).await;
@@ -241,34 +312,34 @@ fn say_to_approvers(bastion: &Bastion, held: &HeldCommand) {
 async fn decided(
     bastion: &Bastion,
     id: &RequestId,
-    policy: &crate::policy::PolicyHash,
+    policy: &PolicyHash,
     pause: &Pause,
     changes: &mut watch::Receiver<RequestState>,
-) -> Result<(), (&'static str, String, String)> {
-    let by_us = || String::from("the bastion");
+) -> Result<(), NotRun> {
     loop {
         let state = bastion.requests.command_state(id);
         match state {
             Some(RequestState::Pending) => {}
             Some(RequestState::Approved { .. }) => return Ok(()),
             Some(RequestState::Denied) => {
-                return Err(("denied", denied_by(bastion, id), by_us()));
+                return Err(NotRun::by_us("denied", denied_by(bastion, id)));
             }
             Some(RequestState::Cancelled) => {
-                return Err(("withdrawn", String::from("it was withdrawn"), String::from("its requester")));
+                let (why, by) = (String::from("it was withdrawn"), String::from("its requester"));
+                return Err(NotRun { result: "withdrawn", why, by });
             }
             Some(RequestState::Expired) => {
-                return Err(("expired", String::from("nobody has said yes in time"), by_us()));
+                return Err(NotRun::by_us("expired", "nobody has said yes in time"));
             }
             Some(RequestState::Granted { .. } | RequestState::Superseded) | None => {
-                return Err(("refused", String::from("it waits no longer"), by_us()));
+                return Err(NotRun::by_us("refused", "it waits no longer"));
             }
         }
         if bastion.ledger.policy().hash() != policy {
-            return Err(("refused", String::from("the rules have changed since it was asked"), by_us()));
+            return Err(NotRun::by_us("refused", "the rules have changed since it was asked"));
         }
         if pause.is_on() {
-            return Err(("refused", String::from("the session is paused"), by_us()));
+            return Err(NotRun::by_us("refused", "the session is paused"));
         }
         tokio::select! {
             _ = changes.changed() => {}

@@ -1,8 +1,8 @@
-//! Bytes of a terminal's input to keys. Pure, and the same for any split of the bytes.
+//! Keys as the menu knows them: those of the line editor, of which it has fewer.
 //!
-//! Only what a name can have is a character here, and that is printable ASCII: bytes of UTF-8, whole or cut, and control
-//! characters that mean nothing are passed over. An escape sequence is kept to its end and no longer than
-//! `SEQUENCE_MAX`; nothing else is kept.
+//! Only what a name can have is a character here, and that is printable ASCII.
+
+use crate::editor::keys as typed;
 
 /// A key of the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,155 +43,68 @@ pub enum Key {
     Leave,
 }
 
-/// A longer escape sequence than any that a key sends is passed over to its end.
-const SEQUENCE_MAX: usize = 16;
-
 /// Puts keys together from bytes.
 #[derive(Debug, Default)]
-pub struct Keys {
-    state: State,
-    /// Whether what comes is pasted (`CSI 200 ~` to `CSI 201 ~`, as xterm's "bracketed paste").
-    pasting: bool,
-}
-
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    Ground,
-    /// After ESC: the key itself, or the start of a sequence.
-    Escape,
-    /// After `ESC O` (SS3).
-    Single,
-    /// After `ESC [` (CSI; ECMA-48 section 5.4): what came of its parameters, the first `SEQUENCE_MAX` bytes of them.
-    Sequence(Vec<u8>),
-}
+pub struct Keys(typed::Keys);
 
 impl Keys {
     /// Takes bytes, and gives the keys that are complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Key> {
-        bytes.iter().filter_map(|byte| self.byte(*byte)).collect()
+        self.0.feed(bytes).into_iter().filter_map(of).collect()
     }
 
-    /// Whether an ESC waits for what comes after it.
+    /// Whether something more may come that belongs to what came last, such as to an ESC.
     pub fn waits(&self) -> bool {
-        matches!(self.state, State::Escape)
+        self.0.waits()
     }
 
     /// Nothing came after the ESC for a while: it was the key.
     pub fn settle(&mut self) -> Option<Key> {
-        let waited = self.waits();
-        if waited {
-            self.state = State::Ground;
-        }
-        (waited && !self.pasting).then_some(Key::Escape)
+        self.0.settle().and_then(of)
     }
+}
 
-    fn byte(&mut self, byte: u8) -> Option<Key> {
-        // Whatever is under way: who wants to leave can. A paste without an end must not hold anybody.
-        if byte == 0x03 {
-            *self = Self::default();
-            return Some(Key::Leave);
-        }
-        match std::mem::take(&mut self.state) {
-            State::Ground => self.plain(byte),
-            State::Escape => match byte {
-                b'[' => {
-                    self.state = State::Sequence(Vec::new());
-                    None
-                }
-                b'O' => {
-                    self.state = State::Single;
-                    None
-                }
-                0x1b => {
-                    self.state = State::Escape;
-                    (!self.pasting).then_some(Key::Escape)
-                }
-                // A key with Alt, which the menu does not know.
-                _ => None,
-            },
-            State::Single => self.typed(match byte {
-                b'A' => Some(Key::Up),
-                b'B' => Some(Key::Down),
-                b'H' => Some(Key::Home),
-                b'F' => Some(Key::End),
-                b'M' => Some(Key::Enter),
-                _ => None,
-            }),
-            State::Sequence(mut parameters) => match byte {
-                // Parameter and intermediate bytes.
-                0x20..=0x3f => {
-                    if parameters.len() < SEQUENCE_MAX {
-                        parameters.push(byte);
-                    }
-                    self.state = State::Sequence(parameters);
-                    None
-                }
-                0x40..=0x7e => self.sequence(&parameters, byte),
-                // No sequence has this: it is broken off here.
-                _ => self.plain(byte),
-            },
-        }
-    }
-
-    fn plain(&mut self, byte: u8) -> Option<Key> {
-        if byte == 0x1b {
-            self.state = State::Escape;
-            return None;
-        }
-        if self.pasting {
-            return match byte {
-                b' '..=b'~' => Some(Key::Pasted(char::from(byte))),
-                b'\t' | b'\r' | b'\n' => Some(Key::Pasted(' ')),
-                _ => None,
-            };
-        }
-        match byte {
-            b' '..=b'~' => Some(Key::Char(char::from(byte))),
-            b'\r' | b'\n' => Some(Key::Enter),
-            b'\t' => Some(Key::Tab),
-            0x08 | 0x7f => Some(Key::Backspace),
-            0x04 => Some(Key::Leave),
-            0x0c | 0x12 => Some(Key::Again),
-            0x0e => Some(Key::Down),
-            0x10 => Some(Key::Up),
-            0x15 => Some(Key::EraseAll),
-            0x17 => Some(Key::EraseWord),
-            _ => None,
-        }
-    }
-
-    fn sequence(&mut self, parameters: &[u8], last: u8) -> Option<Key> {
-        match (parameters, last) {
-            (b"200", b'~') => {
-                self.pasting = true;
-                None
-            }
-            (b"201", b'~') => {
-                self.pasting = false;
-                None
-            }
-            (_, b'A') => self.typed(Some(Key::Up)),
-            (_, b'B') => self.typed(Some(Key::Down)),
-            (_, b'H') | (b"1" | b"7", b'~') => self.typed(Some(Key::Home)),
-            (_, b'F') | (b"4" | b"8", b'~') => self.typed(Some(Key::End)),
-            (b"5", b'~') => self.typed(Some(Key::PageUp)),
-            (b"6", b'~') => self.typed(Some(Key::PageDown)),
-            (_, b'Z') => self.typed(Some(Key::BackTab)),
-            _ => None,
-        }
-    }
-
-    /// A key, unless it is part of a paste.
-    fn typed(&self, key: Option<Key>) -> Option<Key> {
-        key.filter(|_| !self.pasting)
-    }
+/// The menu's key for one of the editor's.
+fn of(key: typed::Key) -> Option<Key> {
+    Some(match key {
+        typed::Key::Char(c @ ' '..='~') => Key::Char(c),
+        typed::Key::Pasted(c @ ' '..='~') => Key::Pasted(c),
+        typed::Key::Pasted('\t' | '\n') => Key::Pasted(' '),
+        typed::Key::Enter => Key::Enter,
+        typed::Key::Backspace => Key::Backspace,
+        typed::Key::Ctrl('w') => Key::EraseWord,
+        typed::Key::Ctrl('u') => Key::EraseAll,
+        typed::Key::Escape => Key::Escape,
+        typed::Key::Tab => Key::Tab,
+        typed::Key::BackTab => Key::BackTab,
+        typed::Key::Up | typed::Key::Ctrl('p') => Key::Up,
+        typed::Key::Down | typed::Key::Ctrl('n') => Key::Down,
+        typed::Key::PageUp => Key::PageUp,
+        typed::Key::PageDown => Key::PageDown,
+        typed::Key::Home | typed::Key::First => Key::Home,
+        typed::Key::End | typed::Key::Last => Key::End,
+        typed::Key::Ctrl('l' | 'r') => Key::Again,
+        typed::Key::Ctrl('c' | 'd') => Key::Leave,
+        typed::Key::Char(_)
+        | typed::Key::Pasted(_)
+        | typed::Key::PasteBegins
+        | typed::Key::PasteEnds
+        | typed::Key::Unreadable
+        | typed::Key::Ctrl(_)
+        | typed::Key::Alt(_)
+        | typed::Key::EraseWord
+        | typed::Key::Delete
+        | typed::Key::DeleteWord
+        | typed::Key::Insert
+        | typed::Key::Left
+        | typed::Key::Right
+        | typed::Key::WordLeft
+        | typed::Key::WordRight => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn keys(bytes: &[u8]) -> Vec<Key> {
@@ -240,7 +153,7 @@ mod tests {
         let pasted = keys(b"\x1b[200~db1\rq\x1b[A\x1bOM\tx\x04\x1b\x1b[201~\r");
         let text = ['d', 'b', '1', ' ', 'q', ' ', 'x'].map(Key::Pasted);
         assert_eq!(pasted, [&text[..], &[Key::Enter]].concat());
-        assert_eq!(keys(b"\x1b[200~x\x03y"), [Key::Pasted('x'), Key::Leave, Key::Char('y')], "a paste without an end");
+        assert_eq!(keys(b"\x1b[200~x\x03y"), [Key::Pasted('x'), Key::Leave], "a paste without an end");
     }
 
     #[test]
@@ -261,26 +174,5 @@ mod tests {
         assert_eq!(keys(&long), [Key::Char('x')]);
         // Broken off by what no sequence has.
         assert_eq!(keys(b"\x1b[1\r"), [Key::Enter]);
-    }
-
-    proptest! {
-        #[test]
-        fn any_split_of_any_bytes_gives_the_same_keys_and_nothing_is_kept(
-            bytes in prop::collection::vec(prop_oneof![
-                3 => any::<u8>(),
-                2 => prop::sample::select(&b"\x1b[O~;0123456789ABZ\x03\r"[..]),
-            ], 0..300),
-            at in any::<prop::sample::Index>(),
-        ) {
-            let (mut whole, mut parts) = (Keys::default(), Keys::default());
-            let at = at.index(bytes.len() + 1);
-            let all = whole.feed(&bytes);
-            let mut split = parts.feed(&bytes[..at]);
-            split.extend(parts.feed(&bytes[at..]));
-            prop_assert_eq!(all, split);
-            if let State::Sequence(kept) = &whole.state {
-                prop_assert!(kept.len() <= SEQUENCE_MAX);
-            }
-        }
     }
 }
