@@ -16,12 +16,13 @@
 //! more than one line, and a target would run it unread. Without a screen, where a program may send the number and what
 //! the shell is to run in one go, the rest comes to the session as input does, judged and recorded like it.
 
-mod form;
-mod keys;
+pub(super) mod form;
+pub(super) mod frame;
+pub(super) mod keys;
 mod lines;
 mod list;
 mod model;
-mod screen;
+pub(super) mod screen;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,9 +73,9 @@ pub enum TypedAhead {
 /// How often it is looked at again whether the user is one.
 const CHECK: Duration = Duration::from_secs(1);
 /// Whoever takes nothing for so long is given up.
-const PROGRESS_MAX: Duration = Duration::from_secs(60);
+pub(super) const PROGRESS_MAX: Duration = Duration::from_secs(60);
 /// The terminal is given back within this time, or not at all.
-const RESTORE: Duration = Duration::from_secs(2);
+pub(super) const RESTORE: Duration = Duration::from_secs(2);
 /// What is sent at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -205,7 +206,7 @@ pub(super) async fn farewell(notices: &mut mpsc::Receiver<Notice>) -> End {
 /// A menu on its channel.
 pub(super) struct Shown<'a> {
     pub source: &'a mut UserSource,
-    sink: &'a UserSink,
+    pub sink: &'a UserSink,
     pub terminal: &'a mut Option<Terminal>,
     pub visitor: &'a Arc<Visitor>,
     pub bastion: &'a Arc<Bastion>,

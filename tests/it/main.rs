@@ -38,6 +38,7 @@ mod layers;
 mod locks;
 mod logins;
 mod menu;
+mod menus;
 mod names;
 mod oracles;
 mod outages;

@@ -13,7 +13,7 @@ use crate::cli::desk::{Desk, unexpected};
 use crate::cli::output::{say, show, show_line};
 use crate::cli::times::parse_moment;
 use crate::clock::Clock;
-use crate::gate::rules::{NearMiss, near_misses};
+use crate::gate::rules::{MenuEntry, NearMiss, near_misses, offered};
 use crate::gate::verdict::{Asker, By, Governed, Judgement, Outcome, Ticket, judge};
 use crate::model::transfer::{Transfer, Way};
 use crate::model::{
@@ -90,6 +90,20 @@ struct Case {
     from: Option<IpAddr>,
 }
 
+impl Case {
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            user: &self.user,
+            groups: &self.groups,
+            target: &self.target,
+            labels: &self.labels,
+            account: &self.account,
+            ticket: Ticket::Of(self.ticket.as_deref()),
+            at: self.at,
+        }
+    }
+}
+
 pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliError> {
     let folder = arguments.folder.path(file)?;
     let set = super::draft(&super::read(&folder)?, &folder)?;
@@ -108,12 +122,16 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
     // What no rule opens is not judged.
     let line = arguments.line.as_deref().filter(|_| transfer.is_none() && denied.is_none());
     let command = line.zip(told.first()).map(|(line, (case, access))| explain_command(&set, case, access, line));
+    // Without a line: what a menu shows.
+    let menu = told.first().filter(|_| arguments.line.is_none() && denied.is_none());
+    let menu = menu.map(|(case, access)| entries(&set, case, access)).unwrap_or_default();
     if arguments.json {
+        let menu: Vec<Value> = menu.iter().map(|(set, entry)| entry_row(set, entry)).collect();
         let command = command.as_ref().map(|(judgement, near)| command_row(judgement, near));
         let access = denied.or(told.first()).map(|(_, access)| access_row(access));
         let transfer = transfer.as_ref().map(transfer_row);
         return super::json(
-            &json!({ "access": access, "command": command, "transfer": transfer, "policy": set.hash().as_str() }),
+            &json!({ "access": access, "command": command, "menu": menu, "transfer": transfer, "policy": set.hash().as_str() }),
         );
     }
     if let Some(transfer) = &transfer {
@@ -121,6 +139,7 @@ pub(super) fn run(file: Option<&Path>, arguments: &Arguments) -> Result<(), CliE
         show_line(format!("moves    files {way}, as {}: {paths}; no command set judges that", transfer.name()));
     }
     told.iter().for_each(|(case, access)| show_access(access, case));
+    menu.iter().for_each(|(set, entry)| show_entry(set, entry));
     if let Some((judgement, near)) = &command {
         show_command(judgement, near);
     }
@@ -282,18 +301,43 @@ fn unmet(rule: &Rule, case: &Case, circumstances: &Circumstances<'_>) -> Vec<Str
 
 fn explain_command(set: &PolicySet, case: &Case, access: &Access<'_>, line: &str) -> (Judgement, Vec<NearMiss>) {
     let governed: Vec<Governed> = access.opening.iter().map(|rule| set.governs(rule)).collect();
-    let asker = Asker {
-        user: &case.user,
-        groups: &case.groups,
-        target: &case.target,
-        labels: &case.labels,
-        account: &case.account,
-        ticket: Ticket::Of(case.ticket.as_deref()),
-        at: case.at,
-    };
+    let asker = case.asker();
     let judgement = judge(line, &governed, set.effects(), &asker);
     let near = near_misses(line, &governed, set.effects(), &asker);
     (judgement, near)
+}
+
+/// The entries of a menu that are there for this case; none where the mode is another.
+fn entries<'s>(set: &'s PolicySet, case: &Case, access: &Access<'s>) -> Vec<(String, &'s MenuEntry)> {
+    let governed: Vec<Governed> = access.opening.iter().map(|rule| set.governs(rule)).collect();
+    let names: BTreeSet<RuleId> =
+        offered(&governed, &case.asker()).iter().map(|offered| offered.entry.name.clone()).collect();
+    let sets = access.opening.iter().filter_map(|rule| rule.commands.as_ref()).flat_map(|commands| &commands.sets);
+    let all = sets.flat_map(|set| set.menus.iter().map(move |entry| (set.name.clone(), entry)));
+    let mut all: Vec<(String, &MenuEntry)> = all.filter(|(_, entry)| names.contains(&entry.name)).collect();
+    all.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+    all.dedup_by(|a, b| a.1.name == b.1.name);
+    all
+}
+
+fn show_entry(set: &str, entry: &MenuEntry) {
+    let yes = entry.approval.as_ref().map(|need| format!(", with a yes of {}", need.approvers)).unwrap_or_default();
+    show_line(format!("menu     {}: {} (set `{set}`, {}:{}){yes}", entry.usage(), entry.title, entry.file, entry.line));
+    for parameter in &entry.parameters {
+        show_line(format!("            {}: {}", parameter.name, parameter.wanted()));
+    }
+}
+
+fn entry_row(set: &str, entry: &MenuEntry) -> Value {
+    let parameters: Vec<Value> = entry
+        .parameters
+        .iter()
+        .map(|one| json!({ "name": one.name, "takes": one.wanted(), "help": one.help, "default": one.default }))
+        .collect();
+    json!({
+        "name": entry.name.as_str(), "title": entry.title, "set": set, "file": entry.file, "line": entry.line,
+        "outcome": entry.outcome, "parameters": parameters,
+    })
 }
 
 fn show_access(access: &Access<'_>, case: &Case) {

@@ -184,13 +184,17 @@ impl Form {
 }
 
 /// What a key does to a field.
-enum Edited {
+pub enum Edited {
+    /// It is edited, or left as it was.
     Text,
+    /// It is left for what was before it.
     Left,
+    /// It is done.
     Ready,
 }
 
-fn edit(field: &mut String, key: Key) -> Edited {
+/// Does to a field what the key does.
+pub fn edit(field: &mut String, key: Key) -> Edited {
     match key {
         Key::Char(c) | Key::Pasted(c) => {
             if field.len() < FIELD_MAX {

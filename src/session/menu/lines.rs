@@ -32,9 +32,11 @@ pub fn numbered_by(offers: &Offers, line: &str) -> Option<Destination> {
 }
 
 /// Puts lines together from bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lines {
     line: Vec<u8>,
+    /// A longer one is none.
+    bytes_max: usize,
     too_long: bool,
     /// The last byte was a carriage return: a line feed belongs to it.
     returned: bool,
@@ -55,7 +57,18 @@ pub enum Typed {
     Leave,
 }
 
+impl Default for Lines {
+    fn default() -> Self {
+        Self::of(LINE_BYTES_MAX)
+    }
+}
+
 impl Lines {
+    /// Of lines of so many bytes.
+    pub fn of(bytes_max: usize) -> Self {
+        Self { line: Vec::new(), bytes_max, too_long: false, returned: false }
+    }
+
     /// Takes a byte; `keys` says whether it was typed at a terminal, where some are keys.
     pub fn byte(&mut self, byte: u8, keys: bool) -> Typed {
         let returned = std::mem::replace(&mut self.returned, byte == b'\r');
@@ -67,7 +80,7 @@ impl Lines {
             }
             0x03 | 0x04 if keys => Typed::Leave,
             0x08 | 0x7f if keys => self.line.pop().map_or(Typed::Nothing, |_| Typed::Erased),
-            _ if self.line.len() >= LINE_BYTES_MAX => {
+            _ if self.line.len() >= self.bytes_max => {
                 self.too_long = true;
                 Typed::Nothing
             }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use super::super::verb::Ask;
 use super::super::verb::own::{NOWHERE, OwnSession};
 use super::form::{Filled, Form, RequestRow};
+use super::frame::{Frame, MESSAGE_ROWS_MAX, ROWS_ABOVE, SIZE_MIN, cut, reversed, wrapped};
 use super::keys::Key;
 use crate::grant::Access;
 use crate::ledger::{Offer, Offers};
@@ -14,12 +15,6 @@ use crate::screen::{Size, counted, line};
 
 /// So much can be searched for, in characters.
 const SEARCH_MAX: usize = 64;
-/// What is needed to show a row of a list and what belongs to it.
-const SIZE_MIN: Size = Size { cols: 24, rows: 6 };
-/// Rows above a list: title, search, a blank one.
-const ROWS_ABOVE: usize = 3;
-/// A message has at least one row below the list, and at most so many.
-const MESSAGE_ROWS_MAX: usize = 3;
 
 /// One of the lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,15 +64,6 @@ pub enum Act {
     Do(Box<Ask>),
     /// End.
     Leave,
-}
-
-/// What a terminal shows.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Frame {
-    /// From the top; each is harmless and no longer than the terminal is wide.
-    pub rows: Vec<String>,
-    /// Column and row, if it is shown.
-    pub cursor: Option<(usize, usize)>,
 }
 
 /// A list that was looked up, or is being looked up.
@@ -390,10 +376,7 @@ impl Menu {
     /// What a terminal of this size shows.
     pub fn frame(&mut self, size: Size, now: Timestamp) -> Frame {
         if size.cols < SIZE_MIN.cols || size.rows < SIZE_MIN.rows {
-            let text = format!("make the window {}x{} or larger", SIZE_MIN.cols, SIZE_MIN.rows);
-            let mut rows = vec![cut(&text, size.cols)];
-            rows.resize(size.rows, String::new());
-            return Frame { rows, cursor: None };
+            return Frame::too_small(size);
         }
         let mut rows = vec![self.title(size.cols)];
         if self.help {
@@ -508,33 +491,6 @@ impl Menu {
         let blank = cols.saturating_sub(count.len()).saturating_sub(keys.len());
         reversed(&format!("{count}{:blank$}{keys}", ""), cols)
     }
-}
-
-/// The first so many characters.
-fn cut(text: &str, cols: usize) -> String {
-    text.chars().take(cols).collect()
-}
-
-/// Words in lines of at most so many characters; one line at least, and at most `most`.
-fn wrapped(text: &str, cols: usize, most: usize) -> Vec<String> {
-    let mut lines: Vec<String> = vec![String::new()];
-    for word in text.trim_end().split(' ') {
-        match lines.last_mut() {
-            Some(last) if last.is_empty() => *last = cut(word, cols),
-            Some(last) if last.chars().count().saturating_add(word.chars().count()) < cols => {
-                last.push(' ');
-                last.push_str(word);
-            }
-            _ => lines.push(cut(word, cols)),
-        }
-    }
-    lines.truncate(most.max(1));
-    lines
-}
-
-/// A row in reverse, as wide as the terminal.
-fn reversed(text: &str, cols: usize) -> String {
-    format!("\x1b[7m{:cols$}\x1b[0m", cut(text, cols))
 }
 
 #[cfg(test)]

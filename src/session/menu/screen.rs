@@ -21,12 +21,12 @@ use crate::screen::{ENTER, LEAVE, Sheet, Size};
 use crate::wire::channel::{Credit, Source};
 
 /// The terminal marks what is pasted (xterm's "bracketed paste"): a line end in that is no Enter.
-const PASTES_MARKED: &str = "\x1b[?2004h";
+pub const PASTES_MARKED: &str = "\x1b[?2004h";
 const PASTES_PLAIN: &str = "\x1b[?2004l";
 /// A frame at most so often, and a search with it.
-const FRAME: Duration = Duration::from_millis(50);
+pub const FRAME: Duration = Duration::from_millis(50);
 /// So long after an ESC nothing more belongs to it.
-const ESCAPE: Duration = Duration::from_millis(400);
+pub const ESCAPE: Duration = Duration::from_millis(400);
 /// The destinations are looked up again so often: a grant shows by itself.
 const REFRESH: Duration = Duration::from_secs(15);
 

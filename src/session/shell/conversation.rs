@@ -1,5 +1,7 @@
 //! A shell and its user: a line is read, what it asks for is done, and the next is read.
 
+mod menu;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use super::words::{self, Builtin};
 use super::{Live, Opened, Visit};
 use crate::cast::Entry;
 use crate::editor::{self, Act, Editor, History, NoCompleter, Prompt, Tone};
+use crate::gate::verdict::CommandMode;
 use crate::listener::ChannelStart;
 use crate::model::{ChannelEvent, Destination, Exit, RequestId, Terminal, TerminalSize};
 use crate::relay::Pause;
@@ -126,13 +129,17 @@ impl Shell {
     }
 
     async fn converse(&mut self) -> Result<(), Gone> {
-        while let Some(line) = self.read_line().await? {
-            if self.obey(&line).await? == Then::Leave {
-                break;
+        if self.own.mode == CommandMode::Menu {
+            self.serve_menu().await?;
+        } else {
+            while let Some(line) = self.read_line().await? {
+                if self.obey(&line).await? == Then::Leave {
+                    break;
+                }
             }
+            let leave = self.editor.leave();
+            self.put(leave).await?;
         }
-        let leave = self.editor.leave();
-        self.put(leave).await?;
         for event in [ChannelEvent::Exit(Exit::Status(self.status)), ChannelEvent::Eof, ChannelEvent::Close] {
             self.output.send(event).await?;
         }
@@ -421,7 +428,10 @@ impl Shell {
             self.size(size);
             let terminal = Size::bounded(size.cols, size.rows);
             let show = self.editor.resize(terminal);
-            self.put(show).await?;
+            // A menu has no line that is edited.
+            if self.own.mode != CommandMode::Menu {
+                self.put(show).await?;
+            }
         }
         if !at_line_start && self.terminal.is_some() {
             self.put(b"\r\n".to_vec()).await?;

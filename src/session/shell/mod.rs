@@ -16,6 +16,7 @@
 //!
 //! What this does **not** guard against: what an allowed program does by itself, with the keys that its user sends it.
 
+mod board;
 mod conversation;
 mod cooked;
 mod ends;
@@ -119,7 +120,14 @@ async fn open(
     };
     let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);
     let marked = async {
-        let text = "a shell of the bastion's own: each line is judged, and each command has a channel of its own";
+        let text = match cleared.mode() {
+            Some(CommandMode::Menu) => {
+                "a menu of the bastion's own: what is chosen is judged, and has a channel of its own"
+            }
+            Some(CommandMode::Observe | CommandMode::Guard | CommandMode::Strict) | None => {
+                "a shell of the bastion's own: each line is judged, and each command has a channel of its own"
+            }
+        };
         let ticket = track.append(Entry::Marker(String::from(text))).await.map_err(Refusal::Recorder)?;
         ticket.durable().await.map_err(Refusal::Recorder)?;
         if live.registration.pause().is_on() {
