@@ -25,6 +25,7 @@
 //! agent       SSH agent messages: what a target may ask of a user's agent
 //! tlog        a transparency log's hashes, proofs, notes; what a witness says
 //! screen      recorded bytes -> a screen that is safe to show
+//! guard       keys and output of a target's own shell -> the line that a held key would run
 //! seal        lines -> sealed segments; scanning without a key; opening with it
 //! durable     files that survive a power cut                               KEEPING: files and sled; no
 //! home        the state directory: its lock and its identity               client or target socket
@@ -70,6 +71,7 @@ pub mod coverage;
 pub mod document;
 pub mod gate;
 pub mod grant;
+pub mod guard;
 pub mod pattern;
 pub mod policy;
 pub mod screen;
