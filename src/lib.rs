@@ -26,6 +26,7 @@
 //! tlog        a transparency log's hashes, proofs, notes; what a witness says
 //! screen      recorded bytes -> a screen that is safe to show
 //! editor      bytes of a user -> lines and pages, and what their terminal is shown
+//! guard       keys and output of a target's own shell -> the line that a held key would run
 //! seal        lines -> sealed segments; scanning without a key; opening with it
 //! durable     files that survive a power cut                               KEEPING: files and sled; no
 //! home        the state directory: its lock and its identity               client or target socket
@@ -72,6 +73,7 @@ pub mod document;
 pub mod editor;
 pub mod gate;
 pub mod grant;
+pub mod guard;
 pub mod pattern;
 pub mod policy;
 pub mod screen;

@@ -3,6 +3,7 @@
 //!
 //! INVARIANT: nothing of an `exec` request starts at a target but by a [`Cleared`], and only `rule_on` makes one of it.
 
+mod guarded;
 mod told;
 mod waiting;
 
@@ -19,11 +20,13 @@ use super::{Bastion, EndCause, Holding, Live, Refusal, Visit, channel};
 use crate::audit::{AuditEvent, CommandJudged};
 use crate::gate::verdict::{By, CommandMode, Judgement, OnMatch, Outcome};
 use crate::grant::Denial;
+use crate::guard::Confidence;
 use crate::ledger::{CommandFacts, Commands};
 use crate::listener::ChannelStart;
 use crate::model::{Asked, Program, RequestId, UserName};
 use crate::policy::PolicyHash;
 use crate::requests::{bound_to, new_decision};
+pub(super) use guarded::{Ask, Decision, Keeper, decide};
 pub use waiting::Answered;
 pub(super) use waiting::{NotRun, Question, wish};
 
@@ -47,7 +50,12 @@ pub(super) struct Cleared {
     decided: Option<Box<Decided>>,
     /// How far what runs in it is judged; none where nothing is.
     mode: Option<CommandMode>,
+    /// Whether what is typed in it is held until it is judged; and the program at whose prompt it is typed from the first.
+    guards: Option<Within>,
 }
+
+/// At whose prompt lines are typed: a shell's, or a program's of this name.
+pub(super) type Within = Option<String>;
 
 /// A command that was judged.
 #[derive(Clone)]
@@ -57,6 +65,8 @@ pub(super) struct Decided {
     line: String,
     /// What the target is sent before it, made by the bastion: the directory in which it starts, and the like.
     before: String,
+    /// How far that is to be trusted, where it was read from a terminal.
+    confidence: Option<Confidence>,
     judgement: Judgement,
     policy: PolicyHash,
     /// Why it does not start although no rule refuses it.
@@ -103,16 +113,17 @@ pub(super) enum Place<'t> {
 impl Cleared {
     /// What no command rule is about.
     fn unjudged(program: &Program, policy: Option<&PolicyHash>, mode: Option<CommandMode>) -> Self {
-        Self { program: program.clone(), policy: policy.cloned(), decided: None, mode }
+        Self { program: program.clone(), policy: policy.cloned(), decided: None, mode, guards: None }
     }
 
     /// What was judged, and may start.
-    fn judged(sent: Vec<u8>, decided: Box<Decided>) -> Ruling {
+    fn judged(sent: Vec<u8>, decided: Box<Decided>, within: Option<String>) -> Ruling {
         Ruling::Starts(Self {
             program: Program::Exec(sent),
             policy: Some(decided.policy.clone()),
             mode: Some(decided.judgement.mode),
             decided: Some(decided),
+            guards: within.map(Some),
         })
     }
 
@@ -146,6 +157,11 @@ impl Cleared {
         let [exact, beginning] = STRICT_ENVIRONMENT;
         let passes = |name: &str| !strict || name == exact || name.starts_with(beginning);
         asked.iter().filter(|(name, _)| passes(name)).cloned().collect()
+    }
+
+    /// Whether what is typed in it is held until it is judged.
+    pub fn guards(&self) -> Option<&Within> {
+        self.guards.as_ref()
     }
 
     /// What was judged, if anything was.
@@ -216,7 +232,11 @@ impl Visit {
             }
             (Some(mode), None) => {
                 let cleared = Cleared::unjudged(program, policy, Some(mode));
-                Ok(if mode.is_strict() { Ruling::OwnShell(cleared) } else { Ruling::Starts(cleared) })
+                match mode {
+                    CommandMode::Menu | CommandMode::Strict => Ok(Ruling::OwnShell(cleared)),
+                    CommandMode::Guard if commands.guards_shells() => guarded::shell(start, cleared),
+                    CommandMode::Guard | CommandMode::Observe => Ok(Ruling::Starts(cleared)),
+                }
             }
         }
     }
@@ -280,6 +300,7 @@ impl Visit {
             id: id.map_err(|error| undecided(&error.to_string()))?,
             line: line.into_owned(),
             before,
+            confidence: None,
             judgement,
             policy: commands.policy().clone(),
             obstacle: None,
@@ -292,6 +313,7 @@ impl Visit {
         if judgement.outcome != Outcome::Deny && on_terminal && !judgement.pty {
             decided.obstacle = Some(NO_TERMINAL.to_owned());
         }
+        let within = if on_terminal { guarded::opened(&mut decided, commands) } else { None };
         let (Some(sent), None) = (sent, &decided.obstacle) else {
             if let Some(id) = approval {
                 // It is used, whatever came of it.
@@ -301,13 +323,13 @@ impl Visit {
         };
         match (decided.judgement.outcome, approval) {
             (Outcome::Deny, _) => Ok(Ruling::Refused(decided)),
-            (Outcome::Allow, None) => Ok(Cleared::judged(sent, decided)),
+            (Outcome::Allow, None) => Ok(Cleared::judged(sent, decided, within)),
             (Outcome::Approve, None) => Ok(Ruling::Waits(decided)),
             (Outcome::Allow | Outcome::Approve, Some(id)) => {
                 match bastion.requests.use_command(id, &bound_to(&live.id, &decided.policy, &sent)) {
                     Ok(approved_by) => {
                         decided.approved_by = approved_by;
-                        Ok(Cleared::judged(sent, decided))
+                        Ok(Cleared::judged(sent, decided, within))
                     }
                     Err(why) => {
                         decided.obstacle = Some(format!("what was approved does not run: {why}"));

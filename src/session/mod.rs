@@ -12,6 +12,7 @@ mod command;
 mod denials;
 mod files;
 mod forward;
+mod guarded;
 mod idle;
 mod interview;
 mod lend;
@@ -34,6 +35,7 @@ mod watched;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -62,7 +64,7 @@ use crate::target::{self, Incoming, Leg};
 use crate::vault::Vault;
 use crate::wire::Cut;
 use agent::Agency;
-use command::{Answered, Ruling};
+use command::{Answered, Ask, Keeper, Ruling};
 pub use denials::Denials;
 use denials::{Attempt, Denied};
 pub use forward::ForwardLimits;
@@ -170,6 +172,7 @@ pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
         waited: mpsc::channel(1),
         answered: mpsc::channel(1),
         errands: mpsc::channel(1),
+        asks: mpsc::channel(4),
     };
     let cause = visit.serve().await;
     visit.leave(cause).await;
@@ -200,6 +203,8 @@ struct Visit {
     answered: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
     /// What shells of the bastion's own want started.
     errands: (mpsc::Sender<shell::Errand>, mpsc::Receiver<shell::Errand>),
+    /// What is asked by whoever carries a shell whose lines are held.
+    asks: (mpsc::Sender<Ask>, mpsc::Receiver<Ask>),
 }
 
 /// What was said of a program before it begins.
@@ -261,6 +266,7 @@ impl Visit {
                 Some(Ok(found)) = self.lookups.join_next(), if !self.lookups.is_empty() => self.looked_up(found).await,
                 Some(choice) = self.choices.1.recv() => self.choose(choice).await,
                 Some(waited) = self.waited.1.recv() => self.watched(waited).await,
+                Some(ask) = self.asks.1.recv() => self.asked_by_guard(ask),
                 Some(answered) = self.answered.1.recv() => self.answered(answered).await,
                 Some(errand) = self.errands.1.recv() => self.run_errand(errand).await,
                 Some(done) = self.channels.join_next(), if !self.channels.is_empty() => {
@@ -478,7 +484,23 @@ impl Visit {
             failure = failed => Err(Refusal::Recorder(failure)),
         };
         match opened {
-            Ok(opened) => {
+            Ok(mut opened) => {
+                if let (Some(within), Some(first)) = (cleared.guards(), asked.first()) {
+                    let (lines, said) = mpsc::channel(guarded::LINES_MAX);
+                    let keeper = Keeper {
+                        bastion: Arc::clone(&self.bastion),
+                        visitor: Arc::clone(&self.visitor),
+                        asks: self.asks.0.clone(),
+                        asked: first.clone(),
+                        number,
+                        destination: destination.clone(),
+                        track: opened.track(),
+                        pause: live.registration.pause(),
+                        lines,
+                        waits: AtomicBool::new(false),
+                    };
+                    opened.guard(keeper, said, within.clone(), start.terminal.as_ref());
+                }
                 live.registration.judge(&self.bastion.ledger, self.bastion.clock.now());
                 let (notices, lines) = mpsc::channel(4);
                 self.notices.push(notices);

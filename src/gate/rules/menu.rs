@@ -262,7 +262,7 @@ impl MenuEntry {
         let arguments: Result<Vec<Argument>, Unsendable> =
             arguments.iter().map(|argument| Argument::text(argument)).collect();
         let command = CanonicalCommand::new(program, arguments?)?;
-        Ok(canonical::write(&[CanonicalPipeline::new(command, Vec::new(), Then::Sequence)]))
+        Ok(canonical::write(&[CanonicalPipeline::new(command, Vec::new(), Then::Sequence)?]))
     }
 
     /// How it is typed: its name and its parameters, those that may be left out in brackets.

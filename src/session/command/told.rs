@@ -78,7 +78,8 @@ impl Decided {
         };
         let because = line(&self.because());
         let line = shown(&self.line, MARKED_CHARS_MAX);
-        format!("command {done}: {line} ({because}; {}; {}){sent}", self.judgement.mode, self.id)
+        let read = self.confidence.map_or_else(String::new, |confidence| format!(":{confidence}"));
+        format!("command {done}: {line} ({because}; {}{read}; {}){sent}", self.judgement.mode, self.id)
     }
 
     /// What decided, in words.
@@ -148,6 +149,7 @@ impl Decided {
             policy: self.policy.to_string(),
             line: clean(&self.line),
             sent: judgement.send.as_deref().filter(|_| strict).map(|sent| clean(&format!("{}{sent}", self.before))),
+            confidence: self.confidence.map(|confidence| confidence.to_string()),
             starts: judgement
                 .invocations
                 .iter()

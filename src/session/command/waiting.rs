@@ -112,6 +112,17 @@ pub(in crate::session) fn wish(
     (typed, class): (&[u8], ChannelClass),
 ) -> Option<CommandWish> {
     let sent = decided.sent(typed)?;
+    wish_of(live, visitor, bastion, decided, (&sent, class))
+}
+
+/// The same, of what is sent in a channel of this class.
+pub(super) fn wish_of(
+    live: &Live,
+    visitor: &Visitor,
+    bastion: &Bastion,
+    decided: &Decided,
+    (sent, class): (&[u8], ChannelClass),
+) -> Option<CommandWish> {
     let now = bastion.clock.now();
     // The grant as it is now: the session may have begun by another.
     let permit = bastion.ledger.permit(visitor.asker(), live.permit.destination(), class, now).ok();
@@ -121,7 +132,7 @@ pub(in crate::session) fn wish(
         need: decided.judgement.approval.clone()?,
         rule: decided.judgement.access_rule.clone()?,
         policy: decided.policy.clone(),
-        bound: bound_to(&live.id, &decided.policy, &sent),
+        bound: bound_to(&live.id, &decided.policy, sent),
         purpose,
         reason: decided.judgement.reason.clone(),
     })
@@ -229,6 +240,11 @@ impl NotRun {
         Self::by_us("refused", "the session is over")
     }
 
+    /// Nobody has answered in time.
+    pub fn too_late() -> Self {
+        Self::by_us("expired", "nobody has said yes in time")
+    }
+
     /// Its user has given it up.
     pub fn withdrawn(visitor: &Visitor) -> Self {
         let why = String::from("you withdrew it");
@@ -278,7 +294,7 @@ impl Question {
 }
 
 /// Puts it on record, and asks those who may say yes.
-async fn hold(
+pub(super) async fn hold(
     visitor: &Arc<Visitor>,
     bastion: &Arc<Bastion>,
     wish: CommandWish,
@@ -290,13 +306,14 @@ async fn hold(
     holding.await.unwrap_or(Err(RequestError::NoRandomness))
 }
 
-async fn close(bastion: &Arc<Bastion>, id: RequestId, result: &'static str, why: String, by: String) {
+/// Has it wait no longer, and puts on record why.
+pub(super) async fn close(bastion: &Arc<Bastion>, id: RequestId, result: &'static str, why: String, by: String) {
     let requests = Arc::clone(&bastion.requests);
     let _ = tokio::task::spawn_blocking(move || requests.close_command(&id, result, &why, &by)).await;
 }
 
 /// Tells approvers who have a live session.
-fn say_to_approvers(bastion: &Bastion, held: &HeldCommand) {
+pub(super) fn say_to_approvers(bastion: &Bastion, held: &HeldCommand) {
     let request = &held.request;
     let text = format!(
         "{} asks to run a command at {}. ssh USER@BASTION show {}",
@@ -309,7 +326,7 @@ fn say_to_approvers(bastion: &Bastion, held: &HeldCommand) {
 }
 
 /// Ready once enough people have said yes; or once it cannot run any more, with what becomes of it, why and by whom.
-async fn decided(
+pub(super) async fn decided(
     bastion: &Bastion,
     id: &RequestId,
     policy: &PolicyHash,
