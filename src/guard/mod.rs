@@ -12,6 +12,8 @@
 //! command, a script may do anything, and a prompt may be drawn so that it looks like another. It stops slips and casual
 //! misuse, and tells of what it could not see.
 
+pub mod integration;
+
 use std::fmt;
 use std::time::Duration;
 
