@@ -14,6 +14,7 @@ mod chars;
 mod painter;
 mod plain;
 mod printed;
+mod reading;
 mod words;
 
 use avt::observer::{Observation, Observer};
@@ -24,6 +25,7 @@ pub use chars::{Decoder, json_line, line, shown};
 pub use painter::{ENTER, LEAVE, Painter, Sheet};
 pub use plain::{Plain, STDERR_MARK};
 pub use printed::Printed;
+pub use reading::AtCursor;
 pub use words::{counted, plural, span_said, span_short, span_typed};
 
 const COLS_MAX: usize = 500;

@@ -12,10 +12,64 @@
 //! command, a script may do anything, and a prompt may be drawn so that it looks like another. It stops slips and casual
 //! misuse, and tells of what it could not see.
 
+mod engine;
 pub mod integration;
+mod keys;
+mod programs;
+mod queue;
+mod reading;
 
 use std::fmt;
 use std::time::Duration;
+
+pub use engine::Guard;
+pub use programs::{Started, name_of, started};
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The user's bytes go to the target.
+    Send(Vec<u8>),
+    /// Bytes that no user sent go to the target.
+    SendOwn(Vec<u8>),
+    /// So many of the user's bytes go nowhere.
+    Drop(usize),
+    /// A key that would run a line is held until this is answered.
+    Judge(Question),
+    /// A line has gone to the target, which nothing held: where lines are only read along.
+    Read(LineRead),
+    /// A line that was refused is gone from the shell's buffer, or could not be wiped.
+    Wiped {
+        /// Whether it is gone. If not, no key that runs a line passes until the user has given the line up.
+        gone: bool,
+        /// What stands left of the cursor at the target: to be shown again below what the user is told.
+        prompt: String,
+    },
+    /// Something may have run that nobody has read.
+    Gap(Gap),
+}
+
+/// A line that waits to be judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// What it may be; the strictest verdict counts. Never empty.
+    pub reads: Vec<LineRead>,
+    /// Why it must be refused whatever the rules say.
+    pub problem: Option<&'static str>,
+    /// Whether the target has shown what was typed. What it has not shown may be a secret, and is not put on record.
+    pub echoed: bool,
+    /// The program at whose prompt it was typed, where that is none of the shell.
+    pub context: Option<String>,
+}
+
+/// What becomes of a held key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It goes on; the line starts this.
+    Run(Started),
+    /// It does not go on, and the line is wiped.
+    Refuse,
+}
 
 /// One line, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,264 @@
+//! Real shells on terminals of their own, typed at through a guard that lets everything run but `touch`.
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Instant;
+
+use super::*;
+
+/// A shell, as it starts on a terminal of 80 columns without files of its user's.
+const SHELLS: &[(&str, &str)] = &[
+    ("bash", "bash --norc --noprofile -i"),
+    ("zsh", "zsh -f -i"),
+    ("dash", "dash -i"),
+    ("mksh", "mksh -i"),
+    ("ksh93", "ksh93 -i"),
+    ("fish", "fish --no-config -i"),
+    ("busybox", "busybox sh -i"),
+    ("yash", "yash --norcfile -i"),
+];
+const LIMIT: Duration = Duration::from_secs(20);
+
+struct Typist {
+    child: Child,
+    input: ChildStdin,
+    output: Receiver<Vec<u8>>,
+    began: Instant,
+    guard: Guard,
+    folder: tempfile::TempDir,
+    questions: Vec<Question>,
+    gaps: Vec<Gap>,
+    wiped: Vec<bool>,
+    all: Vec<u8>,
+    started: Started,
+}
+
+impl Drop for Typist {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn installed(program: &str) -> bool {
+    std::env::var("PATH").unwrap_or_default().split(':').any(|folder| Path::new(folder).join(program).exists())
+}
+
+impl Typist {
+    fn at(shell: &str) -> Option<Self> {
+        let (program, line) = SHELLS.iter().find(|(name, _)| *name == shell)?;
+        if !installed(program) || !installed("script") {
+            eprintln!("skipped: no {program}");
+            return None;
+        }
+        Some(Self::start(line, 80))
+    }
+
+    fn start(line: &str, cols: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = Command::new("script")
+            .args(["-qfec", &format!("stty cols {cols} rows 24; exec {line}"), "/dev/null"])
+            .current_dir(folder.path())
+            .env_clear()
+            .envs([("PATH", std::env::var("PATH").unwrap()), ("TERM", "xterm-256color".into())])
+            .envs([("LC_ALL", "C.UTF-8"), ("PS1", "at$ "), ("ENV", "/nonexistent"), ("HISTFILE", "/dev/null")])
+            .env("HOME", folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (input, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (sender, output) = channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(length @ 1..) = shown.read(&mut bytes) {
+                if sender.send(bytes[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        let size = Size::bounded(cols, 24);
+        let mut typist = Self {
+            child,
+            input,
+            output,
+            began: Instant::now(),
+            guard: Guard::new(size),
+            folder,
+            questions: Vec::new(),
+            gaps: Vec::new(),
+            wiped: Vec::new(),
+            all: Vec::new(),
+            started: Started::default(),
+        };
+        typist.until("a prompt", |typist| !typist.guard.line_shown().is_empty() || typist.all.len() > 200);
+        typist.pause(Duration::from_millis(150));
+        typist
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Lets everything happen until it is so.
+    #[track_caller]
+    fn until(&mut self, what: &str, mut so: impl FnMut(&Self) -> bool) {
+        let start = Instant::now();
+        while !so(self) {
+            assert!(
+                start.elapsed() < LIMIT,
+                "no {what}: {:?} {:?}\n{}\n{:?}",
+                self.questions,
+                self.gaps,
+                self.guard.screen.text().join("\n"),
+                String::from_utf8_lossy(&self.all)
+            );
+            self.go_on();
+        }
+    }
+
+    /// Lets everything happen for so long: somebody thinks.
+    fn pause(&mut self, length: Duration) {
+        let start = Instant::now();
+        while start.elapsed() < length {
+            self.go_on();
+        }
+    }
+
+    fn go_on(&mut self) {
+        match self.output.recv_timeout(Duration::from_millis(5)) {
+            Ok(bytes) => {
+                self.all.extend_from_slice(&bytes);
+                let now = self.now();
+                self.guard.shown(&bytes, now);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(5)),
+        }
+        self.steps();
+    }
+
+    fn steps(&mut self) {
+        while let Some(step) = self.guard.step(self.now()) {
+            match step {
+                Step::Send(bytes) | Step::SendOwn(bytes) => {
+                    let _ = self.input.write_all(&bytes).and_then(|()| self.input.flush());
+                }
+                Step::Drop(_) | Step::Read(_) => {}
+                Step::Judge(question) => {
+                    let bad = |read: &LineRead| read.line.contains("touch");
+                    let refused = question.problem.is_some() || question.reads.iter().any(bad);
+                    let answer = if refused { Answer::Refuse } else { Answer::Run(self.started.clone()) };
+                    self.questions.push(question);
+                    let now = self.now();
+                    self.guard.answer(answer, now);
+                }
+                Step::Wiped { gone, .. } => self.wiped.push(gone),
+                Step::Gap(gap) => self.gaps.push(gap),
+            }
+        }
+    }
+
+    fn keys(&mut self, keys: &[u8]) {
+        let now = self.now();
+        self.guard.typed(keys, now);
+        self.steps();
+    }
+
+    /// Types as a person does: each key once the last has been shown.
+    fn slowly(&mut self, keys: &[u8]) {
+        for key in keys {
+            self.keys(&[*key]);
+            self.pause(Duration::from_millis(20));
+        }
+    }
+
+    fn ran(&self, name: &str) -> bool {
+        self.folder.path().join(name).exists()
+    }
+
+    #[track_caller]
+    fn is_refused(&mut self, line: &str) {
+        let before = self.wiped.len();
+        self.until("wiped line", |typist| typist.wiped.len() > before);
+        let last = self.questions.last().unwrap();
+        assert!(last.problem.is_some() || last.reads.iter().any(|read| read.line.contains(line)), "{last:?}");
+        assert_eq!(self.wiped.last(), Some(&true), "{}", self.guard.screen.text().join("\n"));
+    }
+
+    /// The prompt can be used, and nothing of what was refused is left in it.
+    #[track_caller]
+    fn is_usable(&mut self, name: &str) {
+        self.slowly(format!("echo >{name}").as_bytes());
+        self.keys(b"\r");
+        self.until("file by a line that may run", |typist| typist.ran(name));
+        let read = &self.questions.last().unwrap().reads;
+        assert_eq!(read.len(), 1, "{read:?}");
+        assert_eq!((read[0].line.as_str(), read[0].confidence), (format!("echo >{name}").as_str(), Confidence::Screen));
+        self.pause(Duration::from_millis(100));
+    }
+}
+
+fn everywhere(check: impl Fn(&str, &mut Typist)) {
+    for (shell, _) in SHELLS {
+        if let Some(mut typist) = Typist::at(shell) {
+            eprintln!("{shell}");
+            check(shell, &mut typist);
+            assert!(!typist.ran("ran"), "{shell}: it ran");
+        }
+    }
+}
+
+#[test]
+fn a_line_that_may_run_runs_and_one_that_may_not_is_wiped_in_every_shell() {
+    everywhere(|_, typist| {
+        typist.is_usable("first");
+        typist.slowly(b"touch ran");
+        typist.keys(b"\r");
+        typist.is_refused("touch ran");
+        typist.is_usable("second");
+        assert_eq!(typist.gaps, []);
+    });
+}
+
+#[test]
+fn every_key_that_runs_a_line_is_held_in_every_shell() {
+    everywhere(|_, typist| {
+        for keys in [
+            &b"\n"[..],
+            b"\x0f",
+            b"\x1ba",
+            b"\x1b\x05",
+            b"\x18e",
+            b"\x18\x05",
+            b"\x18\r",
+            b"\x18\n",
+            b"\x04\x04",
+            b"\x1bv",
+            b"\x1b[13u",
+            b"\x1bOM",
+        ] {
+            typist.slowly(b"touch ran");
+            typist.keys(keys);
+            typist.is_refused("touch ran");
+        }
+        typist.pause(Duration::from_millis(100));
+        typist.is_usable("after");
+    });
+}
+
+#[test]
+fn keys_that_come_in_pieces_are_held_as_well() {
+    everywhere(|_, typist| {
+        typist.slowly(b"touch ran");
+        // mksh waits for the second byte for ever.
+        typist.slowly(b"\x1b");
+        typist.pause(ESCAPE_WAIT * 4);
+        typist.keys(b"\x05");
+        typist.is_refused("touch ran");
+        typist.is_usable("after");
+    });
+}
