@@ -51,6 +51,13 @@ pub struct CommandJudged {
     /// `low`, `medium` or `high`, if somebody is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert: Option<String>,
+    /// The second of the session's recording at which it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<u64>,
+    /// `exact`, `screen` or `keys`: how far the text of a shell's line is to be trusted. None of a line that was asked for
+    /// by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<String>,
     /// Who said yes to it, where that was needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approved_by: Vec<UserName>,
@@ -149,6 +156,8 @@ pub(super) mod tests {
             sent: Some(line.to_owned()),
             starts: vec![CommandStart { words: line.to_owned(), effects: vec![line.to_owned()], rule: None }],
             alert: Some(String::from("high")),
+            second: None,
+            confidence: None,
             approved_by: Vec::new(),
             note: None,
         }

@@ -124,7 +124,7 @@ impl Cleared {
     /// `Audit`, `Denied`: nothing may start.
     pub async fn record(&self, live: &Live, bastion: &Bastion, channel: u32) -> Result<(), Refusal> {
         let Some(decided) = &self.decided else { return Ok(()) };
-        let judged = decided.judged(live, Some(channel));
+        let judged = decided.judged(live, Some(channel), bastion.clock.now());
         bastion.record(AuditEvent::CommandAllowed(Box::new(judged))).await.map_err(Refusal::Audit)?;
         let Some(facts) = decided.facts(live, bastion, false) else { return Ok(()) };
         let (requests, id) = (Arc::clone(&bastion.requests), decided.id.clone());
@@ -258,7 +258,7 @@ impl Visit {
         decided: &Decided,
         facts: Option<CommandFacts>,
     ) -> Option<oneshot::Receiver<()>> {
-        let judged = decided.judged(live, None);
+        let judged = decided.judged(live, None, self.bastion.clock.now());
         let id = decided.id.to_string();
         let own = id.clone();
         let event = move |what: String| {
