@@ -45,6 +45,9 @@ pub struct CommandJudged {
     /// What the target is sent, where that is not the line as it was typed.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "bounded_lines")]
     pub sent: Option<String>,
+    /// How far the line is to be trusted, where it was read from a terminal: `keys`, `screen` or `exact`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<String>,
     /// The programs that it would start, each with what it would do.
     #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "bounded_starts")]
     pub starts: Vec<CommandStart>,
@@ -54,10 +57,6 @@ pub struct CommandJudged {
     /// The second of the session's recording at which it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second: Option<u64>,
-    /// `exact`, `screen` or `keys`: how far the text of a shell's line is to be trusted. None of a line that was asked for
-    /// by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confidence: Option<String>,
     /// Who said yes to it, where that was needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approved_by: Vec<UserName>,
@@ -133,6 +132,26 @@ fn bounded_starts<S: Serializer>(starts: &[CommandStart], to: S) -> Result<S::Ok
     }))
 }
 
+/// Something through which a line may have run that nobody has read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandGap {
+    /// The session.
+    pub session: SessionId,
+    /// The channel's number.
+    pub channel: u32,
+    /// Who.
+    pub user: UserName,
+    /// Where.
+    pub destination: Destination,
+    /// Which, in one word.
+    pub gap: String,
+    /// What becomes of the session: `alert`, `approve` or `end`; `none` where nothing does.
+    pub done: String,
+    /// What has happened.
+    #[serde(serialize_with = "bounded_text")]
+    pub note: String,
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -154,10 +173,10 @@ pub(super) mod tests {
             policy: "0".repeat(64),
             line: line.to_owned(),
             sent: Some(line.to_owned()),
+            confidence: None,
             starts: vec![CommandStart { words: line.to_owned(), effects: vec![line.to_owned()], rule: None }],
             alert: Some(String::from("high")),
             second: None,
-            confidence: None,
             approved_by: Vec::new(),
             note: None,
         }

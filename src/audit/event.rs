@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::assurance::{Confirmed, Consent};
 use super::body::Subject;
-use super::command::{CommandJudged, CommandStep, CommandWaits};
+use super::command::{CommandGap, CommandJudged, CommandStep, CommandWaits};
 use super::control::{BrokenGlass, LockStep, OffboardStep, SessionControl};
 pub use super::facts::{Call, SegmentEnd, SessionHead, VaultChange};
 use super::facts::{bounded_detail, bounded_option, bounded_text};
@@ -382,6 +382,9 @@ pub enum AuditEvent {
     /// What became of one that waits. What lets it run is on record before it does.
     #[serde(rename = "command.step")]
     CommandStep(CommandStep),
+    /// In a shell whose lines are judged, one may have run that nobody has read.
+    #[serde(rename = "command.gap")]
+    CommandGap(Box<CommandGap>),
     /// A grant was given.
     #[serde(rename = "grant.add")]
     GrantAdd {
@@ -708,6 +711,7 @@ impl AuditEvent {
             Self::CommandAllowed(judged) | Self::CommandObserved(judged) | Self::CommandRefused(judged) => {
                 Subject::Session(judged.session.clone())
             }
+            Self::CommandGap(gap) => Subject::Session(gap.session.clone()),
             Self::CommandWaits(waits) => Subject::Session(waits.judged.session.clone()),
             Self::GrantAdd { grant, .. } | Self::GrantRevoke { grant, .. } | Self::GrantExtend { grant, .. } => {
                 Subject::Grant(grant.clone())

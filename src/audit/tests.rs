@@ -371,6 +371,19 @@ fn each_type_has_its_fields_where_they_belong() {
             "session",
             "by decision note result user",
         ),
+        (
+            AuditEvent::CommandGap(Box::new(CommandGap {
+                session: self::session(),
+                channel: 1,
+                user: user("alice"),
+                destination: Destination::parse("root@db1").unwrap(),
+                gap: hex(),
+                done: hex(),
+                note: hex(),
+            })),
+            "session",
+            "channel destination done gap note user",
+        ),
         (channel_refused(None), "", "source user what"),
         (channel_refused(Some(self::session())), "session", "source user what"),
     ];

@@ -173,6 +173,13 @@ impl Guard {
         Self::of(size, Holds::Keys)
     }
 
+    /// Holds each key that can run a line, from the first at the prompt of this program.
+    pub fn within(size: Size, program: &str) -> Self {
+        let mut guard = Self::new(size);
+        guard.contexts.push(Context { name: program.to_owned(), outside: None, leaving: false });
+        guard
+    }
+
     /// Holds nothing, and tells of each line as it goes.
     pub fn watching(size: Size) -> Self {
         Self::of(size, Holds::Nothing)
@@ -360,10 +367,8 @@ impl Guard {
                 if let Some(context) = self.contexts.last_mut() {
                     context.leaving |= read.lines.iter().any(|line| ends_program(line));
                 }
-                if let Some(name) = &started.nested {
-                    if self.contexts.len() < CONTEXTS_MAX {
-                        self.contexts.push(Context { name: name.clone(), outside: read.prompt, leaving: false });
-                    }
+                if let Some(name) = started.nested.as_ref().filter(|_| self.contexts.len() < CONTEXTS_MAX) {
+                    self.contexts.push(Context { name: name.clone(), outside: read.prompt, leaving: false });
                 }
                 self.passwords = PASSWORDS_MAX;
                 self.let_run(held, started, now);

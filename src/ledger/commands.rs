@@ -6,14 +6,17 @@ use std::sync::Arc;
 use super::{Ledger, question};
 use crate::gate::verdict::{self, CommandMode, Governed, Judgement};
 use crate::grant::{Asker, Denial, Grant, GrantState};
-use crate::model::{Asked, Destination, GroupName, Timestamp, UserName};
-use crate::policy::{GrantNeed, PolicyHash, PolicySet, Question, Rule};
+use crate::model::{Asked, Destination, GroupName, RuleId, Timestamp, UserName};
+use crate::policy::{self, GrantNeed, Guarded, OnGap, PolicyHash, PolicySet, Question, Rule};
 
 /// What is judged by: the access rules that open a channel to a user now, and the facts at which their sets look. It is of
 /// one policy set: one that is loaded meanwhile is for the next command.
+#[derive(Clone)]
 pub struct Commands {
     policy: Arc<PolicySet>,
     governed: Vec<Governed>,
+    /// What the rules among them say of shells in guard, each of which judges what is typed.
+    guarded: Vec<(RuleId, Guarded)>,
     user: UserName,
     groups: BTreeSet<GroupName>,
     destination: Destination,
@@ -63,9 +66,16 @@ impl Ledger {
             return Err(state.permit_asked(asker, &assured, destination, asked, now).err().unwrap_or_else(undecided));
         }
         let governed = rules.iter().map(|rule| policy.governs(rule)).collect();
+        let guards = |commands: &&policy::Commands| commands.mode == CommandMode::Guard && !commands.unjudged_shell;
+        let guarded = |rule: &&Rule| {
+            let commands = rule.commands.as_ref().filter(guards)?;
+            Some((rule.id.clone(), commands.guarded.clone()))
+        };
+        let guarded = rules.iter().filter_map(guarded).collect();
         let request = in_use.and_then(|grant| grant.request.as_ref()).and_then(|id| state.requests.get(id));
         Ok(Commands {
             governed,
+            guarded,
             user: stored.name.clone(),
             groups: stored.groups.clone(),
             destination: destination.clone(),
@@ -81,6 +91,26 @@ impl Commands {
     /// The hardest mode of the sets that are in force; `None` if commands are not judged here.
     pub fn mode(&self) -> Option<CommandMode> {
         self.governed.iter().filter_map(|each| each.commands.as_ref()).map(|(mode, _)| *mode).max()
+    }
+
+    /// Whether each line of a shell is held until it is judged.
+    pub fn guards_shells(&self) -> bool {
+        self.mode() == Some(CommandMode::Guard) && !self.guarded.is_empty()
+    }
+
+    /// What becomes of a gap: the hardest that a rule says.
+    pub fn on_gap(&self) -> OnGap {
+        self.guarded.iter().map(|(_, guarded)| guarded.on_gap).max().unwrap_or_default()
+    }
+
+    /// What is judged by at the prompt of another program; `None` if a rule that judges here has no set for it.
+    pub fn within(&self, program: &str) -> Option<Self> {
+        let inside = |(rule, guarded): &(RuleId, Guarded)| {
+            let sets = guarded.nested.get(program)?.clone();
+            Some(Governed { rule: rule.clone(), commands: Some((CommandMode::Guard, sets)) })
+        };
+        let governed = self.guarded.iter().map(inside).collect::<Option<Vec<_>>>()?;
+        (!governed.is_empty()).then(|| Self { governed, ..self.clone() })
     }
 
     /// Judges a command line.

@@ -14,6 +14,28 @@ use crate::model::ChannelClass;
 const MODES: &[(&str, CommandMode)] =
     &[("strict", CommandMode::Strict), ("guard", CommandMode::Guard), ("observe", CommandMode::Observe)];
 const SHELLS: &[(&str, ())] = &[("unjudged", ())];
+const ON_GAP: &[(&str, OnGap)] = &[("alert", OnGap::Alert), ("approve", OnGap::Approve), ("end", OnGap::End)];
+
+/// What becomes of a shell in guard in which something may have run that nobody has read, in rising order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum OnGap {
+    /// Security people are told.
+    #[default]
+    Alert,
+    /// The session stands still until somebody who watches over it lets it go on.
+    Approve,
+    /// The session ends.
+    End,
+}
+
+/// What a rule says of shells in guard, beside the sets.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Guarded {
+    /// What becomes of gaps.
+    pub on_gap: OnGap,
+    /// The sets for lines at the prompt of a program that a shell starts, by its name. Others are not let run.
+    pub nested: BTreeMap<String, Vec<Arc<CommandSet>>>,
+}
 
 /// A rule's `commands`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +46,8 @@ pub struct Commands {
     pub sets: Vec<Arc<CommandSet>>,
     /// Whether shells are opened in which nothing is judged.
     pub unjudged_shell: bool,
+    /// What is said of shells in guard.
+    pub guarded: Guarded,
 }
 
 /// Which directory of the policies a file stands in.
@@ -119,6 +143,13 @@ impl Commands {
                 items.iter().map(|item| faults.keep(named(item, mode, sets))).collect();
             read.into_iter().collect::<Option<Vec<_>>>()
         });
+        let on_gap = table.take("on_gap");
+        let nested_at = table.take("nested");
+        for node in on_gap.iter().chain(&nested_at).filter(|_| mode.is_some_and(|mode| mode != CommandMode::Guard)) {
+            faults.push(node.fault("is for shells in guard"));
+        }
+        let on_gap = on_gap.as_ref().map_or(Some(OnGap::default()), |node| faults.keep(node.word(ON_GAP)));
+        let nested = nested_at.as_ref().map_or(Some(BTreeMap::new()), |node| nested(node, mode, sets, faults));
         let shell_at = table.take("shell");
         let shell = shell_at.as_ref().map_or(Some(None), |node| faults.keep(node.word(SHELLS)).map(Some));
         table.finish(&[], faults);
@@ -132,13 +163,41 @@ impl Commands {
             faults.push(node.fault(message).hint("one of the sets has mode = \"guard\" and a `default`"));
         }
         let unjudged_shell = mode == CommandMode::Observe || shell? == Some(());
-        Some(Self { mode, sets, unjudged_shell })
+        let guarded = Guarded { on_gap: on_gap?, nested: nested? };
+        Some(Self { mode, sets, unjudged_shell, guarded })
     }
 
     /// Whether a shell that the rule names is not opened: what is typed in it cannot be judged in this version.
     pub fn withholds(&self, class: ChannelClass) -> bool {
-        class == ChannelClass::Shell && !self.unjudged_shell
+        class == ChannelClass::Shell && self.mode == CommandMode::Strict
     }
+}
+
+/// The sets for lines at other programs' prompts.
+fn nested(
+    node: &Node<'_>,
+    mode: Option<CommandMode>,
+    sets: &Sets,
+    faults: &mut Faults,
+) -> Option<BTreeMap<String, Vec<Arc<CommandSet>>>> {
+    let mut nested = BTreeMap::new();
+    for (program, node) in faults.keep(node.table())?.rest() {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+        if program.is_empty() || !program.chars().all(plain) || crate::guard::name_of(program) != program {
+            let hint = format!("it is known as `{}`", crate::guard::name_of(program));
+            faults.push(node.fault("a program is named without its directory and its version").hint(hint));
+        }
+        let items = faults.keep(node.filled_list())?;
+        let read: Vec<Option<Option<Arc<CommandSet>>>> =
+            items.iter().map(|item| faults.keep(named(item, mode, sets))).collect();
+        let read: Vec<Arc<CommandSet>> = read.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
+        if !read.is_empty() && read.iter().all(|set| set.default.is_none()) {
+            let message = "nothing says what becomes of a line that no rule names";
+            faults.push(node.fault(message).hint("one of the sets has mode = \"guard\" and a `default`"));
+        }
+        nested.insert(program.to_owned(), read);
+    }
+    Some(nested)
 }
 
 /// The set by this name; `None` if it has faults of its own.

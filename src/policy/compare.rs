@@ -273,6 +273,14 @@ fn changed_commands(old: &Rule, new: &Rule, whom: &str, add: &mut dyn FnMut(Way,
             if after.unjudged_shell && !before.unjudged_shell {
                 add(Way::Widens, format!("{whom}: a shell is opened in which nothing is judged (rule `{id}`)"));
             }
+            let (on_gap, on_gap_before) = (after.guarded.on_gap, before.guarded.on_gap);
+            if on_gap != on_gap_before {
+                let way = if on_gap < on_gap_before { Way::Widens } else { Way::Narrows };
+                add(way, format!("{whom}: other things are done where a line may have run unread (rule `{id}`)"));
+            }
+            if after.guarded.nested != before.guarded.nested {
+                add(Way::MayWiden, format!("{whom}: other sets are for other programs' prompts (rule `{id}`)"));
+            }
             let names = |sets: &[Arc<CommandSet>]| sets.iter().map(|set| set.name.clone()).collect::<BTreeSet<_>>();
             let (sets_before, sets_after) = (names(&before.sets), names(&after.sets));
             if sets_before != sets_after {

@@ -19,6 +19,7 @@ use super::{
 use crate::approvers::read_key;
 use crate::auditor::Recipient;
 use crate::document::{Document, Fault, Faults, Node, Table, names, parse_all, read_labels, words};
+use crate::gate::verdict::CommandMode;
 use crate::model::{
     AccountName, Asked, ChannelClass, Endpoint, Extent, FileAction, FileAsked, FilePath, GroupName, InvalidName,
     Matter, Presence, RuleId, TargetName, UserName, join,
@@ -170,9 +171,13 @@ impl Read {
             rule.commands.as_ref().is_some_and(withheld)
         });
         let shells = shells.map(|rule| {
-            let message = format!("rule `{}` opens no shell: what is typed in one is not judged in this version", rule.id);
-            let hint = "remove \"shell\" from channels; in guard, commands = { ..., shell = \"unjudged\" } opens it all the same";
-            Finding { check: "closed-shell", fault: of_line(&rule.file, rule.line, "rule.commands", message).hint(hint) }
+            let message =
+                format!("rule `{}` opens no shell: what is typed in one is not judged in this version", rule.id);
+            let hint = "remove \"shell\" from channels; in guard, it is opened and each line is judged";
+            Finding {
+                check: "closed-shell",
+                fault: of_line(&rule.file, rule.line, "rule.commands", message).hint(hint),
+            }
         });
         let keyless = self.rules.iter().filter(|rule| rule.glass.as_ref().is_some_and(|glass| glass.without_key));
         let keyless = keyless.map(|rule| {
@@ -294,7 +299,8 @@ fn refuse_odd_commands(
     fault: &dyn Fn(String) -> Fault,
     faults: &mut Faults,
 ) {
-    if !channels.contains(&ChannelClass::Exec) {
+    let shell = commands.mode == CommandMode::Guard && channels.contains(&ChannelClass::Shell);
+    if !channels.contains(&ChannelClass::Exec) && !shell {
         let message = String::from("has no effect: `channels` does not have exec");
         faults.push(fault(message).hint("add \"exec\" to channels, or remove it"));
     }

@@ -9,17 +9,19 @@ use tokio::task::unconstrained;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::command::Cleared;
+use super::command::{Cleared, Keeper, Within};
 use super::menu::TypedAhead;
 use super::refusal::No;
 use super::registry::OpenChannel;
-use super::{Bastion, Live, Refusal, files};
+use super::{Bastion, Live, Refusal, files, guarded};
 use crate::cast::Entry;
 use crate::grant::Permit;
 use crate::inspect::Book;
 use crate::listener::{ChannelStart, UserSink, UserSource};
 use crate::model::transfer::{Tool, Transfer};
-use crate::model::{Asked, ChannelClass, ChannelEvent, ChannelNumber, Destination, Exit, Program};
+use crate::model::{
+    Asked, ChannelClass, ChannelEvent, ChannelNumber, Destination, Exit, Program, Terminal, TerminalSize,
+};
 use crate::policy::{BoundBy, InputMode};
 use crate::recorder::{ChannelFacts, RecorderError, Track};
 use crate::relay::{self, End, Facts, Notice};
@@ -40,6 +42,47 @@ pub struct Opened {
     files: Option<(Files, Book)>,
     /// What the target is lent.
     loans: Vec<Loan>,
+    /// What holds its lines.
+    guarded: Option<Guarded>,
+}
+
+/// What holds the lines of a shell.
+struct Guarded {
+    keeper: Keeper,
+    lines: mpsc::Receiver<String>,
+    within: Within,
+    size: TerminalSize,
+}
+
+impl Opened {
+    /// Its recording.
+    pub fn track(&self) -> Arc<Track> {
+        Arc::clone(&self.track)
+    }
+
+    /// Has its lines read as they go by.
+    pub fn watch(&mut self, keeper: Keeper, lines: mpsc::Receiver<String>, terminal: Option<&Terminal>) {
+        let size = terminal.map_or(TerminalSize { cols: 80, rows: 24 }, |terminal| terminal.size);
+        self.guarded = Some(Guarded { keeper, lines, within: None, size });
+        if let Some(greeting) = &mut self.greeting {
+            greeting.push_str(&format!("\r\ndoorward: {}", guarded::OBSERVED));
+        }
+    }
+
+    /// Has its lines held.
+    pub fn guard(
+        &mut self,
+        keeper: Keeper,
+        lines: mpsc::Receiver<String>,
+        within: Within,
+        terminal: Option<&Terminal>,
+    ) {
+        let size = terminal.map_or(TerminalSize { cols: 80, rows: 24 }, |terminal| terminal.size);
+        self.guarded = Some(Guarded { keeper, lines, within, size });
+        if let Some(greeting) = &mut self.greeting {
+            greeting.push_str(&format!("\r\ndoorward: {}", guarded::PROMISE));
+        }
+    }
 }
 
 /// How files are moved.
@@ -147,6 +190,7 @@ pub async fn open(
                 greeting: terminal.map(|_| greeting(live, &permit)),
                 files,
                 loans,
+                guarded: None,
             })
         }
         Err(error) => {
@@ -217,7 +261,7 @@ pub async fn carry(
     ahead: TypedAhead,
 ) -> Result<(), RecorderError> {
     let ChannelStart { mut source, sink, started, place: _place, .. } = start;
-    let Opened { target, track, facts, greeting, files, loans: _loans } = opened;
+    let Opened { target, track, facts, greeting, files, loans: _loans, guarded } = opened;
     let carried = async {
         let line = greeting.map(|greeting| Bytes::from(format!("doorward: {greeting}\r\n")));
         if let Some(line) = &line {
@@ -234,6 +278,11 @@ pub async fn carry(
         }
         let _ = started.send(());
         let track = Arc::clone(&track);
+        if let Some(Guarded { keeper, lines, within, size }) = guarded {
+            let (asked, answered) = guarded::inspect(source, target.source, size, within.as_deref(), keeper, lines);
+            let (user, target) = (End { source: asked, sink }, End { source: answered, sink: target.sink });
+            return relay::run(user, target, facts, track, notices, over).await;
+        }
         let Some((files, book)) = files else {
             return relay::run(End { source, sink }, target, facts, track, notices, over).await;
         };

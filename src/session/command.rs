@@ -3,6 +3,8 @@
 //!
 //! INVARIANT: nothing of an `exec` request starts at a target but by a [`Cleared`], and only `rule_on` makes one of it.
 
+mod guarded;
+mod observed;
 mod told;
 mod waiting;
 
@@ -18,11 +20,14 @@ use super::{Bastion, EndCause, Holding, Live, Refusal, Visit, channel};
 use crate::audit::{AuditEvent, CommandJudged};
 use crate::gate::verdict::{By, CommandMode, Judgement, OnMatch, Outcome};
 use crate::grant::Denial;
+use crate::guard::Confidence;
 use crate::ledger::CommandFacts;
 use crate::listener::ChannelStart;
 use crate::model::{Asked, Program, RequestId, UserName};
 use crate::policy::PolicyHash;
 use crate::requests::{bound_to, new_decision};
+pub(super) use guarded::{Ask, Decision, Keeper, decide};
+pub(super) use observed::{observe, watches_shell};
 pub use waiting::Answered;
 
 /// What a user is told who wants a shell where no program starts that no rule allows.
@@ -43,7 +48,12 @@ pub(super) struct Cleared {
     policy: Option<PolicyHash>,
     /// What was judged, if anything was.
     decided: Option<Box<Decided>>,
+    /// Whether what is typed in it is held until it is judged; and the program at whose prompt it is typed from the first.
+    guards: Option<Within>,
 }
+
+/// At whose prompt lines are typed: a shell's, or a program's of this name.
+pub(super) type Within = Option<String>;
 
 /// A command that was judged.
 #[derive(Clone)]
@@ -51,6 +61,8 @@ pub(super) struct Decided {
     id: RequestId,
     /// As it was typed.
     line: String,
+    /// How far that is to be trusted, where it was read from a terminal.
+    confidence: Option<Confidence>,
     judgement: Judgement,
     policy: PolicyHash,
     /// Why it does not start although no rule refuses it.
@@ -74,15 +86,16 @@ pub(super) enum Ruling {
 impl Cleared {
     /// What no command rule is about.
     fn unjudged(program: &Program, policy: Option<&PolicyHash>) -> Ruling {
-        Ruling::Starts(Self { program: program.clone(), policy: policy.cloned(), decided: None })
+        Ruling::Starts(Self { program: program.clone(), policy: policy.cloned(), decided: None, guards: None })
     }
 
     /// What was judged, and may start.
-    fn judged(sent: Vec<u8>, decided: Box<Decided>) -> Ruling {
+    fn judged(sent: Vec<u8>, decided: Box<Decided>, within: Option<String>) -> Ruling {
         Ruling::Starts(Self {
             program: Program::Exec(sent),
             policy: Some(decided.policy.clone()),
             decided: Some(decided),
+            guards: within.map(Some),
         })
     }
 
@@ -106,6 +119,11 @@ impl Cleared {
         let [exact, beginning] = STRICT_ENVIRONMENT;
         let passes = |name: &str| !strict || name == exact || name.starts_with(beginning);
         asked.iter().filter(|(name, _)| passes(name)).cloned().collect()
+    }
+
+    /// Whether what is typed in it is held until it is judged.
+    pub fn guards(&self) -> Option<&Within> {
+        self.guards.as_ref()
     }
 
     /// What was judged, if anything was.
@@ -165,8 +183,11 @@ impl Visit {
         let policy = commands.policy();
         let Some(mode) = commands.mode() else { return Ok(Cleared::unjudged(program, Some(policy))) };
         let Some(bytes) = line else {
-            let strict = mode == CommandMode::Strict;
-            return if strict { Err(Refusal::Command(NO_SHELL)) } else { Ok(Cleared::unjudged(program, Some(policy))) };
+            return match mode {
+                CommandMode::Strict => Err(Refusal::Command(NO_SHELL)),
+                CommandMode::Guard if commands.guards_shells() => guarded::shell(start, policy),
+                CommandMode::Guard | CommandMode::Observe => Ok(Cleared::unjudged(program, Some(policy))),
+            };
         };
         let (line, misread) = match std::str::from_utf8(bytes) {
             Ok(line) => (Cow::Borrowed(line), None),
@@ -182,6 +203,7 @@ impl Visit {
         let mut decided = Box::new(Decided {
             id: id.map_err(|error| undecided(&error.to_string()))?,
             line: line.into_owned(),
+            confidence: None,
             judgement,
             policy: policy.clone(),
             obstacle: None,
@@ -193,6 +215,7 @@ impl Visit {
         if judgement.outcome != Outcome::Deny && start.terminal.is_some() && !judgement.pty {
             decided.obstacle = Some(NO_TERMINAL.to_owned());
         }
+        let within = start.terminal.as_ref().and_then(|_| guarded::opened(&mut decided, &commands));
         let (Some(sent), None) = (sent, &decided.obstacle) else {
             if let Some(id) = approval {
                 // It is used, whatever came of it.
@@ -202,13 +225,13 @@ impl Visit {
         };
         match (decided.judgement.outcome, approval) {
             (Outcome::Deny, _) => Ok(Ruling::Refused(decided)),
-            (Outcome::Allow, None) => Ok(Cleared::judged(sent, decided)),
+            (Outcome::Allow, None) => Ok(Cleared::judged(sent, decided, within)),
             (Outcome::Approve, None) => Ok(Ruling::Waits(decided)),
             (Outcome::Allow | Outcome::Approve, Some(id)) => {
                 match bastion.requests.use_command(id, &bound_to(&live.id, &decided.policy, &sent)) {
                     Ok(approved_by) => {
                         decided.approved_by = approved_by;
-                        Ok(Cleared::judged(sent, decided))
+                        Ok(Cleared::judged(sent, decided, within))
                     }
                     Err(why) => {
                         decided.obstacle = Some(format!("what was approved does not run: {why}"));

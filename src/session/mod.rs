@@ -12,6 +12,7 @@ mod command;
 mod denials;
 mod files;
 mod forward;
+mod guarded;
 mod idle;
 mod interview;
 mod lend;
@@ -32,6 +33,7 @@ mod watched;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -60,7 +62,7 @@ use crate::target::{self, Incoming, Leg};
 use crate::vault::Vault;
 use crate::wire::Cut;
 use agent::Agency;
-use command::{Answered, Ruling};
+use command::{Answered, Ask, Keeper, Ruling, watches_shell};
 pub use denials::Denials;
 use denials::{Attempt, Denied};
 pub use forward::ForwardLimits;
@@ -167,6 +169,7 @@ pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
         choices: mpsc::channel(1),
         waited: mpsc::channel(1),
         answered: mpsc::channel(1),
+        asks: mpsc::channel(4),
     };
     let cause = visit.serve().await;
     visit.leave(cause).await;
@@ -195,6 +198,8 @@ struct Visit {
     waited: (mpsc::Sender<Waited>, mpsc::Receiver<Waited>),
     /// Commands that have waited for somebody's yes.
     answered: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
+    /// What is asked by whoever carries a shell whose lines are held.
+    asks: (mpsc::Sender<Ask>, mpsc::Receiver<Ask>),
 }
 
 /// What was said of a program before it begins.
@@ -256,6 +261,7 @@ impl Visit {
                 Some(Ok(found)) = self.lookups.join_next(), if !self.lookups.is_empty() => self.looked_up(found).await,
                 Some(choice) = self.choices.1.recv() => self.choose(choice).await,
                 Some(waited) = self.waited.1.recv() => self.watched(waited).await,
+                Some(ask) = self.asks.1.recv() => self.asked_by_guard(ask),
                 Some(answered) = self.answered.1.recv() => self.answered(answered).await,
                 Some(done) = self.channels.join_next(), if !self.channels.is_empty() => {
                     self.notices.retain(|notices| !notices.is_closed());
@@ -471,7 +477,29 @@ impl Visit {
             failure = failed => Err(Refusal::Recorder(failure)),
         };
         match opened {
-            Ok(opened) => {
+            Ok(mut opened) => {
+                let watches = watches_shell(&self.bastion, live, &start, &program, &asked);
+                if let (Some(within), Some(first)) = (cleared.guards().or(watches.then_some(&None)), asked.first()) {
+                    let (lines, said) = mpsc::channel(guarded::LINES_MAX);
+                    let keeper = Keeper {
+                        bastion: Arc::clone(&self.bastion),
+                        visitor: Arc::clone(&self.visitor),
+                        asks: self.asks.0.clone(),
+                        asked: first.clone(),
+                        number,
+                        destination: destination.clone(),
+                        track: opened.track(),
+                        pause: live.registration.pause(),
+                        lines,
+                        waits: AtomicBool::new(false),
+                        watches,
+                    };
+                    if watches {
+                        opened.watch(keeper, said, start.terminal.as_ref());
+                    } else {
+                        opened.guard(keeper, said, within.clone(), start.terminal.as_ref());
+                    }
+                }
                 live.registration.judge(&self.bastion.ledger, self.bastion.clock.now());
                 let (notices, lines) = mpsc::channel(4);
                 self.notices.push(notices);

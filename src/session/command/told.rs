@@ -75,7 +75,8 @@ impl Decided {
         };
         let because = line(&self.because());
         let line = shown(&self.line, MARKED_CHARS_MAX);
-        format!("command {done}: {line} ({because}; {}; {}){sent}", self.judgement.mode, self.id)
+        let read = self.confidence.map_or_else(String::new, |confidence| format!(":{confidence}"));
+        format!("command {done}: {line} ({because}; {}{read}; {}){sent}", self.judgement.mode, self.id)
     }
 
     /// What decided, in words.
@@ -145,6 +146,7 @@ impl Decided {
             policy: self.policy.to_string(),
             line: clean(&self.line),
             sent: judgement.send.as_deref().filter(|_| strict).map(clean),
+            confidence: self.confidence.map(|confidence| confidence.to_string()),
             starts: judgement
                 .invocations
                 .iter()
@@ -158,7 +160,6 @@ impl Decided {
                 })
                 .collect(),
             second: Some(live.started.until(now).as_secs()),
-            confidence: None,
             alert: judgement.alert.map(|level| level.to_string()),
             approved_by: self.approved_by.clone(),
             note: None,

@@ -111,9 +111,19 @@ fn wish(
 ) -> Option<CommandWish> {
     let Program::Exec(typed) = program else { return None };
     let sent = decided.sent(typed)?;
+    wish_of(live, visitor, bastion, decided, (&sent, crate::model::ChannelClass::Exec))
+}
+
+/// The same, of what is sent in a channel of this class.
+pub(super) fn wish_of(
+    live: &Live,
+    visitor: &Visitor,
+    bastion: &Bastion,
+    decided: &Decided,
+    (sent, asked): (&[u8], crate::model::ChannelClass),
+) -> Option<CommandWish> {
     let now = bastion.clock.now();
     // The grant as it is now: the session may have begun by another.
-    let asked = crate::model::ChannelClass::Exec;
     let permit = bastion.ledger.permit(visitor.asker(), live.permit.destination(), asked, now).ok();
     let purpose = permit.and_then(|permit| permit.grant().map(|grant| grant.reason.clone())).unwrap_or_default();
     Some(CommandWish {
@@ -121,7 +131,7 @@ fn wish(
         need: decided.judgement.approval.clone()?,
         rule: decided.judgement.access_rule.clone()?,
         policy: decided.policy.clone(),
-        bound: bound_to(&live.id, &decided.policy, &sent),
+        bound: bound_to(&live.id, &decided.policy, sent),
         purpose,
         reason: decided.judgement.reason.clone(),
     })
@@ -206,7 +216,7 @@ impl WaitingUser<'_> {
 }
 
 /// Puts it on record, and asks those who may say yes.
-async fn hold(
+pub(super) async fn hold(
     visitor: &Arc<Visitor>,
     bastion: &Arc<Bastion>,
     wish: CommandWish,
@@ -219,13 +229,13 @@ async fn hold(
 }
 
 /// Has it wait no longer, and puts on record why.
-async fn close(bastion: &Arc<Bastion>, id: RequestId, result: &'static str, why: String, by: String) {
+pub(super) async fn close(bastion: &Arc<Bastion>, id: RequestId, result: &'static str, why: String, by: String) {
     let requests = Arc::clone(&bastion.requests);
     let _ = tokio::task::spawn_blocking(move || requests.close_command(&id, result, &why, &by)).await;
 }
 
 /// Tells approvers who have a live session.
-fn say_to_approvers(bastion: &Bastion, held: &HeldCommand) {
+pub(super) fn say_to_approvers(bastion: &Bastion, held: &HeldCommand) {
     let request = &held.request;
     let text = format!(
         "{} asks to run a command at {}. ssh USER@BASTION show {}",
@@ -238,7 +248,7 @@ fn say_to_approvers(bastion: &Bastion, held: &HeldCommand) {
 }
 
 /// Ready once enough people have said yes; or once it cannot run any more, with what becomes of it, why and by whom.
-async fn decided(
+pub(super) async fn decided(
     bastion: &Bastion,
     id: &RequestId,
     policy: &crate::policy::PolicyHash,

@@ -1,0 +1,452 @@
+//! A line of a shell of the target's own: judged when its key is held, on record before the key goes on.
+//!
+//! The session judges, as it does for `exec`; what waits for the disk or for people is waited for beside it, by whoever
+//! carries the shell.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::observed::Observed;
+use super::waiting::{close, decided as yes_or_no, hold, say_to_approvers, wish_of};
+use super::{Cleared, Decided, Ruling, told, unread};
+use crate::audit::{AuditEvent, CommandGap, CommandJudged};
+use crate::cast::Entry;
+use crate::gate::verdict::{AlertLevel, By, CommandMode, Judgement, Outcome};
+use crate::guard::{self, Confidence, Gap, LineRead, Question, Started};
+use crate::ledger::{CommandFacts, Commands};
+use crate::listener::ChannelStart;
+use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, Program, RequestId};
+use crate::policy::{OnGap, PolicyHash};
+use crate::recorder::Track;
+use crate::relay::Pause;
+use crate::requests::{CommandWish, HeldCommand, bound_to, new_decision};
+use crate::session::denials::Denied;
+use crate::session::refusal_log::Kind;
+use crate::session::{Bastion, EndCause, Holding, Live, Refusal, Visit, Visitor};
+
+/// What a user is told whose shell could be read by nobody.
+const NO_TERMINAL_AT_ALL: &str =
+    "the lines of a shell are judged here, which takes a terminal: ssh -t, or name a command";
+/// What a user is told whose line's own record failed, or whose session is over.
+const NOT_ON_RECORD: &str = "it could not be put on record, so it does not run. Tell the operator";
+/// What is on record of a line that was not shown.
+const NOT_SHOWN: &str = "[typed without being shown]";
+/// The session answers within so long, or the line does not run.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// So often whoever waits for a yes is told how long they may still wait.
+const COUNTDOWN: Duration = Duration::from_secs(60);
+
+/// Begins a shell whose lines are held.
+pub(super) fn shell(start: &ChannelStart, policy: &PolicyHash) -> Result<Ruling, Refusal> {
+    if start.terminal.is_none() {
+        return Err(Refusal::Command(NO_TERMINAL_AT_ALL));
+    }
+    let shell = Cleared { program: Program::Shell, policy: Some(policy.clone()), decided: None, guards: Some(None) };
+    Ok(Ruling::Starts(shell))
+}
+
+/// The program whose prompt a command opens on a terminal, where lines are held; if no set is for that, it does not start.
+pub(super) fn opened(decided: &mut Decided, commands: &Commands) -> Option<String> {
+    if decided.judgement.mode != CommandMode::Guard
+        || decided.judgement.outcome == Outcome::Deny
+        || !commands.guards_shells()
+    {
+        return None;
+    }
+    let name = guard::started(&decided.judgement.invocations).nested?;
+    if commands.within(&name).is_none() {
+        decided.obstacle = decided.obstacle.take().or_else(|| Some(no_set_for(&name)));
+    }
+    Some(name)
+}
+
+fn no_set_for(name: &str) -> String {
+    format!("{name} opens a prompt of its own, and no rule is for what is typed there")
+}
+
+/// What whoever carries a shell asks of its session.
+pub(in crate::session) enum Ask {
+    /// What becomes of a line.
+    Line {
+        question: Box<Question>,
+        asked: Asked,
+        number: ChannelNumber,
+        approval: Option<RequestId>,
+        answer: oneshot::Sender<Verdict>,
+    },
+    /// What is to be put on record of a line that goes by.
+    Read { read: LineRead, asked: Asked, number: ChannelNumber, answer: oneshot::Sender<Option<Observed>> },
+    /// Something may have run that nobody has read.
+    Gap { gap: Gap, asked: Asked, number: ChannelNumber, answer: oneshot::Sender<()> },
+}
+
+/// What the session says of a line.
+pub(in crate::session) enum Verdict {
+    /// It may run once that is on record.
+    Runs { decided: Box<Decided>, judged: Box<CommandJudged>, facts: Option<Box<CommandFacts>>, started: Started },
+    /// It takes somebody's yes.
+    Waits { decided: Box<Decided>, wish: Box<CommandWish> },
+    /// It does not run.
+    Refused { text: String, marker: String, written: Option<oneshot::Receiver<()>> },
+}
+
+impl Visit {
+    /// Answers whoever carries a shell. Nothing here waits.
+    pub(in crate::session) fn asked_by_guard(&mut self, ask: Ask) {
+        match ask {
+            Ask::Line { question, asked, number, approval, answer } => {
+                let verdict = self.rule_on_read(&question, &asked, number, approval);
+                let _ = answer.send(verdict);
+            }
+            Ask::Read { read, asked, number, answer } => {
+                let _ = answer.send(self.rule_on_passing(read, &asked, number));
+            }
+            Ask::Gap { gap, asked, number, answer } => {
+                self.note_gap(gap, &asked, number);
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    fn rule_on_read(
+        &self,
+        question: &Question,
+        asked: &Asked,
+        number: ChannelNumber,
+        approval: Option<RequestId>,
+    ) -> Verdict {
+        let plainly = |text: String| Verdict::Refused {
+            marker: format!("command refused: {text}"),
+            text: format!("refused  {text}"),
+            written: None,
+        };
+        let Some(live) = &self.live else { return plainly(String::from("the session is over")) };
+        let (bastion, destination) = (&self.bastion, live.permit.destination());
+        let commands = match bastion.ledger.commands(live.permit.asker(), destination, asked, bastion.clock.now()) {
+            Ok(commands) => commands,
+            Err(denial) => return plainly(Refusal::Denied(denial).told(bastion.clock.now()).text),
+        };
+        let id = match approval.clone().map_or_else(new_decision, Ok) {
+            Ok(id) => id,
+            Err(error) => return plainly(error.to_string()),
+        };
+        let mut decided = Box::new(judged(question, &commands, id));
+        let mut started = guard::started(&decided.judgement.invocations);
+        if decided.judgement.outcome != Outcome::Deny && commands.mode() == Some(CommandMode::Guard) {
+            let unfit = started.nested.as_ref().filter(|name| commands.within(name).is_none());
+            decided.obstacle = unfit.map(|name| no_set_for(name));
+        }
+        if commands.mode() == Some(CommandMode::Strict) {
+            decided.obstacle =
+                Some(String::from("your right here is of another kind by now: leave, and connect again"));
+        }
+        if !question.echoed {
+            // It may be a password.
+            decided.judgement.invocations.clear();
+            started.nested = None;
+        }
+        let sent: Vec<u8> = question.reads.iter().flat_map(|read| [read.line.as_bytes(), b"\n"].concat()).collect();
+        let outcome = if decided.obstacle.is_some() { Outcome::Deny } else { decided.judgement.outcome };
+        match (outcome, &approval) {
+            (Outcome::Deny, _) => {}
+            (Outcome::Approve, None) => {
+                match wish_of(live, &self.visitor, bastion, &decided, (&sent, ChannelClass::Shell)) {
+                    Some(wish) => return Verdict::Waits { decided, wish: Box::new(wish) },
+                    None => decided.obstacle = Some(String::from("nobody is named who could say yes")),
+                }
+            }
+            (Outcome::Allow, None) => return runs(live, bastion, decided, number, started),
+            (Outcome::Allow | Outcome::Approve, Some(id)) => {
+                match bastion.requests.use_command(id, &bound_to(&live.id, &decided.policy, &sent)) {
+                    Ok(approved_by) => {
+                        decided.approved_by = approved_by;
+                        return runs(live, bastion, decided, number, started);
+                    }
+                    Err(why) => decided.obstacle = Some(format!("what was approved does not run: {why}")),
+                }
+            }
+        }
+        if let Some(id) = &approval {
+            let _ = bastion.requests.use_command(id, "");
+        }
+        self.refuse_read(live, &decided)
+    }
+
+    /// Puts a refusal on record, and keeps it for `why`.
+    fn refuse_read(&self, live: &Live, decided: &Decided) -> Verdict {
+        let user = self.visitor.user.user().clone();
+        let text = decided.told();
+        let denied = Denied::of_command(self.bastion.clock.now(), &decided.line, &text, live.permit.destination());
+        let facts = decided.facts(live, &self.bastion, true);
+        let written = if decided.closed { None } else { self.note_command(live, &user, decided, facts) };
+        info!(user = %user, decision = %decided.id, "Command refused");
+        self.bastion.denials.keep(&user, denied);
+        self.do_on_match(decided);
+        Verdict::Refused { text, marker: decided.summary(), written }
+    }
+
+    /// Puts on record that something may have run that nobody has read, and does what the rules say of it.
+    fn note_gap(&mut self, gap: Gap, asked: &Asked, number: ChannelNumber) {
+        self.mark(format!("gap in what is judged: {}", gap.told()));
+        let Some(live) = &self.live else { return };
+        let (bastion, user) = (&self.bastion, self.visitor.user.user());
+        let commands =
+            bastion.ledger.commands(live.permit.asker(), live.permit.destination(), asked, bastion.clock.now());
+        // Where nobody knows what is to be done, the hardest is.
+        let on_gap = commands.as_ref().map_or(OnGap::End, Commands::on_gap);
+        let done = match (gap, on_gap) {
+            (Gap::Password, _) => "none",
+            (_, OnGap::Alert) => "alert",
+            (_, OnGap::Approve) => "approve",
+            (_, OnGap::End) => "end",
+        };
+        let event = CommandGap {
+            session: live.id.clone(),
+            channel: number.0,
+            user: user.clone(),
+            destination: live.permit.destination().clone(),
+            gap: gap.to_string(),
+            done: done.to_owned(),
+            note: gap.told().to_owned(),
+        };
+        let event = move |note| AuditEvent::CommandGap(Box::new(CommandGap { note, ..event.clone() }));
+        let _ = bastion.refusals.note(user, Kind::Command, gap.told(), event);
+        if gap == Gap::Password {
+            return;
+        }
+        let by = format!("the command rules, by a gap ({gap})");
+        match on_gap {
+            OnGap::Alert => {}
+            OnGap::Approve => drop(bastion.sessions.freeze(&live.id, Holding::Overseer, &by)),
+            OnGap::End => drop(bastion.sessions.end(&live.id, EndCause::Killed { by })),
+        }
+        if let (Ok(commands), Ok(id)) = (commands, new_decision())
+            && let Some(others) = bastion.refusals.alert(user, None, AlertLevel::Medium)
+        {
+            let facts = CommandFacts {
+                level: AlertLevel::Medium,
+                session: live.id.clone(),
+                second: live.started.until(bastion.clock.now()).as_secs(),
+                user: user.clone(),
+                destination: live.permit.destination().clone(),
+                line: gap.told().to_owned(),
+                mode: CommandMode::Guard.to_string(),
+                verdict: String::from("gap"),
+                prevented: false,
+                rule: None,
+                policy: commands.policy().to_string(),
+                others,
+            };
+            let requests = Arc::clone(&bastion.requests);
+            drop(tokio::task::spawn_blocking(move || requests.alert_command(&id, "command.gap", facts)));
+        }
+    }
+}
+
+/// Judges what a line may be: the strictest verdict is the line's.
+fn judged(question: &Question, commands: &Commands, id: RequestId) -> Decided {
+    let inner = question.context.as_ref().map(|name| (name, commands.within(name)));
+    let by = match &inner {
+        Some((_, Some(inner))) => inner,
+        Some((_, None)) | None => commands,
+    };
+    let judge = |read: &guard::LineRead| (read.clone(), by.judge(&read.line));
+    // Of equals the first: it is the likeliest.
+    let strictest =
+        question.reads.iter().map(judge).reduce(|most, next| if next.1.outcome > most.1.outcome { next } else { most });
+    let (read, mut judgement): (_, Judgement) =
+        strictest.map_or_else(|| (None, by.judge("")), |(read, judgement)| (Some(read), judgement));
+    let reason = match &inner {
+        Some((name, None)) => Some(format!("no rule is for lines at the prompt of {name}")),
+        Some((_, Some(_))) | None => question.problem.map(str::to_owned),
+    };
+    let reason = reason.or_else(|| read.is_none().then(|| String::from("nothing was read")));
+    if let Some(reason) = reason {
+        judgement = unread(judgement, By::NotUnderstood { at: 0, reason }, CommandMode::Guard);
+    }
+    let confidence = read.as_ref().map_or(Confidence::Keys, |read| read.confidence);
+    let line = read.filter(|_| question.echoed).map_or_else(|| NOT_SHOWN.to_owned(), |read| read.line);
+    Decided {
+        id,
+        line,
+        confidence: Some(confidence),
+        judgement,
+        policy: by.policy().clone(),
+        obstacle: None,
+        approved_by: Vec::new(),
+        closed: false,
+    }
+}
+
+fn runs(live: &Live, bastion: &Bastion, decided: Box<Decided>, number: ChannelNumber, started: Started) -> Verdict {
+    let judged = Box::new(decided.judged(live, Some(number.0), bastion.clock.now()));
+    let facts = decided.facts(live, bastion, false).map(Box::new);
+    Verdict::Runs { decided, judged, facts, started }
+}
+
+/// What a shell is carried with.
+pub(in crate::session) struct Keeper {
+    pub bastion: Arc<Bastion>,
+    pub visitor: Arc<Visitor>,
+    pub asks: mpsc::Sender<Ask>,
+    pub asked: Asked,
+    pub number: ChannelNumber,
+    pub destination: Destination,
+    pub track: Arc<Track>,
+    pub pause: Pause,
+    /// Lines for the user while something is decided.
+    pub lines: mpsc::Sender<String>,
+    /// Whether a line waits for somebody's yes.
+    pub waits: AtomicBool,
+    /// Whether lines are only read as they go by.
+    pub watches: bool,
+}
+
+/// What becomes of a held key.
+pub(in crate::session) enum Decision {
+    /// It goes on.
+    Runs(Started),
+    /// It does not, and the user is told why.
+    Refused(String),
+}
+
+/// Decides on a line: judged, on record, and with somebody's yes where it takes one. `withdrawn` ends the wait for that.
+pub(in crate::session) async fn decide(
+    keeper: Arc<Keeper>,
+    question: Question,
+    withdrawn: CancellationToken,
+) -> Decision {
+    let mut approval = None;
+    // Once for the rules, once more with a yes, and once if they change in between.
+    for _ in 0..3 {
+        let Some(verdict) = keeper.ask(&question, approval.take()).await else { break };
+        match verdict {
+            Verdict::Refused { text, marker, written } => {
+                let _ = keeper.track.append(Entry::Marker(marker)).await;
+                if let Some(written) = written {
+                    let _ = timeout(crate::session::channel::RECORD_TIMEOUT, written).await;
+                }
+                return Decision::Refused(text);
+            }
+            Verdict::Runs { decided, judged, facts, started } => {
+                if !keeper.on_record(&decided, judged, facts).await {
+                    break;
+                }
+                if keeper.bastion.ledger.policy().hash() == &decided.policy {
+                    return Decision::Runs(started);
+                }
+            }
+            Verdict::Waits { decided, wish } => match keeper.wait(&decided, *wish, &withdrawn).await {
+                Ok(()) => approval = Some(decided.id.clone()),
+                Err(why) => {
+                    let refused = Decided { obstacle: Some(why), closed: true, ..*decided };
+                    let _ = keeper.track.append(Entry::Marker(refused.summary())).await;
+                    keeper.bastion.denials.keep(
+                        keeper.visitor.user.user(),
+                        Denied::of_command(
+                            keeper.bastion.clock.now(),
+                            &refused.line,
+                            &refused.told(),
+                            &keeper.destination,
+                        ),
+                    );
+                    return Decision::Refused(refused.told());
+                }
+            },
+        }
+    }
+    Decision::Refused(format!("refused  {NOT_ON_RECORD}"))
+}
+
+impl Keeper {
+    async fn ask(&self, question: &Question, approval: Option<RequestId>) -> Option<Verdict> {
+        let (answer, answered) = oneshot::channel();
+        let (question, asked) = (Box::new(question.clone()), self.asked.clone());
+        let ask = Ask::Line { question, asked, number: self.number, approval, answer };
+        let asking = async {
+            self.asks.send(ask).await.ok()?;
+            answered.await.ok()
+        };
+        timeout(ANSWER_WITHIN, asking).await.ok()?
+    }
+
+    /// Tells the session of a gap; what it does about it is done on return, unless it is busy.
+    pub async fn gap(&self, gap: Gap) {
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask::Gap { gap, asked: self.asked.clone(), number: self.number, answer };
+        let asking = async {
+            if self.asks.send(ask).await.is_ok() {
+                let _ = answered.await;
+            }
+        };
+        let _ = timeout(Duration::from_secs(1), asking).await;
+    }
+
+    /// Puts on record that a line runs. Nothing runs whose record fails.
+    async fn on_record(&self, decided: &Decided, judged: Box<CommandJudged>, facts: Option<Box<CommandFacts>>) -> bool {
+        let marked = async {
+            let ticket = self.track.append(Entry::Marker(decided.summary())).await?;
+            ticket.durable().await
+        };
+        let noted = self.bastion.record(AuditEvent::CommandAllowed(judged));
+        let (marked, noted) = tokio::join!(marked, noted);
+        if marked.is_err() || noted.is_err() {
+            return false;
+        }
+        let Some(facts) = facts else { return true };
+        let (requests, id) = (Arc::clone(&self.bastion.requests), decided.id.clone());
+        let alerting = tokio::task::spawn_blocking(move || requests.alert_command(&id, "command.allowed", *facts));
+        matches!(alerting.await, Ok(Ok(())))
+    }
+
+    /// Waits for somebody's yes.
+    async fn wait(&self, decided: &Decided, wish: CommandWish, withdrawn: &CancellationToken) -> Result<(), String> {
+        let (id, policy) = (wish.judged.decision.clone(), wish.policy.clone());
+        let held = hold(&self.visitor, &self.bastion, wish).await;
+        let (held, mut changes) = held.map_err(|failure| failure.to_string())?;
+        let _ = self.track.append(Entry::Marker(format!("waits for somebody's yes: {}", decided.summary()))).await;
+        self.waits.store(true, Ordering::SeqCst);
+        say_to_approvers(&self.bastion, &held);
+        let _ = self.lines.send(told::waits(&held, self.bastion.clock.now())).await;
+        let ended = tokio::select! {
+            biased;
+            () = withdrawn.cancelled() => Err(("withdrawn", String::from("you withdrew it"), self.visitor.user.user().to_string())),
+            ended = yes_or_no(&self.bastion, &id, &policy, &self.pause, &mut changes) => ended,
+            () = self.count_down(&held) => Err(("expired", String::from("nobody has said yes in time"), String::from("the bastion"))),
+        };
+        self.waits.store(false, Ordering::SeqCst);
+        match ended {
+            Ok(()) => Ok(()),
+            Err((result, why, by)) => {
+                close(&self.bastion, id, result, why.clone(), by).await;
+                Err(why)
+            }
+        }
+    }
+
+    /// Says now and then how long it may still take; ready when it takes too long.
+    async fn count_down(&self, held: &HeldCommand) {
+        loop {
+            let left = self.bastion.clock.now().until(held.request.pending_until);
+            if left.is_zero() {
+                return;
+            }
+            sleep(left.min(COUNTDOWN)).await;
+            let left = self.bastion.clock.now().until(held.request.pending_until);
+            if !left.is_zero() {
+                let text = format!(
+                    "{} still waits: {} left. Ctrl-C withdraws it",
+                    held.request.id,
+                    crate::screen::span_short(left)
+                );
+                let _ = self.lines.try_send(text);
+            }
+        }
+    }
+}

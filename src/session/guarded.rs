@@ -1,0 +1,296 @@
+//! Carries a shell whose lines are held until they are judged: what stands between its two ends and the relay.
+//!
+//! One task reads both ends. What it lets through reaches the relay as two sources, so all of it is recorded on its way, as
+//! are the lines of the bastion's own that it puts between the target's. What a key waits for is waited for beside it: output
+//! goes on meanwhile.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::command::{Decision, Keeper, decide, observe};
+use crate::cast::Entry;
+use crate::guard::{Answer, Guard, LineRead, Question, Step};
+use crate::inspect::{Credits, EVENTS_MAX, Inspected};
+use crate::model::{ChannelEvent, TerminalSize};
+use crate::screen::{self, Size};
+use crate::wire::channel::Source;
+
+/// Ctrl-C.
+const INTERRUPT: u8 = 3;
+/// Lines for the user that wait while something is decided.
+pub const LINES_MAX: usize = 4;
+/// Lines that go by and wait to be put on record.
+const READS_MAX: usize = 64;
+/// With that the user is told whose shell is only read along.
+pub const OBSERVED: &str =
+    "observe · what is typed here is read and judged as far as the screen shows it; nothing is prevented";
+/// With that the shell's user is told what it is.
+pub const PROMISE: &str =
+    "guard:screen · each line is held until it is judged: against slips, not against a person who wants through";
+
+/// Stands between a shell's two ends and the relay: what the user sends that may go on, and what the user is shown.
+pub(super) fn inspect<U, T>(
+    user: U,
+    target: T,
+    size: TerminalSize,
+    within: Option<&str>,
+    keeper: Keeper,
+    lines: mpsc::Receiver<String>,
+) -> (Inspected, Inspected)
+where
+    U: Source + 'static,
+    T: Source + 'static,
+{
+    let (up, asked) = mpsc::channel(EVENTS_MAX);
+    let (down, answered) = mpsc::channel(EVENTS_MAX);
+    let (user_credit, target_credit) = (Credits::of(&user), Credits::of(&target));
+    let size = Size::bounded(size.cols, size.rows);
+    let keeper = Arc::new(keeper);
+    let (reads, read) = mpsc::channel(READS_MAX);
+    if keeper.watches {
+        // It ends with the last line: what was read is put on record even if the channel is over by then.
+        tokio::spawn(observe(Arc::clone(&keeper), read));
+    }
+    let stage = Stage {
+        guard: match within {
+            None if keeper.watches => Guard::watching(size),
+            None => Guard::new(size),
+            Some(program) => Guard::within(size, program),
+        },
+        reads,
+        keeper,
+        began: Instant::now(),
+        up: VecDeque::new(),
+        down: VecDeque::new(),
+        user_credit: user_credit.clone(),
+        target_credit: target_credit.clone(),
+        deciding: None,
+        refusal: None,
+    };
+    let task = tokio::spawn(stage.run(user, target, (up, down), lines)).abort_handle();
+    (Inspected::new(asked, user_credit, task.clone()), Inspected::new(answered, target_credit, task))
+}
+
+type Deciding = Pin<Box<dyn Future<Output = Decision> + Send>>;
+
+struct Stage {
+    guard: Guard,
+    /// Lines that go by, on their way into the records.
+    reads: mpsc::Sender<LineRead>,
+    keeper: Arc<Keeper>,
+    began: Instant,
+    /// On its way to the target, and to the user.
+    up: VecDeque<ChannelEvent>,
+    down: VecDeque<ChannelEvent>,
+    user_credit: Credits,
+    target_credit: Credits,
+    deciding: Option<(Deciding, CancellationToken)>,
+    /// What the user is told once the line is gone.
+    refusal: Option<String>,
+}
+
+/// What has happened.
+enum Happened {
+    User(Option<ChannelEvent>),
+    Target(Option<ChannelEvent>),
+    Decided(Decision),
+    Line(String),
+    Due,
+    Sent,
+    Over,
+}
+
+impl Stage {
+    async fn run<U: Source, T: Source>(
+        mut self,
+        mut user: U,
+        mut target: T,
+        (up, down): (mpsc::Sender<ChannelEvent>, mpsc::Sender<ChannelEvent>),
+        mut lines: mpsc::Receiver<String>,
+    ) {
+        let (mut user_here, mut target_here) = (true, true);
+        loop {
+            self.do_steps().await;
+            let due = self.guard.due(self.now()).map(|due| self.began + due);
+            let happened = tokio::select! {
+                permit = up.reserve(), if !self.up.is_empty() => match (permit, self.up.pop_front()) {
+                    (Ok(permit), Some(event)) => { permit.send(event); Happened::Sent }
+                    (Ok(_) | Err(_), _) => Happened::Over,
+                },
+                permit = down.reserve(), if !self.down.is_empty() => match (permit, self.down.pop_front()) {
+                    (Ok(permit), Some(event)) => { permit.send(event); Happened::Sent }
+                    (Ok(_) | Err(_), _) => Happened::Over,
+                },
+                event = user.next(), if user_here && self.up.len() < EVENTS_MAX && (self.guard.takes() || self.is_waiting()) => Happened::User(event),
+                event = target.next(), if target_here && self.down.len() < EVENTS_MAX => Happened::Target(event),
+                decision = decision(&mut self.deciding) => Happened::Decided(decision),
+                Some(line) = lines.recv() => Happened::Line(line),
+                () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => Happened::Due,
+            };
+            match happened {
+                Happened::Sent | Happened::Due => {}
+                Happened::Over => return,
+                Happened::User(event) => user_here &= self.from_user(event),
+                Happened::Target(event) => target_here &= self.from_target(event),
+                Happened::Decided(decision) => self.decided(decision),
+                Happened::Line(line) => self.tell_while_waiting(&line).await,
+            }
+            if !user_here && !target_here && self.up.is_empty() && self.down.is_empty() && self.deciding.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Whether a line waits for somebody's yes.
+    fn is_waiting(&self) -> bool {
+        self.deciding.is_some() && self.keeper.waits.load(Ordering::SeqCst)
+    }
+
+    /// Takes what the user has sent; says whether more may come.
+    fn from_user(&mut self, event: Option<ChannelEvent>) -> bool {
+        let event = event.unwrap_or(ChannelEvent::Close);
+        match event {
+            ChannelEvent::Data(bytes) if self.is_waiting() => {
+                if bytes.contains(&INTERRUPT) {
+                    self.withdraw();
+                }
+                self.user_credit.dropped(bytes.len());
+                true
+            }
+            ChannelEvent::Data(bytes) => {
+                self.guard.typed(&bytes, self.now());
+                true
+            }
+            // A shell on a terminal has no other input than that.
+            ChannelEvent::Stderr(bytes) => {
+                self.user_credit.dropped(bytes.len());
+                true
+            }
+            ChannelEvent::Resize(size) => {
+                self.guard.resized(Size::bounded(size.cols, size.rows));
+                self.up.push_back(event);
+                true
+            }
+            ChannelEvent::Signal(_) | ChannelEvent::Break(_) => {
+                if self.is_waiting() {
+                    self.withdraw();
+                } else {
+                    self.up.push_back(event);
+                }
+                true
+            }
+            ChannelEvent::Eof | ChannelEvent::EndOfWrite | ChannelEvent::Exit(_) => {
+                self.up.push_back(event);
+                true
+            }
+            ChannelEvent::Close => {
+                self.withdraw();
+                self.up.push_back(event);
+                false
+            }
+        }
+    }
+
+    /// Nobody waits any more for what is being decided.
+    fn withdraw(&self) {
+        if let Some((_, withdrawn)) = &self.deciding {
+            withdrawn.cancel();
+        }
+    }
+
+    /// Takes what the target has sent; says whether more may come.
+    fn from_target(&mut self, event: Option<ChannelEvent>) -> bool {
+        let event = event.unwrap_or(ChannelEvent::Close);
+        if let ChannelEvent::Data(bytes) | ChannelEvent::Stderr(bytes) = &event {
+            let now = self.now();
+            self.guard.shown(bytes, now);
+        }
+        let more = event != ChannelEvent::Close;
+        self.down.push_back(event);
+        more
+    }
+
+    async fn do_steps(&mut self) {
+        while let Some(step) = self.guard.step(self.now()) {
+            match step {
+                Step::Send(bytes) => self.up.push_back(ChannelEvent::Data(Bytes::from(bytes))),
+                Step::SendOwn(bytes) => {
+                    self.user_credit.own(bytes.len());
+                    self.up.push_back(ChannelEvent::Data(Bytes::from(bytes)));
+                }
+                Step::Drop(bytes) => self.user_credit.dropped(bytes),
+                Step::Judge(question) => self.decide(question),
+                // Full, it waits until what was read before is on record.
+                Step::Read(read) => drop(self.reads.send(read).await),
+                Step::Wiped { gone, prompt } => self.tell_of_refusal(gone, &prompt).await,
+                Step::Gap(gap) => self.keeper.gap(gap).await,
+            }
+        }
+    }
+
+    fn decide(&mut self, question: Question) {
+        let withdrawn = CancellationToken::new();
+        let deciding = Box::pin(decide(Arc::clone(&self.keeper), question, withdrawn.clone()));
+        self.deciding = Some((deciding, withdrawn));
+    }
+
+    fn decided(&mut self, decision: Decision) {
+        self.deciding = None;
+        let now = self.now();
+        let answer = match decision {
+            Decision::Runs(started) => Answer::Run(started),
+            Decision::Refused(text) => {
+                self.refusal = Some(text);
+                Answer::Refuse
+            }
+        };
+        self.guard.answer(answer, now);
+    }
+
+    async fn tell_of_refusal(&mut self, gone: bool, prompt: &str) {
+        // A line that changed while it was judged is refused by nobody's word.
+        let mut text =
+            self.refusal.take().unwrap_or_else(|| String::from("refused  the line has changed while it was judged"));
+        if !gone {
+            text.push_str("\n         the shell may still have the line: press Ctrl-C before you go on");
+        }
+        self.tell(&text, prompt).await;
+    }
+
+    /// Tells whoever waits, and shows the line again for which they wait.
+    async fn tell_while_waiting(&mut self, text: &str) {
+        let line = self.guard.line_shown();
+        self.tell(text, &line).await;
+    }
+
+    /// Shows lines of our own, then what stood left of the cursor. The target knows nothing of them.
+    async fn tell(&mut self, text: &str, prompt: &str) {
+        let text = format!("\r\ndoorward: {}\r\n{}", text.replace('\n', "\r\n"), screen::line(prompt));
+        let bytes = Bytes::from(text);
+        // If that fails the relay finds it, too.
+        let _ = self.keeper.track.append(Entry::Marker("the next output is the bastion's own".into())).await;
+        self.target_credit.own(bytes.len());
+        self.down.push_back(ChannelEvent::Data(bytes));
+    }
+}
+
+/// What was decided, or never.
+async fn decision(deciding: &mut Option<(Deciding, CancellationToken)>) -> Decision {
+    match deciding {
+        Some((deciding, _)) => deciding.await,
+        None => std::future::pending().await,
+    }
+}
