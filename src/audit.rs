@@ -19,6 +19,7 @@ mod control;
 mod error;
 mod event;
 mod facts;
+mod index;
 mod kept_clock;
 mod leap;
 mod publishing;
@@ -47,6 +48,7 @@ pub use contested::{Accepted, Contest};
 pub use control::{BrokenGlass, LockStep, OffboardStep, SessionControl};
 pub use error::AuditError;
 pub use event::{AuditEvent, Call, SESSION_HEADS_MAX, SegmentEnd, SessionHead, VaultChange};
+pub use index::{CommandFilter, CommandIndex, CommandPage, CommandRow};
 pub use kept_clock::KeptClock;
 pub use leap::{Leap, QUIET_MAX};
 pub use publishing::Publishing;
@@ -223,6 +225,11 @@ impl Audit {
     pub fn records(&self, from: u64) -> Records<'_> {
         let size = self.size();
         Records::new(self.reader.entries(from..size, size), &self.subjects)
+    }
+
+    /// Those of these events that tell of commands.
+    fn commands(&self, range: std::ops::Range<u64>) -> Records<'_> {
+        Records::new(self.reader.entries(range, self.size()), &self.subjects).only("command.")
     }
 
     /// How many events are published.

@@ -13,7 +13,7 @@ use super::inventory::{Change, Inventory};
 pub use super::locks::LockWanted;
 pub use super::requests::NewRequest;
 pub use super::watch::{Look, SeenChannel, Sight};
-use crate::audit::AuditRecord;
+use crate::audit::{AuditRecord, CommandFilter, CommandRow};
 use crate::auditor::Recipient;
 use crate::grant::{AccessRequest, Grant, GrantState, Lock};
 use crate::ledger::{Hold, Message, Offboarding, Target, User};
@@ -331,6 +331,15 @@ pub enum Request {
         /// From the answer before, to go on with the same reading: it is on record once.
         pass: Option<String>,
     },
+    /// Lists commands of the past, a page for a request.
+    CommandList {
+        /// Which ones.
+        filter: CommandFilter,
+        /// Where to begin, 0 at first.
+        from: u64,
+        /// From the answer before, to go on with the same reading: it is on record once.
+        pass: Option<String>,
+    },
     /// The public key of the log.
     AuditKey {},
     /// The line by which clients know the bastion in the targets' place.
@@ -505,6 +514,19 @@ pub enum Reply {
         /// To be given with the next request.
         pass: String,
         /// Why the newest events may be missing, if so.
+        behind: Option<String>,
+    },
+    /// To `CommandList`.
+    Commands {
+        /// In the order of the log within a session, and not beyond. There may be none, and more to come.
+        rows: Vec<CommandRow>,
+        /// Where to go on.
+        next: u64,
+        /// Whether there was more to look at.
+        more: bool,
+        /// To be given with the next request.
+        pass: String,
+        /// Why the newest may be missing, if so.
         behind: Option<String>,
     },
     /// To `HostCa`, `AuditKey`, `AuditCheckpoint`, `AuditProve`: a file as it is.

@@ -8,7 +8,7 @@ use super::Caller;
 use super::api::{AuditFilter, Request, SecretInput, SessionFilter, TargetChange};
 use super::locks::LockWanted;
 use super::users::UserEnd;
-use crate::audit::{AuditEvent, Call, VaultChange};
+use crate::audit::{AuditEvent, Call, CommandFilter, VaultChange};
 use crate::ledger::fingerprint;
 use crate::ledger::{Target, UserKey, public_key};
 use crate::model::{Destination, SessionId, Timestamp, join};
@@ -122,6 +122,7 @@ fn about(request: &Request) -> Call {
         | Request::InventoryDiff { .. }
         | Request::InventoryApply { .. }
         | Request::AuditRead { .. }
+        | Request::CommandList { .. }
         | Request::HostCa {}
         | Request::AuditKey {}
         | Request::AuditCheckpoint {}
@@ -214,6 +215,7 @@ fn verb(request: &Request) -> (Effect, &'static str) {
         Request::InventoryApply { .. } => (Gives, "inventory apply"),
         Request::ClientConfig { .. } => (Reads, "client-config"),
         Request::AuditRead { .. } => (Reads, "audit list"),
+        Request::CommandList { .. } => (Reads, "commands"),
         Request::HostCa {} => (Reads, "host-ca"),
         Request::AuditKey {} => (Reads, "audit key"),
         Request::AuditCheckpoint {} => (Reads, "audit checkpoint"),
@@ -301,6 +303,7 @@ fn words(request: &Request) -> (String, String) {
         Request::StateExport { recipients } => of(&"", format!("for: {}", clip(&join(recipients)))),
         Request::InventoryApply { expected, .. } => of(&"", join(expected)),
         Request::AuditRead { filter, .. } => of(&"", audit_filter_shown(filter)),
+        Request::CommandList { filter, .. } => of(&"", command_filter_shown(filter)),
         Request::AuditProve { leaf } => only(leaf),
         Request::HistoryAccept { reason } => of(&"", clip(reason)),
         Request::Inquire { inquiry } => inquiry.words(),
@@ -344,6 +347,16 @@ fn audit_filter_shown(filter: &AuditFilter) -> String {
     let session = filter.session.iter().map(|session| format!("session {session}"));
     let user = filter.user.iter().map(|user| format!("user {user}"));
     join(since.chain(kind).chain(session).chain(user))
+}
+
+fn command_filter_shown(filter: &CommandFilter) -> String {
+    let CommandFilter { since, session, user, target, program } = filter;
+    let since = since.iter().map(|since| format!("since {since}"));
+    let session = session.iter().map(|session| format!("session {session}"));
+    let user = user.iter().map(|user| format!("user {user}"));
+    let target = target.iter().map(|target| format!("target {target}"));
+    let program = program.iter().map(|program| format!("program {}", clip(program)));
+    join(since.chain(session).chain(user).chain(target).chain(program))
 }
 
 fn key_shown(key: &str) -> String {

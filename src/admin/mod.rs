@@ -13,6 +13,7 @@ pub mod socket;
 mod apply;
 mod backup;
 mod clock;
+mod commands;
 mod describe;
 mod doctor;
 mod error;
@@ -37,7 +38,7 @@ mod tests;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::audit::Audit;
+use crate::audit::{Audit, CommandIndex};
 use crate::authn::Passwords;
 use crate::clock::Clock;
 use crate::config::{Config, LoadedPolicy, load_policy, read_trust};
@@ -102,6 +103,7 @@ pub struct Admin {
     /// INVARIANT: held while a recording is held, released, erased or removed.
     retiring: Mutex<()>,
     passes: records::Passes,
+    commands: CommandIndex,
     watch: Mutex<clock::Watch>,
     /// Why the last run of `retention` has left something.
     unretired: Mutex<Option<String>>,
@@ -172,6 +174,7 @@ impl Admin {
             offboarding: Mutex::new(()),
             retiring: Mutex::new(()),
             passes: records::Passes::default(),
+            commands: CommandIndex::at(&config.data.join("index").join("commands")),
             watch,
             unretired: Mutex::default(),
             not_backed_up: Mutex::default(),
@@ -212,6 +215,11 @@ impl Admin {
         {
             // Its beginning is on record. If each page were, a reader who waits for events would make them.
             return self.audit_read(filter, *from, pass.clone());
+        }
+        if let Request::CommandList { filter, from, pass: Some(pass) } = &request
+            && self.passes.holds(pass, caller, &commands::of(filter), self.parts.clock.instant())
+        {
+            return self.command_page(filter, *from, pass.clone());
         }
         if let Request::SessionWatch { look } = &request
             && let Some(pass) = &look.pass
@@ -341,6 +349,10 @@ impl Admin {
                 records::check_type(&filter)?;
                 let pass = self.passes.give(caller, filter.clone(), self.parts.clock.instant())?;
                 self.audit_read(&filter, from, pass)
+            }
+            Request::CommandList { filter, from, .. } => {
+                let pass = self.passes.give(caller, commands::of(&filter), self.parts.clock.instant())?;
+                self.command_page(&filter, from, pass)
             }
             Request::HostCa {} => self.host_ca(),
             Request::AuditKey {} => Ok(self.audit_key()),

@@ -166,6 +166,22 @@ impl Subjects {
         seal(&key, kind, fields).map_err(DbError::Crypto)
     }
 
+    /// Seals fields under the key of `subject`; `None` if there is no key: it is forgotten.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub(super) fn seal_if_known(
+        &self,
+        kind: &str,
+        subject: &Subject,
+        fields: Map<String, Value>,
+    ) -> Result<Option<SealedBody>, DbError> {
+        if self.ids.get(&subject.to_string())?.is_none() {
+            return Ok(None);
+        }
+        self.seal(kind, subject, fields).map(Some)
+    }
+
     /// Makes the key of a subject if there is none.
     ///
     /// # Errors

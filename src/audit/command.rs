@@ -54,6 +54,9 @@ pub struct CommandJudged {
     /// `low`, `medium` or `high`, if somebody is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert: Option<String>,
+    /// The second of the session's recording at which it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<u64>,
     /// Who said yes to it, where that was needed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approved_by: Vec<UserName>,
@@ -173,6 +176,7 @@ pub(super) mod tests {
             confidence: None,
             starts: vec![CommandStart { words: line.to_owned(), effects: vec![line.to_owned()], rule: None }],
             alert: Some(String::from("high")),
+            second: None,
             approved_by: Vec::new(),
             note: None,
         }

@@ -29,6 +29,13 @@ pub enum AuditError {
     Log(LogError),
     /// The state database failed, which keeps the keys of what the log says of people.
     Db(DbError),
+    /// The command index cannot be read or written.
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What the file system says.
+        source: std::io::Error,
+    },
     /// The task that writes has panicked.
     Panicked(String),
 }
@@ -67,6 +74,7 @@ impl AuditError {
                 Some("find out who or what changed it; keep the log as evidence, and restore the newest copy")
             }
             Self::Panicked(_) | Self::Form => Some("report this with the log: it is a fault of doorward"),
+            Self::Index { .. } => Some("it is made anew from the log if it is removed; try again"),
             Self::Log(error) => error.hint(),
             Self::Db(error) => error.hint(),
         }
@@ -90,6 +98,7 @@ impl fmt::Display for AuditError {
             Self::Form => f.write_str("an event cannot be written as JSON"),
             Self::Log(error) => error.fmt(f),
             Self::Db(_) => f.write_str("the audit log cannot use the state database"),
+            Self::Index { path, .. } => write!(f, "cannot use the command index `{}`", path.display()),
             Self::Panicked(why) => write!(f, "the audit log is not written: {why}"),
         }
     }
@@ -102,6 +111,7 @@ impl std::error::Error for AuditError {
             // It shows as itself, so that its cause is ours.
             Self::Log(error) => error.source(),
             Self::Db(error) => Some(error),
+            Self::Index { source, .. } => Some(source),
             Self::NoFloor { .. } | Self::Damaged { .. } | Self::Form | Self::Panicked(_) => None,
         }
     }

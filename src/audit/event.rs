@@ -373,6 +373,9 @@ pub enum AuditEvent {
     /// A command was judged, and does not start.
     #[serde(rename = "command.refused")]
     CommandRefused(Box<CommandJudged>),
+    /// A line was read in a shell, and judged without being held: it ran, whatever was said of it.
+    #[serde(rename = "command.observed")]
+    CommandObserved(Box<CommandJudged>),
     /// A command waits for somebody's yes.
     #[serde(rename = "command.waits")]
     CommandWaits(Box<CommandWaits>),
@@ -705,7 +708,9 @@ impl AuditEvent {
             | Self::EnvelopeCreate { session, .. }
             | Self::EnvelopeDrop { session, .. }
             | Self::ChannelRefused { session: Some(session), .. } => Subject::Session(session.clone()),
-            Self::CommandAllowed(judged) | Self::CommandRefused(judged) => Subject::Session(judged.session.clone()),
+            Self::CommandAllowed(judged) | Self::CommandObserved(judged) | Self::CommandRefused(judged) => {
+                Subject::Session(judged.session.clone())
+            }
             Self::CommandGap(gap) => Subject::Session(gap.session.clone()),
             Self::CommandWaits(waits) => Subject::Session(waits.judged.session.clone()),
             Self::GrantAdd { grant, .. } | Self::GrantRevoke { grant, .. } | Self::GrantExtend { grant, .. } => {

@@ -50,12 +50,26 @@ impl AuditRecord {
 pub struct Records<'a> {
     entries: Entries<'a>,
     subjects: &'a Subjects,
+    /// Only what begins so is opened; the rest is left out.
+    kinds: Option<&'static str>,
     over: bool,
 }
 
 impl<'a> Records<'a> {
     pub(super) fn new(entries: Entries<'a>, subjects: &'a Subjects) -> Self {
-        Self { entries, subjects, over: false }
+        Self { entries, subjects, kinds: None, over: false }
+    }
+
+    /// Only those whose type begins so; the others are not opened.
+    pub(super) fn only(self, kinds: &'static str) -> Self {
+        Self { kinds: Some(kinds), ..self }
+    }
+
+    /// Whether this leaf is left out. A leaf is JSON without blanks, and what people wrote stands in its sealed body.
+    fn leaves_out(&self, entry: &Result<(u64, Vec<u8>), LogError>) -> bool {
+        let (Some(kinds), Ok((_, entry))) = (self.kinds, entry) else { return false };
+        let kind = format!("\"type\":\"{kinds}");
+        !entry.windows(kind.len()).any(|window| window == kind.as_bytes())
     }
 
     fn record(&self, entry: Result<(u64, Vec<u8>), LogError>) -> Result<AuditRecord, AuditError> {
@@ -104,7 +118,10 @@ impl Iterator for Records<'_> {
         if self.over {
             return None;
         }
-        let entry = self.entries.next()?;
+        let mut entry = self.entries.next()?;
+        while self.leaves_out(&entry) {
+            entry = self.entries.next()?;
+        }
         let record = self.record(entry);
         self.over = record.is_err();
         Some(record)

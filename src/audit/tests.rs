@@ -345,6 +345,11 @@ fn each_type_has_its_fields_where_they_belong() {
             "alert because decision destination line mode sent starts user verdict",
         ),
         (
+            AuditEvent::CommandObserved(Box::new(judged("id"))),
+            "policy session",
+            "alert because decision destination line mode sent starts user verdict",
+        ),
+        (
             AuditEvent::CommandWaits(Box::new(CommandWaits {
                 judged: CommandJudged { starts: Vec::new(), sent: None, ..judged("id") },
                 quorum: hex(),

@@ -10,6 +10,7 @@ mod audit;
 mod backup;
 mod check;
 mod client_config;
+mod commands;
 mod coverage;
 mod desk;
 mod doctor;
@@ -118,6 +119,8 @@ enum Command {
     /// Recordings: list, replay, get, export; hold, erase, gc, rewrap.
     #[command(subcommand)]
     Recording(recording::Command),
+    /// Who ran which command where, when, and at which second of which recording.
+    Commands(commands::Arguments),
     /// The audit log: list, follow; its key, its checkpoint, proofs.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -179,6 +182,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Standing(arguments) => answers::standing(&Desk::open(file)?, arguments),
         Command::Review(arguments) => review::run(&Desk::open(file)?, arguments),
         Command::Recording(command) => recording::run(file, command),
+        Command::Commands(arguments) => commands::run(&Desk::open(file)?, arguments),
         Command::Audit(command) => audit::run(&Desk::open(file)?, command),
         Command::State(command) => state::run(file, &command),
         Command::Backup(arguments) => backup::run(&Desk::open(file)?, &arguments),

@@ -13,6 +13,7 @@
 //! misuse, and tells of what it could not see.
 
 mod engine;
+pub mod integration;
 mod keys;
 mod programs;
 mod queue;

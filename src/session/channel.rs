@@ -62,6 +62,15 @@ impl Opened {
         Arc::clone(&self.track)
     }
 
+    /// Has its lines read as they go by.
+    pub fn watch(&mut self, keeper: Keeper, lines: mpsc::Receiver<String>, terminal: Option<&Terminal>) {
+        let size = terminal.map_or(TerminalSize { cols: 80, rows: 24 }, |terminal| terminal.size);
+        self.guarded = Some(Guarded { keeper, lines, within: None, size });
+        if let Some(greeting) = &mut self.greeting {
+            greeting.push_str(&format!("\r\ndoorward: {}", guarded::OBSERVED));
+        }
+    }
+
     /// Has its lines held.
     pub fn guard(
         &mut self,

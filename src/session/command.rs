@@ -4,6 +4,7 @@
 //! INVARIANT: nothing of an `exec` request starts at a target but by a [`Cleared`], and only `rule_on` makes one of it.
 
 mod guarded;
+mod observed;
 mod told;
 mod waiting;
 
@@ -27,6 +28,7 @@ use crate::model::{Asked, Program, RequestId, UserName};
 use crate::policy::PolicyHash;
 use crate::requests::{bound_to, new_decision};
 pub(super) use guarded::{Ask, Decision, Keeper, decide};
+pub(super) use observed::{observe, watches_shell};
 pub use waiting::Answered;
 pub(super) use waiting::{NotRun, Question, wish};
 
@@ -180,7 +182,7 @@ impl Cleared {
     /// `Audit`, `Denied`: nothing may start.
     pub async fn record(&self, live: &Live, bastion: &Bastion, channel: u32) -> Result<(), Refusal> {
         let Some(decided) = &self.decided else { return Ok(()) };
-        let judged = decided.judged(live, Some(channel));
+        let judged = decided.judged(live, Some(channel), bastion.clock.now());
         bastion.record(AuditEvent::CommandAllowed(Box::new(judged))).await.map_err(Refusal::Audit)?;
         let Some(facts) = decided.facts(live, bastion, false) else { return Ok(()) };
         let (requests, id) = (Arc::clone(&bastion.requests), decided.id.clone());
@@ -388,7 +390,7 @@ impl Visit {
         decided: &Decided,
         facts: Option<CommandFacts>,
     ) -> Option<oneshot::Receiver<()>> {
-        let judged = decided.judged(live, None);
+        let judged = decided.judged(live, None, self.bastion.clock.now());
         let id = decided.id.to_string();
         let own = id.clone();
         let event = move |what: String| {

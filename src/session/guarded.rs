@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::command::{Decision, Keeper, decide};
+use super::command::{Decision, Keeper, decide, observe};
 use crate::cast::Entry;
-use crate::guard::{Answer, Guard, Question, Step};
+use crate::guard::{Answer, Guard, LineRead, Question, Step};
 use crate::inspect::{Credits, EVENTS_MAX, Inspected};
 use crate::model::{ChannelEvent, TerminalSize};
 use crate::screen::{self, Size};
@@ -28,6 +28,11 @@ use crate::wire::channel::Source;
 const INTERRUPT: u8 = 3;
 /// Lines for the user that wait while something is decided.
 pub const LINES_MAX: usize = 4;
+/// Lines that go by and wait to be put on record.
+const READS_MAX: usize = 64;
+/// With that the user is told whose shell is only read along.
+pub const OBSERVED: &str =
+    "observe · what is typed here is read and judged as far as the screen shows it; nothing is prevented";
 /// With that the shell's user is told what it is.
 pub const PROMISE: &str =
     "guard:screen · each line is held until it is judged: against slips, not against a person who wants through";
@@ -49,9 +54,20 @@ where
     let (down, answered) = mpsc::channel(EVENTS_MAX);
     let (user_credit, target_credit) = (Credits::of(&user), Credits::of(&target));
     let size = Size::bounded(size.cols, size.rows);
+    let keeper = Arc::new(keeper);
+    let (reads, read) = mpsc::channel(READS_MAX);
+    if keeper.watches {
+        // It ends with the last line: what was read is put on record even if the channel is over by then.
+        tokio::spawn(observe(Arc::clone(&keeper), read));
+    }
     let stage = Stage {
-        guard: within.map_or_else(|| Guard::new(size), |program| Guard::within(size, program)),
-        keeper: Arc::new(keeper),
+        guard: match within {
+            None if keeper.watches => Guard::watching(size),
+            None => Guard::new(size),
+            Some(program) => Guard::within(size, program),
+        },
+        reads,
+        keeper,
         began: Instant::now(),
         up: VecDeque::new(),
         down: VecDeque::new(),
@@ -68,6 +84,8 @@ type Deciding = Pin<Box<dyn Future<Output = Decision> + Send>>;
 
 struct Stage {
     guard: Guard,
+    /// Lines that go by, on their way into the records.
+    reads: mpsc::Sender<LineRead>,
     keeper: Arc<Keeper>,
     began: Instant,
     /// On its way to the target, and to the user.
@@ -215,7 +233,8 @@ impl Stage {
                 }
                 Step::Drop(bytes) => self.user_credit.dropped(bytes),
                 Step::Judge(question) => self.decide(question),
-                Step::Read(_) => {}
+                // Full, it waits until what was read before is on record.
+                Step::Read(read) => drop(self.reads.send(read).await),
                 Step::Wiped { gone, prompt } => self.tell_of_refusal(gone, &prompt).await,
                 Step::Gap(gap) => self.keeper.gap(gap).await,
             }

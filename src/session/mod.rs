@@ -64,7 +64,7 @@ use crate::target::{self, Incoming, Leg};
 use crate::vault::Vault;
 use crate::wire::Cut;
 use agent::Agency;
-use command::{Answered, Ask, Keeper, Ruling};
+use command::{Answered, Ask, Keeper, Ruling, watches_shell};
 pub use denials::Denials;
 use denials::{Attempt, Denied};
 pub use forward::ForwardLimits;
@@ -485,7 +485,8 @@ impl Visit {
         };
         match opened {
             Ok(mut opened) => {
-                if let (Some(within), Some(first)) = (cleared.guards(), asked.first()) {
+                let watches = watches_shell(&self.bastion, live, &start, &program, &asked);
+                if let (Some(within), Some(first)) = (cleared.guards().or(watches.then_some(&None)), asked.first()) {
                     let (lines, said) = mpsc::channel(guarded::LINES_MAX);
                     let keeper = Keeper {
                         bastion: Arc::clone(&self.bastion),
@@ -498,8 +499,13 @@ impl Visit {
                         pause: live.registration.pause(),
                         lines,
                         waits: AtomicBool::new(false),
+                        watches,
                     };
-                    opened.guard(keeper, said, within.clone(), start.terminal.as_ref());
+                    if watches {
+                        opened.watch(keeper, said, start.terminal.as_ref());
+                    } else {
+                        opened.guard(keeper, said, within.clone(), start.terminal.as_ref());
+                    }
                 }
                 live.registration.judge(&self.bastion.ledger, self.bastion.clock.now());
                 let (notices, lines) = mpsc::channel(4);

@@ -551,3 +551,45 @@ fn noise_that_no_rule_is_about_silences_no_alert_and_hides_no_record() {
     let starts = row["starts"].as_array().unwrap();
     assert!(starts.len() == 2 && starts[1]["rule"] == "never-shell", "{row}");
 }
+
+#[test]
+fn lines_of_an_observed_shell_are_on_record_and_found_with_those_of_exec() {
+    require!("sshd", "ssh", "tmux", "printf");
+    let house = House::new("observe");
+    house.run("printf exec").ok();
+    let terminal = Terminal::start(&house.alice().ssh(&["-t"], ""), 100, 30);
+    terminal.shows("observe · what is typed here is read");
+    terminal.line("PS1='ready> '");
+    terminal.shows("\nready>");
+    terminal.line("printf from-the-shell; true");
+    terminal.shows("\nfrom-the-shell");
+    terminal.line("sh -c 'printf it-ran'");
+    terminal.shows("\nit-ran");
+    let found = |arguments: &[&str]| house.bastion.rows(&[&["commands"], arguments].concat());
+    let row = until(LIMIT, "observed line", || {
+        found(&["--program", "sh"]).into_iter().find(|row| row["line"] == "sh -c 'printf it-ran'")
+    });
+    assert_eq!(
+        (&row["done"], &row["verdict"], &row["rule"]),
+        (&"observed".into(), &"deny".into(), &"never-shell".into())
+    );
+    assert_eq!((&row["confidence"], &row["user"]), (&"screen".into(), &ALICE.into()), "{row}");
+    assert!(row["second"].as_u64().is_some(), "{row}");
+    let rows = found(&["--program", "printf"]);
+    let lines: Vec<&str> = rows.iter().map(|row| row["line"].as_str().unwrap()).collect();
+    assert_eq!(lines, ["printf exec", "printf from-the-shell; true"]);
+    let session = row["session"].as_str().unwrap();
+    assert!(found(&["--session", session]).iter().all(|row| row["session"] == session));
+    assert_eq!(found(&["--user", "bob"]), Vec::<Value>::new());
+    terminal.line("exit");
+    until(LIMIT, "end", || terminal.ended().then_some(()));
+    house.bastion.empties(LIMIT);
+    let told = markers(&house.bastion, session, row["channel"].as_u64().unwrap().try_into().unwrap());
+    assert!(told.contains("command observed; the rules would refuse it: sh -c 'printf it-ran'"), "{told}");
+    // A rule that pauses sessions does so after the line ran.
+    house.reload("observe", &WORK.replace("alert   = \"high\"", "alert   = \"high\"\non_match = \"end\""));
+    let terminal = Terminal::start(&house.alice().ssh(&["-t"], ""), 100, 30);
+    terminal.shows("observe · what is typed here is read");
+    terminal.line("sh -c id");
+    until(LIMIT, "end by the rule", || terminal.ended().then_some(()));
+}

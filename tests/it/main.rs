@@ -25,6 +25,7 @@ mod conditions;
 mod coverage;
 mod demo;
 mod ending;
+mod exact;
 mod faults;
 mod fixture;
 mod forward;

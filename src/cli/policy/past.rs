@@ -1,4 +1,4 @@
-//! What was decided once, gathered from the audit log and the list of recordings; with an identity, from the recordings
+//! What was decided once, gathered from the index of commands and the list of recordings; with an identity, from the recordings
 //! themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::CliError;
-use crate::admin::api::{AuditFilter, RecordingRow, Reply, Request, SessionFilter};
-use crate::audit::{AuditEvent, CommandJudged};
+use crate::admin::api::{RecordingRow, Reply, Request, SessionFilter};
+use crate::audit::{CommandFilter, CommandRow};
 use crate::auditor::Identity;
-use crate::cli::audit::Reading;
+use crate::cli::commands;
 use crate::cli::desk::{Desk, unexpected};
 use crate::cli::output::{Progress, say};
 use crate::cli::recording::read_identities;
@@ -106,60 +106,50 @@ pub(super) fn each(desk: &Desk, which: &Which, take: &mut dyn FnMut(Vec<Decided>
     };
     take(rows.values().flat_map(channels).collect());
     let mut short = 0_u64;
-    let ask = |request| desk.ask(request);
-    let filter =
-        AuditFilter { since: Some(which.since), kind: Some(String::from("command")), ..AuditFilter::default() };
-    let mut reading = Reading { ask: &ask, filter, next: 0, pass: None };
-    loop {
-        let page = reading.page()?;
+    let filter = CommandFilter { since: Some(which.since), ..CommandFilter::default() };
+    commands::each(desk, &filter, &mut |page| {
         let mut decided = Vec::new();
-        for record in &page.events {
-            let Some((judged, then)) = record.event().and_then(judged) else { continue };
-            let ran = then != Said::Refused;
-            if ran && opened.contains(&(judged.session.clone(), judged.channel)) {
+        for row in page {
+            let then = said(&row);
+            // Lines of shells stand in no recording's header.
+            let whole = then != Said::Refused && row.confidence.is_none();
+            if !meant(&row.session) || (whole && opened.contains(&(row.session.clone(), row.channel))) {
                 continue;
             }
-            if !meant(&judged.session) {
-                continue;
-            }
-            if judged.line.ends_with('…') {
+            if row.line.ends_with('…') {
                 short = short.saturating_add(1);
                 continue;
             }
-            decided.push(command(judged, record.at, then, &rows));
+            decided.push(command(row, then, &rows));
         }
         take(decided);
-        if !page.more {
-            break;
-        }
-    }
+    })?;
     if short > 0 {
         say(format!("warning: {short} long command lines stand shortened in the log; --identity reads them whole"));
     }
     Ok(())
 }
 
-/// What was judged, and what was said, of an event that tells that.
-fn judged(event: AuditEvent) -> Option<(CommandJudged, Said)> {
-    if let AuditEvent::CommandRefused(judged) = event {
-        return Some((*judged, Said::Refused));
+/// What was said of it.
+fn said(row: &CommandRow) -> Said {
+    match (row.done.as_str(), row.approved) {
+        ("refused", _) => Said::Refused,
+        (_, true) => Said::WithApproval,
+        (_, false) => Said::Allowed,
     }
-    let AuditEvent::CommandAllowed(judged) = event else { return None };
-    let then = if judged.approved_by.is_empty() { Said::Allowed } else { Said::WithApproval };
-    Some((*judged, then))
 }
 
-fn command(judged: CommandJudged, at: Timestamp, then: Said, rows: &BTreeMap<SessionId, RecordingRow>) -> Decided {
-    let row = rows.get(&judged.session);
+fn command(ran: CommandRow, then: Said, rows: &BTreeMap<SessionId, RecordingRow>) -> Decided {
+    let row = rows.get(&ran.session);
     Decided {
-        user: judged.user,
-        destination: judged.destination,
-        at,
+        user: ran.user,
+        destination: ran.destination,
+        at: ran.at,
         source: row.and_then(source),
         // Of one whose recording is gone nobody knows: as everything that is not known it counts as good as can be.
         granted: row.is_none_or(|row| row.grant.is_some()),
-        session: judged.session,
-        asked: Asked::Command(judged.line),
+        session: ran.session,
+        asked: Asked::Command(ran.line),
         then,
     }
 }

@@ -24,6 +24,7 @@ fn judged(name: &str) -> CommandJudged {
         sent: Some(String::from("/usr/local/bin/drain web3")),
         starts: Vec::new(),
         alert: None,
+        second: None,
         confidence: None,
         approved_by: Vec::new(),
         note: None,

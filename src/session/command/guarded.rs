@@ -12,12 +12,13 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::observed::Observed;
 use super::waiting::{NotRun, Question as Waiting, wish_of};
 use super::{Cleared, Decided, Ruling, unread};
 use crate::audit::{AuditEvent, CommandGap, CommandJudged};
 use crate::cast::Entry;
 use crate::gate::verdict::{AlertLevel, By, CommandMode, Judgement, Outcome};
-use crate::guard::{self, Confidence, Gap, Question, Started};
+use crate::guard::{self, Confidence, Gap, LineRead, Question, Started};
 use crate::ledger::{CommandFacts, Commands};
 use crate::listener::ChannelStart;
 use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, RequestId, Timestamp};
@@ -78,6 +79,8 @@ pub(in crate::session) enum Ask {
         approval: Option<RequestId>,
         answer: oneshot::Sender<Verdict>,
     },
+    /// What is to be put on record of a line that goes by.
+    Read { read: LineRead, asked: Asked, number: ChannelNumber, answer: oneshot::Sender<Option<Observed>> },
     /// Something may have run that nobody has read.
     Gap { gap: Gap, asked: Asked, number: ChannelNumber, answer: oneshot::Sender<()> },
 }
@@ -99,6 +102,9 @@ impl Visit {
             Ask::Line { question, asked, number, approval, answer } => {
                 let verdict = self.rule_on_read(&question, &asked, number, approval);
                 let _ = answer.send(verdict);
+            }
+            Ask::Read { read, asked, number, answer } => {
+                let _ = answer.send(self.rule_on_passing(read, &asked, number));
             }
             Ask::Gap { gap, asked, number, answer } => {
                 self.note_gap(gap, &asked, number);
@@ -279,7 +285,7 @@ fn judged(question: &Question, commands: &Commands, id: RequestId) -> Decided {
 }
 
 fn runs(live: &Live, bastion: &Bastion, decided: Box<Decided>, number: ChannelNumber, started: Started) -> Verdict {
-    let judged = Box::new(decided.judged(live, Some(number.0)));
+    let judged = Box::new(decided.judged(live, Some(number.0), bastion.clock.now()));
     let facts = decided.facts(live, bastion, false).map(Box::new);
     Verdict::Runs { decided, judged, facts, started }
 }
@@ -298,6 +304,8 @@ pub(in crate::session) struct Keeper {
     pub lines: mpsc::Sender<String>,
     /// Whether a line waits for somebody's yes.
     pub waits: AtomicBool,
+    /// Whether lines are only read as they go by.
+    pub watches: bool,
 }
 
 /// What becomes of a held key.

@@ -9,7 +9,7 @@ use super::Decided;
 use crate::audit::{CommandJudged, CommandStart};
 use crate::gate::verdict::{By, CommandMode, Judgement, Outcome, Would};
 use crate::ledger::CommandFacts;
-use crate::model::RuleId;
+use crate::model::{RuleId, Timestamp};
 use crate::requests::HeldCommand;
 use crate::screen::line;
 
@@ -132,7 +132,7 @@ impl Decided {
     }
 
     /// For the log, without what the vault keeps.
-    pub(super) fn judged(&self, live: &Live, channel: Option<u32>) -> CommandJudged {
+    pub(super) fn judged(&self, live: &Live, channel: Option<u32>, now: Timestamp) -> CommandJudged {
         let clean = |text: &str| live.recording.without_secrets(text);
         let judgement = &self.judgement;
         let strict = judgement.mode.is_strict();
@@ -162,6 +162,7 @@ impl Decided {
                     },
                 })
                 .collect(),
+            second: Some(live.started.until(now).as_secs()),
             alert: judgement.alert.map(|level| level.to_string()),
             approved_by: self.approved_by.clone(),
             note: None,

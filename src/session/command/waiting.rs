@@ -128,7 +128,7 @@ pub(super) fn wish_of(
     let permit = bastion.ledger.permit(visitor.asker(), live.permit.destination(), class, now).ok();
     let purpose = permit.and_then(|permit| permit.grant().map(|grant| grant.reason.clone())).unwrap_or_default();
     Some(CommandWish {
-        judged: decided.judged(live, None),
+        judged: decided.judged(live, None, now),
         need: decided.judgement.approval.clone()?,
         rule: decided.judgement.access_rule.clone()?,
         policy: decided.policy.clone(),

@@ -1,0 +1,1 @@
+o=$(stty -g 2>/dev/null) && stty raw -echo && printf "\033]7379;hello;%s\007" "${SHELL##*/}" && n=$(dd bs=1 count=5 2>/dev/null) && s=$(dd bs=1 count="$n" 2>/dev/null) && eval "$s"; stty "$o" 2>/dev/null; exec "$SHELL" -l
