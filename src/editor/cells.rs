@@ -61,7 +61,29 @@ pub fn spelled(c: char, at: usize) -> Option<char> {
             1 => char::from_u32(u32::from(c) ^ 0x40),
             _ => None,
         },
-        _ => format!("<U+{:04X}>", u32::from(c)).chars().nth(at),
+        _ => {
+            // `<U+`, four digits or as many as it takes, `>`.
+            let code = u32::from(c);
+            let digits = if code > 0xf_ffff {
+                6
+            } else if code > 0xffff {
+                5
+            } else {
+                4_u32
+            };
+            match u32::try_from(at).ok()? {
+                0 => Some('<'),
+                1 => Some('U'),
+                2 => Some('+'),
+                at if at < digits.saturating_add(3) => {
+                    let place = digits.saturating_add(2).saturating_sub(at);
+                    char::from_digit((code >> (place.saturating_mul(4))) & 0xf, 16)
+                        .map(|digit| digit.to_ascii_uppercase())
+                }
+                at if at == digits.saturating_add(3) => Some('>'),
+                _ => None,
+            }
+        }
     }
 }
 
@@ -111,6 +133,7 @@ mod tests {
         assert_eq!(safe("\u{301}x"), "<U+0301>x", "nothing to be drawn on");
         assert_eq!(safe("e\u{301}\u{301}\u{301}\u{301}"), "e\u{301}\u{301}\u{301}<U+0301>", "a tower");
         assert_eq!(width(&cells("a\u{4f60}e\u{301}", Tone::Plain)), 4);
+        assert_eq!(safe("\u{e0001}\u{10fffe}"), "<U+E0001><U+10FFFE>");
         for c in (0..=0x10_ffff).filter_map(char::from_u32) {
             for shown in cells(&format!("a{c}"), Tone::Plain) {
                 assert!(!shown.c.is_control() && crate::screen::shown(shown.c) == shown.c, "{c:?}");

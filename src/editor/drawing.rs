@@ -164,7 +164,8 @@ impl Drawing {
 
     /// Makes the terminal show this.
     pub fn show(&mut self, view: &View<'_>, out: &mut Vec<u8>) {
-        self.lay_out(view);
+        let kept = self.lay_out(view);
+        let before = self.first;
         let cursor = self.find(view);
         // Of a line that is taller than the window a part is shown; what is told above it stays in sight.
         let rows = self.size.rows.max(1);
@@ -174,12 +175,17 @@ impl Drawing {
         }
         let lowest = cursor.0.saturating_add(1).saturating_sub(height);
         self.first = self.first.clamp(lowest, self.starts.len().saturating_sub(height));
-        let rows = (self.first..self.first.saturating_add(height)).map(|row| self.row(row, view)).collect();
+        let rows = (self.first..self.first.saturating_add(height)).map(|row| {
+            // What is drawn of a row that ends before anything changed is what would be drawn.
+            let drawn = row.checked_sub(before).and_then(|at| self.rows.get(at));
+            drawn.filter(|_| row.saturating_add(1) < kept).map_or_else(|| self.row(row, view), Vec::clone)
+        });
+        let rows = rows.collect();
         self.draw(rows, (cursor.0.saturating_sub(self.first), cursor.1), out);
     }
 
-    /// Finds where the rows begin, from where the text differs from the last one.
-    fn lay_out(&mut self, view: &View<'_>) {
+    /// Finds where the rows begin, from where the text differs from the last one: so many begin where they did.
+    fn lay_out(&mut self, view: &View<'_>) -> usize {
         let cols = self.size.cols.max(1);
         // The break before a row depends on the character behind it, of at most 4 bytes.
         let stands = |start: &Place, same: usize| match start.part {
@@ -215,7 +221,7 @@ impl Drawing {
                     if col >= cols {
                         self.starts.push(place.settled(view));
                     }
-                    return;
+                    return valid;
                 }
             }
         }

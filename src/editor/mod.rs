@@ -10,12 +10,14 @@
 //! What this module does **not** guard against: a terminal that shows something else than it is told to.
 
 mod cells;
+pub mod difference;
 mod drawing;
 mod dumb;
 mod history;
 pub mod keys;
 mod line;
 mod listing;
+pub mod page;
 mod plain;
 mod search;
 #[cfg(test)]

@@ -58,6 +58,11 @@ impl Text {
         Self { text: String::new(), at: 0, bytes_max, undo: Vec::new(), undo_bytes: 0, same: 0 }
     }
 
+    /// Begins with this text, and the cursor at its beginning.
+    pub fn load(&mut self, text: String) {
+        *self = Self { text, ..Self::new(self.bytes_max) };
+    }
+
     /// All of it.
     pub fn as_str(&self) -> &str {
         &self.text
