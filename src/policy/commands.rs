@@ -144,10 +144,14 @@ impl Commands {
         Some(Self { mode, sets, unjudged_shell })
     }
 
-    /// Whether a shell that the rule names is not opened: what is typed in it cannot be judged in this version. A menu is
-    /// shown in its place.
+    /// Whether a shell that the rule names is not opened: what is typed in one of the target's own cannot be judged in this
+    /// version. In strict it is the bastion's own shell, and a menu is shown in its place.
     pub fn withholds(&self, class: ChannelClass) -> bool {
-        class == ChannelClass::Shell && !self.unjudged_shell && self.mode != CommandMode::Menu
+        let judged = match self.mode {
+            CommandMode::Strict | CommandMode::Menu => true,
+            CommandMode::Observe | CommandMode::Guard => self.unjudged_shell,
+        };
+        class == ChannelClass::Shell && !judged
     }
 }
 

@@ -368,10 +368,10 @@ pub(super) mod tests {
 
     #[test]
     fn what_the_parser_warns_of_has_a_check_of_its_own() {
-        let set = "mode = \"strict\"\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/usr/bin/id\"\n";
+        let set = "mode = \"guard\"\ndefault = \"allow\"\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/usr/bin/id\"\n";
         let shell = "[[rule]]\nid = \"both\"\nwho = { users = [\"bob\"] }\nwhere = { targets = [\"x\"] }\naccounts = [\"ops\"]\n\
-                     channels = [\"shell\", \"exec\"]\ncommands = { mode = \"strict\", sets = [\"a\"] }\n";
-        let told = found_beside(set, "strict", shell);
+                     channels = [\"shell\", \"exec\"]\ncommands = { mode = \"guard\", sets = [\"a\"] }\n";
+        let told = found_beside(set, "guard", shell);
         assert!(told.iter().any(|text| text.starts_with("closed-shell:13 rule `both` opens no shell")), "{told:?}");
         assert!(told.iter().any(|text| text.starts_with("untested:13 no test expects rule `both`")), "{told:?}");
         assert!(told.iter().all(|text| CHECKS.iter().any(|(check, _)| text.starts_with(&format!("{check}:")))));

@@ -294,8 +294,11 @@ fn refuse_odd_commands(
     fault: &dyn Fn(String) -> Fault,
     faults: &mut Faults,
 ) {
-    if !channels.contains(&ChannelClass::Exec) {
-        let message = String::from("has no effect: `channels` does not have exec");
+    let judged = |class: &ChannelClass| {
+        *class == ChannelClass::Exec || (*class == ChannelClass::Shell && !commands.withholds(*class))
+    };
+    if !channels.iter().any(judged) && !channels.iter().all(|class| commands.withholds(*class)) {
+        let message = String::from("has no effect: `channels` has neither exec nor shell");
         faults.push(fault(message).hint("add \"exec\" to channels, or remove it"));
     }
     if channels.iter().all(|class| commands.withholds(*class)) {

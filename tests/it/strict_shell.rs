@@ -298,7 +298,8 @@ fn relative_paths_are_judged_from_where_the_user_is() {
     let house = House::new();
     let folder = house.sshd.folder().to_str().unwrap().to_owned();
     std::os::unix::fs::symlink(&folder, format!("{folder}/open/out")).unwrap();
-    let told = house.script(&format!("cat {folder}/open/below/a\ncd {folder}/open\ncat below/a\ncd below\ncat a\nls\npwd\n"));
+    let told =
+        house.script(&format!("cat {folder}/open/below/a\ncd {folder}/open\ncat below/a\ncd below\ncat a\nls\npwd\n"));
     let open = "what is open\n";
     assert_eq!(told.ok().out(), format!("{open}{open}{open}a\n{folder}/open/below\n"));
     for line in [
