@@ -527,8 +527,10 @@ impl Editor {
         let at = self.text.at();
         let completion = completer.complete(self.text.as_str(), at);
         let Some(typed) = self.text.as_str().get(completion.start..at) else { return };
+        // What can only be described may begin as the candidates do; to whom has begun to type it is not in the way.
+        let alone = completion.hints.is_empty() || !typed.is_empty();
         if let [one] = completion.candidates.as_slice()
-            && completion.hints.is_empty()
+            && alone
         {
             let follows = self.text.behind().starts_with(' ');
             let blank = if one.open || follows { "" } else { " " };
@@ -538,7 +540,7 @@ impl Editor {
             return;
         }
         let common = listing::common(&completion.candidates);
-        if common.len() > typed.len() && common.starts_with(typed) && completion.hints.is_empty() {
+        if common.len() > typed.len() && common.starts_with(typed) && alone {
             self.bell |= self.text.replace(completion.start..at, common).is_err();
             self.last = Last::Completed;
             return;

@@ -15,6 +15,7 @@ pub mod directory;
 pub mod effects;
 pub mod invocation;
 pub mod learn;
+pub mod offer;
 pub mod rules;
 pub mod shell;
 pub mod sudoers;

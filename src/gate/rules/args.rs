@@ -104,7 +104,7 @@ impl Arg {
     }
 
     /// Whether this is one of the words that it wants.
-    fn matches(&self, text: &str) -> bool {
+    pub(in crate::gate) fn matches(&self, text: &str) -> bool {
         match self {
             Self::Rest => true,
             Self::One { head, hole: None, .. } => head == text,

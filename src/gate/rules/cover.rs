@@ -58,7 +58,7 @@ impl fmt::Display for Miss {
 
 impl Context {
     /// Whether all that it looks at is so.
-    pub(super) fn holds(&self, asker: &Asker<'_>, mode: CommandMode) -> Result<(), &'static str> {
+    pub(in crate::gate) fn holds(&self, asker: &Asker<'_>, mode: CommandMode) -> Result<(), &'static str> {
         if !self.groups.is_empty() && self.groups.is_disjoint(asker.groups) {
             return Err("it is for other groups");
         }
@@ -84,7 +84,7 @@ impl Context {
 
 impl CommandRule {
     /// Whether it is in force for this asker.
-    pub(super) fn holds(&self, asker: &Asker<'_>, mode: CommandMode) -> Result<(), &'static str> {
+    pub(in crate::gate) fn holds(&self, asker: &Asker<'_>, mode: CommandMode) -> Result<(), &'static str> {
         if asker.at != no_time() && self.expires.is_some_and(|expires| expires <= asker.at) {
             return Err("it has expired");
         }
