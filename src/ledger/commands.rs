@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Ledger, question};
 use crate::gate::directory::Directory;
+use crate::gate::offer::{self, Form};
 use crate::gate::verdict::{self, CommandMode, Governed, Judgement};
 use crate::grant::{Asker, Denial, Grant, GrantState};
 use crate::model::{Asked, Destination, GroupName, Timestamp, UserName};
@@ -91,7 +92,25 @@ impl Commands {
 
     /// Judges a command line that starts in this directory, or in the account's home.
     pub fn judge_in(&self, directory: Option<&Directory>, line: &str) -> Judgement {
-        let asker = verdict::Asker {
+        let asker = self.asker();
+        match directory {
+            Some(directory) => verdict::judge_in(directory, line, &self.governed, self.policy.effects(), &asker),
+            None => verdict::judge(line, &self.governed, self.policy.effects(), &asker),
+        }
+    }
+
+    /// The forms of commands that may be typed now.
+    pub fn forms(&self) -> Vec<Form> {
+        offer::forms(&self.governed, &self.asker())
+    }
+
+    /// What may stand in place of the word before byte `at`.
+    pub fn offers(&self, line: &str, at: usize) -> offer::Offers {
+        offer::offers(line, at, &self.governed, &self.asker())
+    }
+
+    fn asker(&self) -> verdict::Asker<'_> {
+        verdict::Asker {
             user: &self.user,
             groups: &self.groups,
             target: &self.destination.target,
@@ -99,10 +118,6 @@ impl Commands {
             account: &self.destination.account,
             ticket: verdict::Ticket::Of(self.ticket.as_deref()),
             at: self.at,
-        };
-        match directory {
-            Some(directory) => verdict::judge_in(directory, line, &self.governed, self.policy.effects(), &asker),
-            None => verdict::judge(line, &self.governed, self.policy.effects(), &asker),
         }
     }
 

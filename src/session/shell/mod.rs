@@ -20,6 +20,7 @@ mod conversation;
 mod cooked;
 mod ends;
 mod errands;
+mod offered;
 mod program;
 mod surroundings;
 mod words;
