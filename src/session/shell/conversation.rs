@@ -442,7 +442,10 @@ impl Shell {
         let (status, how) = match exit {
             Some(Exit::Status(status)) => (status, format!("with status {status}")),
             Some(Exit::Signal { name, .. }) => (status_of(&name), format!("by signal {}", harmless(&name))),
-            None if self.terminal.is_some() => (INTERRUPTED, String::from("for it was given up")),
+            None if self.terminal.is_some() => {
+                self.say("it was given up; what of it runs without a terminal may go on at the target").await?;
+                (INTERRUPTED, String::from("for it was given up"))
+            }
             None => (LOST, String::from("without a status")),
         };
         // The end of the channel's record covers it; a recorder that fails ends the shell by itself.
