@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Ledger, question};
 use crate::gate::directory::Directory;
+use crate::gate::offer::{self, Form};
 use crate::gate::rules::{MenuEntry, offered};
 use crate::gate::verdict::{self, CommandMode, Governed, Judgement};
 use crate::grant::{Asker, Denial, Grant, GrantState};
@@ -132,6 +133,16 @@ impl Commands {
     /// The entries of menus that are there now.
     pub fn menu(&self) -> Vec<MenuEntry> {
         offered(&self.governed, &self.asker()).into_iter().map(|offered| offered.entry.clone()).collect()
+    }
+
+    /// The forms of commands that may be typed now.
+    pub fn forms(&self) -> Vec<Form> {
+        offer::forms(&self.governed, &self.asker())
+    }
+
+    /// What may stand in place of the word before byte `at`.
+    pub fn offers(&self, line: &str, at: usize) -> offer::Offers {
+        offer::offers(line, at, &self.governed, &self.asker())
     }
 
     fn asker(&self) -> verdict::Asker<'_> {

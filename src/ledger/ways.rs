@@ -218,7 +218,7 @@ impl State {
                 let asked = (*class).into();
                 policy.forbidden_by(&super::question(user, target, &destination, Some(&asked))).is_none()
             };
-            let channels: BTreeSet<ChannelClass> = rule.opened().filter(open).collect();
+            let channels: BTreeSet<ChannelClass> = rule.channels.iter().copied().filter(open).collect();
             if channels.is_empty() {
                 return None;
             }

@@ -9,7 +9,6 @@ use crate::document::{Fault, Faults, Node};
 use crate::gate::effects::Table;
 use crate::gate::rules::{CommandSet, MODES};
 use crate::gate::verdict::{CommandMode, Governed, Outcome};
-use crate::model::ChannelClass;
 
 const SHELLS: &[(&str, ())] = &[("unjudged", ())];
 const ON_GAP: &[(&str, OnGap)] = &[("alert", OnGap::Alert), ("approve", OnGap::Approve), ("end", OnGap::End)];
@@ -174,16 +173,6 @@ impl Commands {
         let unjudged_shell = mode == CommandMode::Observe || shell? == Some(());
         let guarded = Guarded { on_gap: on_gap?, nested: nested? };
         Some(Self { mode, sets, unjudged_shell, guarded })
-    }
-
-    /// Whether a shell that the rule names is not opened: what is typed in one of the target's own cannot be judged in this
-    /// version. In strict it is the bastion's own shell, and a menu is shown in its place.
-    pub fn withholds(&self, class: ChannelClass) -> bool {
-        let judged = match self.mode {
-            CommandMode::Strict | CommandMode::Menu | CommandMode::Guard => true,
-            CommandMode::Observe => self.unjudged_shell,
-        };
-        class == ChannelClass::Shell && !judged
     }
 }
 

@@ -74,8 +74,6 @@ pub enum DenyReason {
     NoRuleForKey,
     /// Rules open this channel, but none of them on a terminal.
     NoRuleForTerminal(ChannelClass),
-    /// Rules open shells, but judge commands, and what is typed in a shell cannot be judged in this version.
-    Unjudged,
     /// Rules allow it, and this one forbids it.
     Forbidden {
         /// The rule.
@@ -99,7 +97,6 @@ impl fmt::Display for DenyReason {
             Self::NoRuleForTerminal(channel) => {
                 write!(f, "no rule opens {channel} on a terminal for this user at this destination (`terminal`)")
             }
-            Self::Unjudged => f.write_str("the rules here judge single commands, and no shell: run `ssh HOST COMMAND`"),
             Self::Forbidden { rule, reason } => write!(f, "rule `{rule}` forbids it: {reason}"),
             Self::NoRuleForKey => f.write_str("no rule's `agent` names this key for this user at this destination"),
         }
@@ -134,7 +131,8 @@ pub(super) fn among<'r>(
     let closed = |class: ChannelClass| closing.iter().find(|rule| rule.closes(class));
     let (mut matching, mut forbidden): (Vec<&Rule>, Option<&DenyRule>) = (Vec::new(), None);
     for rule in here.iter().copied().filter(|rule| rule.opens(question.asked)) {
-        let mut classes = rule.opened().filter(|class| question.asked.is_none_or(|asked| asked.class == *class));
+        let mut classes =
+            rule.channels.iter().copied().filter(|class| question.asked.is_none_or(|asked| asked.class == *class));
         match classes.find(|class| closed(*class).is_none()) {
             Some(_) => matching.push(rule),
             None => forbidden = forbidden.or_else(|| closing.first().copied()),
@@ -147,7 +145,6 @@ pub(super) fn among<'r>(
             return Decision::Deny(DenyReason::Forbidden { rule: by.id.clone(), reason: by.reason.clone() });
         }
         return Decision::Deny(match question.asked {
-            Some(asked) if here.iter().any(|rule| rule.withholds(asked.class)) => DenyReason::Unjudged,
             Some(asked) if here.iter().any(|rule| rule.channels.contains(&asked.class)) => match asked.matter {
                 Some(Matter::File(_) | Matter::EveryFile) => DenyReason::NoRuleForFile(asked.class),
                 Some(Matter::Key(_)) => DenyReason::NoRuleForKey,
@@ -175,7 +172,7 @@ fn channels<'r, T>(
     rules: impl Iterator<Item = &'r &'r Rule>,
     closed: &dyn Fn(ChannelClass) -> Option<T>,
 ) -> BTreeSet<ChannelClass> {
-    rules.flat_map(|rule| rule.opened()).filter(|class| closed(*class).is_none()).collect()
+    rules.flat_map(|rule| rule.channels.iter().copied()).filter(|class| closed(*class).is_none()).collect()
 }
 
 impl Rule {
@@ -201,18 +198,7 @@ impl Rule {
 
     /// Whether it opens this channel.
     pub fn opens(&self, asked: Option<&Asked>) -> bool {
-        asked.is_none_or(|asked| {
-            self.channels.contains(&asked.class) && !self.withholds(asked.class) && self.is_about(asked)
-        })
-    }
-
-    /// The channels that it opens: of those that it names all but shells whose commands it would judge.
-    pub fn opened(&self) -> impl Iterator<Item = ChannelClass> {
-        self.channels.iter().copied().filter(|class| !self.withholds(*class))
-    }
-
-    fn withholds(&self, class: ChannelClass) -> bool {
-        self.channels.contains(&class) && self.commands.as_ref().is_some_and(|commands| commands.withholds(class))
+        asked.is_none_or(|asked| self.channels.contains(&asked.class) && self.is_about(asked))
     }
 
     fn is_about(&self, asked: &Asked) -> bool {

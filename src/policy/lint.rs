@@ -36,7 +36,6 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("fault", "a file that does not load"),
     ("no-rule", "a directory that lets nobody in"),
     (UNTESTED, "a rule that no test expects"),
-    ("closed-shell", "a rule that names a shell and opens none, since what is typed there is not judged"),
     ("keyless-glass", "break-glass by any login"),
     ("untested-set", "a command set without tests"),
     ("unused-set", "a command set that no access rule names"),
@@ -368,11 +367,10 @@ pub(super) mod tests {
 
     #[test]
     fn what_the_parser_warns_of_has_a_check_of_its_own() {
-        let set = "mode = \"strict\"\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/usr/bin/id\"\n";
+        let set = "mode = \"guard\"\ndefault = \"allow\"\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/usr/bin/id\"\n";
         let shell = "[[rule]]\nid = \"both\"\nwho = { users = [\"bob\"] }\nwhere = { targets = [\"x\"] }\naccounts = [\"ops\"]\n\
-                     channels = [\"shell\", \"exec\"]\ncommands = { mode = \"strict\", sets = [\"a\"] }\n";
-        let told = found_beside(set, "strict", shell);
-        assert!(told.iter().any(|text| text.starts_with("closed-shell:13 rule `both` opens no shell")), "{told:?}");
+                     channels = [\"shell\", \"exec\"]\ncommands = { mode = \"guard\", sets = [\"a\"] }\n";
+        let told = found_beside(set, "guard", shell);
         assert!(told.iter().any(|text| text.starts_with("untested:13 no test expects rule `both`")), "{told:?}");
         assert!(told.iter().all(|text| CHECKS.iter().any(|(check, _)| text.starts_with(&format!("{check}:")))));
         assert_eq!(PolicySet::parse(&[]).unwrap().warnings()[0].check, "no-rule");

@@ -19,7 +19,6 @@ use super::{
 use crate::approvers::read_key;
 use crate::auditor::Recipient;
 use crate::document::{Document, Fault, Faults, Node, Table, names, parse_all, read_labels, words};
-use crate::gate::verdict::CommandMode;
 use crate::model::{
     AccountName, Asked, ChannelClass, Endpoint, Extent, FileAction, FileAsked, FilePath, GroupName, InvalidName,
     Matter, Presence, RuleId, TargetName, UserName, join,
@@ -166,25 +165,12 @@ impl Read {
             .denials
             .iter()
             .filter_map(|rule| untested(&rule.id, &rule.file, rule.line, String::from("nothing: it forbids")));
-        let shells = self.rules.iter().filter(|rule| {
-            let withheld = |commands: &Commands| rule.channels.iter().any(|class| commands.withholds(*class));
-            rule.commands.as_ref().is_some_and(withheld)
-        });
-        let shells = shells.map(|rule| {
-            let message =
-                format!("rule `{}` opens no shell: what is typed in one is not judged in this version", rule.id);
-            let hint = "remove \"shell\" from channels; in guard, it is opened and each line is judged";
-            Finding {
-                check: "closed-shell",
-                fault: of_line(&rule.file, rule.line, "rule.commands", message).hint(hint),
-            }
-        });
         let keyless = self.rules.iter().filter(|rule| rule.glass.as_ref().is_some_and(|glass| glass.without_key));
         let keyless = keyless.map(|rule| {
             let message = format!("rule `{}` lets any login break the glass: insecure_without_key", rule.id);
             Finding { check: "keyless-glass", fault: of_line(&rule.file, rule.line, "rule.break_glass", message) }
         });
-        rules.chain(audit_rules).chain(denials).chain(shells).chain(keyless).collect()
+        rules.chain(audit_rules).chain(denials).chain(keyless).collect()
     }
 }
 
@@ -219,8 +205,8 @@ fn read_rule(file: &str, mut table: Table<'_>, sets: &Sets, faults: &mut Faults)
         table.take("recording").map_or(Some(RecordingPolicy::default()), |node| read_recording(&node, faults));
     let commands = table.take("commands").map_or(Some(None), |node| Commands::read(&node, sets, faults).map(Some));
     table.finish(LATER_IN_RULE, faults);
-    if let (Some(channels), Some(Some(commands))) = (&channels, &commands) {
-        refuse_odd_commands(channels, commands, &|message| of_line(file, line, "rule.commands", message), faults);
+    if let (Some(channels), Some(Some(_))) = (&channels, &commands) {
+        refuse_odd_commands(channels, &|message| of_line(file, line, "rule.commands", message), faults);
     }
     if let (Some(channels), Some(forward)) = (&channels, &forward) {
         refuse_odd_forwards(channels, forward, &|key, message| of_line(file, line, key, message), faults);
@@ -292,20 +278,11 @@ fn read_rule(file: &str, mut table: Table<'_>, sets: &Sets, faults: &mut Faults)
     })
 }
 
-/// What is judged are commands, and a shell only where the rule says that it is not.
-fn refuse_odd_commands(
-    channels: &BTreeSet<ChannelClass>,
-    commands: &Commands,
-    fault: &dyn Fn(String) -> Fault,
-    faults: &mut Faults,
-) {
-    let shell = commands.mode == CommandMode::Guard && channels.contains(&ChannelClass::Shell);
-    if !channels.contains(&ChannelClass::Exec) && !shell {
-        let message = String::from("has no effect: `channels` does not have exec");
+/// What is judged are commands, and the lines of shells.
+fn refuse_odd_commands(channels: &BTreeSet<ChannelClass>, fault: &dyn Fn(String) -> Fault, faults: &mut Faults) {
+    if !channels.iter().any(|class| matches!(class, ChannelClass::Exec | ChannelClass::Shell)) {
+        let message = String::from("has no effect: `channels` has neither exec nor shell");
         faults.push(fault(message).hint("add \"exec\" to channels, or remove it"));
-    }
-    if channels.iter().all(|class| commands.withholds(*class)) {
-        faults.push(fault(String::from("leaves nothing of `channels`: shells are not judged in this version")));
     }
 }
 

@@ -67,7 +67,7 @@ impl<'s> Reach<'s> {
                     opened.rules.insert((rule.id.clone(), rule.grant.givers));
                     opened.may_ask |= rule.grant.request.is_some();
                 }
-                for class in &rule.opened().collect::<Vec<_>>() {
+                for class in &rule.channels.iter().copied().collect::<Vec<_>>() {
                     if self.is_closed(target, labels, account, *class) {
                         continue;
                     }

@@ -285,7 +285,7 @@ fn unmet(rule: &Rule, case: &Case, circumstances: &Circumstances<'_>) -> Vec<Str
         unmet.push(format!("it does not open the account {}", case.account));
     }
     let class = case.asked.class;
-    if !rule.opened().any(|opened| opened == class) {
+    if !rule.channels.iter().copied().any(|opened| opened == class) {
         let judged = rule.channels.contains(&class);
         unmet.push(if judged {
             format!("it opens no {class}: what is typed there is not judged in this version (`commands`)")

@@ -58,44 +58,6 @@ fn commands_name_sets_that_are_there_and_fit_their_mode() {
 }
 
 #[test]
-fn a_shell_is_not_opened_where_commands_are_judged_unless_the_rule_says_that_it_is_not() {
-    let asked = |set: &PolicySet, class: ChannelClass| {
-        let (groups, labels, asked) = (BTreeSet::new(), BTreeMap::new(), class.into());
-        let question = Question {
-            user: &UserName::parse("ana").unwrap(),
-            groups: &groups,
-            target: &TargetName::parse("db1").unwrap(),
-            labels: &labels,
-            account: &AccountName::parse("ops").unwrap(),
-            asked: Some(&asked),
-            presence: Presence::NONE,
-            circumstances: Circumstances::BEST,
-        };
-        decide(set, &question)
-    };
-    let rule = |commands: &str| ops(&format!("channels = [\"shell\", \"exec\"]\ncommands = {commands}"));
-    for (commands, opened) in [
-        ("{ mode = \"strict\", sets = [\"look\"] }", false),
-        ("{ mode = \"guard\", sets = [\"slips\"] }", false),
-        ("{ mode = \"guard\", sets = [\"slips\"], shell = \"unjudged\" }", true),
-        ("{ mode = \"observe\", sets = [\"look\"] }", true),
-    ] {
-        let set = with_sets(&rule(commands), &[STRICT, GUARD]).unwrap();
-        let shell = asked(&set, ChannelClass::Shell);
-        assert_eq!(matches!(shell, Decision::Allow(_)), opened, "{commands}");
-        assert_eq!(shell == Decision::Deny(DenyReason::Unjudged), !opened, "{commands}");
-        let exec = asked(&set, ChannelClass::Exec);
-        assert!(matches!(&exec, Decision::Allow(allowed) if allowed.channels.contains(&ChannelClass::Shell) == opened));
-        assert_eq!(set.warnings().iter().any(|warning| warning.to_string().contains("opens no shell")), !opened);
-    }
-    let only = with_sets(
-        &rule("{ mode = \"strict\", sets = [\"look\"] }").replace("\"shell\", \"exec\"", "\"shell\""),
-        &[STRICT],
-    );
-    assert!(only.unwrap_err().contains("leaves nothing"));
-}
-
-#[test]
 fn a_rule_that_forbids_beats_every_one_that_allows() {
     let deny = |more: &str| {
         format!(

@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::ends::{Gone, Input, Output, Typed};
 use super::errands::{Answer, Errand, Line, Own, What};
+use super::offered::Offered;
 use super::program::{self, Manner, Ran};
 use super::surroundings::{Asked, Surroundings, Wanted, answered};
 use super::words::{self, Builtin};
 use super::{Live, Opened, Visit};
 use crate::cast::Entry;
-use crate::editor::{self, Act, Editor, History, NoCompleter, Prompt, Tone};
+use crate::editor::{self, Act, Editor, History, Prompt, Tone};
 use crate::gate::verdict::CommandMode;
 use crate::listener::ChannelStart;
 use crate::model::{ChannelEvent, Destination, Exit, RequestId, Terminal, TerminalSize};
@@ -68,6 +69,8 @@ pub struct Shell {
     /// What was typed and nothing has taken.
     ahead: Vec<u8>,
     status: u32,
+    /// What may be typed, as it was when the line was begun.
+    offered: Offered,
     /// What runs.
     running: Option<TargetSink>,
     /// What waits for somebody's yes.
@@ -108,6 +111,7 @@ impl Shell {
             surroundings: Surroundings::at_home(opened.environment.clone()),
             ahead: Vec::new(),
             status: 0,
+            offered: Offered(None),
             running: None,
             question: None,
         }
@@ -151,11 +155,12 @@ impl Shell {
     /// The next line; none at the end.
     async fn read_line(&mut self) -> Result<Option<String>, Gone> {
         let ahead = if self.terminal.is_some() { self.typed_ahead()? } else { String::new() };
+        self.offered = self.offers();
         let prompt = self.prompt();
         let mut show = self.editor.begin(prompt);
         if !ahead.is_empty() {
             // As text: whatever it would do if it were typed, it does nothing before somebody has seen it.
-            show.extend(self.editor.feed(format!("\x1b[200~{ahead}\x1b[201~").as_bytes(), &NoCompleter).show);
+            show.extend(self.editor.feed(format!("\x1b[200~{ahead}\x1b[201~").as_bytes(), &self.offered).show);
         }
         self.put(show).await?;
         loop {
@@ -172,21 +177,25 @@ impl Shell {
                     continue;
                 }
                 Some(()) = self.pokes.recv() => {
-                    self.resized(None).await?;
+                    // The cursor stands below what was shown: what the editor would show to leave its row is not so.
+                    let _ = self.editor.leave();
+                    let prompt = self.prompt();
+                    let show = self.editor.begin(prompt);
+                    self.put(show).await?;
                     continue;
                 }
             };
             let bytes = match typed {
                 Typed::Bytes(bytes) => bytes,
                 Typed::Resized(size) => {
-                    self.resized(Some(size)).await?;
+                    self.resized(size).await?;
                     continue;
                 }
                 Typed::Signal(name) if name == "INT" && self.terminal.is_some() => Bytes::from_static(&[INTERRUPT]),
                 Typed::Signal(name) if matches!(name.as_str(), "HUP" | "TERM" | "KILL") => return Ok(None),
                 Typed::Signal(_) | Typed::End => continue,
             };
-            let fed = self.editor.feed(&bytes, &NoCompleter);
+            let fed = self.editor.feed(&bytes, &self.offered);
             self.put(fed.show).await?;
             let Some(act) = fed.act else { continue };
             self.input.put_back(bytes.slice(fed.taken.min(bytes.len())..));
@@ -234,6 +243,13 @@ impl Shell {
         Ok(as_text(&ahead))
     }
 
+    /// What the rules let through now.
+    fn offers(&self) -> Offered {
+        let (bastion, now) = (&self.bastion, self.bastion.clock.now());
+        let commands = bastion.ledger.commands(self.visitor.asker(), &self.destination, &self.own.asked, now);
+        Offered(commands.ok())
+    }
+
     fn prompt(&self) -> Prompt {
         let mut parts = vec![
             (Tone::Green, self.destination.to_string()),
@@ -253,13 +269,10 @@ impl Shell {
         }
     }
 
-    /// Draws the line anew, for a window of another size or below what others have shown.
-    async fn resized(&mut self, size: Option<TerminalSize>) -> Result<(), Gone> {
-        if let Some(size) = size {
-            self.size(size);
-        }
-        let Some(terminal) = &self.terminal else { return Ok(()) };
-        let show = self.editor.resize(Size::bounded(terminal.size.cols, terminal.size.rows));
+    /// Draws the line anew, for a window of another size.
+    async fn resized(&mut self, size: TerminalSize) -> Result<(), Gone> {
+        self.size(size);
+        let show = self.editor.resize(Size::bounded(size.cols, size.rows));
         self.put(show).await
     }
 
@@ -286,7 +299,10 @@ impl Shell {
     async fn build_in(&mut self, builtin: Builtin) -> Result<Then, Gone> {
         let mut status = 0;
         match builtin {
-            Builtin::Help => self.show(words::HELP).await?,
+            Builtin::Help => {
+                let text = format!("{}{}", words::HELP, self.offers().told());
+                self.show(&text).await?;
+            }
             Builtin::Why => {
                 let text = why(&self.bastion, self.visitor.asker(), Form::Text);
                 self.show(&text).await?;
@@ -425,13 +441,7 @@ impl Shell {
         let Ran { exit, at_line_start, rest, size } = ran?;
         self.ahead = rest;
         if let Some(size) = size {
-            self.size(size);
-            let terminal = Size::bounded(size.cols, size.rows);
-            let show = self.editor.resize(terminal);
-            // A menu has no line that is edited.
-            if self.own.mode != CommandMode::Menu {
-                self.put(show).await?;
-            }
+            self.resized(size).await?;
         }
         if !at_line_start && self.terminal.is_some() {
             self.put(b"\r\n".to_vec()).await?;
@@ -439,7 +449,10 @@ impl Shell {
         let (status, how) = match exit {
             Some(Exit::Status(status)) => (status, format!("with status {status}")),
             Some(Exit::Signal { name, .. }) => (status_of(&name), format!("by signal {}", harmless(&name))),
-            None if self.terminal.is_some() => (INTERRUPTED, String::from("for it was given up")),
+            None if self.terminal.is_some() => {
+                self.say("it was given up; what of it runs without a terminal may go on at the target").await?;
+                (INTERRUPTED, String::from("for it was given up"))
+            }
             None => (LOST, String::from("without a status")),
         };
         // The end of the channel's record covers it; a recorder that fails ends the shell by itself.

@@ -21,6 +21,7 @@ mod conversation;
 mod cooked;
 mod ends;
 mod errands;
+mod offered;
 mod program;
 mod surroundings;
 mod words;
@@ -90,7 +91,7 @@ impl Visit {
         let (notices, lines) = mpsc::channel(4);
         self.notices.push(notices);
         let over = self.over.child_token();
-        self.channels.spawn(carry(start, opened, shell, (shown, given), (lines, told), over, places, ahead));
+        self.channels.spawn(carry(start, opened, shell, (shown, given), (lines, told), (over, ahead), places));
         Ok(())
     }
 }
@@ -164,9 +165,8 @@ async fn carry(
     mut shell: Shell,
     (shown, given): (Shown, Given),
     (lines, told): (mpsc::Receiver<Notice>, mpsc::Sender<()>),
-    over: CancellationToken,
+    (over, ahead): (CancellationToken, TypedAhead),
     _open: Vec<OpenChannel>,
-    ahead: TypedAhead,
 ) -> Result<(), RecorderError> {
     let ChannelStart { mut source, sink, started, place: _place, .. } = start;
     let Opened { own: Own { track, .. }, facts, greeting, .. } = opened;

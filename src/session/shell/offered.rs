@@ -1,0 +1,61 @@
+//! What may be typed at a prompt: the shell's own words, and what the rules let through.
+
+use crate::editor::{Candidate, Completer, Completion};
+use crate::gate::shell;
+use crate::ledger::Commands;
+use crate::screen::line;
+
+/// So many forms are listed.
+const LISTED_MAX: usize = 200;
+/// What is built in, for the first word.
+const OWN: [&str; 9] = ["cd", "exit", "export", "help", "history", "logout", "pwd", "status", "why"];
+
+/// What the rules let through; nothing where no right is left.
+pub struct Offered(pub Option<Commands>);
+
+impl Offered {
+    /// What may be run, for `help`.
+    pub fn told(&self) -> String {
+        let forms = self.0.as_ref().map(Commands::forms).unwrap_or_default();
+        if forms.is_empty() {
+            return String::from("No rule lets a command through now.\n");
+        }
+        let mut text = String::from("What may run here now:\n");
+        for form in forms.iter().take(LISTED_MAX) {
+            let yes = if form.approve { "  (after somebody's yes)" } else { "" };
+            text.push_str(&format!("  {}{yes}\n", line(&form.usage)));
+            if !form.help.is_empty() {
+                text.push_str(&format!("      {}\n", line(&form.help)));
+            }
+        }
+        if forms.len() > LISTED_MAX {
+            text.push_str("  ...\n");
+        }
+        text
+    }
+}
+
+impl Completer for Offered {
+    fn complete(&self, text: &str, at: usize) -> Completion {
+        let offers = self.0.as_ref().map(|commands| commands.offers(text, at)).unwrap_or_default();
+        let start = if self.0.is_some() { offers.start } else { at };
+        let of_rules =
+            offers.words.into_iter().map(|word| Candidate { text: word.text, help: word.help, open: word.open });
+        let mut candidates: Vec<Candidate> = of_rules.collect();
+        let typed = text.get(start..at).unwrap_or_default();
+        if start == 0 && !typed.is_empty() {
+            let own = OWN.into_iter().filter(|word| word.starts_with(typed));
+            let known: Vec<&str> = own.filter(|word| candidates.iter().all(|other| other.text != *word)).collect();
+            candidates.extend(known.into_iter().map(|word| Candidate {
+                text: word.to_owned(),
+                help: String::from("built in"),
+                open: false,
+            }));
+        }
+        Completion { start, candidates, hints: offers.hints }
+    }
+
+    fn goes_on(&self, text: &str) -> bool {
+        shell::goes_on(text)
+    }
+}
