@@ -1,7 +1,7 @@
 //! The types of all events, by which the log is searched.
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 57] = [
+pub const EVENT_TYPES: [&str; 58] = [
     "access.review",
     "admin.call",
     "agent.sign",
@@ -15,6 +15,7 @@ pub const EVENT_TYPES: [&str; 57] = [
     "clock.step",
     "clock.sync",
     "command.allowed",
+    "command.gap",
     "command.refused",
     "command.step",
     "command.waits",
