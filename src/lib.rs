@@ -18,15 +18,15 @@
 //! window      hours of the week in a time zone
 //! approvers   who says yes, and how many of them
 //! gate        command line -> commands -> effects -> verdict; canonical text   bytes come in as arguments
+//! screen      recorded bytes -> a screen that is safe to show
+//! editor      bytes of a user -> lines and pages, and what their terminal is shown
+//! guard       keys and output of a target's own shell -> the line that a held key would run
 //! policy      text -> PolicySet; question -> Decision
 //! grant       grants and policy -> Permit
 //! cast        session event <-> asciicast line
 //! trust       certificate authorities and revoked keys -> whether a certificate counts
 //! agent       SSH agent messages: what a target may ask of a user's agent
 //! tlog        a transparency log's hashes, proofs, notes; what a witness says
-//! screen      recorded bytes -> a screen that is safe to show
-//! editor      bytes of a user -> lines and pages, and what their terminal is shown
-//! guard       keys and output of a target's own shell -> the line that a held key would run
 //! seal        lines -> sealed segments; scanning without a key; opening with it
 //! durable     files that survive a power cut                               KEEPING: files and sled; no
 //! home        the state directory: its lock and its identity               client or target socket

@@ -1,5 +1,7 @@
 //! What becomes of each key.
 
+mod wiping;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -623,8 +625,9 @@ impl Guard {
                     return Reading::Password;
                 }
                 let settled = now >= self.shown_at.max(self.passed_at) + ECHO_WAIT;
-                if empty && settled && held.never.is_none() {
-                    return Reading::Nothing;
+                if empty && held.never.is_none() {
+                    // What a key has brought in may still be on its way.
+                    return if settled { Reading::Nothing } else { Reading::Wait };
                 }
                 (lines, Confidence::Screen, true, Some(prompt))
             }
@@ -728,59 +731,6 @@ impl Guard {
         self.escape = false;
         self.new_row = false;
         self.line_is_over();
-    }
-
-    fn wipe(&mut self, by: Wipe, prompt: Option<String>, now: Duration) {
-        let keys = match by {
-            Wipe::Keys => vec![CTRL_E, CTRL_U],
-            // The first may be taken for the second byte of an ESC.
-            Wipe::Interrupt if std::mem::take(&mut self.escape) => vec![CTRL_C, CTRL_C],
-            Wipe::Interrupt => vec![CTRL_C],
-        };
-        if by == Wipe::Interrupt {
-            self.new_row = false;
-        }
-        self.steps.push_back(Step::SendOwn(keys));
-        self.state = State::Wiping { since: now, by, prompt };
-    }
-
-    /// Looks whether the line is gone. Says whether there is something to do.
-    fn wipe_further(&mut self, now: Duration) -> bool {
-        let State::Wiping { since, by, prompt } = &self.state else { return false };
-        let (since, by, prompt) = (*since, *by, prompt.clone());
-        let whole = self.screen.at_cursor().whole();
-        let quiet = now >= self.shown_at + QUIET && now >= since + QUIET;
-        let gone = match by {
-            // The screen has shown an empty line all along if nothing was ever echoed: then it takes more than a look.
-            Wipe::Keys => {
-                self.shown_at > since && quiet && prompt.as_ref().is_some_and(|prompt| whole == prompt.trim_end())
-            }
-            Wipe::Interrupt => self.new_row && quiet,
-        };
-        if gone {
-            let shown = self.screen.at_cursor().before;
-            self.steps.push_back(Step::Wiped { gone, prompt: shown.clone() });
-            self.line_is_over();
-            self.giving_up = None;
-            self.new_row = true;
-            self.state = State::Typing;
-            return true;
-        }
-        if now < since + WIPE_WAIT {
-            return false;
-        }
-        if by == Wipe::Keys {
-            self.wipe(Wipe::Interrupt, None, now);
-            return true;
-        }
-        // It may be there still: no key that runs a line is let pass until the user gives it up.
-        self.model = Model::Unknown;
-        self.prompt = None;
-        self.prompts.clear();
-        self.new_row = false;
-        self.steps.push_back(Step::Wiped { gone, prompt: String::new() });
-        self.state = State::Typing;
-        true
     }
 
     /// Looks in the output whether a line editor takes pastes in brackets: what asks for a password does not.

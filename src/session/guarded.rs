@@ -139,8 +139,8 @@ impl Stage {
             match happened {
                 Happened::Sent | Happened::Due => {}
                 Happened::Over => return,
-                Happened::User(event) => user_here &= self.from_user(event),
-                Happened::Target(event) => target_here &= self.from_target(event),
+                Happened::User(event) => user_here &= self.user_sends(event),
+                Happened::Target(event) => target_here &= self.target_sends(event),
                 Happened::Decided(decision) => self.decided(decision),
                 Happened::Line(line) => self.tell_while_waiting(&line).await,
             }
@@ -160,7 +160,7 @@ impl Stage {
     }
 
     /// Takes what the user has sent; says whether more may come.
-    fn from_user(&mut self, event: Option<ChannelEvent>) -> bool {
+    fn user_sends(&mut self, event: Option<ChannelEvent>) -> bool {
         let event = event.unwrap_or(ChannelEvent::Close);
         match event {
             ChannelEvent::Data(bytes) if self.is_waiting() => {
@@ -212,7 +212,7 @@ impl Stage {
     }
 
     /// Takes what the target has sent; says whether more may come.
-    fn from_target(&mut self, event: Option<ChannelEvent>) -> bool {
+    fn target_sends(&mut self, event: Option<ChannelEvent>) -> bool {
         let event = event.unwrap_or(ChannelEvent::Close);
         if let ChannelEvent::Data(bytes) | ChannelEvent::Stderr(bytes) = &event {
             let now = self.now();

@@ -54,7 +54,38 @@ fn commands_name_sets_that_are_there_and_fit_their_mode() {
     let failed = with_sets(&exec("{ mode = \"strict\", sets = [\"look\"] }"), &[("look", &failed)]).unwrap_err();
     assert!(failed.contains("expected `deny default`, got `allow look`"), "{failed}");
     let without_exec = ops("channels = [\"sftp-read\"]\ncommands = { mode = \"strict\", sets = [\"look\"] }");
-    assert!(with_sets(&without_exec, &[STRICT]).unwrap_err().contains("does not have exec"));
+    assert!(with_sets(&without_exec, &[STRICT]).unwrap_err().contains("has neither exec nor shell"));
+}
+
+#[test]
+fn a_rule_says_what_becomes_of_gaps_and_which_sets_are_for_other_prompts() {
+    let rule = |commands: &str| ops(&format!("channels = [\"shell\"]\ncommands = {commands}"));
+    let read = |commands: &str| {
+        let set = with_sets(&rule(commands), &[STRICT, GUARD]).expect(commands);
+        let rule = set.rules().next().unwrap().commands.clone().unwrap();
+        rule.guarded
+    };
+    assert_eq!(read("{ mode = \"guard\", sets = [\"slips\"] }"), Guarded::default());
+    assert_eq!(Guarded::default().on_gap, OnGap::Alert);
+    let all = read("{ mode = \"guard\", sets = [\"slips\"], on_gap = \"end\", nested = { mysql = [\"slips\"] } }");
+    assert_eq!(all.on_gap, OnGap::End);
+    assert_eq!(all.nested.keys().collect::<Vec<_>>(), ["mysql"]);
+    for (commands, told) in [
+        ("{ mode = \"guard\", sets = [\"slips\"], on_gap = \"ignore\" }", "\"ignore\" is not in this version"),
+        ("{ mode = \"observe\", sets = [\"slips\"], on_gap = \"end\" }", "is for shells in guard"),
+        ("{ mode = \"observe\", sets = [\"slips\"], nested = { su = [\"slips\"] } }", "is for shells in guard"),
+        ("{ mode = \"guard\", sets = [\"slips\"], nested = { su = [\"sips\"] } }", "there is no command set `sips`"),
+        ("{ mode = \"guard\", sets = [\"slips\"], nested = { su = [\"look\"] } }", "is a set for strict"),
+        (
+            "{ mode = \"guard\", sets = [\"slips\"], nested = { \"python3.11\" = [\"slips\"] } }",
+            "without its directory",
+        ),
+        ("{ mode = \"guard\", sets = [\"slips\"], nested = { \"/bin/su\" = [\"slips\"] } }", "without its directory"),
+    ] {
+        let faults = with_sets(&rule(commands).replace("\"shell\"", "\"shell\", \"exec\""), &[STRICT, GUARD])
+            .expect_err(commands);
+        assert!(faults.contains(told), "{commands}: {faults}");
+    }
 }
 
 #[test]
