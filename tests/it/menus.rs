@@ -4,7 +4,6 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::fixture::bastion::ALICE;
 use crate::fixture::process::Finished;
 use crate::fixture::terminal::Terminal;
 use crate::fixture::{Bastion, LIMIT, Route, Sshd, key, until};
@@ -166,7 +165,7 @@ fn t8_nothing_is_smuggled_through_a_menu_and_nothing_starts_at_the_target() {
     let tries: [(&str, &str, &str); 18] = [
         ("say word=a; sh", "rule never-shell", "no shell"),
         ("say word=$(id)", "no rule allows it", "there are: both unit=..., plain, say word=... [mark=...] [count=...]"),
-        ("say word=`id`", "no rule allows it", "known"),
+        ("say word=`id`", "no rule allows it", "only the target knows"),
         ("say word=a\nid", "no rule allows it", "only the entries of a menu run here"),
         ("say word='a\nid'", "rule say", "cannot be seen"),
         ("say word=-o", "rule say", "begins with a dash"),
@@ -263,7 +262,7 @@ fn an_entry_is_searched_for_filled_in_looked_at_and_run_on_a_terminal() {
     // All that was on the screen is in one recording.
     house.bastion.empties(LIMIT);
     let session = house.bastion.only_recording();
-    let text = String::from_utf8(house.bastion.export(&session, "text", &[])).unwrap();
+    let text = String::from_utf8(house.bastion.export(&session, "txt", &[])).unwrap();
     assert!(text.contains("[a b$(id)][--mark=none][1]") && text.contains("/dev/pts/"), "{text}");
 }
 
@@ -315,7 +314,6 @@ fn without_a_terminal_a_menu_is_a_list_and_lines() {
     assert!(err.contains("type a number from 1 to 4") && err.contains("begins with a dash"), "{err}");
     assert!(err.contains("say ended with status 0"), "{err}");
     assert!(house.run("others").code == Some(126) && !out.contains("others"), "{out}");
-    assert!(ALICE.len() > 1);
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Board {
     }
 
     /// Selects the entry of this name, if it is there.
-    pub fn select_name(&mut self, name: Option<&str>) {
+    fn select_name(&mut self, name: Option<&str>) {
         let row = self.found().iter().position(|entry| Some(entry.name.as_str()) == name);
         self.selected = row.unwrap_or(self.selected);
     }
@@ -122,9 +122,13 @@ impl Board {
         self.view = View::Look(Look { request, text, runs, seen: false, scrolled: 0, last: 0, form });
     }
 
-    /// Shows the list again, once something has run.
+    /// Shows the whole list again, once something has run; that is selected still.
     pub fn back(&mut self) {
+        let ran = self.chosen().map(|entry| entry.name.clone());
         self.view = View::List;
+        self.search.clear();
+        self.selected = 0;
+        self.select_name(ran.as_ref().map(|name| name.as_str()));
     }
 
     /// Takes a key.

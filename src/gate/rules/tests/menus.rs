@@ -40,7 +40,7 @@ log   = { paths = ["/var/log/nginx/**"] }
 name  = "note"
 title = "Write a line into the journal"
 run   = ["/usr/bin/logger", "note of {who}: done"]
-who   = { help = "your name" }
+who   = { pattern = ".*", help = "your name" }
 
 [[menu]]
 name  = "as"

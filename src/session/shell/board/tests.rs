@@ -137,7 +137,7 @@ fn an_entry_is_found_filled_in_looked_at_and_run() {
         let mut user = User::at(cols, rows);
         user.sees("cache").sees("restart").sees("3 entries");
         user.types("page").sees("1 of 3").sees("> cache").sees_not("uptime");
-        user.types("\r").sees("> site: ").sees("the site's short name");
+        user.types("\r").sees("> site:").sees("the site's short name");
         user.types("A").sees("not yet: ").types("\r").sees("site: what matches").sees("> site: A");
         user.types("\x7fshop-2\r").sees("> depth: 1");
         user.types("0\r").sees("Last look  cache");
@@ -145,6 +145,9 @@ fn an_entry_is_found_filled_in_looked_at_and_run() {
         assert_eq!(user.ran, Vec::<String>::new());
         user.types("\r");
         assert_eq!(user.ran, ["cache depth=10 site=shop-2"]);
+        user.board.back();
+        user.draw();
+        user.sees("3 entries").sees("> cache").sees("uptime");
     }
 }
 
@@ -152,8 +155,8 @@ fn an_entry_is_found_filled_in_looked_at_and_run() {
 fn escape_goes_back_step_by_step_and_what_was_typed_stays() {
     let mut user = User::at(80, 24);
     user.types("\r").types("a\r").types("\r").sees("Last look");
-    user.types("\x1b").sees("> depth: 1").types("\x1b").sees("> site: a").types("\x1b").sees("Search: ");
-    user.types("\r").sees("> site: ").types("\x03").sees("Search: ");
+    user.types("\x1b").sees("> depth: 1").types("\x1b").sees("> site: a").types("\x1b").sees("Search:");
+    user.types("\r").sees("> site:").types("\x03").sees("Search:");
     assert!(user.ran.is_empty());
 }
 
