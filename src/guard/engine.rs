@@ -623,8 +623,9 @@ impl Guard {
                     return Reading::Password;
                 }
                 let settled = now >= self.shown_at.max(self.passed_at) + ECHO_WAIT;
-                if empty && settled && held.never.is_none() {
-                    return Reading::Nothing;
+                if empty && held.never.is_none() {
+                    // What a key has brought in may still be on its way.
+                    return if settled { Reading::Nothing } else { Reading::Wait };
                 }
                 (lines, Confidence::Screen, true, Some(prompt))
             }

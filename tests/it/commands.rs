@@ -64,13 +64,13 @@ fn rules(mode: &str) -> String {
 }
 
 /// A bastion that judges commands.
-struct House {
+pub(crate) struct House {
     sshd: Sshd,
-    bastion: Bastion,
+    pub(crate) bastion: Bastion,
 }
 
 impl House {
-    fn new(mode: &str) -> Self {
+    pub(crate) fn new(mode: &str) -> Self {
         Self::prepared(mode, |_| {})
     }
 
@@ -88,12 +88,12 @@ impl House {
     }
 
     /// Puts other rules in force.
-    fn reload(&self, mode: &str, work: &str) {
+    pub(crate) fn reload(&self, mode: &str, work: &str) {
         write(&self.bastion, mode, work);
         self.bastion.doorward(&["policy", "reload"]).ok();
     }
 
-    fn alice(&self) -> Route {
+    pub(crate) fn alice(&self) -> Route {
         self.bastion.to(&self.sshd)
     }
 
@@ -102,12 +102,12 @@ impl House {
     }
 
     /// `ssh NAME@BASTION VERB`.
-    fn ask(&self, name: &str, verb: &str) -> Finished {
+    pub(crate) fn ask(&self, name: &str, verb: &str) -> Finished {
         let key = if name == ALICE { self.bastion.key.clone() } else { self.bastion.scratch().join(name) };
         self.bastion.login(name).key(&key).run(verb)
     }
 
-    fn log(&self, kind: &str) -> Vec<Value> {
+    pub(crate) fn log(&self, kind: &str) -> Vec<Value> {
         self.bastion.rows(&["audit", "list", "--type", kind])
     }
 
@@ -123,7 +123,7 @@ impl House {
     }
 
     /// What became of it, step by step.
-    fn steps(&self, decision: &str) -> Vec<String> {
+    pub(crate) fn steps(&self, decision: &str) -> Vec<String> {
         let rows = self.log("command.step").into_iter().filter(|row| row["decision"] == decision);
         let mut rows: Vec<Value> = rows.collect();
         rows.sort_by_key(|row| row["seq"].as_u64());

@@ -30,6 +30,7 @@ mod faults;
 mod fixture;
 mod forward;
 mod fuzz;
+mod guard;
 mod hangs;
 mod hostile;
 mod input;

@@ -58,7 +58,7 @@ fn commands_name_sets_that_are_there_and_fit_their_mode() {
 }
 
 #[test]
-fn a_shell_is_not_opened_where_commands_are_judged_unless_the_rule_says_that_it_is_not() {
+fn a_shell_is_not_opened_in_strict_and_in_the_other_modes_it_is() {
     let asked = |set: &PolicySet, class: ChannelClass| {
         let (groups, labels, asked) = (BTreeSet::new(), BTreeMap::new(), class.into());
         let question = Question {
@@ -76,7 +76,7 @@ fn a_shell_is_not_opened_where_commands_are_judged_unless_the_rule_says_that_it_
     let rule = |commands: &str| ops(&format!("channels = [\"shell\", \"exec\"]\ncommands = {commands}"));
     for (commands, opened) in [
         ("{ mode = \"strict\", sets = [\"look\"] }", false),
-        ("{ mode = \"guard\", sets = [\"slips\"] }", false),
+        ("{ mode = \"guard\", sets = [\"slips\"] }", true),
         ("{ mode = \"guard\", sets = [\"slips\"], shell = \"unjudged\" }", true),
         ("{ mode = \"observe\", sets = [\"look\"] }", true),
     ] {
@@ -93,6 +93,37 @@ fn a_shell_is_not_opened_where_commands_are_judged_unless_the_rule_says_that_it_
         &[STRICT],
     );
     assert!(only.unwrap_err().contains("leaves nothing"));
+}
+
+#[test]
+fn a_rule_says_what_becomes_of_gaps_and_which_sets_are_for_other_prompts() {
+    let rule = |commands: &str| ops(&format!("channels = [\"shell\"]\ncommands = {commands}"));
+    let read = |commands: &str| {
+        let set = with_sets(&rule(commands), &[STRICT, GUARD]).expect(commands);
+        let rule = set.rules().next().unwrap().commands.clone().unwrap();
+        rule.guarded
+    };
+    assert_eq!(read("{ mode = \"guard\", sets = [\"slips\"] }"), Guarded::default());
+    assert_eq!(Guarded::default().on_gap, OnGap::Alert);
+    let all = read("{ mode = \"guard\", sets = [\"slips\"], on_gap = \"end\", nested = { mysql = [\"slips\"] } }");
+    assert_eq!(all.on_gap, OnGap::End);
+    assert_eq!(all.nested.keys().collect::<Vec<_>>(), ["mysql"]);
+    for (commands, told) in [
+        ("{ mode = \"guard\", sets = [\"slips\"], on_gap = \"ignore\" }", "\"ignore\" is not in this version"),
+        ("{ mode = \"observe\", sets = [\"slips\"], on_gap = \"end\" }", "is for shells in guard"),
+        ("{ mode = \"observe\", sets = [\"slips\"], nested = { su = [\"slips\"] } }", "is for shells in guard"),
+        ("{ mode = \"guard\", sets = [\"slips\"], nested = { su = [\"sips\"] } }", "there is no command set `sips`"),
+        ("{ mode = \"guard\", sets = [\"slips\"], nested = { su = [\"look\"] } }", "is a set for strict"),
+        (
+            "{ mode = \"guard\", sets = [\"slips\"], nested = { \"python3.11\" = [\"slips\"] } }",
+            "without its directory",
+        ),
+        ("{ mode = \"guard\", sets = [\"slips\"], nested = { \"/bin/su\" = [\"slips\"] } }", "without its directory"),
+    ] {
+        let faults = with_sets(&rule(commands).replace("\"shell\"", "\"shell\", \"exec\""), &[STRICT, GUARD])
+            .expect_err(commands);
+        assert!(faults.contains(told), "{commands}: {faults}");
+    }
 }
 
 #[test]
