@@ -359,6 +359,15 @@ fn a_table_that_is_not_known_is_not_left_out_in_silence() {
 }
 
 #[test]
+fn what_is_made_anew_from_the_log_is_in_no_export() {
+    let store = Store::new();
+    let before = export(&store.vault, &store.recipients(), now()).unwrap();
+    store.db.table::<u32>("command-index").put("commands", None, &1).unwrap();
+    let after = export(&store.vault, &store.recipients(), now()).unwrap();
+    assert_eq!(after.entries, before.entries);
+}
+
+#[test]
 fn the_states_of_as_many_backups_are_kept_as_is_asked_for() {
     let store = Store::new();
     let folder = tempfile::tempdir().unwrap();

@@ -107,7 +107,7 @@ fn an_index_that_somebody_changed_is_made_anew() {
             index
         }] {
             // The file system's clock may be coarse; the length or the time tells, or the seals.
-            std::fs::write(&path, &changed).unwrap();
+            durable::replace(&path, &changed, 0o600).unwrap();
             let file = std::fs::File::options().write(true).open(&path).unwrap();
             file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
             assert_eq!(rows(&index, &audit, &all()), wanted(&[0, 1, 2, 3, 4, 5]));
@@ -117,7 +117,7 @@ fn an_index_that_somebody_changed_is_made_anew() {
     assert_eq!(rows(&CommandIndex::at(&path), &audit, &all()), wanted(&[0, 1, 2, 3, 4, 5]));
     // Behind what is known stands what a crash left.
     let longer = [std::fs::read(&path).unwrap(), b"{\"half".to_vec()].concat();
-    std::fs::write(&path, longer).unwrap();
+    durable::replace(&path, &longer, 0o600).unwrap();
     assert_eq!(rows(&CommandIndex::at(&path), &audit, &all()), wanted(&[0, 1, 2, 3, 4, 5]));
 }
 
@@ -135,7 +135,7 @@ fn the_index_of_another_log_is_not_believed() {
     let table: Table<Stored> = stranger.db.table("command-index");
     let (rev, mut stored) = table.get(KEY).unwrap().unwrap();
     stored.root = "0".repeat(64);
-    std::fs::write(&path, b"").unwrap();
+    durable::replace(&path, b"", 0o600).unwrap();
     stored.bytes = 0;
     stored.digest = hex(Context::new(&SHA256).finish().as_ref());
     table.put(KEY, Some(rev), &stored).unwrap();
