@@ -508,6 +508,8 @@ impl Editor {
             self.search = None;
             return key == Key::Escape;
         }
+        // At once: what stays in sight when nothing more is found must not depend on how keys come together.
+        self.found();
         true
     }
 

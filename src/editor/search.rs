@@ -13,7 +13,7 @@ pub struct Search {
     found: Option<usize>,
     /// Whether nothing has what is typed; what was found before stays in sight.
     failed: bool,
-    /// Whether the query has changed since: looked up only when somebody looks, however many keys come at once.
+    /// Whether the query has changed since.
     stale: bool,
     /// The line and its cursor from before the search.
     pub before: (String, usize),
@@ -48,7 +48,8 @@ impl Search {
     pub fn push(&mut self, c: char) {
         if self.query.chars().count() < QUERY_MAX {
             self.query.push(c);
-            self.stale = true;
+            // What nothing has, nothing has with a character more.
+            self.stale = !self.failed;
         }
     }
 
