@@ -10,7 +10,6 @@ use crate::requests::command::{CommandWish, HeldCommand, bound_to, new_decision}
 
 fn judged(name: &str) -> CommandJudged {
     CommandJudged {
-        confidence: None,
         decision: new_decision().unwrap(),
         session: SessionId::from_parts(Timestamp::from_millis(1), 1),
         channel: None,
