@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::{Accounts, Fault, Names, Place, PolicySet, Rule, Who};
 use crate::gate::effects::{EffectKind, Table};
-use crate::gate::rules::{CommandRule, CommandSet, GRAVE, PathPattern, base_name, word_of};
+use crate::gate::rules::{CommandRule, CommandSet, GRAVE, base_name, word_of};
 use crate::gate::verdict::{CommandMode, Outcome};
 use crate::model::{ChannelClass, Timestamp, join};
 
@@ -229,7 +229,7 @@ fn of_rule(rule: &CommandRule, table: &Table, now: Timestamp, found: &mut Vec<Fi
         );
     }
     for (kind, patterns) in &rule.paths {
-        if patterns.iter().any(PathPattern::is_every) {
+        if patterns.is_every() {
             let message = format!("rule `{}` lets each {} through, whatever the path", rule.id, word_of(*kind));
             add("wide-pattern", message, "name the directories that are meant");
         }
@@ -263,7 +263,10 @@ fn hidden_by<'r>(rule: &'r CommandRule, other: &'r CommandRule, later: bool) -> 
                 rule.programs.iter().all(|program| other.programs.contains(program)) && !rule.programs.is_empty();
             let paths = rule.paths.iter().all(|(kind, paths)| {
                 other.effects.contains(kind)
-                    || other.paths.get(kind).is_some_and(|own| paths.iter().all(|path| own.contains(path)))
+                    || other
+                        .paths
+                        .get(kind)
+                        .is_some_and(|own| paths.iter().all(|path| own.iter().any(|own| own == path)))
             });
             let hosts = rule.hosts.iter().all(|host| other.hosts.contains(host));
             let wider = (about_all && rule.args.is_none() || rule.args == other.args && rule.flags == other.flags)

@@ -29,7 +29,7 @@ pub use args::{Arg, Flag, Hole, Takes};
 pub(in crate::gate) use judge::judge;
 pub use judge::{NearMiss, near_misses};
 pub use menu::{Menu, Parameter};
-pub use paths::{HostPattern, PathPattern};
+pub use paths::{HostPattern, PathPattern, Paths};
 pub use test::{Expected, SetTest, TestResult};
 
 /// A file of `policies/commands/`.
@@ -73,7 +73,7 @@ pub struct CommandRule {
     /// Effects by their kind, whatever they fall on.
     pub effects: BTreeSet<EffectKind>,
     /// The paths of reads, writes and deletes.
-    pub paths: BTreeMap<EffectKind, Vec<PathPattern>>,
+    pub paths: BTreeMap<EffectKind, Paths>,
     /// The machines of connections.
     pub hosts: Vec<HostPattern>,
     /// Whether the command may stand in a pipeline.
