@@ -551,3 +551,19 @@ fn noise_that_no_rule_is_about_silences_no_alert_and_hides_no_record() {
     let starts = row["starts"].as_array().unwrap();
     assert!(starts.len() == 2 && starts[1]["rule"] == "never-shell", "{row}");
 }
+
+#[test]
+fn whoever_watches_is_told_of_a_command_that_was_refused_after_a_wait() {
+    require!("sshd", "ssh", "touch");
+    let hook = Hook::start(|_| 204);
+    let house = House::prepared("strict", |bastion| {
+        bastion.configure("notify", &format!("webhooks = [\"http://127.0.0.1:{}/\"]", hook.port));
+    });
+    house.reload("strict", &WORK.replace("approvers = {", "alert = \"medium\"\napprovers = {"));
+    let made = house.sshd.folder().join("made");
+    let (ssh, id) = house.waiting(&house.alice(), &format!("touch {}", made.display()));
+    house.ask("carol", &format!("deny {id}")).ok();
+    assert_eq!(ssh.wait(LIMIT).code, Some(126));
+    until(LIMIT, "alert", || (hook.heard("\"event\":\"command.refused\"") > 0).then_some(()));
+    assert_eq!((hook.heard("\"level\":\"medium\""), made.exists()), (1, false));
+}
