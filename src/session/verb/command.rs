@@ -141,7 +141,7 @@ fn shown(held: &HeldCommand, now: Timestamp) -> String {
     if let Some(letters) = strange_letters(&judged.line) {
         add("beware", letters);
     }
-    add("not shown", String::from("what it reads from its standard input: that is not part of what is approved"));
+    add("not shown", String::from("its standard input: that is not part of what is approved"));
     add("rule", judged.rule.as_ref().map_or_else(|| String::from("none"), ToString::to_string));
     if let Some(reason) = &wish.reason {
         add("because", line(reason));
