@@ -96,7 +96,7 @@ const CLAIMS: &[(&str, &str)] = &[
     (r#"rename 's/a/system("id")/e' f"#, r#"load-code('s/a/system("id")/e') write(f) read(/e) write(/e)"#),
     ("find /srv -name x -delete", "read(/srv) delete(/srv)"),
     ("find -name x -delete", "delete"),
-    ("find -files0-from list -delete", "delete read(list) read delete"),
+    ("find -files0-from list -delete", "delete read(list) read"),
     ("find . -fprintf out %p -o -fls out2", "write(out) write(out2) read(.)"),
     ("find . -exec grep x {} ;", "read(.) read(${{}})"),
     (r"find . -exec sh -c id \;", "read(.) shell"),
