@@ -643,7 +643,7 @@ pub fn read_policies(directory: &Path) -> Result<Vec<PolicyFile>, Vec<Fault>> {
     for kind in KINDS {
         let place = directory.join(kind);
         // Only `access` must be there.
-        if kind == "access" || place.exists() {
+        if kind == "access" || place.symlink_metadata().is_ok() {
             read_policies_in(&place, &format!("{root}/{kind}"), &mut files, &mut faults);
         }
     }

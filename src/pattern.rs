@@ -5,7 +5,12 @@ const PATTERN_BYTES_MAX: usize = 256;
 
 /// Whether `part` is `wanted`, whose `*` are for anything: the pieces between them, each at its first place.
 pub(crate) fn part_matches(wanted: &[u8], part: &[u8]) -> bool {
-    let mut pieces = wanted.split(|byte| *byte == b'*');
+    matches_with(b'*', wanted, part)
+}
+
+/// The same, with another byte for `*`.
+pub(crate) fn matches_with(star: u8, wanted: &[u8], part: &[u8]) -> bool {
+    let mut pieces = wanted.split(|byte| *byte == star);
     let (Some(head), tail) = (pieces.next(), pieces.next_back()) else { return false };
     let Some(tail) = tail else { return head == part };
     let Some(mut left) = part.strip_prefix(head).and_then(|part| part.strip_suffix(tail)) else { return false };

@@ -21,7 +21,7 @@ use avt::observer::{Observation, Observer};
 use avt::parser::{Function, State};
 use avt::{Cell, Line, Operation, Parser, Terminal};
 
-pub use chars::{Decoder, json_line, line, shown};
+pub use chars::{Decoder, json_line, line, padded, shown};
 pub use painter::{ENTER, LEAVE, Painter, Sheet};
 pub use plain::{Plain, STDERR_MARK};
 pub use printed::Printed;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::CliError;
 use crate::clock::Clock;
-use crate::screen::{json_line, line};
+use crate::screen::{json_line, line, padded};
 use crate::verify::Step;
 
 /// How a listing is printed.
@@ -45,7 +45,7 @@ impl Table {
             let last = row.len().saturating_sub(1);
             let width = |(at, width): (usize, usize)| if at == last { 0 } else { width };
             let widths = widths.iter().copied().enumerate().map(width);
-            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+            let cells = row.iter().zip(widths).map(|(cell, width)| padded(cell, width));
             text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
             text.push('\n');
         }

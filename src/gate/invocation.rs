@@ -29,6 +29,9 @@ pub struct Reading {
     pub invocations: Vec<Invocation>,
     /// What the line has besides plain lists of simple commands, with the byte at which it stands first.
     pub constructs: BTreeMap<Construct, usize>,
+    /// Where there is more than was read, if there is: commands in commands, or words, beyond what anybody types. A rule
+    /// that forbids something may be about that.
+    pub cut: Option<usize>,
 }
 
 /// One program that would be started.

@@ -4,7 +4,7 @@
 //! by a rule that forbids it. Nothing is offered that no rule allows, so that a line tells nobody what else exists.
 
 use super::effects::EffectKind;
-use super::rules::{Arg, CommandRule, Flag, Hole, MenuEntry, PathPattern, Takes, base_name};
+use super::rules::{Arg, CommandRule, Flag, Hole, MenuEntry, PathPattern, Paths, Takes, base_name};
 use super::shell::text::shown_word;
 use super::verdict::{Asker, CommandMode, Governed, Outcome};
 
@@ -152,7 +152,7 @@ fn named(arg: &Arg) -> String {
 /// The paths that a rule names for what it reads, writes and deletes.
 fn paths(rule: &CommandRule) -> impl Iterator<Item = &PathPattern> {
     let kinds = [EffectKind::Read, EffectKind::Write, EffectKind::Delete];
-    kinds.into_iter().filter_map(|kind| rule.paths.get(&kind)).flatten()
+    kinds.into_iter().filter_map(|kind| rule.paths.get(&kind)).flat_map(Paths::iter)
 }
 
 /// Collects what fits to the beginning of a word.

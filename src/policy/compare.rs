@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::lint::unjudged;
 use super::{Accounts, GrantNeed, Names, Place, PolicySet, Rule, Who};
 use crate::gate::effects::EffectKind;
-use crate::gate::rules::{Arg, CommandRule, CommandSet, Flag, MenuEntry, PathPattern, word_of};
+use crate::gate::rules::{Arg, CommandRule, CommandSet, Flag, MenuEntry, PathPattern, Paths, word_of};
 use crate::gate::verdict::Outcome;
 use crate::model::{RuleId, join};
 
@@ -467,7 +467,12 @@ fn changed_rule(old: &CommandRule, new: &CommandRule, add: &mut dyn FnMut(Way, S
 /// The lists of a rule, each word as it is written.
 fn lists(rule: &CommandRule) -> [(&'static str, BTreeSet<String>); 6] {
     let paths = |kind: EffectKind| {
-        rule.paths.get(&kind).into_iter().flatten().map(|path| path.text().to_owned()).collect::<BTreeSet<_>>()
+        rule.paths
+            .get(&kind)
+            .into_iter()
+            .flat_map(Paths::iter)
+            .map(|path| path.text().to_owned())
+            .collect::<BTreeSet<_>>()
     };
     [
         ("program", rule.programs.iter().cloned().collect()),

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::{Accounts, Fault, Names, Place, PolicySet, Rule, Who};
 use crate::gate::effects::{EffectKind, Table};
-use crate::gate::rules::{CommandRule, CommandSet, GRAVE, PathPattern, base_name, word_of};
+use crate::gate::rules::{CommandRule, CommandSet, GRAVE, Paths, base_name, word_of};
 use crate::gate::verdict::{CommandMode, Outcome};
 use crate::model::{ChannelClass, Timestamp, join};
 
@@ -159,7 +159,7 @@ fn of_set(set: &CommandSet, policy: &PolicySet, now: Timestamp, found: &mut Vec<
         found.push(finding("unused-set", &set.file, 1, "", format!("no access rule names `{}`", set.name), hint));
     }
     for (at, rule) in set.rules.iter().enumerate() {
-        of_rule(rule, policy.effects(), now, found);
+        of_rule(rule, set, policy.effects(), now, found);
         let others = set.rules.iter().enumerate().filter(|(other, _)| *other != at);
         for (other_at, other) in others {
             if let Some(why) = hidden_by(rule, other, at > other_at) {
@@ -180,7 +180,7 @@ fn of_set(set: &CommandSet, policy: &PolicySet, now: Timestamp, found: &mut Vec<
     menus::of_set(set, policy, now, found);
 }
 
-fn of_rule(rule: &CommandRule, table: &Table, now: Timestamp, found: &mut Vec<Finding>) {
+fn of_rule(rule: &CommandRule, set: &CommandSet, table: &Table, now: Timestamp, found: &mut Vec<Finding>) {
     let mut add = |check, message, hint: &str| found.push(finding(check, &rule.file, rule.line, "rule", message, hint));
     if rule.expires.is_some_and(|expires| expires <= now) {
         add("expired-rule", format!("rule `{}` has expired", rule.id), "remove it, or give it a later `expires`");
@@ -188,7 +188,9 @@ fn of_rule(rule: &CommandRule, table: &Table, now: Timestamp, found: &mut Vec<Fi
     if rule.outcome == Outcome::Deny {
         return;
     }
-    for kind in GRAVE.into_iter().filter(|kind| rule.effects.contains(kind)) {
+    // What another rule forbids to everybody does not pass.
+    let passes = |kind: &EffectKind| !set.rules.iter().any(|other| forbids(other, *kind));
+    for kind in GRAVE.into_iter().filter(|kind| rule.effects.contains(kind)).filter(passes) {
         let each = rule.programs.iter().filter_map(|program| {
             let ways = table.ways_to(program, kind);
             (!ways.is_empty()).then(|| format!("{program} ({})", ways.join(", ")))
@@ -212,12 +214,45 @@ fn of_rule(rule: &CommandRule, table: &Table, now: Timestamp, found: &mut Vec<Fi
             "describe it in effects/*.toml, or write args = [...] and effects = [\"unknown\"]",
         );
     }
+    for program in &rule.programs {
+        let stuck = table.always(program).into_iter().find(|kind| !may_cover(rule, *kind));
+        if let Some(kind) = stuck {
+            let message = format!(
+                "rule `{}` allows nothing of {program}: it has the effect {} in any case",
+                rule.id,
+                word_of(kind)
+            );
+            add("unreachable-rule", message, "name that in `effects`, or take the program out");
+        }
+    }
     for (kind, patterns) in &rule.paths {
-        if patterns.iter().any(PathPattern::is_every) {
+        if patterns.is_every() {
             let message = format!("rule `{}` lets each {} through, whatever the path", rule.id, word_of(*kind));
             add("wide-pattern", message, "name the directories that are meant");
         }
     }
+}
+
+/// Whether a rule forbids an effect to everybody, always, in whatever program.
+fn forbids(rule: &CommandRule, kind: EffectKind) -> bool {
+    rule.outcome == Outcome::Deny
+        && !rule.observe
+        && rule.expires.is_none()
+        && rule.context == super::CommandContext::default()
+        && rule.programs.is_empty()
+        && rule.args.is_none()
+        && rule.effects.contains(&kind)
+}
+
+/// Whether a rule can let an effect through that falls on nothing in particular.
+fn may_cover(rule: &CommandRule, kind: EffectKind) -> bool {
+    if rule.effects.contains(&kind) {
+        return true;
+    }
+    if GRAVE.contains(&kind) {
+        return kind == EffectKind::Unknown && rule.outcome == Outcome::Approve && rule.args.is_some();
+    }
+    rule.args.is_some() || rule.paths.get(&kind).is_some_and(Paths::is_every)
 }
 
 /// Why a rule never decides anything beside the other.
@@ -247,7 +282,10 @@ fn hidden_by<'r>(rule: &'r CommandRule, other: &'r CommandRule, later: bool) -> 
                 rule.programs.iter().all(|program| other.programs.contains(program)) && !rule.programs.is_empty();
             let paths = rule.paths.iter().all(|(kind, paths)| {
                 other.effects.contains(kind)
-                    || other.paths.get(kind).is_some_and(|own| paths.iter().all(|path| own.contains(path)))
+                    || other
+                        .paths
+                        .get(kind)
+                        .is_some_and(|own| paths.iter().all(|path| own.iter().any(|own| own == path)))
             });
             let hosts = rule.hosts.iter().all(|host| other.hosts.contains(host));
             let wider = (about_all && rule.args.is_none() || rule.args == other.args && rule.flags == other.flags)
@@ -319,6 +357,10 @@ pub(super) mod tests {
                 rule("a", &format!("{ALLOW}program = \"/opt/tool\"")),
                 "unreachable-rule:3 rule `a` allows nothing of /opt/tool",
             ),
+            (
+                rule("a", &format!("{ALLOW}program = [\"/usr/bin/cat\", \"/usr/bin/bash\"]\nreads = [\"/srv/**\"]")),
+                "unreachable-rule:3 rule `a` allows nothing of /usr/bin/bash: it has the effect shell in any case",
+            ),
         ] {
             let told = strict(&rules);
             assert!(told.iter().any(|text| text.starts_with(wanted)), "{wanted}: {told:?}");
@@ -340,6 +382,14 @@ pub(super) mod tests {
                     && text.contains("-exec")),
             "{told:?}"
         );
+        // What another rule forbids does not pass, whatever this one says.
+        let told = strict(
+            "[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/usr/bin/find\"\neffects = [\"run-program\", \"privilege\", \"read\"]\n\
+             [[rule]]\nid = \"b\"\neffect = \"deny\"\neffects = [\"run-program\"]\nreason = \"r\"\n",
+        );
+        let grave =
+            |kind: &str| told.iter().any(|text| text.starts_with(&format!("grave-effect:3 rule `a` lets {kind}")));
+        assert!(!grave("run-program") && grave("privilege"), "{told:?}");
         let told = strict("[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/usr/bin/cat\"\nreads = [\"/**\"]\n");
         assert!(told.iter().any(|text| text.starts_with("wide-pattern:3 rule `a` lets each read through")), "{told:?}");
     }

@@ -44,6 +44,18 @@ pub fn line(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// A cell of a table, filled up with blanks. What is wider than a screen is not: `format!` panics at 65,536, and one long
+/// cell would make all others as long.
+pub fn padded(cell: &str, width: usize) -> String {
+    const WIDTH_MAX: usize = 256;
+    let own = cell.chars().count();
+    let blanks = width.min(WIDTH_MAX).saturating_sub(own);
+    let mut text = String::with_capacity(cell.len().saturating_add(blanks));
+    text.push_str(cell);
+    text.extend(std::iter::repeat_n(' ', blanks));
+    text
+}
+
 /// Escapes in a line of JSON what a terminal might obey or misread; the line means the same as before.
 ///
 /// JSON has such characters in strings only, where `\uXXXX` stands for them as well.

@@ -375,21 +375,23 @@ impl Visit {
         let text = decided.told();
         let denied = Denied::of_command(self.bastion.clock.now(), &decided.line, &text, destination);
         let facts = decided.facts(live, &self.bastion, true);
-        let written = if decided.closed { None } else { self.note_command(live, &user, decided, facts) };
+        self.alert_refused(&user, decided, facts);
+        // How a wait ended is on record by its last step.
+        let written = if decided.closed { None } else { self.note_command(live, &user, decided) };
         info!(user = %user, decision = %decided.id, "Command refused");
         self.bastion.denials.keep(&user, denied);
         self.mark_refused(&decided.summary());
         Some((No { text, status: told::STATUS }, written))
     }
 
-    /// Puts a refusal on record, and has security people told if a rule wants that, whether it is listed there or counted.
-    fn note_command(
-        &self,
-        live: &Live,
-        user: &UserName,
-        decided: &Decided,
-        facts: Option<CommandFacts>,
-    ) -> Option<oneshot::Receiver<()>> {
+    /// Has security people told of a refusal if a rule wants that, whether it is listed in the log or counted, and whether it
+    /// waited before or not.
+    fn alert_refused(&self, user: &UserName, decided: &Decided, facts: Option<CommandFacts>) {
+        alert_refused(&self.bastion, user, decided, facts);
+    }
+
+    /// Puts a refusal on record.
+    fn note_command(&self, live: &Live, user: &UserName, decided: &Decided) -> Option<oneshot::Receiver<()>> {
         let judged = decided.judged(live, None, self.bastion.clock.now());
         let id = decided.id.to_string();
         let own = id.clone();
@@ -397,22 +399,24 @@ impl Visit {
             let note = (what != own).then_some(what);
             AuditEvent::CommandRefused(Box::new(CommandJudged { note, ..judged.clone() }))
         };
-        let refusals = &self.bastion.refusals;
-        let noted = refusals.note(user, decided.kind(), &id, event);
-        let told = facts.and_then(|facts| {
-            let others = refusals.alert(user, facts.rule.clone(), facts.level)?;
-            Some(CommandFacts { others, ..facts })
-        });
-        if let Some(facts) = told {
-            let (requests, id) = (Arc::clone(&self.bastion.requests), decided.id.clone());
-            drop(tokio::task::spawn_blocking(move || {
-                if let Err(failure) = requests.alert_command(&id, "command.refused", facts) {
-                    error!(error = %failure, "Nobody is told of a command that was refused");
-                }
-            }));
-        }
+        let noted = self.bastion.refusals.note(user, decided.kind(), &id, event);
         noted.map(|noted| noted.written)
     }
+}
+
+/// Has security people told of a refusal, unless there were many like it.
+fn alert_refused(bastion: &Bastion, user: &UserName, decided: &Decided, facts: Option<CommandFacts>) {
+    let told = facts.and_then(|facts| {
+        let others = bastion.refusals.alert(user, facts.rule.clone(), facts.level)?;
+        Some(CommandFacts { others, ..facts })
+    });
+    let Some(facts) = told else { return };
+    let (requests, id) = (Arc::clone(&bastion.requests), decided.id.clone());
+    drop(tokio::task::spawn_blocking(move || {
+        if let Err(failure) = requests.alert_command(&id, "command.refused", facts) {
+            error!(error = %failure, "Nobody is told of a command that was refused");
+        }
+    }));
 }
 
 fn undecided(cause: &str) -> Refusal {

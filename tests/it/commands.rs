@@ -587,3 +587,19 @@ fn lines_of_an_observed_shell_are_on_record_and_found_with_those_of_exec() {
     let told = markers(&house.bastion, session, row["channel"].as_u64().unwrap().try_into().unwrap());
     assert!(told.contains("command observed; the rules would refuse it: sh -c 'printf it-ran'"), "{told}");
 }
+
+#[test]
+fn whoever_watches_is_told_of_a_command_that_was_refused_after_a_wait() {
+    require!("sshd", "ssh", "touch");
+    let hook = Hook::start(|_| 204);
+    let house = House::prepared("strict", |bastion| {
+        bastion.configure("notify", &format!("webhooks = [\"http://127.0.0.1:{}/\"]", hook.port));
+    });
+    house.reload("strict", &WORK.replace("approvers = {", "alert = \"medium\"\napprovers = {"));
+    let made = house.sshd.folder().join("made");
+    let (ssh, id) = house.waiting(&house.alice(), &format!("touch {}", made.display()));
+    house.ask("carol", &format!("deny {id}")).ok();
+    assert_eq!(ssh.wait(LIMIT).code, Some(126));
+    until(LIMIT, "alert", || (hook.heard("\"event\":\"command.refused\"") > 0).then_some(()));
+    assert_eq!((hook.heard("\"level\":\"medium\""), made.exists()), (1, false));
+}

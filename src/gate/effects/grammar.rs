@@ -388,9 +388,12 @@ impl<'t, 'w> Walk<'t, 'w> {
         if text.is_empty() || text.starts_with(['-', '+']) {
             return false;
         }
-        for letter in text.chars() {
-            let found = self.find(&format!("-{letter}"));
-            match found {
+        for (at, letter) in text.char_indices() {
+            if at > BUNDLE_MAX {
+                self.odd(word);
+                break;
+            }
+            match self.find(&format!("-{letter}")) {
                 Some(found) => self.give(found, None),
                 None => self.odd(word),
             }

@@ -21,6 +21,8 @@ pub struct Told {
     pub effects: Vec<Effect>,
     /// The commands that its words hold.
     pub inner: Vec<Inner>,
+    /// Whether it does more than is told.
+    pub more: bool,
 }
 
 /// A command inside the words of another.
@@ -75,7 +77,10 @@ impl Told {
     pub(super) fn effect(&mut self, kind: EffectKind, on: Option<&Word>) {
         match self.effects.len() {
             0..EFFECTS_MAX => self.effects.push(Effect { kind, on: on.cloned() }),
-            EFFECTS_MAX => self.effects.push(Effect { kind: EffectKind::Unknown, on: None }),
+            EFFECTS_MAX => {
+                self.more = true;
+                self.effects.push(Effect { kind: EffectKind::Unknown, on: None });
+            }
             _ => {}
         }
     }

@@ -17,6 +17,15 @@ impl Table {
         ways.truncate(WAYS_MAX);
         ways
     }
+
+    /// What the program does in any case, whatever its words are: a rule that does not let all of it through lets nothing
+    /// of it through.
+    pub fn always(&self, program: &str) -> Vec<EffectKind> {
+        let does = self.entry(program).map(|entry| entry.does.as_slice()).unwrap_or_default();
+        // Whatever else stands there is about a word, and there is none.
+        let effect = |doing: &Doing| if let Doing::Effect(kind) = doing { Some(*kind) } else { None };
+        does.iter().filter_map(effect).collect()
+    }
 }
 
 fn collect(entry: &Entry, before: &str, kind: EffectKind, ways: &mut Vec<String>) {

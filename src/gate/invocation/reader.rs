@@ -260,7 +260,7 @@ impl<'t> Reader<'t> {
         for redirection in started.redirections {
             of_redirection(redirection, &mut effects);
         }
-        let inner = self.tell(&started.argv, &mut effects);
+        let inner = self.tell(&started.argv, &mut effects, &started.at);
         let mut invocation = Invocation {
             argv: started.argv,
             effects,
@@ -284,7 +284,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Adds what a command does, and gives the commands that its words hold.
-    fn tell(&mut self, argv: &[Word], effects: &mut Vec<Effect>) -> Vec<Inner> {
+    fn tell(&mut self, argv: &[Word], effects: &mut Vec<Effect>, at: &Range<usize>) -> Vec<Inner> {
         let Some(program) = argv.first() else { return Vec::new() };
         let mut add = |kind| effects.push(Effect { kind, on: Some(program.clone()) });
         if program.literal().is_none() {
@@ -293,6 +293,7 @@ impl<'t> Reader<'t> {
         }
         if argv.len() > WORDS_MAX {
             effects.extend([EffectKind::RunProgram, EffectKind::Unknown].map(|kind| Effect { kind, on: None }));
+            self.cut(at);
             return Vec::new();
         }
         // What bash makes of a disguise is told, too.
@@ -300,6 +301,9 @@ impl<'t> Reader<'t> {
         match self.table.tell(&likely) {
             Some(mut told) => {
                 let guessed = effects::guess_of_told(&likely, &told.effects);
+                if told.more {
+                    self.cut(at);
+                }
                 effects.append(&mut told.effects);
                 effects.extend(guessed);
                 told.inner
@@ -412,8 +416,14 @@ impl<'t> Reader<'t> {
         *first = at.min(*first);
     }
 
+    /// Puts on record that a command has more than is read.
+    fn cut(&mut self, at: &Range<usize>) {
+        self.reading.cut.get_or_insert(at.start);
+    }
+
     /// Puts on record that there is more than is read.
     fn give_up(&mut self, at: Range<usize>) {
+        self.cut(&at);
         if !std::mem::replace(&mut self.full, true) {
             self.reading.invocations.push(Invocation {
                 argv: Vec::new(),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::args::{self, Arg, Takes};
 use super::doubt::{looks_where_it_runs, reads_where_it_runs};
-use super::paths::{self, Start, host_of, plain_path, plain_path_in};
+use super::paths::{Paths, Start, host_of, plain_path, plain_path_in};
 use super::{CommandRule, Context, GRAVE, base_name, word_of};
 use crate::gate::effects::{Effect, EffectKind};
 use crate::gate::invocation::Invocation;
@@ -21,7 +21,7 @@ pub(super) fn no_time() -> Timestamp {
 
 /// The condition that is not met.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Miss {
+pub(super) enum Miss<'w> {
     /// One of those besides the command.
     Context(&'static str),
     /// The program is another.
@@ -29,28 +29,33 @@ pub(super) enum Miss {
     /// The program must be written by its full path where another program starts it.
     Bare,
     /// A word of it.
-    Word { text: String, why: &'static str },
+    Word { word: &'w Word, why: &'static str },
     /// It does not fit `args`.
     Args,
     /// An option that `flags` does not have.
     Flag(String),
     /// An effect that is not covered.
-    Effect { kind: EffectKind, on: Option<String>, why: &'static str },
+    Effect { kind: EffectKind, on: Option<&'w Word>, why: &'static str },
+    /// It looks at the directory in which it runs.
+    Directory,
     /// It stands in a pipeline.
     Pipe,
 }
 
-impl fmt::Display for Miss {
+impl fmt::Display for Miss<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Context(why) => f.write_str(why),
             Self::Program => f.write_str("the program is another"),
             Self::Bare => f.write_str("a program that another one starts is written by its full path"),
-            Self::Word { text, why } => write!(f, "`{text}` {why}"),
+            Self::Word { word, why } => write!(f, "`{}` {why}", shown(word)),
             Self::Args => f.write_str("the arguments are others than `args` names"),
             Self::Flag(flag) => write!(f, "`flags` does not have {flag}"),
-            Self::Effect { kind, on: Some(on), why } => write!(f, "{} `{on}`: {why}", word_of(*kind)),
+            Self::Effect { kind, on: Some(on), why } => write!(f, "{} `{}`: {why}", word_of(*kind), shown(on)),
             Self::Effect { kind, on: None, why } => write!(f, "{}: {why}", word_of(*kind)),
+            Self::Directory => {
+                f.write_str("it looks at the directory in which it runs, and no path of the rule is for that")
+            }
             Self::Pipe => f.write_str("it stands in a pipeline, and the rule has no `pipe = true`"),
         }
     }
@@ -92,13 +97,13 @@ impl CommandRule {
     }
 
     /// Whether it covers all of this command; the full path by which the program then is started.
-    pub(super) fn covers(
-        &self,
-        invocation: &Invocation,
+    pub(super) fn covers<'s, 'w>(
+        &'s self,
+        invocation: &'w Invocation,
         mode: CommandMode,
         asker: &Asker<'_>,
         start: &Start,
-    ) -> Result<&str, Miss> {
+    ) -> Result<&'s str, Miss<'w>> {
         let path = self.program_of(invocation, mode)?;
         self.holds(asker, mode).map_err(Miss::Context)?;
         let strict = mode.is_strict();
@@ -132,26 +137,21 @@ impl CommandRule {
     }
 
     /// Whether it lets the directory be looked at in which the command starts, should it do so without naming it.
-    fn covers_directory(&self, invocation: &Invocation, start: &Start) -> Result<(), Miss> {
-        let Some(directory) = &start.elsewhere else { return Ok(()) };
-        if self.reads_all() || !looks_where_it_runs(invocation) {
+    fn covers_directory(&self, invocation: &Invocation, start: &Start) -> Result<(), Miss<'static>> {
+        if start.elsewhere.is_none() || self.reads_all() || !looks_where_it_runs(invocation) {
             return Ok(());
         }
-        let named = self.paths.get(&EffectKind::Read).map_or(&[][..], Vec::as_slice);
-        let known = start.known().is_some_and(|parts| named.iter().any(|pattern| pattern.covers(parts)));
-        let why = "it looks at the directory in which it runs, and no path of the rule is for that";
-        let miss = || Miss::Effect { kind: EffectKind::Read, on: Some(directory.to_string()), why };
-        if known && invocation.by.is_none() { Ok(()) } else { Err(miss()) }
+        let named = self.paths.get(&EffectKind::Read);
+        let known = start.known().is_some_and(|parts| named.is_some_and(|named| named.cover(parts)));
+        if known && invocation.by.is_none() { Ok(()) } else { Err(Miss::Directory) }
     }
 
     /// Whether it lets every file be read.
     fn reads_all(&self) -> bool {
-        let named = self.paths.get(&EffectKind::Read);
-        self.effects.contains(&EffectKind::Read)
-            || named.is_some_and(|named| named.iter().any(paths::PathPattern::is_every))
+        self.effects.contains(&EffectKind::Read) || self.paths.get(&EffectKind::Read).is_some_and(Paths::is_every)
     }
 
-    fn program_of(&self, invocation: &Invocation, mode: CommandMode) -> Result<&str, Miss> {
+    fn program_of<'s>(&'s self, invocation: &Invocation, mode: CommandMode) -> Result<&'s str, Miss<'static>> {
         let name = invocation.argv.first().and_then(Word::literal).ok_or(Miss::Program)?;
         let mut programs = self.programs.iter().map(String::as_str);
         if name.contains('/') {
@@ -164,8 +164,8 @@ impl CommandRule {
     }
 
     /// Whether the word may be one of the arguments, whatever it is.
-    fn takes(&self, word: &Word) -> Result<(), Miss> {
-        let miss = |why| Miss::Word { text: shown(word), why };
+    fn takes<'w>(&self, word: &'w Word) -> Result<(), Miss<'w>> {
+        let miss = |why| Miss::Word { word, why };
         if word.is_dynamic() {
             return Err(miss("is known only on the target"));
         }
@@ -176,7 +176,7 @@ impl CommandRule {
         plain_path(word, self.globs).map(|_| ()).map_err(miss)
     }
 
-    fn covers_effect(&self, effect: &Effect, invocation: &Invocation, start: &Start) -> Result<(), Miss> {
+    fn covers_effect<'w>(&self, effect: &'w Effect, invocation: &Invocation, start: &Start) -> Result<(), Miss<'w>> {
         let Effect { kind, on } = effect;
         // Whoever says yes reads where it starts.
         let chosen = start.elsewhere.is_some() && self.outcome != Outcome::Approve;
@@ -190,7 +190,7 @@ impl CommandRule {
                 Arg::One { hole, .. } => hole.as_ref().is_none_or(|hole| hole.takes != Takes::Path),
             }),
         };
-        let miss = |why| Err(Miss::Effect { kind: *kind, on: on.as_ref().map(shown), why });
+        let miss = |why| Err(Miss::Effect { kind: *kind, on: on.as_ref(), why });
         if self.effects.contains(kind) {
             return if chosen && GRAVE.contains(kind) {
                 miss(
@@ -212,8 +212,8 @@ impl CommandRule {
         }
         match kind {
             EffectKind::Read | EffectKind::Write | EffectKind::Delete => {
-                let named = self.paths.get(kind).map_or(&[][..], Vec::as_slice);
-                if named.iter().any(paths::PathPattern::is_every) {
+                let named = self.paths.get(kind);
+                if named.is_some_and(Paths::is_every) {
                     return Ok(());
                 }
                 let Some(word) = on else { return miss("nobody knows where") };
@@ -222,7 +222,7 @@ impl CommandRule {
                     Err(why) => return miss(why),
                 };
                 let null = *kind != EffectKind::Delete && path == ["dev", "null"];
-                if null || named.iter().any(|pattern| pattern.covers(&path)) {
+                if null || named.is_some_and(|named| named.cover(&path)) {
                     return Ok(());
                 }
                 miss("no path of the rule is for it")
@@ -245,7 +245,7 @@ impl CommandRule {
     }
 
     /// In strict each redirection is one that the rule names, whatever the table says of it.
-    fn covers_redirections(&self, invocation: &Invocation, start: &Start) -> Result<(), Miss> {
+    fn covers_redirections<'w>(&self, invocation: &'w Invocation, start: &Start) -> Result<(), Miss<'w>> {
         for redirection in &invocation.redirections {
             let kind = match redirection.kind {
                 RedirectionKind::Read => EffectKind::Read,
@@ -253,15 +253,15 @@ impl CommandRule {
                 RedirectionKind::Duplicate => continue,
                 RedirectionKind::ReadWrite | RedirectionKind::HereDocument | RedirectionKind::HereString => {
                     let why = "is a redirection that strict does not have";
-                    return Err(Miss::Word { text: shown(&redirection.word), why });
+                    return Err(Miss::Word { word: &redirection.word, why });
                 }
             };
             let word = &redirection.word;
-            let miss = |why| Miss::Effect { kind, on: Some(shown(word)), why };
+            let miss = |why| Miss::Effect { kind, on: Some(word), why };
             let path = plain_path_in(word, false, directory_of(invocation, start)).map_err(miss)?;
-            let named = self.paths.get(&kind).map_or(&[][..], Vec::as_slice);
+            let named = self.paths.get(&kind);
             let null = path == ["dev", "null"];
-            if !null && !self.effects.contains(&kind) && !named.iter().any(|pattern| pattern.covers(&path)) {
+            if !null && !self.effects.contains(&kind) && !named.is_some_and(|named| named.cover(&path)) {
                 return Err(miss("no path of the rule is for it"));
             }
         }

@@ -1,5 +1,7 @@
 //! Whether a deny or an approve rule is meant: in doubt it is.
 
+use std::borrow::Cow;
+
 use super::args;
 use super::paths::{Below, Place, Start, host_of};
 use super::{CommandRule, base_name};
@@ -11,6 +13,9 @@ use crate::gate::verdict::Asker;
 
 /// Programs that can run in another directory, by `-C` or a long option.
 const CHANGE_DIRECTORY: [&str; 7] = ["env", "sudo", "tar", "git", "make", "systemd-run", "chroot"];
+
+/// A line that changes to more directories than this is not followed.
+const DIRECTORIES_MAX: usize = 8;
 
 /// Programs that look at the names, sizes and times of what is in a directory, not into its files.
 const LISTING: [&str; 29] = [
@@ -137,7 +142,11 @@ pub(super) fn start_of(reading: &Reading, asker: &Asker<'_>, directory: Option<&
             "cd" | "pushd" => {
                 let to = words.iter().find(|word| !word.literal().is_some_and(|text| text.starts_with('-')));
                 match to.map(|word| Place::of(word, &start.home)) {
-                    Some(Place::Absolute(path)) => start.directories.push(path),
+                    Some(Place::Absolute(path)) if start.directories.len() < DIRECTORIES_MAX => {
+                        let path = path.into_iter().map(Cow::into_owned).collect();
+                        start.directories.push(path);
+                    }
+                    Some(Place::Absolute(_)) => start.many = true,
                     Some(Place::Relative(_) | Place::Anywhere) => start.anywhere = true,
                     None => {}
                 }
@@ -186,9 +195,10 @@ impl CommandRule {
         let below = reads_below(invocation);
         let here = reads_where_it_runs(invocation);
         let here = here
-            && self.paths.get(&EffectKind::Read).is_some_and(|patterns| {
-                patterns.iter().any(|pattern| pattern.may_be(&Place::Relative(Vec::new()), start, below))
-            });
+            && self
+                .paths
+                .get(&EffectKind::Read)
+                .is_some_and(|patterns| patterns.may_be(&Place::Relative(Vec::new()), start, below));
         let meant = |effect: &Effect| self.effects.contains(&effect.kind) || self.may_fall_on(effect, start, below);
         here || invocation.effects.iter().any(meant)
     }
@@ -207,6 +217,6 @@ impl CommandRule {
         };
         // What is changed is changed with all that is in it.
         let below = if effect.kind == EffectKind::Read { reads } else { Below::All };
-        patterns.iter().any(|pattern| pattern.may_be(&place, start, below))
+        patterns.may_be(&place, start, below)
     }
 }

@@ -189,17 +189,7 @@ fn weigh<'s>(read: &Read<'_>, scopes: &[&Scope<'s>], asker: &Asker<'_>) -> Weigh
     let (_, reading) = match &read.result {
         Ok(both) => both,
         Err(error) => {
-            let by = By::NotUnderstood { at: error.at, reason: error.reason.to_owned() };
-            let why = Some(format!("the line was not understood: {}", error.reason));
-            // Any rule that forbids, or wants a yes, may be meant.
-            let refusing = scopes.iter().find(|scope| scope.refuses() || scope.default == Outcome::Deny);
-            let denied =
-                scopes.iter().any(|scope| scope.refuses()) || scopes.iter().all(|scope| scope.default == Outcome::Deny);
-            if let Some(scope) = refusing.filter(|_| denied) {
-                weighed.mode = scope.mode;
-                let scope = Some((*scope).clone());
-                weighed.chosen = Ruling { outcome: Outcome::Deny, by, scope, why, ..weighed.chosen };
-            }
+            weighed.not_understood(error, scopes);
             return weighed;
         }
     };
@@ -209,10 +199,28 @@ fn weigh<'s>(read: &Read<'_>, scopes: &[&Scope<'s>], asker: &Asker<'_>) -> Weigh
         weighed.rulings.push(ruling);
     }
     weighed.choose();
+    // What was not read could be what a rule forbids; if what was read is forbidden already, that says more.
+    if let Some(at) = reading.cut.filter(|_| weighed.chosen.outcome != Outcome::Deny) {
+        weighed.not_understood(&NotUnderstood { at, reason: "more commands or words than are read" }, scopes);
+    }
     weighed
 }
 
 impl<'s> Weighed<'s> {
+    /// Any rule that forbids, or wants a yes, may be meant.
+    fn not_understood(&mut self, error: &NotUnderstood, scopes: &[&Scope<'s>]) {
+        let by = By::NotUnderstood { at: error.at, reason: error.reason.to_owned() };
+        let why = Some(format!("the line was not understood: {}", error.reason));
+        let refusing = scopes.iter().find(|scope| scope.refuses() || scope.default == Outcome::Deny);
+        let denied =
+            scopes.iter().any(|scope| scope.refuses()) || scopes.iter().all(|scope| scope.default == Outcome::Deny);
+        if let Some(scope) = refusing.filter(|_| denied) {
+            self.mode = scope.mode;
+            let scope = Some((*scope).clone());
+            self.chosen = Ruling { outcome: Outcome::Deny, by, scope, why, found: None, ..self.chosen.clone() };
+        }
+    }
+
     /// What becomes of one command; where an entry of a menu stands for it, no rule allows it besides.
     fn rule(
         &mut self,

@@ -316,7 +316,8 @@ impl Parameter {
             return Err(if value.is_empty() { String::from("it is empty") } else { self.wanted() });
         }
         if !self.paths.is_empty() {
-            let parts = plain_path(&Word::of(value, 0..0), false);
+            let word = Word::of(value, 0..0);
+            let parts = plain_path(&word, false);
             let parts = parts.map_err(|why| format!("it {why}"))?;
             if !self.paths.iter().any(|path| path.covers(&parts)) {
                 return Err(self.wanted());

@@ -30,7 +30,7 @@ pub(in crate::gate) use judge::judge;
 pub use judge::{NearMiss, Offered, effects_of, near_misses, offered};
 pub use menu::{MenuEntry, MenuRequest, NoRequest, Parameter, VALUE_BYTES_MAX};
 pub(crate) use parse::MODES;
-pub use paths::{HostPattern, PathPattern};
+pub use paths::{HostPattern, PathPattern, Paths};
 pub use test::{Expected, SetTest, TestResult};
 
 /// A file of `policies/commands/`.
@@ -74,7 +74,7 @@ pub struct CommandRule {
     /// Effects by their kind, whatever they fall on.
     pub effects: BTreeSet<EffectKind>,
     /// The paths of reads, writes and deletes.
-    pub paths: BTreeMap<EffectKind, Vec<PathPattern>>,
+    pub paths: BTreeMap<EffectKind, Paths>,
     /// The machines of connections.
     pub hosts: Vec<HostPattern>,
     /// Whether the command may stand in a pipeline.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::args::{Arg, Flag};
 use super::menu::MenuEntry;
-use super::paths::{HostPattern, PathPattern};
+use super::paths::{HostPattern, PathPattern, Paths};
 use super::test::SetTest;
 use super::{CommandRule, CommandSet, Context, Index, base_name};
 use crate::approvers::Approvers;
@@ -154,7 +154,7 @@ fn read_rule(file: &str, mode: Option<CommandMode>, mut table: Table<'_>, faults
             PathPattern::parse(text).map_err(|why| item.fault(format!("{text:?} is not a path")).hint(why))
         });
         paths = paths.zip(read).map(|(mut paths, read)| {
-            paths.insert(kind, read);
+            paths.insert(kind, Paths::of(read));
             paths
         });
     }

@@ -6,13 +6,18 @@
 //!
 //! What this module does **not** guard against: a second name of a file. Links on the target are not seen.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use crate::gate::directory::Directory;
 use crate::gate::shell::word::{Dynamic, Part, Word};
-use crate::pattern::part_matches;
+use crate::pattern::{matches_with, part_matches};
 
 /// Stands for any run of characters in a word that has a pattern for file names. No line has it: control characters are
 /// refused; and were it in one, it would only be compared more carefully.
 const ANY: char = '\u{1}';
+/// No system call takes a longer path (`PATH_MAX`), and none is worth the time to look at it.
+const PATH_BYTES_MAX: usize = 4096;
 
 /// A path, in which each `*` stands for anything within one part, and `**` for any number of parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +28,11 @@ pub struct PathPattern {
 
 /// What may stand where a path is expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Place<'w> {
     /// These parts, from the root.
-    Absolute(Vec<String>),
+    Absolute(Vec<Cow<'w, str>>),
     /// These parts, from a directory that may be any.
-    Relative(Vec<String>),
+    Relative(Vec<Cow<'w, str>>),
     /// Nobody knows.
     Anywhere,
 }
@@ -53,6 +58,8 @@ pub(super) struct Start {
     pub(super) home: Vec<String>,
     /// Whether it may be any other, too.
     pub(super) anywhere: bool,
+    /// Whether there are more of them than are looked at one by one: then nobody knows where a relative path leads.
+    pub(super) many: bool,
     /// The directory in which the whole line starts, if that is not the home.
     pub(super) elsewhere: Option<Directory>,
 }
@@ -61,7 +68,7 @@ impl Start {
     /// The directory in which each program of the line starts that its shell starts; none where that is the home, or the
     /// line may change it.
     pub(super) fn known(&self) -> Option<&[String]> {
-        let unchanged = !self.anywhere && self.directories.len() == 1;
+        let unchanged = !self.anywhere && !self.many && self.directories.len() == 1;
         self.elsewhere.as_ref().filter(|_| unchanged).map(Directory::parts)
     }
 }
@@ -96,28 +103,115 @@ impl PathPattern {
 
     /// Whether the path is one of those that it names. Only `**` at the end stands for one part at least: who may remove all
     /// in a directory may not remove it.
-    pub(super) fn covers(&self, path: &[String]) -> bool {
+    pub(super) fn covers<P: AsRef<str>>(&self, path: &[P]) -> bool {
         walk(&self.parts, path, &|wanted, part| part_matches(wanted.as_bytes(), part.as_bytes()))
     }
 
-    /// Whether something that may stand there is, or may be, one of those that it names.
-    pub(super) fn may_be(&self, place: &Place, start: &Start, below: Below) -> bool {
-        let fits = |path: &[String]| walk(&self.parts, path, &may_match) || self.lies_below(path, below);
+    /// Whether a path may be one of those that it names, or what it names lies below it.
+    fn may_fit(&self, path: &[Cow<'_, str>], below: Below) -> bool {
+        walk(&self.parts, path, &may_match) || lies_below(&self.parts, path, below)
+    }
+
+    /// Whether a path from some directory may be one of those that it names, or lead to one.
+    fn ends_like(&self, path: &[Cow<'_, str>], below: Below) -> bool {
+        (0..self.parts.len()).any(|from| {
+            let tail = self.parts.get(from..).unwrap_or_default();
+            walk(tail, path, &may_match) || lies_below(tail, path, below)
+        })
+    }
+}
+
+/// The paths that a rule names for one kind of effect.
+///
+/// A rule that guards secrets has dozens that may lie anywhere, and a line has thousands of parts of paths: so those of the
+/// forms `/**/NAME` and `/**/NAME/**` are looked up by name, all at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Paths {
+    all: Vec<PathPattern>,
+    /// The names of `/**/NAME`.
+    ends: HashSet<String>,
+    /// Those of them that have a `*`.
+    patterned_ends: Vec<String>,
+    /// The names of `/**/NAME/**`.
+    directories: HashSet<String>,
+    /// The others, by their place in `all`.
+    others: Vec<usize>,
+}
+
+impl Paths {
+    pub(super) fn of(all: Vec<PathPattern>) -> Self {
+        let mut paths = Self::default();
+        for (at, pattern) in all.iter().enumerate() {
+            let parts: Vec<&str> = pattern.parts.iter().map(String::as_str).collect();
+            match parts.as_slice() {
+                ["**", "**", ..] => paths.others.push(at),
+                ["**", name] if name.contains('*') => paths.patterned_ends.push((*name).to_owned()),
+                ["**", name] => drop(paths.ends.insert((*name).to_owned())),
+                ["**", name, "**"] if !name.contains('*') => drop(paths.directories.insert((*name).to_owned())),
+                _ => paths.others.push(at),
+            }
+        }
+        Self { all, ..paths }
+    }
+
+    /// Each of them, as the rule names them.
+    pub fn iter(&self) -> impl Iterator<Item = &PathPattern> {
+        self.all.iter()
+    }
+
+    /// Whether one of them is for every path there is.
+    pub fn is_every(&self) -> bool {
+        self.all.iter().any(PathPattern::is_every)
+    }
+
+    /// Whether the path is one of those that they name.
+    pub(super) fn cover<P: AsRef<str>>(&self, path: &[P]) -> bool {
+        self.all.iter().any(|pattern| pattern.covers(path))
+    }
+
+    /// Whether something that may stand there is, or may be, one of those that they name.
+    pub(super) fn may_be(&self, place: &Place<'_>, start: &Start, below: Below) -> bool {
+        if self.all.is_empty() {
+            return false;
+        }
         match place {
             Place::Anywhere => true,
-            Place::Absolute(path) => fits(path) || self.by_process(path, below),
+            Place::Absolute(path) => self.may_fit(path, below) || self.by_process(path, below),
+            Place::Relative(_) if start.many => true,
             Place::Relative(path) => {
-                let from = |directory: &Vec<String>| fits(&joined(directory, path));
+                let from = |directory: &Vec<String>| {
+                    self.may_fit(&joined(directory, path.iter().map(|part| Cow::Borrowed(&**part))), below)
+                };
                 let climbs = path.first().is_some_and(|part| part == "..");
                 from(&start.home)
                     || start.directories.iter().any(from)
-                    || ((start.anywhere || climbs) && self.ends_like(path))
+                    || ((start.anywhere || climbs) && self.end_like(path, below))
             }
         }
     }
 
-    /// Whether a way through a process, `/proc/1/root` or `/proc/self/cwd`, may lead to what it names.
-    fn by_process(&self, path: &[String], below: Below) -> bool {
+    fn may_fit(&self, path: &[Cow<'_, str>], below: Below) -> bool {
+        self.may_be_named(path, below) || self.others().any(|pattern| pattern.may_fit(path, below))
+    }
+
+    fn others(&self) -> impl Iterator<Item = &PathPattern> {
+        self.others.iter().filter_map(|at| self.all.get(*at))
+    }
+
+    /// Whether the path may be one of `/**/NAME` and `/**/NAME/**`. All may lie below a directory.
+    fn may_be_named(&self, path: &[Cow<'_, str>], below: Below) -> bool {
+        let any = self.all.len() > self.others.len();
+        if any && below == Below::All {
+            return true;
+        }
+        let Some((last, directories)) = path.split_last() else { return false };
+        may_be_one(&self.ends, last)
+            || self.patterned_ends.iter().any(|wanted| may_match(wanted, last))
+            || (!self.directories.is_empty() && directories.iter().any(|part| may_be_one(&self.directories, part)))
+    }
+
+    /// Whether a way through a process, `/proc/1/root` or `/proc/self/cwd`, may lead to what they name.
+    fn by_process(&self, path: &[Cow<'_, str>], below: Below) -> bool {
         if !path.first().is_some_and(|part| may_match("proc", part)) {
             return false;
         }
@@ -133,43 +227,47 @@ impl PathPattern {
             return false;
         }
         // What a process has open, and where it runs, nobody knows.
-        (is("root", part) && (walk(&self.parts, rest, &may_match) || self.lies_below(rest, below)))
-            || (is("cwd", part) && self.ends_like(rest))
+        (is("root", part) && self.may_fit(rest, below))
+            || (is("cwd", part) && self.end_like(rest, below))
             || is("fd", part)
             || is("map_files", part)
     }
 
-    /// Whether what it names may lie below this path.
-    fn lies_below(&self, path: &[String], below: Below) -> bool {
-        if below == Below::No {
-            return false;
-        }
-        for (at, part) in path.iter().enumerate() {
-            match self.parts.get(at) {
-                Some(wanted) if wanted == "**" => return below == Below::All,
-                Some(wanted) if below == Below::Named && wanted.contains('*') => return false,
-                Some(wanted) if may_match(wanted, part) => {}
-                Some(_) | None => return false,
-            }
-        }
-        path.len() < self.parts.len() && (below == Below::All || self.parts.first().is_some_and(|part| part != "**"))
-    }
-
-    /// Whether a path from some directory may be one of those that it names.
-    fn ends_like(&self, path: &[String]) -> bool {
-        let rest: Vec<String> = path.iter().skip_while(|part| *part == "..").cloned().collect();
-        if rest.is_empty() {
-            return true;
-        }
-        (0..=self.parts.len()).any(|from| {
-            let tail = self.parts.get(from..).unwrap_or_default();
-            !tail.is_empty() && walk(tail, &rest, &may_match)
-        })
+    /// Whether a path from some directory may be one of those that they name, or lead to one.
+    fn end_like(&self, path: &[Cow<'_, str>], below: Below) -> bool {
+        let up = path.iter().take_while(|part| *part == "..").count();
+        let rest = path.get(up..).unwrap_or_default();
+        // Of what ends in `**`, the directory may be the one in which that begins.
+        rest.is_empty()
+            || self.all.iter().any(|pattern| pattern.parts.last().is_some_and(|part| part == "**"))
+            || self.may_be_named(rest, below)
+            || self.others().any(|pattern| pattern.ends_like(rest, below))
     }
 }
 
+/// Whether a part may become one of these names.
+fn may_be_one(names: &HashSet<String>, part: &str) -> bool {
+    if part.contains(ANY) { names.iter().any(|name| may_match(name, part)) } else { names.contains(part) }
+}
+
+/// Whether what a pattern names may lie below this path.
+fn lies_below(parts: &[String], path: &[Cow<'_, str>], below: Below) -> bool {
+    if below == Below::No {
+        return false;
+    }
+    for (at, part) in path.iter().enumerate() {
+        match parts.get(at) {
+            Some(wanted) if wanted == "**" => return below == Below::All,
+            Some(wanted) if below == Below::Named && wanted.contains('*') => return false,
+            Some(wanted) if may_match(wanted, part) => {}
+            Some(_) | None => return false,
+        }
+    }
+    path.len() < parts.len() && (below == Below::All || parts.first().is_some_and(|part| part != "**"))
+}
+
 /// Compares part by part; `**` stands for any number of parts, at the end for one at least.
-fn walk(wanted: &[String], path: &[String], agrees: &dyn Fn(&str, &str) -> bool) -> bool {
+fn walk<P: AsRef<str>>(wanted: &[String], path: &[P], agrees: &dyn Fn(&str, &str) -> bool) -> bool {
     let (mut at, mut on) = (0, 0);
     let mut last: Option<(usize, usize)> = None;
     while on < path.len() {
@@ -180,7 +278,7 @@ fn walk(wanted: &[String], path: &[String], agrees: &dyn Fn(&str, &str) -> bool)
             }
             last = Some((at, on));
             at = at.saturating_add(1);
-        } else if want.zip(path.get(on)).is_some_and(|(want, part)| agrees(want, part)) {
+        } else if want.zip(path.get(on)).is_some_and(|(want, part)| agrees(want, part.as_ref())) {
             (at, on) = (at.saturating_add(1), on.saturating_add(1));
         } else if let Some((star, from)) = last {
             (at, on) = (star.saturating_add(1), from.saturating_add(1));
@@ -203,37 +301,40 @@ fn may_match(wanted: &str, part: &str) -> bool {
         return (head.starts_with(own_head) || own_head.starts_with(head))
             && (tail.ends_with(own_tail) || own_tail.ends_with(tail));
     }
-    let pattern: String = part.chars().map(|c| if c == ANY { '*' } else { c }).collect();
-    part_matches(pattern.as_bytes(), wanted.as_bytes())
+    let any = u8::try_from(ANY).unwrap_or_default();
+    matches_with(any, part.as_bytes(), wanted.as_bytes())
 }
 
 /// A path from a directory, with `..` taken away as far as names tell.
-fn joined(directory: &[String], path: &[String]) -> Vec<String> {
-    let mut whole = directory.to_vec();
+fn joined<'p>(directory: &'p [String], path: impl Iterator<Item = Cow<'p, str>>) -> Vec<Cow<'p, str>> {
+    let mut whole: Vec<Cow<'p, str>> = directory.iter().map(|part| Cow::Borrowed(part.as_str())).collect();
     for part in path {
-        if part == ".." { drop(whole.pop()) } else { whole.push(part.clone()) }
+        if part == ".." { drop(whole.pop()) } else { whole.push(part) }
     }
     whole
 }
 
-impl Place {
+impl<'w> Place<'w> {
     /// What a word leads to.
-    pub(super) fn of(word: &Word, home: &[String]) -> Self {
-        let mut text = String::new();
+    pub(super) fn of(word: &'w Word, home: &[String]) -> Self {
+        let mut text = Cow::Borrowed("");
         for (at, part) in word.parts.iter().enumerate() {
             match part {
-                Part::Literal(literal) => text.push_str(literal),
-                Part::Glob(_) => text.push(ANY),
+                Part::Literal(literal) if text.is_empty() => text = Cow::Borrowed(literal),
+                Part::Literal(literal) => text.to_mut().push_str(literal),
+                Part::Glob(_) => text.to_mut().push(ANY),
                 Part::Dynamic(Dynamic::Home(name)) if at == 0 && name == "~" => {
-                    text.push('/');
-                    text.push_str(&home.join("/"));
+                    text = Cow::Owned(format!("/{}", home.join("/")));
                 }
                 Part::Dynamic(_) => return Self::Anywhere,
             }
         }
+        if text.len() > PATH_BYTES_MAX {
+            return Self::Anywhere;
+        }
         let absolute = text.starts_with('/');
-        let parts: Vec<String> = text.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect();
-        if absolute { Self::Absolute(joined(&[], &parts)) } else { Self::Relative(parts) }
+        let parts = parts_of(text).into_iter().filter(|part| part != ".");
+        if absolute { Self::Absolute(joined(&[], parts)) } else { Self::Relative(parts.collect()) }
     }
 }
 
@@ -242,12 +343,13 @@ impl Place {
 ///
 /// # Errors
 /// Why it is none.
-pub(super) fn plain_path(word: &Word, globs: bool) -> Result<Vec<String>, &'static str> {
-    let mut text = String::new();
+pub(super) fn plain_path(word: &Word, globs: bool) -> Result<Vec<Cow<'_, str>>, &'static str> {
+    let mut text = Cow::Borrowed("");
     for part in &word.parts {
         match part {
-            Part::Literal(literal) => text.push_str(literal),
-            Part::Glob(_) if globs => text.push(ANY),
+            Part::Literal(literal) if text.is_empty() => text = Cow::Borrowed(literal),
+            Part::Literal(literal) => text.to_mut().push_str(literal),
+            Part::Glob(_) if globs => text.to_mut().push(ANY),
             Part::Glob(_) => return Err("has a pattern for file names, and the rule has no `globs = true`"),
             Part::Dynamic(_) => return Err("is known only on the target"),
         }
@@ -255,8 +357,11 @@ pub(super) fn plain_path(word: &Word, globs: bool) -> Result<Vec<String>, &'stat
     if !text.starts_with('/') {
         return Err("is not a full path");
     }
-    let parts: Vec<String> = text.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
-    if parts.iter().any(|part| part == "." || part == ".." || (part.starts_with('.') && part.contains(ANY))) {
+    if text.len() > PATH_BYTES_MAX {
+        return Err("is longer than any path");
+    }
+    let parts = parts_of(text);
+    if parts.iter().any(|part| matches!(&**part, "." | "..") || (part.starts_with('.') && part.contains(ANY))) {
         return Err("has a `.` or `..` in it");
     }
     Ok(parts)
@@ -266,18 +371,32 @@ pub(super) fn plain_path(word: &Word, globs: bool) -> Result<Vec<String>, &'stat
 ///
 /// # Errors
 /// Why it is none.
-pub(super) fn plain_path_in(
-    word: &Word,
+pub(super) fn plain_path_in<'w>(
+    word: &'w Word,
     globs: bool,
     directory: Option<&[String]>,
-) -> Result<Vec<String>, &'static str> {
+) -> Result<Vec<Cow<'w, str>>, &'static str> {
     let (Some(directory), Some(text)) = (directory, word.literal()) else { return plain_path(word, globs) };
     if text.is_empty() || text.starts_with('/') {
         return plain_path(word, globs);
     }
+    if text.len() > PATH_BYTES_MAX {
+        return Err("is longer than any path");
+    }
     let own = text.split('/').filter(|part| !matches!(*part, "" | "."));
-    let parts: Vec<String> = directory.iter().cloned().chain(own.map(str::to_owned)).collect();
+    let parts: Vec<Cow<'w, str>> =
+        directory.iter().map(String::as_str).chain(own).map(|part| Cow::Owned(part.to_owned())).collect();
     if parts.iter().any(|part| part == "..") { Err("has a `..` in it") } else { Ok(parts) }
+}
+
+/// The parts of a path that are not empty.
+fn parts_of(path: Cow<'_, str>) -> Vec<Cow<'_, str>> {
+    match path {
+        Cow::Borrowed(path) => path.split('/').filter(|part| !part.is_empty()).map(Cow::Borrowed).collect(),
+        Cow::Owned(path) => {
+            path.split('/').filter(|part| !part.is_empty()).map(|part| Cow::Owned(part.to_owned())).collect()
+        }
+    }
 }
 
 /// Hosts by name or address; `*` stands for anything.
@@ -373,7 +492,11 @@ mod tests {
     }
 
     fn may_be(pattern: &str, text: &str, start: &Start) -> bool {
-        PathPattern::parse(pattern).unwrap().may_be(&Place::of(&word(text), &start.home), start, Below::All)
+        Paths::of(vec![PathPattern::parse(pattern).unwrap()]).may_be(
+            &Place::of(&word(text), &start.home),
+            start,
+            Below::All,
+        )
     }
 
     #[test]

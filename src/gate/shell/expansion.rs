@@ -12,6 +12,8 @@ impl Parser<'_> {
         self.count(1)?;
         match self.peek_at(1) {
             Some(b'(') if self.sees("$((") => {
+                // It is kept twice: as text, and taken apart.
+                self.count(2)?;
                 self.skip(3);
                 let part = self.nested(|p| p.arithmetic())?;
                 into.push(part);

@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::observed::Observed;
 use super::waiting::{NotRun, Question as Waiting, wish_of};
-use super::{Cleared, Decided, Ruling, unread};
+use super::{Cleared, Decided, Ruling, alert_refused, unread};
 use crate::audit::{AuditEvent, CommandGap, CommandJudged};
 use crate::cast::Entry;
 use crate::gate::verdict::{AlertLevel, By, CommandMode, Judgement, Outcome};
@@ -90,7 +90,7 @@ pub(in crate::session) enum Verdict {
     /// It may run once that is on record.
     Runs { decided: Box<Decided>, judged: Box<CommandJudged>, facts: Option<Box<CommandFacts>>, started: Started },
     /// It takes somebody's yes.
-    Waits { decided: Box<Decided>, wish: Box<CommandWish> },
+    Waits { decided: Box<Decided>, wish: Box<CommandWish>, facts: Option<Box<CommandFacts>> },
     /// It does not run.
     Refused { text: String, marker: String, written: Option<oneshot::Receiver<()>> },
 }
@@ -156,7 +156,10 @@ impl Visit {
             (Outcome::Deny, _) => {}
             (Outcome::Approve, None) => {
                 match wish_of(live, &self.visitor, bastion, &decided, (&sent, ChannelClass::Shell)) {
-                    Some(wish) => return Verdict::Waits { decided, wish: Box::new(wish) },
+                    Some(wish) => {
+                        let facts = decided.facts(live, bastion, true).map(Box::new);
+                        return Verdict::Waits { decided, wish: Box::new(wish), facts };
+                    }
                     None => decided.obstacle = Some(String::from("nobody is named who could say yes")),
                 }
             }
@@ -183,7 +186,8 @@ impl Visit {
         let text = decided.told();
         let denied = Denied::of_command(self.bastion.clock.now(), &decided.line, &text, live.permit.destination());
         let facts = decided.facts(live, &self.bastion, true);
-        let written = if decided.closed { None } else { self.note_command(live, &user, decided, facts) };
+        self.alert_refused(&user, decided, facts);
+        let written = if decided.closed { None } else { self.note_command(live, &user, decided) };
         info!(user = %user, decision = %decided.id, "Command refused");
         self.bastion.denials.keep(&user, denied);
         self.do_on_match(decided);
@@ -342,11 +346,13 @@ pub(in crate::session) async fn decide(
                     return Decision::Runs(started);
                 }
             }
-            Verdict::Waits { decided, wish } => match keeper.wait(&decided, *wish, &withdrawn).await {
+            Verdict::Waits { decided, wish, facts } => match keeper.wait(&decided, *wish, &withdrawn).await {
                 Ok(()) => approval = Some(decided.id.clone()),
                 Err(why) => {
                     let refused = Decided { obstacle: Some(why), closed: true, ..*decided };
                     let _ = keeper.track.append(Entry::Marker(refused.summary())).await;
+                    let user = keeper.visitor.user.user();
+                    alert_refused(&keeper.bastion, user, &refused, facts.map(|facts| *facts));
                     keeper.bastion.denials.keep(
                         keeper.visitor.user.user(),
                         Denied::of_command(

@@ -1,5 +1,6 @@
 //! Commands that wait for somebody's yes, among what is asked of requests: the same verbs, with the decision's id.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde::Serialize;
@@ -12,10 +13,18 @@ use crate::audit::CommandStart;
 use crate::grant::{Opinion, RequestState, Verdict};
 use crate::model::{Destination, RequestId, SessionId, Timestamp, UserName, join};
 use crate::requests::{Actor, HeldCommand, RequestError, is_decision};
-use crate::screen::line;
+use crate::screen::{line, padded};
 
 /// Commands in one list.
 const LISTED_MAX: usize = 200;
+/// So much of a command stands in a list, which a terminal of 80 columns breaks once at most.
+const LISTED_CHARS_MAX: usize = 60;
+/// So much of a value stands in a line: with its name it fits on a terminal of 80 columns.
+const VALUE_CHARS_MAX: usize = 64;
+/// Where a value goes on.
+const MORE: &str = "+";
+/// So many letters of other scripts are told one by one.
+const LETTERS_SHOWN: usize = 8;
 
 /// Does what is asked of a command that waits; `None` if it is asked of an access request.
 ///
@@ -80,7 +89,7 @@ fn told(ask: &Ask, held: &HeldCommand, now: Timestamp) -> String {
         | RequestState::Granted { .. }
         | RequestState::Superseded => String::from("it does not run"),
     };
-    let typed = line(&held.wish.judged.line);
+    let typed = short(&held.wish.judged.line);
     format!("{done}  {}  {} at {}: {typed}  {next}\n", request.id, request.requester, request.destination)
 }
 
@@ -98,7 +107,7 @@ pub(super) fn listed(commands: &[HeldCommand], reader: &UserName, now: Timestamp
             [
                 format!("  {}", request.id),
                 format!("{} at {}", request.requester, request.destination),
-                line(&held.wish.judged.line),
+                short(&held.wish.judged.line),
                 format!("by {}", request.pending_until.clock_time_from(now)),
             ]
         };
@@ -129,14 +138,17 @@ fn shown(held: &HeldCommand, now: Timestamp) -> String {
         add("starts", format!("{}  ({effects})", line(words)));
     }
     add("sent", line(judged.sent.as_deref().unwrap_or(&judged.line)));
-    add("not shown", String::from("what it reads from its standard input: that is not part of what is approved"));
+    if let Some(letters) = strange_letters(&judged.line) {
+        add("beware", letters);
+    }
+    add("not shown", String::from("its standard input: that is not part of what is approved"));
     add("rule", judged.rule.as_ref().map_or_else(|| String::from("none"), ToString::to_string));
     if let Some(reason) = &wish.reason {
         add("because", line(reason));
     }
     add("takes", format!("{} ({})", request.quorum.approvers, join(request.quorum.reviewers.iter())));
     add("waits until", request.pending_until.clock_time_from(now));
-    let mut text = columns(rows.iter());
+    let mut text = folded(&rows);
     for review in &request.reviews {
         let what = match review.verdict {
             Verdict::Approve => "approved",
@@ -145,6 +157,47 @@ fn shown(held: &HeldCommand, now: Timestamp) -> String {
         let _ = writeln!(text, "{what} by {} at {}", review.by, review.at.clock_time_from(now));
     }
     text
+}
+
+/// Rows of a name and a value, the value over as many lines as it takes, each with its mark. A terminal that breaks them by
+/// itself would show the end of a long word where a row begins: whoever asks could write a row of their own.
+fn folded(rows: &[[String; 2]]) -> String {
+    let width = rows.iter().map(|[name, _]| name.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for [name, value] in rows {
+        let (mut name, mut rest) = (padded(name, width), value.as_str());
+        loop {
+            let end = rest.char_indices().nth(VALUE_CHARS_MAX).map_or(rest.len(), |(at, _)| at);
+            let (now, later) = rest.split_at(end);
+            let _ = writeln!(text, "{name}  {now}");
+            if later.is_empty() {
+                break;
+            }
+            (name, rest) = (format!("{MORE:>width$}"), later);
+        }
+    }
+    text
+}
+
+/// The letters of other scripts, which may look like those that everybody knows: by their numbers.
+fn strange_letters(text: &str) -> Option<String> {
+    let found: BTreeSet<char> = text.chars().filter(|c| !c.is_ascii()).collect();
+    let shown: Vec<String> = found
+        .iter()
+        .take(LETTERS_SHOWN)
+        .map(|c| format!("{} (U+{:04X})", line(&c.to_string()), u32::from(*c)))
+        .collect();
+    let more = if found.len() > shown.len() { ", ..." } else { "" };
+    (!found.is_empty()).then(|| format!("what may look like other letters: {}{more}", shown.join(", ")))
+}
+
+/// A command in a list, cut.
+fn short(text: &str) -> String {
+    let mut short: String = text.chars().take(LISTED_CHARS_MAX).collect();
+    if text.chars().nth(LISTED_CHARS_MAX).is_some() {
+        short.push('…');
+    }
+    line(&short)
 }
 
 /// A command that waits, as JSON.
@@ -190,5 +243,32 @@ impl<'a> View<'a> {
             reviewers: request.quorum.reviewers.iter().collect(),
             approved_by: request.reviews.iter().filter(yes).map(|review| &review.by).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_of_a_command_begins_a_row_of_what_an_approver_reads() {
+        let spoofed = format!("{}sent         /usr/bin/uptime", " ".repeat(80));
+        let text = folded(&[["typed".to_owned(), spoofed], ["waits until".to_owned(), "x".to_owned()]]);
+        assert!(text.lines().all(|line| line.chars().count() < 80 && !line.starts_with("sent")), "{text}");
+        assert!(text.contains("\n          +  ") && text.ends_with("waits until  x\n"), "{text}");
+    }
+
+    #[test]
+    fn a_value_of_any_length_can_be_shown() {
+        let long = "x".repeat(70_000);
+        assert!(folded(&[["typed".to_owned(), long.clone()]]).len() > 70_000);
+        assert!(columns([[long, "y".to_owned()]].iter()).contains("x  y"));
+    }
+
+    #[test]
+    fn letters_that_look_like_others_are_told() {
+        assert_eq!(strange_letters("rm /srv/data"), None);
+        let told = strange_letters("rm /srv/d\u{430}t\u{430}").unwrap();
+        assert!(told.ends_with("\u{430} (U+0430)"), "{told}");
     }
 }

@@ -15,6 +15,7 @@ use crate::ledger::{Offer, Offers};
 use crate::listener::Place;
 use crate::model::{ChannelClass, Destination, SessionId, Timestamp, UserName};
 use crate::policy::AuditRight;
+use crate::screen::padded;
 use crate::store::{End, Summary};
 
 /// Destinations in one list.
@@ -374,7 +375,7 @@ pub fn columns<'r, const N: usize>(rows: impl Iterator<Item = &'r [String; N]> +
     }
     let mut text = String::new();
     for row in rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row.iter().zip(widths).map(|(cell, width)| padded(cell, width));
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }
