@@ -23,10 +23,10 @@ plain = "--no-pager"
 names = ["restart", "reload", "status", "stop"]
 operands = ["service..."]
 [[program]]
-names = ["tail", "cat", "head"]
+names = ["tail", "cat", "head", "ls"]
 manual = "test"
 syntax = "gnu"
-plain = "-n= -f -F -#"
+plain = "-n= -f -F -# -l"
 operands = ["read..."]
 [[program]]
 names = ["grep"]
@@ -61,7 +61,7 @@ syntax = "gnu"
 does = "interactive-escape"
 operands = ["read..."]
 [[program]]
-names = ["echo", "true", "uptime", "cd"]
+names = ["echo", "true", "uptime", "cd", "id"]
 manual = "test"
 syntax = "none"
 operands = ["nothing..."]
@@ -686,7 +686,7 @@ fn relative_paths_are_judged_from_the_directory_in_which_a_line_starts() {
         ("/var/log/private", "cat key", "deny key"),
         ("/var/log/private", "grep x key", "deny key"),
         ("/var/log/nginx", "cat x > out", "deny default"),
-        // Strict has no redirections.
+        // A redirection says its whole path.
         ("/tmp/out", "cat /var/log/x > y", "deny default"),
         ("/", "cat var/log/x", "allow logs"),
         // What it looks at without a name is the directory.
