@@ -462,6 +462,10 @@ impl Guard {
 
     /// Takes a paste: whole, if it has one line and no control characters; else what is in it goes on key by key.
     fn paste(&mut self, bracket: Bracket, length: usize) -> Pasted {
+        if self.holds == Holds::Nothing {
+            self.model = Model::Unknown;
+            return Pasted::Whole(self.queue.take(length));
+        }
         if bracket == Bracket::Ends {
             self.unpacking = false;
             let _ = self.queue.take(length);
@@ -472,16 +476,12 @@ impl Guard {
         let end = inside.windows(PASTE_ENDS.len()).position(|window| window == PASTE_ENDS);
         let plain = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(|text| !text.chars().any(char::is_control));
         match end {
-            Some(end) if inside.get(..end).is_some_and(plain) && self.holds == Holds::Keys => {
+            Some(end) if inside.get(..end).is_some_and(plain) => {
                 let text = String::from_utf8_lossy(inside.get(..end).unwrap_or_default()).into_owned();
                 text.chars().for_each(|c| self.model.press(Key::Text(c)));
                 Pasted::Whole(self.queue.take(length + end + PASTE_ENDS.len()))
             }
-            None if self.queue.len() < QUEUE_MAX && self.holds == Holds::Keys => Pasted::Incomplete,
-            Some(_) | None if self.holds == Holds::Nothing => {
-                self.model = Model::Unknown;
-                Pasted::Whole(self.queue.take(length))
-            }
+            None if self.queue.len() < QUEUE_MAX => Pasted::Incomplete,
             Some(_) | None => {
                 self.unpacking = true;
                 let _ = self.queue.take(length);

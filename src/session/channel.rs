@@ -66,9 +66,6 @@ impl Opened {
     pub fn watch(&mut self, keeper: Keeper, lines: mpsc::Receiver<String>, terminal: Option<&Terminal>) {
         let size = terminal.map_or(TerminalSize { cols: 80, rows: 24 }, |terminal| terminal.size);
         self.guarded = Some(Guarded { keeper, lines, within: None, size });
-        if let Some(greeting) = &mut self.greeting {
-            greeting.push_str(&format!("\r\ndoorward: {}", guarded::OBSERVED));
-        }
     }
 
     /// Has its lines held.
@@ -81,9 +78,6 @@ impl Opened {
     ) {
         let size = terminal.map_or(TerminalSize { cols: 80, rows: 24 }, |terminal| terminal.size);
         self.guarded = Some(Guarded { keeper, lines, within, size });
-        if let Some(greeting) = &mut self.greeting {
-            greeting.push_str(&format!("\r\ndoorward: {}", guarded::PROMISE));
-        }
     }
 }
 

@@ -237,7 +237,9 @@ impl Visit {
                 match mode {
                     CommandMode::Menu | CommandMode::Strict => Ok(Ruling::OwnShell(cleared)),
                     CommandMode::Guard if commands.guards_shells() => guarded::shell(start, cleared),
-                    CommandMode::Guard | CommandMode::Observe => Ok(Ruling::Starts(cleared)),
+                    // Nobody looks at it: it is told as none of the modes.
+                    CommandMode::Guard => Ok(Ruling::Starts(Cleared { mode: None, ..cleared })),
+                    CommandMode::Observe => Ok(Ruling::Starts(cleared)),
                 }
             }
         }

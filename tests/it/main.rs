@@ -18,6 +18,7 @@ mod answers;
 mod audit;
 mod auditing;
 mod backup;
+mod bypass;
 mod clock;
 mod commands;
 mod compliance;

@@ -439,3 +439,30 @@ fn a_paste_of_a_mebibyte_is_held_in_bounds() {
     }
     assert!(sent <= 64 * 1024 && guard.takes());
 }
+
+#[test]
+fn what_is_only_read_along_passes_byte_by_byte_as_it_came() {
+    let typed: &[u8] =
+        b"ls\r\x1b[200~touch x\x1b[201~\x0f\x1b[200~a\rb\x1b[201~\x03\x18\x05\x1bv!!\r\x04\x1b[Ax\xc3\xa4\n";
+    for size in 1..typed.len() {
+        let mut guard = Guard::watching(Size::bounded(80, 24));
+        let mut now = Duration::from_secs(1);
+        guard.shown(b"ready> ", now);
+        let mut sent = Vec::new();
+        for piece in typed.chunks(size).chain([&[][..]]) {
+            guard.typed(piece, now);
+            // Whatever waits for more waits no longer.
+            now += Duration::from_secs(1);
+            while let Some(step) = guard.step(now) {
+                match step {
+                    Step::Send(bytes) => sent.extend(bytes),
+                    Step::Read(_) | Step::Gap(_) => {}
+                    other @ (Step::SendOwn(_) | Step::Drop(_) | Step::Judge(_) | Step::Wiped { .. }) => {
+                        panic!("{other:?}")
+                    }
+                }
+            }
+        }
+        assert_eq!(String::from_utf8_lossy(&sent), String::from_utf8_lossy(typed), "pieces of {size}");
+    }
+}
