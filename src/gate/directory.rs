@@ -10,7 +10,7 @@ const PATH_BYTES_MAX: usize = 4096;
 
 /// A directory of a target by its own name: absolute, without `.` and `..`, and with nothing in it that cannot be sent.
 ///
-/// Links are the target's to follow: `cd -P` gives the name that has none, and what is linked there later is not seen.
+/// Links are the target's to follow: `pwd -P` gives the name that has none, and what is linked there later is not seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
     text: String,

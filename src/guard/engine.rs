@@ -61,6 +61,8 @@ pub struct Guard {
     escape: bool,
     /// A paste goes on key by key, without its brackets.
     unpacking: bool,
+    /// So many lines may have been put aside, and stand at the prompts to come before a key is pressed there.
+    put_aside: u8,
     state: State,
     running: Started,
     passwords: u8,
@@ -199,6 +201,7 @@ impl Guard {
             giving_up: None,
             escape: false,
             unpacking: false,
+            put_aside: 0,
             state: State::Typing,
             running: Started::default(),
             passwords: 0,
@@ -521,6 +524,7 @@ impl Guard {
     /// A key goes to the target.
     fn press(&mut self, key: Key, bytes: &[u8]) {
         self.escape = key == Key::Escape;
+        self.put_aside = self.put_aside.saturating_add(u8::from(key.puts_line_aside()));
         if key == Key::Report && self.prompt.is_some() {
             self.gap(Gap::Reply);
         }
@@ -697,6 +701,7 @@ impl Guard {
         if !self.model.is_empty() {
             self.running = started;
         }
+        self.put_aside = self.put_aside.saturating_add(u8::from(held.key.brings_next_line()));
         self.steps.push_back(Step::Send(held.bytes));
         self.passed_at = now;
         self.unanswered = true;
@@ -708,7 +713,9 @@ impl Guard {
     }
 
     fn line_is_over(&mut self) {
-        self.model = Model::default();
+        // A line that was put aside comes back by itself. With it taken for the prompt, Enter would run it unread.
+        self.model = if self.put_aside == 0 { Model::default() } else { Model::Unknown };
+        self.put_aside = self.put_aside.saturating_sub(1);
         self.prompt = None;
         self.told.clear();
     }

@@ -48,6 +48,18 @@ pub(super) enum Bracket {
     Ends,
 }
 
+impl Key {
+    /// Whether a key that runs a line also brings in the next: bash's operate-and-get-next, zsh's accept-and-hold.
+    pub(super) fn brings_next_line(self) -> bool {
+        matches!(self, Self::Control(0x0f) | Self::Meta(0x0f | b'a' | b'A'))
+    }
+
+    /// Whether a key has zsh put the line aside until a later prompt: push-line, and what looks something up meanwhile.
+    pub(super) fn puts_line_aside(self) -> bool {
+        matches!(self, Self::Control(0x11) | Self::Meta(b'q' | b'Q' | b'h' | b'H' | b'?'))
+    }
+}
+
 /// What stands first among bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scan {

@@ -282,8 +282,8 @@ fn ssh_operands(words: &[&str]) -> usize {
 /// Whether a line ends the program that reads it.
 pub(super) fn ends_program(line: &str) -> bool {
     let word = line.trim().trim_end_matches([';', ')', '(']);
-    matches!(word, "exit" | "logout" | "quit" | "\\q" | ".exit" | ".quit" | "q" | "bye" | "exec" | "~.")
-        || line.trim().starts_with("exit ")
+    matches!(word, "exit" | "logout" | "quit" | "\\q" | ".exit" | ".quit" | "q" | "bye" | "~.")
+        || line.trim().strip_prefix("exit ").is_some_and(|rest| rest.trim().bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Whether a prompt asks for a secret, in the words of programs that do.
@@ -368,5 +368,15 @@ mod tests {
         assert!(!started(&[seen("vim x", None), seen("printf x", None)]).fills_screen);
         assert!(!started(&[seen("printf x", None), seen("vim x", None)]).fills_screen);
         assert!(!started(&[]).fills_screen);
+    }
+
+    #[test]
+    fn a_line_that_leaves_its_program_running_does_not_end_it() {
+        for line in ["exit", "exit 3", " logout;", "\\q", "quit;"] {
+            assert!(ends_program(line), "{line}");
+        }
+        for line in ["exit 1 | cat", "exit 1 &", "exit 1 2", "exec", "exit-now", "echo exit"] {
+            assert!(!ends_program(line), "{line}");
+        }
     }
 }

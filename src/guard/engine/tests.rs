@@ -323,6 +323,40 @@ fn a_line_from_history_is_read_from_the_screen() {
 }
 
 #[test]
+fn a_line_that_comes_back_by_itself_is_read_before_it_runs() {
+    if let Some(mut typist) = Typist::at("bash") {
+        typist.slowly(b"echo >one\r");
+        typist.pause(Duration::from_millis(300));
+        typist.slowly(b"echo touch >ran; rm ran");
+        typist.lets = Some("echo touch >ran; rm ran");
+        typist.keys(b"\r");
+        typist.pause(Duration::from_millis(600));
+        typist.lets = None;
+        typist.slowly(b"\x1b[A\x1b[A");
+        typist.pause(Duration::from_millis(200));
+        typist.keys(b"\x0f");
+        typist.pause(Duration::from_millis(600));
+        typist.keys(b"\r");
+        typist.is_refused("touch");
+        typist.is_usable("after");
+    }
+    if let Some(mut typist) = Typist::at("zsh") {
+        typist.is_usable("one");
+        for (aside, then) in [(b"\x1bq", &b"true\r"[..]), (b"\x1bQ", b"\x03")] {
+            typist.slowly(b"touch ran");
+            typist.keys(aside);
+            typist.pause(Duration::from_millis(300));
+            typist.slowly(then);
+            typist.pause(Duration::from_millis(600));
+            typist.keys(b"\r");
+            typist.is_refused("touch ran");
+        }
+        typist.is_usable("after");
+        assert!(!typist.ran("ran"));
+    }
+}
+
+#[test]
 fn pastes_go_line_by_line_with_brackets_and_without() {
     with_editor(|shell, typist| {
         for keys in [

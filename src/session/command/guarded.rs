@@ -146,8 +146,7 @@ impl Visit {
                 Some(String::from("your right here is of another kind by now: leave, and connect again"));
         }
         if !question.echoed {
-            // It may be a password.
-            decided.judgement.invocations.clear();
+            forget_words(&mut decided.judgement);
             started.nested = None;
         }
         let sent: Vec<u8> = question.reads.iter().flat_map(|read| [read.line.as_bytes(), b"\n"].concat()).collect();
@@ -285,6 +284,17 @@ fn judged(question: &Question, commands: &Commands, id: RequestId) -> Decided {
         obstacle: None,
         approved_by: Vec::new(),
         closed: false,
+    }
+}
+
+/// Takes what was typed out of a judgement: where nothing was shown of it, it may be a password.
+fn forget_words(judgement: &mut Judgement) {
+    judgement.invocations.clear();
+    match judgement.by {
+        // A rule's reason is its writer's.
+        By::Rule(_) => {}
+        // Any other names the word that it is about.
+        By::Default | By::NotUnderstood { .. } | By::NoSets | By::Unjudged(_) => judgement.reason = None,
     }
 }
 
@@ -445,5 +455,37 @@ impl Keeper {
                 let _ = self.lines.try_send(text);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::RuleId;
+
+    #[test]
+    fn a_judgement_of_what_was_not_shown_names_no_word_of_it() {
+        let judged = |by| Judgement {
+            outcome: Outcome::Deny,
+            by,
+            access_rule: None,
+            set: None,
+            place: None,
+            mode: CommandMode::Guard,
+            send: None,
+            pty: true,
+            reason: Some(String::from("no rule allows `hunter2` with these arguments")),
+            invocations: Vec::new(),
+            would: Vec::new(),
+            alert: None,
+            on_match: None,
+            approval: None,
+        };
+        let mut by_default = judged(By::Default);
+        forget_words(&mut by_default);
+        assert_eq!(by_default.reason, None);
+        let mut by_rule = judged(By::Rule(RuleId::parse("no-shell").unwrap()));
+        forget_words(&mut by_rule);
+        assert!(by_rule.reason.is_some());
     }
 }

@@ -74,7 +74,8 @@ impl Surroundings {
             Wanted::BelowHome(path) => format!("./{path}"),
         };
         let path = Argument::text(&path).map_err(|why| why.to_string())?;
-        Ok(Asked::Target(format!("cd -P -- {path} && pwd")))
+        // fish knows `-P` of `pwd` alone.
+        Ok(Asked::Target(format!("cd -- {path} && pwd -P")))
     }
 
     /// Sets a variable.
@@ -153,12 +154,12 @@ mod tests {
             Asked::Known(known) => format!("{known:?}"),
         };
         let home = Surroundings::default();
-        assert_eq!(asked(&home, &path("a; id")), "cd -P -- './a; id' && pwd");
-        assert_eq!(asked(&home, &path("..")), "cd -P -- './..' && pwd");
-        assert_eq!(asked(&home, &path("/etc")), "cd -P -- '/etc' && pwd");
-        assert_eq!(asked(&at("/srv"), &path("-x")), "cd -P -- '/srv/-x' && pwd");
-        assert_eq!(asked(&at("/"), &path("x")), "cd -P -- '/x' && pwd");
-        assert_eq!(asked(&at("/srv"), &Wanted::BelowHome("x".into())), "cd -P -- './x' && pwd");
+        assert_eq!(asked(&home, &path("a; id")), "cd -- './a; id' && pwd -P");
+        assert_eq!(asked(&home, &path("..")), "cd -- './..' && pwd -P");
+        assert_eq!(asked(&home, &path("/etc")), "cd -- '/etc' && pwd -P");
+        assert_eq!(asked(&at("/srv"), &path("-x")), "cd -- '/srv/-x' && pwd -P");
+        assert_eq!(asked(&at("/"), &path("x")), "cd -- '/x' && pwd -P");
+        assert_eq!(asked(&at("/srv"), &Wanted::BelowHome("x".into())), "cd -- './x' && pwd -P");
         assert_eq!(asked(&at("/srv"), &Wanted::Home), "None");
         assert!(home.asks_for(&Wanted::Previous).is_err() && home.asks_for(&path("a\u{1b}b")).is_err());
         let mut moved = at("/srv");
