@@ -370,7 +370,7 @@ impl Guard {
                     return;
                 }
                 if let Some(context) = self.contexts.last_mut() {
-                    context.leaving |= read.lines.iter().any(|line| ends_program(line));
+                    context.leaving |= read.lines.iter().any(|line| ends_program(&context.name, line));
                 }
                 if let Some(name) = started.nested.as_ref().filter(|_| self.contexts.len() < CONTEXTS_MAX) {
                     self.contexts.push(Context { name: name.clone(), outside: read.prompt, leaving: false });

@@ -178,6 +178,9 @@ const ASK: &[&str] = &[
     "gdisk",
 ];
 
+/// Those of them in which a shell asks.
+const HOLD_SHELLS: &[&str] = &["screen", "tmux", "script"];
+
 /// What a line starts that was judged to start these.
 pub fn started(starts: &[Seen]) -> Started {
     let names: Vec<String> = starts.iter().map(|seen| name_of(first(seen))).collect();
@@ -279,10 +282,14 @@ fn ssh_operands(words: &[&str]) -> usize {
     operands
 }
 
-/// Whether a line ends the program that reads it.
-pub(super) fn ends_program(line: &str) -> bool {
+/// Whether a line ends the program of this name, which reads it. What ends a client is no command in a shell, which then
+/// goes on with a prompt that may look like the one outside.
+pub(super) fn ends_program(name: &str, line: &str) -> bool {
     let word = line.trim().trim_end_matches([';', ')', '(']);
-    matches!(word, "exit" | "logout" | "quit" | "\\q" | ".exit" | ".quit" | "q" | "bye" | "~.")
+    let of_shells = matches!(word, "exit" | "logout");
+    let client = (ASK.contains(&name) || ASK_WITHOUT_OPERAND.contains(&name)) && !HOLD_SHELLS.contains(&name);
+    of_shells
+        || (client && matches!(word, "quit" | "\\q" | ".exit" | ".quit" | "q" | "bye"))
         || line.trim().strip_prefix("exit ").is_some_and(|rest| rest.trim().bytes().all(|byte| byte.is_ascii_digit()))
 }
 
@@ -372,11 +379,15 @@ mod tests {
 
     #[test]
     fn a_line_that_leaves_its_program_running_does_not_end_it() {
-        for line in ["exit", "exit 3", " logout;", "\\q", "quit;"] {
-            assert!(ends_program(line), "{line}");
+        for line in ["exit", "exit 3", " logout;"] {
+            assert!(ends_program("bash", line) && ends_program("mysql", line), "{line}");
+        }
+        for line in ["\\q", "quit;", "quit()", "bye", ".exit"] {
+            assert!(ends_program("mysql", line), "{line}");
+            assert!(["bash", "su", "ssh", "docker", "tmux"].iter().all(|shell| !ends_program(shell, line)), "{line}");
         }
         for line in ["exit 1 | cat", "exit 1 &", "exit 1 2", "exec", "exit-now", "echo exit"] {
-            assert!(!ends_program(line), "{line}");
+            assert!(!ends_program("bash", line), "{line}");
         }
     }
 }
