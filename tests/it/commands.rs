@@ -589,6 +589,21 @@ fn lines_of_an_observed_shell_are_on_record_and_found_with_those_of_exec() {
 }
 
 #[test]
+fn a_line_of_an_observed_shell_that_matches_ends_its_session() {
+    require!("sshd", "ssh", "tmux");
+    let house = House::new("observe");
+    house.reload("observe", &WORK.replace("alert   = \"high\"", "alert   = \"high\"\non_match = \"end\""));
+    let terminal = Terminal::start(&house.alice().ssh(&["-t"], ""), 100, 30);
+    terminal.shows("observe: every exec line");
+    terminal.line("PS1='ready> '");
+    terminal.shows("\nready>");
+    terminal.line("sh -c true");
+    until(LIMIT, "end", || terminal.ended().then_some(()));
+    let screen = terminal.screen();
+    assert!(screen.contains("ended this session"), "{screen}");
+}
+
+#[test]
 fn whoever_watches_is_told_of_a_command_that_was_refused_after_a_wait() {
     require!("sshd", "ssh", "touch");
     let hook = Hook::start(|_| 204);
