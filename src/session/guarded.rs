@@ -30,6 +30,7 @@ const INTERRUPT: u8 = 3;
 pub const LINES_MAX: usize = 4;
 /// Lines that go by and wait to be put on record.
 const READS_MAX: usize = 64;
+
 /// Stands between a shell's two ends and the relay: what the user sends that may go on, and what the user is shown.
 pub(super) fn inspect<U, T>(
     user: U,
