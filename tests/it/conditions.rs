@@ -223,6 +223,10 @@ fn a_text_is_agreed_to_and_that_is_on_record_before_the_session_begins() {
         let terminal = typed(&alice, "echo i''n");
         terminal.shows("Type yes to agree:");
         terminal.line("well");
+        // What is typed before the question is asked again is no answer to it.
+        until(LIMIT, "the question again", || {
+            (terminal.screen().matches("Type yes to agree:").count() == 2).then_some(())
+        });
         terminal.line("yes");
         terminal.shows("\nin\n");
         terminal.shows("left-0");

@@ -137,8 +137,8 @@ fn an_idle_session_lives_and_a_silent_peer_is_given_up() {
 
     let waiting = Running::start(route.ssh(&["-tt"], "cat"), Stdout::Gathered);
     until(LIMIT, "session", || (bastion.sessions().len() == 1).then_some(()));
-    let stopped = descendants(sshd.pid());
-    assert!(!stopped.is_empty());
+    // The session is on the list before its target is dialled.
+    let stopped = until(LIMIT, "leg", || Some(descendants(sshd.pid())).filter(|found| !found.is_empty()));
     let signal = |signal| {
         for pid in &stopped {
             let _ = rustix::process::kill_process(rustix::process::Pid::from_raw(*pid as i32).unwrap(), signal);

@@ -43,6 +43,7 @@ fn what_other_policies_would_have_said_of_the_past_is_told() {
     for line in ["echo one", "echo one", "uname -s"] {
         drop(bastion.to(&sshd).run(line).ok());
     }
+    bastion.empties(LIMIT);
     let set = "schema = 1\nmode = \"strict\"\ndefault = \"deny\"\n[[rule]]\nid = \"name\"\neffect = \"allow\"\nprogram = \
                \"/usr/bin/uname\"\nargs = [\"-s\"]\nreason = \"x\"\n[[test]]\nexpect = \"allow name\"\nlines = [\"uname -s\"]\n";
     let new = policies(&bastion, "new", &[("access/a.toml", &strict("names")), ("commands/names.toml", set)]);
@@ -72,6 +73,8 @@ fn what_was_learnt_from_the_past_allows_just_the_past() {
         drop(bastion.to(&sshd).run(line).ok());
     }
     drop(bastion.to(&sshd).run("sh -c true").ok());
+    // What is learnt from is closed recordings.
+    bastion.empties(LIMIT);
     let identity = bastion.identity().display().to_string();
     let learnt = bastion.doorward(&["policy", "learn", "--identity", &identity]).ok();
     assert!(learnt.err().contains("left out: sh -c true"), "{learnt:?}");

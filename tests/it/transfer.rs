@@ -517,9 +517,12 @@ fn shell_words(shell: &str, lines: &[String]) -> Vec<Vec<String>> {
 
     let mut script = String::from("scp() { for word do printf '%s\\0' \"$word\"; done; printf '\\001\\0'; }\n");
     lines.iter().for_each(|line| writeln!(script, "{line}").unwrap());
+    // From a file: from a pipe a shell reads byte by byte.
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, script.as_bytes()).unwrap();
     let mut sh = Command::new(shell);
-    sh.env("LC_ALL", "C.UTF-8");
-    let told = run(sh, script.as_bytes(), LIMIT).ok().out();
+    sh.arg(file.path()).env("LC_ALL", "C.UTF-8");
+    let told = run(sh, b"", LIMIT).ok().out();
     let mut all = vec![Vec::new()];
     for word in told.split_terminator('\0') {
         match word {
