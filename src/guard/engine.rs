@@ -1,10 +1,12 @@
 //! What becomes of each key.
 
+mod along;
 mod wiping;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use self::along::Unshown;
 use super::keys::{Bracket, Key, Model, More, Scan, scan};
 use super::programs::{Started, ends_program, looks_like_password};
 use super::queue::Queue;
@@ -53,6 +55,8 @@ pub struct Guard {
     model: Model,
     prompt: Option<Prompt>,
     prompts: VecDeque<String>,
+    /// A line that went by before the target had shown it.
+    unshown: Option<Unshown>,
     /// The target has gone to another row since the last line was sent.
     new_row: bool,
     /// A key was pressed that gives a line up; it is over once the target goes to another row.
@@ -197,6 +201,7 @@ impl Guard {
             model: Model::default(),
             prompt: None,
             prompts: VecDeque::new(),
+            unshown: None,
             new_row: true,
             giving_up: None,
             escape: false,
@@ -254,7 +259,8 @@ impl Guard {
 
     /// The target has shown this.
     pub fn shown(&mut self, bytes: &[u8], now: Duration) {
-        self.screen.feed(bytes);
+        let rest = self.read_late(bytes, now);
+        self.screen.feed(rest);
         self.seen = self.seen.wrapping_add(1);
         self.shown_at = now;
         if std::mem::take(&mut self.unanswered) {
@@ -718,26 +724,6 @@ impl Guard {
         self.put_aside = self.put_aside.saturating_sub(1);
         self.prompt = None;
         self.told.clear();
-    }
-
-    /// Tells of a line that goes by.
-    fn read_along(&mut self, bytes: &[u8], now: Duration) {
-        let (line, confidence) = match self.said() {
-            Said::Nothing => (None, Confidence::Keys),
-            Said::Both { line, .. } => (Some(line), Confidence::Screen),
-            Said::Screen { lines, .. } => (lines.into_iter().next(), Confidence::Screen),
-            Said::Differ { lines, .. } => (lines.into_iter().next(), Confidence::Keys),
-            // It may be a password.
-            Said::Unseen { .. } | Said::Nobody => (None, Confidence::Keys),
-        };
-        if let Some(line) = line.filter(|line| !line.trim().is_empty()) {
-            self.steps.push_back(Step::Read(LineRead { line, confidence, at: now }));
-        }
-        self.steps.push_back(Step::Send(bytes.to_vec()));
-        self.passed_at = now;
-        self.escape = false;
-        self.new_row = false;
-        self.line_is_over();
     }
 
     /// Looks in the output whether a line editor takes pastes in brackets: what asks for a password does not.

@@ -99,7 +99,7 @@ impl Witnesses<'_> {
 }
 
 /// What stands behind a prompt. Blanks at the end of the screen's line are not there to be compared.
-fn behind<'l>(whole: &'l str, prompt: &str) -> Option<&'l str> {
+pub(super) fn behind<'l>(whole: &'l str, prompt: &str) -> Option<&'l str> {
     match whole.strip_prefix(prompt) {
         Some(line) => Some(line),
         None => (whole == prompt.trim_end()).then_some(""),

@@ -500,3 +500,38 @@ fn what_is_only_read_along_passes_byte_by_byte_as_it_came() {
         assert_eq!(String::from_utf8_lossy(&sent), String::from_utf8_lossy(typed), "pieces of {size}");
     }
 }
+
+/// What is told of lines that go by, of which the target shows this only behind their last key.
+fn told_late(before: &str, typed: &[u8], shown: &[&str]) -> Vec<(String, Confidence)> {
+    let mut guard = Guard::watching(Size::bounded(80, 24));
+    let mut now = Duration::from_secs(1);
+    let mut told = Vec::new();
+    let mut look = |guard: &mut Guard, now| {
+        while let Some(step) = guard.step(now) {
+            if let Step::Read(read) = step {
+                told.push((read.line, read.confidence));
+            }
+        }
+    };
+    guard.shown(before.as_bytes(), now);
+    now += Duration::from_secs(1);
+    guard.typed(typed, now);
+    look(&mut guard, now);
+    for output in shown {
+        now += Duration::from_millis(5);
+        guard.shown(output.as_bytes(), now);
+        look(&mut guard, now);
+    }
+    told
+}
+
+#[test]
+fn a_line_that_comes_at_once_is_told_when_it_is_shown_and_one_that_never_is_shown_is_not() {
+    let told = told_late("ready> ", b"sh -c true\r", &["sh -c t", "rue\r\nout\r\nready> "]);
+    assert_eq!(told, [(String::from("sh -c true"), Confidence::Screen)]);
+    // Brought back by a key, and run at once.
+    let told = told_late("ready> ", b"\x1b[A\r", &["sh -c true\r\n", "out\r\nready> "]);
+    assert_eq!(told, [(String::from("sh -c true"), Confidence::Screen)]);
+    assert_eq!(told_late("Secret: ", b"root\r", &["\r\n", "root@db1:~# "]), []);
+    assert_eq!(told_late("Secret: ", b"ro\x15root\r", &["\r\nroot@db1:~# "]), []);
+}
