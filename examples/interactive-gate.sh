@@ -261,10 +261,12 @@ shows alice "uniq -c"
 prompts alice '/www> $'
 keys alice C-r
 types alice "tail"
+shows alice "tail': tail -n 3 access.log"
 look alice Ctrl-R
 keys alice Enter
 prompts alice '/www> $'
 keys alice Up
+prompts alice '> tail -n 3 access.log $'
 look alice Up
 keys alice C-c
 prompts alice '\[130\]> $'

@@ -44,7 +44,6 @@ clear() { # NAME PATTERN: an empty screen, but for a prompt like this
 is_clear() { ends "$1" "$2" && [ "$(tmux capture-pane -p -J -t "${PANE[$1]}" | grep -c '[^ ]')" = 1 ]; }
 keys()  { local to=${PANE[$1]}; shift; tmux send-keys -t "$to" "$@"; }     # NAME KEY...: presses keys, by tmux's names
 types() { tmux send-keys -t "${PANE[$1]}" -l -- "$2"; }                    # NAME TEXT: types it
-enter() { types "$1" "$2"; keys "$1" Enter; }                              # NAME TEXT: types it, and Enter
 seen()  { tmux capture-pane -p -J -t "${PANE[$1]}" | tr -s '[:space:]' ' '; } # NAME: their screen in one line
 last()  { tmux capture-pane -p -J -t "${PANE[$1]}" | sed -n '/[^ ]/h; ${ x; s/ *$/ /; p; }'; } # NAME: the last row with something on it
 
@@ -56,6 +55,14 @@ within() { # NAME WHAT COMMAND...: waits until the command is true; says WHAT is
     sleep 0.05
   done
 }
+enter() { # NAME TEXT: types it, and Enter once some of it is on the screen: what is waited for next is then not what was there
+  local before
+  before=$(seen "$1")
+  types "$1" "$2"
+  within "$1" "what is typed" changed "$1" "$before"
+  keys "$1" Enter
+}
+changed() { [ "$(seen "$1")" != "$2" ]; }
 has()     { [[ "$(seen "$1")" == *"$2"* ]]; }
 ends()    { [[ "$(last "$1")" =~ $2 ]]; }
 shows()   { within "$1" "$2" has "$1" "$2"; }                     # NAME TEXT: waits until it is on the screen
