@@ -247,9 +247,9 @@ prompts alice '/www> $'
 look alice
 
 types alice "ls -"
-keys alice Tab
-shows alice "-t"
-look alice Tab
+keys alice Tab Tab
+shows alice "-a"
+look alice "Tab, twice"
 keys alice C-c
 prompts alice '\[130\]> $'
 

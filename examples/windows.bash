@@ -78,8 +78,8 @@ look() { # NAME [WORDS]: prints what they see, as they see it
     while (match(row, /\033\[[0-9;:]*m/)) {
       colour = substr(row, RSTART, RLENGTH); row = substr(row, RSTART + RLENGTH)
       if (colour ~ /\[0?m$/ || colour ~ /\[0;/) colours = ""
-      if (colour ~ /\[39m$/) gsub(/\033\[[39][0-9]m/, "", colours)
-      else if (colour ~ /\[49m$/) gsub(/\033\[(4|10)[0-9]m/, "", colours)
+      if (colour ~ /\[39m$/) gsub(/\033\[(3[0-7]|9[0-7]|38;5;[0-9]+)m/, "", colours)
+      else if (colour ~ /\[49m$/) gsub(/\033\[(4[0-7]|10[0-7]|48;5;[0-9]+)m/, "", colours)
       else if (colour !~ /\[0?m$/) colours = colours colour
     }
     if (bare == "") { blank++; next }
