@@ -177,9 +177,12 @@ impl Typist {
 
     /// Types as a person does: each key once the last has been shown.
     fn slowly(&mut self, keys: &[u8]) {
-        for key in keys {
+        for (at, key) in keys.iter().enumerate() {
             self.keys(&[*key]);
-            self.pause(Duration::from_millis(20));
+            // What Enter brings is waited for by whoever looks at it: here it could be over before they do.
+            if *key != b'\r' || at + 1 < keys.len() {
+                self.pause(Duration::from_millis(20));
+            }
         }
     }
 
