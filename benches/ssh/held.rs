@@ -182,7 +182,7 @@ const HOSTILE: [(&str, &[u8]); 10] = [
 
 /// How long guard's reading takes, and whether the second half of such output costs more than the first, in time or memory.
 pub fn emulator(lanes: &Lanes, scale: &Scale, report: &mut Report) {
-    let half = usize::try_from(scale.bulk >> 8).unwrap();
+    let half = usize::try_from(scale.bulk >> 10).unwrap();
     // The largest window, where a whole screen costs most.
     let size = Size::bounded(500, 200);
     let pid = std::process::id();
@@ -205,6 +205,7 @@ pub fn emulator(lanes: &Lanes, scale: &Scale, report: &mut Report) {
         let second = feed(half);
         let more = (memory(pid, "status", "VmRSS") as f64 - before as f64) / 1024.0;
         let speed = half as f64 / f64::from(1 << 20) / second;
+        eprintln!("    {name}: {speed:.2} MiB/s");
         if speed < slowest.0 {
             slowest = (speed, name);
         }
