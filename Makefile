@@ -110,6 +110,10 @@ just-in-time: install-tools build ## request, approve, extend, revoke, by stock 
 command-policy: install-tools build ## commands under rules: allowed, refused, disguised, approved while they wait
 	@DOORWARD=$(TARGET_DIR)/debug/doorward examples/command-policy.sh
 
+.PHONY: interactive-gate
+interactive-gate: install-tools build ## a strict shell, a menu, a shell in guard: what their users see, typed in windows
+	@DOORWARD=$(TARGET_DIR)/debug/doorward examples/interactive-gate.sh
+
 .PHONY: check
 check: deps ## format, lint, documentation
 	cargo fmt --check

@@ -40,7 +40,7 @@ trap 'exit 130' INT TERM
 doorward() { "$DOORWARD" --config "$HERE/bastion/doorward.toml" "$@"; }
 ssh() { command ssh -F "$HERE/ssh_config" "$@"; }
 
-target() { # starts an OpenSSH server whose one account accepts account_key
+target() { # [LINE...]: starts an OpenSSH server whose one account accepts account_key, with more lines in its configuration
   TARGET_PORT=$(free_port)
   ssh-keygen -q -t ed25519 -N '' -C target -f target_host_key
   ssh-keygen -q -t ed25519 -N '' -C account -f account_key
@@ -57,6 +57,7 @@ Subsystem sftp internal-sftp
 PrintMotd no
 PrintLastLog no
 END
+  [ $# = 0 ] || printf '%s\n' "$@" >> sshd_config
   [ "$(id -u)" != 0 ] || mkdir -p /run/sshd # sshd wants it; Debian's own unit makes it
   "$(PATH=$PATH:/usr/sbin command -v sshd)" -D -e -f sshd_config 2> target.log &
   started+=($!)

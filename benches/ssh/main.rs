@@ -25,6 +25,7 @@ mod everyday;
 #[allow(unused_imports, unused_macros, reason = "the tests use the rest")]
 #[path = "../../tests/it/fixture/mod.rs"]
 mod fixture;
+mod held;
 mod lanes;
 mod machine;
 mod measures;
@@ -148,4 +149,6 @@ const MEASURES: &[(&str, Measure)] = &[
     ("attack", attack::echo),
     ("revoke", ending::revoke),
     ("watch", watching::lag),
+    ("held keys", held::keys),
+    ("emulator", held::emulator),
 ];

@@ -235,9 +235,9 @@ impl Guard {
         matches!(self.state, State::Asked { .. })
     }
 
-    /// The line at the cursor, as the target has it: to be shown again below what a user was told meanwhile.
+    /// The line at the cursor, as the target has it, drawn: to be shown again below what a user was told meanwhile.
     pub fn line_shown(&self) -> String {
-        self.screen.at_cursor().whole()
+        self.screen.line_drawn()
     }
 
     /// The user has typed this.

@@ -42,7 +42,7 @@ pub enum Step {
     Wiped {
         /// Whether it is gone. If not, no key that runs a line passes until the user has given the line up.
         gone: bool,
-        /// What stands left of the cursor at the target: to be shown again below what the user is told.
+        /// The line at the cursor of the target, drawn: to be shown again below what the user is told.
         prompt: String,
     },
     /// Something may have run that nobody has read.

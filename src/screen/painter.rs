@@ -96,8 +96,19 @@ impl Sheet {
 
 /// One row, without what is blank at its end, cut at `cols`.
 fn render(cells: &[Cell], cols: usize) -> String {
+    drawn(cells, end_of(cells).min(cols), cols)
+}
+
+/// Where the blanks at a row's end begin.
+pub(super) fn end_of(cells: &[Cell]) -> usize {
     let blank = Pen::default();
-    let end = cells.iter().take(cols).rposition(|cell| cell.char() != ' ' || *cell.pen() != blank).map_or(0, |i| i + 1);
+    cells.iter().rposition(|cell| cell.char() != ' ' || *cell.pen() != blank).map_or(0, |last| last + 1)
+}
+
+/// The cells of a row before `end`, cut at `cols`, with their colours: characters that are harmless, and `CSI ... m` and
+/// `CSI col G` with numbers from here.
+pub(super) fn drawn(cells: &[Cell], end: usize, cols: usize) -> String {
+    let blank = Pen::default();
     let mut out = String::with_capacity(end);
     let mut pen = blank;
     // Terminals differ on how wide some characters are; after them the column is set anew.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::command::{Cleared, Keeper, Within};
 use super::menu::TypedAhead;
+use super::menu::frame::wrapped;
 use super::promise::promise;
 use super::refusal::No;
 use super::registry::OpenChannel;
@@ -183,8 +184,9 @@ pub async fn open(
                     pause: live.registration.pause(),
                     activity: live.activity.clone(),
                 },
-                greeting: terminal
-                    .map(|_| greeting(live, &permit, cleared.mode().filter(|_| *program == Program::Shell))),
+                greeting: terminal.map(|terminal| {
+                    greeting(live, &permit, cleared.mode().filter(|_| *program == Program::Shell), terminal)
+                }),
                 files,
                 loans,
                 guarded: None,
@@ -226,7 +228,7 @@ const NOT_TO_PATHS: &str = "your right to files here is for some paths only, to 
                             sftp, or scp without -O";
 
 /// The lines at the start of a terminal session. A shell's user reads what its mode promises.
-pub fn greeting(live: &Live, permit: &Permit, mode: Option<CommandMode>) -> String {
+pub fn greeting(live: &Live, permit: &Permit, mode: Option<CommandMode>, terminal: &Terminal) -> String {
     let mut text = format!("recorded · session {} · {} as {}", live.id, permit.user(), permit.destination());
     if let Some(grant) = live.permit.grant() {
         // The reason is an operator's text, still it does not get to move the cursor.
@@ -243,9 +245,16 @@ pub fn greeting(live: &Live, permit: &Permit, mode: Option<CommandMode>) -> Stri
         InputMode::Full => " · with all keystrokes, passwords too",
     });
     if let Some(mode) = mode {
-        text.push_str(&format!("\r\ndoorward: {}", promise(mode)));
+        text.push_str(&format!("\r\ndoorward: {}", folded(promise(mode), terminal.size)));
     }
     text
+}
+
+/// A line of the bastion's own, folded between its words for a terminal of this size.
+fn folded(text: &str, size: TerminalSize) -> String {
+    let room = usize::try_from(size.cols).unwrap_or(usize::MAX).saturating_sub("doorward: ".len());
+    // Where a word may be wider than the window, the terminal folds it.
+    if room < 30 { text.to_owned() } else { wrapped(text, room, usize::MAX).join("\r\n         ") }
 }
 
 /// Relays a channel that has started until it is closed.

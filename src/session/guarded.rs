@@ -21,7 +21,7 @@ use crate::cast::Entry;
 use crate::guard::{Answer, Guard, LineRead, Question, Step};
 use crate::inspect::{Credits, EVENTS_MAX, Inspected};
 use crate::model::{ChannelEvent, TerminalSize};
-use crate::screen::{self, Size};
+use crate::screen::Size;
 use crate::wire::channel::Source;
 
 /// Ctrl-C.
@@ -134,7 +134,12 @@ impl Stage {
                 Happened::Sent | Happened::Due => {}
                 Happened::Over => return,
                 Happened::User(event) => user_here &= self.user_sends(event),
-                Happened::Target(event) => target_here &= self.target_sends(event),
+                Happened::Target(event) => {
+                    if event.is_none() {
+                        self.tell("the target closed the connection. Session closed.", "").await;
+                    }
+                    target_here &= self.target_sends(event);
+                }
                 Happened::Decided(decision) => self.decided(decision),
                 Happened::Line(line) => self.tell_while_waiting(&line).await,
             }
@@ -270,9 +275,9 @@ impl Stage {
         self.tell(text, &line).await;
     }
 
-    /// Shows lines of our own, then what stood left of the cursor. The target knows nothing of them.
-    async fn tell(&mut self, text: &str, prompt: &str) {
-        let text = format!("\r\ndoorward: {}\r\n{}", text.replace('\n', "\r\n"), screen::line(prompt));
+    /// Shows lines of our own, then the line again that is drawn here. The target knows nothing of them.
+    async fn tell(&mut self, text: &str, drawn: &str) {
+        let text = format!("\r\ndoorward: {}\r\n{drawn}", text.replace('\n', "\r\n"));
         let bytes = Bytes::from(text);
         // If that fails the relay finds it, too.
         let _ = self.keeper.track.append(Entry::Marker("the next output is the bastion's own".into())).await;

@@ -65,7 +65,7 @@ fn rules(mode: &str) -> String {
 
 /// A bastion that judges commands.
 pub(crate) struct House {
-    sshd: Sshd,
+    pub(crate) sshd: Sshd,
     pub(crate) bastion: Bastion,
 }
 
@@ -74,7 +74,7 @@ impl House {
         Self::prepared(mode, |_| {})
     }
 
-    fn prepared(mode: &str, prepare: impl FnOnce(&mut Bastion)) -> Self {
+    pub(crate) fn prepared(mode: &str, prepare: impl FnOnce(&mut Bastion)) -> Self {
         let sshd = Sshd::start();
         let mut bastion = Bastion::furnished(&sshd);
         for (name, group) in [("bob", "leads"), ("carol", "leads"), ("mallory", "nobody")] {

@@ -44,6 +44,15 @@ fn commands_are_judged_refused_and_approved_while_they_wait() {
 }
 
 #[test]
+fn what_people_see_of_the_interactive_gate_is_as_the_tour_shows_it() {
+    require!("sshd", "ssh", "tmux", "bash", "awk");
+    let mut tour = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/interactive-gate.sh"));
+    tour.env("DOORWARD", program());
+    let told = run(tour, b"", Duration::from_secs(300)).ok();
+    assert!(told.out().contains("rule no-removal-of-data"), "{told:?}");
+}
+
+#[test]
 fn everyday_work_is_the_same_each_way_and_all_of_it_is_on_record() {
     require!("sshd", "ssh", "scp", "sftp", "rsync", "git");
     let mut everyday = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/everyday.sh"));

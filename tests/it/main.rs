@@ -32,6 +32,7 @@ mod fixture;
 mod forward;
 mod fuzz;
 mod guard;
+mod guard_faults;
 mod hangs;
 mod hostile;
 mod input;

@@ -313,20 +313,20 @@ impl Parameter {
         if let Some(takes) = &self.takes
             && !takes.accepts(value, self.leads)
         {
-            return Err(if value.is_empty() { String::from("it is empty") } else { self.wanted() });
+            return Err(if value.is_empty() { String::from("it is empty") } else { self.takes_only() });
         }
         if !self.paths.is_empty() {
             let word = Word::of(value, 0..0);
             let parts = plain_path(&word, false);
             let parts = parts.map_err(|why| format!("it {why}"))?;
             if !self.paths.iter().any(|path| path.covers(&parts)) {
-                return Err(self.wanted());
+                return Err(self.takes_only());
             }
         }
         if let Some(pattern) = &self.pattern
             && !pattern.matches(value)
         {
-            return Err(self.wanted());
+            return Err(self.takes_only());
         }
         Ok(())
     }
@@ -357,6 +357,10 @@ impl Parameter {
             wanted.push_str(&format!("{and}what matches {}", pattern.text()));
         }
         wanted
+    }
+
+    fn takes_only(&self) -> String {
+        format!("it takes {}", self.wanted())
     }
 
     /// Some value, by which what the entry would do can be looked at.

@@ -33,8 +33,7 @@ impl Guard {
             Wipe::Interrupt => self.new_row && quiet,
         };
         if gone {
-            let shown = self.screen.at_cursor().before;
-            self.steps.push_back(Step::Wiped { gone, prompt: shown.clone() });
+            self.steps.push_back(Step::Wiped { gone, prompt: self.line_shown() });
             self.line_is_over();
             self.giving_up = None;
             self.new_row = true;

@@ -88,6 +88,7 @@ impl Decided {
         let (outcome, by) = self.said();
         let mut text = match by {
             By::Rule(id) => format!("rule {id}"),
+            By::Default if outcome == Outcome::Allow => String::from("the default"),
             By::Default => String::from("no rule allows it"),
             By::NotUnderstood { at, reason } => format!("not understood at byte {at}: {reason}"),
             By::NoSets => String::from("no rules are in force"),

@@ -2,6 +2,7 @@
 //! meanwhile goes nowhere but for Ctrl-C.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -213,9 +214,10 @@ impl WaitingUser<'_> {
     }
 }
 
-/// A command that waits for somebody's yes.
+/// A command that waits for somebody's yes. One that is dropped unanswered, with the shell that asked it, is closed.
 pub(in crate::session) struct Question {
     id: RequestId,
+    open: AtomicBool,
     bastion: Arc<Bastion>,
     held: HeldCommand,
     policy: PolicyHash,
@@ -261,7 +263,7 @@ impl Question {
         let (id, policy) = (wish.judged.decision.clone(), wish.policy.clone());
         let (held, changes) = hold(visitor, bastion, wish).await?;
         say_to_approvers(bastion, &held);
-        Ok(Self { id, bastion: Arc::clone(bastion), held, policy, changes })
+        Ok(Self { id, open: AtomicBool::new(true), bastion: Arc::clone(bastion), held, policy, changes })
     }
 
     /// What whoever waits reads.
@@ -284,12 +286,27 @@ impl Question {
     /// # Errors
     /// `NotRun`, which is to be closed with.
     pub async fn answered(&mut self, pause: &Pause) -> Result<(), NotRun> {
-        decided(&self.bastion, &self.id, &self.policy, pause, &mut self.changes).await
+        decided(&self.bastion, &self.id, &self.policy, pause, &mut self.changes).await?;
+        self.open.store(false, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Has it wait no longer, and puts on record why.
     pub async fn close(&self, NotRun { result, why, by }: &NotRun) {
+        self.open.store(false, Ordering::SeqCst);
         close(&self.bastion, self.id.clone(), result, why.clone(), by.clone()).await;
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        // Whoever could still say yes would say it to nobody.
+        if self.open.load(Ordering::SeqCst)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (requests, id, no) = (Arc::clone(&self.bastion.requests), self.id.clone(), NotRun::session_over());
+            drop(runtime.spawn_blocking(move || requests.close_command(&id, no.result, &no.why, &no.by)));
+        }
     }
 }
 

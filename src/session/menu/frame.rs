@@ -50,6 +50,11 @@ pub fn wrapped(text: &str, cols: usize, most: usize) -> Vec<String> {
     lines
 }
 
+/// A row in bold.
+pub fn bold(row: &str) -> String {
+    format!("\x1b[1m{row}\x1b[0m")
+}
+
 /// A row in reverse, as wide as the terminal.
 pub fn reversed(text: &str, cols: usize) -> String {
     format!("\x1b[7m{:cols$}\x1b[0m", cut(text, cols))

@@ -13,7 +13,7 @@ use crate::gate::rules::{MenuEntry, MenuRequest, Parameter};
 use crate::gate::verdict::{Judgement, Outcome};
 use crate::screen::{Size, counted, line, span_typed};
 use crate::session::menu::form::{Edited, edit};
-use crate::session::menu::frame::{Frame, MESSAGE_ROWS_MAX, ROWS_ABOVE, SIZE_MIN, cut, reversed, wrapped};
+use crate::session::menu::frame::{Frame, MESSAGE_ROWS_MAX, ROWS_ABOVE, SIZE_MIN, bold, cut, reversed, wrapped};
 use crate::session::menu::keys::Key;
 
 /// So much can be searched for, in characters.
@@ -352,7 +352,10 @@ impl Board {
                 (message, _) => message.to_owned(),
             };
             let most = if size.rows < 10 { 1 } else { MESSAGE_ROWS_MAX };
-            below.extend(wrapped(&line(&said), size.cols, most));
+            let said = wrapped(&line(&said), size.cols, most);
+            // What is wrong stands where the help stood: it is to be seen that it is another.
+            let is_wrong = !self.message.is_empty();
+            below.extend(said.into_iter().map(|row| if is_wrong { bold(&row) } else { row }));
         }
         let room = size.rows.saturating_sub(below.len()).saturating_sub(2).max(1);
         let first = form.at.saturating_add(1).saturating_sub(room);
@@ -373,6 +376,7 @@ impl Board {
         rows.extend(below);
         let keys = match parameter.and_then(Parameter::choices) {
             Some(_) => ["Enter goes on  Up, Down choose  Esc goes back", "Enter  Up/Down  Esc back", "Esc back"],
+            None if form.values.len() == 1 => ["Enter goes on  Esc goes back", "Enter goes on  Esc back", "Esc back"],
             None => ["Enter goes on  Tab next field  Esc goes back", "Enter goes on  Esc back", "Esc back"],
         };
         let count = format!("{} of {}", form.at.saturating_add(1), form.values.len());

@@ -150,7 +150,7 @@ async fn open(
             pause: live.registration.pause(),
             activity: live.activity.clone(),
         },
-        greeting: start.terminal.as_ref().map(|_| greeting(live, &permit, cleared.mode())),
+        greeting: start.terminal.as_ref().map(|terminal| greeting(live, &permit, cleared.mode(), terminal)),
         environment,
     })
 }

@@ -21,12 +21,16 @@ impl Offered {
             return String::from("No rule lets a command through now.\n");
         }
         let mut text = String::from("What may run here now:\n");
+        let mut help = "";
         for form in forms.iter().take(LISTED_MAX) {
-            let yes = if form.approve { "  (after somebody's yes)" } else { "" };
-            text.push_str(&format!("  {}{yes}\n", line(&form.usage)));
-            if !form.help.is_empty() {
-                text.push_str(&format!("      {}\n", line(&form.help)));
+            // One reason often stands for many programs: it is said once, above them.
+            if form.help != help {
+                let named = if form.help.is_empty() { String::from("others") } else { line(&form.help) };
+                text.push_str(&format!("  {named}:\n"));
+                help = &form.help;
             }
+            let yes = if form.approve { "  (after somebody's yes)" } else { "" };
+            text.push_str(&format!("    {}{yes}\n", line(&form.usage)));
         }
         if forms.len() > LISTED_MAX {
             text.push_str("  ...\n");

@@ -117,8 +117,9 @@ fn exit(words: &[Word]) -> Option<Option<u32>> {
 
 /// What `help` says of the shell itself.
 pub const HELP: &str = "\
-Each line is judged by the rules of your access, and runs only in the form that was judged, in a channel of its own.
-Words are read as in any shell: quotes, pipes, && || and ; work; variables, substitutions, & and functions do not.
+Each line is judged by the rules of your access, and runs only in the form that
+was judged, in a channel of its own. Words are read as in any shell: quotes,
+pipes, && || and ; work; variables, substitutions, & and functions do not.
   help, why          this; why the last line was refused
   :request           how to ask for more
   cd [DIR], pwd      where the next line starts; cd alone leads home, cd - back
@@ -126,15 +127,20 @@ Words are read as in any shell: quotes, pipes, && || and ; work; variables, subs
   export NAME=VALUE  LANG and LC_... for the programs that you run
   status             how the last line ended
   exit, Ctrl-D       the end
-  Ctrl-C             ends what runs, drops what you type, withdraws what waits for somebody's yes
+  Ctrl-C             ends what runs, drops what you type, withdraws what waits
   Ctrl-Z             does nothing here: there are no jobs
-What you type while a program runs is the program's. What comes behind its end stands in the next line, and runs once you
-press Enter.
+What you type while a program runs is the program's. What comes behind its end
+stands in the next line, and runs once you press Enter.
 ";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn help_fits_a_window_of_80_columns() {
+        assert!(HELP.lines().all(|line| line.chars().count() < 80), "{HELP}");
+    }
 
     #[test]
     fn the_shell_itself_does_what_is_one_plain_command_of_its_own() {

@@ -138,7 +138,7 @@ fn an_entry_is_found_filled_in_looked_at_and_run() {
         user.sees("cache").sees("restart").sees("3 entries");
         user.types("page").sees("1 of 3").sees("> cache").sees_not("uptime");
         user.types("\r").sees("> site:").sees("the site's short name");
-        user.types("A").sees("not yet: ").types("\r").sees("site: what matches").sees("> site: A");
+        user.types("A").sees("not yet: ").types("\r").sees("site: it takes what matches").sees("> site: A");
         user.types("\x7fshop-2\r").sees("> depth: 1");
         user.types("0\r").sees("Last look  cache");
         assert!(user.whole().contains("'/usr/local/bin/purge' '--site=shop-2' '-d10'"), "{}", user.whole());
