@@ -201,7 +201,7 @@ impl Report {
             let _ = writeln!(head, "| {what} | {} | {figure:.1} {unit} | {verdict} |", bound.trim_end());
             goals.push(json!({ "measure": what, "unit": unit, "figure": figure, "goal": bound, "met": met }));
         }
-        let text = head + &self.text;
+        let text = head + WHY + &self.text;
         println!("{text}");
         let all = json!({ "machine": self.machine, "after": load(), "programs": self.programs, "goals": goals, "figures": self.json });
         let words: Vec<String> = std::env::args().collect();
@@ -214,6 +214,15 @@ impl Report {
         }
     }
 }
+
+/// Why some goals are not met, and what would be wrong with meeting them.
+const WHY: &str = "\n\
+    - Programs that the table does not know: two in five of those that pass are started with no word, or one option, and then typed\n  \
+      into, and the others with words that say nothing. What has no entry stays a guess; guard alerts on each, strict has none.\n\
+    - no-secret-read alone: what passes is a pager that opens a second file by keys, and a program that is built and run. A policy\n  \
+      that keeps secrets forbids the ways to a shell as well, and both together are measured.\n\
+    - False alarms: most of those of tldr start an editor, a pager, a debugger, a database's prompt or a build, which do give a shell:\n  \
+      their corpus calls them harmless by a list of words. Others are no command lines at all (`<q>`, a quote without an end).\n";
 
 fn report_seen() -> String {
     if crate::SEEN_WHILE_WRITING.is_empty() {

@@ -124,12 +124,31 @@ fn longest() -> Vec<String> {
     ];
     let fill = |piece: &str| piece.repeat(LINE_BYTES_MAX / piece.len());
     let alone = pieces.iter().map(|piece| fill(piece));
-    let after = pieces.iter().map(|piece| {
-        let mut line = format!("ls {}", fill(piece));
-        while line.len() > LINE_BYTES_MAX {
-            line.pop();
-        }
-        line
+    let after = HEADS.iter().flat_map(|head| {
+        pieces.iter().map(move |piece| {
+            let mut line = format!("{head}{}", fill(piece));
+            while line.len() > LINE_BYTES_MAX {
+                line.pop();
+            }
+            line
+        })
     });
     alone.chain(after).collect()
 }
+
+/// What the pieces stand behind: programs whose words are read each in another way.
+const HEADS: [&str; 13] = [
+    "ls ",
+    "cp ",
+    "rm ",
+    "find . ",
+    "sudo ",
+    "xargs ",
+    "ssh h ",
+    "tar cf x ",
+    "git ",
+    "sed -e ",
+    "nosuch ",
+    "nosuch --exec ",
+    "for a in ",
+];

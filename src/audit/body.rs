@@ -25,6 +25,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -72,9 +73,9 @@ pub(super) struct SealedBody {
 
 /// A body that was read.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Body {
+pub(super) enum Body<T = Map<String, Value>> {
     /// The fields.
-    Open(Map<String, Value>),
+    Open(T),
     /// Its key is destroyed.
     Erased,
     /// Its key was not in the state that an import took; nobody destroyed it.
@@ -98,7 +99,7 @@ fn seal(key: &Key, kind: &str, fields: Map<String, Value>) -> Result<SealedBody,
 }
 
 /// Opens what `seal` made; `None` if it is not that.
-fn unseal(key: &SealingKey, kind: &str, sealed: &SealedBody) -> Option<Map<String, Value>> {
+fn unseal<T: DeserializeOwned>(key: &SealingKey, kind: &str, sealed: &SealedBody) -> Option<T> {
     let bytes = STANDARD.decode(&sealed.body).ok()?;
     let plain = key.open(&bound(kind, &sealed.subject), &bytes)?;
     if hex(digest(&SHA256, &plain).as_ref()) != sealed.hash {
@@ -195,6 +196,14 @@ impl Subjects {
     /// # Errors
     /// What the database says.
     pub(super) fn unseal(&self, kind: &str, sealed: &SealedBody) -> Result<Body, DbError> {
+        self.unseal_as(kind, sealed)
+    }
+
+    /// The same, for a body whose fields are known: nothing is made of them but what they are read into.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub(super) fn unseal_as<T: DeserializeOwned>(&self, kind: &str, sealed: &SealedBody) -> Result<Body<T>, DbError> {
         let Some((_, stored)) = self.keys.get(&sealed.subject)? else { return Ok(Body::Erased) };
         if stored.key.is_empty() {
             return Ok(Body::Lost);

@@ -230,6 +230,13 @@ struct Block {
     hash: String,
 }
 
+/// What is sealed in a block.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rows {
+    rows: Vec<CommandRow>,
+}
+
 impl CommandIndex {
     /// The index of a store in this file, which need not be there.
     pub fn at(path: &Path) -> Self {
@@ -377,12 +384,8 @@ impl CommandIndex {
                 continue;
             }
             let Block { subject, body, hash, .. } = block;
-            match audit.subjects.unseal(KIND, &SealedBody { subject, body, hash }).map_err(AuditError::Db)? {
-                Body::Open(mut fields) => {
-                    let found = fields.remove("rows").unwrap_or_default();
-                    let found: Vec<CommandRow> = serde_json::from_value(found).map_err(|_| altered())?;
-                    rows.extend(found.into_iter().filter(|row| filter.means(row)));
-                }
+            match audit.subjects.unseal_as(KIND, &SealedBody { subject, body, hash }).map_err(AuditError::Db)? {
+                Body::Open(Rows { rows: found }) => rows.extend(found.into_iter().filter(|row| filter.means(row))),
                 Body::Erased | Body::Lost => {}
                 Body::Altered => return Err(altered()),
             }

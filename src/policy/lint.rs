@@ -89,8 +89,40 @@ pub(super) fn unjudged(set: &PolicySet) -> impl Iterator<Item = (&Rule, &Rule)> 
     let judges = |rule: &&Rule| rule.commands.as_ref().is_some_and(|commands| commands.mode != CommandMode::Observe);
     plain.flat_map(move |plain| {
         let judging = set.rules().filter(exec).filter(judges);
-        judging.filter(|other| may_meet(plain, other)).map(move |other| (plain, other))
+        let open = move |other: &&Rule| may_meet(plain, other) && !closed_to_both(set, plain, other);
+        judging.filter(open).map(move |other| (plain, other))
     })
+}
+
+/// Whether a rule forbids exec to everybody for whom, and wherever, both are: what one of them says bounds the two.
+fn closed_to_both(set: &PolicySet, one: &Rule, other: &Rule) -> bool {
+    let either = |holds: &dyn Fn(&Rule) -> bool| holds(one) || holds(other);
+    set.denials().filter(|deny| deny.closes(ChannelClass::Exec)).any(|deny| {
+        let accounts = |rule: &Rule| {
+            deny.accounts
+                .as_ref()
+                .is_none_or(|closed| rule.accounts.named.is_subset(&closed.named) && (closed.own || !rule.accounts.own))
+        };
+        let targets =
+            |rule: &Rule| deny.place.targets.as_ref().is_none_or(|all| names_all(all, rule.place.targets.as_ref()));
+        let users = |rule: &Rule| match &deny.who.users {
+            Names::Every => true,
+            all @ Names::These(_) => {
+                names_all(all, Some(&rule.who.users)) && rule.who.groups.is_subset(&deny.who.groups)
+            }
+        };
+        let label = |(key, value): (&String, &String)| either(&|rule| rule.place.labels.get(key) == Some(value));
+        either(&users) && either(&targets) && either(&accounts) && deny.place.labels.iter().all(label)
+    })
+}
+
+/// Whether all that `some` names is named by `all`; no names are every name.
+fn names_all<T: Ord>(all: &Names<T>, some: Option<&Names<T>>) -> bool {
+    match (all, some) {
+        (Names::Every, _) => true,
+        (Names::These(all), Some(Names::These(some))) => some.is_subset(all),
+        (Names::These(_), Some(Names::Every) | None) => false,
+    }
 }
 
 /// Whether the two may be for one user, at one target and account.
@@ -412,6 +444,33 @@ pub(super) mod tests {
             let wanted =
                 |text: &String| text.starts_with("unjudged-exec:13 rule `plain` opens exec where rule `ops` judges");
             assert_eq!(told.iter().any(wanted), doubtful, "{to} {mode}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_without_commands_is_no_gap_where_exec_is_forbidden() {
+        let set = "mode = \"strict\"\n[[rule]]\nid = \"a\"\neffect = \"allow\"\nprogram = \"/usr/bin/id\"\n";
+        let plain = "[[rule]]\nid = \"plain\"\nwho = { groups = [\"staff\"] }\nwhere = { labels = { env = \"prod\" } }\n\
+                     accounts = [\"ops\"]\nchannels = [\"exec\"]\n";
+        let deny = "[[rule]]\nid = \"no\"\neffect = \"deny\"\nwho = { users = [\"*\"] }\nwhere = { labels = { env = \"prod\" } }\n\
+                    accounts = [\"ops\"]\nchannels = [\"exec\"]\nreason = \"x\"\n";
+        for (from, to, closed) in [
+            ("env", "env", true),
+            ("accounts = [\"ops\"]\n", "", true),
+            ("channels = [\"exec\"]\n", "", true),
+            ("users = [\"*\"]", "groups = [\"staff\"]", true),
+            ("users = [\"*\"]", "users = [\"ana\"]", true),
+            ("where = { ", "where = { targets = [\"*\"], ", true),
+            ("users = [\"*\"]", "users = [\"bob\"]", false),
+            ("users = [\"*\"]", "groups = [\"others\"]", false),
+            ("prod", "test", false),
+            ("where = { ", "where = { targets = [\"y\"], ", false),
+            ("\"ops\"", "\"root\"", false),
+            ("\"exec\"", "\"shell\"", false),
+        ] {
+            let told = found_beside(set, "strict", &format!("{plain}{}", deny.replacen(from, to, 1)));
+            let found = told.iter().any(|text| text.starts_with("unjudged-exec"));
+            assert_eq!(found, !closed, "{from} -> {to}: {told:?}");
         }
     }
 

@@ -48,6 +48,8 @@ pub(super) enum Syntax {
     Gnu,
     Posix,
     Old,
+    /// In a word of letters two of them may be one option.
+    Pairs,
     Single,
     Leading,
     Keys,
@@ -56,10 +58,11 @@ pub(super) enum Syntax {
 }
 
 impl Syntax {
-    pub(super) const WORDS: [(&'static str, Self); 7] = [
+    pub(super) const WORDS: [(&'static str, Self); 8] = [
         ("gnu", Self::Gnu),
         ("posix", Self::Posix),
         ("old", Self::Old),
+        ("pairs", Self::Pairs),
         ("single", Self::Single),
         ("leading", Self::Leading),
         ("keys", Self::Keys),
@@ -69,7 +72,7 @@ impl Syntax {
     /// Whether long options may be cut short, and short ones stand in one word.
     pub(super) fn bundles(self) -> bool {
         match self {
-            Self::Gnu | Self::Posix | Self::Old => true,
+            Self::Gnu | Self::Posix | Self::Old | Self::Pairs => true,
             Self::Single | Self::Leading | Self::Keys | Self::None => false,
         }
     }

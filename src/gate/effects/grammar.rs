@@ -135,7 +135,7 @@ impl<'t, 'w> Walk<'t, 'w> {
                     Syntax::Keys => self.key(word),
                     Syntax::Single | Syntax::Leading => self.single(word),
                     Syntax::Old if self.next == 1 => self.old(word) || self.dashed(word),
-                    Syntax::Gnu | Syntax::Posix | Syntax::Old => self.dashed(word),
+                    Syntax::Gnu | Syntax::Posix | Syntax::Old | Syntax::Pairs => self.dashed(word),
                 };
             if !taken && !self.operand(word, options) {
                 return;
@@ -353,33 +353,41 @@ impl<'t, 'w> Walk<'t, 'w> {
 
     /// Letters of one word, from byte `from`; the first that takes a value takes what is left of the word.
     fn short(&mut self, word: &'w Word, text: &str, whole: bool, from: usize) {
-        let mut name = String::with_capacity(5);
-        for (at, letter) in text.char_indices().skip_while(|(at, _)| *at < from) {
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let mut at = from;
+        while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
             if at > BUNDLE_MAX {
                 return self.odd(word);
             }
-            name.clear();
-            name.push('-');
-            name.push(letter);
-            let end = at + letter.len_utf8();
-            let rest = !whole || end < text.len();
-            let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-            match self.find(&name) {
-                Some(found) => match found.2.takes {
-                    Takes::Nothing => self.give(found, None),
-                    Takes::One | Takes::Perhaps => return self.give(found, rest.then(|| after(word, end))),
-                    Takes::Several(_) | Takes::UpToSemicolon | Takes::Rest if !rest => return self.give(found, None),
-                    Takes::Several(_) | Takes::UpToSemicolon | Takes::Rest => return self.odd(word),
-                },
-                None => match self.find("-#").filter(|_| whole && text.get(at..).is_some_and(digits)) {
-                    Some(found) => return self.give(found, None),
-                    None => return self.odd(word),
-                },
+            let Some((found, length)) = self.short_option(rest) else {
+                match self.find("-#").filter(|_| whole && digits(rest)) {
+                    Some(found) => self.give(found, None),
+                    None => self.odd(word),
+                }
+                return;
+            };
+            at += length;
+            let more = !whole || at < text.len();
+            match found.2.takes {
+                Takes::Nothing => self.give(found, None),
+                Takes::One | Takes::Perhaps => return self.give(found, more.then(|| after(word, at))),
+                Takes::Several(_) | Takes::UpToSemicolon | Takes::Rest if !more => return self.give(found, None),
+                Takes::Several(_) | Takes::UpToSemicolon | Takes::Rest => return self.odd(word),
             }
         }
         if !whole {
             self.odd(word);
         }
+    }
+
+    /// The option that the first letter is, or of `pairs` the first two, and how many bytes of the word that takes.
+    fn short_option(&self, rest: &str) -> Option<((usize, &'t str, &'t Opt), usize)> {
+        let letters = if self.entry.syntax == Syntax::Pairs { 2 } else { 1 };
+        (1..=letters).rev().find_map(|count| {
+            let length = rest.chars().take(count).map(char::len_utf8).sum::<usize>();
+            let name = format!("-{}", rest.get(..length)?);
+            Some((self.find(&name)?, length))
+        })
     }
 
     /// The first word of `old`: letters without a dash, whose values are the next words.

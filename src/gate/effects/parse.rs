@@ -68,7 +68,9 @@ fn entry(mut keys: Keys<'_>, above: &[&Entry], faults: &mut Faults) -> Entry {
         }
     }
     if entry.syntax.bundles() {
-        for name in ["--help", "--version"] {
+        // What a program says of them holds behind its subcommands, too: `git log --help` opens a pager.
+        let own = |name: &&str| !above.iter().any(|parent| parent.global && parent.options.contains_key(*name));
+        for name in ["--help", "--version"].into_iter().filter(own) {
             let plain = Opt { takes: Takes::Nothing, does: vec![vec![Doing::Nothing]] };
             entry.options.entry(name.to_owned()).or_insert(plain);
         }

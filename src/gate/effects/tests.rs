@@ -4,6 +4,8 @@ use super::*;
 use crate::gate::shell;
 use crate::gate::shell::tree::Command;
 
+mod own_grammars;
+
 #[test]
 fn the_table_that_is_shipped_has_no_fault_and_is_the_directory() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/effects");

@@ -49,6 +49,8 @@ const LOAD: &[&str] = &[
     "GCONV_PATH",
     "GLIBC_TUNABLES",
     "GREP_OPTIONS",
+    "GROFF_BIN_PATH",
+    "GROFF_FONT_PATH",
     "HOME",
     "HOSTALIASES",
     "IFS",
@@ -112,6 +114,7 @@ const LOAD: &[&str] = &[
     "XDG_DATA_DIRS",
     "XDG_DATA_HOME",
     "ZDOTDIR",
+    "ZIPOPT",
     "_JAVA_OPTIONS",
 ];
 

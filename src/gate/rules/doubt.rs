@@ -1,6 +1,7 @@
 //! Whether a deny or an approve rule is meant: in doubt it is.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use super::args;
 use super::paths::{Below, Place, Start, host_of};
@@ -162,19 +163,61 @@ pub(super) fn start_of(reading: &Reading, asker: &Asker<'_>, directory: Option<&
     start
 }
 
-impl CommandRule {
-    /// Whether it may be about this command. Whether it holds for the asker is not asked here.
-    pub(super) fn may_mean(&self, invocation: &Invocation, start: &Start) -> bool {
-        self.may_mean_program(invocation) && self.may_mean_effects(invocation, start)
+/// A command of which rules ask whether they are meant. What all of them ask is worked out once, for there may be hundreds
+/// of rules, and thousands of words.
+pub(super) struct Doubted<'i> {
+    invocation: &'i Invocation,
+    start: &'i Start,
+    /// The program, as bash reads it.
+    name: Option<String>,
+    /// What is read of a directory that is named, and whether the one in which it runs is searched.
+    reads: OnceCell<(Below, bool)>,
+    /// Where each effect falls, as far as that is a path.
+    places: OnceCell<Vec<Place<'i>>>,
+}
+
+impl<'i> Doubted<'i> {
+    pub(super) fn of(invocation: &'i Invocation, start: &'i Start) -> Self {
+        let name = invocation.argv.first().and_then(Word::likely);
+        Self { invocation, start, name, reads: OnceCell::new(), places: OnceCell::new() }
     }
 
-    fn may_mean_program(&self, invocation: &Invocation) -> bool {
-        let words = invocation.argv.get(1..).unwrap_or_default();
+    /// The program's name without its directory; empty if nobody knows it.
+    pub(super) fn name(&self) -> &str {
+        self.name.as_deref().map_or("", base_name)
+    }
+
+    fn reads(&self) -> (Below, bool) {
+        *self.reads.get_or_init(|| (reads_below(self.invocation), reads_where_it_runs(self.invocation)))
+    }
+
+    /// The place of the effect that stands there.
+    fn place(&self, at: usize) -> Option<&Place<'i>> {
+        let of = |effect: &'i Effect| match (&effect.on, effect.kind) {
+            (Some(word), _) => Place::of(word, &self.start.home),
+            // What writes, nobody knows where, writes where it runs.
+            (None, EffectKind::Write) => Place::Relative(Vec::new()),
+            (None, _) => Place::Anywhere,
+        };
+        self.places.get_or_init(|| self.invocation.effects.iter().map(of).collect()).get(at)
+    }
+}
+
+impl CommandRule {
+    /// Whether it may be about this command. Whether it holds for the asker is not asked here.
+    pub(super) fn may_mean(&self, command: &Doubted<'_>) -> bool {
+        self.may_mean_program(command) && self.may_mean_effects(command)
+    }
+
+    fn may_mean_program(&self, command: &Doubted<'_>) -> bool {
+        let words = command.invocation.argv.get(1..).unwrap_or_default();
         if !self.programs.is_empty() {
             // What bash makes of a disguise counts, too.
-            let Some(name) = invocation.argv.first().and_then(Word::likely) else { return false };
+            if command.name.is_none() {
+                return false;
+            }
             // One program has many paths: /bin is often /usr/bin.
-            let name = base_name(&name);
+            let name = command.name();
             if !self.programs.iter().any(|program| base_name(program) == name) {
                 return false;
             }
@@ -188,35 +231,28 @@ impl CommandRule {
     }
 
     /// Whether one of its effects is there, if it names any.
-    fn may_mean_effects(&self, invocation: &Invocation, start: &Start) -> bool {
+    fn may_mean_effects(&self, command: &Doubted<'_>) -> bool {
         if self.effects.is_empty() && self.paths.is_empty() && self.hosts.is_empty() {
             return true;
         }
-        let below = reads_below(invocation);
-        let here = reads_where_it_runs(invocation);
-        let here = here
-            && self
-                .paths
-                .get(&EffectKind::Read)
-                .is_some_and(|patterns| patterns.may_be(&Place::Relative(Vec::new()), start, below));
-        let meant = |effect: &Effect| self.effects.contains(&effect.kind) || self.may_fall_on(effect, start, below);
-        here || invocation.effects.iter().any(meant)
+        let here = self.paths.get(&EffectKind::Read).is_some_and(|patterns| {
+            let (below, here) = command.reads();
+            here && patterns.may_be(&Place::Relative(Vec::new()), command.start, below)
+        });
+        let meant = |(at, effect): (usize, &Effect)| {
+            self.effects.contains(&effect.kind) || self.may_fall_on(at, effect, command)
+        };
+        here || command.invocation.effects.iter().enumerate().any(meant)
     }
 
-    fn may_fall_on(&self, effect: &Effect, start: &Start, reads: Below) -> bool {
+    fn may_fall_on(&self, at: usize, effect: &Effect, command: &Doubted<'_>) -> bool {
         if effect.kind == EffectKind::NetOut && !self.hosts.is_empty() {
             let host = effect.on.as_ref().and_then(Word::literal).and_then(|text| host_of(&text));
             return host.is_none_or(|host| self.hosts.iter().any(|pattern| pattern.covers(&host)));
         }
         let Some(patterns) = self.paths.get(&effect.kind) else { return false };
-        let place = match (&effect.on, effect.kind) {
-            (Some(word), _) => Place::of(word, &start.home),
-            // What writes, nobody knows where, writes where it runs.
-            (None, EffectKind::Write) => Place::Relative(Vec::new()),
-            (None, _) => Place::Anywhere,
-        };
         // What is changed is changed with all that is in it.
-        let below = if effect.kind == EffectKind::Read { reads } else { Below::All };
-        patterns.may_be(&place, start, below)
+        let below = if effect.kind == EffectKind::Read { command.reads().0 } else { Below::All };
+        command.place(at).is_none_or(|place| patterns.may_be(place, command.start, below))
     }
 }

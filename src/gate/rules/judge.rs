@@ -5,7 +5,7 @@ use std::sync::Arc;
 mod menu;
 
 use super::cover::{harmless, no_time, shown};
-use super::doubt::start_of;
+use super::doubt::{Doubted, start_of};
 use super::menu::MenuEntry;
 use super::paths::Start;
 use super::{CommandRule, CommandSet, base_name, word_of};
@@ -231,8 +231,8 @@ impl<'s> Weighed<'s> {
         start: &Start,
         entry: Option<&Ruling<'s>>,
     ) -> Ruling<'s> {
-        let name = invocation.argv.first().and_then(Word::likely);
-        let name = name.as_deref().map_or("", base_name);
+        let doubted = Doubted::of(invocation, start);
+        let name = doubted.name();
         let (mut denied, mut wanted, mut allowed): (Option<Ruling<'s>>, Option<Ruling<'s>>, Option<Ruling<'s>>) =
             (None, None, None);
         let mut shadowed = Vec::new();
@@ -240,7 +240,7 @@ impl<'s> Weighed<'s> {
             let unfit = unfit_for(scope.mode, invocation, reading);
             for (set, rule) in rules_about(scope, name) {
                 let refuses = rule.outcome != Outcome::Allow;
-                let meant = refuses && rule.holds(asker, scope.mode).is_ok() && rule.may_mean(invocation, start);
+                let meant = refuses && rule.holds(asker, scope.mode).is_ok() && rule.may_mean(&doubted);
                 let covers = rule.outcome != Outcome::Deny && unfit.is_none() && entry.is_none();
                 let path = if covers { rule.covers(invocation, scope.mode, asker, start).ok() } else { None };
                 let ruling = || Ruling {

@@ -64,6 +64,8 @@ impl Parser<'_> {
 
     /// `$'...'`.
     fn ansi_quoted(&mut self, into: &mut Vec<Part>) -> Result<(), NotUnderstood> {
+        // It is kept as written and as bash reads it.
+        self.count(2)?;
         let start = self.pos;
         self.skip(2);
         let inner = self.pos;

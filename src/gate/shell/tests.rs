@@ -212,6 +212,13 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 #[test]
+fn what_is_kept_in_two_readings_counts_twice() {
+    let line = |count: usize| format!("ls {}", "$'a'".repeat(count));
+    assert!(parse(&line(1_500)).is_ok());
+    assert_eq!(parse(&line(3_500)).map_err(|why| why.reason), Err("more than 6,000 words and parts"));
+}
+
+#[test]
 fn what_is_understood_is_understood_so() {
     let mut faults = Vec::new();
     for (line, wanted) in UNDERSTOOD {
