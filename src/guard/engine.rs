@@ -1,5 +1,6 @@
 //! What becomes of each key.
 
+mod exact;
 mod wiping;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -53,6 +54,8 @@ pub struct Guard {
     model: Model,
     prompt: Option<Prompt>,
     prompts: VecDeque<String>,
+    /// That of a shell that says itself what it runs.
+    own_prompt: Option<String>,
     /// The target has gone to another row since the last line was sent.
     new_row: bool,
     /// A key was pressed that gives a line up; it is over once the target goes to another row.
@@ -197,6 +200,7 @@ impl Guard {
             model: Model::default(),
             prompt: None,
             prompts: VecDeque::new(),
+            own_prompt: None,
             new_row: true,
             giving_up: None,
             escape: false,

@@ -54,6 +54,7 @@ mod readers;
 mod recordings;
 mod refusals;
 mod rehearsal;
+mod reported;
 mod requests;
 mod retention;
 mod rewrap;
