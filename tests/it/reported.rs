@@ -258,7 +258,9 @@ fn a_key_that_runs_a_line_unsaid_is_a_gap_and_ends_the_trust() {
     let (before, touch) = (desk.rows("command.refused").len(), desk.touch());
     desk.window.press("C-c");
     desk.window.line(&touch);
-    until(LIMIT, "refusal", || (desk.rows("command.refused").len() > before).then_some(()));
+    let row = until(LIMIT, "refusal", || desk.rows("command.refused").get(before).cloned());
+    // What is typed before a refused line is gone goes with it.
+    desk.window.shows(&format!("name {}", row["decision"].as_str().unwrap()));
     desk.window.line("exit");
     until(LIMIT, "end", || desk.window.ended().then_some(()));
     assert!(!desk.forbidden().exists());
