@@ -267,7 +267,7 @@ impl Stage {
             && let Some(step) = self.guard.step(self.now())
         {
             match step {
-                Step::Send(bytes) => self.to_shell(&bytes),
+                Step::Send(bytes) => self.pass_on(&bytes),
                 Step::SendOwn(bytes) => {
                     self.user_credit.own(bytes.len());
                     self.up.push_back(ChannelEvent::Data(Bytes::from(bytes)));

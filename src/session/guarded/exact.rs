@@ -136,16 +136,16 @@ impl Stage {
             if std::mem::take(&mut exact.fresh) {
                 self.guard.notes_prompt(now);
             }
-            self.to_shell(bytes);
+            self.pass_on(bytes);
         } else if exact.talk.is_starting_line() {
-            self.to_shell(bytes);
+            self.pass_on(bytes);
         } else {
             self.guard.typed(bytes, now);
         }
     }
 
     /// What was typed goes to the target, as far as its shell takes it now.
-    pub(super) fn to_shell(&mut self, bytes: &[u8]) {
+    pub(super) fn pass_on(&mut self, bytes: &[u8]) {
         let now = self.now();
         let pass = match &mut self.exact {
             Some(exact) => {
@@ -327,7 +327,7 @@ impl Stage {
         if exact.talk.at_prompt() {
             let ahead = self.guard.give_back();
             exact.fresh &= ahead.is_empty() && exact.talk.held() == 0;
-            return self.to_shell(&ahead);
+            return self.pass_on(&ahead);
         }
         let held = exact.talk.give_back();
         if !held.is_empty() {
