@@ -42,7 +42,7 @@ use crate::tlog::{Checkpoint, EMPTY_ROOT, EntryProof, Hash, KeyName, Note, Signa
 pub use assurance::{Confirmed, Consent};
 pub use body::Subject;
 use body::Subjects;
-pub use command::{CommandGap, CommandJudged, CommandStart, CommandStep, CommandWaits};
+pub use command::{CommandGap, CommandJudged, CommandReading, CommandStart, CommandStep, CommandWaits};
 use contested::Contests;
 pub use contested::{Accepted, Contest};
 pub use control::{BrokenGlass, LockStep, OffboardStep, SessionControl};

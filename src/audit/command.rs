@@ -152,6 +152,24 @@ pub struct CommandGap {
     pub note: String,
 }
 
+/// From now on the lines of a shell in guard are read in this way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandReading {
+    /// The session.
+    pub session: SessionId,
+    /// The channel's number.
+    pub channel: u32,
+    /// Who.
+    pub user: UserName,
+    /// Where.
+    pub destination: Destination,
+    /// `guard:exact` or `guard:screen`.
+    pub reads: String,
+    /// Why.
+    #[serde(serialize_with = "bounded_text")]
+    pub note: String,
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;

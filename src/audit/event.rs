@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::assurance::{Confirmed, Consent};
 use super::body::Subject;
-use super::command::{CommandGap, CommandJudged, CommandStep, CommandWaits};
+use super::command::{CommandGap, CommandJudged, CommandReading, CommandStep, CommandWaits};
 use super::control::{BrokenGlass, LockStep, OffboardStep, SessionControl};
 pub use super::facts::{Call, SegmentEnd, SessionHead, VaultChange};
 use super::facts::{bounded_detail, bounded_option, bounded_text};
@@ -385,6 +385,9 @@ pub enum AuditEvent {
     /// In a shell whose lines are judged, one may have run that nobody has read.
     #[serde(rename = "command.gap")]
     CommandGap(Box<CommandGap>),
+    /// From now on the lines of a shell in guard are said by itself, or read from its screen.
+    #[serde(rename = "command.reading")]
+    CommandReading(Box<CommandReading>),
     /// A grant was given.
     #[serde(rename = "grant.add")]
     GrantAdd {
@@ -712,6 +715,7 @@ impl AuditEvent {
                 Subject::Session(judged.session.clone())
             }
             Self::CommandGap(gap) => Subject::Session(gap.session.clone()),
+            Self::CommandReading(reading) => Subject::Session(reading.session.clone()),
             Self::CommandWaits(waits) => Subject::Session(waits.judged.session.clone()),
             Self::GrantAdd { grant, .. } | Self::GrantRevoke { grant, .. } | Self::GrantExtend { grant, .. } => {
                 Subject::Grant(grant.clone())

@@ -384,6 +384,18 @@ fn each_type_has_its_fields_where_they_belong() {
             "channel session",
             "destination done gap note user",
         ),
+        (
+            AuditEvent::CommandReading(Box::new(CommandReading {
+                session: self::session(),
+                channel: 1,
+                user: user("alice"),
+                destination: Destination::parse("root@db1").unwrap(),
+                reads: hex(),
+                note: hex(),
+            })),
+            "channel session",
+            "destination note reads user",
+        ),
         (channel_refused(None), "", "source user what"),
         (channel_refused(Some(self::session())), "session", "source user what"),
     ];

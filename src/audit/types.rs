@@ -1,7 +1,7 @@
 //! The types of all events, by which the log is searched.
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 59] = [
+pub const EVENT_TYPES: [&str; 60] = [
     "access.review",
     "admin.call",
     "agent.sign",
@@ -17,6 +17,7 @@ pub const EVENT_TYPES: [&str; 59] = [
     "command.allowed",
     "command.gap",
     "command.observed",
+    "command.reading",
     "command.refused",
     "command.step",
     "command.waits",

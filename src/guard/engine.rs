@@ -1,6 +1,7 @@
 //! What becomes of each key.
 
 mod along;
+mod exact;
 mod wiping;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -57,6 +58,8 @@ pub struct Guard {
     prompts: VecDeque<String>,
     /// A line that went by before the target had shown it.
     unshown: Option<Unshown>,
+    /// That of a shell that says itself what it runs.
+    own_prompt: Option<String>,
     /// The target has gone to another row since the last line was sent.
     new_row: bool,
     /// A key was pressed that gives a line up; it is over once the target goes to another row.
@@ -202,6 +205,7 @@ impl Guard {
             prompt: None,
             prompts: VecDeque::new(),
             unshown: None,
+            own_prompt: None,
             new_row: true,
             giving_up: None,
             escape: false,

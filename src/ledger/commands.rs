@@ -10,7 +10,7 @@ use crate::gate::rules::{MenuEntry, offered};
 use crate::gate::verdict::{self, CommandMode, Governed, Judgement};
 use crate::grant::{Asker, Denial, Grant, GrantState};
 use crate::model::{Asked, Destination, GroupName, RuleId, Timestamp, UserName};
-use crate::policy::{self, GrantNeed, Guarded, OnGap, PolicyHash, PolicySet, Question, Rule};
+use crate::policy::{self, GrantNeed, Guarded, Integration, OnGap, PolicyHash, PolicySet, Question, Rule};
 
 /// What is judged by: the access rules that open a channel to a user now, and the facts at which their sets look. It is of
 /// one policy set: one that is loaded meanwhile is for the next command.
@@ -104,6 +104,11 @@ impl Commands {
     /// What becomes of a gap: the hardest that a rule says.
     pub fn on_gap(&self) -> OnGap {
         self.guarded.iter().map(|(_, guarded)| guarded.on_gap).max().unwrap_or_default()
+    }
+
+    /// Whether shells are asked to say their lines themselves: where one rule wants that of none, none is.
+    pub fn integrates(&self) -> bool {
+        self.guarded.iter().all(|(_, guarded)| guarded.integration == Integration::On)
     }
 
     /// What is judged by at the prompt of another program; `None` if a rule that judges here has no set for it.

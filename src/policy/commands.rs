@@ -25,6 +25,18 @@ pub enum OnGap {
     End,
 }
 
+const INTEGRATION: &[(&str, Integration)] = &[("on", Integration::On), ("off", Integration::Off)];
+
+/// Whether shells in guard are asked to say their lines themselves, in rising order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Integration {
+    /// Those that can.
+    #[default]
+    On,
+    /// None: each starts as its target starts it, and its lines are read from the screen.
+    Off,
+}
+
 /// What a rule says of shells in guard, beside the sets.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Guarded {
@@ -32,6 +44,8 @@ pub struct Guarded {
     pub on_gap: OnGap,
     /// The sets for lines at the prompt of a program that a shell starts, by its name. Others are not let run.
     pub nested: BTreeMap<String, Vec<Arc<CommandSet>>>,
+    /// Whether shells say their lines themselves.
+    pub integration: Integration,
 }
 
 /// A rule's `commands`.
@@ -146,10 +160,14 @@ impl Commands {
         });
         let on_gap = table.take("on_gap");
         let nested_at = table.take("nested");
-        for node in on_gap.iter().chain(&nested_at).filter(|_| mode.is_some_and(|mode| mode != CommandMode::Guard)) {
+        let integration = table.take("integration");
+        let of_guard = on_gap.iter().chain(&nested_at).chain(&integration);
+        for node in of_guard.filter(|_| mode.is_some_and(|mode| mode != CommandMode::Guard)) {
             faults.push(node.fault("is for shells in guard"));
         }
         let on_gap = on_gap.as_ref().map_or(Some(OnGap::default()), |node| faults.keep(node.word(ON_GAP)));
+        let integration =
+            integration.as_ref().map_or(Some(Integration::default()), |node| faults.keep(node.word(INTEGRATION)));
         let nested = nested_at.as_ref().map_or(Some(BTreeMap::new()), |node| nested(node, mode, sets, faults));
         let shell_at = table.take("shell");
         let shell = shell_at.as_ref().map_or(Some(None), |node| faults.keep(node.word(SHELLS)).map(Some));
@@ -171,7 +189,7 @@ impl Commands {
             }
         }
         let unjudged_shell = mode == CommandMode::Observe || shell? == Some(());
-        let guarded = Guarded { on_gap: on_gap?, nested: nested? };
+        let guarded = Guarded { on_gap: on_gap?, nested: nested?, integration: integration? };
         Some(Self { mode, sets, unjudged_shell, guarded })
     }
 }

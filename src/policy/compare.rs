@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::lint::unjudged;
-use super::{Accounts, GrantNeed, Names, Place, PolicySet, Rule, Who};
+use super::{Accounts, GrantNeed, Integration, Names, Place, PolicySet, Rule, Who};
 use crate::gate::effects::EffectKind;
 use crate::gate::rules::{Arg, CommandRule, CommandSet, Flag, MenuEntry, PathPattern, Paths, word_of};
 use crate::gate::verdict::Outcome;
@@ -277,6 +277,14 @@ fn changed_commands(old: &Rule, new: &Rule, whom: &str, add: &mut dyn FnMut(Way,
             if on_gap != on_gap_before {
                 let way = if on_gap < on_gap_before { Way::Widens } else { Way::Narrows };
                 add(way, format!("{whom}: other things are done where a line may have run unread (rule `{id}`)"));
+            }
+            let (integration, integration_before) = (after.guarded.integration, before.guarded.integration);
+            if integration != integration_before {
+                let (way, what) = match integration {
+                    Integration::On => (Way::Narrows, "by their shells, where these can"),
+                    Integration::Off => (Way::Widens, "from the screen alone"),
+                };
+                add(way, format!("{whom}: lines are read {what} (rule `{id}`)"));
             }
             if after.guarded.nested != before.guarded.nested {
                 add(Way::MayWiden, format!("{whom}: other sets are for other programs' prompts (rule `{id}`)"));

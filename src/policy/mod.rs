@@ -49,7 +49,7 @@ pub use crate::window::{AtEnd, Window};
 pub use agent::AgentRule;
 pub use archive::{ARCHIVE_BYTES_MAX, MalformedArchive, decode as decode_archive, encode as encode_archive};
 pub use audit::{AuditQuestion, AuditRight, AuditRule, audits_everywhere, audits_somewhere, decide_audit};
-pub use commands::{Commands, Guarded, OnGap};
+pub use commands::{Commands, Guarded, Integration, OnGap};
 pub use compare::{Difference, Way, compare};
 pub use conditions::{Bound, BoundBy, Circumstances, Conditions, Consents, Mfa, SessionLimits, Unmet};
 pub use decide::{Allowed, Decision, DenyReason, Question, decide};

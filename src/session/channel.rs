@@ -10,12 +10,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::command::{Cleared, Keeper, Within};
+use super::guarded::Begun;
 use super::menu::TypedAhead;
 use super::menu::frame::wrapped;
-use super::promise::promise;
+use super::promise::{Reads, promise};
 use super::refusal::No;
 use super::registry::OpenChannel;
 use super::{Bastion, Live, Refusal, files, guarded};
+use crate::audit::{AuditEvent, CommandReading};
 use crate::cast::Entry;
 use crate::gate::verdict::CommandMode;
 use crate::grant::Permit;
@@ -47,6 +49,8 @@ pub struct Opened {
     loans: Vec<Loan>,
     /// What holds its lines.
     guarded: Option<Guarded>,
+    /// What a shell that says its lines was told.
+    told: Option<Box<guarded::Told>>,
 }
 
 /// What holds the lines of a shell.
@@ -168,8 +172,20 @@ pub async fn open(
         track.finish().await.map_err(Refusal::Recorder)?;
         return Err(refusal);
     }
-    match live.leg.open(cleared.program(), terminal, &environment, wishes).await {
-        Ok(Started { source, sink, loans, not_lent }) => {
+    let opening = async {
+        if cleared.integrates() {
+            return guarded::begin(&live.leg, terminal, &environment, wishes).await;
+        }
+        let started = live.leg.open(cleared.program(), terminal, &environment, wishes).await?;
+        Ok((started, Begun::Asked))
+    };
+    match opening.await {
+        Ok((Started { source, sink, loans, not_lent }, begun)) => {
+            if let Err(refusal) = begun_on_record(live, bastion, (cleared, &begun), &track, number).await {
+                track.finish().await.map_err(Refusal::Recorder)?;
+                return Err(refusal);
+            }
+            let reads = begun.reads();
             for text in told_of_loans(&wishes, &not_lent) {
                 let _ = track.append(Entry::Marker(text)).await.map_err(Refusal::Recorder)?;
             }
@@ -185,11 +201,13 @@ pub async fn open(
                     activity: live.activity.clone(),
                 },
                 greeting: terminal.map(|terminal| {
-                    greeting(live, &permit, cleared.mode().filter(|_| *program == Program::Shell), terminal)
+                    let mode = cleared.mode().filter(|_| *program == Program::Shell);
+                    greeting(live, &permit, mode, reads, terminal)
                 }),
                 files,
                 loans,
                 guarded: None,
+                told: if let Begun::Told(told) = begun { Some(told) } else { None },
             })
         }
         Err(error) => {
@@ -213,6 +231,30 @@ pub async fn cleared_on_record(
     kept.map_err(Refusal::Recorder).and(noted)
 }
 
+/// Puts on record how the lines of a shell in guard are read from its start on.
+async fn begun_on_record(
+    live: &Live,
+    bastion: &Bastion,
+    (cleared, begun): (&Cleared, &Begun),
+    track: &Track,
+    number: ChannelNumber,
+) -> Result<(), Refusal> {
+    if cleared.guards().is_none() {
+        return Ok(());
+    }
+    let (reads, note) = (begun.reads(), begun.note());
+    let _ = track.append(Entry::Marker(format!("{reads}: {note}"))).await.map_err(Refusal::Recorder)?;
+    let event = AuditEvent::CommandReading(Box::new(CommandReading {
+        session: live.id.clone(),
+        channel: number.0,
+        user: live.permit.user().clone(),
+        destination: live.permit.destination().clone(),
+        reads: reads.to_string(),
+        note,
+    }));
+    bastion.record(event).await.map_err(Refusal::Audit)
+}
+
 /// What the recording tells of what the target is lent.
 fn told_of_loans<'a>(wishes: &Wishes<'_>, not_lent: &'a [&'static str]) -> impl Iterator<Item = String> + use<'a> {
     let wished = [wishes.agent.then_some("agent"), wishes.display.map(|_| "display")];
@@ -228,7 +270,7 @@ const NOT_TO_PATHS: &str = "your right to files here is for some paths only, to 
                             sftp, or scp without -O";
 
 /// The lines at the start of a terminal session. A shell's user reads what its mode promises.
-pub fn greeting(live: &Live, permit: &Permit, mode: Option<CommandMode>, terminal: &Terminal) -> String {
+pub fn greeting(live: &Live, permit: &Permit, mode: Option<CommandMode>, reads: Reads, terminal: &Terminal) -> String {
     let mut text = format!("recorded · session {} · {} as {}", live.id, permit.user(), permit.destination());
     if let Some(grant) = live.permit.grant() {
         // The reason is an operator's text, still it does not get to move the cursor.
@@ -245,7 +287,7 @@ pub fn greeting(live: &Live, permit: &Permit, mode: Option<CommandMode>, termina
         InputMode::Full => " · with all keystrokes, passwords too",
     });
     if let Some(mode) = mode {
-        text.push_str(&format!("\r\ndoorward: {}", folded(promise(mode), terminal.size)));
+        text.push_str(&format!("\r\ndoorward: {}", folded(promise(mode, reads), terminal.size)));
     }
     text
 }
@@ -270,7 +312,7 @@ pub async fn carry(
     ahead: TypedAhead,
 ) -> Result<(), RecorderError> {
     let ChannelStart { mut source, sink, started, place: _place, .. } = start;
-    let Opened { target, track, facts, greeting, files, loans: _loans, guarded } = opened;
+    let Opened { target, track, facts, greeting, files, loans: _loans, guarded, told } = opened;
     let carried = async {
         let line = greeting.map(|greeting| Bytes::from(format!("doorward: {greeting}\r\n")));
         if let Some(line) = &line {
@@ -288,7 +330,9 @@ pub async fn carry(
         let _ = started.send(());
         let track = Arc::clone(&track);
         if let Some(Guarded { keeper, lines, within, size }) = guarded {
-            let (asked, answered) = guarded::inspect(source, target.source, size, within.as_deref(), keeper, lines);
+            let told = told.map(|told| (told, target.sink.clone()));
+            let (asked, answered) =
+                guarded::inspect(source, target.source, size, within.as_deref(), (keeper, lines), told);
             let (user, target) = (End { source: asked, sink }, End { source: answered, sink: target.sink });
             return relay::run(user, target, facts, track, notices, over).await;
         }

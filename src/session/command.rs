@@ -54,6 +54,8 @@ pub(super) struct Cleared {
     mode: Option<CommandMode>,
     /// Whether what is typed in it is held until it is judged; and the program at whose prompt it is typed from the first.
     guards: Option<Within>,
+    /// Whether the shell is asked to say its lines itself.
+    integrates: bool,
 }
 
 /// At whose prompt lines are typed: a shell's, or a program's of this name.
@@ -115,7 +117,7 @@ pub(super) enum Place<'t> {
 impl Cleared {
     /// What no command rule is about.
     fn unjudged(program: &Program, policy: Option<&PolicyHash>, mode: Option<CommandMode>) -> Self {
-        Self { program: program.clone(), policy: policy.cloned(), decided: None, mode, guards: None }
+        Self { program: program.clone(), policy: policy.cloned(), decided: None, mode, guards: None, integrates: false }
     }
 
     /// What was judged, and may start.
@@ -126,6 +128,7 @@ impl Cleared {
             mode: Some(decided.judgement.mode),
             decided: Some(decided),
             guards: within.map(Some),
+            integrates: false,
         })
     }
 
@@ -164,6 +167,11 @@ impl Cleared {
     /// Whether what is typed in it is held until it is judged.
     pub fn guards(&self) -> Option<&Within> {
         self.guards.as_ref()
+    }
+
+    /// Whether it is a shell that is asked to say its lines itself.
+    pub fn integrates(&self) -> bool {
+        self.integrates
     }
 
     /// What was judged, if anything was.
@@ -236,7 +244,7 @@ impl Visit {
                 let cleared = Cleared::unjudged(program, policy, Some(mode));
                 match mode {
                     CommandMode::Menu | CommandMode::Strict => Ok(Ruling::OwnShell(cleared)),
-                    CommandMode::Guard if commands.guards_shells() => guarded::shell(start, cleared),
+                    CommandMode::Guard if commands.guards_shells() => guarded::shell(start, cleared, &commands),
                     // Nobody looks at it: it is told as none of the modes.
                     CommandMode::Guard => Ok(Ruling::Starts(Cleared { mode: None, ..cleared })),
                     CommandMode::Observe => Ok(Ruling::Starts(cleared)),

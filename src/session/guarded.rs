@@ -4,6 +4,9 @@
 //! are the lines of the bastion's own that it puts between the target's. What a key waits for is waited for beside it: output
 //! goes on meanwhile.
 
+mod exact;
+mod probe;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -22,27 +25,32 @@ use crate::guard::{Answer, Guard, LineRead, Question, Step};
 use crate::inspect::{Credits, EVENTS_MAX, Inspected};
 use crate::model::{ChannelEvent, TerminalSize};
 use crate::screen::Size;
-use crate::wire::channel::Source;
+use crate::wire::channel::{Sink, Source};
+use exact::Exact;
+pub(super) use probe::{Begun, Told, begin};
 
 /// Ctrl-C.
 const INTERRUPT: u8 = 3;
 /// Lines for the user that wait while something is decided.
 pub const LINES_MAX: usize = 4;
+/// So much that was typed may wait for a shell.
+const HELD_BYTES_MAX: usize = 64 * 1024;
 /// Lines that go by and wait to be put on record.
 const READS_MAX: usize = 64;
 
 /// Stands between a shell's two ends and the relay: what the user sends that may go on, and what the user is shown.
-pub(super) fn inspect<U, T>(
+pub(super) fn inspect<U, T, K>(
     user: U,
     target: T,
     size: TerminalSize,
     within: Option<&str>,
-    keeper: Keeper,
-    lines: mpsc::Receiver<String>,
+    (keeper, lines): (Keeper, mpsc::Receiver<String>),
+    told: Option<(Box<Told>, K)>,
 ) -> (Inspected, Inspected)
 where
     U: Source + 'static,
     T: Source + 'static,
+    K: Sink + Clone + 'static,
 {
     let (up, asked) = mpsc::channel(EVENTS_MAX);
     let (down, answered) = mpsc::channel(EVENTS_MAX);
@@ -54,6 +62,8 @@ where
         // It ends with the last line: what was read is put on record even if the channel is over by then.
         tokio::spawn(observe(Arc::clone(&keeper), read));
     }
+    let began = told.as_ref().map_or_else(Instant::now, |(told, _)| told.began);
+    let exact = told.map(|(told, sink)| Exact::new(told.talk, told.steps, sink, keeper.pause.clone()));
     let stage = Stage {
         guard: match within {
             None if keeper.watches => Guard::watching(size),
@@ -62,19 +72,36 @@ where
         },
         reads,
         keeper,
-        began: Instant::now(),
+        began,
         up: VecDeque::new(),
         down: VecDeque::new(),
         user_credit: user_credit.clone(),
         target_credit: target_credit.clone(),
         deciding: None,
         refusal: None,
+        exact,
     };
     let task = tokio::spawn(stage.run(user, target, (up, down), lines)).abort_handle();
     (Inspected::new(asked, user_credit, task.clone()), Inspected::new(answered, target_credit, task))
 }
 
-type Deciding = Pin<Box<dyn Future<Output = Decision> + Send>>;
+/// A line that is being judged.
+struct Deciding {
+    decision: Pin<Box<dyn Future<Output = Decision> + Send>>,
+    withdrawn: CancellationToken,
+    of: Of,
+}
+
+/// Who waits for a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// A key that is held.
+    Key,
+    /// The shell, which has said its line.
+    Shell,
+    /// Nobody any more.
+    Nobody,
+}
 
 struct Stage {
     guard: Guard,
@@ -87,9 +114,11 @@ struct Stage {
     down: VecDeque<ChannelEvent>,
     user_credit: Credits,
     target_credit: Credits,
-    deciding: Option<(Deciding, CancellationToken)>,
+    deciding: Option<Deciding>,
     /// What the user is told once the line is gone.
     refusal: Option<String>,
+    /// The shell, if it says its lines itself.
+    exact: Option<Exact>,
 }
 
 /// What has happened.
@@ -100,6 +129,7 @@ enum Happened {
     Line(String),
     Due,
     Sent,
+    Told,
     Over,
 }
 
@@ -114,9 +144,12 @@ impl Stage {
         let (mut user_here, mut target_here) = (true, true);
         loop {
             self.do_steps().await;
-            let due = self.guard.due(self.now()).map(|due| self.began + due);
+            let due = [self.guard.due(self.now()), self.exact_due()].into_iter().flatten().min();
+            let due = due.map(|due| self.began + due);
+            let (tells, takes) = (self.exact.as_ref().is_some_and(Exact::tells), self.takes());
             let happened = tokio::select! {
-                permit = up.reserve(), if !self.up.is_empty() => match (permit, self.up.pop_front()) {
+                () = exact::told(&mut self.exact), if tells => Happened::Told,
+                permit = up.reserve(), if !tells && !self.up.is_empty() => match (permit, self.up.pop_front()) {
                     (Ok(permit), Some(event)) => { permit.send(event); Happened::Sent }
                     (Ok(_) | Err(_), _) => Happened::Over,
                 },
@@ -124,7 +157,7 @@ impl Stage {
                     (Ok(permit), Some(event)) => { permit.send(event); Happened::Sent }
                     (Ok(_) | Err(_), _) => Happened::Over,
                 },
-                event = user.next(), if user_here && self.up.len() < EVENTS_MAX && (self.guard.takes() || self.is_waiting()) => Happened::User(event),
+                event = user.next(), if user_here && self.up.len() < EVENTS_MAX && takes => Happened::User(event),
                 event = target.next(), if target_here && self.down.len() < EVENTS_MAX => Happened::Target(event),
                 decision = decision(&mut self.deciding) => Happened::Decided(decision),
                 Some(line) = lines.recv() => Happened::Line(line),
@@ -132,6 +165,7 @@ impl Stage {
             };
             match happened {
                 Happened::Sent | Happened::Due => {}
+                Happened::Told => self.was_told(),
                 Happened::Over => return,
                 Happened::User(event) => user_here &= self.user_sends(event),
                 Happened::Target(event) => {
@@ -140,7 +174,7 @@ impl Stage {
                     }
                     target_here &= self.target_sends(event);
                 }
-                Happened::Decided(decision) => self.decided(decision),
+                Happened::Decided(decision) => self.decided(decision).await,
                 Happened::Line(line) => self.tell_while_waiting(&line).await,
             }
             if !user_here && !target_here && self.up.is_empty() && self.down.is_empty() && self.deciding.is_none() {
@@ -151,6 +185,12 @@ impl Stage {
 
     fn now(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// Whether more of what the user types has room.
+    fn takes(&self) -> bool {
+        let held = self.exact.as_ref().map_or(0, Exact::held);
+        (self.guard.takes() && held < HELD_BYTES_MAX) || self.is_waiting()
     }
 
     /// Whether a line waits for somebody's yes.
@@ -170,7 +210,7 @@ impl Stage {
                 true
             }
             ChannelEvent::Data(bytes) => {
-                self.guard.typed(&bytes, self.now());
+                self.typed(&bytes);
                 true
             }
             // A shell on a terminal has no other input than that.
@@ -205,14 +245,17 @@ impl Stage {
 
     /// Nobody waits any more for what is being decided.
     fn withdraw(&self) {
-        if let Some((_, withdrawn)) = &self.deciding {
-            withdrawn.cancel();
+        if let Some(deciding) = &self.deciding {
+            deciding.withdrawn.cancel();
         }
     }
 
     /// Takes what the target has sent; says whether more may come.
     fn target_sends(&mut self, event: Option<ChannelEvent>) -> bool {
         let event = event.unwrap_or(ChannelEvent::Close);
+        if matches!(&event, ChannelEvent::Data(bytes) if self.exact_output(bytes)) {
+            return true;
+        }
         if let ChannelEvent::Data(bytes) | ChannelEvent::Stderr(bytes) = &event {
             let now = self.now();
             self.guard.shown(bytes, now);
@@ -223,40 +266,55 @@ impl Stage {
     }
 
     async fn do_steps(&mut self) {
-        while let Some(step) = self.guard.step(self.now()) {
+        self.do_exact_steps().await;
+        // While the shell's line is judged, no key is.
+        while self.deciding.as_ref().is_none_or(|deciding| deciding.of == Of::Key)
+            && let Some(step) = self.guard.step(self.now())
+        {
             match step {
-                Step::Send(bytes) => self.up.push_back(ChannelEvent::Data(Bytes::from(bytes))),
+                Step::Send(bytes) => self.pass_on(&bytes),
                 Step::SendOwn(bytes) => {
                     self.user_credit.own(bytes.len());
                     self.up.push_back(ChannelEvent::Data(Bytes::from(bytes)));
                 }
                 Step::Drop(bytes) => self.user_credit.dropped(bytes),
-                Step::Judge(question) => self.decide(question),
+                Step::Judge(question) => {
+                    self.note_unreported().await;
+                    self.decide(question, Of::Key);
+                }
                 // Full, it waits until what was read before is on record.
                 Step::Read(read) => drop(self.reads.send(read).await),
                 Step::Wiped { gone, prompt } => self.tell_of_refusal(gone, &prompt).await,
                 Step::Gap(gap) => self.keeper.gap(gap).await,
             }
         }
+        self.hand_over();
     }
 
-    fn decide(&mut self, question: Question) {
+    fn decide(&mut self, question: Question, of: Of) {
         let withdrawn = CancellationToken::new();
-        let deciding = Box::pin(decide(Arc::clone(&self.keeper), question, withdrawn.clone()));
-        self.deciding = Some((deciding, withdrawn));
+        let decision = Box::pin(decide(Arc::clone(&self.keeper), question, withdrawn.clone()));
+        self.deciding = Some(Deciding { decision, withdrawn, of });
     }
 
-    fn decided(&mut self, decision: Decision) {
-        self.deciding = None;
+    async fn decided(&mut self, decision: Decision) {
+        let of = self.deciding.take().map_or(Of::Nobody, |deciding| deciding.of);
         let now = self.now();
-        let answer = match decision {
-            Decision::Runs(started) => Answer::Run(started),
-            Decision::Refused(text) => {
+        match (of, decision) {
+            (Of::Key, Decision::Runs(started)) => self.guard.answer(Answer::Run(started), now),
+            (Of::Key, Decision::Refused(text)) => {
                 self.refusal = Some(text);
-                Answer::Refuse
+                self.guard.answer(Answer::Refuse, now);
             }
-        };
-        self.guard.answer(answer, now);
+            (Of::Shell, Decision::Runs(started)) => self.runs(started).await,
+            (Of::Shell, Decision::Refused(text)) => self.refused(&text).await,
+            (Of::Nobody, Decision::Runs(_)) => {
+                let marker = "the shell does not wait any more for the line that was allowed last: it did not run";
+                let _ = self.keeper.track.append(Entry::Marker(marker.into())).await;
+            }
+            (Of::Nobody, Decision::Refused(_)) => {}
+        }
+        self.decide_waiting();
     }
 
     async fn tell_of_refusal(&mut self, gone: bool, prompt: &str) {
@@ -287,9 +345,9 @@ impl Stage {
 }
 
 /// What was decided, or never.
-async fn decision(deciding: &mut Option<(Deciding, CancellationToken)>) -> Decision {
+async fn decision(deciding: &mut Option<Deciding>) -> Decision {
     match deciding {
-        Some((deciding, _)) => deciding.await,
+        Some(deciding) => deciding.decision.as_mut().await,
         None => std::future::pending().await,
     }
 }

@@ -494,6 +494,7 @@ impl Visit {
                         asks: self.asks.0.clone(),
                         asked: first.clone(),
                         number,
+                        session: live.id.clone(),
                         destination: destination.clone(),
                         track: opened.track(),
                         pause: live.registration.pause(),

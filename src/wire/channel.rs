@@ -61,6 +61,12 @@ pub struct ChannelSink<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static>
     write: Arc<ChannelWriteHalf<M>>,
 }
 
+impl<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Clone for ChannelSink<M> {
+    fn clone(&self) -> Self {
+        Self { write: Arc::clone(&self.write) }
+    }
+}
+
 /// Both ends of a channel.
 pub fn split<M: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static>(
     channel: russh::Channel<M>,

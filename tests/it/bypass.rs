@@ -261,10 +261,12 @@ impl Place {
         std::fs::set_permissions(folder.join("any/bin/ls"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .unwrap();
         let mut bastion = Bastion::furnished(&sshd);
+        // Where a shell says its lines itself, `reported` tries it.
+        let beside = if mode == "guard" { ", integration = \"off\"" } else { "" };
         bastion.policy(&format!(
             "schema = 1\n[[rule]]\nid = \"dba\"\nwho = {{ groups = [\"dba\"] }}\nwhere = {{ labels = {{ env = \"test\" }} }}\n\
              accounts = [\"@me\"]\nchannels = [\"shell\", \"exec\"]\ngrant = {{ required = false }}\n\
-             commands = {{ mode = \"{mode}\", sets = [\"work\"] }}\n"
+             commands = {{ mode = \"{mode}\", sets = [\"work\"]{beside} }}\n"
         ));
         let sets = bastion.home().join("policies/commands");
         std::fs::create_dir_all(&sets).unwrap();
@@ -438,7 +440,8 @@ fn table() -> String {
         "# Ways past a held Enter\n\nWhat comes of each in each [mode](../policies/README.md#command-sets), tried by the tests \
          in `tests/it/bypass.rs` with a real `ssh`,\n`sshd` and shell; in `observe` each is shown to be a way. `strict` opens no \
          shell of the target's own: its lines are read by the\nbastion, whatever the account's login shell is. `guard` is against slips, \
-         and no wall: this is a list of the ways that are known.\n\n\
+         and no wall: this is a list of the ways that are known.\nHere its lines are read from the screen (`guard:screen`); what comes \
+         of lines that bash, zsh and fish say themselves (`guard:exact`)\nis tried in `tests/it/reported.rs` and `tests/it/exact.rs`.\n\n\
          **held**: nothing of it runs. **gap on record**: the log says that something could not be read, and security people are told.\n\
          **runs**: nobody is told; what the screen showed is in the recording.\n\n\
          | login shell | way | strict | guard | observe |\n| --- | --- | --- | --- | --- |\n",

@@ -54,12 +54,12 @@ expect = "deny never-shell"
 lines  = ["sh"]
 "#;
 
-/// Alice may run commands, in this mode; Bob and Carol lead.
-fn rules(mode: &str) -> String {
+/// Alice may run commands, in this mode, and with this beside it; Bob and Carol lead.
+fn rules(mode: &str, beside: &str) -> String {
     format!(
         "schema = 1\n[[rule]]\nid = \"{mode}-dba\"\nwho = {{ groups = [\"dba\"] }}\nwhere = {{ labels = {{ env = \"test\" }} }}\n\
          accounts = [\"@me\"]\nchannels = [\"shell\", \"exec\"]\ngrant = {{ required = false }}\n\
-         commands = {{ mode = \"{mode}\", sets = [\"work\"] }}\n"
+         commands = {{ mode = \"{mode}\", sets = [\"work\"]{beside} }}\n"
     )
 }
 
@@ -67,6 +67,7 @@ fn rules(mode: &str) -> String {
 pub(crate) struct House {
     pub(crate) sshd: Sshd,
     pub(crate) bastion: Bastion,
+    beside: &'static str,
 }
 
 impl House {
@@ -75,21 +76,31 @@ impl House {
     }
 
     pub(crate) fn prepared(mode: &str, prepare: impl FnOnce(&mut Bastion)) -> Self {
-        let sshd = Sshd::start();
+        Self::before(Sshd::start(), mode, "", prepare)
+    }
+
+    /// In guard before this target, with this beside the sets, and with these rules.
+    pub(crate) fn guarding(sshd: Sshd, beside: &'static str, work: &str) -> Self {
+        let house = Self::before(sshd, "guard", beside, |_| {});
+        house.reload("guard", work);
+        house
+    }
+
+    fn before(sshd: Sshd, mode: &str, beside: &'static str, prepare: impl FnOnce(&mut Bastion)) -> Self {
         let mut bastion = Bastion::furnished(&sshd);
         for (name, group) in [("bob", "leads"), ("carol", "leads"), ("mallory", "nobody")] {
             let key = key(bastion.scratch(), name, "ed25519", "");
             bastion.add_user(name, group, &key);
         }
-        write(&bastion, mode, WORK);
+        write(&bastion, (mode, beside), WORK);
         prepare(&mut bastion);
         bastion.serve();
-        Self { sshd, bastion }
+        Self { sshd, bastion, beside }
     }
 
     /// Puts other rules in force.
     pub(crate) fn reload(&self, mode: &str, work: &str) {
-        write(&self.bastion, mode, work);
+        write(&self.bastion, (mode, self.beside), work);
         self.bastion.doorward(&["policy", "reload"]).ok();
     }
 
@@ -131,8 +142,8 @@ impl House {
     }
 }
 
-fn write(bastion: &Bastion, mode: &str, work: &str) {
-    bastion.policy(&rules(mode));
+fn write(bastion: &Bastion, (mode, beside): (&str, &str), work: &str) {
+    bastion.policy(&rules(mode, beside));
     let folder = bastion.home().join("policies/commands");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("work.toml"), work).unwrap();
@@ -140,7 +151,7 @@ fn write(bastion: &Bastion, mode: &str, work: &str) {
 
 /// What a channel's recording notes besides what was shown; channel 0 is the session's own.
 #[track_caller]
-fn markers(bastion: &Bastion, session: &str, channel: u32) -> String {
+pub(crate) fn markers(bastion: &Bastion, session: &str, channel: u32) -> String {
     let bundle = bastion.scratch().join(format!("{session}-{channel}"));
     let export = ["recording", "export", session, "--proof", bundle.to_str().unwrap()];
     until(LIMIT, "checkpoint", || (bastion.doorward(&export).code == Some(0)).then_some(()));
@@ -226,7 +237,7 @@ fn t8_ten_disguises_of_sh_are_refused_and_nothing_starts_at_the_target() {
     house.bastion.empties(LIMIT);
     assert_eq!(house.log("command.refused").len(), disguises.len() + 1);
     assert!(house.log("command.allowed").is_empty());
-    let House { sshd, bastion } = house;
+    let House { sshd, bastion, .. } = house;
     drop(bastion);
     let told = sshd.stop();
     assert!(told.contains("Accepted") && !told.contains("Starting session"), "{told}");

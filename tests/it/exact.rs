@@ -32,6 +32,8 @@ struct Desk {
     shown: Vec<u8>,
     asked: VecDeque<String>,
     prompts: usize,
+    /// Where in what was shown the last was reported.
+    prompt_at: usize,
     gaps: Vec<Gap>,
     phases: Vec<Phase>,
     home: tempfile::TempDir,
@@ -83,6 +85,7 @@ impl Desk {
             shown: Vec::new(),
             asked: VecDeque::new(),
             prompts: 0,
+            prompt_at: 0,
             gaps: Vec::new(),
             phases: Vec::new(),
             home,
@@ -115,7 +118,7 @@ impl Desk {
                 Step::Send(bytes) => self.send(&bytes),
                 Step::Enters(phase) => self.phases.push(phase),
                 Step::Judge(read) => self.asked.push_back(read.unwrap().line),
-                Step::Prompt => self.prompts += 1,
+                Step::Prompt => (self.prompts, self.prompt_at) = (self.prompts + 1, self.shown.len()),
                 Step::Gap(gap) => self.gaps.push(gap),
                 Step::Forged => panic!("forged"),
             }
@@ -236,12 +239,14 @@ fn a_line_is_reported_as_it_would_run_however_it_came_about() {
 }
 
 #[test]
-#[ignore = "now and then the field of the search is reported in place of what it has found"]
 fn a_line_that_was_searched_for_is_reported_whole() {
     require!("sshd", "ssh");
     each(|desk| {
         desk.runs(b"echo needle\r");
         desk.runs(b"echo other\r");
+        // The shell reports its prompt before its line editor has the terminal, and until that shows it a Ctrl-R is the
+        // terminal's own (VREPRINT): nothing is searched for then, and what is typed is the line.
+        desk.until("line editor", |desk| String::from_utf8_lossy(&desk.shown[desk.prompt_at..]).contains("P> "));
         desk.types("\x12");
         desk.shown.clear();
         desk.types("needl");

@@ -1,14 +1,15 @@
-//! Shells in guard: each line is held until it is judged, whatever key runs it and wherever it came from.
+//! Shells in guard that are read from the screen: each line is held until it is judged, whatever key runs it and wherever it
+//! came from.
 
 use std::path::PathBuf;
 
 use crate::commands::House;
 use crate::fixture::terminal::Terminal;
-use crate::fixture::{LIMIT, until};
+use crate::fixture::{LIMIT, Sshd, until};
 use crate::require;
 
 /// Everything may run but `touch`; `mkdir` takes a yes.
-const SLIPS: &str = r#"
+pub(crate) const SLIPS: &str = r#"
 schema  = 1
 mode    = "guard"
 default = "allow"
@@ -44,8 +45,7 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        let house = House::new("guard");
-        house.reload("guard", SLIPS);
+        let house = House::guarding(Sshd::start(), ", integration = \"off\"", SLIPS);
         let window = Terminal::start(&house.alice().ssh(&["-tt"], ""), 80, 30);
         window.shows("guard:screen");
         let mut desk = Self { house, window, step: 0 };

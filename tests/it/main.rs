@@ -55,6 +55,7 @@ mod readers;
 mod recordings;
 mod refusals;
 mod rehearsal;
+mod reported;
 mod requests;
 mod retention;
 mod rewrap;

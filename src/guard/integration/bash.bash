@@ -16,7 +16,7 @@ __dw_accept() {
 __dw_enter() {
   builtin local LC_ALL=C IFS= v= c=
   __dw_say "$__dw_at" "$READLINE_LINE"
-  builtin read -rsN 17 v </dev/tty
+  until builtin read -rsN 17 v </dev/tty || (( $? <= 128 )); do :; done
   while [[ ${#v} == 17 && $v != @VERDICT@? ]]; do
     builtin read -rsN 1 c </dev/tty || c=
     v=${v:1}$c
@@ -31,6 +31,7 @@ __dw_enter() {
 __dw_prompt() {
   builtin local s=$?
   __dw_at=line
+  builtin set +H
   __dw_accept redraw-current-line
   __dw_say prompt
   builtin return "$s"

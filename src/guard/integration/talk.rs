@@ -10,7 +10,7 @@ use crate::guard::{Confidence, Gap, LineRead};
 /// The start text says so soon that it is there; else the channel is opened anew, as a plain shell.
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// So soon after it the shell reports; else its lines are read from the screen until it does.
-const READY_WITHIN: Duration = Duration::from_secs(5);
+const READY_WITHIN: Duration = Duration::from_secs(10);
 /// So long nothing follows an Enter that may be about to be reported.
 const HOLD_MAX: Duration = Duration::from_millis(500);
 /// What begins like a report is held back for so long.
@@ -140,9 +140,32 @@ impl Talk {
         }
     }
 
+    /// Whether the shell waits for [`Self::answer`].
+    pub fn is_asking(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Whether a line was let run that may end at once: keys wait for what comes.
+    pub fn is_starting_line(&self) -> bool {
+        matches!(self.place, Place::LetRun { .. })
+    }
+
     /// So many keys wait.
     pub fn held(&self) -> usize {
         self.held.len()
+    }
+
+    /// The keys that wait, where the shell does not say what they run: they are for whoever reads the screen.
+    pub fn give_back(&mut self) -> Vec<u8> {
+        match self.takes() {
+            Some(false) => std::mem::take(&mut self.held),
+            Some(true) | None => Vec::new(),
+        }
+    }
+
+    /// The keys that wait, which nobody wants any more.
+    pub fn drop_held(&mut self) -> usize {
+        std::mem::take(&mut self.held).len()
     }
 
     /// When [`Self::on_time`] has something to do.
@@ -198,15 +221,22 @@ impl Talk {
             self.held.clear();
             return keys;
         }
+        keys.pass = self.push(bytes, at);
+        keys
+    }
+
+    /// The same of keys among which none takes a line back.
+    pub fn push(&mut self, bytes: &[u8], at: Duration) -> Vec<u8> {
+        let mut pass = Vec::new();
         self.held.extend_from_slice(bytes);
         match self.phase {
-            Phase::Silent | Phase::Failed => return keys,
+            Phase::Silent | Phase::Failed => return pass,
             Phase::Starting(_) | Phase::Screen | Phase::Exact(_) => {}
         }
         let mut waiting = std::mem::take(&mut self.held).into_iter();
         while let Some(entered) = self.takes() {
             let Some(byte) = waiting.next() else { break };
-            keys.pass.push(byte);
+            pass.push(byte);
             let pasted = self.paste.next(byte);
             if entered && !pasted && matches!(byte, b'\r' | b'\n') {
                 self.place = Place::Entered { until: at.saturating_add(HOLD_MAX) };
@@ -216,7 +246,7 @@ impl Talk {
             }
         }
         self.held = waiting.collect();
-        keys
+        pass
     }
 
     /// What becomes of the line that was asked about. To be sent to the target.
@@ -273,6 +303,8 @@ impl Talk {
                 }
                 self.place = Place::Prompt { entered: false };
                 self.taken.clear();
+                // It waits no more: a verdict would be typed at its prompt.
+                self.asked = None;
                 steps.push(Step::Prompt);
             }
             Report::Knock => {

@@ -206,3 +206,27 @@ fn a_lone_escape_is_not_held_back_for_long() {
     assert_eq!(talk.on_time(due), [Step::Show(b"\x1b".to_vec())]);
     assert_eq!(talk.due(), None);
 }
+
+#[test]
+fn keys_that_wait_are_given_back_only_where_the_shell_does_not_say_what_they_run() {
+    let mut talk = at_prompt();
+    talk.on_keys(b"sh\rrm x\r", T);
+    assert_eq!(talk.give_back(), b"");
+    talk.on_output(&report("line;sh"), T);
+    talk.answer(Verdict::Run, T);
+    assert!(talk.is_starting_line() && talk.give_back().is_empty(), "another prompt may be near");
+    let due = talk.due().unwrap();
+    talk.on_time(due);
+    assert!(!talk.at_prompt());
+    assert_eq!(talk.give_back(), b"rm x\r");
+}
+
+#[test]
+fn a_verdict_that_comes_when_the_shell_waits_no_more_is_not_typed_at_its_prompt() {
+    let mut talk = at_prompt();
+    talk.on_keys(b"ls\r", T);
+    talk.on_output(&report("line;ls"), T);
+    assert!(talk.is_asking());
+    talk.on_output(&report("prompt;"), T);
+    assert!(!talk.is_asking() && talk.answer(Verdict::Run, T).is_empty());
+}

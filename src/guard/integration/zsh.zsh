@@ -29,7 +29,7 @@ __dw_enter() {
   esac
 }
 __dw_dead() { builtin zle .beep }
-__dw_prompt() { __dw_say prompt }
+__dw_prompt() { builtin setopt no_bang_hist; __dw_say prompt }
 __dw_ran() { __dw_say ran }
 __dw_start() {
   builtin emulate -L zsh

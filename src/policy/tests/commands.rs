@@ -67,12 +67,16 @@ fn a_rule_says_what_becomes_of_gaps_and_which_sets_are_for_other_prompts() {
     };
     assert_eq!(read("{ mode = \"guard\", sets = [\"slips\"] }"), Guarded::default());
     assert_eq!(Guarded::default().on_gap, OnGap::Alert);
+    let off = read("{ mode = \"guard\", sets = [\"slips\"], integration = \"off\" }");
+    assert_eq!((off.integration, Guarded::default().integration), (Integration::Off, Integration::On));
     let all = read("{ mode = \"guard\", sets = [\"slips\"], on_gap = \"end\", nested = { mysql = [\"slips\"] } }");
     assert_eq!(all.on_gap, OnGap::End);
     assert_eq!(all.nested.keys().collect::<Vec<_>>(), ["mysql"]);
     for (commands, told) in [
         ("{ mode = \"guard\", sets = [\"slips\"], on_gap = \"ignore\" }", "\"ignore\" is not in this version"),
         ("{ mode = \"observe\", sets = [\"slips\"], on_gap = \"end\" }", "is for shells in guard"),
+        ("{ mode = \"observe\", sets = [\"slips\"], integration = \"off\" }", "is for shells in guard"),
+        ("{ mode = \"guard\", sets = [\"slips\"], integration = \"maybe\" }", "\"maybe\" is not in this version"),
         ("{ mode = \"observe\", sets = [\"slips\"], nested = { su = [\"slips\"] } }", "is for shells in guard"),
         ("{ mode = \"guard\", sets = [\"slips\"], nested = { su = [\"sips\"] } }", "there is no command set `sips`"),
         ("{ mode = \"guard\", sets = [\"slips\"], nested = { su = [\"look\"] } }", "is a set for strict"),

@@ -10,23 +10,24 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use super::observed::Observed;
 use super::waiting::{NotRun, Question as Waiting, wish_of};
 use super::{Cleared, Decided, Ruling, alert_refused, unread};
-use crate::audit::{AuditEvent, CommandGap, CommandJudged};
+use crate::audit::{AuditEvent, CommandGap, CommandJudged, CommandReading};
 use crate::cast::Entry;
 use crate::gate::verdict::{AlertLevel, By, CommandMode, Judgement, Outcome};
 use crate::guard::{self, Confidence, Gap, LineRead, Question, Started};
 use crate::ledger::{CommandFacts, Commands};
 use crate::listener::ChannelStart;
-use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, RequestId, Timestamp};
+use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, RequestId, SessionId, Timestamp};
 use crate::policy::OnGap;
 use crate::recorder::Track;
 use crate::relay::Pause;
 use crate::requests::{CommandWish, bound_to, new_decision};
 use crate::session::denials::Denied;
+use crate::session::promise::Reads;
 use crate::session::refusal_log::Kind;
 use crate::session::{Bastion, EndCause, Holding, Live, Refusal, Visit, Visitor};
 
@@ -43,11 +44,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const COUNTDOWN: Duration = Duration::from_secs(60);
 
 /// Begins a shell whose lines are held.
-pub(super) fn shell(start: &ChannelStart, cleared: Cleared) -> Result<Ruling, Refusal> {
+pub(super) fn shell(start: &ChannelStart, cleared: Cleared, commands: &Commands) -> Result<Ruling, Refusal> {
     if start.terminal.is_none() {
         return Err(Refusal::Command(NO_TERMINAL_AT_ALL));
     }
-    Ok(Ruling::Starts(Cleared { guards: Some(None), ..cleared }))
+    Ok(Ruling::Starts(Cleared { guards: Some(None), integrates: commands.integrates(), ..cleared }))
 }
 
 /// The program whose prompt a command opens on a terminal, where lines are held; if no set is for that, it does not start.
@@ -311,6 +312,7 @@ pub(in crate::session) struct Keeper {
     pub asks: mpsc::Sender<Ask>,
     pub asked: Asked,
     pub number: ChannelNumber,
+    pub session: SessionId,
     pub destination: Destination,
     pub track: Arc<Track>,
     pub pause: Pause,
@@ -402,6 +404,21 @@ impl Keeper {
             }
         };
         let _ = timeout(Duration::from_secs(1), asking).await;
+    }
+
+    /// Puts on record that lines are read in this way from now on.
+    pub async fn reads(&self, reads: Reads, why: &str) {
+        let event = AuditEvent::CommandReading(Box::new(CommandReading {
+            session: self.session.clone(),
+            channel: self.number.0,
+            user: self.visitor.user.user().clone(),
+            destination: self.destination.clone(),
+            reads: reads.to_string(),
+            note: why.to_owned(),
+        }));
+        if let Err(failure) = self.bastion.record(event).await {
+            error!(error = %failure, "Cannot put on record how the lines of a shell are read");
+        }
     }
 
     /// Puts on record that a line runs. Nothing runs whose record fails.

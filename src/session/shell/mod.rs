@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use super::channel::{drop_typed_ahead, greeting};
 use super::command::Cleared;
 use super::menu::TypedAhead;
+use super::promise::Reads;
 use super::registry::OpenChannel;
 use super::timekeeper::wait_end;
 use super::{Bastion, Live, Refusal, Visit};
@@ -150,7 +151,10 @@ async fn open(
             pause: live.registration.pause(),
             activity: live.activity.clone(),
         },
-        greeting: start.terminal.as_ref().map(|terminal| greeting(live, &permit, cleared.mode(), terminal)),
+        greeting: start
+            .terminal
+            .as_ref()
+            .map(|terminal| greeting(live, &permit, cleared.mode(), Reads::Screen, terminal)),
         environment,
     })
 }
