@@ -279,8 +279,10 @@ pub async fn carry(
         let _ = started.send(());
         let track = Arc::clone(&track);
         if let Some(Guarded { keeper, lines, within, size }) = guarded {
-            let (asked, answered) = guarded::inspect(source, target.source, size, within.as_deref(), keeper, lines);
-            let (user, target) = (End { source: asked, sink }, End { source: answered, sink: target.sink });
+            let End { source: answers, sink: typed } = target;
+            let (asked, answered, gate) =
+                guarded::inspect(source, (answers, typed), size, within.as_deref(), keeper, lines);
+            let (user, target) = (End { source: asked, sink }, End { source: answered, sink: gate });
             return relay::run(user, target, facts, track, notices, over).await;
         }
         let Some((files, book)) = files else {

@@ -4,6 +4,8 @@
 //! are the lines of the bastion's own that it puts between the target's. What a key waits for is waited for beside it: output
 //! goes on meanwhile.
 
+mod way;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -16,13 +18,15 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::command::{Decision, Keeper, decide, observe};
+use super::command::{Decision, Keeper, Standing, decide, observe};
 use crate::cast::Entry;
 use crate::guard::{Answer, Guard, LineRead, Question, Step};
 use crate::inspect::{Credits, EVENTS_MAX, Inspected};
 use crate::model::{ChannelEvent, TerminalSize};
 use crate::screen::{self, Size};
-use crate::wire::channel::Source;
+use crate::wire::channel::{Sink, Source};
+pub(super) use way::Gate;
+use way::{Arrived, Mark, Way};
 
 /// Ctrl-C.
 const INTERRUPT: u8 = 3;
@@ -31,19 +35,27 @@ pub const LINES_MAX: usize = 4;
 /// Lines that go by and wait to be put on record.
 const READS_MAX: usize = 64;
 
-/// Stands between a shell's two ends and the relay: what the user sends that may go on, and what the user is shown.
-pub(super) fn inspect<U, T>(
+/// Lines that have reached the target, or not, and wait to be told of.
+const ARRIVED_MAX: usize = 16;
+
+/// Stands between a shell's two ends and the relay: what the user sends that may go on, and what the user is shown. What
+/// goes to the target goes through the gate.
+pub(super) fn inspect<U, T, K>(
     user: U,
-    target: T,
+    (target, sink): (T, K),
     size: TerminalSize,
     within: Option<&str>,
     keeper: Keeper,
     lines: mpsc::Receiver<String>,
-) -> (Inspected, Inspected)
+) -> (Inspected, Inspected, Gate<K>)
 where
     U: Source + 'static,
     T: Source + 'static,
+    K: Sink,
 {
+    let (arrived, arrivals) = mpsc::channel(ARRIVED_MAX);
+    let way = Way::default();
+    let gate = Gate { sink, way: way.clone(), arrived, bastion: Arc::clone(&keeper.bastion) };
     let (up, asked) = mpsc::channel(EVENTS_MAX);
     let (down, answered) = mpsc::channel(EVENTS_MAX);
     let (user_credit, target_credit) = (Credits::of(&user), Credits::of(&target));
@@ -68,10 +80,13 @@ where
         user_credit: user_credit.clone(),
         target_credit: target_credit.clone(),
         deciding: None,
+        standing: None,
         refusal: None,
+        way,
+        resumes: false,
     };
-    let task = tokio::spawn(stage.run(user, target, (up, down), lines)).abort_handle();
-    (Inspected::new(asked, user_credit, task.clone()), Inspected::new(answered, target_credit, task))
+    let task = tokio::spawn(stage.run(user, target, (up, down), (lines, arrivals))).abort_handle();
+    (Inspected::new(asked, user_credit, task.clone()), Inspected::new(answered, target_credit, task), gate)
 }
 
 type Deciding = Pin<Box<dyn Future<Output = Decision> + Send>>;
@@ -88,8 +103,13 @@ struct Stage {
     user_credit: Credits,
     target_credit: Credits,
     deciding: Option<(Deciding, CancellationToken)>,
+    /// By what a key goes on that was let run just now.
+    standing: Option<Box<Standing>>,
     /// What the user is told once the line is gone.
     refusal: Option<String>,
+    way: Way,
+    /// The next bytes of our own give up a line that did not run.
+    resumes: bool,
 }
 
 /// What has happened.
@@ -98,6 +118,7 @@ enum Happened {
     Target(Option<ChannelEvent>),
     Decided(Decision),
     Line(String),
+    Arrived(Arrived),
     Due,
     Sent,
     Over,
@@ -109,12 +130,17 @@ impl Stage {
         mut user: U,
         mut target: T,
         (up, down): (mpsc::Sender<ChannelEvent>, mpsc::Sender<ChannelEvent>),
-        mut lines: mpsc::Receiver<String>,
+        (mut lines, mut arrivals): (mpsc::Receiver<String>, mpsc::Receiver<Arrived>),
     ) {
         let (mut user_here, mut target_here) = (true, true);
         loop {
-            self.do_steps().await;
-            let due = self.guard.due(self.now()).map(|due| self.began + due);
+            // While the session stands still nothing is decided: what is typed waits where it is, and is read and judged
+            // once the session goes on.
+            let still = self.keeper.pause.is_on();
+            if !still {
+                self.do_steps().await;
+            }
+            let due = self.guard.due(self.now()).filter(|_| !still).map(|due| self.began + due);
             let happened = tokio::select! {
                 permit = up.reserve(), if !self.up.is_empty() => match (permit, self.up.pop_front()) {
                     (Ok(permit), Some(event)) => { permit.send(event); Happened::Sent }
@@ -124,10 +150,12 @@ impl Stage {
                     (Ok(permit), Some(event)) => { permit.send(event); Happened::Sent }
                     (Ok(_) | Err(_), _) => Happened::Over,
                 },
-                event = user.next(), if user_here && self.up.len() < EVENTS_MAX && (self.guard.takes() || self.is_waiting()) => Happened::User(event),
+                event = user.next(), if user_here && !still && self.up.len() < EVENTS_MAX && (self.guard.takes() || self.is_waiting()) => Happened::User(event),
                 event = target.next(), if target_here && self.down.len() < EVENTS_MAX => Happened::Target(event),
                 decision = decision(&mut self.deciding) => Happened::Decided(decision),
                 Some(line) = lines.recv() => Happened::Line(line),
+                Some(arrived) = arrivals.recv() => Happened::Arrived(arrived),
+                () = self.keeper.pause.over(), if still => Happened::Due,
                 () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => Happened::Due,
             };
             match happened {
@@ -137,6 +165,7 @@ impl Stage {
                 Happened::Target(event) => target_here &= self.target_sends(event),
                 Happened::Decided(decision) => self.decided(decision),
                 Happened::Line(line) => self.tell_while_waiting(&line).await,
+                Happened::Arrived(arrived) => self.arrived(arrived),
             }
             if !user_here && !target_here && self.up.is_empty() && self.down.is_empty() && self.deciding.is_none() {
                 return;
@@ -175,24 +204,24 @@ impl Stage {
             }
             ChannelEvent::Resize(size) => {
                 self.guard.resized(Size::bounded(size.cols, size.rows));
-                self.up.push_back(event);
+                self.sends(event, Mark::Plain);
                 true
             }
             ChannelEvent::Signal(_) | ChannelEvent::Break(_) => {
                 if self.is_waiting() {
                     self.withdraw();
                 } else {
-                    self.up.push_back(event);
+                    self.sends(event, Mark::Plain);
                 }
                 true
             }
             ChannelEvent::Eof | ChannelEvent::EndOfWrite | ChannelEvent::Exit(_) => {
-                self.up.push_back(event);
+                self.sends(event, Mark::Plain);
                 true
             }
             ChannelEvent::Close => {
                 self.withdraw();
-                self.up.push_back(event);
+                self.sends(event, Mark::Plain);
                 false
             }
         }
@@ -220,10 +249,16 @@ impl Stage {
     async fn do_steps(&mut self) {
         while let Some(step) = self.guard.step(self.now()) {
             match step {
-                Step::Send(bytes) => self.up.push_back(ChannelEvent::Data(Bytes::from(bytes))),
+                Step::Send(bytes) => self.sends(ChannelEvent::Data(Bytes::from(bytes)), Mark::Plain),
+                // Without a verdict it would be a fault of ours: it goes nowhere then.
+                Step::Run(bytes) => match self.standing.take() {
+                    Some(standing) => self.sends(ChannelEvent::Data(Bytes::from(bytes)), Mark::Runs(standing)),
+                    None => self.user_credit.dropped(bytes.len()),
+                },
                 Step::SendOwn(bytes) => {
                     self.user_credit.own(bytes.len());
-                    self.up.push_back(ChannelEvent::Data(Bytes::from(bytes)));
+                    let mark = if std::mem::take(&mut self.resumes) { Mark::Resumes } else { Mark::Plain };
+                    self.sends(ChannelEvent::Data(Bytes::from(bytes)), mark);
                 }
                 Step::Drop(bytes) => self.user_credit.dropped(bytes),
                 Step::Judge(question) => self.decide(question),
@@ -235,7 +270,14 @@ impl Stage {
         }
     }
 
+    /// One more event goes the way to the target.
+    fn sends(&mut self, event: ChannelEvent, mark: Mark) {
+        self.way.sets_out(mark);
+        self.up.push_back(event);
+    }
+
     fn decide(&mut self, question: Question) {
+        self.standing = None;
         let withdrawn = CancellationToken::new();
         let deciding = Box::pin(decide(Arc::clone(&self.keeper), question, withdrawn.clone()));
         self.deciding = Some((deciding, withdrawn));
@@ -245,13 +287,34 @@ impl Stage {
         self.deciding = None;
         let now = self.now();
         let answer = match decision {
-            Decision::Runs(started) => Answer::Run(started),
+            Decision::Runs(started, mut standing) => {
+                standing.depth = self.guard.depth();
+                self.standing = Some(standing);
+                Answer::Run(started)
+            }
             Decision::Refused(text) => {
                 self.refusal = Some(text);
                 Answer::Refuse
             }
         };
         self.guard.answer(answer, now);
+    }
+
+    /// A line that was let run has reached the target, or has not.
+    fn arrived(&mut self, arrived: Arrived) {
+        match arrived {
+            Arrived::Runs(standing) => drop(tokio::spawn(Arc::clone(&self.keeper).ran(standing))),
+            Arrived::Late(standing) => {
+                // What was asked about a line behind it is about none any more.
+                self.withdraw();
+                (self.deciding, self.standing, self.resumes) = (None, None, true);
+                let (depth, now) = (standing.depth, self.now());
+                self.refusal = Some(standing.told_late());
+                // It ends with its line: what has not run is on record even if the channel is over by then.
+                tokio::spawn(Arc::clone(&self.keeper).late(standing));
+                self.guard.not_run(depth, now);
+            }
+        }
     }
 
     async fn tell_of_refusal(&mut self, gone: bool, prompt: &str) {
