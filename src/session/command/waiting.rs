@@ -69,7 +69,7 @@ impl Visit {
             kept.into_iter().for_each(|event| start.source.put_back(event));
             let answer = match ended {
                 Ended::Over => return Ok(()),
-                Ended::Approved(question) => Ok(question),
+                Ended::Approved(question) => Ok(*question),
                 Ended::Refused { why, closed } => Err(Box::new(Decided { obstacle: Some(why), closed, ..*decided })),
             };
             // Nobody answers a farewell here any more.
@@ -148,7 +148,7 @@ enum Ended {
     /// The session is over, and the user told.
     Over,
     /// Enough people have said yes.
-    Approved(Question),
+    Approved(Box<Question>),
     /// It does not run.
     Refused {
         why: String,
@@ -192,7 +192,7 @@ impl WaitingUser<'_> {
                 Err(NotRun::withdrawn(visitor))
             }
         };
-        let Err(no) = ended else { return Ended::Approved(question) };
+        let Err(no) = ended else { return Ended::Approved(Box::new(question)) };
         question.close(&no).await;
         if over.is_cancelled() { Ended::Over } else { Ended::Refused { why: no.why, closed: true } }
     }
