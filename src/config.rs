@@ -15,8 +15,9 @@ use crate::durable::read_regular;
 use crate::home::Home;
 use crate::listener::EnvPattern;
 use crate::notify::NotifySettings;
-use crate::policy::{Fault, PolicyFile, read_auditors};
+use crate::policy::{ARCHIVE_BYTES_MAX, Fault, PolicyFile, read_auditors};
 use crate::recorder::FreeMin;
+use crate::screen;
 use crate::tlog::VerifyingKey;
 use crate::trust::{List, Trust};
 use crate::witness::{WitnessAddress, WitnessUrl};
@@ -650,6 +651,10 @@ pub fn read_policies(directory: &Path) -> Result<Vec<PolicyFile>, Vec<Fault>> {
     if faults.is_empty() { Ok(files) } else { Err(faults) }
 }
 
+/// A set has no more files; nor more bytes than a set may have.
+const POLICY_FILES_MAX: usize = 1000;
+/// Of what does not belong among policies so much is told.
+const STRAYS_MAX: usize = 1000;
 /// The directories of policies.
 const KINDS: [&str; 3] = ["access", "commands", "effects"];
 
@@ -670,6 +675,9 @@ fn refuse_strays(directory: &Path, faults: &mut Vec<Fault>) {
         let message = format!("is {what} in which no policies are looked for");
         let hint = format!("policies lie in {}; what begins with a dot is passed over", KINDS.join("/, ") + "/");
         faults.push(Fault::in_file(path.display().to_string(), message).hint(hint));
+        if faults.len() >= STRAYS_MAX {
+            return;
+        }
     }
 }
 
@@ -688,6 +696,9 @@ fn read_policies_in(place: &Path, root: &str, files: &mut Vec<PolicyFile>, fault
     };
     names.sort();
     for name in names {
+        if faults.len() >= STRAYS_MAX {
+            return;
+        }
         let path = place.join(&name);
         let shown = path.display().to_string();
         let Some(name) = name.to_str() else {
@@ -697,10 +708,22 @@ fn read_policies_in(place: &Path, root: &str, files: &mut Vec<PolicyFile>, fault
         if name.starts_with('.') {
             continue;
         }
+        // A name stands in what is told of the file, and in the manifest that is signed.
+        if name.chars().any(|c| screen::shown(c) != c) {
+            faults.push(Fault::in_file(screen::line(&shown), "the name has characters that cannot be seen"));
+            continue;
+        }
         if path.is_dir() {
             let hint = "move its files up, or rename it so that it begins with a dot";
             faults.push(Fault::in_file(shown, "is a directory, and policies are not searched in it").hint(hint));
         } else if name.ends_with(".toml") {
+            let read: usize = files.iter().map(|file| file.text.len()).sum();
+            if files.len() >= POLICY_FILES_MAX || read > ARCHIVE_BYTES_MAX {
+                let most = ARCHIVE_BYTES_MAX >> 20;
+                let message =
+                    format!("is one too many: a set has at most {POLICY_FILES_MAX} files of {most} MiB in all");
+                return faults.push(Fault::in_file(shown, message));
+            }
             match read_text(&path, &shown) {
                 Ok(text) => files.push(PolicyFile { path: format!("{root}/{name}"), text }),
                 Err(fault) => faults.push(fault),

@@ -61,6 +61,12 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+/// Of syntax faults so many are told: a file with more is no file of rules, and each one takes as long to place as the file
+/// is.
+const SYNTAX_FAULTS_MAX: usize = 100;
+/// So many faults are kept. Who mends these sees the next.
+const FAULTS_MAX: usize = 1000;
+
 /// The faults found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Fault>);
@@ -68,7 +74,9 @@ pub(crate) struct Faults(Vec<Fault>);
 impl Faults {
     /// Adds one.
     pub(crate) fn push(&mut self, fault: Fault) {
-        self.0.push(fault);
+        if self.0.len() < FAULTS_MAX {
+            self.0.push(fault);
+        }
     }
 
     /// The good value, or `None` and the fault is kept.
@@ -101,7 +109,7 @@ impl<'t> Document<'t> {
     pub(crate) fn parse(file: &'t str, text: &'t str, faults: &mut Faults) -> Option<Self> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let mut last = None;
-        for error in &errors {
+        for error in errors.iter().take(SYNTAX_FAULTS_MAX) {
             let line = error.span().map(|span| line_of(text, span.start));
             // A slip often shows as several faults of one line; the first of them says most.
             if last == Some(line) {
@@ -365,7 +373,7 @@ impl<'d> Table<'d> {
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+    text.as_bytes().get(..offset).unwrap_or(text.as_bytes()).iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 /// Bytes from text such as `64MiB`; powers of 1024 only, since `64MB` means two things.
@@ -394,6 +402,17 @@ mod tests {
         for bad in ["", "MiB", "64MB", "-1MiB", "1.5GiB", "99999999999999TiB", "64 MiB x"] {
             assert_eq!(size_of(bad), None, "{bad:?} was taken");
         }
+    }
+
+    #[test]
+    fn a_file_with_nothing_but_faults_is_told_of_in_bounds() {
+        let mut faults = Faults::default();
+        assert!(Document::parse("x.toml", &"=\n".repeat(50_000), &mut faults).is_none());
+        assert!((1..=SYNTAX_FAULTS_MAX).contains(&faults.0.len()), "{}", faults.0.len());
+        for number in 0..2 * FAULTS_MAX {
+            faults.push(Fault::in_file("x.toml", number.to_string()));
+        }
+        assert_eq!(faults.0.len(), FAULTS_MAX);
     }
 
     #[test]

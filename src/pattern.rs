@@ -34,12 +34,20 @@ impl Pattern {
         if text.len() > PATTERN_BYTES_MAX {
             return Err(format!("is longer than {PATTERN_BYTES_MAX} bytes"));
         }
-        Self::compile(text).map(|_| Self(text.to_owned())).map_err(|error| format!("is no regular expression: {error}"))
+        // By itself, too: `a)|(b` would close the group that holds it to the whole text, and match all that begins with `a`.
+        Self::built(text)
+            .and_then(|_| Self::compile(text))
+            .map(|_| Self(text.to_owned()))
+            .map_err(|error| format!("is no regular expression: {error}"))
     }
 
     fn compile(text: &str) -> Result<regex_lite::Regex, regex_lite::Error> {
+        Self::built(&format!("^(?:{text})$"))
+    }
+
+    fn built(text: &str) -> Result<regex_lite::Regex, regex_lite::Error> {
         // Bounded: `a{1000}{1000}` is refused rather than built.
-        regex_lite::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(1 << 18).nest_limit(32).build()
+        regex_lite::RegexBuilder::new(text).size_limit(1 << 18).nest_limit(32).build()
     }
 
     /// As it was written.
@@ -51,5 +59,28 @@ impl Pattern {
     pub fn matches(&self, text: &str) -> bool {
         // It was compiled when the rule was read; did it fail now, nothing would match.
         Self::compile(&self.0).is_ok_and(|pattern| pattern.is_match(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t8_a_pattern_is_for_the_whole_text_however_it_is_written() {
+        for bad in ["a)|(b", "a)|(?:b", "a)|b(", "(", ")", "a{1000}{1000}", "(?x)a#"] {
+            assert!(Pattern::parse(bad).is_err(), "{bad}");
+        }
+        for (pattern, text, matches) in [
+            ("a|b", "a", true),
+            ("a|b", "a; sh", false),
+            ("a|b", "sh; b", false),
+            ("(?m)a", "a\nsh", false),
+            ("a", "a\n", false),
+            ("", "", true),
+            ("", "x", false),
+        ] {
+            assert_eq!(Pattern::parse(pattern).unwrap().matches(text), matches, "{pattern} {text:?}");
+        }
     }
 }

@@ -27,7 +27,7 @@ use crate::policy::RecordingPolicy;
 use crate::recorder::{RecorderError, Ticket, Track};
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
 pub use activity::Activity;
-pub use pause::{Pause, Paused};
+pub use pause::{Going, Pause, Paused};
 use tap::Tap;
 
 /// What the relay must know of a channel.

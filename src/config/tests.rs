@@ -333,3 +333,26 @@ fn a_pipe_among_the_policies_is_a_fault_and_nobody_waits_for_it() {
     let faults = read_policies(dir.path()).unwrap_err();
     assert!(matches!(&*faults, [fault] if fault.to_string().contains("no regular file")), "{faults:?}");
 }
+
+#[test]
+fn t14_a_folder_of_policies_that_is_no_set_of_rules_is_told_of_in_bounds() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("rules");
+    let access = root.join("access");
+    crate::durable::create_directories(&access).unwrap();
+    for name in ["a\nb.toml", "\u{1b}[2J.toml", "\u{202e}lmot.toml"] {
+        crate::durable::create_new(&access.join(name), b"schema = 1\n", 0o600).unwrap();
+    }
+    let faults = read_policies(&root).unwrap_err();
+    assert_eq!(faults.len(), 3);
+    assert!(faults.iter().all(|fault| fault.to_string().ends_with("characters that cannot be seen")), "{faults:?}");
+    assert!(faults.iter().all(|fault| !fault.to_string().chars().any(char::is_control)), "{faults:?}");
+    std::fs::remove_dir_all(&access).unwrap();
+    crate::durable::create_directories(&access).unwrap();
+    let big = vec![b'\n'; 1 << 20];
+    for number in 10..28 {
+        crate::durable::create_new(&access.join(format!("{number}.toml")), &big, 0o600).unwrap();
+    }
+    let faults = read_policies(&root).unwrap_err();
+    assert!(faults.len() == 1 && faults[0].to_string().contains("one too many"), "{faults:?}");
+}

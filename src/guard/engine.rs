@@ -333,12 +333,12 @@ impl Guard {
                     let held = held.clone();
                     match self.read(&held, now) {
                         Reading::Wait => return None,
-                        Reading::Nothing => self.let_run(held, Started::default(), now),
+                        Reading::Nothing => self.let_run(held, Started::default(), Step::Send, now),
                         Reading::Password => {
                             self.gap(Gap::Password);
                             self.passwords = self.passwords.saturating_sub(1);
                             let (running, passwords) = (self.running.clone(), self.passwords);
-                            self.let_run(held, running, now);
+                            self.let_run(held, running, Step::Send, now);
                             self.passwords = passwords;
                         }
                         Reading::Line(read) => self.ask(held, read, now),
@@ -386,7 +386,7 @@ impl Guard {
                     self.contexts.push(Context { name: name.clone(), outside: read.prompt, leaving: false });
                 }
                 self.passwords = PASSWORDS_MAX;
-                self.let_run(held, started, now);
+                self.let_run(held, started, Step::Run, now);
             }
             Answer::Run(_) | Answer::Refuse => {
                 // Nothing of what was typed behind it was meant for what comes now.
@@ -706,13 +706,13 @@ impl Guard {
     }
 
     /// A held key goes on.
-    fn let_run(&mut self, held: Held, started: Started, now: Duration) {
+    fn let_run(&mut self, held: Held, started: Started, step: fn(Vec<u8>) -> Step, now: Duration) {
         // An empty line starts nothing, and the program that runs goes on.
         if !self.model.is_empty() {
             self.running = started;
         }
         self.put_aside = self.put_aside.saturating_add(u8::from(held.key.brings_next_line()));
-        self.steps.push_back(Step::Send(held.bytes));
+        self.steps.push_back(step(held.bytes));
         self.passed_at = now;
         self.unanswered = true;
         self.escape = false;

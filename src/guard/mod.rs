@@ -30,6 +30,8 @@ pub use programs::{Started, name_of, started};
 pub enum Step {
     /// The user's bytes go to the target.
     Send(Vec<u8>),
+    /// A held key goes to the target: the line was judged, and may run.
+    Run(Vec<u8>),
     /// Bytes that no user sent go to the target.
     SendOwn(Vec<u8>),
     /// So many of the user's bytes go nowhere.

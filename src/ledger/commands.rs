@@ -101,6 +101,11 @@ impl Commands {
         self.mode() == Some(CommandMode::Guard) && !self.guarded.is_empty()
     }
 
+    /// Whether nothing that is typed in a shell runs before it was judged, in one of the target's or of the bastion's own.
+    pub fn holds_shells(&self) -> bool {
+        self.mode().is_some_and(CommandMode::is_strict) || self.guards_shells()
+    }
+
     /// What becomes of a gap: the hardest that a rule says.
     pub fn on_gap(&self) -> OnGap {
         self.guarded.iter().map(|(_, guarded)| guarded.on_gap).max().unwrap_or_default()

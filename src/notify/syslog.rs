@@ -16,6 +16,8 @@ use crate::model::Timestamp;
 const CALL_MAX: Duration = Duration::from_secs(5);
 /// A collector that does not close in this time has taken the message all the same.
 const CLOSE_MAX: Duration = Duration::from_millis(300);
+/// So many reads of what a collector answers, which it should not.
+const ANSWERS_MAX: u8 = 16;
 /// Facility 10, security and authorization (RFC 5424 section 6.2.1).
 const FACILITY: u8 = 10;
 
@@ -177,7 +179,8 @@ where
     stream.flush()?;
     close()?;
     let mut answer = [0_u8; 64];
-    loop {
+    // One that goes on answering has taken it, too: nobody reads that to its end.
+    for _ in 0..ANSWERS_MAX {
         match stream.read(&mut answer) {
             Ok(0) => return Ok(()),
             Ok(_) => {}
@@ -185,6 +188,7 @@ where
             Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -262,6 +266,18 @@ mod tests {
         dying.join().unwrap();
         assert!(syslog.send(&line("x")).is_err(), "nobody listens");
         assert!(Syslog::Unix(PathBuf::from("/nonexistent/log")).send(&line("x")).is_err());
+    }
+
+    #[test]
+    fn a_collector_that_never_stops_answering_holds_up_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let syslog = Syslog::Tcp(listener.local_addr().unwrap().to_string());
+        let answering = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            while stream.write_all(b"and then ").is_ok() {}
+        });
+        syslog.send(&line("x")).unwrap();
+        answering.join().unwrap();
     }
 
     #[test]

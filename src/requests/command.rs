@@ -226,9 +226,13 @@ impl Requests {
         Ok(reviewed)
     }
 
-    fn stored_command(&self, id: &RequestId, request: AccessRequest) -> Result<HeldCommand, RequestError> {
+    pub(super) fn stored_command(&self, id: &RequestId, request: AccessRequest) -> Result<HeldCommand, RequestError> {
         let mut waiting = self.waiting();
         let held = waiting.held.get_mut(id).ok_or(RequestError::Overtaken("nobody waits for it any more"))?;
+        // What was taken back meanwhile stays so: nobody's yes revives it.
+        if held.command.request.stored != RequestState::Pending {
+            return Err(RequestError::Overtaken("it was decided or taken back meanwhile"));
+        }
         held.command.request = request;
         held.state.send_replace(held.command.request.stored.clone());
         Ok(held.command.clone())
@@ -287,6 +291,8 @@ impl Requests {
     /// # Errors
     /// `Unknown`.
     pub fn withdraw_command(&self, actor: Actor<'_>, id: &RequestId) -> Result<HeldCommand, RequestError> {
+        // Not while somebody's word on it is on its way to the log: an approval that comes after would undo this.
+        let _one = self.one_at_a_time();
         let mut waiting = self.waiting();
         let own = |held: &&mut Held| held.command.request.requester == *actor.asker.user;
         let held = waiting.held.get_mut(id).filter(own).ok_or(RequestError::Unknown)?;

@@ -331,9 +331,10 @@ pub async fn carry(
         let track = Arc::clone(&track);
         if let Some(Guarded { keeper, lines, within, size }) = guarded {
             let told = told.map(|told| (told, target.sink.clone()));
-            let (asked, answered) =
-                guarded::inspect(source, target.source, size, within.as_deref(), (keeper, lines), told);
-            let (user, target) = (End { source: asked, sink }, End { source: answered, sink: target.sink });
+            let ends = (target.source, target.sink);
+            let (asked, answered, gate) =
+                guarded::inspect(source, ends, size, within.as_deref(), (keeper, lines), told);
+            let (user, target) = (End { source: asked, sink }, End { source: answered, sink: gate });
             return relay::run(user, target, facts, track, notices, over).await;
         }
         let Some((files, book)) = files else {

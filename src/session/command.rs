@@ -27,7 +27,9 @@ use crate::listener::ChannelStart;
 use crate::model::{Asked, Program, RequestId, UserName};
 use crate::policy::PolicyHash;
 use crate::requests::{bound_to, new_decision};
-pub(super) use guarded::{Ask, Decision, Keeper, decide};
+#[cfg(test)]
+pub(super) use guarded::tests::standing;
+pub(super) use guarded::{Ask, Decision, Keeper, Standing, decide};
 pub(super) use observed::{observe, watches_shell};
 pub use waiting::Answered;
 pub(super) use waiting::{NotRun, Question, wish};
@@ -174,6 +176,11 @@ impl Cleared {
         self.integrates
     }
 
+    /// Whether it starts where nothing is prevented.
+    pub fn holds_nothing(&self) -> bool {
+        self.guards.is_none() && matches!(self.mode, None | Some(CommandMode::Observe))
+    }
+
     /// What was judged, if anything was.
     pub fn decided(&self) -> Option<&Decided> {
         self.decided.as_deref()
@@ -205,6 +212,11 @@ impl Cleared {
 }
 
 impl Decided {
+    /// As it was judged.
+    pub fn judgement(&self) -> &Judgement {
+        &self.judgement
+    }
+
     /// The same, which does not run; and whether that is on record already.
     pub fn refused(self, why: String, closed: bool) -> Self {
         Self { obstacle: Some(why), closed, ..self }

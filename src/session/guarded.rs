@@ -6,6 +6,7 @@
 
 mod exact;
 mod probe;
+mod way;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::command::{Decision, Keeper, decide, observe};
+use super::command::{Decision, Keeper, Standing, decide, observe};
 use crate::cast::Entry;
 use crate::guard::{Answer, Guard, LineRead, Question, Step};
 use crate::inspect::{Credits, EVENTS_MAX, Inspected};
@@ -28,6 +29,8 @@ use crate::screen::Size;
 use crate::wire::channel::{Sink, Source};
 use exact::Exact;
 pub(super) use probe::{Begun, Told, begin};
+pub(super) use way::Gate;
+use way::{Arrived, Mark, Way};
 
 /// Ctrl-C.
 const INTERRUPT: u8 = 3;
@@ -38,20 +41,27 @@ const HELD_BYTES_MAX: usize = 64 * 1024;
 /// Lines that go by and wait to be put on record.
 const READS_MAX: usize = 64;
 
-/// Stands between a shell's two ends and the relay: what the user sends that may go on, and what the user is shown.
+/// Lines that have reached the target, or not, and wait to be told of.
+const ARRIVED_MAX: usize = 16;
+
+/// Stands between a shell's two ends and the relay: what the user sends that may go on, and what the user is shown. What
+/// goes to the target goes through the gate.
 pub(super) fn inspect<U, T, K>(
     user: U,
-    target: T,
+    (target, sink): (T, K),
     size: TerminalSize,
     within: Option<&str>,
     (keeper, lines): (Keeper, mpsc::Receiver<String>),
     told: Option<(Box<Told>, K)>,
-) -> (Inspected, Inspected)
+) -> (Inspected, Inspected, Gate<K>)
 where
     U: Source + 'static,
     T: Source + 'static,
     K: Sink + Clone + 'static,
 {
+    let (arrived, arrivals) = mpsc::channel(ARRIVED_MAX);
+    let way = Way::default();
+    let gate = Gate { sink, way: way.clone(), arrived, bastion: Arc::clone(&keeper.bastion) };
     let (up, asked) = mpsc::channel(EVENTS_MAX);
     let (down, answered) = mpsc::channel(EVENTS_MAX);
     let (user_credit, target_credit) = (Credits::of(&user), Credits::of(&target));
@@ -63,7 +73,8 @@ where
         tokio::spawn(observe(Arc::clone(&keeper), read));
     }
     let began = told.as_ref().map_or_else(Instant::now, |(told, _)| told.began);
-    let exact = told.map(|(told, sink)| Exact::new(told.talk, told.steps, sink, keeper.pause.clone()));
+    let exact = told
+        .map(|(told, sink)| Exact::new(told.talk, told.steps, sink, keeper.pause.clone(), Arc::clone(&keeper.bastion)));
     let stage = Stage {
         guard: match within {
             None if keeper.watches => Guard::watching(size),
@@ -78,11 +89,14 @@ where
         user_credit: user_credit.clone(),
         target_credit: target_credit.clone(),
         deciding: None,
+        standing: None,
         refusal: None,
         exact,
+        way,
+        resumes: false,
     };
-    let task = tokio::spawn(stage.run(user, target, (up, down), lines)).abort_handle();
-    (Inspected::new(asked, user_credit, task.clone()), Inspected::new(answered, target_credit, task))
+    let task = tokio::spawn(stage.run(user, target, (up, down), (lines, arrivals))).abort_handle();
+    (Inspected::new(asked, user_credit, task.clone()), Inspected::new(answered, target_credit, task), gate)
 }
 
 /// A line that is being judged.
@@ -115,10 +129,15 @@ struct Stage {
     user_credit: Credits,
     target_credit: Credits,
     deciding: Option<Deciding>,
+    /// By what a key goes on that was let run just now.
+    standing: Option<Box<Standing>>,
     /// What the user is told once the line is gone.
     refusal: Option<String>,
     /// The shell, if it says its lines itself.
     exact: Option<Exact>,
+    way: Way,
+    /// The next bytes of our own give up a line that did not run.
+    resumes: bool,
 }
 
 /// What has happened.
@@ -127,9 +146,10 @@ enum Happened {
     Target(Option<ChannelEvent>),
     Decided(Decision),
     Line(String),
+    Arrived(Arrived),
     Due,
     Sent,
-    Told,
+    Told(Option<Arrived>),
     Over,
 }
 
@@ -139,16 +159,23 @@ impl Stage {
         mut user: U,
         mut target: T,
         (up, down): (mpsc::Sender<ChannelEvent>, mpsc::Sender<ChannelEvent>),
-        mut lines: mpsc::Receiver<String>,
+        (mut lines, mut arrivals): (mpsc::Receiver<String>, mpsc::Receiver<Arrived>),
     ) {
         let (mut user_here, mut target_here) = (true, true);
         loop {
-            self.do_steps().await;
+            // While the session stands still nothing is decided: what is typed waits where it is, and is read and judged
+            // once the session goes on.
+            let still = self.keeper.pause.is_on();
+            if still {
+                self.do_exact_steps().await;
+            } else {
+                self.do_steps().await;
+            }
             let due = [self.guard.due(self.now()), self.exact_due()].into_iter().flatten().min();
-            let due = due.map(|due| self.began + due);
-            let (tells, takes) = (self.exact.as_ref().is_some_and(Exact::tells), self.takes());
+            let due = due.filter(|_| !still).map(|due| self.began + due);
+            let (tells, takes) = (self.exact.as_ref().is_some_and(Exact::tells), self.takes() && !still);
             let happened = tokio::select! {
-                () = exact::told(&mut self.exact), if tells => Happened::Told,
+                arrived = exact::told(&mut self.exact), if tells => Happened::Told(arrived),
                 permit = up.reserve(), if !tells && !self.up.is_empty() => match (permit, self.up.pop_front()) {
                     (Ok(permit), Some(event)) => { permit.send(event); Happened::Sent }
                     (Ok(_) | Err(_), _) => Happened::Over,
@@ -161,11 +188,13 @@ impl Stage {
                 event = target.next(), if target_here && self.down.len() < EVENTS_MAX => Happened::Target(event),
                 decision = decision(&mut self.deciding) => Happened::Decided(decision),
                 Some(line) = lines.recv() => Happened::Line(line),
+                Some(arrived) = arrivals.recv() => Happened::Arrived(arrived),
+                () = self.keeper.pause.over(), if still => Happened::Due,
                 () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => Happened::Due,
             };
             match happened {
                 Happened::Sent | Happened::Due => {}
-                Happened::Told => self.was_told(),
+                Happened::Told(arrived) => self.was_told(arrived).await,
                 Happened::Over => return,
                 Happened::User(event) => user_here &= self.user_sends(event),
                 Happened::Target(event) => {
@@ -176,6 +205,7 @@ impl Stage {
                 }
                 Happened::Decided(decision) => self.decided(decision).await,
                 Happened::Line(line) => self.tell_while_waiting(&line).await,
+                Happened::Arrived(arrived) => self.arrived(arrived),
             }
             if !user_here && !target_here && self.up.is_empty() && self.down.is_empty() && self.deciding.is_none() {
                 return;
@@ -220,24 +250,24 @@ impl Stage {
             }
             ChannelEvent::Resize(size) => {
                 self.guard.resized(Size::bounded(size.cols, size.rows));
-                self.up.push_back(event);
+                self.sends(event, Mark::Plain);
                 true
             }
             ChannelEvent::Signal(_) | ChannelEvent::Break(_) => {
                 if self.is_waiting() {
                     self.withdraw();
                 } else {
-                    self.up.push_back(event);
+                    self.sends(event, Mark::Plain);
                 }
                 true
             }
             ChannelEvent::Eof | ChannelEvent::EndOfWrite | ChannelEvent::Exit(_) => {
-                self.up.push_back(event);
+                self.sends(event, Mark::Plain);
                 true
             }
             ChannelEvent::Close => {
                 self.withdraw();
-                self.up.push_back(event);
+                self.sends(event, Mark::Plain);
                 false
             }
         }
@@ -272,10 +302,16 @@ impl Stage {
             && let Some(step) = self.guard.step(self.now())
         {
             match step {
-                Step::Send(bytes) => self.pass_on(&bytes),
+                Step::Send(bytes) => self.pass_on(&bytes, Mark::Plain),
+                // Without a verdict it would be a fault of ours: it goes nowhere then.
+                Step::Run(bytes) => match self.standing.take() {
+                    Some(standing) => self.pass_on(&bytes, Mark::Runs(standing)),
+                    None => self.user_credit.dropped(bytes.len()),
+                },
                 Step::SendOwn(bytes) => {
                     self.user_credit.own(bytes.len());
-                    self.up.push_back(ChannelEvent::Data(Bytes::from(bytes)));
+                    let mark = if std::mem::take(&mut self.resumes) { Mark::Resumes } else { Mark::Plain };
+                    self.sends(ChannelEvent::Data(Bytes::from(bytes)), mark);
                 }
                 Step::Drop(bytes) => self.user_credit.dropped(bytes),
                 Step::Judge(question) => {
@@ -291,7 +327,14 @@ impl Stage {
         self.hand_over();
     }
 
+    /// One more event goes the way to the target.
+    fn sends(&mut self, event: ChannelEvent, mark: Mark) {
+        self.way.sets_out(mark);
+        self.up.push_back(event);
+    }
+
     fn decide(&mut self, question: Question, of: Of) {
+        self.standing = None;
         let withdrawn = CancellationToken::new();
         let decision = Box::pin(decide(Arc::clone(&self.keeper), question, withdrawn.clone()));
         self.deciding = Some(Deciding { decision, withdrawn, of });
@@ -301,20 +344,44 @@ impl Stage {
         let of = self.deciding.take().map_or(Of::Nobody, |deciding| deciding.of);
         let now = self.now();
         match (of, decision) {
-            (Of::Key, Decision::Runs(started)) => self.guard.answer(Answer::Run(started), now),
+            (Of::Key, Decision::Runs(started, mut standing)) => {
+                standing.depth = self.guard.depth();
+                self.standing = Some(standing);
+                self.guard.answer(Answer::Run(started), now);
+            }
             (Of::Key, Decision::Refused(text)) => {
                 self.refusal = Some(text);
                 self.guard.answer(Answer::Refuse, now);
             }
-            (Of::Shell, Decision::Runs(started)) => self.runs(started).await,
+            (Of::Shell, Decision::Runs(started, standing)) => self.runs(started, standing).await,
             (Of::Shell, Decision::Refused(text)) => self.refused(&text).await,
-            (Of::Nobody, Decision::Runs(_)) => {
+            (Of::Nobody, Decision::Runs(..)) => {
                 let marker = "the shell does not wait any more for the line that was allowed last: it did not run";
                 let _ = self.keeper.track.append(Entry::Marker(marker.into())).await;
             }
             (Of::Nobody, Decision::Refused(_)) => {}
         }
         self.decide_waiting();
+    }
+
+    /// A line that was let run has reached the target, or has not.
+    fn arrived(&mut self, arrived: Arrived) {
+        match arrived {
+            Arrived::Runs(standing) => drop(tokio::spawn(Arc::clone(&self.keeper).ran(standing))),
+            Arrived::Late(standing) => {
+                // What was asked about a line behind it is about none any more.
+                if self.deciding.as_ref().is_some_and(|deciding| deciding.of == Of::Key) {
+                    self.withdraw();
+                    self.deciding = None;
+                }
+                (self.standing, self.resumes) = (None, true);
+                let (depth, now) = (standing.depth, self.now());
+                self.refusal = Some(standing.told_late());
+                // It ends with its line: what has not run is on record even if the channel is over by then.
+                tokio::spawn(Arc::clone(&self.keeper).late(standing));
+                self.guard.not_run(depth, now);
+            }
+        }
     }
 
     async fn tell_of_refusal(&mut self, gone: bool, prompt: &str) {

@@ -472,7 +472,15 @@ impl Visit {
         let Some(live) = &mut self.live else { return Err((Box::new(start), Refusal::Ended(EndCause::TargetLeft))) };
         // Counted before it is judged: a policy that changes in between then sees it.
         let lends = lends.into_iter().map(Asked::from);
-        let places = asked.iter().cloned().chain(lends).map(|asked| live.registration.channel(asked)).collect();
+        // A program that moves files is held to them by its own rules.
+        let typed_at =
+            matches!(program, Program::Shell) || (matches!(program, Program::Exec(_)) && start.terminal.is_some());
+        let unheld = typed_at && cleared.holds_nothing();
+        let place = |asked: Asked| {
+            let place = live.registration.channel(asked);
+            if unheld { place.unheld() } else { place }
+        };
+        let places = asked.iter().cloned().chain(lends).map(place).collect();
         // Spent whatever comes of it: the recording of a channel that the target refuses has its directory.
         let number = ChannelNumber(self.next);
         self.next = self.next.saturating_add(1);

@@ -168,6 +168,8 @@ struct Entry {
     /// What it began with, and how many channels of each kind are open: by these it is judged again.
     first: Asked,
     open: BTreeMap<Asked, u32>,
+    /// Of these, how many are such that what is typed in them is held by nothing.
+    unheld: BTreeMap<Asked, u32>,
     end: watch::Sender<Option<EndCause>>,
     until: watch::Sender<Option<Timestamp>>,
     /// What it ends by then.
@@ -271,7 +273,7 @@ impl Registration {
     pub fn channel(&self, asked: impl Into<Asked>) -> OpenChannel {
         let asked = asked.into();
         self.sessions.count(&self.id, &asked, 1);
-        OpenChannel { id: self.id.clone(), sessions: self.sessions.clone(), asked }
+        OpenChannel { id: self.id.clone(), sessions: self.sessions.clone(), asked, unheld: false }
     }
 
     /// Counts the session as one by this rule, if its user has fewer than so many others by it; tells whether it counts.
@@ -305,9 +307,19 @@ pub struct OpenChannel {
     id: SessionId,
     sessions: Sessions,
     asked: Asked,
+    unheld: bool,
 }
 
 impl OpenChannel {
+    /// The same of one in which anything may be typed, for nothing holds it: once rules want that held, it ends.
+    #[must_use]
+    pub fn unheld(mut self) -> Self {
+        if !std::mem::replace(&mut self.unheld, true) {
+            self.sessions.count_unheld(&self.id, &self.asked, 1);
+        }
+        self
+    }
+
     /// What it is for.
     pub fn class(&self) -> ChannelClass {
         self.asked.class
@@ -317,6 +329,9 @@ impl OpenChannel {
 impl Drop for OpenChannel {
     fn drop(&mut self) {
         self.sessions.count(&self.id, &self.asked, -1);
+        if self.unheld {
+            self.sessions.count_unheld(&self.id, &self.asked, -1);
+        }
     }
 }
 
@@ -340,7 +355,8 @@ impl Sessions {
         let (idle, idle_receiver) = watch::channel(None);
         let (open, rules) = (BTreeMap::new(), BTreeSet::new());
         let (bound_by, first, login, since) = (BoundBy::Grant, first.into(), login.clone(), facts.started);
-        let entry = Entry { facts, first, open, end, until, bound_by, idle, rules, since, login, brake };
+        let unheld = BTreeMap::new();
+        let entry = Entry { facts, first, open, unheld, end, until, bound_by, idle, rules, since, login, brake };
         list.live.insert(id.clone(), entry);
         drop(list);
         let sessions = self.clone();
@@ -361,6 +377,14 @@ impl Sessions {
             *count = count.saturating_add_signed(change);
             entry.open.retain(|_, count| *count > 0);
             entry.facts.channels = entry.open.values().sum();
+        }
+    }
+
+    fn count_unheld(&self, id: &SessionId, asked: &Asked, change: i32) {
+        if let Some(entry) = self.lock().live.get_mut(id) {
+            let count = entry.unheld.entry(asked.clone()).or_insert(0);
+            *count = count.saturating_add_signed(change);
+            entry.unheld.retain(|_, count| *count > 0);
         }
     }
 
@@ -501,6 +525,12 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Judged, EndCa
         let permit: Permit = ledger
             .permit_but_for_locks(asker, &entry.facts.destination, asked, now)
             .map_err(|denial| cause_of(&denial))?;
+        // Opened where nothing holds what is typed, it is not what its rules promise now.
+        let commands =
+            entry.unheld.contains_key(asked).then(|| ledger.commands(asker, &entry.facts.destination, asked, now));
+        if commands.is_some_and(|commands| commands.is_ok_and(|commands| commands.holds_shells())) {
+            return Err(EndCause::PolicyChanged);
+        }
         // Each channel may rest on a grant of its own, or on none: a lock on one of these is on the session, and one that spares
         // broken glasses spares no session in which anything rests on something else.
         lock = lock.or(lock_on(permit.grant().map(|grant| &grant.id))?);

@@ -47,6 +47,7 @@ mod names;
 mod oracles;
 mod outages;
 mod oversight;
+mod overtaken;
 mod paths;
 mod policy_tools;
 mod powercut;

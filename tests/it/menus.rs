@@ -337,3 +337,54 @@ fn rules_that_change_change_the_menu_that_is_shown() {
     house.bastion.doorward(&["policy", "reload"]).ok();
     terminal.shows("left-255");
 }
+
+#[test]
+fn what_is_refused_at_the_last_look_is_on_record_as_a_refusal_and_security_people_are_told() {
+    require!("sshd", "ssh", "tmux", "printf");
+    let house = House::new();
+    // What the rules forbid of an entry's own program.
+    let forbids = "[[rule]]\nid = \"no-evil\"\neffect = \"deny\"\nprogram = \"/usr/bin/printf\"\nargs = [\"[%s]\", \"evil\", \"...\"]\nalert = \"high\"\nreason = \"not that word\"\n";
+    write(&house.bastion, &format!("{MENU}\n{forbids}"));
+    house.bastion.doorward(&["policy", "reload"]).ok();
+    let terminal = house.at_menu(100, 30);
+    terminal.shows("4 entries");
+    terminal.line("words");
+    terminal.shows("the first word");
+    terminal.line("evil");
+    terminal.shows("> mark: none");
+    terminal.press("Enter");
+    terminal.shows("> count: 1");
+    terminal.press("Enter");
+    terminal.shows("This does not run");
+    terminal.shows("not that word");
+    let refused = until(LIMIT, "refusal", || house.log("command.refused").pop());
+    assert_eq!((&refused["rule"], &refused["alert"]), (&"no-evil".into(), &"high".into()), "{refused}");
+    terminal.shows(refused["decision"].as_str().unwrap());
+    let lines = house.alice().run_with(&["-T"], "", b"say\nevil\n\n\n");
+    assert!(lines.text().contains("not that word"), "{lines:?}");
+    assert_eq!(house.log("command.refused").len(), 2);
+}
+
+#[test]
+fn what_was_on_the_last_look_runs_or_nothing_does() {
+    require!("sshd", "ssh", "tmux", "printf");
+    let house = House::new();
+    let terminal = house.at_menu(100, 30);
+    terminal.shows("4 entries");
+    terminal.line("words");
+    terminal.shows("the first word");
+    // A value may have letters of any script that fills one column each.
+    terminal.line("größe");
+    terminal.shows("> mark: none");
+    terminal.press("Enter");
+    terminal.shows("> count: 1");
+    terminal.press("Enter");
+    terminal.shows("'größe'");
+    write(&house.bastion, &MENU.replace("\"[%s]\"", "\"<%s>\""));
+    house.bastion.doorward(&["policy", "reload"]).ok();
+    terminal.press("Enter");
+    terminal.shows("something else would have run");
+    terminal.type_text(" ");
+    terminal.shows("4 entries");
+    assert!(house.log("command.allowed").is_empty());
+}

@@ -78,11 +78,14 @@ fn row(level: &str, Finding { check, fault }: &Finding) -> Value {
     json!({ "level": level, "check": check, "file": file, "line": line, "key": key, "message": message, "hint": hint })
 }
 
+/// A longer line is no help, and one that has many findings would be shown with each of them.
+const LINE_BYTES_MAX: usize = 1000;
+
 /// The finding, the line that it is about with carets under what is meant, and what to do.
 fn tell(level: &str, Finding { check, fault }: &Finding, files: &[PolicyFile]) {
     show_line(format!("{level}[{check}]: {fault}"));
     let line = fault.line.and_then(|line| source(files, &fault.file, line).map(|text| (line, text)));
-    if let Some((number, text)) = line {
+    if let Some((number, text)) = line.filter(|(_, text)| text.len() <= LINE_BYTES_MAX) {
         let (from, len) = meant(text, &fault.key);
         let margin = number.to_string();
         show_line(format!("  {margin} | {text}"));

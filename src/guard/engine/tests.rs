@@ -150,7 +150,7 @@ impl Typist {
     fn steps(&mut self) {
         while let Some(step) = self.guard.step(self.now()) {
             match step {
-                Step::Send(bytes) | Step::SendOwn(bytes) => {
+                Step::Send(bytes) | Step::Run(bytes) | Step::SendOwn(bytes) => {
                     let _ = self.input.write_all(&bytes).and_then(|()| self.input.flush());
                 }
                 Step::Drop(_) | Step::Read(_) => {}
@@ -441,7 +441,7 @@ fn windows_of_one_column_and_floods_of_hostile_output_are_borne() {
     guard.shown(b"$ ", now);
     guard.typed(b"touch ran\r", now * 2);
     while let Some(step) = guard.step(now * 2) {
-        assert!(!matches!(&step, Step::Send(bytes) if bytes.contains(&b'\r')), "{step:?}");
+        assert!(!matches!(&step, Step::Send(bytes) | Step::Run(bytes) if bytes.contains(&b'\r')), "{step:?}");
     }
     for size in [Size::bounded(1, 200), Size::bounded(500, 1), Size::bounded(500, 200)] {
         guard.resized(size);
@@ -453,7 +453,7 @@ fn windows_of_one_column_and_floods_of_hostile_output_are_borne() {
     // It is asked or given up in the end, and never sent.
     for second in 4..20 {
         while let Some(step) = guard.step(now * second) {
-            assert!(!matches!(&step, Step::Send(bytes) if bytes.contains(&b'\r')), "{step:?}");
+            assert!(!matches!(&step, Step::Send(bytes) | Step::Run(bytes) if bytes.contains(&b'\r')), "{step:?}");
         }
     }
 }
@@ -470,7 +470,7 @@ fn a_paste_of_a_mebibyte_is_held_in_bounds() {
     assert!(taken <= 64, "{taken}");
     let mut sent = 0;
     while let Some(step) = guard.step(Duration::from_secs(2)) {
-        if let Step::Send(bytes) = step {
+        if let Step::Send(bytes) | Step::Run(bytes) = step {
             sent += bytes.len();
         }
     }
@@ -492,7 +492,7 @@ fn what_is_only_read_along_passes_byte_by_byte_as_it_came() {
             now += Duration::from_secs(1);
             while let Some(step) = guard.step(now) {
                 match step {
-                    Step::Send(bytes) => sent.extend(bytes),
+                    Step::Send(bytes) | Step::Run(bytes) => sent.extend(bytes),
                     Step::Read(_) | Step::Gap(_) => {}
                     other @ (Step::SendOwn(_) | Step::Drop(_) | Step::Judge(_) | Step::Wiped { .. }) => {
                         panic!("{other:?}")
@@ -537,4 +537,37 @@ fn a_line_that_comes_at_once_is_told_when_it_is_shown_and_one_that_never_is_show
     assert_eq!(told, [(String::from("sh -c true"), Confidence::Screen)]);
     assert_eq!(told_late("Secret: ", b"root\r", &["\r\n", "root@db1:~# "]), []);
     assert_eq!(told_late("Secret: ", b"ro\x15root\r", &["\r\nroot@db1:~# "]), []);
+}
+
+#[test]
+fn a_line_that_did_not_run_though_it_was_let_is_given_up_with_all_that_was_typed_behind_it() {
+    let mut guard = Guard::new(Size::bounded(80, 24));
+    let now = Duration::from_secs(1);
+    guard.shown(b"at$ ", now);
+    let steps = |guard: &mut Guard, now| {
+        let mut all = Vec::new();
+        while let Some(step) = guard.step(now) {
+            if matches!(step, Step::Judge(_)) {
+                guard.answer(Answer::Run(Started { nested: Some("mysql".into()), ..Started::default() }), now);
+            }
+            all.push(step);
+        }
+        all
+    };
+    guard.typed(b"mysql", now * 2);
+    steps(&mut guard, now * 2);
+    guard.shown(b"mysql", now * 3);
+    let depth = guard.depth();
+    guard.typed(b"\r", now * 4);
+    let ran = steps(&mut guard, now * 4);
+    assert!(ran.contains(&Step::Run(b"\r".to_vec())), "{ran:?}");
+    assert_eq!((depth, guard.depth()), (0, 1));
+    guard.typed(b"\rdrop\r", now * 5);
+    guard.not_run(depth, now * 5);
+    let given_up = steps(&mut guard, now * 5);
+    assert_eq!(given_up, [Step::Drop(6), Step::SendOwn(vec![0x03])], "{given_up:?}");
+    guard.shown(b"^C\r\nat$ ", now * 6);
+    let wiped = steps(&mut guard, now * 7);
+    assert!(matches!(wiped.as_slice(), [Step::Wiped { gone: true, .. }]), "{wiped:?}");
+    assert_eq!(guard.depth(), 0, "nothing of it has begun");
 }

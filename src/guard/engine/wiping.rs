@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CTRL_C, CTRL_E, CTRL_U, Guard, Model, QUIET, State, Step, WIPE_WAIT, Wipe};
+use super::{CTRL_C, CTRL_E, CTRL_U, Guard, Model, QUIET, Started, State, Step, WIPE_WAIT, Wipe};
 
 impl Guard {
     pub(super) fn wipe(&mut self, by: Wipe, prompt: Option<String>, now: Duration) {
@@ -17,6 +17,27 @@ impl Guard {
         }
         self.steps.push_back(Step::SendOwn(keys));
         self.state = State::Wiping { since: now, by, prompt };
+    }
+
+    /// How many prompts stand within each other, for [`Self::not_run`].
+    pub fn depth(&self) -> usize {
+        self.contexts.len()
+    }
+
+    /// A key that was let run has not reached the target, and nothing behind it has, either: the line is given up, and what
+    /// it would have started has not begun. `depth` is as it was before that key was let run.
+    pub fn not_run(&mut self, depth: usize, now: Duration) {
+        let held = match &self.state {
+            State::Held(held) | State::Asked { held, .. } => held.bytes.len(),
+            State::Typing | State::Wiping { .. } | State::Settling { .. } => 0,
+        };
+        let dropped = held + self.queue.clear();
+        self.drop_bytes(dropped);
+        self.unpacking = false;
+        self.running = Started::default();
+        self.passwords = 0;
+        self.contexts.truncate(depth);
+        self.wipe(Wipe::Interrupt, None, now);
     }
 
     /// Looks whether the line is gone. Says whether there is something to do.

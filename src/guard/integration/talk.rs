@@ -262,6 +262,18 @@ impl Talk {
         verdict.bytes(&self.secrets)
     }
 
+    /// What a shell is told in place of leave to run that it was to have: its line does not run. See [`Self::not_run`].
+    pub fn refusal(&self) -> Vec<u8> {
+        Verdict::Refuse.bytes(&self.secrets)
+    }
+
+    /// The shell was told [`Self::refusal`], though the answer was that its line runs.
+    pub fn not_run(&mut self) {
+        if matches!(self.place, Place::LetRun { .. }) {
+            self.place = Place::Prompt { entered: false };
+        }
+    }
+
     /// Whether the target takes a key now; and whether Enter may be about to be reported.
     fn takes(&self) -> Option<bool> {
         match (self.phase, self.place) {

@@ -128,6 +128,34 @@ fn one_no_is_enough_and_what_waits_no_longer_is_on_record_once() {
     assert!(matches!(world.speak("bob", &held.request.id, Verdict::Approve), Err(RequestError::Unknown)));
 }
 
+// Two shells on one connection, the same line in both.
+#[test]
+fn a_yes_to_one_of_two_equal_lines_of_a_session_is_for_that_one_alone() {
+    let world = World::new();
+    let (first, second) = (world.hold("alice", 1).unwrap(), world.hold("alice", 1).unwrap());
+    assert_eq!(first.wish.bound, second.wish.bound);
+    world.speak("bob", &first.request.id, Verdict::Approve).unwrap();
+    assert!(world.speak("carol", &first.request.id, Verdict::Approve).is_err(), "it has its yes");
+    assert!(world.requests.use_command(&second.request.id, &first.wish.bound).unwrap_err().contains("nobody"));
+    assert_eq!(world.requests.use_command(&first.request.id, &first.wish.bound).unwrap(), [user("bob")]);
+    assert!(world.requests.use_command(&first.request.id, &first.wish.bound).is_err(), "it is used");
+}
+
+#[test]
+fn a_yes_that_was_on_its_way_to_the_log_revives_nothing_that_was_taken_back_meanwhile() {
+    let world = World::new();
+    let held = world.hold("alice", 1).unwrap();
+    let id = held.request.id.clone();
+    let begin_by = held.request.pending_until;
+    let approved = AccessRequest { stored: RequestState::Approved { begin_by }, ..held.request.clone() };
+    let alice = user("alice");
+    let actor = Actor { asker: Asker::plain(&alice, "k"), source: "192.0.2.7:4022" };
+    world.requests.withdraw_command(actor, &id).unwrap();
+    assert!(matches!(world.requests.stored_command(&id, approved), Err(RequestError::Overtaken(_))));
+    assert_eq!(world.requests.command_state(&id), Some(RequestState::Cancelled));
+    assert!(world.requests.use_command(&id, &held.wish.bound).is_err());
+}
+
 #[test]
 fn t15_a_command_waits_no_longer_for_a_clock_that_was_set_back() {
     let world = World::new();

@@ -22,9 +22,9 @@ use crate::guard::{self, Confidence, Gap, LineRead, Question, Started};
 use crate::ledger::{CommandFacts, Commands};
 use crate::listener::ChannelStart;
 use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, RequestId, SessionId, Timestamp};
-use crate::policy::OnGap;
+use crate::policy::{OnGap, PolicyHash};
 use crate::recorder::Track;
-use crate::relay::Pause;
+use crate::relay::{Going, Pause};
 use crate::requests::{CommandWish, bound_to, new_decision};
 use crate::session::denials::Denied;
 use crate::session::promise::Reads;
@@ -36,6 +36,9 @@ const NO_TERMINAL_AT_ALL: &str =
     "the lines of a shell are judged here, which takes a terminal: ssh -t, or name a command";
 /// What a user is told whose line's own record failed, or whose session is over.
 const NOT_ON_RECORD: &str = "it could not be put on record, so it does not run. Tell the operator";
+/// What a user is told of a line that was allowed, and was overtaken before it could run.
+const LATE: &str =
+    "the session was paused, or the rules have changed, before it could run: it has not run. Type it anew";
 /// What is on record of a line that was not shown.
 const NOT_SHOWN: &str = "[typed without being shown]";
 /// The session answers within so long, or the line does not run.
@@ -82,6 +85,8 @@ pub(in crate::session) enum Ask {
     },
     /// What is to be put on record of a line that goes by.
     Read { read: LineRead, asked: Asked, number: ChannelNumber, answer: oneshot::Sender<Option<Observed>> },
+    /// A line that was let run does not, or does: what is put on record of that, and done about it.
+    Arrived { decided: Box<Decided>, late: bool, answer: oneshot::Sender<Option<Verdict>> },
     /// Something may have run that nobody has read.
     Gap { gap: Gap, asked: Asked, number: ChannelNumber, answer: oneshot::Sender<()> },
 }
@@ -107,6 +112,9 @@ impl Visit {
             Ask::Read { read, asked, number, answer } => {
                 let _ = answer.send(self.rule_on_passing(read, &asked, number));
             }
+            Ask::Arrived { decided, late, answer } => {
+                let _ = answer.send(self.note_arrival(*decided, late));
+            }
             Ask::Gap { gap, asked, number, answer } => {
                 self.note_gap(gap, &asked, number);
                 let _ = answer.send(());
@@ -127,6 +135,9 @@ impl Visit {
             written: None,
         };
         let Some(live) = &self.live else { return plainly(String::from("the session is over")) };
+        if live.registration.pause().is_on() {
+            return plainly(String::from("the session is paused"));
+        }
         let (bastion, destination) = (&self.bastion, live.permit.destination());
         let commands = match bastion.ledger.commands(live.permit.asker(), destination, asked, bastion.clock.now()) {
             Ok(commands) => commands,
@@ -178,6 +189,15 @@ impl Visit {
             let _ = bastion.requests.use_command(id, "");
         }
         self.refuse_read(live, &decided)
+    }
+
+    /// Puts on record that a line does not run after all; of one that does, does with the session what a rule wants.
+    fn note_arrival(&self, decided: Decided, late: bool) -> Option<Verdict> {
+        if !late {
+            self.do_on_match(&decided);
+            return None;
+        }
+        self.live.as_ref().map(|live| self.refuse_read(live, &decided))
     }
 
     /// Puts a refusal on record, and keeps it for `why`.
@@ -326,10 +346,45 @@ pub(in crate::session) struct Keeper {
 
 /// What becomes of a held key.
 pub(in crate::session) enum Decision {
-    /// It goes on.
-    Runs(Started),
+    /// It goes on, if that still stands when it reaches the target.
+    Runs(Started, Box<Standing>),
     /// It does not, and the user is told why.
     Refused(String),
+}
+
+/// By what a line was let run.
+pub(in crate::session) struct Standing {
+    decided: Decided,
+    going: Going,
+    /// How many prompts stood within each other before it.
+    pub depth: usize,
+}
+
+impl Standing {
+    /// Whether it still stands: by the rules in force, in a session that has not stood still since.
+    pub fn holds(&self, in_force: &PolicyHash) -> bool {
+        self.going.holds() && *in_force == self.decided.policy
+    }
+
+    /// The rules by which it was.
+    #[cfg(test)]
+    pub fn policy(&self) -> &PolicyHash {
+        &self.decided.policy
+    }
+
+    /// Whether a rule wants something done with the session once it runs.
+    pub fn is_acted_on(&self) -> bool {
+        self.decided.judgement.on_match.is_some()
+    }
+
+    /// What its user is told if it does not run after all.
+    pub fn told_late(&self) -> String {
+        self.too_late().told()
+    }
+
+    fn too_late(&self) -> Decided {
+        self.decided.clone().refused(LATE.to_owned(), false)
+    }
 }
 
 /// Decides on a line: judged, on record, and with somebody's yes where it takes one. `withdrawn` ends the wait for that.
@@ -338,10 +393,15 @@ pub(in crate::session) async fn decide(
     question: Question,
     withdrawn: CancellationToken,
 ) -> Decision {
-    let mut approval = None;
-    // Once for the rules, once more with a yes, and once if they change in between.
-    for _ in 0..3 {
-        let Some(verdict) = keeper.ask(&question, approval.take()).await else { break };
+    // Held until its yes is used, or is not.
+    let mut approval: Option<Waiting> = None;
+    // Once for the rules, and once more with a yes.
+    for _ in 0..2 {
+        // Nothing is decided in a session that stands still.
+        keeper.pause.over().await;
+        let going = keeper.pause.mark();
+        let Some(verdict) = keeper.ask(&question, approval.as_ref().map(|yes| yes.id().clone())).await else { break };
+        drop(approval.take());
         match verdict {
             Verdict::Refused { text, marker, written } => {
                 let _ = keeper.track.append(Entry::Marker(marker)).await;
@@ -354,12 +414,16 @@ pub(in crate::session) async fn decide(
                 if !keeper.on_record(&decided, judged, facts).await {
                     break;
                 }
-                if keeper.bastion.ledger.policy().hash() == &decided.policy {
-                    return Decision::Runs(started);
+                let standing = Box::new(Standing { decided: *decided, going, depth: 0 });
+                if standing.holds(keeper.bastion.ledger.policy().hash()) {
+                    return Decision::Runs(started, standing);
                 }
+                let text = standing.told_late();
+                Arc::clone(&keeper).late(standing).await;
+                return Decision::Refused(text);
             }
             Verdict::Waits { decided, wish, facts } => match keeper.wait(&decided, *wish, &withdrawn).await {
-                Ok(()) => approval = Some(decided.id.clone()),
+                Ok(yes) => approval = Some(yes),
                 Err(why) => {
                     let refused = Decided { obstacle: Some(why), closed: true, ..*decided };
                     let _ = keeper.track.append(Entry::Marker(refused.summary())).await;
@@ -383,6 +447,33 @@ pub(in crate::session) async fn decide(
 }
 
 impl Keeper {
+    /// Puts on record that a line which was let run does not.
+    pub async fn late(self: Arc<Self>, standing: Box<Standing>) {
+        let Some(Verdict::Refused { marker, written, .. }) = self.told(standing.too_late(), true).await else {
+            // The session is over, and its recording tells that.
+            return;
+        };
+        let _ = self.track.append(Entry::Marker(marker)).await;
+        if let Some(written) = written {
+            let _ = timeout(crate::session::channel::RECORD_TIMEOUT, written).await;
+        }
+    }
+
+    /// Has done what a rule wants once a line runs.
+    pub async fn ran(self: Arc<Self>, standing: Box<Standing>) {
+        self.told(standing.decided, false).await;
+    }
+
+    async fn told(&self, decided: Decided, late: bool) -> Option<Verdict> {
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask::Arrived { decided: Box::new(decided), late, answer };
+        let asking = async {
+            self.asks.send(ask).await.ok()?;
+            answered.await.ok().flatten()
+        };
+        timeout(ANSWER_WITHIN, asking).await.ok().flatten()
+    }
+
     async fn ask(&self, question: &Question, approval: Option<RequestId>) -> Option<Verdict> {
         let (answer, answered) = oneshot::channel();
         let (question, asked) = (Box::new(question.clone()), self.asked.clone());
@@ -439,7 +530,12 @@ impl Keeper {
     }
 
     /// Waits for somebody's yes.
-    async fn wait(&self, decided: &Decided, wish: CommandWish, withdrawn: &CancellationToken) -> Result<(), String> {
+    async fn wait(
+        &self,
+        decided: &Decided,
+        wish: CommandWish,
+        withdrawn: &CancellationToken,
+    ) -> Result<Waiting, String> {
         let mut waiting =
             Waiting::ask(&self.visitor, &self.bastion, wish).await.map_err(|failure| failure.to_string())?;
         let _ = self.track.append(Entry::Marker(format!("waits for somebody's yes: {}", decided.summary()))).await;
@@ -453,7 +549,7 @@ impl Keeper {
             () = self.count_down(&id, until) => Err(NotRun::too_late()),
         };
         self.waits.store(false, Ordering::SeqCst);
-        let Err(why) = ended else { return Ok(()) };
+        let Err(why) = ended else { return Ok(waiting) };
         waiting.close(&why).await;
         Err(why.why)
     }
@@ -476,13 +572,31 @@ impl Keeper {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::session) mod tests {
     use super::*;
+    use crate::gate::verdict::OnMatch;
     use crate::model::RuleId;
+    use crate::policy::{PolicyFile, PolicySet};
 
-    #[test]
-    fn a_judgement_of_what_was_not_shown_names_no_word_of_it() {
-        let judged = |by| Judgement {
+    /// By what a line is let run in a session that this is of.
+    pub fn standing(pause: &Pause, on_match: Option<OnMatch>) -> Standing {
+        let file = PolicyFile { path: "a.toml".into(), text: String::from("schema = 1\n") };
+        let decided = Decided {
+            id: new_decision().unwrap(),
+            line: String::from("id"),
+            before: String::new(),
+            confidence: Some(Confidence::Screen),
+            judgement: Judgement { outcome: Outcome::Allow, on_match, ..judged(By::Default) },
+            policy: PolicySet::parse(&[file]).unwrap().hash().clone(),
+            obstacle: None,
+            approved_by: Vec::new(),
+            closed: false,
+        };
+        Standing { decided, going: pause.mark(), depth: 0 }
+    }
+
+    fn judged(by: By) -> Judgement {
+        Judgement {
             outcome: Outcome::Deny,
             by,
             access_rule: None,
@@ -497,7 +611,11 @@ mod tests {
             alert: None,
             on_match: None,
             approval: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_judgement_of_what_was_not_shown_names_no_word_of_it() {
         let mut by_default = judged(By::Default);
         forget_words(&mut by_default);
         assert_eq!(by_default.reason, None);

@@ -22,7 +22,7 @@ const MARKED_CHARS_MAX: usize = 1500;
 
 impl Decided {
     /// What the target is sent, if it may run: in strict mode the text that was judged, else the bytes as they came.
-    pub(super) fn sent(&self, typed: &[u8]) -> Option<Vec<u8>> {
+    pub(in crate::session) fn sent(&self, typed: &[u8]) -> Option<Vec<u8>> {
         let text = self.judgement.send.as_ref()?;
         let line = match self.judgement.mode {
             CommandMode::Strict | CommandMode::Menu => text.as_bytes(),

@@ -2,7 +2,6 @@
 //! meanwhile goes nowhere but for Ctrl-C.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,8 +34,8 @@ pub struct Answered {
     destination: Destination,
     program: Program,
     ahead: TypedAhead,
-    /// The decision to which somebody has said yes, or why it does not run.
-    answer: Result<RequestId, Box<Decided>>,
+    /// What somebody has said yes to, or why it does not run.
+    answer: Result<Question, Box<Decided>>,
 }
 
 impl Visit {
@@ -70,7 +69,7 @@ impl Visit {
             kept.into_iter().for_each(|event| start.source.put_back(event));
             let answer = match ended {
                 Ended::Over => return Ok(()),
-                Ended::Approved => Ok(decided.id.clone()),
+                Ended::Approved(question) => Ok(*question),
                 Ended::Refused { why, closed } => Err(Box::new(Decided { obstacle: Some(why), closed, ..*decided })),
             };
             // Nobody answers a farewell here any more.
@@ -86,10 +85,15 @@ impl Visit {
     /// Somebody has said yes or no, or nobody has.
     pub(in crate::session) async fn answered(&mut self, answered: Answered) {
         let Answered { start, destination, program, ahead, answer } = answered;
-        let id = match answer {
-            Ok(id) => id,
-            Err(decided) => return self.refuse_command(Box::new(start), &decided),
+        // Whatever comes of it, it waits no longer than this.
+        let question = match answer {
+            Ok(question) => question,
+            Err(decided) => {
+                self.refuse_command(Box::new(start), &decided);
+                return self.do_on_match(&decided);
+            }
         };
+        let id = question.id().clone();
         let (visitor, asked) = (Arc::clone(&self.visitor), Attempt::program(&program, &destination));
         let beforehand = Beforehand { agreed: None, approval: Some(id.clone()) };
         let begun = match self.standing() {
@@ -144,7 +148,7 @@ enum Ended {
     /// The session is over, and the user told.
     Over,
     /// Enough people have said yes.
-    Approved,
+    Approved(Box<Question>),
     /// It does not run.
     Refused {
         why: String,
@@ -188,7 +192,7 @@ impl WaitingUser<'_> {
                 Err(NotRun::withdrawn(visitor))
             }
         };
-        let Err(no) = ended else { return Ended::Approved };
+        let Err(no) = ended else { return Ended::Approved(Box::new(question)) };
         question.close(&no).await;
         if over.is_cancelled() { Ended::Over } else { Ended::Refused { why: no.why, closed: true } }
     }
@@ -214,14 +218,28 @@ impl WaitingUser<'_> {
     }
 }
 
-/// A command that waits for somebody's yes. One that is dropped unanswered, with the shell that asked it, is closed.
+/// A command that waits for somebody's yes. It waits for as long as this is there: whoever waits may be gone at any moment,
+/// and nobody is to say yes then, or to be told that they did in time.
 pub(in crate::session) struct Question {
     id: RequestId,
-    open: AtomicBool,
     bastion: Arc<Bastion>,
     held: HeldCommand,
     policy: PolicyHash,
     changes: watch::Receiver<RequestState>,
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        // Closed, or its yes used: the usual case.
+        if self.bastion.requests.command(&self.id).is_none() {
+            return;
+        }
+        // Without a runtime the server is stopping, and what waits in memory with it.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (requests, id, NotRun { result, why, by }) =
+            (Arc::clone(&self.bastion.requests), self.id.clone(), NotRun::session_over());
+        runtime.spawn_blocking(move || requests.close_command(&id, result, &why, &by));
+    }
 }
 
 /// Why what has waited does not run.
@@ -263,7 +281,7 @@ impl Question {
         let (id, policy) = (wish.judged.decision.clone(), wish.policy.clone());
         let (held, changes) = hold(visitor, bastion, wish).await?;
         say_to_approvers(bastion, &held);
-        Ok(Self { id, open: AtomicBool::new(true), bastion: Arc::clone(bastion), held, policy, changes })
+        Ok(Self { id, bastion: Arc::clone(bastion), held, policy, changes })
     }
 
     /// What whoever waits reads.
@@ -286,27 +304,12 @@ impl Question {
     /// # Errors
     /// `NotRun`, which is to be closed with.
     pub async fn answered(&mut self, pause: &Pause) -> Result<(), NotRun> {
-        decided(&self.bastion, &self.id, &self.policy, pause, &mut self.changes).await?;
-        self.open.store(false, Ordering::SeqCst);
-        Ok(())
+        decided(&self.bastion, &self.id, &self.policy, pause, &mut self.changes).await
     }
 
     /// Has it wait no longer, and puts on record why.
     pub async fn close(&self, NotRun { result, why, by }: &NotRun) {
-        self.open.store(false, Ordering::SeqCst);
         close(&self.bastion, self.id.clone(), result, why.clone(), by.clone()).await;
-    }
-}
-
-impl Drop for Question {
-    fn drop(&mut self) {
-        // Whoever could still say yes would say it to nobody.
-        if self.open.load(Ordering::SeqCst)
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let (requests, id, no) = (Arc::clone(&self.bastion.requests), self.id.clone(), NotRun::session_over());
-            drop(runtime.spawn_blocking(move || requests.close_command(&id, no.result, &no.why, &no.by)));
-        }
     }
 }
 

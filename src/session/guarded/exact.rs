@@ -7,10 +7,14 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::super::Bastion;
+use super::super::command::Standing;
+use super::way::{Arrived, Mark};
 use super::{Of, Stage};
 use crate::cast::Entry;
 use crate::gate;
@@ -25,7 +29,15 @@ use crate::wire::channel::Sink;
 /// What speaks for a shell without its secret is put on record so often; then only dropped.
 const FORGED_NOTED_MAX: u32 = 20;
 
-type Telling = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Telling = Pin<Box<dyn Future<Output = Option<Arrived>> + Send>>;
+
+/// What a shell that waits is told.
+enum Word {
+    /// This, whatever happens.
+    Plain(Vec<u8>),
+    /// That its line runs; or that it does not, if what it was judged by is not so any more.
+    Runs { runs: Vec<u8>, refused: Vec<u8>, standing: Box<Standing> },
+}
 
 /// What a shell that says its lines is carried with.
 pub(super) struct Exact {
@@ -33,7 +45,7 @@ pub(super) struct Exact {
     /// What is to be done, in order.
     pub steps: VecDeque<Step>,
     /// Sends the shell something that goes past the records.
-    tell: Box<dyn Fn(Vec<u8>) -> Telling + Send>,
+    tell: Box<dyn Fn(Word) -> Telling + Send>,
     telling: VecDeque<Telling>,
     /// What was typed while a line is judged: it is for what that starts.
     pub later: Vec<u8>,
@@ -51,13 +63,27 @@ pub(super) struct Exact {
 }
 
 impl Exact {
-    pub(super) fn new<K: Sink + Clone + 'static>(talk: Talk, steps: Vec<Step>, sink: K, pause: Pause) -> Self {
-        let tell = move |bytes: Vec<u8>| -> Telling {
-            let (sink, pause) = (sink.clone(), pause.clone());
+    pub(super) fn new<K: Sink + Clone + 'static>(
+        talk: Talk,
+        steps: Vec<Step>,
+        sink: K,
+        pause: Pause,
+        bastion: Arc<Bastion>,
+    ) -> Self {
+        let tell = move |word: Word| -> Telling {
+            let (sink, pause, bastion) = (sink.clone(), pause.clone(), Arc::clone(&bastion));
             Box::pin(async move {
                 // In a session that stands still nothing begins.
                 pause.over().await;
+                let (bytes, arrived) = match word {
+                    Word::Plain(bytes) => (bytes, None),
+                    Word::Runs { runs, standing, .. } if standing.holds(bastion.ledger.policy().hash()) => {
+                        (runs, standing.is_acted_on().then_some(Arrived::Runs(standing)))
+                    }
+                    Word::Runs { refused, standing, .. } => (refused, Some(Arrived::Late(standing))),
+                };
                 let _ = sink.send(ChannelEvent::Data(Bytes::from(bytes))).await;
+                arrived
             })
         };
         Self {
@@ -77,7 +103,14 @@ impl Exact {
 
     fn tell(&mut self, bytes: Vec<u8>) {
         if !bytes.is_empty() {
-            self.telling.push_back((self.tell)(bytes));
+            self.telling.push_back((self.tell)(Word::Plain(bytes)));
+        }
+    }
+
+    fn tell_to_run(&mut self, runs: Vec<u8>, standing: Box<Standing>) {
+        if !runs.is_empty() {
+            let refused = self.talk.refusal();
+            self.telling.push_back((self.tell)(Word::Runs { runs, refused, standing }));
         }
     }
 
@@ -93,7 +126,7 @@ impl Exact {
 }
 
 /// Ready once the shell was told the next thing, or never.
-pub(super) async fn told(exact: &mut Option<Exact>) {
+pub(super) async fn told(exact: &mut Option<Exact>) -> Option<Arrived> {
     match exact.as_mut().and_then(|exact| exact.telling.front_mut()) {
         Some(telling) => telling.await,
         None => std::future::pending().await,
@@ -102,9 +135,38 @@ pub(super) async fn told(exact: &mut Option<Exact>) {
 
 impl Stage {
     /// The shell was told the first of what it is to be told.
-    pub(super) fn was_told(&mut self) {
+    pub(super) async fn was_told(&mut self, arrived: Option<Arrived>) {
         if let Some(exact) = &mut self.exact {
             exact.telling.pop_front();
+        }
+        match arrived {
+            Some(Arrived::Runs(standing)) => drop(tokio::spawn(Arc::clone(&self.keeper).ran(standing))),
+            Some(Arrived::Late(standing)) => self.was_told_late(standing).await,
+            None => {}
+        }
+    }
+
+    /// The shell was told that its line does not run, though it had been let: it stands at its prompt again.
+    async fn was_told_late(&mut self, standing: Box<Standing>) {
+        let text = standing.told_late();
+        // It ends with its line: what has not run is on record even if the channel is over by then.
+        tokio::spawn(Arc::clone(&self.keeper).late(standing));
+        self.tell(&text, "").await;
+        self.drop_typed();
+        let ahead = self.guard.give_back().len();
+        self.user_credit.dropped(ahead);
+        self.guard.rests();
+        if let Some(exact) = &mut self.exact {
+            exact.talk.not_run();
+        }
+        self.now_read(Reads::Exact, "your shell says its lines itself").await;
+    }
+
+    /// Nothing that was typed behind a refused line was meant for what comes now.
+    fn drop_typed(&mut self) {
+        if let Some(exact) = &mut self.exact {
+            let dropped = exact.talk.drop_held().saturating_add(std::mem::take(&mut exact.later).len());
+            self.user_credit.dropped(dropped);
         }
     }
 
@@ -136,16 +198,16 @@ impl Stage {
             if std::mem::take(&mut exact.fresh) {
                 self.guard.notes_prompt(now);
             }
-            self.pass_on(bytes);
+            self.pass_on(bytes, Mark::Plain);
         } else if exact.talk.is_starting_line() {
-            self.pass_on(bytes);
+            self.pass_on(bytes, Mark::Plain);
         } else {
             self.guard.typed(bytes, now);
         }
     }
 
-    /// What was typed goes to the target, as far as its shell takes it now.
-    pub(super) fn pass_on(&mut self, bytes: &[u8]) {
+    /// What was typed goes to the target, as far as its shell takes it now. What it does not take waits, and is judged anew.
+    pub(super) fn pass_on(&mut self, bytes: &[u8], mark: Mark) {
         let now = self.now();
         let pass = match &mut self.exact {
             Some(exact) => {
@@ -157,7 +219,7 @@ impl Stage {
             None => bytes.to_vec(),
         };
         if !pass.is_empty() {
-            self.up.push_back(ChannelEvent::Data(Bytes::from(pass)));
+            self.sends(ChannelEvent::Data(Bytes::from(pass)), mark);
         }
     }
 
@@ -234,7 +296,8 @@ impl Stage {
         let read = read.unwrap_or_else(|_| empty());
         // Blanks that are none to a shell would be a word.
         if problem.is_none() && read.line.trim_matches([' ', '\t', '\n']).is_empty() {
-            return self.answer_shell(Verdict::Run, Started::default());
+            self.guard.let_begin(Started::default(), now);
+            return self.verdict(Verdict::Run);
         }
         if problem.is_none() && gate::shell::goes_on(&read.line) {
             return self.verdict(Verdict::More);
@@ -270,33 +333,26 @@ impl Stage {
     }
 
     /// The shell's line is let run, and starts this.
-    pub(super) async fn runs(&mut self, started: Started) {
+    pub(super) async fn runs(&mut self, started: Started, standing: Box<Standing>) {
         if let Some(program) = started.nested.clone() {
             let why = format!("lines at the prompt of {program} are not said by your shell");
             self.now_read(Reads::Screen, &why).await;
         }
-        self.answer_shell(Verdict::Run, started);
+        let now = self.now();
+        self.guard.let_begin(started, now);
         if let Some(exact) = &mut self.exact {
+            let runs = exact.talk.answer(Verdict::Run, now);
+            exact.tell_to_run(runs, standing);
             let later = std::mem::take(&mut exact.later);
             self.typed(&later);
         }
     }
 
-    /// The shell's line is refused: its user is told why, then it is emptied. Nothing that was typed behind it was meant for
-    /// what comes now.
+    /// The shell's line is refused: its user is told why, then it is emptied.
     pub(super) async fn refused(&mut self, text: &str) {
         self.tell(text, "").await;
-        if let Some(exact) = &mut self.exact {
-            let dropped = exact.talk.drop_held().saturating_add(std::mem::take(&mut exact.later).len());
-            self.user_credit.dropped(dropped);
-        }
+        self.drop_typed();
         self.verdict(Verdict::Refuse);
-    }
-
-    fn answer_shell(&mut self, verdict: Verdict, started: Started) {
-        let now = self.now();
-        self.guard.let_begin(started, now);
-        self.verdict(verdict);
     }
 
     fn verdict(&mut self, verdict: Verdict) {
@@ -327,7 +383,7 @@ impl Stage {
         if exact.talk.at_prompt() {
             let ahead = self.guard.give_back();
             exact.fresh &= ahead.is_empty() && exact.talk.held() == 0;
-            return self.pass_on(&ahead);
+            return self.pass_on(&ahead, Mark::Plain);
         }
         let held = exact.talk.give_back();
         if !held.is_empty() {

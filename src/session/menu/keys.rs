@@ -1,13 +1,16 @@
 //! Keys as the menu knows them: those of the line editor, of which it has fewer.
 //!
-//! Only what a name can have is a character here, and that is printable ASCII.
+//! Only what fills one column is a character here: a value may have letters of any script that does.
+
+use unicode_width::UnicodeWidthChar;
 
 use crate::editor::keys as typed;
+use crate::screen;
 
 /// A key of the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
-    /// A printable ASCII character, typed.
+    /// A printable character of one column, typed.
     Char(char),
     /// One that was pasted: it is text, whatever it would do if it were typed.
     Pasted(char),
@@ -64,11 +67,16 @@ impl Keys {
     }
 }
 
+/// Whether a character is shown as it is, in one column: the rows of a menu are measured in characters.
+fn is_plain(c: char) -> bool {
+    !c.is_control() && screen::shown(c) == c && c.width() == Some(1)
+}
+
 /// The menu's key for one of the editor's.
 fn of(key: typed::Key) -> Option<Key> {
     Some(match key {
-        typed::Key::Char(c @ ' '..='~') => Key::Char(c),
-        typed::Key::Pasted(c @ ' '..='~') => Key::Pasted(c),
+        typed::Key::Char(c) if is_plain(c) => Key::Char(c),
+        typed::Key::Pasted(c) if is_plain(c) => Key::Pasted(c),
         typed::Key::Pasted('\t' | '\n') => Key::Pasted(' '),
         typed::Key::Enter => Key::Enter,
         typed::Key::Backspace => Key::Backspace,
@@ -129,6 +137,7 @@ mod tests {
             (b"\x7f", Key::Backspace),
             (b"\x03", Key::Leave),
             (b"q", Key::Char('q')),
+            ("ä".as_bytes(), Key::Char('ä')),
         ] {
             assert_eq!(keys(bytes), [key], "{}", bytes.escape_ascii());
         }
@@ -159,7 +168,7 @@ mod tests {
     #[test]
     fn what_is_no_key_of_the_menu_is_passed_over() {
         for bytes in [
-            "\u{e4}\u{4f60}\u{1f600}\u{9b}".as_bytes(),
+            "\u{4f60}\u{1f600}\u{9b}\u{202e}\u{200b}\u{301}".as_bytes(),
             b"\xff\xfe\x80\x00\x01",
             b"\x1b[<35;10;20M",
             b"\x1b[I\x1b[O",

@@ -466,7 +466,8 @@ impl Look {
 pub fn told(place: &str, judgement: &Judgement, before: &str) -> (Vec<String>, bool) {
     let mut text = Vec::new();
     let Some(send) = &judgement.send else {
-        text.push(judgement.reason.clone().unwrap_or_else(|| format!("it is refused ({})", judgement.by)));
+        let why = judgement.reason.clone().unwrap_or_else(|| format!("it is refused ({})", judgement.by));
+        text.extend(why.lines().map(|line| line.trim().to_owned()));
         return (text, false);
     };
     text.push(format!("This runs as {place}:"));

@@ -21,7 +21,7 @@ use crate::cast::Entry;
 use crate::editor::{self, Act, Editor, History, Prompt, Tone};
 use crate::gate::verdict::CommandMode;
 use crate::listener::ChannelStart;
-use crate::model::{ChannelEvent, Destination, Exit, RequestId, Terminal, TerminalSize};
+use crate::model::{ChannelEvent, Destination, Exit, Terminal, TerminalSize};
 use crate::relay::Pause;
 use crate::requests::CommandWish;
 use crate::screen::{Size, line as harmless};
@@ -290,7 +290,7 @@ impl Shell {
                 Ok(Then::Next)
             }
             None => {
-                self.status = self.start(line).await?;
+                self.status = self.start(line, None).await?;
                 Ok(Then::Next)
             }
         }
@@ -366,7 +366,7 @@ impl Shell {
         let Started { source, sink, .. } = match asked {
             Answer::Started(started, _) => started,
             Answer::No(no, written) => return self.refused(no, written).await,
-            Answer::Waits(..) => return Ok(NOT_RUN),
+            Answer::Waits(..) | Answer::Looked { .. } => return Ok(NOT_RUN),
         };
         self.running = Some(sink);
         let (printed, errors) = timeout(ANSWER_MAX, answer_of(source)).await.unwrap_or_default();
@@ -385,31 +385,44 @@ impl Shell {
     }
 
     /// Has a line judged, and run if it may; its status.
-    async fn start(&mut self, typed: &str) -> Result<u32, Gone> {
-        let mut approval: Option<RequestId> = None;
+    ///
+    /// `seen` is what its user has seen would be sent, where they were shown that: then it is that, or nothing.
+    async fn start(&mut self, typed: &str, seen: Option<&str>) -> Result<u32, Gone> {
+        // Held until its yes is used, or is not.
+        let mut approval: Option<Question> = None;
         loop {
-            let line = Line {
-                of: self.own.clone(),
-                bytes: typed.as_bytes().to_vec(),
-                approval: approval.take(),
-                surroundings: self.surroundings.clone(),
-                terminal: self.terminal.clone(),
-            };
-            match self.ask(What::Line(Box::new(line))).await? {
+            let yes = approval.as_ref().map(|yes| yes.id().clone());
+            let line = Line { approval: yes, seen: seen.map(str::to_owned), ..self.line(typed) };
+            let answer = self.ask(What::Line(Box::new(line))).await?;
+            drop(approval.take());
+            match answer {
                 Answer::Started(started, on_terminal) => return self.carry(started, on_terminal).await,
+                Answer::Looked { .. } => return Ok(NOT_RUN),
                 Answer::No(no, written) => return self.refused(no, written).await,
                 // Somebody has said yes: it is judged anew.
                 Answer::Waits(decided, wish) => match self.wait(*wish).await? {
-                    Ok(id) => approval = Some(id),
+                    Ok(yes) => approval = Some(yes),
                     Err((why, closed)) => {
                         let refused = Decided::refused(*decided, why, closed);
                         return match self.ask(What::Refused(Box::new(refused))).await? {
                             Answer::No(no, written) => self.refused(no, written).await,
-                            Answer::Started(..) | Answer::Waits(..) => Ok(NOT_RUN),
+                            Answer::Started(..) | Answer::Waits(..) | Answer::Looked { .. } => Ok(NOT_RUN),
                         };
                     }
                 },
             }
+        }
+    }
+
+    /// A line, as it would be started here and now.
+    fn line(&self, typed: &str) -> Line {
+        Line {
+            of: self.own.clone(),
+            bytes: typed.as_bytes().to_vec(),
+            approval: None,
+            seen: None,
+            surroundings: self.surroundings.clone(),
+            terminal: self.terminal.clone(),
         }
     }
 
@@ -462,13 +475,13 @@ impl Shell {
 
     // Waiting for somebody's yes.
 
-    /// Waits for a yes: the decision, or why it does not run and whether that is on record.
-    async fn wait(&mut self, wish: CommandWish) -> Result<Result<RequestId, (String, bool)>, Gone> {
+    /// Waits for a yes: what has it, or why it does not run and whether that is on record.
+    async fn wait(&mut self, wish: CommandWish) -> Result<Result<Question, (String, bool)>, Gone> {
         let question = match Question::ask(&self.visitor, &self.bastion, wish).await {
             Ok(question) => question,
             Err(failure) => return Ok(Err((failure.to_string(), false))),
         };
-        let (told, until, id) = (question.told(), question.until(), question.id().clone());
+        let (told, until) = (question.told(), question.until());
         self.question = Some(question);
         self.say(&told).await?;
         let counts = self.terminal.as_ref().is_some_and(|terminal| terminal.term != "dumb");
@@ -496,11 +509,9 @@ impl Shell {
         if counts {
             self.put(b"\r\x1b[K".to_vec()).await?;
         }
-        let question = self.question.take();
-        let Err(no) = ended else { return Ok(Ok(id)) };
-        if let Some(question) = question {
-            question.close(&no).await;
-        }
+        let Some(question) = self.question.take() else { return Err(Gone) };
+        let Err(no) = ended else { return Ok(Ok(question)) };
+        question.close(&no).await;
         Ok(Err((no.why, true)))
     }
 

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::surroundings::Surroundings;
 use crate::cast::Entry;
-use crate::gate::verdict::CommandMode;
+use crate::gate::verdict::{CommandMode, Judgement};
 use crate::grant::Denial;
 use crate::model::{Asked, ChannelNumber, Program, RequestId, Terminal};
 use crate::recorder::Track;
@@ -30,6 +30,8 @@ pub struct Errand {
 pub enum What {
     /// To start a line.
     Line(Box<Line>),
+    /// To know what would become of a line, and what would be sent. What would be refused is: nothing more comes of it.
+    Look(Box<Line>),
     /// To have it on record that what has waited does not run.
     Refused(Box<Decided>),
     /// To be told of a directory, by a line of the bastion's own.
@@ -49,6 +51,8 @@ pub struct Line {
     pub bytes: Vec<u8>,
     /// The decision about it to which somebody has said yes.
     pub approval: Option<RequestId>,
+    /// What its user has been shown would be sent.
+    pub seen: Option<String>,
     /// Where it starts.
     pub surroundings: Surroundings,
     /// The terminal of its user, of the size that it has now.
@@ -74,6 +78,13 @@ pub enum Answer {
     Started(Started, bool),
     /// It waits for somebody's yes.
     Waits(Box<Decided>, Box<CommandWish>),
+    /// What would become of it.
+    Looked {
+        /// As it was judged.
+        judgement: Box<Judgement>,
+        /// What its user is told, if it is refused; and what is ready once that is on record.
+        refused: Option<(String, Option<oneshot::Receiver<()>>)>,
+    },
     /// It does not start; and what is ready once that is on record.
     No(No, Option<oneshot::Receiver<()>>),
 }
@@ -84,6 +95,7 @@ impl Visit {
         let now = self.bastion.clock.now();
         let done = match what {
             What::Line(line) => self.start_line(*line).await,
+            What::Look(line) => self.look_at(&line),
             What::Directory { of, line } => self.look_up(&of, line).await,
             What::Refused(decided) => match self.note_refused_command(&decided) {
                 Some((no, written)) => Ok(Answer::No(no, written)),
@@ -129,12 +141,45 @@ impl Visit {
         ruled
     }
 
+    /// Tells what would become of a line. Whoever finds out by looking what is refused does so as by trying: on record, with
+    /// security people told, and with what the rule wants done with the session.
+    fn look_at(&mut self, line: &Line) -> Result<Answer, Refusal> {
+        self.may_start(&line.of)?;
+        let Some(live) = &self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
+        let typed = Typed { bytes: &line.bytes, approval: None, place: Place::Shell(&line.surroundings) };
+        let decided = match self.rule_on_typed(live, &line.of.asked, line.of.mode, &typed)? {
+            Ruling::OwnShell(_) => return Err(undecided("a shell in a shell")),
+            Ruling::Starts(cleared) => cleared.decided().cloned().ok_or_else(|| undecided("nothing was judged"))?,
+            Ruling::Waits(decided) => *decided,
+            Ruling::Refused(decided) => {
+                let judgement = Box::new(decided.judgement().clone());
+                return Ok(match self.refuse_line(&decided) {
+                    Answer::No(no, written) => Answer::Looked { judgement, refused: Some((no.text, written)) },
+                    other @ (Answer::Started(..) | Answer::Waits(..) | Answer::Looked { .. }) => other,
+                });
+            }
+        };
+        Ok(Answer::Looked { judgement: Box::new(decided.judgement().clone()), refused: None })
+    }
+
     async fn judge_line(&mut self, line: &Line) -> Result<Answer, Refusal> {
         self.may_start(&line.of)?;
         let Some(live) = &self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
         let place = Place::Shell(&line.surroundings);
         let typed = Typed { bytes: &line.bytes, approval: line.approval.as_ref(), place };
-        let cleared = match self.rule_on_typed(live, &line.of.asked, line.of.mode, &typed)? {
+        let ruling = self.rule_on_typed(live, &line.of.asked, line.of.mode, &typed)?;
+        let decided = match &ruling {
+            Ruling::Starts(cleared) => cleared.decided(),
+            Ruling::Waits(decided) => Some(&**decided),
+            Ruling::OwnShell(_) | Ruling::Refused(_) => None,
+        };
+        let sent = decided.and_then(|decided| decided.sent(&line.bytes));
+        if let (Some(seen), Some(sent)) = (&line.seen, &sent)
+            && seen.as_bytes() != sent.as_slice()
+        {
+            return Err(Refusal::Command(OTHER_THAN_SEEN));
+        }
+        let cleared = match ruling {
             Ruling::Starts(cleared) => cleared,
             Ruling::OwnShell(_) => return Err(undecided("a shell in a shell")),
             Ruling::Refused(decided) => return Ok(self.refuse_line(&decided)),
@@ -196,6 +241,10 @@ impl Visit {
         }
     }
 }
+
+/// What a user is told who has seen what would be sent, where it is something else by now.
+const OTHER_THAN_SEEN: &str =
+    "the rules have changed since you looked at it, and something else would have run: it did not. Look again";
 
 fn undecided(cause: &str) -> Refusal {
     Refusal::Denied(Denial::Undecided { cause: cause.to_owned() })

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{Gone, INTERRUPT, Shell, Typed};
-use crate::cast::Entry;
+use super::{Answer, Gone, INTERRUPT, RECORD_TIMEOUT, Shell, Typed, What};
 use crate::gate::rules::{MenuEntry, MenuRequest, Parameter, VALUE_BYTES_MAX};
 use crate::gate::verdict::{Judgement, Outcome};
 use crate::model::ChannelEvent;
@@ -37,17 +36,21 @@ impl Shell {
         commands.map(|commands| commands.menu()).unwrap_or_default()
     }
 
-    /// What would become of a request now; it is judged anew when it is started.
-    async fn looked_at(&self, request: &MenuRequest) -> Option<Judgement> {
-        let (asker, now) = (self.visitor.asker(), self.bastion.clock.now());
-        let commands = self.bastion.ledger.commands(asker, &self.destination, &self.own.asked, now).ok()?;
-        let judgement = commands.judge(&request.line());
-        if judgement.outcome == Outcome::Deny {
-            // Whoever finds out what is refused does so on record.
-            let marker = format!("looked at, and would be refused: {}", harmless(&request.line()));
-            let _ = self.own.track.append(Entry::Marker(marker)).await;
-        }
-        Some(judgement)
+    /// What would become of a request now, or why that is not known. One that would be refused is refused with this; any other
+    /// is judged anew when it is started.
+    async fn looked_at(&mut self, request: &MenuRequest) -> Result<Result<Judgement, String>, Gone> {
+        let line = self.line(&request.line());
+        let (judgement, refused) = match self.ask(What::Look(Box::new(line))).await? {
+            Answer::Looked { judgement, refused } => (*judgement, refused),
+            Answer::No(no, written) => {
+                on_record(written).await;
+                return Ok(Err(no.text));
+            }
+            Answer::Started(..) | Answer::Waits(..) => return Err(Gone),
+        };
+        let Some((text, written)) = refused else { return Ok(Ok(judgement)) };
+        on_record(written).await;
+        Ok(Ok(Judgement { outcome: Outcome::Deny, send: None, reason: Some(text), ..judgement }))
     }
 
     /// What the target is sent before what was judged.
@@ -56,10 +59,10 @@ impl Shell {
     }
 
     /// Runs what was chosen, and tells how it ended.
-    async fn run_entry(&mut self, request: &MenuRequest) -> Result<(), Gone> {
+    async fn run_entry(&mut self, request: &MenuRequest, seen: &str) -> Result<(), Gone> {
         let line = request.line();
         self.say(&harmless(&line)).await?;
-        self.status = self.start(&line).await?;
+        self.status = self.start(&line, Some(seen)).await?;
         // What was typed at what ran is for nothing else.
         self.ahead.clear();
         let status = self.status;
@@ -70,8 +73,8 @@ impl Shell {
 
     async fn serve_board(&mut self) -> Result<(), Gone> {
         let mut board = Board::new(&self.destination.to_string());
-        while let Some(request) = self.choose(&mut board).await? {
-            self.run_entry(&request).await?;
+        while let Some((request, seen)) = self.choose(&mut board).await? {
+            self.run_entry(&request, &seen).await?;
             board.back();
             self.say("any key goes back to the menu").await?;
             if !self.any_key().await? {
@@ -82,16 +85,18 @@ impl Shell {
     }
 
     /// What the user chooses; none if they leave. The terminal is theirs again on return.
-    async fn choose(&mut self, board: &mut Board) -> Result<Option<MenuRequest>, Gone> {
+    async fn choose(&mut self, board: &mut Board) -> Result<Option<(MenuRequest, String)>, Gone> {
         self.put(format!("{ENTER}{PASTES_MARKED}").into_bytes()).await?;
         let chosen = self.choose_on(board).await?;
         self.put(given_back().into_bytes()).await?;
         Ok(chosen)
     }
 
-    async fn choose_on(&mut self, board: &mut Board) -> Result<Option<MenuRequest>, Gone> {
+    async fn choose_on(&mut self, board: &mut Board) -> Result<Option<(MenuRequest, String)>, Gone> {
         board.set(self.entries());
         let (mut keys, mut sheet) = (Keys::default(), Sheet::default());
+        // What was on the last look.
+        let mut seen = String::new();
         // When the board is drawn, if it is not as it should be.
         let mut due = Some(Instant::now());
         loop {
@@ -129,11 +134,15 @@ impl Shell {
                         board.set(self.entries());
                         sheet = Sheet::default();
                     }
-                    Act::Look(request) => match self.looked_at(&request).await {
-                        Some(judgement) => board.look(request, &judgement, &self.before(&judgement)),
-                        None => board.say("It is not open to you any more."),
+                    Act::Look(request) => match self.looked_at(&request).await? {
+                        Ok(judgement) => {
+                            let before = self.before(&judgement);
+                            seen = format!("{before}{}", judgement.send.as_deref().unwrap_or_default());
+                            board.look(request, &judgement, &before);
+                        }
+                        Err(why) => board.say(&why),
                     },
-                    Act::Run(request) => return Ok(Some(request)),
+                    Act::Run(request) => return Ok(Some((request, seen))),
                     Act::Leave => return Ok(None),
                 }
                 due = due.or_else(|| Some(Instant::now() + FRAME));
@@ -186,7 +195,7 @@ impl Shell {
             match self.fill(&entry).await? {
                 Filled::Left => return Ok(()),
                 Filled::Back => {}
-                Filled::Run(request) => self.run_entry(&request).await?,
+                Filled::Run(request, seen) => self.run_entry(&request, &seen).await?,
             }
         }
         Ok(())
@@ -211,8 +220,15 @@ impl Shell {
             }
         }
         let request = MenuRequest { name: entry.name.to_string(), with };
-        let Some(judgement) = self.looked_at(&request).await else { return Ok(Filled::Back) };
-        let (text, runs) = told(&self.destination.to_string(), &judgement, &self.before(&judgement));
+        let judgement = match self.looked_at(&request).await? {
+            Ok(judgement) => judgement,
+            Err(why) => {
+                self.say(&why).await?;
+                return Ok(Filled::Back);
+            }
+        };
+        let before = self.before(&judgement);
+        let (text, runs) = told(&self.destination.to_string(), &judgement, &before);
         let text: String = text.iter().map(|text| harmless(text) + "\n").collect();
         self.show(&text).await?;
         if !runs {
@@ -220,7 +236,9 @@ impl Shell {
         }
         Ok(match self.ask_for("Type yes to run it: ").await? {
             None => Filled::Left,
-            Some(line) if line.trim().eq_ignore_ascii_case("yes") => Filled::Run(request),
+            Some(line) if line.trim().eq_ignore_ascii_case("yes") => {
+                Filled::Run(request, format!("{before}{}", judgement.send.unwrap_or_default()))
+            }
             Some(_) => Filled::Back,
         })
     }
@@ -274,8 +292,15 @@ enum Filled {
     Left,
     /// Nothing runs.
     Back,
-    /// This runs.
-    Run(MenuRequest),
+    /// This runs, as this was shown.
+    Run(MenuRequest, String),
+}
+
+/// A refusal is on record before its user reads it, unless the log takes longer.
+async fn on_record(written: Option<oneshot::Receiver<()>>) {
+    if let Some(written) = written {
+        let _ = timeout(RECORD_TIMEOUT, written).await;
+    }
 }
 
 async fn poked(pokes: &mut mpsc::Receiver<()>) -> Option<()> {
