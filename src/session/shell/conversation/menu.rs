@@ -59,7 +59,7 @@ impl Shell {
     async fn run_entry(&mut self, request: &MenuRequest) -> Result<(), Gone> {
         let line = request.line();
         self.say(&harmless(&line)).await?;
-        self.status = self.start(&line).await?;
+        self.status = self.start(line.as_bytes()).await?;
         // What was typed at what ran is for nothing else.
         self.ahead.clear();
         let status = self.status;
