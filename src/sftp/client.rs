@@ -255,7 +255,10 @@ impl<K: Sink> Client<K> {
 
     /// Closes the channel, and puts on record what became of files that nobody closed.
     pub async fn close(self) {
-        let Self { asked, answered, sink, conversation, .. } = self;
+        let Self { requests, mut asked, answered, sink, conversation, .. } = self;
+        // Its turn at the target ends with what it was for: broken off, others would wait for what might still be under way.
+        drop(requests);
+        let _ = timeout(CLOSE_MAX, async { while asked.next().await.is_some() {} }).await;
         let _ = timeout(CLOSE_MAX, sink.send(ChannelEvent::Close)).await;
         drop((asked, answered));
         conversation.finish().await;

@@ -109,7 +109,7 @@ enum Next {
     /// This is its answer.
     Told(Answer),
     /// Something is opened at the target for it.
-    Opens(Opening),
+    Opens(Box<Opening>),
 }
 
 impl Visit {
@@ -127,7 +127,7 @@ impl Visit {
             },
         };
         let done = match done {
-            Ok(Next::Opens(opening)) => return self.open_at_target(opening, answer),
+            Ok(Next::Opens(opening)) => return self.open_at_target(*opening, answer),
             Ok(Next::Told(told)) => Ok(told),
             Err(refusal) => Err(refusal),
         };
@@ -204,7 +204,7 @@ impl Visit {
         let terminal = terminal.cloned();
         let program = cleared.program().clone();
         let opening = Opening::new(live, program, Purpose::Command(Box::new(cleared)));
-        Ok(Next::Opens(opening.within(terminal, environment)))
+        Ok(Next::Opens(Box::new(opening.within(terminal, environment))))
     }
 
     fn refuse_line(&mut self, decided: &Decided) -> Answer {
@@ -221,7 +221,7 @@ impl Visit {
         self.may_start(of)?;
         let Some(live) = &self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
         marked(live, of, format!("the bastion asks the target: {}", crate::screen::line(&line))).await?;
-        Ok(Next::Opens(Opening::new(live, Program::Exec(line.into_bytes()), Purpose::Question)))
+        Ok(Next::Opens(Box::new(Opening::new(live, Program::Exec(line.into_bytes()), Purpose::Question))))
     }
 
     /// Opens a way to the target's files, as a channel for SFTP is opened: for what the user may do there now.
@@ -242,7 +242,7 @@ impl Visit {
             .await?;
         let (track, audit) = (Arc::clone(&of.track), Arc::clone(&self.bastion.audit));
         let book = Book { track, audit, session: live.id.clone(), channel: of.number };
-        Ok(Next::Opens(Opening::new(live, Program::Sftp, Purpose::Files { terms, book, open })))
+        Ok(Next::Opens(Box::new(Opening::new(live, Program::Sftp, Purpose::Files { terms, book, open }))))
     }
 
     /// By what a file may be read and written to.

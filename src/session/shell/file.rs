@@ -53,7 +53,7 @@ pub async fn fetch<K: Sink>(client: &mut Client<K>, asked: &[u8]) -> Result<Fetc
     client.greet().await.map_err(|failed| why(&failed, Doing::Read))?;
     let path = client.real_path(asked).await.map_err(|failed| match failed {
         Failed::Status(NO_SUCH_FILE) => plain("there is no such directory"),
-        failed => why(&failed, Doing::Read),
+        failed @ (Failed::Denied | Failed::Status(_) | Failed::Lost) => why(&failed, Doing::Read),
     })?;
     let content = content(client, &path).await?;
     client.may_write(&path).await.map_err(|failed| why(&failed, Doing::Write))?;
