@@ -144,7 +144,7 @@ impl Editor {
         }
         match fed.act {
             None | Some(Act::Suspend) => self.draw(&mut fed.show),
-            Some(Act::Line(_) | Act::EndOfInput | Act::Interrupt | Act::Refused(_)) => self.begun = false,
+            Some(Act::Line(_) | Act::EndOfInput | Act::Interrupt | Act::Unfit(_)) => self.begun = false,
         }
         fed
     }

@@ -115,8 +115,9 @@ pub enum Act {
     Interrupt,
     /// Ctrl-Z: there is nothing to suspend, and the shell says so, with [`Editor::notice`].
     Suspend,
-    /// Without a terminal: a line that cannot be run, and why.
-    Refused(String),
+    /// Without a terminal: a line that is not UTF-8, or the first bytes of one that is longer than the gate reads. It is for
+    /// the gate to refuse, as every line that it refuses.
+    Unfit(Vec<u8>),
 }
 
 /// What knows the language of the lines.

@@ -24,7 +24,7 @@ use crate::grant::Denial;
 use crate::guard::Confidence;
 use crate::ledger::{CommandFacts, Commands};
 use crate::listener::ChannelStart;
-use crate::model::{Asked, Program, RequestId, UserName};
+use crate::model::{Asked, Program, RequestId, SessionId, UserName};
 use crate::policy::PolicyHash;
 use crate::requests::{bound_to, new_decision};
 #[cfg(test)]
@@ -366,13 +366,8 @@ impl Visit {
 
     /// Does with the session what a rule that matched wants done with it.
     pub(super) fn do_on_match(&self, decided: &Decided) {
-        let (Some(live), Some(on_match)) = (&self.live, decided.judgement.on_match) else { return };
-        let by = format!("the command rules, by {}", decided.id);
-        match on_match {
-            // Whoever watches over sessions is called by the alert.
-            OnMatch::Pause => drop(self.bastion.sessions.freeze(&live.id, Holding::Overseer, &by)),
-            OnMatch::End => drop(self.bastion.sessions.end(&live.id, EndCause::Killed { by })),
-        }
+        let Some(live) = &self.live else { return };
+        do_on_match(&self.bastion, &live.id, decided);
     }
 
     /// Says that a command does not start; puts that on record, and keeps it for `why`. Nothing of it has started.
@@ -423,6 +418,17 @@ impl Visit {
         };
         let noted = self.bastion.refusals.note(user, decided.kind(), &id, event);
         noted.map(|noted| noted.written)
+    }
+}
+
+/// Does with a session what a rule that matched wants done with it.
+pub(super) fn do_on_match(bastion: &Bastion, session: &SessionId, decided: &Decided) {
+    let by = format!("the command rules, by {}", decided.id);
+    match decided.judgement.on_match {
+        None => {}
+        // Whoever watches over sessions is called by the alert.
+        Some(OnMatch::Pause) => drop(bastion.sessions.freeze(session, Holding::Overseer, &by)),
+        Some(OnMatch::End) => drop(bastion.sessions.end(session, EndCause::Killed { by })),
     }
 }
 

@@ -159,12 +159,7 @@ impl Denied {
 
     /// A command that was judged.
     pub fn of_command(at: Timestamp, typed: &str, told: &str, destination: &Destination) -> Self {
-        Self {
-            at,
-            asked: cut(&format!("at {destination}: {typed}")),
-            told: cut(&told.replace("\n         ", ". ")),
-            missing: None,
-        }
+        Self { at, asked: cut(&format!("at {destination}: {typed}")), told: cut(&reason(told)), missing: None }
     }
 
     /// What to do about it, now that `offer` is what the user's list says of the destination; `None` if what they were
@@ -201,6 +196,19 @@ impl Denied {
             }
         })
     }
+}
+
+/// Why a command was refused, of what its user was told: without what stands beside it in `why`, and how to come there.
+fn reason(told: &str) -> String {
+    let mut rows = told.split("\n         ");
+    // The row that names the line ends with what decided, in brackets.
+    let first = rows.next().map(|row| decided_by(row).unwrap_or(row));
+    let rest = rows.map(|row| row.split_once("; to read this again").map_or(row, |(row, _)| row));
+    first.into_iter().chain(rest).collect::<Vec<_>>().join(". ")
+}
+
+fn decided_by(row: &str) -> Option<&str> {
+    row.strip_prefix("refused  ")?.rsplit_once("  (")?.1.strip_suffix(')')
 }
 
 /// Text of a user's own, short and harmless.
@@ -296,6 +304,18 @@ mod tests {
             let denied = denied(&refusal);
             assert_eq!((denied.told.as_str(), denied.next(None, at(5))), (refusal.public_text(at(5)).as_str(), None));
         }
+    }
+
+    #[test]
+    fn why_says_of_a_command_what_decided_and_no_word_twice() {
+        let told = "refused  sh -c (id)  (rule never-shell)\n         no shell here\n         if you need it, ask those who keep \
+                    the rules, and name d-1; to read this again: ssh USER@BASTION why";
+        let denied = Denied::of_command(at(1), "sh -c (id)", told, &Destination::parse("root@db1").unwrap());
+        assert_eq!(denied.asked, "at root@db1: sh -c (id)");
+        assert_eq!(
+            denied.told,
+            "rule never-shell. no shell here. if you need it, ask those who keep the rules, and name d-1"
+        );
     }
 
     #[test]

@@ -39,7 +39,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -172,6 +172,7 @@ pub async fn run(connection: Connection, bastion: Arc<Bastion>) {
         waited: mpsc::channel(1),
         answered: mpsc::channel(1),
         errands: mpsc::channel(1),
+        openings: Arc::new(Semaphore::new(shell::OPENINGS_MAX)),
         asks: mpsc::channel(4),
     };
     let cause = visit.serve().await;
@@ -203,6 +204,8 @@ struct Visit {
     answered: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
     /// What shells of the bastion's own want started.
     errands: (mpsc::Sender<shell::Errand>, mpsc::Receiver<shell::Errand>),
+    /// How many of those may be on their way to the target at once.
+    openings: Arc<Semaphore>,
     /// What is asked by whoever carries a shell whose lines are held.
     asks: (mpsc::Sender<Ask>, mpsc::Receiver<Ask>),
 }

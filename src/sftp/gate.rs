@@ -15,8 +15,8 @@ use ring::digest::{Context, SHA256};
 
 use super::packet::{
     AFRESH, APPEND, Change, DENIED, FAILED, FromTarget, FromUser, Malformed, NO_SUCH_FILE, OwnAnswer, OwnAsked,
-    Request, Set, UNSUPPORTED, VERSION, changes, from_target, from_user, init, own, own_answer, purpose, reads, shown,
-    status, version, with_paths, writes,
+    Request, Set, UNSUPPORTED, VERSION, WRITING, changes, from_target, from_user, init, own, own_answer, purpose,
+    reads, shown, status, version, with_paths, writes,
 };
 use super::paths::{Oversight, Place, Standing, Way, judge, judge_look, judge_open, judge_set, named};
 use crate::inspect::{FileNote, Note, Refused};
@@ -205,6 +205,12 @@ impl Gate {
     /// From now on each path is judged; once it is so it stays so.
     pub fn limit(&mut self, oversight: &Arc<dyn Oversight>) {
         self.limit.get_or_insert_with(|| Arc::clone(oversight));
+    }
+
+    /// Whether the user may write to this file now.
+    pub fn lets_write(&self, path: &FilePath) -> bool {
+        let judged = |oversight: &Arc<dyn Oversight>| judge_open(Some(WRITING), path, oversight.as_ref()).is_some();
+        self.rights.write && self.limit.as_ref().is_none_or(judged)
     }
 
     /// How many requests wait for an answer.

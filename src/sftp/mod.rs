@@ -7,6 +7,7 @@
 //! Where rules name paths, a request that names one waits until all before it are answered; then the target is asked where
 //! the path leads, and the request goes there, before anybody else's does (`turns`). What goes by handles does not wait.
 
+mod client;
 mod gate;
 mod packet;
 mod paths;
@@ -24,6 +25,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::inspect::{Book, Credits, EVENTS_MAX, Inspected, Note, Unrecorded};
 use crate::model::ChannelEvent;
 use crate::wire::channel::Source;
+pub use client::{Client, Failed, Found, Make};
 pub use gate::Rights;
 use gate::{Answered, Asked, Gate, PENDING_MAX};
 pub use packet::shown;

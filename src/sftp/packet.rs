@@ -173,6 +173,14 @@ pub fn writes(flags: u32) -> bool {
     flags & 2 != 0
 }
 
+/// To read a file.
+pub const READING: u32 = 1;
+/// To write to a file that is there.
+pub const WRITING: u32 = 2;
+/// To write to it, and to nothing of what was there.
+pub const OVER: u32 = WRITING | 16;
+/// To make it, if nothing is there.
+pub const NEW: u32 = WRITING | 8 | 32;
 /// The target appends, whatever the offset.
 pub const APPEND: u32 = 4;
 /// What was there is gone: the file is cut, or it must be new.
@@ -491,12 +499,12 @@ pub fn status(id: u32, code: u32, text: &str) -> Bytes {
     framed(&body)
 }
 
-fn put_string(out: &mut BytesMut, text: &[u8]) {
+pub(super) fn put_string(out: &mut BytesMut, text: &[u8]) {
     out.put_u32(u32::try_from(text.len()).unwrap_or(0));
     out.put_slice(text);
 }
 
-fn framed(body: &[u8]) -> Bytes {
+pub(super) fn framed(body: &[u8]) -> Bytes {
     let mut packet = BytesMut::with_capacity(body.len().saturating_add(4));
     put_string(&mut packet, body);
     packet.freeze()
@@ -527,10 +535,10 @@ pub fn shown(path: &[u8]) -> String {
 }
 
 /// What is left of a packet.
-struct Fields<'p>(&'p [u8]);
+pub(super) struct Fields<'p>(&'p [u8]);
 
 impl<'p> Fields<'p> {
-    fn of(packet: &'p [u8]) -> Result<Self, Malformed> {
+    pub(super) fn of(packet: &'p [u8]) -> Result<Self, Malformed> {
         packet.get(4..).map(Self).ok_or(SHORT)
     }
 
@@ -540,19 +548,19 @@ impl<'p> Fields<'p> {
         Ok(*first)
     }
 
-    fn byte(&mut self) -> Result<u8, Malformed> {
+    pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
         self.take::<1>().map(|[byte]| byte)
     }
 
-    fn number(&mut self) -> Result<u32, Malformed> {
+    pub(super) fn number(&mut self) -> Result<u32, Malformed> {
         self.take().map(u32::from_be_bytes)
     }
 
-    fn long(&mut self) -> Result<u64, Malformed> {
+    pub(super) fn long(&mut self) -> Result<u64, Malformed> {
         self.take().map(u64::from_be_bytes)
     }
 
-    fn string(&mut self) -> Result<&'p [u8], Malformed> {
+    pub(super) fn string(&mut self) -> Result<&'p [u8], Malformed> {
         let length = usize::try_from(self.number()?).unwrap_or(usize::MAX);
         let (string, rest) = self.0.split_at_checked(length).ok_or(SHORT)?;
         self.0 = rest;
@@ -624,7 +632,7 @@ impl<'p> Fields<'p> {
 }
 
 /// What of a mode says what kind of file it is (inode(7), `S_IFMT`).
-const KIND: u32 = 0o170_000;
+pub(super) const KIND: u32 = 0o170_000;
 const SHORT: Malformed = Malformed("a packet ends within a field");
 /// Attributes that have names (draft section 5).
 const EXTENDED: u32 = 0x8000_0000;

@@ -1,12 +1,13 @@
 //! The command gate on `exec`: judged, sent in the form that was judged, refused before anything of it starts, or held until
 //! somebody says yes.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::fixture::bastion::ALICE;
+use crate::fixture::bastion::{ALICE, BY_TWO_AND_NEVER};
 use crate::fixture::process::{Finished, Running, Stdout};
 use crate::fixture::terminal::Terminal;
 use crate::fixture::{Bastion, LIMIT, Route, Sshd, Syncs, key, until};
@@ -15,7 +16,9 @@ use crate::requests::Hook;
 use crate::require;
 
 /// What the tests' command rules say: a few programs, one that takes a yes, and no shell.
-const WORK: &str = r#"
+static WORK: LazyLock<String> = LazyLock::new(|| format!("{OWN}{BY_TWO_AND_NEVER}"));
+
+const OWN: &str = r#"
 schema  = 1
 mode    = "guard"
 default = "deny"
@@ -26,32 +29,9 @@ effect  = "allow"
 program = ["/usr/bin/printf", "/usr/bin/env"]
 reason  = "they print"
 
-[[rule]]
-id      = "touch"
-effect  = "approve"
-program = "/usr/bin/touch"
-writes  = ["/tmp/**"]
-approvers = { group = "leads", within = "10m" }
-reason  = "files are made by two"
-
-[[rule]]
-id      = "never-shell"
-effect  = "deny"
-effects = ["shell"]
-alert   = "high"
-reason  = "no shell from this account"
-
 [[test]]
 expect = "allow print"
 lines  = ["printf x", "env"]
-
-[[test]]
-expect = "approve touch"
-lines  = ["touch /tmp/x"]
-
-[[test]]
-expect = "deny never-shell"
-lines  = ["sh"]
 "#;
 
 /// Alice may run commands, in this mode, and with this beside it; Bob and Carol lead.
@@ -92,7 +72,7 @@ impl House {
             let key = key(bastion.scratch(), name, "ed25519", "");
             bastion.add_user(name, group, &key);
         }
-        write(&bastion, (mode, beside), WORK);
+        write(&bastion, (mode, beside), &WORK);
         prepare(&mut bastion);
         bastion.serve();
         Self { sshd, bastion, beside }
@@ -293,7 +273,7 @@ fn f6_every_way_to_a_command_is_judged_and_a_new_set_is_for_the_next_command() {
     assert!(master.route.run_with(&["-tt"], "printf on-one", b"").ok().out().contains("on-one"));
     house.reload("strict", &WORK.replace("\"/usr/bin/printf\", ", "").replace("\"printf x\", ", ""));
     is_refused(&master.route.run("printf third"), "no rule allows it");
-    house.reload("strict", WORK);
+    house.reload("strict", &WORK);
     assert_eq!(master.route.run("printf fourth").ok().out(), "fourth");
 }
 
@@ -323,7 +303,7 @@ fn f15_in_strict_a_program_has_no_variable_but_its_language() {
     let told = route.run("env").ok().out();
     assert!(told.contains("LANG=de_DE.UTF-8\n") && told.contains("LC_TIME=C\n"), "{told}");
     assert!(!told.contains("DW_X") && !told.contains("LD_PRELOAD") && !told.contains("BASH_ENV"), "{told}");
-    house.reload("guard", WORK);
+    house.reload("guard", &WORK);
     let told = route.run("env").ok().out();
     assert!(told.contains("DW_X=hand\n") && !told.contains("LD_PRELOAD"), "{told}");
 }
@@ -334,7 +314,7 @@ fn guard_sends_the_line_as_it_was_typed_and_observe_prevents_nothing() {
     let house = House::new("guard");
     assert_eq!(house.run("printf   '%s'  as-typed").ok().out(), "as-typed");
     is_refused(&house.run("sh -c id"), "rule never-shell");
-    house.reload("observe", WORK);
+    house.reload("observe", &WORK);
     assert_eq!(house.run("sh -c 'printf ran'").ok().out(), "ran");
     let rows = house.log("command.allowed");
     let observed = rows.iter().find(|row| row["mode"] == "observe").unwrap();
@@ -453,7 +433,7 @@ fn a_command_that_waits_does_not_run_if_it_is_denied_or_late_or_withdrawn() {
     let told = ssh.wait(LIMIT);
     assert!(told.code == Some(126) && told.err().contains("in time"), "{told:?}");
     assert_eq!(house.steps(&id), ["expired"]);
-    house.reload("strict", WORK);
+    house.reload("strict", &WORK);
 
     let (ssh, id) = house.waiting(&house.alice(), &line);
     ssh.signal(Signal::INT);
@@ -493,11 +473,11 @@ fn a_yes_is_for_the_rules_and_the_session_that_it_was_asked_under() {
     let made = house.sshd.folder().join("made");
     let line = format!("touch {}", made.display());
     let (ssh, id) = house.waiting(&house.alice(), &line);
-    house.reload("guard", WORK);
+    house.reload("guard", &WORK);
     let told = ssh.wait(LIMIT);
     assert!(told.code == Some(126) && told.err().contains("the rules have changed"), "{told:?}");
     assert_eq!(house.steps(&id), ["refused"]);
-    house.reload("strict", WORK);
+    house.reload("strict", &WORK);
 
     let (ssh, id) = house.waiting(&house.alice(), &line);
     let session = house.bastion.only_session();

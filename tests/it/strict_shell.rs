@@ -1,18 +1,21 @@
 //! The bastion's own shell, where commands are judged in strict mode: promise P7 at a prompt.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::fixture::bastion::ALICE;
+use crate::fixture::bastion::{ALICE, BY_TWO_AND_NEVER};
 use crate::fixture::process::{Finished, Running, Stdout, descendants};
 use crate::fixture::terminal::Terminal;
 use crate::fixture::{Bastion, LIMIT, Sshd, Syncs, holds, key, until};
 use crate::require;
 
 /// What the tests' command rules say. `@folder` is the target's own folder.
-const WORK: &str = r#"
+static WORK: LazyLock<String> = LazyLock::new(|| format!("{OWN}{BY_TWO_AND_NEVER}"));
+
+const OWN: &str = r#"
 schema  = 1
 mode    = "strict"
 
@@ -38,21 +41,6 @@ program = ["/usr/bin/stty", "/usr/bin/head"]
 pty     = true
 reason  = "on a terminal"
 
-[[rule]]
-id      = "touch"
-effect  = "approve"
-program = "/usr/bin/touch"
-writes  = ["/tmp/**"]
-approvers = { group = "leads", within = "10m" }
-reason  = "files are made by two"
-
-[[rule]]
-id      = "never-shell"
-effect  = "deny"
-effects = ["shell"]
-alert   = "high"
-reason  = "no shell from this account"
-
 [[test]]
 expect = "allow print"
 lines  = ["printf x", "sleep 1", "env"]
@@ -64,18 +52,10 @@ lines  = ["cat @folder/open/a"]
 [[test]]
 expect = "allow window"
 lines  = ["stty size", "head -n 1"]
-
-[[test]]
-expect = "approve touch"
-lines  = ["touch /tmp/x"]
-
-[[test]]
-expect = "deny never-shell"
-lines  = ["sh"]
 "#;
 
 /// Alice may have a shell, in this mode.
-fn access(mode: &str, grant: bool) -> String {
+pub(crate) fn access(mode: &str, grant: bool) -> String {
     format!(
         "schema = 1\n[[rule]]\nid = \"{mode}-dba\"\nwho = {{ groups = [\"dba\"] }}\nwhere = {{ labels = {{ env = \"test\" }} }}\n\
          accounts = [\"@me\"]\nchannels = [\"shell\"]\ngrant = {{ required = {grant} }}\n\
@@ -84,9 +64,9 @@ fn access(mode: &str, grant: bool) -> String {
 }
 
 /// A bastion whose shell is its own.
-struct House {
-    sshd: Sshd,
-    bastion: Bastion,
+pub(crate) struct House {
+    pub(crate) sshd: Sshd,
+    pub(crate) bastion: Bastion,
 }
 
 impl House {
@@ -95,7 +75,11 @@ impl House {
     }
 
     fn prepared(grant: bool, prepare: impl FnOnce(&mut Bastion)) -> Self {
-        let sshd = Sshd::start();
+        Self::at(Sshd::start(), &access("strict", grant), prepare)
+    }
+
+    /// At this target; `@folder` is its folder in what the access rules say, too.
+    pub(crate) fn at(sshd: Sshd, access: &str, prepare: impl FnOnce(&mut Bastion)) -> Self {
         let mut bastion = Bastion::furnished(&sshd);
         let bobs = key(bastion.scratch(), "bob", "ed25519", "");
         bastion.add_user("bob", "leads", &bobs);
@@ -103,7 +87,7 @@ impl House {
         std::fs::create_dir_all(&open).unwrap();
         std::fs::write(open.join("a"), "what is open\n").unwrap();
         std::fs::write(sshd.folder().join("closed"), "what is closed\n").unwrap();
-        write(&bastion, &sshd, &access("strict", grant), WORK);
+        write(&bastion, &sshd, access, &WORK);
         prepare(&mut bastion);
         bastion.serve();
         Self { sshd, bastion }
@@ -115,18 +99,18 @@ impl House {
     }
 
     /// What a script that is piped into the shell gives.
-    fn script(&self, text: &str) -> Finished {
+    pub(crate) fn script(&self, text: &str) -> Finished {
         self.bastion.to(&self.sshd).run_with(&["-T"], "", text.as_bytes())
     }
 
     /// The shell on a terminal, at its first prompt.
-    fn terminal(&self) -> Terminal {
+    pub(crate) fn terminal(&self) -> Terminal {
         let terminal = Terminal::start(&self.bastion.to(&self.sshd).ssh(&["-tt"], ""), 110, 30);
         terminal.shows("@db1:~> ");
         terminal
     }
 
-    fn log(&self, kind: &str) -> Vec<Value> {
+    pub(crate) fn log(&self, kind: &str) -> Vec<Value> {
         self.bastion.rows(&["audit", "list", "--type", kind])
     }
 
@@ -135,7 +119,7 @@ impl House {
     }
 
     /// The lines that ran, in their order.
-    fn ran(&self) -> Vec<String> {
+    pub(crate) fn ran(&self) -> Vec<String> {
         let mut rows = self.log("command.allowed");
         rows.sort_by_key(|row| row["seq"].as_u64());
         rows.iter().map(|row| row["line"].as_str().unwrap().to_owned()).collect()
@@ -160,7 +144,7 @@ impl House {
 }
 
 fn write(bastion: &Bastion, sshd: &Sshd, access: &str, work: &str) {
-    bastion.policy(access);
+    bastion.policy(&access.replace("@folder", sshd.folder().to_str().unwrap()));
     let folder = bastion.home().join("policies/commands");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("work.toml"), work.replace("@folder", sshd.folder().to_str().unwrap())).unwrap();
@@ -168,14 +152,22 @@ fn write(bastion: &Bastion, sshd: &Sshd, access: &str, work: &str) {
 
 /// Shown a new prompt behind what `text` names; where the last status was this.
 #[track_caller]
-fn prompts(terminal: &Terminal, after: &str, status: &str) -> String {
+pub(crate) fn prompts(terminal: &Terminal, after: &str, status: &str) -> String {
     let end = if status == "0" { String::from("> ") } else { format!(" [{status}]> ") };
-    until(LIMIT, "prompt", || {
+    let is_there = |screen: &str| {
+        let rest = screen.rsplit_once(after).map_or("", |(_, rest)| rest);
+        let last = rest.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim_end();
+        last.contains("@db1:") && last.ends_with(end.trim_end())
+    };
+    let start = std::time::Instant::now();
+    loop {
         let screen = terminal.screen();
-        let (_, rest) = screen.rsplit_once(after)?;
-        let last = rest.lines().rfind(|line| !line.trim().is_empty())?.trim_end();
-        (last.contains("@db1:") && last.ends_with(end.trim_end())).then_some(screen.clone())
-    })
+        if is_there(&screen) {
+            return screen;
+        }
+        assert!(start.elapsed() < LIMIT, "no prompt behind {after:?} after status {status}:\n{screen}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Ten and more ways to write `sh`.
@@ -207,13 +199,19 @@ fn p7_lines_that_are_piped_in_are_judged_one_by_one_and_each_has_a_channel_of_it
     // The last line needs no end, and its status is the shell's.
     let told = house.script("sh\nprintf '%d' nothing");
     assert_eq!((told.code, told.out().as_str()), (Some(1), "0"), "{told:?}");
+    let told = house.script("printf x | head -n 1\n");
+    assert!(told.err().contains("no rule allows `head` in a pipe"), "{told:?}");
+    // So are lines that cannot be read: on record, and refused.
+    let told = house.bastion.to(&house.sshd).run_with(&["-T"], "", &[&[b'x'; 40_000][..], b"\n\xff\n"].concat());
+    assert_eq!(told.code, Some(126), "{told:?}");
+    assert!(told.err().contains("a line of more than 32 KiB") && told.err().contains("no UTF-8"), "{told:?}");
     house.bastion.empties(LIMIT);
     assert_eq!(
         house.ran(),
         ["printf '%s\\n' 'one  $(id)'", "printf '%s' two | cat", "printf x", "printf '%d' nothing"]
     );
     let refused = house.log("command.refused");
-    assert!(refused.len() == 3 && refused.iter().all(|row| row["mode"] == "strict"), "{refused:?}");
+    assert!(refused.len() == 6 && refused.iter().all(|row| row["mode"] == "strict"), "{refused:?}");
     assert!(house.log("command.allowed").iter().all(|row| row["channel"] == 1));
     let House { sshd, bastion } = house;
     let session = bastion.recordings_at_all().into_iter().min().unwrap();
@@ -238,7 +236,8 @@ fn p7_no_disguise_of_a_shell_starts_at_a_prompt() {
         prompts(&terminal, "cd", "0");
     }
     terminal.line("why");
-    terminal.shows("when ");
+    let screen = terminal.shows("when ");
+    assert!(!screen.contains("refused  refused"), "{screen}");
     terminal.press("C-d");
     until(LIMIT, "end", || terminal.ended().then_some(()));
     house.bastion.empties(LIMIT);
@@ -353,7 +352,8 @@ fn what_is_typed_while_a_program_runs_reaches_no_other() {
     assert_eq!(house.ran(), ["sleep 3"]);
     assert!(house.log("command.refused").is_empty());
     terminal.line("_done");
-    terminal.shows("half_done");
+    // Not the line that was typed: what comes while it runs would be the program's.
+    prompts(&terminal, "half_done\n", "0");
     // On a terminal every key is the program's.
     terminal.line("head -n 1");
     house.starts("head");
@@ -501,11 +501,11 @@ fn rules_that_are_replaced_are_for_the_next_line() {
     house.reload("strict", &fewer);
     terminal.line("printf again");
     terminal.shows("no rule allows it");
-    house.reload("strict", WORK);
+    house.reload("strict", &WORK);
     terminal.line("printf 'once %s' more");
     terminal.shows("once more");
     // Of another mode than it was promised its user gets nothing.
-    house.reload("observe", WORK);
+    house.reload("observe", &WORK);
     terminal.line("sh -c 'printf %s-%s ran it'");
     terminal.shows("of another kind by now");
     assert!(!terminal.screen().contains("ran-it"));
@@ -528,6 +528,34 @@ fn a_target_that_dies_while_a_command_runs_ends_the_session_in_order() {
     let session = house.bastion.only_recording();
     house.bastion.opens(&session);
     assert!(house.bastion.lives());
+}
+
+#[test]
+fn a_target_that_does_not_answer_holds_up_no_key_and_no_other_channel() {
+    require!("sshd", "ssh", "tmux", "printf");
+    let house = House::new();
+    let terminal = house.terminal();
+    terminal.line("printf 'be%s' fore");
+    terminal.shows("before");
+    let own = descendants(house.sshd.pid());
+    let tell = |signal: Signal| {
+        for pid in &own {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap();
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    };
+    tell(Signal::STOP);
+    terminal.line("printf 'la%s' te");
+    until(LIMIT, "command on record", || (house.ran().len() == 2).then_some(()));
+    terminal.press("C-c");
+    prompts(&terminal, "^C", "130");
+    terminal.line("why");
+    terminal.shows("nothing was refused to you");
+    tell(Signal::CONT);
+    terminal.line("printf 'aft%s' er");
+    terminal.shows("after");
+    // What was given up is nobody's, though the target may have begun it.
+    assert!(!terminal.screen().contains("late"), "{}", terminal.screen());
 }
 
 #[test]
@@ -556,8 +584,10 @@ fn what_cannot_be_put_on_record_does_not_run_at_a_prompt() {
     });
     syncs.end();
     until(LIMIT, "command that is on record again", || {
+        let answered = |screen: &str| screen.matches("after").count() + screen.matches("could not be recorded").count();
+        let before = answered(&terminal.screen());
         terminal.line("printf 'aft%s' er");
-        holds(Duration::from_millis(300), "a prompt", || true);
-        terminal.screen().contains("after").then_some(())
+        let screen = until(LIMIT, "answer", || Some(terminal.screen()).filter(|screen| answered(screen) > before));
+        screen.contains("after").then_some(())
     });
 }

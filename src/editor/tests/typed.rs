@@ -232,8 +232,8 @@ fn without_a_terminal_lines_are_as_they_are() {
         [
             Act::Line(String::from("ls \x03\tx")),
             Act::Line(String::new()),
-            Act::Refused(String::from("a line of more than 32 KiB")),
-            Act::Refused(String::from("a line that is not UTF-8")),
+            Act::Unfit(vec![b'a'; LINE_BYTES_MAX + 1]),
+            Act::Unfit(b"\xff".to_vec()),
         ]
     );
     assert_eq!(rig.editor.end().act, Some(Act::Line(String::from("rest"))));

@@ -301,10 +301,7 @@ impl<'s> Weighed<'s> {
             },
             (None, _, None) => unknown_program(scopes, invocation).unwrap_or_else(|| {
                 let why = scopes.iter().find_map(|scope| unfit_for(scope.mode, invocation, reading));
-                let why = why.unwrap_or_else(|| match &start.elsewhere {
-                    Some(directory) => format!("no rule allows {} in {directory}", told(invocation)),
-                    None => format!("no rule allows {}", told(invocation)),
-                });
+                let why = why.unwrap_or_else(|| uncovered(invocation, scopes, asker, start));
                 by_default(scopes, Some(why))
             }),
         };
@@ -473,10 +470,22 @@ fn named(construct: Construct) -> &'static str {
     }
 }
 
-/// A command for a sentence.
-fn told(invocation: &Invocation) -> String {
+/// Why a command is refused that no rule covers.
+fn uncovered(invocation: &Invocation, scopes: &[&Scope<'_>], asker: &Asker<'_>, start: &Start) -> String {
     let program = invocation.argv.first().map_or_else(|| String::from("it"), |word| format!("`{}`", shown(word)));
-    format!("{program} with these arguments")
+    let name = invocation.argv.first().and_then(Word::likely);
+    let alone = Invocation { piped: false, ..invocation.clone() };
+    // What a rule covers by itself it lacks the pipe for.
+    let covered = |scope: &&Scope<'_>| {
+        rules_about(scope, name.as_deref().map_or("", base_name)).into_iter().any(|(_, rule)| {
+            rule.outcome != Outcome::Deny && !rule.observe && rule.covers(&alone, scope.mode, asker, start).is_ok()
+        })
+    };
+    let what = if invocation.piped && scopes.iter().any(covered) { "in a pipe" } else { "with these arguments" };
+    match &start.elsewhere {
+        Some(directory) => format!("no rule allows {program} {what} in {directory}"),
+        None => format!("no rule allows {program} {what}"),
+    }
 }
 
 fn seen(invocation: &Invocation, ruling: &Ruling<'_>, line: &str) -> Seen {

@@ -1,5 +1,6 @@
 //! A shell and its user: a line is read, what it asks for is done, and the next is read.
 
+mod edit;
 mod menu;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ends::{Gone, Input, Output, Typed};
-use super::errands::{Answer, Errand, Line, Own, What};
+use super::errands::{Answer, Errand, Files, Line, Own, What};
 use super::offered::Offered;
 use super::program::{self, Manner, Ran};
 use super::surroundings::{Asked, Surroundings, Wanted, answered};
@@ -21,7 +22,7 @@ use crate::cast::Entry;
 use crate::editor::{self, Act, Editor, History, Prompt, Tone};
 use crate::gate::verdict::CommandMode;
 use crate::listener::ChannelStart;
-use crate::model::{ChannelEvent, Destination, Exit, Terminal, TerminalSize};
+use crate::model::{ChannelClass, ChannelEvent, Destination, Exit, Program, Terminal, TerminalSize};
 use crate::relay::Pause;
 use crate::requests::CommandWish;
 use crate::screen::{Size, line as harmless};
@@ -41,6 +42,8 @@ const SETTLE: Duration = Duration::from_millis(400);
 const TICK: Duration = Duration::from_secs(1);
 /// Ctrl-C.
 const INTERRUPT: u8 = 3;
+/// So much of what is typed is looked through for a Ctrl-C while something is on its way.
+const TYPED_MAX: usize = 64;
 /// What a target may say of a directory, and for how long.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -73,6 +76,8 @@ pub struct Shell {
     offered: Offered,
     /// What runs.
     running: Option<TargetSink>,
+    /// A way to the target's files.
+    files: Option<Files>,
     /// What waits for somebody's yes.
     question: Option<Question>,
 }
@@ -111,8 +116,9 @@ impl Shell {
             surroundings: Surroundings::at_home(opened.environment.clone()),
             ahead: Vec::new(),
             status: 0,
-            offered: Offered(None),
+            offered: Offered::default(),
             running: None,
+            files: None,
             question: None,
         }
     }
@@ -126,6 +132,9 @@ impl Shell {
         }
         if let Some(sink) = self.running.take() {
             program::close(&sink).await;
+        }
+        if let Some(files) = self.files.take() {
+            files.client.close().await;
         }
         if let Some(question) = self.question.take() {
             question.close(&NotRun::session_over()).await;
@@ -219,10 +228,7 @@ impl Shell {
                 self.put(show).await?;
                 return Ok(None);
             }
-            Some(Act::Refused(why)) => {
-                self.status = NOT_RUN;
-                self.say(&why).await?;
-            }
+            Some(Act::Unfit(line)) => self.status = self.start(&line, None).await?,
         }
         // No line is being edited: the next begins.
         Ok(Some(Some(String::new())))
@@ -247,7 +253,11 @@ impl Shell {
     fn offers(&self) -> Offered {
         let (bastion, now) = (&self.bastion, self.bastion.clock.now());
         let commands = bastion.ledger.commands(self.visitor.asker(), &self.destination, &self.own.asked, now);
-        Offered(commands.ok())
+        let may = |class: &ChannelClass| {
+            let asked = class.to_owned().into();
+            bastion.ledger.permit_asked(self.visitor.asker(), &self.destination, &asked, now).is_ok()
+        };
+        Offered { commands: commands.ok(), edits: Program::Sftp.classes().iter().all(may) }
     }
 
     fn prompt(&self) -> Prompt {
@@ -290,7 +300,7 @@ impl Shell {
                 Ok(Then::Next)
             }
             None => {
-                self.status = self.start(line, None).await?;
+                self.status = self.start(line.as_bytes(), None).await?;
                 Ok(Then::Next)
             }
         }
@@ -300,7 +310,8 @@ impl Shell {
         let mut status = 0;
         match builtin {
             Builtin::Help => {
-                let text = format!("{}{}", words::HELP, self.offers().told());
+                let offers = self.offers();
+                let text = format!("{}{}", words::help(offers.edits), offers.told());
                 self.show(&text).await?;
             }
             Builtin::Why => {
@@ -330,6 +341,7 @@ impl Shell {
                 self.show(&text).await?;
             }
             Builtin::Cd(wanted) => status = self.go(&wanted).await?,
+            Builtin::Edit(wanted) => status = self.edit(&wanted).await?,
             Builtin::Export(None) => {
                 let set = |(name, value): &(String, String)| format!("{name}={value}\n");
                 let text: String = self.surroundings.environment().iter().map(set).collect();
@@ -364,9 +376,10 @@ impl Shell {
             }
         };
         let Started { source, sink, .. } = match asked {
-            Answer::Started(started, _) => started,
-            Answer::No(no, written) => return self.refused(no, written).await,
-            Answer::Waits(..) | Answer::Looked { .. } => return Ok(NOT_RUN),
+            Some(Answer::Started(started, _)) => started,
+            Some(Answer::No(no, written)) => return self.refused(no, written).await,
+            Some(Answer::Waits(..) | Answer::Looked { .. } | Answer::Files(_)) => return Ok(NOT_RUN),
+            None => return self.gave_up().await,
         };
         self.running = Some(sink);
         let (printed, errors) = timeout(ANSWER_MAX, answer_of(source)).await.unwrap_or_default();
@@ -387,15 +400,16 @@ impl Shell {
     /// Has a line judged, and run if it may; its status.
     ///
     /// `seen` is what its user has seen would be sent, where they were shown that: then it is that, or nothing.
-    async fn start(&mut self, typed: &str, seen: Option<&str>) -> Result<u32, Gone> {
+    async fn start(&mut self, typed: &[u8], seen: Option<&str>) -> Result<u32, Gone> {
         // Held until its yes is used, or is not.
         let mut approval: Option<Question> = None;
         loop {
             let yes = approval.as_ref().map(|yes| yes.id().clone());
             let line = Line { approval: yes, seen: seen.map(str::to_owned), ..self.line(typed) };
-            let answer = self.ask(What::Line(Box::new(line))).await?;
+            let Some(answer) = self.ask(What::Line(Box::new(line))).await? else { return self.gave_up().await };
             drop(approval.take());
             match answer {
+                Answer::Files(_) => return Ok(NOT_RUN),
                 Answer::Started(started, on_terminal) => return self.carry(started, on_terminal).await,
                 Answer::Looked { .. } => return Ok(NOT_RUN),
                 Answer::No(no, written) => return self.refused(no, written).await,
@@ -405,8 +419,11 @@ impl Shell {
                     Err((why, closed)) => {
                         let refused = Decided::refused(*decided, why, closed);
                         return match self.ask(What::Refused(Box::new(refused))).await? {
-                            Answer::No(no, written) => self.refused(no, written).await,
-                            Answer::Started(..) | Answer::Waits(..) | Answer::Looked { .. } => Ok(NOT_RUN),
+                            Some(Answer::No(no, written)) => self.refused(no, written).await,
+                            Some(
+                                Answer::Started(..) | Answer::Waits(..) | Answer::Looked { .. } | Answer::Files(_),
+                            )
+                            | None => Ok(NOT_RUN),
                         };
                     }
                 },
@@ -415,10 +432,10 @@ impl Shell {
     }
 
     /// A line, as it would be started here and now.
-    fn line(&self, typed: &str) -> Line {
+    fn line(&self, typed: &[u8]) -> Line {
         Line {
             of: self.own.clone(),
-            bytes: typed.as_bytes().to_vec(),
+            bytes: typed.to_vec(),
             approval: None,
             seen: None,
             surroundings: self.surroundings.clone(),
@@ -426,10 +443,35 @@ impl Shell {
         }
     }
 
-    async fn ask(&mut self, what: What) -> Result<Answer, Gone> {
-        let (answer, told) = oneshot::channel();
+    /// Asks the session; none if the user gives it up first, as of a target that does not answer. What they type otherwise
+    /// meanwhile is for what starts.
+    async fn ask(&mut self, what: What) -> Result<Option<Answer>, Gone> {
+        let (answer, mut told) = oneshot::channel();
         self.errands.send(Errand { what, answer }).await.map_err(|_| Gone)?;
-        told.await.map_err(|_| Gone)
+        let mut typed = Vec::new();
+        let answer = loop {
+            let heeds = self.terminal.is_some() && typed.len() < TYPED_MAX && !self.input.ended();
+            let next = tokio::select! {
+                biased;
+                told = &mut told => break Some(told.map_err(|_| Gone)?),
+                next = self.input.next(), if heeds => next?,
+            };
+            match next {
+                Typed::Bytes(bytes) if bytes.contains(&INTERRUPT) => break None,
+                Typed::Signal(name) if name == "INT" => break None,
+                Typed::Resized(size) => self.size(size),
+                next @ (Typed::Bytes(_) | Typed::Signal(_) | Typed::End) => typed.push(next),
+            }
+        };
+        if answer.is_some() {
+            self.input.put_all_back(typed);
+        }
+        Ok(answer)
+    }
+
+    async fn gave_up(&mut self) -> Result<u32, Gone> {
+        self.put(b"^C\r\n".to_vec()).await?;
+        Ok(INTERRUPTED)
     }
 
     async fn refused(&mut self, no: No, written: Option<oneshot::Receiver<()>>) -> Result<u32, Gone> {
@@ -531,7 +573,7 @@ impl Shell {
     async fn say(&self, text: &str) -> Result<(), Gone> {
         let text = format!("doorward: {text}\n");
         match &self.terminal {
-            Some(_) => self.put(text.replace('\n', "\r\n").into_bytes()).await,
+            Some(terminal) => self.put(in_words(&text, terminal.size.cols).replace('\n', "\r\n").into_bytes()).await,
             None => self.output.send(ChannelEvent::Stderr(text.into())).await,
         }
     }
@@ -549,6 +591,35 @@ async fn given_up(input: &mut Input, terminal: &mut Option<Terminal>) -> Result<
             Typed::Signal(_) | Typed::End => return Ok(()),
         }
     }
+}
+
+/// Breaks long rows between words, where a terminal of so many columns would break them anywhere. What goes on stands as far
+/// in as what belongs to a row of ours.
+fn in_words(text: &str, cols: u32) -> String {
+    const INDENT: &str = "         ";
+    let cols = usize::try_from(cols).unwrap_or(usize::MAX);
+    // In a window so narrow there is nothing to gain.
+    if cols < INDENT.len() * 3 {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    for row in text.split_inclusive('\n') {
+        let mut at = 0_usize;
+        for (nth, word) in row.split(' ').enumerate() {
+            let width = word.trim_end_matches('\n').chars().count();
+            if nth > 0 && at.saturating_add(1).saturating_add(width) > cols && at > INDENT.len() {
+                out.push('\n');
+                out.push_str(INDENT);
+                at = INDENT.len();
+            } else if nth > 0 {
+                out.push(' ');
+                at = at.saturating_add(1);
+            }
+            out.push_str(word);
+            at = at.saturating_add(width);
+        }
+    }
+    out
 }
 
 /// What a target has printed, and its errors.
@@ -632,6 +703,19 @@ mod tests {
         assert_eq!(as_text(b"\x1b[A\x1bOP\x1b[200~a\tb\x1b[201~\x03\x0f\x1bx\xff"), "a b");
         assert_eq!(as_text(b"\x1b[201~\r"), "");
         assert_eq!(as_text("ü\u{9b}x".as_bytes()), "üx");
+    }
+
+    #[test]
+    fn a_long_row_breaks_between_words() {
+        let long = "doorward: refused  sh -c id  (rule x)\n         no shell from this account at all";
+        assert_eq!(
+            in_words(long, 30),
+            "doorward: refused  sh -c id \n         (rule x)\n         no shell from this\n         account at all"
+        );
+        assert_eq!(in_words(long, 200), long);
+        assert_eq!(in_words(long, 20), long);
+        let word = "x".repeat(100);
+        assert_eq!(in_words(&format!("doorward: {word} y\n"), 40), format!("doorward: {word}\n         y\n"));
     }
 
     #[test]

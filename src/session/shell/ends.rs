@@ -136,6 +136,11 @@ impl Input {
         }
     }
 
+    /// Gives back all of this: it comes again in its order, before what was given back earlier.
+    pub fn put_all_back(&mut self, typed: Vec<Typed>) {
+        typed.into_iter().rev().for_each(|typed| self.pending.push_front(typed));
+    }
+
     /// Whether no more bytes come.
     pub fn ended(&self) -> bool {
         self.ended && self.pending.is_empty()

@@ -4,19 +4,28 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::opening::{Opening, Purpose};
 use super::surroundings::Surroundings;
 use crate::cast::Entry;
 use crate::gate::verdict::{CommandMode, Judgement};
 use crate::grant::Denial;
-use crate::model::{Asked, ChannelNumber, Program, RequestId, Terminal};
+use crate::inspect::Book;
+use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, Matter, Program, RequestId, Terminal};
 use crate::recorder::Track;
 use crate::requests::CommandWish;
 use crate::session::channel;
 use crate::session::command::{Decided, Place, Ruling, Typed, wish};
 use crate::session::refusal::No;
+use crate::session::registry::OpenChannel;
 use crate::session::timekeeper::wait_end;
-use crate::session::{Attempt, EndCause, Refusal, Visit};
-use crate::target::{Started, Wishes};
+use crate::session::{Attempt, EndCause, Live, Refusal, Visit, files};
+use crate::sftp::Client;
+use crate::target::Started;
+use crate::target::ssh::TargetSink;
+
+/// What a user is told who may edit no file.
+const NO_FILES: &str = "your rights here are for no file: ask those who keep the rules for sftp-read and sftp-write, at its \
+                        path (`sftp = { read = [...], write = [...] }`)";
 
 /// What a shell wants, and where it is told what came of it.
 pub struct Errand {
@@ -34,6 +43,13 @@ pub enum What {
     Look(Box<Line>),
     /// To have it on record that what has waited does not run.
     Refused(Box<Decided>),
+    /// To reach the target's files.
+    Files {
+        /// The shell.
+        of: Own,
+    },
+    /// To have it on record that what was to start did not.
+    Failed(Box<Refusal>),
     /// To be told of a directory, by a line of the bastion's own.
     Directory {
         /// The shell.
@@ -76,6 +92,8 @@ pub struct Own {
 pub enum Answer {
     /// It has started; on a terminal, or without.
     Started(Started, bool),
+    /// The target's files are reached.
+    Files(Box<Files>),
     /// It waits for somebody's yes.
     Waits(Box<Decided>, Box<CommandWish>),
     /// What would become of it.
@@ -89,18 +107,41 @@ pub enum Answer {
     No(No, Option<oneshot::Receiver<()>>),
 }
 
+/// A way to the target's files.
+pub struct Files {
+    /// What speaks there.
+    pub client: Client<TargetSink>,
+    /// For as long as it is open.
+    pub _open: Vec<OpenChannel>,
+}
+
+/// What becomes of an errand.
+enum Next {
+    /// This is its answer.
+    Told(Answer),
+    /// Something is opened at the target for it.
+    Opens(Box<Opening>),
+}
+
 impl Visit {
     /// Does what a shell asks for.
     pub(in crate::session) async fn run_errand(&mut self, Errand { what, answer }: Errand) {
         let now = self.bastion.clock.now();
         let done = match what {
             What::Line(line) => self.start_line(*line).await,
-            What::Look(line) => self.look_at(&line),
+            What::Look(line) => self.look_at(&line).map(Next::Told),
             What::Directory { of, line } => self.look_up(&of, line).await,
+            What::Files { of } => self.reach_files(&of).await,
+            What::Failed(refusal) => Err(*refusal),
             What::Refused(decided) => match self.note_refused_command(&decided) {
-                Some((no, written)) => Ok(Answer::No(no, written)),
+                Some((no, written)) => Ok(Next::Told(Answer::No(no, written))),
                 None => Err(Refusal::Ended(EndCause::TargetLeft)),
             },
+        };
+        let done = match done {
+            Ok(Next::Opens(opening)) => return self.open_at_target(*opening, answer),
+            Ok(Next::Told(told)) => Ok(told),
+            Err(refusal) => Err(refusal),
         };
         let told = done.unwrap_or_else(|refusal| {
             self.mark_refused(&refusal.to_string());
@@ -110,13 +151,15 @@ impl Visit {
             let written = visitor.refused(&self.bastion, kind, &refusal, attempt);
             Answer::No(refusal.told(now), written)
         });
-        // A shell that is gone has closed nothing of it: what has started ends with it.
         drop(answer.send(told));
     }
 
     /// Whether the user may start something now: asked anew each time.
     fn may_start(&mut self, of: &Own) -> Result<(), Refusal> {
         self.standing()?;
+        if self.openings.available_permits() == 0 {
+            return Err(Refusal::TooMany("commands on their way to a target that does not answer"));
+        }
         let Some(live) = &self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
         let (bastion, now) = (&self.bastion, self.bastion.clock.now());
         let destination = live.permit.destination();
@@ -130,7 +173,7 @@ impl Visit {
         Ok(())
     }
 
-    async fn start_line(&mut self, line: Line) -> Result<Answer, Refusal> {
+    async fn start_line(&mut self, line: Line) -> Result<Next, Refusal> {
         let ruled = self.judge_line(&line).await;
         if let (Err(refusal), Some(id)) = (&ruled, &line.approval) {
             // A yes is for what would have run then.
@@ -155,14 +198,16 @@ impl Visit {
                 let judgement = Box::new(decided.judgement().clone());
                 return Ok(match self.refuse_line(&decided) {
                     Answer::No(no, written) => Answer::Looked { judgement, refused: Some((no.text, written)) },
-                    other @ (Answer::Started(..) | Answer::Waits(..) | Answer::Looked { .. }) => other,
+                    other @ (Answer::Started(..) | Answer::Waits(..) | Answer::Looked { .. } | Answer::Files(_)) => {
+                        other
+                    }
                 });
             }
         };
         Ok(Answer::Looked { judgement: Box::new(decided.judgement().clone()), refused: None })
     }
 
-    async fn judge_line(&mut self, line: &Line) -> Result<Answer, Refusal> {
+    async fn judge_line(&mut self, line: &Line) -> Result<Next, Refusal> {
         self.may_start(&line.of)?;
         let Some(live) = &self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
         let place = Place::Shell(&line.surroundings);
@@ -182,36 +227,31 @@ impl Visit {
         let cleared = match ruling {
             Ruling::Starts(cleared) => cleared,
             Ruling::OwnShell(_) => return Err(undecided("a shell in a shell")),
-            Ruling::Refused(decided) => return Ok(self.refuse_line(&decided)),
+            Ruling::Refused(decided) => return Ok(Next::Told(self.refuse_line(&decided))),
             Ruling::Waits(decided) => {
                 let asked = (line.bytes.as_slice(), line.of.asked.class);
-                return Ok(match wish(live, &self.visitor, &self.bastion, &decided, asked) {
+                return Ok(Next::Told(match wish(live, &self.visitor, &self.bastion, &decided, asked) {
                     Some(wish) => Answer::Waits(decided, Box::new(wish)),
                     None => self.refuse_line(&decided),
-                });
+                }));
             }
         };
         let terminal = line.terminal.as_ref().filter(|_| cleared.pty());
         let environment = cleared.environment(line.surroundings.environment());
         let starting = async {
             // What may run is on record before it does.
-            channel::cleared_on_record(live, &self.bastion, &cleared, &line.of.track, line.of.number).await?;
-            if live.registration.pause().is_on() {
-                return Err(Refusal::Paused);
-            }
-            cleared.stands(self.bastion.ledger.policy().hash())?;
-            let wishes = Wishes { agent: false, display: None };
-            live.leg.open(cleared.program(), terminal, &environment, wishes).await.map_err(Refusal::Dial)
+            channel::cleared_on_record(live, &self.bastion, &cleared, &line.of.track, line.of.number).await
         };
         let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
-        let started = tokio::select! {
-            started = starting => started?,
+        tokio::select! {
+            on_record = starting => on_record?,
             cause = wait_end(&mut end) => return Err(Refusal::Ended(cause)),
             failure = failed => return Err(Refusal::Recorder(failure)),
-        };
-        let answer = Answer::Started(started, terminal.is_some());
-        cleared.decided().into_iter().for_each(|decided| self.do_on_match(decided));
-        Ok(answer)
+        }
+        let terminal = terminal.cloned();
+        let program = cleared.program().clone();
+        let opening = Opening::new(live, program, Purpose::Command(Box::new(cleared)));
+        Ok(Next::Opens(Box::new(opening.within(terminal, environment))))
     }
 
     fn refuse_line(&mut self, decided: &Decided) -> Answer {
@@ -224,21 +264,65 @@ impl Visit {
     }
 
     /// Asks the target for a directory's own name, by what is built into its shell.
-    async fn look_up(&mut self, of: &Own, line: String) -> Result<Answer, Refusal> {
+    async fn look_up(&mut self, of: &Own, line: String) -> Result<Next, Refusal> {
         self.may_start(of)?;
         let Some(live) = &self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
-        let looking = async {
-            let marker = Entry::Marker(format!("the bastion asks the target: {}", crate::screen::line(&line)));
-            of.track.append(marker).await.map_err(Refusal::Recorder)?.durable().await.map_err(Refusal::Recorder)?;
-            let wishes = Wishes { agent: false, display: None };
-            live.leg.open(&Program::Exec(line.into_bytes()), None, &[], wishes).await.map_err(Refusal::Dial)
-        };
-        let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
-        tokio::select! {
-            started = looking => Ok(Answer::Started(started?, false)),
-            cause = wait_end(&mut end) => Err(Refusal::Ended(cause)),
-            failure = failed => Err(Refusal::Recorder(failure)),
+        marked(live, of, format!("the bastion asks the target: {}", crate::screen::line(&line))).await?;
+        Ok(Next::Opens(Box::new(Opening::new(live, Program::Exec(line.into_bytes()), Purpose::Question))))
+    }
+
+    /// Opens a way to the target's files, as a channel for SFTP is opened: for what the user may do there now.
+    async fn reach_files(&mut self, of: &Own) -> Result<Next, Refusal> {
+        self.may_start(of)?;
+        let Some(live) = &self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
+        let destination = live.permit.destination().clone();
+        let asked = self.files_asked(&destination)?;
+        self.count_channel(&destination, &asked).await?;
+        let Some(live) = &self.live else { return Err(Refusal::Ended(EndCause::TargetLeft)) };
+        if self.must_be_watched(live, &destination, &asked) {
+            return Err(Refusal::Paused);
         }
+        let terms = files::terms(live, &self.bastion, &destination, &asked, of.number);
+        let open = asked.into_iter().map(|asked| live.registration.channel(asked)).collect();
+        live.registration.judge(&self.bastion.ledger, self.bastion.clock.now());
+        marked(live, of, String::from("the bastion opens a way to the target's files, for a file to be edited"))
+            .await?;
+        let (track, audit) = (Arc::clone(&of.track), Arc::clone(&self.bastion.audit));
+        let book = Book { track, audit, session: live.id.clone(), channel: of.number };
+        Ok(Next::Opens(Box::new(Opening::new(live, Program::Sftp, Purpose::Files { terms, book, open }))))
+    }
+
+    /// By what a file may be read and written to.
+    fn files_asked(&self, destination: &Destination) -> Result<Vec<Asked>, Refusal> {
+        let (asker, now) = (self.visitor.asker(), self.bastion.clock.now());
+        let one = |class: ChannelClass| {
+            let permit = |asked: &Asked| self.bastion.ledger.permit_asked(asker, destination, asked, now);
+            let all = Asked { class, matter: Some(Matter::EveryFile) };
+            if permit(&all).is_ok() {
+                return Ok(all);
+            }
+            let some = Asked::from(class);
+            match permit(&some) {
+                Ok(_) => Ok(some),
+                Err(Denial::NoRule(_)) => Err(Refusal::Command(NO_FILES)),
+                Err(denial) => Err(Refusal::Denied(denial)),
+            }
+        };
+        Program::Sftp.classes().iter().copied().map(one).collect()
+    }
+}
+
+/// Puts something on record before it is done.
+async fn marked(live: &Live, of: &Own, text: String) -> Result<(), Refusal> {
+    let marking = async {
+        let ticket = of.track.append(Entry::Marker(text)).await.map_err(Refusal::Recorder)?;
+        ticket.durable().await.map_err(Refusal::Recorder)
+    };
+    let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
+    tokio::select! {
+        marked = marking => marked,
+        cause = wait_end(&mut end) => Err(Refusal::Ended(cause)),
+        failure = failed => Err(Refusal::Recorder(failure)),
     }
 }
 

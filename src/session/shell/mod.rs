@@ -21,7 +21,9 @@ mod conversation;
 mod cooked;
 mod ends;
 mod errands;
+mod file;
 mod offered;
+mod opening;
 mod program;
 mod surroundings;
 mod words;
@@ -50,6 +52,7 @@ use conversation::Shell;
 use ends::{Given, Shown, ends};
 pub use errands::Errand;
 use errands::Own;
+pub use opening::OPENINGS_MAX;
 pub use surroundings::Surroundings;
 
 /// A shell that is on record, and has not begun.

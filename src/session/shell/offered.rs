@@ -9,14 +9,22 @@ use crate::screen::line;
 const LISTED_MAX: usize = 200;
 /// What is built in, for the first word.
 const OWN: [&str; 9] = ["cd", "exit", "export", "help", "history", "logout", "pwd", "status", "why"];
+/// The same, where files may be edited.
+const EDIT: &str = "edit";
 
 /// What the rules let through; nothing where no right is left.
-pub struct Offered(pub Option<Commands>);
+#[derive(Default)]
+pub struct Offered {
+    /// Commands.
+    pub commands: Option<Commands>,
+    /// Whether there may be files that its user can read and write to.
+    pub edits: bool,
+}
 
 impl Offered {
     /// What may be run, for `help`.
     pub fn told(&self) -> String {
-        let forms = self.0.as_ref().map(Commands::forms).unwrap_or_default();
+        let forms = self.commands.as_ref().map(Commands::forms).unwrap_or_default();
         if forms.is_empty() {
             return String::from("No rule lets a command through now.\n");
         }
@@ -41,14 +49,14 @@ impl Offered {
 
 impl Completer for Offered {
     fn complete(&self, text: &str, at: usize) -> Completion {
-        let offers = self.0.as_ref().map(|commands| commands.offers(text, at)).unwrap_or_default();
-        let start = if self.0.is_some() { offers.start } else { at };
+        let offers = self.commands.as_ref().map(|commands| commands.offers(text, at)).unwrap_or_default();
+        let start = if self.commands.is_some() { offers.start } else { at };
         let of_rules =
             offers.words.into_iter().map(|word| Candidate { text: word.text, help: word.help, open: word.open });
         let mut candidates: Vec<Candidate> = of_rules.collect();
         let typed = text.get(start..at).unwrap_or_default();
         if start == 0 && !typed.is_empty() {
-            let own = OWN.into_iter().filter(|word| word.starts_with(typed));
+            let own = OWN.into_iter().chain(self.edits.then_some(EDIT)).filter(|word| word.starts_with(typed));
             let known: Vec<&str> = own.filter(|word| candidates.iter().all(|other| other.text != *word)).collect();
             candidates.extend(known.into_iter().map(|word| Candidate {
                 text: word.to_owned(),

@@ -7,6 +7,8 @@ use crate::gate::directory::Directory;
 /// program runs; a target's SSH server would drop most of it were it asked for as environment.
 const ON_TERMINAL: &str = "export LESSSECURE=1 PAGER=cat SYSTEMD_PAGER= GIT_PAGER=cat EDITOR= VISUAL=; ";
 
+/// The longest path (Linux's `PATH_MAX`).
+const PATH_BYTES_MAX: usize = 4096;
 /// So many variables may be set.
 const VARIABLES_MAX: usize = 16;
 
@@ -76,6 +78,23 @@ impl Surroundings {
         let path = Argument::text(&path).map_err(|why| why.to_string())?;
         // fish knows `-P` of `pwd` alone.
         Ok(Asked::Target(format!("cd -- {path} && pwd -P")))
+    }
+
+    /// A file's path, as the target's SFTP takes it: what is relative begins in the account's home.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn file(&self, wanted: &Wanted) -> Result<String, &'static str> {
+        let path = match (wanted, self.directory()) {
+            (Wanted::Home | Wanted::Previous, _) => return Err("it is a directory"),
+            (Wanted::Path(path), _) if path.starts_with('/') => path.clone(),
+            (Wanted::Path(path), Some(directory)) => format!("{}/{path}", directory.as_str().trim_end_matches('/')),
+            (Wanted::Path(path), None) | (Wanted::BelowHome(path), _) => format!("./{path}"),
+        };
+        if path.chars().any(char::is_control) {
+            return Err("its name has control characters");
+        }
+        if path.len() > PATH_BYTES_MAX { Err("its path is too long") } else { Ok(path) }
     }
 
     /// Sets a variable.
@@ -165,6 +184,20 @@ mod tests {
         let mut moved = at("/srv");
         moved.go(Directory::parse("/etc"));
         assert_eq!(moved.asks_for(&Wanted::Previous), Ok(Asked::Known(Directory::parse("/srv"))));
+    }
+
+    #[test]
+    fn a_file_is_named_from_where_its_user_is() {
+        let path = |text: &str| Wanted::Path(text.to_owned());
+        let home = Surroundings::default();
+        assert_eq!(home.file(&path("a b")).unwrap(), "./a b");
+        assert_eq!(home.file(&path("/etc/x")).unwrap(), "/etc/x");
+        assert_eq!(at("/srv").file(&path("../x")).unwrap(), "/srv/../x");
+        assert_eq!(at("/").file(&path("x")).unwrap(), "/x");
+        assert_eq!(at("/srv").file(&Wanted::BelowHome("x".into())).unwrap(), "./x");
+        for wrong in [Wanted::Home, Wanted::Previous, path("a\u{1b}b"), path(&"x".repeat(5000))] {
+            assert!(home.file(&wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

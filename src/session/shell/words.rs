@@ -22,6 +22,8 @@ pub enum Builtin {
     Pwd,
     /// Another directory.
     Cd(Wanted),
+    /// A file is edited.
+    Edit(Wanted),
     /// The variables that are set; or one more.
     Export(Option<(String, String)>),
     /// The end, perhaps with a status.
@@ -51,7 +53,8 @@ pub fn builtin(line: &str) -> Option<Result<Builtin, &'static str>> {
         "history" => alone(Builtin::History),
         "status" => alone(Builtin::Status),
         "pwd" => alone(Builtin::Pwd),
-        "cd" => cd(rest).map(Builtin::Cd).ok_or("use it as: cd [DIRECTORY], or cd -"),
+        "cd" => place(rest).map(Builtin::Cd).ok_or("use it as: cd [DIRECTORY], or cd -"),
+        "edit" => place(rest).filter(is_file).map(Builtin::Edit).ok_or("use it as: edit FILE"),
         "export" => export(rest).map(Builtin::Export).ok_or("use it as: export [NAME=VALUE]"),
         "exit" | "logout" => exit(rest).map(Builtin::Exit).ok_or("use it as: exit [STATUS]"),
         _ => return None,
@@ -71,7 +74,12 @@ fn words(line: &str) -> Option<Vec<Word>> {
     plain.then(|| simple.words.clone())
 }
 
-fn cd(words: &[Word]) -> Option<Wanted> {
+/// Whether it names a file, or might.
+fn is_file(wanted: &Wanted) -> bool {
+    matches!(wanted, Wanted::Path(_) | Wanted::BelowHome(_))
+}
+
+fn place(words: &[Word]) -> Option<Wanted> {
     let words = match words.split_first() {
         Some((first, rest)) if first.literal().is_some_and(|text| text == "--") => rest,
         Some(_) | None => words,
@@ -115,15 +123,24 @@ fn exit(words: &[Word]) -> Option<Option<u32>> {
     }
 }
 
-/// What `help` says of the shell itself.
-pub const HELP: &str = "\
+/// What `help` says of the shell itself, where files may be edited or not.
+pub fn help(edits: bool) -> String {
+    let edit = if edits { EDIT } else { "" };
+    format!("{FIRST}{edit}{REST}")
+}
+
+const EDIT: &str = "  edit FILE          fetches a file; what differs is shown, and written back\n";
+
+const FIRST: &str = "\
 Each line is judged by the rules of your access, and runs only in the form that
 was judged, in a channel of its own. Words are read as in any shell: quotes,
 pipes, && || and ; work; variables, substitutions, & and functions do not.
   help, why          this; why the last line was refused
   :request           how to ask for more
   cd [DIR], pwd      where the next line starts; cd alone leads home, cd - back
-  history            what you ran; Up, Down and Ctrl-R look for it
+";
+
+const REST: &str = "  history            what you ran; Up, Down and Ctrl-R look for it
   export NAME=VALUE  LANG and LC_... for the programs that you run
   status             how the last line ended
   exit, Ctrl-D       the end
@@ -139,7 +156,8 @@ mod tests {
 
     #[test]
     fn help_fits_a_window_of_80_columns() {
-        assert!(HELP.lines().all(|line| line.chars().count() < 80), "{HELP}");
+        let help = help(true);
+        assert!(help.lines().all(|line| line.chars().count() < 80), "{help}");
     }
 
     #[test]
@@ -154,6 +172,8 @@ mod tests {
             ("cd -", Builtin::Cd(Wanted::Previous)),
             ("cd -- '-'x", Builtin::Cd(Wanted::Path("-x".into()))),
             ("cd 'a b'\\;id", Builtin::Cd(Wanted::Path("a b;id".into()))),
+            ("edit a", Builtin::Edit(Wanted::Path("a".into()))),
+            ("edit -- ~/'a b'", Builtin::Edit(Wanted::BelowHome("a b".into()))),
             ("export LANG=C", Builtin::Export(Some(("LANG".into(), "C".into())))),
             ("export", Builtin::Export(None)),
             ("exit", Builtin::Exit(None)),
@@ -161,7 +181,10 @@ mod tests {
         ] {
             assert_eq!(builtin(line), Some(Ok(expected)), "{line}");
         }
-        for wrong in ["cd a b", "cd $(id)", "cd $HOME", "cd ~root", "exit 300", "export x", "help me", "cd ''"] {
+        for wrong in [
+            "cd a b", "cd $(id)", "cd $HOME", "cd ~root", "exit 300", "export x", "help me", "cd ''", "edit", "edit -",
+            "edit a b",
+        ] {
             assert!(matches!(builtin(wrong), Some(Err(_))), "{wrong}");
         }
         for judged in [

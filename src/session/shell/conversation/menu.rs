@@ -39,14 +39,15 @@ impl Shell {
     /// What would become of a request now, or why that is not known. One that would be refused is refused with this; any other
     /// is judged anew when it is started.
     async fn looked_at(&mut self, request: &MenuRequest) -> Result<Result<Judgement, String>, Gone> {
-        let line = self.line(&request.line());
+        let line = self.line(request.line().as_bytes());
         let (judgement, refused) = match self.ask(What::Look(Box::new(line))).await? {
-            Answer::Looked { judgement, refused } => (*judgement, refused),
-            Answer::No(no, written) => {
+            Some(Answer::Looked { judgement, refused }) => (*judgement, refused),
+            Some(Answer::No(no, written)) => {
                 on_record(written).await;
                 return Ok(Err(no.text));
             }
-            Answer::Started(..) | Answer::Waits(..) => return Err(Gone),
+            Some(Answer::Started(..) | Answer::Waits(..) | Answer::Files(_)) => return Err(Gone),
+            None => return Ok(Err(String::from("given up"))),
         };
         let Some((text, written)) = refused else { return Ok(Ok(judgement)) };
         on_record(written).await;
@@ -62,7 +63,7 @@ impl Shell {
     async fn run_entry(&mut self, request: &MenuRequest, seen: &str) -> Result<(), Gone> {
         let line = request.line();
         self.say(&harmless(&line)).await?;
-        self.status = self.start(&line, Some(seen)).await?;
+        self.status = self.start(line.as_bytes(), Some(seen)).await?;
         // What was typed at what ran is for nothing else.
         self.ahead.clear();
         let status = self.status;
