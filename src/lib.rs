@@ -21,6 +21,7 @@
 //! screen      recorded bytes -> a screen that is safe to show
 //! editor      bytes of a user -> lines and pages, and what their terminal is shown
 //! guard       keys and output of a target's own shell -> the line that a held key would run
+//! rdp         a desktop's messages: what passes, what is recorded, what it looks like
 //! policy      text -> PolicySet; question -> Decision
 //! grant       grants and policy -> Permit
 //! cast        session event <-> asciicast line
@@ -76,6 +77,7 @@ pub mod grant;
 pub mod guard;
 pub mod pattern;
 pub mod policy;
+pub mod rdp;
 pub mod screen;
 pub mod seal;
 pub mod tlog;

@@ -1,0 +1,8 @@
+//! RDP: what the two ends of a relayed desktop are told, what is recorded of it, and how a picture is made from that.
+//!
+//! Nothing here reads a socket or a clock. What the pictures and keys of a desktop make its programs do is not judged:
+//! a desktop is recorded, watched and ended, and there is no command gate in it.
+
+pub mod control;
+pub mod record;
+pub mod rules;
