@@ -4,5 +4,6 @@
 //! a desktop is recorded, watched and ended, and there is no command gate in it.
 
 pub mod control;
+pub mod frame;
 pub mod record;
 pub mod rules;
