@@ -3,7 +3,10 @@
 //! Nothing here reads a socket or a clock. What the pictures and keys of a desktop make its programs do is not judged:
 //! a desktop is recorded, watched and ended, and there is no command gate in it.
 
+pub mod channel;
 pub mod control;
+pub mod fact;
+mod fields;
 pub mod frame;
 pub mod record;
 pub mod rules;
