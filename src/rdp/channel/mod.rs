@@ -11,6 +11,8 @@ mod chunk;
 mod clipboard;
 mod devices;
 mod dynamic;
+#[cfg(test)]
+mod tests;
 
 use super::fact::{Fact, Side};
 use super::record::{Kind, RECORD_BYTES_MAX, channel_message};
