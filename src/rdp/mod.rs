@@ -7,5 +7,8 @@ pub mod channel;
 pub mod control;
 pub mod fact;
 mod fields;
+pub mod keys;
+mod packets;
+pub mod picture;
 pub mod record;
 pub mod rules;
