@@ -5,6 +5,7 @@
 
 pub mod channel;
 pub mod control;
+pub mod coverage;
 pub mod fact;
 mod fields;
 pub mod keys;
@@ -12,3 +13,4 @@ mod packets;
 pub mod picture;
 pub mod record;
 pub mod rules;
+pub mod story;

@@ -20,7 +20,7 @@ use ironrdp_session::{ActiveStage, ActiveStageBuilder, ActiveStageOutput};
 
 use super::keys::{self, Input};
 use super::packets::{DEMAND_ACTIVE, Envelope, POINTER, Share, UPDATE, demand_active};
-use super::record::{Kind, Record};
+use super::record::Kind;
 
 /// The most pixels that a desktop may have each way; a picture of that size has 256 MiB.
 pub const SIDE_MAX: u16 = 8192;
@@ -82,11 +82,11 @@ impl Picture {
     }
 
     /// Draws what a record holds.
-    pub fn take(&mut self, record: &Record) -> Change {
-        match record.kind {
-            Kind::FastPathOutput => self.draw(Action::FastPath, &record.bytes),
-            Kind::IoOutput => self.take_message(&record.bytes),
-            Kind::FastPathInput | Kind::IoInput => self.point(record),
+    pub fn take(&mut self, kind: Kind, bytes: &[u8]) -> Change {
+        match kind {
+            Kind::FastPathOutput => self.draw(Action::FastPath, bytes),
+            Kind::IoOutput => self.take_message(bytes),
+            Kind::FastPathInput | Kind::IoInput => self.point(kind, bytes),
             Kind::ChannelOut | Kind::ChannelIn | Kind::Event => Change::Nothing,
         }
     }
@@ -143,11 +143,11 @@ impl Picture {
     }
 
     /// Moves the pointer to where the user's mouse is.
-    fn point(&mut self, record: &Record) -> Change {
+    fn point(&mut self, kind: Kind, bytes: &[u8]) -> Change {
         if self.pointer == Pointer::LeftOut {
             return Change::Nothing;
         }
-        let place = keys::inputs(record).into_iter().rev().find_map(|input| match input {
+        let place = keys::inputs(kind, bytes).into_iter().rev().find_map(|input| match input {
             Input::Mouse { x, y, .. } => Some((x, y)),
             Input::Key { .. } | Input::Unicode { .. } | Input::Locks { .. } | Input::Other => None,
         });
@@ -188,6 +188,19 @@ impl Picture {
         if self.first_fault.is_none() {
             self.first_fault = Some(why.to_owned());
         }
+    }
+
+    /// The size of the desktop that a record sets up, if it does that.
+    pub fn sized_by(kind: Kind, bytes: &[u8]) -> Option<(u16, u16)> {
+        if kind != Kind::IoOutput {
+            return None;
+        }
+        let shares = Share::all(Envelope::read(bytes)?.data);
+        let set_up =
+            shares.iter().filter(|share| share.kind == DEMAND_ACTIVE).filter_map(|share| demand_active(share.body));
+        let (_, width, height) = set_up.last()?;
+        let sides = 1..=SIDE_MAX;
+        (sides.contains(&width) && sides.contains(&height)).then_some((width, height))
     }
 
     /// The picture as PNG; none before there is a desktop.

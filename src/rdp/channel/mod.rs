@@ -21,6 +21,7 @@ use chunk::{Joiner, Message};
 use clipboard::Clipboard;
 use devices::Devices;
 use dynamic::Dynamic;
+pub use dynamic::{DISPLAY_CONTROL, NEVER};
 
 /// The most bytes of one message; with its channel's name it is one record. A larger paste is refused.
 pub const MESSAGE_BYTES_MAX: usize = RECORD_BYTES_MAX - 1024;

@@ -2,7 +2,7 @@
 
 use super::super::fields::Fields;
 use super::super::packets::{Envelope, INPUT, Share};
-use super::super::record::{Kind, Record};
+use super::super::record::Kind;
 
 /// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +42,10 @@ pub enum Input {
 }
 
 /// What a record of input holds; nothing of another record.
-pub fn inputs(record: &Record) -> Vec<Input> {
-    match record.kind {
-        Kind::FastPathInput => fast(&record.bytes).unwrap_or_default(),
-        Kind::IoInput => slow(&record.bytes),
+pub fn inputs(kind: Kind, bytes: &[u8]) -> Vec<Input> {
+    match kind {
+        Kind::FastPathInput => fast(bytes).unwrap_or_default(),
+        Kind::IoInput => slow(bytes),
         Kind::FastPathOutput | Kind::IoOutput | Kind::ChannelOut | Kind::ChannelIn | Kind::Event => Vec::new(),
     }
 }

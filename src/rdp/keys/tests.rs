@@ -1,7 +1,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::record::{Kind, Record};
+use super::super::record::Kind;
 use super::*;
 
 fn at(seconds: u64) -> Duration {
@@ -123,22 +123,18 @@ fn characters_without_a_key_are_read_as_they_are() {
     assert_eq!(keys.finish().unwrap().text, "ü😀");
 }
 
-fn record(kind: Kind, bytes: &[u8]) -> Record {
-    Record { at: at(0), kind, bytes: bytes.to_vec() }
-}
-
 #[test]
 fn both_ways_of_sending_input_are_read() {
-    let fast = record(Kind::FastPathInput, &[4 << 2, 16, 0x00, 0x1E, 0x03, 0x4D, 0x64, 0x80, 0x80, 0xE9, 0]);
+    let fast = (Kind::FastPathInput, [4 << 2, 16, 0x00, 0x1E, 0x03, 0x4D, 0x64, 0x80, 0x80, 0xE9, 0]);
     let expected = [
         key(0x1E, false, false),
         key(0x4D, true, true),
         Input::Locks { caps: true },
         Input::Unicode { unit: 0xE980, released: false },
     ];
-    assert_eq!(inputs(&fast)[..3], expected[..3]);
-    let mouse = record(Kind::FastPathInput, &[1 << 2, 10, 0x20, 0x00, 0x90, 5, 0, 6, 0]);
-    assert_eq!(inputs(&mouse), [Input::Mouse { x: 5, y: 6, pressed: true }]);
+    assert_eq!(inputs(fast.0, &fast.1)[..3], expected[..3]);
+    let mouse = (Kind::FastPathInput, [1 << 2, 10, 0x20, 0x00, 0x90, 5, 0, 6, 0]);
+    assert_eq!(inputs(mouse.0, &mouse.1), [Input::Mouse { x: 5, y: 6, pressed: true }]);
 
     let events = [[0, 0, 0, 0, 4, 0, 0, 0x81, 0x4D, 0, 0, 0], [0, 0, 0, 0, 5, 0, 0, 0, 0xFC, 0, 0, 0]].concat();
     let body = [&[2, 0, 0, 0][..], &events].concat();
@@ -146,10 +142,7 @@ fn both_ways_of_sending_input_are_read() {
     let length = u8::try_from(share.len() + 6).unwrap();
     let data = [&[length, 0, 0x17, 0, 0, 0][..], &share].concat();
     let frame = [&[3, 0, 0, length + 14, 2, 0xf0, 0x80, 0x64, 0, 6, 3, 0xeb, 0x70, length][..], &data].concat();
-    assert_eq!(
-        inputs(&record(Kind::IoInput, &frame)),
-        [key(0x4D, true, true), Input::Unicode { unit: 0xFC, released: false }]
-    );
+    assert_eq!(inputs(Kind::IoInput, &frame), [key(0x4D, true, true), Input::Unicode { unit: 0xFC, released: false }]);
 }
 
 proptest! {
@@ -157,7 +150,7 @@ proptest! {
     fn any_bytes_are_some_events(bytes in vec(any::<u8>(), 0..200), fast: bool) {
         let kind = if fast { Kind::FastPathInput } else { Kind::IoInput };
         let mut keys = Keys::new(0x407);
-        for input in inputs(&record(kind, &bytes)) {
+        for input in inputs(kind, &bytes) {
             keys.take(at(1), input);
         }
     }

@@ -1,12 +1,16 @@
-use std::time::Duration;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 
+type Record = (Kind, Vec<u8>);
+
 fn record(kind: Kind, bytes: Vec<u8>) -> Record {
-    Record { at: Duration::ZERO, kind, bytes }
+    (kind, bytes)
+}
+
+fn take(picture: &mut Picture, (kind, bytes): &Record) -> Change {
+    picture.take(*kind, bytes)
 }
 
 fn shorts(numbers: &[u16]) -> Vec<u8> {
@@ -60,10 +64,10 @@ const BLUE: [u8; 3] = [5, 6, 240];
 #[test]
 fn both_ways_of_drawing_are_drawn() {
     let mut picture = Picture::new(Pointer::LeftOut);
-    assert_eq!(picture.take(&fast(&bitmap(0, 0, 4, 4, RED))), Change::Nothing, "there is no desktop yet");
-    assert_eq!(picture.take(&message(&demand(16, 8))), Change::Sized);
-    assert_eq!(picture.take(&fast(&bitmap(0, 0, 4, 4, RED))), Change::Drawn);
-    assert_eq!(picture.take(&message(&slow(&bitmap(8, 4, 4, 4, BLUE)))), Change::Drawn);
+    assert_eq!(take(&mut picture, &fast(&bitmap(0, 0, 4, 4, RED))), Change::Nothing, "there is no desktop yet");
+    assert_eq!(take(&mut picture, &message(&demand(16, 8))), Change::Sized);
+    assert_eq!(take(&mut picture, &fast(&bitmap(0, 0, 4, 4, RED))), Change::Drawn);
+    assert_eq!(take(&mut picture, &message(&slow(&bitmap(8, 4, 4, 4, BLUE)))), Change::Drawn);
     assert_eq!((pixel(&picture, 3, 3), pixel(&picture, 4, 4), pixel(&picture, 11, 7)), (RED, [0; 3], BLUE));
     assert_eq!(picture.faults(), (0, None));
     let png = picture.png().unwrap();
@@ -77,18 +81,18 @@ fn both_ways_of_drawing_are_drawn() {
 fn several_messages_in_one_are_each_drawn() {
     let mut picture = Picture::new(Pointer::LeftOut);
     let all = [demand(16, 8), slow(&bitmap(0, 0, 4, 4, RED)), slow(&bitmap(4, 0, 4, 4, BLUE))].concat();
-    assert_eq!(picture.take(&message(&all)), Change::Sized);
+    assert_eq!(take(&mut picture, &message(&all)), Change::Sized);
     assert_eq!((pixel(&picture, 0, 0), pixel(&picture, 4, 0)), (RED, BLUE));
 }
 
 #[test]
 fn another_size_is_another_picture() {
     let mut picture = Picture::new(Pointer::LeftOut);
-    picture.take(&message(&demand(16, 8)));
-    picture.take(&fast(&bitmap(0, 0, 4, 4, RED)));
-    assert_eq!(picture.take(&message(&demand(16, 8))), Change::Drawn);
+    take(&mut picture, &message(&demand(16, 8)));
+    take(&mut picture, &fast(&bitmap(0, 0, 4, 4, RED)));
+    assert_eq!(take(&mut picture, &message(&demand(16, 8))), Change::Drawn);
     assert_eq!(pixel(&picture, 0, 0), RED);
-    assert_eq!(picture.take(&message(&demand(32, 8))), Change::Sized);
+    assert_eq!(take(&mut picture, &message(&demand(32, 8))), Change::Sized);
     assert_eq!((picture.size(), pixel(&picture, 0, 0)), (Some((32, 8)), [0; 3]));
 }
 
@@ -96,7 +100,7 @@ fn another_size_is_another_picture() {
 fn a_giant_desktop_is_not_drawn() {
     let mut picture = Picture::new(Pointer::LeftOut);
     for (width, height) in [(8193, 16), (16, u16::MAX), (0, 16)] {
-        assert_eq!(picture.take(&message(&demand(width, height))), Change::Nothing);
+        assert_eq!(take(&mut picture, &message(&demand(width, height))), Change::Nothing);
     }
     assert_eq!((picture.size(), picture.faults().0), (None, 3));
 }
@@ -104,12 +108,12 @@ fn a_giant_desktop_is_not_drawn() {
 #[test]
 fn what_cannot_be_drawn_is_counted_and_drawing_goes_on() {
     let mut picture = Picture::new(Pointer::LeftOut);
-    picture.take(&message(&demand(16, 8)));
-    assert_eq!(picture.take(&record(Kind::FastPathOutput, vec![0, 3])), Change::Nothing);
-    assert_eq!(picture.take(&record(Kind::IoOutput, vec![1, 2, 3])), Change::Nothing);
+    take(&mut picture, &message(&demand(16, 8)));
+    assert_eq!(take(&mut picture, &record(Kind::FastPathOutput, vec![0, 3])), Change::Nothing);
+    assert_eq!(take(&mut picture, &record(Kind::IoOutput, vec![1, 2, 3])), Change::Nothing);
     let (faults, first) = picture.faults();
     assert!(faults == 1 + u64::from(faults == 2) && first.is_some(), "{faults} {first:?}");
-    assert_eq!(picture.take(&fast(&bitmap(0, 0, 4, 4, RED))), Change::Drawn);
+    assert_eq!(take(&mut picture, &fast(&bitmap(0, 0, 4, 4, RED))), Change::Drawn);
     assert_eq!(pixel(&picture, 1, 1), RED);
 }
 
@@ -121,7 +125,7 @@ proptest! {
         pointer: bool,
     ) {
         let mut picture = Picture::new(if pointer { Pointer::Drawn } else { Pointer::LeftOut });
-        picture.take(&message(&demand(16, 8)));
+        take(&mut picture, &message(&demand(16, 8)));
         for (form, head, bytes) in messages {
             let record = match form {
                 0 => record(Kind::FastPathOutput, bytes),
@@ -129,11 +133,11 @@ proptest! {
                 2 => message(&slow(&bytes)),
                 _ => record(Kind::FastPathInput, bytes),
             };
-            let _ = picture.take(&record);
+            let _ = take(&mut picture, &record);
         }
-        picture.take(&message(&demand(16, 8)));
-        picture.take(&fast(&bitmap(0, 0, 4, 4, RED)));
-        picture.take(&fast(&bitmap(0, 0, 4, 4, BLUE)));
+        take(&mut picture, &message(&demand(16, 8)));
+        take(&mut picture, &fast(&bitmap(0, 0, 4, 4, RED)));
+        take(&mut picture, &fast(&bitmap(0, 0, 4, 4, BLUE)));
         prop_assert_eq!(picture.size(), Some((16, 8)));
     }
 }
