@@ -3,7 +3,16 @@
 //! Nothing here reads a socket or a clock. What the pictures and keys of a desktop make its programs do is not judged:
 //! a desktop is recorded, watched and ended, and there is no command gate in it.
 
+pub mod active;
+pub mod channel;
+pub mod connect;
 pub mod control;
+pub mod fact;
+mod fields;
 pub mod frame;
+pub mod info;
+pub mod nego;
+pub mod pdu;
 pub mod record;
 pub mod rules;
+pub mod share;
