@@ -257,6 +257,7 @@ fn shown_events(
             Entry::Marker(text) => Shown::Marker(text),
             Entry::Digest(digest) => Shown::Marker(digest_text(&digest)),
             Entry::Exit(exit) => Shown::Marker(exit_text(&exit)),
+            Entry::Record { .. } => continue,
         };
         give(at, event)?;
     }
@@ -356,7 +357,12 @@ pub fn text(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), Ex
             Entry::Marker(text) if header.doorward.class.is_some_and(ChannelClass::is_by_operation) => {
                 plain.note(&text, &mut kept);
             }
-            Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Exit(_) | Entry::Digest(_) => {}
+            Entry::Input(_)
+            | Entry::Redacted
+            | Entry::Marker(_)
+            | Entry::Exit(_)
+            | Entry::Digest(_)
+            | Entry::Record { .. } => {}
         }
         out.write_all(kept.as_bytes()).map_err(ExportError::Write)?;
         kept.clear();
@@ -403,7 +409,12 @@ fn stream(entry: &Entry) -> Option<(Direction, &[u8])> {
         Entry::Output { output: Output::Stdout, bytes } => Some((Direction::Stdout, bytes)),
         Entry::Output { output: Output::Stderr, bytes } => Some((Direction::Stderr, bytes)),
         Entry::Input(bytes) => Some((Direction::Stdin, bytes)),
-        Entry::Redacted | Entry::Resize { .. } | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => None,
+        Entry::Redacted
+        | Entry::Resize { .. }
+        | Entry::Marker(_)
+        | Entry::Digest(_)
+        | Entry::Exit(_)
+        | Entry::Record { .. } => None,
     }
 }
 
@@ -463,6 +474,7 @@ impl<'a> Source<'a> {
                 | Entry::Redacted
                 | Entry::Resize { .. }
                 | Entry::Marker(_)
+                | Entry::Record { .. }
                 | Entry::Exit(_) => match self.exit.take() {
                     Some(entry) => {
                         let at = timed.at;

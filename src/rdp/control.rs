@@ -14,8 +14,9 @@
 //!   Picture                            Look
 //!   Ended                              End, Hold
 //! ```
-//! A frame is `length u32 little endian, kind u8, body`: JSON, but for `Record`, whose body is a record of
-//! [`super::record`] as it is stored.
+//! A frame is `length u32 little endian, kind u8, body`, where the length is the body's: JSON, but for `Record`, whose
+//! body is a record of [`super::record`] as it is stored, and `Picture`, whose body is a PNG or empty. Frames are made
+//! and read in [`super::frame`].
 
 use std::net::IpAddr;
 
@@ -23,9 +24,6 @@ use serde::{Deserialize, Serialize};
 
 use super::rules::DesktopRules;
 use crate::secret::Secret;
-
-/// The most bytes of a frame.
-pub const FRAME_BYTES_MAX: usize = super::record::RECORD_BYTES_MAX + 64;
 
 /// How a person proves who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,16 +204,16 @@ pub enum ToProcess {
 }
 
 /// A secret text in a frame, which only ever crosses the socket pair between the two processes.
-mod secret_text {
+pub(super) mod secret_text {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::secret::Secret;
 
-    pub(super) fn serialize<S: Serializer>(secret: &Secret<String>, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(secret: &Secret<String>, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(secret.expose())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret<String>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret<String>, D::Error> {
         String::deserialize(from).map(Secret::new)
     }
 }

@@ -426,6 +426,7 @@ impl Bastion {
             command: None,
             forward: None,
             environment: Vec::new(),
+            pixels: None,
         };
         let track = self.runtime.block_on(live.recording.channel(&permit(), facts)).unwrap();
         live.tracks.push(track);
