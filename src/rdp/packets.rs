@@ -1,4 +1,4 @@
-//! The layers around a message of the I/O channel, as far as a recording is read: TPKT, X.224, MCS, Share Control.
+//! Messages of the I/O channel, as far as a recording is read: Share Control PDUs.
 
 use super::fields::Fields;
 
@@ -10,52 +10,6 @@ pub(super) const DATA: u16 = 7;
 pub(super) const UPDATE: u8 = 2;
 pub(super) const POINTER: u8 = 27;
 pub(super) const INPUT: u8 = 28;
-
-/// What an MCS message carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Envelope<'a> {
-    pub(super) initiator: u16,
-    pub(super) channel: u16,
-    pub(super) data: &'a [u8],
-}
-
-impl<'a> Envelope<'a> {
-    /// Reads a Send Data Request or Indication (T.125 section 7) with its TPKT and X.224 headers.
-    pub(super) fn read(frame: &'a [u8]) -> Option<Self> {
-        let mut fields = Fields::new(frame);
-        let ([3, _, ..], [2, 0xf0, 0x80]) = (fields.take(4)?, fields.take(3)?) else { return None };
-        if !matches!(fields.byte()?, 0x64 | 0x68) {
-            return None;
-        }
-        let (initiator, channel) = (fields.u16()?.swap_bytes(), fields.u16()?.swap_bytes());
-        let _priority = fields.byte()?;
-        let first = fields.byte()?;
-        let length = if first & 0x80 == 0 {
-            usize::from(first)
-        } else {
-            usize::from(first & 0x3f) << 8 | usize::from(fields.byte()?)
-        };
-        // Two bits more say that the message goes on in another one, which no peer does here.
-        let rest = fields.rest();
-        let data = if first & 0xc0 == 0xc0 { rest } else { rest.get(..length)? };
-        Some(Self { initiator, channel, data })
-    }
-
-    /// A frame of its own around some of what was in this one.
-    pub(super) fn around(&self, data: &[u8]) -> Option<Vec<u8>> {
-        let length = u16::try_from(data.len()).ok().filter(|length| *length < 0x4000)?;
-        let total = length.checked_add(15)?;
-        let mut frame = vec![3, 0];
-        frame.extend_from_slice(&total.to_be_bytes());
-        frame.extend_from_slice(&[2, 0xf0, 0x80, 0x68]);
-        frame.extend_from_slice(&self.initiator.to_be_bytes());
-        frame.extend_from_slice(&self.channel.to_be_bytes());
-        frame.push(0x70);
-        frame.extend_from_slice(&(length | 0x8000).to_be_bytes());
-        frame.extend_from_slice(data);
-        Some(frame)
-    }
-}
 
 /// One Share Control PDU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 //! hostile: sizes are bounded, and a panic in the decoder is such a message.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,11 +19,15 @@ use ironrdp_session::image::DecodedImage;
 use ironrdp_session::{ActiveStage, ActiveStageBuilder, ActiveStageOutput};
 
 use super::keys::{self, Input};
-use super::packets::{DEMAND_ACTIVE, Envelope, POINTER, Share, UPDATE, demand_active};
+use super::packets::{DEMAND_ACTIVE, POINTER, Share, UPDATE, demand_active};
+use super::pdu::{Mcs, Way, mcs, send_data};
 use super::record::Kind;
 
 /// The most pixels that a desktop may have each way; a picture of that size has 256 MiB.
 pub const SIDE_MAX: u16 = 8192;
+
+/// In the user's place, in frames that are made here: the decoder does not look at it.
+const USER: u16 = 1004;
 
 /// Whether the mouse's pointer is in the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,17 +96,22 @@ impl Picture {
     }
 
     fn take_message(&mut self, frame: &[u8]) -> Change {
-        let Some(envelope) = Envelope::read(frame) else {
-            self.fault("a message of the I/O channel cannot be read");
-            return Change::Nothing;
+        let (channel, data) = match mcs(frame, Way::Indication) {
+            Ok(Mcs::Data { channel, data }) => (channel, data),
+            // The target goes, or says something that is no picture.
+            Ok(Mcs::Disconnect | Mcs::Other(_)) => return Change::Nothing,
+            Err(malformed) => {
+                self.fault(&malformed.to_string());
+                return Change::Nothing;
+            }
         };
-        let shares = Share::all(envelope.data);
+        let shares = Share::all(data);
         let alone = shares.len() == 1;
         let mut change = Change::Nothing;
         for share in shares {
             if share.kind == DEMAND_ACTIVE {
                 match demand_active(share.body) {
-                    Some((share_id, width, height)) => change = self.set_up(share_id, envelope.channel, width, height),
+                    Some((share_id, width, height)) => change = self.set_up(share_id, channel, width, height),
                     None => self.fault("the target's capabilities cannot be read"),
                 }
                 continue;
@@ -112,7 +121,8 @@ impl Picture {
             }
             let drawn = match alone {
                 true => self.draw(Action::X224, frame),
-                false => envelope.around(share.whole).map_or(Change::Nothing, |own| self.draw(Action::X224, &own)),
+                false => send_data(Way::Indication, USER, channel, share.whole)
+                    .map_or(Change::Nothing, |own| self.draw(Action::X224, &own)),
             };
             if change != Change::Sized {
                 change = drawn;
@@ -195,7 +205,8 @@ impl Picture {
         if kind != Kind::IoOutput {
             return None;
         }
-        let shares = Share::all(Envelope::read(bytes)?.data);
+        let Ok(Mcs::Data { data, .. }) = mcs(bytes, Way::Indication) else { return None };
+        let shares = Share::all(data);
         let set_up =
             shares.iter().filter(|share| share.kind == DEMAND_ACTIVE).filter_map(|share| demand_active(share.body));
         let (_, width, height) = set_up.last()?;

@@ -1,7 +1,8 @@
 //! Events of keyboard and mouse out of a recorded message (MS-RDPBCGR sections 2.2.8.1.1.3 and 2.2.8.1.2).
 
 use super::super::fields::Fields;
-use super::super::packets::{Envelope, INPUT, Share};
+use super::super::packets::{INPUT, Share};
+use super::super::pdu::{Mcs, Way, mcs};
 use super::super::record::Kind;
 
 /// One event.
@@ -90,8 +91,8 @@ fn mouse(fields: &mut Fields<'_>) -> Option<Input> {
 }
 
 fn slow(frame: &[u8]) -> Vec<Input> {
-    let Some(envelope) = Envelope::read(frame) else { return Vec::new() };
-    let shares = Share::all(envelope.data);
+    let Ok(Mcs::Data { data, .. }) = mcs(frame, Way::Request) else { return Vec::new() };
+    let shares = Share::all(data);
     let bodies = shares.iter().filter_map(Share::data).filter(|(kind, _)| *kind == INPUT);
     bodies.flat_map(|(_, body)| slow_events(body)).collect()
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-type Record = (Kind, Vec<u8>);
+pub(crate) type Record = (Kind, Vec<u8>);
 
 fn record(kind: Kind, bytes: Vec<u8>) -> Record {
     (kind, bytes)
@@ -18,30 +18,29 @@ fn shorts(numbers: &[u16]) -> Vec<u8> {
 }
 
 /// A message of the I/O channel around Share Control PDUs.
-fn message(shares: &[u8]) -> Record {
-    let envelope = Envelope { initiator: 1002, channel: 1003, data: &[] };
-    record(Kind::IoOutput, envelope.around(shares).unwrap())
+pub(crate) fn message(shares: &[u8]) -> Record {
+    record(Kind::IoOutput, send_data(Way::Indication, USER, 1003, shares).unwrap())
 }
 
 fn share(kind: u16, body: &[u8]) -> Vec<u8> {
     [shorts(&[u16::try_from(body.len() + 6).unwrap(), 0x10 | kind, 1002]), body.to_vec()].concat()
 }
 
-fn demand(width: u16, height: u16) -> Vec<u8> {
+pub(crate) fn demand(width: u16, height: u16) -> Vec<u8> {
     let bitmap = shorts(&[2, 28, 24, 1, 1, 1, width, height, 0, 1, 1, 0, 1, 0]);
     let body = [7_u32.to_le_bytes().to_vec(), shorts(&[4, 32]), b"RDP\0".to_vec(), shorts(&[1, 0]), bitmap].concat();
     share(DEMAND_ACTIVE, &body)
 }
 
 /// A rectangle of one colour, in 24 bits a pixel.
-fn bitmap(left: u16, top: u16, width: u16, height: u16, [red, green, blue]: [u8; 3]) -> Vec<u8> {
+pub(crate) fn bitmap(left: u16, top: u16, width: u16, height: u16, [red, green, blue]: [u8; 3]) -> Vec<u8> {
     let pixels: Vec<u8> = (0..width * height).flat_map(|_| [blue, green, red]).collect();
     let size = u16::try_from(pixels.len()).unwrap();
     let place = shorts(&[1, 1, left, top, left + width - 1, top + height - 1, width, height, 24, 0, size]);
     [place, pixels].concat()
 }
 
-fn fast(update: &[u8]) -> Record {
+pub(crate) fn fast(update: &[u8]) -> Record {
     let length = u16::try_from(update.len()).unwrap();
     let total = (length + 6) | 0x8000;
     record(Kind::FastPathOutput, [&[0][..], &total.to_be_bytes(), &[1], &length.to_le_bytes(), update].concat())
