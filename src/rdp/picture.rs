@@ -207,9 +207,9 @@ impl Picture {
         }
         let Ok(Mcs::Data { data, .. }) = mcs(bytes, Way::Indication) else { return None };
         let shares = Share::all(data);
-        let set_up =
+        let mut set_up =
             shares.iter().filter(|share| share.kind == DEMAND_ACTIVE).filter_map(|share| demand_active(share.body));
-        let (_, width, height) = set_up.last()?;
+        let (_, width, height) = set_up.next_back()?;
         let sides = 1..=SIDE_MAX;
         (sides.contains(&width) && sides.contains(&height)).then_some((width, height))
     }

@@ -181,7 +181,7 @@ fn files_pass_only_where_all_may_and_their_names_are_on_record() {
     assert!(matches!(&came.facts[..], [Fact::Clipboard { files, .. }] if files == &["plan.docx"]));
     assert_eq!(send(&mut channels, Side::Target, &piece).to_user, [piece]);
     let data = clip(9, 1, &[&7_u32.to_le_bytes()[..], b"contents"].concat());
-    assert_eq!(send(&mut channels, Side::User, &data).recorded, [data.clone()]);
+    assert_eq!(send(&mut channels, Side::User, &data).recorded, std::slice::from_ref(&data));
     assert_eq!(send(&mut channels, Side::User, &data).recorded.len(), 0, "it was asked for once");
 }
 
