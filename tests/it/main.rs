@@ -25,6 +25,7 @@ mod compliance;
 mod conditions;
 mod coverage;
 mod demo;
+mod desktop;
 mod desktop_recorded;
 mod ending;
 mod exact;
