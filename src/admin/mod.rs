@@ -303,6 +303,7 @@ impl Admin {
             Request::TargetList {} => self.target_list(),
             Request::TargetRemove { target } => self.target_remove(caller, &target),
             Request::TargetScan { target } => self.target_scan(&target),
+            Request::TargetScanDesktop { target } => self.target_scan_desktop(&target),
             Request::SecretSet { destination, secret } => self.secret_set(&destination, secret),
             Request::SecretList {} => self.secret_list(),
             Request::SecretRemove { destination } => self.secret_remove(&destination),
@@ -355,6 +356,7 @@ impl Admin {
                 self.command_page(&filter, from, pass)
             }
             Request::HostCa {} => self.host_ca(),
+            Request::RdpCertificate {} => self.rdp_certificate(),
             Request::AuditKey {} => Ok(self.audit_key()),
             Request::AuditCheckpoint {} => self.audit_checkpoint(),
             Request::AuditProve { leaf } => self.audit_prove(leaf),

@@ -242,6 +242,7 @@ grant = { required = false }
             host_keys: vec![KEY.to_owned()],
             accounts: BTreeSet::new(),
             insecure_algorithms: false,
+            desktop: None,
         }
     }
 

@@ -379,6 +379,7 @@ mod tests {
                     host_keys: Vec::new(),
                     accounts: BTreeSet::new(),
                     insecure_algorithms: false,
+                    desktop: None,
                 })
                 .unwrap();
         }

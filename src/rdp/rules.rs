@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 /// What may go one way over the clipboard.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Ordered: the stricter is the smaller.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Clip {
     /// Nothing.
@@ -34,4 +36,58 @@ pub struct DesktopRules {
     pub audio: bool,
     /// Dynamic channels by name, beside the one that changes the desktop's size (MS-RDPEDISP).
     pub dynamic: BTreeSet<String>,
+}
+
+impl DesktopRules {
+    /// Whether nothing passes by these that does not pass by the others.
+    pub fn is_within(&self, others: &Self) -> bool {
+        let pastes = self.clipboard_in.max(self.clipboard_out) != Clip::Off;
+        self.clipboard_in <= others.clipboard_in
+            && self.clipboard_out <= others.clipboard_out
+            && (!pastes || self.clipboard_bytes_max <= others.clipboard_bytes_max)
+            && self.drives <= others.drives
+            && self.printers <= others.printers
+            && self.audio <= others.audio
+            && self.dynamic.is_subset(&others.dynamic)
+    }
+
+    /// What passes, in words, for lists; empty where nothing does.
+    pub fn words(&self) -> Vec<String> {
+        let clip = |way: &str, clip: Clip| match clip {
+            Clip::Off => None,
+            Clip::Text => Some(format!("clipboard {way} (text)")),
+            Clip::All => Some(format!("clipboard {way}")),
+        };
+        let switch = |word: &str, on: bool| on.then(|| String::from(word));
+        let clips = [clip("in", self.clipboard_in), clip("out", self.clipboard_out)];
+        let switches = [switch("drives", self.drives), switch("printers", self.printers), switch("audio", self.audio)];
+        let dynamic = self.dynamic.iter().cloned();
+        clips.into_iter().chain(switches).flatten().chain(dynamic).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lets_more_through_is_not_within_what_lets_less() {
+        let none = DesktopRules::default();
+        let text = DesktopRules { clipboard_in: Clip::Text, clipboard_bytes_max: 100, ..DesktopRules::default() };
+        let all = DesktopRules { clipboard_in: Clip::All, clipboard_bytes_max: 200, ..DesktopRules::default() };
+        let named = DesktopRules { dynamic: BTreeSet::from([String::from("ECHO")]), ..DesktopRules::default() };
+        assert!(none.is_within(&text) && text.is_within(&all) && none.is_within(&named));
+        assert!(!text.is_within(&none) && !all.is_within(&text) && !named.is_within(&all) && !all.is_within(&named));
+        for wider in [
+            DesktopRules { drives: true, ..DesktopRules::default() },
+            DesktopRules { printers: true, ..DesktopRules::default() },
+            DesktopRules { audio: true, ..DesktopRules::default() },
+            DesktopRules { clipboard_out: Clip::Text, ..DesktopRules::default() },
+        ] {
+            assert!(!wider.is_within(&none), "{wider:?}");
+        }
+        // How large a paste may be says nothing where none passes.
+        let large = DesktopRules { clipboard_bytes_max: 1 << 30, ..DesktopRules::default() };
+        assert!(large.is_within(&none));
+    }
 }

@@ -124,6 +124,7 @@ pub async fn open(
         },
         forward: None,
         environment: environment.clone(),
+        pixels: None,
     };
     let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);
     let files = match program {

@@ -26,6 +26,7 @@ mod conditions;
 mod coverage;
 mod demo;
 mod desktop;
+mod desktop_recorded;
 mod ending;
 mod exact;
 mod faults;
