@@ -8,7 +8,7 @@ use doorward::rdp::control::{FromProcess, Refused, Security, ToProcess};
 use crate::fixture::holds;
 use crate::fixture::played::{Part, Played};
 use crate::fixture::rdp::{Shadow, Viewer, Xrdp};
-use crate::fixture::screen::Colour;
+use crate::fixture::screen::{Colour, Picture};
 
 const GREEN: Colour = Colour(0x20, 0xa0, 0x40);
 const BLUE: Colour = Colour(0x30, 0x50, 0xc0);
@@ -25,6 +25,14 @@ fn a_desktop_with_nla_on_both_legs_is_seen_typed_on_and_ended_with_a_reason() {
     let viewer = Viewer::xfreerdp(bastion.port, "nla", "t-7f3a", "Ticket-Secret-1", &[]);
     viewer.screen.until_painted(GREEN, 50);
     bastion.until("login", |said| said.iter().any(|said| matches!(said, FromProcess::LoggedIn(Ok(())))).then_some(()));
+
+    bastion.tell(&ToProcess::Look);
+    let png = bastion.until("picture", |said| {
+        said.iter().find_map(|said| if let FromProcess::Picture(png) = said { Some(png.clone()) } else { None })
+    });
+    let picture = Picture::of_png(&png.unwrap());
+    assert_eq!((picture.width, picture.height), (800, 600));
+    assert!(picture.percent(GREEN) > 90, "{}%", picture.percent(GREEN));
 
     let typed = shadow.terminal();
     bastion.tell(&ToProcess::Hold(true));
