@@ -94,47 +94,44 @@ impl Link {
 
     /// What the process is told first.
     pub(super) async fn start(&self) -> Result<Start, Fault> {
-        match self.answer().await? {
-            ToProcess::Start(start) => Ok(start),
-            other => Err(unexpected(&other)),
-        }
+        let ToProcess::Start(start) = self.answer().await? else { return Err(Fault::Unanswered("Start")) };
+        Ok(start)
     }
 
     /// The secret of a ticket; none if the bastion knows no such ticket.
     pub(super) async fn ticket_secret(&self, name: String) -> Result<Option<Secret<String>>, Fault> {
         self.say(FromProcess::Ticket { name }).await?;
-        match self.answer().await? {
-            ToProcess::TicketSecret(secret) => Ok(Some(secret)),
-            ToProcess::Refused(_) => Ok(None),
-            other => Err(unexpected(&other)),
+        match self.answer().await {
+            Ok(ToProcess::TicketSecret(secret)) => Ok(Some(secret)),
+            Err(Fault::Refused(_)) if self.orders.end.borrow().is_none() => Ok(None),
+            Err(fault) => Err(fault),
+            Ok(_) => Err(Fault::Unanswered("Ticket")),
         }
     }
 
     /// The answer to `Login`.
     pub(super) async fn permitted(&self) -> Result<Permitted, Fault> {
-        match self.answer().await? {
-            ToProcess::Permitted(permitted) => Ok(*permitted),
-            ToProcess::Refused(refused) => Err(Fault::Refused(refused)),
-            other => Err(unexpected(&other)),
-        }
+        let ToProcess::Permitted(permitted) = self.answer().await? else { return Err(Fault::Unanswered("Login")) };
+        Ok(*permitted)
     }
 
     /// The answer to `Checked`.
     pub(super) async fn credential(&self) -> Result<Credential, Fault> {
-        match self.answer().await? {
-            ToProcess::Credential(credential) => Ok(credential),
-            ToProcess::Refused(refused) => Err(Fault::Refused(refused)),
-            other => Err(unexpected(&other)),
-        }
+        let ToProcess::Credential(credential) = self.answer().await? else {
+            return Err(Fault::Unanswered("Checked"));
+        };
+        Ok(credential)
     }
 
+    /// What answers a question; a refusal of it, and the end of everything, are faults.
     async fn answer(&self) -> Result<ToProcess, Fault> {
         let mut end = self.orders.end.clone();
         let mut answers = self.answers.lock().await;
-        tokio::select! {
-            answer = answers.recv() => answer.ok_or(Fault::BastionGone),
-            refused = ended(&mut end) => Err(Fault::Refused(refused)),
-        }
+        let answer = tokio::select! {
+            answer = answers.recv() => answer.ok_or(Fault::BastionGone)?,
+            refused = ended(&mut end) => return Err(Fault::Refused(refused)),
+        };
+        if let ToProcess::Refused(refused) = answer { Err(Fault::Refused(refused)) } else { Ok(answer) }
     }
 
     /// Says what is last, and waits until the bastion has it all.
@@ -163,21 +160,6 @@ pub(super) async fn ended(end: &mut watch::Receiver<Option<Refused>>) -> Refused
 
 fn gone() -> Refused {
     Refused { code: 1, why: "the bastion is gone".to_owned() }
-}
-
-/// Only its kind, for it may hold a secret.
-fn unexpected(told: &ToProcess) -> Fault {
-    Fault::Unexpected(match told {
-        ToProcess::Start(_) => "Start",
-        ToProcess::TicketSecret(_) => "TicketSecret",
-        ToProcess::Permitted(_) => "Permitted",
-        ToProcess::Credential(_) => "Credential",
-        ToProcess::Refused(_) => "Refused",
-        ToProcess::Durable { .. } => "Durable",
-        ToProcess::Look => "Look",
-        ToProcess::Hold(_) => "Hold",
-        ToProcess::End(_) => "End",
-    })
 }
 
 struct Told {
@@ -217,12 +199,8 @@ async fn listen(mut reader: ReadHalf<UnixStream>, told: Told) {
             }
         }
     }
-    // Without the bastion nothing is recorded: a process that it left behind carries nobody.
-    told.end.send_if_modified(|end| {
-        let first = end.is_none();
-        end.get_or_insert_with(gone);
-        first
-    });
+    // What `told` sent goes with it: without the bastion nothing is recorded, so a process that it left behind carries
+    // nobody.
 }
 
 async fn speak(mut writer: WriteHalf<UnixStream>, mut queue: mpsc::Receiver<FromProcess>) {

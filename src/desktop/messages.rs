@@ -6,7 +6,10 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 
-use crate::rdp::pdu::{Framing, Malformed, PDU_BYTES_MAX, credssp_extent, extent};
+use crate::rdp::pdu::{Framing, Malformed, credssp_extent, extent};
+
+/// How much is read at once.
+const READ_BYTES: usize = 16 << 10;
 
 /// Why nothing more is read from a peer.
 #[derive(Debug)]
@@ -120,8 +123,8 @@ impl<S: AsyncRead + Unpin> Messages<S> {
     }
 
     async fn more(&mut self) -> Result<(), Broken> {
-        // No message is longer, whatever its head says.
-        self.read.reserve(PDU_BYTES_MAX.saturating_sub(self.read.len()).min(16 << 10).max(1));
+        // Not what a head says, but what comes: and no head says more than 64 KiB.
+        self.read.reserve(READ_BYTES);
         if self.socket.read_buf(&mut self.read).await? == 0 { Err(Broken::Closed) } else { Ok(()) }
     }
 }

@@ -141,8 +141,8 @@ enum Fault {
     Refused(Refused),
     /// The bastion has gone.
     BastionGone,
-    /// The bastion answered with something else.
-    Unexpected(&'static str),
+    /// The bastion answered something else.
+    Unanswered(&'static str),
     /// Something was to be recorded before the session opened.
     NotOpen,
     /// Something cannot be recorded.
@@ -186,7 +186,7 @@ impl Fault {
             Self::Refused(refused) => refused.code,
             Self::UserLeft | Self::TargetLeft => 0,
             Self::BastionGone
-            | Self::Unexpected(_)
+            | Self::Unanswered(_)
             | Self::NotOpen
             | Self::Record(_)
             | Self::User(_)
@@ -214,7 +214,7 @@ impl fmt::Display for Fault {
             Self::TargetLeft => f.write_str("the target closed the desktop"),
             Self::Refused(refused) => f.write_str(&refused.why),
             Self::BastionGone => f.write_str("the bastion is gone"),
-            Self::Unexpected(what) => write!(f, "the bastion said {what} when something else was asked for"),
+            Self::Unanswered(what) => write!(f, "the bastion has no answer to {what}"),
             Self::NotOpen => f.write_str("nothing is recorded before the session opens"),
             Self::Record(damage) => write!(f, "a message cannot be recorded: {damage}"),
             Self::User(broken) => write!(f, "the user's program: {broken}"),

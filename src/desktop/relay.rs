@@ -253,7 +253,7 @@ async fn read_target(mut messages: Messages<ReadHalf<TargetSocket>>, desktop: Ar
     let mut phase = Phase::default();
     loop {
         let passed = match messages.next().await {
-            Ok((framing, message)) => desktop.from_target(framing, message, &mut phase).await,
+            Ok((framing, message)) => desktop.judge_target(framing, message, &mut phase).await,
             Err(Broken::Closed) => Err(Fault::TargetLeft),
             Err(broken) => Err(Fault::Target(broken)),
         };
@@ -267,7 +267,7 @@ impl Desktop {
     async fn listen_to_user(&self, messages: &mut Messages<ReadHalf<UserSocket>>) -> Fault {
         loop {
             let passed = match messages.next().await {
-                Ok((framing, message)) => self.from_user(framing, message).await,
+                Ok((framing, message)) => self.judge_user(framing, message).await,
                 Err(Broken::Closed) => Err(Fault::UserLeft),
                 Err(broken) => Err(Fault::User(broken)),
             };
@@ -281,10 +281,10 @@ impl Desktop {
         if *self.link.orders.held.borrow() { Keys::Held } else { Keys::Pass }
     }
 
-    async fn from_user(&self, framing: Framing, message: Bytes) -> Result<(), Fault> {
+    async fn judge_user(&self, framing: Framing, message: Bytes) -> Result<(), Fault> {
         let bad = |malformed: Malformed| Fault::User(malformed.into());
         if framing == Framing::FastPath {
-            return self.fast_path_from_user(message).await;
+            return self.press(message).await;
         }
         match mcs(&message, Way::Request).map_err(bad)? {
             Mcs::Disconnect => Err(Fault::UserLeft),
@@ -309,7 +309,7 @@ impl Desktop {
         }
     }
 
-    async fn fast_path_from_user(&self, message: Bytes) -> Result<(), Fault> {
+    async fn press(&self, message: Bytes) -> Result<(), Fault> {
         if is_encrypted(&message) {
             return Err(Fault::User(Malformed("encrypted fast-path message").into()));
         }
@@ -322,7 +322,7 @@ impl Desktop {
         self.to_target.send(message).await.map_err(|_| Fault::TargetLeft)
     }
 
-    async fn from_target(&self, framing: Framing, message: Bytes, phase: &mut Phase) -> Result<(), Fault> {
+    async fn judge_target(&self, framing: Framing, message: Bytes, phase: &mut Phase) -> Result<(), Fault> {
         let bad = |malformed: Malformed| Fault::Target(malformed.into());
         if framing == Framing::FastPath {
             if is_encrypted(&message) {
@@ -333,7 +333,7 @@ impl Desktop {
         }
         match mcs(&message, Way::Indication).map_err(bad)? {
             Mcs::Disconnect => Err(Fault::TargetLeft),
-            Mcs::Data { channel, data } if channel == self.target.io => self.io_from_target(data, phase).await,
+            Mcs::Data { channel, data } if channel == self.target.io => self.judge_io(data, phase).await,
             Mcs::Data { channel, data } => match self.target.place(channel) {
                 Some(place) => self.channel(place, Side::Target, data).await,
                 None => Ok(()),
@@ -342,7 +342,7 @@ impl Desktop {
         }
     }
 
-    async fn io_from_target(&self, data: &[u8], phase: &mut Phase) -> Result<(), Fault> {
+    async fn judge_io(&self, data: &[u8], phase: &mut Phase) -> Result<(), Fault> {
         let judged = share::from_target(data, phase).map_err(Fault::Share)?;
         self.is_licensing.store(*phase == Phase::Licensing, Ordering::SeqCst);
         if judged.logged_in && !self.is_logged_in.swap(true, Ordering::SeqCst) {

@@ -57,7 +57,7 @@ pub(super) async fn log_in(
     let mut messages = Messages::new(stream);
     if chosen.is_nla() {
         let proven = credssp(&mut messages, &credential, host, public_key, chosen).await;
-        link.say(FromProcess::LoggedIn(proven.as_ref().map(|()| ()).map_err(ToString::to_string))).await?;
+        link.say(FromProcess::LoggedIn(proven.as_ref().copied().map_err(ToString::to_string))).await?;
         proven?;
     }
     let domain = attach(&mut messages, user, chosen, offered).await?;

@@ -9,9 +9,6 @@ use super::fields::Fields;
 /// The channel of everything but virtual channels, as the user's program and the recording know it.
 pub const IO_CHANNEL: u16 = 1003;
 
-/// The most bytes of any message: both framings have a length of at most 16 bits.
-pub const PDU_BYTES_MAX: usize = 0xffff;
-
 /// Bytes that are not what they must be here. What was malformed is named, and never what it held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
