@@ -9,6 +9,7 @@ pub mod connect;
 pub mod control;
 pub mod fact;
 mod fields;
+pub mod file;
 pub mod frame;
 pub mod info;
 pub mod nego;

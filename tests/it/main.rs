@@ -63,6 +63,7 @@ mod shells;
 mod signed;
 mod strangers;
 mod strict_shell;
+mod tickets;
 mod told;
 mod transfer;
 mod vendors;
