@@ -54,6 +54,7 @@
 //! sftp        SFTP packets: judged, and on record before they go on
 //! scp         the old protocol of scp: the same
 //! rsync       rsync's streams: what they read or write is on record first; its file list, read along
+//! desktop     the process of one RDP connection: both legs, and what passes between them
 //! session     one session from accept to end: the story
 //! config      RawConfig (serde) -> Config (checked)                        CONTROL: may start and end
 //! telemetry   tracing set-up                                               sessions, never alters
@@ -98,6 +99,7 @@ pub mod store;
 pub mod vault;
 pub mod verify;
 
+pub mod desktop;
 pub mod http;
 pub mod inspect;
 pub mod listener;

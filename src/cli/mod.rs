@@ -13,6 +13,7 @@ mod client_config;
 mod commands;
 mod coverage;
 mod desk;
+mod desktop;
 mod doctor;
 mod error;
 pub mod evidence;
@@ -146,6 +147,9 @@ enum Command {
     /// Cosign the checkpoints of other bastions' logs, so that none of them can be put back or changed unnoticed.
     #[command(subcommand)]
     Witness(witness::Command),
+    /// The process of one desktop, which the server starts.
+    #[command(hide = true)]
+    Desktop,
 }
 
 /// Runs the program; the exit status is in the module's description.
@@ -194,6 +198,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::RdpCertificate => host_ca::rdp_certificate(&Desk::open(file)?),
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Witness(command) => witness::run(command),
+        Command::Desktop => desktop::run(),
     }
 }
 

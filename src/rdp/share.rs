@@ -69,7 +69,7 @@ impl std::error::Error for Refusal {}
 pub enum Keys {
     /// They do.
     Pass,
-    /// They are held back: the session is paused, or not known to be logged in.
+    /// They are held back: the session is paused.
     Held,
 }
 
@@ -82,14 +82,19 @@ pub struct UserShare {
     pub dropped: usize,
     /// Whether what passes holds keys or the mouse.
     pub has_keys: bool,
+    /// Whether it is about a licence, and so not recorded.
+    pub licensing: bool,
 }
 
 /// Judges data of the I/O channel from a user's program, whose number the target knows as `user`.
 ///
 /// # Errors
 /// If it is no sequence of Share Control PDUs.
-pub fn from_user(data: &[u8], user: u16, keys: Keys) -> Result<UserShare, Malformed> {
+pub fn from_user(data: &[u8], user: u16, keys: Keys, phase: Phase) -> Result<UserShare, Malformed> {
     let mut judged = UserShare::default();
+    if phase == Phase::Licensing && is_licence(data) {
+        return Ok(UserShare { passing: data.to_vec(), licensing: true, ..judged });
+    }
     let mut rest = Fields::new(data);
     while !rest.is_empty() {
         let pdu = Pdu::next(&mut rest)?;
@@ -146,16 +151,13 @@ const REDIRECTION_PKT: u16 = 0x0400;
 /// If the session ends with it.
 pub fn from_target(data: &[u8], phase: &mut Phase) -> Result<TargetShare, Refusal> {
     let mut judged = TargetShare::default();
+    if *phase == Phase::Licensing && is_licence(data) {
+        return Ok(TargetShare { passing: data.to_vec(), licensing: true, ..judged });
+    }
     // With a security header, whose second half is zero, where a Share Control header has its kind and version.
     if let Some([a, b, 0, 0]) = data.first_chunk::<4>() {
-        let flags = u16::from_le_bytes([*a, *b]);
-        if flags & REDIRECTION_PKT != 0 {
-            return Err(Refusal::Redirection);
-        }
-        if flags & LICENSE_PKT == 0 || *phase != Phase::Licensing {
-            return Ok(TargetShare { dropped: 1, ..judged });
-        }
-        return Ok(TargetShare { passing: data.to_vec(), licensing: true, ..judged });
+        let is_redirection = u16::from_le_bytes([*a, *b]) & REDIRECTION_PKT != 0;
+        return if is_redirection { Err(Refusal::Redirection) } else { Ok(TargetShare { dropped: 1, ..judged }) };
     }
     let mut rest = Fields::new(data);
     while !rest.is_empty() {
@@ -182,6 +184,16 @@ pub fn from_target(data: &[u8], phase: &mut Phase) -> Result<TargetShare, Refusa
         }
     }
     Ok(judged)
+}
+
+/// Whether it is a licensing message (section 2.2.1.12), which has a security header; what servers write into the second
+/// half of that is not always zero. Its own length tells it from a Share Control PDU.
+fn is_licence(data: &[u8]) -> bool {
+    let mut fields = Fields::new(data);
+    let (Some(flags), Some(_), Some(_), Some(length)) = (fields.u16(), fields.u16(), fields.u16(), fields.u16()) else {
+        return false;
+    };
+    flags & LICENSE_PKT != 0 && usize::from(length).saturating_add(4) == data.len() && usize::from(flags) != data.len()
 }
 
 impl TargetShare {

@@ -41,7 +41,8 @@ fn only_the_modules_that_own_a_library_name_it() {
         ("avt", &["screen"]),
         ("zstd", &["seal"]),
         ("ureq", &["http", "notify", "witness"]),
-        ("rustls", &["http"]),
+        ("rustls", &["desktop", "http"]),
+        ("sspi", &["desktop"]),
         ("hyper", &["witness"]),
     ];
     let mut faults = Vec::new();

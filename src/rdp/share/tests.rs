@@ -32,20 +32,26 @@ const SYNCHRONIZE: u8 = 31;
 #[test]
 fn what_a_user_may_not_say_is_dropped_and_the_rest_of_the_message_passes() {
     let message = [data(SYNCHRONIZE, &[1, 0, 0xea, 3]), data(SUPPRESS_OUTPUT, &[0; 4]), data(INPUT, &[0; 8])].concat();
-    let judged = from_user(&message, 1009, Keys::Pass).unwrap();
+    let judged = from_user(&message, 1009, Keys::Pass, Phase::Active).unwrap();
     assert_eq!(judged.passing, [sent(SYNCHRONIZE, &[1, 0, 0xea, 3]), sent(INPUT, &[0; 8])].concat());
     assert_eq!((judged.dropped, judged.has_keys), (1, true));
-    let held = from_user(&message, 1009, Keys::Held).unwrap();
+    let held = from_user(&message, 1009, Keys::Held, Phase::Active).unwrap();
     assert_eq!((held.passing, held.dropped, held.has_keys), (sent(SYNCHRONIZE, &[1, 0, 0xea, 3]), 2, false));
     // What only a target says.
-    assert!(from_user(&demand(800, 600), 1009, Keys::Pass).is_err());
+    assert!(from_user(&demand(800, 600), 1009, Keys::Pass, Phase::Active).is_err());
     assert_eq!(from_user(&data(SAVE_SESSION_INFO, &[0; 4]), 1009, Keys::Pass).unwrap().dropped, 1);
 }
 
 #[test]
 fn licences_pass_before_the_desktop_is_set_up_and_never_after() {
     let mut phase = Phase::default();
-    let license = [0x80, 0, 0, 0, 0xff, 3, 16, 0, 7, 0, 0, 0];
+    let license = [0x80, 0, 0, 0, 0xff, 3, 16, 0, 7, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0];
+    // As xrdp writes it.
+    let other = [0x80, 2, 0x10, 0, 0xff, 3, 16, 0, 7, 0, 0, 0, 2, 0, 0, 0, 0x28, 0x14, 0, 0];
+    assert!(from_target(&other, &mut phase).unwrap().licensing);
+    let answer = from_user(&license, 1009, Keys::Held, Phase::Licensing).unwrap();
+    assert_eq!((answer.passing.as_slice(), answer.licensing), (&license[..], true));
+    assert!(from_user(&license, 1009, Keys::Pass, Phase::Active).is_err());
     let judged = from_target(&license, &mut phase).unwrap();
     assert_eq!((judged.passing.as_slice(), judged.licensing), (&license[..], true));
     let judged = from_target(&demand(1024, 768), &mut phase).unwrap();
@@ -82,7 +88,7 @@ fn a_login_is_told_and_the_cookie_of_a_reconnection_is_not() {
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>, active: bool) {
-        let _ = from_user(&bytes, 1009, Keys::Pass);
+        let _ = from_user(&bytes, 1009, Keys::Pass, Phase::Active);
         let mut phase = if active { Phase::Active } else { Phase::Licensing };
         let _ = from_target(&bytes, &mut phase);
     }
@@ -94,6 +100,6 @@ proptest! {
             *byte = to;
         }
         let _ = from_target(&bytes, &mut Phase::default());
-        let _ = from_user(&bytes, 1009, Keys::Held);
+        let _ = from_user(&bytes, 1009, Keys::Held, Phase::Active);
     }
 }
