@@ -324,9 +324,10 @@ impl Answering {
                 let _ = timeout(CLOSE_TIMEOUT, self.sink.send(ChannelEvent::Close)).await;
             }
             Err(Stopped::Refused(refusal)) => {
-                let asked = match &self.verb {
-                    Verb::Desktop(wish) => Attempt::desktop(&wish.destination),
-                    other => Attempt::other(&other.to_string()),
+                let asked = if let Verb::Desktop(wish) = &self.verb {
+                    Attempt::desktop(&wish.destination)
+                } else {
+                    Attempt::other(&self.verb.to_string())
                 };
                 let written = self.visitor.refused(&self.bastion, Kind::of(&refusal), &refusal, asked);
                 let no = refusal.told(self.bastion.clock.now());

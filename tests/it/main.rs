@@ -25,6 +25,7 @@ mod compliance;
 mod conditions;
 mod coverage;
 mod demo;
+mod desk;
 mod desktop;
 mod ending;
 mod exact;

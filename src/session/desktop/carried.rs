@@ -127,13 +127,14 @@ impl Carrying {
     async fn run(&mut self, opened: &mut Opened, process: &mut Process, wanted: &mut mpsc::Receiver<Look>) -> Over {
         let (mut end, cut, failing) = (opened.registration.end.clone(), opened.cut.clone(), opened.recording.failed());
         let carrying = async {
-            if opened.registration.paused.borrow_and_update().is_some() {
-                process.tell(ToProcess::Hold(true)).map_err(Over::Broken)?;
+            if opened.registration.paused.borrow_and_update().is_some()
+                && let Err(broken) = process.tell(ToProcess::Hold(true))
+            {
+                return Over::Broken(broken);
             }
             loop {
-                let step = self.step(opened, process, wanted).await;
-                if let Err(over) = step {
-                    return Err::<(), Over>(over);
+                if let Err(over) = self.step(opened, process, wanted).await {
+                    return over;
                 }
             }
         };
@@ -142,7 +143,7 @@ impl Carrying {
             cause = wait_end(&mut end) => Over::Cause(cause),
             () = cut.cut_off() => Over::Cut,
             failure = failing => Over::Recorder(failure),
-            over = carrying => over.err().unwrap_or(Over::Cut),
+            over = carrying => over,
         }
     }
 

@@ -62,6 +62,9 @@ impl From<Broken> for NotIn {
     }
 }
 
+/// A ticket's name as it came, and whether there is one.
+type Named = (String, Result<(), TicketError>);
+
 /// Hears who it is.
 pub(super) async fn greet(
     process: &mut Process,
@@ -69,7 +72,7 @@ pub(super) async fn greet(
     bastion: &Arc<Bastion>,
     source: SocketAddr,
 ) -> Result<Entered, NotIn> {
-    let (mut greeted, mut named): (bool, Option<(String, Result<(), TicketError>)>) = (false, None);
+    let (mut greeted, mut named): (bool, Option<Named>) = (false, None);
     loop {
         match process.next().await? {
             FromProcess::Hello { .. } if !greeted => greeted = true,
@@ -107,7 +110,7 @@ async fn enter(
     bastion: &Arc<Bastion>,
     source: SocketAddr,
     login: Login,
-    named: Option<(String, Result<(), TicketError>)>,
+    named: Option<Named>,
 ) -> Result<Entered, NotIn> {
     let Login { proof, client_name, client_build, keyboard_layout, width, height } = login;
     let client: String = client_name.chars().filter(|c| !c.is_control()).take(32).collect();
