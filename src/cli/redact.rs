@@ -57,7 +57,7 @@ impl Patterns {
         if patterns.is_empty() { Err("there is no pattern in it".to_owned()) } else { Ok(Self(patterns)) }
     }
 
-    fn text(&self, text: &str) -> String {
+    pub(super) fn text(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, pattern| pattern.replace_all(&text, REDACTED).into_owned())
     }
 

@@ -27,6 +27,7 @@ mod coverage;
 mod demo;
 mod desk;
 mod desktop;
+mod desktop_recorded;
 mod ending;
 mod exact;
 mod faults;

@@ -352,8 +352,10 @@ fn contents(format: u32, name: &str, body: &[u8]) -> (Option<String>, Vec<String
         return (None, Vec::new());
     }
     let mut text = if format == UNICODE_TEXT { wide(body) } else { narrow(body) };
-    if text.len() > TEXT_BYTES_MAX {
-        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+    // A character has at most four bytes, and no cut is inside one.
+    let cut = (0..4).filter_map(|less| TEXT_BYTES_MAX.checked_sub(less)).find(|cut| text.is_char_boundary(*cut));
+    if let Some(cut) = cut.filter(|cut| *cut < text.len()) {
+        text.truncate(cut);
     }
     (Some(text), Vec::new())
 }

@@ -10,13 +10,13 @@ use super::chunk::Message;
 use super::{Answer, whole};
 
 /// Changes the desktop's size (MS-RDPEDISP).
-pub(in super::super) const DISPLAY_CONTROL: &str = "Microsoft::Windows::RDS::DisplayControl";
+pub const DISPLAY_CONTROL: &str = "Microsoft::Windows::RDS::DisplayControl";
 
 /// Sound over dynamic channels (MS-RDPEA section 2.1).
 const SOUND: [&str; 2] = ["AUDIO_PLAYBACK_DVC", "AUDIO_PLAYBACK_LOSSY_DVC"];
 
 /// What no rule opens: pictures in forms that the recording does not show, and what is judged as a static channel.
-pub(in super::super) const NEVER: [&str; 7] = [
+pub const NEVER: [&str; 7] = [
     "Microsoft::Windows::RDS::Graphics",
     "Microsoft::Windows::RDS::Video::Control::v08.01",
     "Microsoft::Windows::RDS::Video::Data::v08.01",

@@ -11,6 +11,8 @@ mod chunk;
 mod clipboard;
 mod devices;
 mod dynamic;
+#[cfg(test)]
+mod tests;
 
 use super::fact::{Fact, Side};
 use super::record::{Kind, RECORD_BYTES_MAX, channel_message};
@@ -19,6 +21,7 @@ use chunk::{Joiner, Message};
 use clipboard::Clipboard;
 use devices::Devices;
 use dynamic::Dynamic;
+pub use dynamic::{DISPLAY_CONTROL, NEVER};
 
 /// The most bytes of one message; with its channel's name it is one record. A larger paste is refused.
 pub const MESSAGE_BYTES_MAX: usize = RECORD_BYTES_MAX - 1024;
