@@ -90,7 +90,11 @@ impl DesktopTarget {
     pub fn pinned(&self) -> String {
         match &self.pin {
             None => String::from("none pinned"),
-            Some(Pin::Fingerprints(all)) => crate::model::join(all.iter().map(|hex| format!("sha256:{hex}"))),
+            // Before it is stored it is as somebody wrote it.
+            Some(Pin::Fingerprints(all)) => crate::model::join(all.iter().map(|text| {
+                let hex = certificate_fingerprint(text).unwrap_or_else(|_| text.clone());
+                format!("sha256:{hex}")
+            })),
             Some(Pin::Authority { name, .. }) => format!("one that the authority signed for {name}"),
         }
     }
