@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LedgerError, TEXT_BYTES_MAX, address_with, at_most};
+use super::{LedgerError, TEXT_BYTES_MAX, Target, address_with, at_most};
 use crate::rdp::control::Pin;
 
 /// The port of RDP (MS-RDPBCGR section 2.1).
@@ -65,6 +65,13 @@ impl DesktopChange {
     }
 }
 
+impl Target {
+    /// Whether somebody may get there, as far as it is known: it has a pinned host key, or a pinned certificate.
+    pub fn is_ready(&self) -> bool {
+        !self.host_keys.is_empty() || self.desktop.as_ref().is_some_and(|desktop| desktop.pin.is_some())
+    }
+}
+
 impl DesktopTarget {
     /// Checks it, and brings it into the form that is stored.
     pub(super) fn check(&mut self) -> Result<(), LedgerError> {
@@ -83,7 +90,11 @@ impl DesktopTarget {
     pub fn pinned(&self) -> String {
         match &self.pin {
             None => String::from("none pinned"),
-            Some(Pin::Fingerprints(all)) => crate::model::join(all.iter().map(|hex| format!("sha256:{hex}"))),
+            // Before it is stored it is as somebody wrote it.
+            Some(Pin::Fingerprints(all)) => crate::model::join(all.iter().map(|text| {
+                let hex = certificate_fingerprint(text).unwrap_or_else(|_| text.clone());
+                format!("sha256:{hex}")
+            })),
             Some(Pin::Authority { name, .. }) => format!("one that the authority signed for {name}"),
         }
     }
