@@ -141,7 +141,7 @@ fn last_picture(file: &Path) -> Vec<u8> {
     command.args(["-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]);
     let pictures = run(command, b"", LIMIT).ok().stdout;
     let size = usize::from(SIZE.0) * usize::from(SIZE.1) * 3;
-    assert!(!pictures.is_empty() && pictures.len() % size == 0, "{}", pictures.len());
+    assert!(!pictures.is_empty() && pictures.len().is_multiple_of(size), "{}", pictures.len());
     pictures[pictures.len() - size..].to_vec()
 }
 
