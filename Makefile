@@ -42,6 +42,10 @@ install-tools: ## install the Debian programs that the demo and the tests drive,
 	need tmux tmux; need script bsdutils; need sftp openssh-client; need rsync rsync; need go golang-go; need age age; need xauth xauth; need cc gcc; \
 	need bash bash; need dash dash; need zsh zsh; need mksh mksh; need ksh93 ksh93u+m; need busybox busybox; need yash yash; need fish fish; \
 	need perl perl-base; need setpriv util-linux; need prlimit util-linux; need mount mount; need mkfs.ext4 e2fsprogs; need faketime faketime; need cvtsudoers sudo; \
+	need xrdp xrdp; need Xvfb xvfb; need xfreerdp freerdp2-x11; need freerdp-shadow-cli freerdp2-shadow-x11; need winpr-hash winpr-utils; \
+	need rdesktop rdesktop; need xterm xterm; need openbox openbox; need xdotool xdotool; need xclip xclip; need import imagemagick; \
+	need ffmpeg ffmpeg; need dbus-launch dbus-x11; need xwininfo x11-utils; need xsetroot x11-xserver-utils; need Xorg xserver-xorg-core; \
+	[ -e /usr/lib/xorg/modules/libxorgxrdp.so ] || packages+=(xorgxrdp); \
 	[ -d /usr/share/gocode/src/golang.org/x/mod ] || packages+=(golang-golang-x-mod-dev); \
 	[ -d /usr/lib/python3/dist-packages/paramiko ] || packages+=(python3-paramiko); \
 	if [ $${#packages[@]} -gt 0 ]; then \

@@ -130,6 +130,7 @@ fn ledger(now: Timestamp) -> Ledger {
             host_keys: Vec::new(),
             accounts: BTreeSet::new(),
             insecure_algorithms: false,
+            desktop: None,
         };
         ledger.add_target(target).unwrap();
     }

@@ -22,6 +22,7 @@ use crate::policy::{
     Allowed, Bound, BoundBy, Circumstances, Conditions, Consents, Decision, DenyReason, Givers, Mfa, Oversight,
     PolicyHash, PolicySet, Question, RecordingPolicy, SessionLimits, Unmet, decide,
 };
+use crate::rdp::rules::DesktopRules;
 
 pub use glass::{Finding, Glass, Judgement};
 pub use lock::{Lifter, Lifting, Lock, LockEffect, Reached, Scope, strictest};
@@ -210,6 +211,7 @@ pub struct Permit {
     policy_hash: PolicyHash,
     grant: Option<Grant>,
     recording: RecordingPolicy,
+    desktop: DesktopRules,
     oversight: Oversight,
     bound: Option<Bound>,
     limits: SessionLimits,
@@ -292,6 +294,13 @@ impl Permit {
     /// Who must watch the session, and whether its user is told who does.
     pub fn oversight(&self) -> Oversight {
         self.oversight
+    }
+
+    /// What passes beside picture, keys and mouse of a desktop: what the rule says that the permit rests on.
+    ///
+    /// Rules are not added up here: what one opens without a grant must not carry what another opens with one.
+    pub fn desktop(&self) -> &DesktopRules {
+        &self.desktop
     }
 
     /// How the session must be recorded.
@@ -611,7 +620,8 @@ fn permit_as_asked(
         Decision::Deny(reason) => return Err(Denial::NoRule(reason)),
     };
     let rule = grant.as_ref().and_then(|grant| rule_of(grant, &allowed).cloned()).unwrap_or(allowed.rule);
-    let conditions = set.rules().find(|known| known.id == rule).map(|known| &known.conditions);
+    let known = set.rules().find(|known| known.id == rule);
+    let conditions = known.map(|known| &known.conditions);
     let Conditions { limits, consent, .. } = conditions.cloned().unwrap_or_default();
     let held = conditions.and_then(|conditions| conditions.holds(&question.circumstances).ok()).flatten();
     let granted = grant.as_ref().map(|grant| Bound { at: grant.until, by: BoundBy::Grant });
@@ -624,6 +634,7 @@ fn permit_as_asked(
         policy_hash: set.hash().clone(),
         grant,
         recording: allowed.recording,
+        desktop: known.map(|known| known.desktop.clone()).unwrap_or_default(),
         oversight: allowed.oversight,
         bound: granted.into_iter().chain(held).min(),
         limits,
@@ -703,5 +714,7 @@ fn without_grant<'g>(grants: impl Iterator<Item = &'g Grant>, rule: RuleId, now:
 
 #[cfg(test)]
 mod conditioned;
+#[cfg(test)]
+mod desktops;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@
 mod assurances;
 mod begun;
 mod commands;
+mod desktop;
 mod edition;
 
 mod error;
@@ -44,6 +45,7 @@ use crate::policy::{
 use crate::trust::Trust;
 pub use begun::Beginning;
 pub use commands::Commands;
+pub use desktop::{DesktopChange, DesktopTarget, certificate_fingerprint, desktop_address};
 pub use error::LedgerError;
 pub use offboarding::Offboarding;
 pub use offers::{Offer, Offers};
@@ -67,7 +69,7 @@ const NAMES_MAX: usize = 100;
 pub struct Target {
     /// The name that users type.
     pub name: TargetName,
-    /// `host:port`.
+    /// `host:port` of its SSH; empty where it is reached over RDP alone.
     pub address: String,
     /// What rules may ask for.
     pub labels: BTreeMap<String, String>,
@@ -78,6 +80,9 @@ pub struct Target {
     /// Whether its leg may use broken algorithms: old gear has no others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub insecure_algorithms: bool,
+    /// How it is reached over RDP; `None` where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desktop: Option<DesktopTarget>,
 }
 
 /// Reads a public key in OpenSSH form.
@@ -108,16 +113,20 @@ pub fn plain(key: &ssh_key::PublicKey) -> Result<String, LedgerError> {
 /// # Errors
 /// `LedgerError::BadAddress`.
 pub fn address(text: &str) -> Result<String, LedgerError> {
+    address_with(text, "22")
+}
+
+fn address_with(text: &str, usual: &str) -> Result<String, LedgerError> {
     let bad = || LedgerError::BadAddress { text: text.chars().take(80).collect() };
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']').ok_or_else(bad)?;
             let _: std::net::Ipv6Addr = host.parse().map_err(|_| bad())?;
-            (format!("[{host}]"), if after.is_empty() { Some("22") } else { after.strip_prefix(':') })
+            (format!("[{host}]"), if after.is_empty() { Some(usual) } else { after.strip_prefix(':') })
         }
-        None if text.parse::<std::net::Ipv6Addr>().is_ok() => (format!("[{text}]"), Some("22")),
+        None if text.parse::<std::net::Ipv6Addr>().is_ok() => (format!("[{text}]"), Some(usual)),
         None => {
-            let (host, port) = text.split_once(':').unwrap_or((text, "22"));
+            let (host, port) = text.split_once(':').unwrap_or((text, usual));
             let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
             if host.is_empty() || host.len() > 253 || host.starts_with('-') || !host.chars().all(good) {
                 return Err(bad());
@@ -730,7 +739,13 @@ fn question<'a>(
 }
 
 fn check_target(target: &mut Target) -> Result<(), LedgerError> {
-    target.address = address(&target.address)?;
+    if let Some(desktop) = &mut target.desktop {
+        desktop.check()?;
+    }
+    // Nothing is sent to a target without host keys, so one without SSH has neither.
+    if !(target.address.is_empty() && target.desktop.is_some() && target.host_keys.is_empty()) {
+        target.address = address(&target.address)?;
+    }
     at_most("host keys of one target", target.host_keys.len(), KEYS_MAX)?;
     at_most("labels of one target", target.labels.len(), NAMES_MAX)?;
     at_most("accounts of one target", target.accounts.len(), NAMES_MAX)?;

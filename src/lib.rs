@@ -21,6 +21,7 @@
 //! screen      recorded bytes -> a screen that is safe to show
 //! editor      bytes of a user -> lines and pages, and what their terminal is shown
 //! guard       keys and output of a target's own shell -> the line that a held key would run
+//! rdp         a desktop's messages: what passes, what is recorded, what it looks like
 //! policy      text -> PolicySet; question -> Decision
 //! grant       grants and policy -> Permit
 //! cast        session event <-> asciicast line
@@ -53,6 +54,7 @@
 //! sftp        SFTP packets: judged, and on record before they go on
 //! scp         the old protocol of scp: the same
 //! rsync       rsync's streams: what they read or write is on record first; its file list, read along
+//! desktop     the process of one RDP connection: both legs, and what passes between them
 //! session     one session from accept to end: the story
 //! config      RawConfig (serde) -> Config (checked)                        CONTROL: may start and end
 //! telemetry   tracing set-up                                               sessions, never alters
@@ -76,6 +78,7 @@ pub mod grant;
 pub mod guard;
 pub mod pattern;
 pub mod policy;
+pub mod rdp;
 pub mod screen;
 pub mod seal;
 pub mod tlog;
@@ -96,6 +99,7 @@ pub mod store;
 pub mod vault;
 pub mod verify;
 
+pub mod desktop;
 pub mod http;
 pub mod inspect;
 pub mod listener;

@@ -390,11 +390,13 @@ pub enum ChannelClass {
     Agent,
     /// The user's own display, lent to the target (`ssh -X`; RFC 4254 section 6.3).
     X11,
+    /// A desktop, over RDP (MS-RDPBCGR).
+    Desktop,
 }
 
 impl ChannelClass {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Shell,
         Self::Exec,
         Self::SftpRead,
@@ -405,6 +407,7 @@ impl ChannelClass {
         Self::RemoteForwardUnix,
         Self::Agent,
         Self::X11,
+        Self::Desktop,
     ];
 
     /// Whether what it does is recorded, operation by operation, and not its bytes.
@@ -423,7 +426,8 @@ impl ChannelClass {
             | Self::RemoteForward
             | Self::RemoteForwardUnix
             | Self::Agent
-            | Self::X11 => false,
+            | Self::X11
+            | Self::Desktop => false,
         }
     }
 }
@@ -441,6 +445,7 @@ impl fmt::Display for ChannelClass {
             Self::RemoteForwardUnix => "remote-forward-unix",
             Self::Agent => "agent",
             Self::X11 => "x11",
+            Self::Desktop => "desktop",
         })
     }
 }

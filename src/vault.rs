@@ -11,6 +11,7 @@
 //! the master key too can read one. In memory: our copies are zeroed; ring's key schedules and the copies that
 //! russh makes of passwords and keys while it logs in are theirs.
 
+mod desktop;
 mod portable;
 mod private_key;
 
@@ -29,6 +30,7 @@ use crate::grant::Permit;
 use crate::model::{Destination, Timestamp};
 use crate::secret::Secret;
 use crate::tlog::{Algorithm, KeyName, SigningKey};
+pub use desktop::DesktopIdentity;
 pub(crate) use portable::PORTABLE_TABLES;
 pub use private_key::KeyFault;
 

@@ -16,7 +16,7 @@ pub use super::watch::{Look, SeenChannel, Sight};
 use crate::audit::{AuditRecord, CommandFilter, CommandRow};
 use crate::auditor::Recipient;
 use crate::grant::{AccessRequest, Grant, GrantState, Lock};
-use crate::ledger::{Hold, Message, Offboarding, Target, User};
+use crate::ledger::{DesktopTarget, Hold, Message, Offboarding, Target, User};
 use crate::model::{
     AccountName, ChannelClass, ChannelNumber, Destination, GrantId, GroupName, LockId, RequestId, RuleId, SessionId,
     TargetName, Timestamp, UserName,
@@ -138,6 +138,11 @@ pub enum Request {
     },
     /// Asks the target for its host keys; changes nothing.
     TargetScan {
+        /// Which one.
+        target: TargetName,
+    },
+    /// Asks the target for the certificate that it shows over RDP; changes nothing.
+    TargetScanDesktop {
         /// Which one.
         target: TargetName,
     },
@@ -344,6 +349,8 @@ pub enum Request {
     AuditKey {},
     /// The line by which clients know the bastion in the targets' place.
     HostCa {},
+    /// The SHA-256 of the certificate by which programs for desktops know the bastion.
+    RdpCertificate {},
     /// The newest checkpoint of the log.
     AuditCheckpoint {},
     /// Sessions may begin in spite of what witnesses have seen of another history of the log.
@@ -407,6 +414,17 @@ pub enum Reply {
         found: Vec<HostKey>,
         /// What is pinned now.
         pinned: Vec<HostKey>,
+    },
+    /// To `TargetScanDesktop`.
+    Certificate {
+        /// Where it was found.
+        address: String,
+        /// Its SHA-256, in lower-case hex.
+        sha256: String,
+        /// Whether the target speaks NLA.
+        nla: bool,
+        /// Whether it is pinned now.
+        pinned: bool,
     },
     /// To `SecretList`.
     Secrets {
@@ -574,6 +592,9 @@ pub struct TargetRow {
     pub accounts_with_secret: BTreeSet<AccountName>,
     /// Whether its leg may use broken algorithms.
     pub insecure_algorithms: bool,
+    /// How it is reached over RDP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desktop: Option<DesktopTarget>,
 }
 
 /// A row of `secret list`.

@@ -10,8 +10,9 @@ use super::locks::LockWanted;
 use super::users::UserEnd;
 use crate::audit::{AuditEvent, Call, CommandFilter, VaultChange};
 use crate::ledger::fingerprint;
-use crate::ledger::{Target, UserKey, public_key};
+use crate::ledger::{DesktopChange, Target, UserKey, public_key};
 use crate::model::{Destination, SessionId, Timestamp, join};
+use crate::rdp::control::Pin;
 
 /// What kind of event a request is.
 enum Kind {
@@ -104,6 +105,7 @@ fn about(request: &Request) -> Call {
         | Request::TargetList {}
         | Request::TargetRemove { .. }
         | Request::TargetScan { .. }
+        | Request::TargetScanDesktop { .. }
         | Request::SecretSet { .. }
         | Request::SecretList {}
         | Request::SecretRemove { .. }
@@ -124,6 +126,7 @@ fn about(request: &Request) -> Call {
         | Request::AuditRead { .. }
         | Request::CommandList { .. }
         | Request::HostCa {}
+        | Request::RdpCertificate {}
         | Request::AuditKey {}
         | Request::AuditCheckpoint {}
         | Request::HistoryAccept { .. }
@@ -181,6 +184,7 @@ fn verb(request: &Request) -> (Effect, &'static str) {
         Request::TargetList {} => (Reads, "target list"),
         Request::TargetRemove { .. } => (Takes, "target remove"),
         Request::TargetScan { .. } => (Reads, "target scan"),
+        Request::TargetScanDesktop { .. } => (Reads, "target scan"),
         Request::SecretSet { .. } => (Gives, "secret set"),
         Request::SecretList {} => (Reads, "secret list"),
         Request::SecretRemove { .. } => (Takes, "secret remove"),
@@ -217,6 +221,7 @@ fn verb(request: &Request) -> (Effect, &'static str) {
         Request::AuditRead { .. } => (Reads, "audit list"),
         Request::CommandList { .. } => (Reads, "commands"),
         Request::HostCa {} => (Reads, "host-ca"),
+        Request::RdpCertificate {} => (Reads, "rdp-certificate"),
         Request::AuditKey {} => (Reads, "audit key"),
         Request::AuditCheckpoint {} => (Reads, "audit checkpoint"),
         Request::AuditProve { .. } => (Reads, "audit prove"),
@@ -264,7 +269,9 @@ fn words(request: &Request) -> (String, String) {
         Request::UserKeyRemove { user, fingerprint } => of(user, clip(fingerprint)),
         Request::TargetAdd { target } => of(&target.name, target_shown(target)),
         Request::TargetSet { target, change } => of(target, change_shown(change)),
-        Request::TargetRemove { target } | Request::TargetScan { target } => only(target),
+        Request::TargetRemove { target } | Request::TargetScan { target } | Request::TargetScanDesktop { target } => {
+            only(target)
+        }
         Request::SecretSet { destination, secret } => of(destination, kind_shown(secret).to_owned()),
         Request::SecretRemove { destination } => only(destination),
         Request::GrantAdd { user, destination, from, span, reason } => {
@@ -316,6 +323,7 @@ fn words(request: &Request) -> (String, String) {
         | Request::PolicyReload {}
         | Request::InventoryDiff { .. }
         | Request::HostCa {}
+        | Request::RdpCertificate {}
         | Request::AuditKey {}
         | Request::AuditCheckpoint {}
         | Request::Doctor { .. } => only(&""),
@@ -377,7 +385,11 @@ fn target_shown(target: &Target) -> String {
     let labels = join(target.labels.iter().map(|(key, value)| format!("{key}={value}")));
     let keys = join(target.host_keys.iter().map(|key| key_shown(key)));
     let insecure = if target.insecure_algorithms { "; insecure algorithms" } else { "" };
-    format!("address: {}; labels: {}; host keys: {keys}{insecure}", clip(&target.address), clip(&labels))
+    let desktop = target.desktop.as_ref().map_or_else(String::new, |desktop| {
+        let tls = if desktop.allow_tls_only { ", TLS only allowed" } else { "" };
+        format!("; RDP: {}, certificate: {}{tls}", clip(&desktop.address), clip(&desktop.pinned()))
+    });
+    format!("address: {}; labels: {}; host keys: {keys}{insecure}{desktop}", clip(&target.address), clip(&labels))
 }
 
 fn change_shown(change: &TargetChange) -> String {
@@ -388,5 +400,15 @@ fn change_shown(change: &TargetChange) -> String {
         change.host_keys.iter().map(|keys| format!("host keys: {}", join(keys.iter().map(|key| key_shown(key)))));
     let accounts = change.accounts.iter().map(|accounts| format!("accounts: {}", join(accounts)));
     let insecure = change.insecure_algorithms.iter().map(|insecure| format!("insecure algorithms: {insecure}"));
-    address.chain(set).chain(removed).chain(keys).chain(accounts).chain(insecure).collect::<Vec<_>>().join("; ")
+    let DesktopChange { address: rdp, pin, allow_tls_only, domain } = &change.desktop;
+    let rdp = rdp.iter().map(|address| format!("RDP: {}", clip(address)));
+    let pin = pin.iter().map(|pin| match pin {
+        Pin::Fingerprints(all) => format!("certificate: {}", clip(&join(all))),
+        Pin::Authority { name, .. } => format!("certificate: of an authority, for {}", clip(name)),
+    });
+    let tls = allow_tls_only.iter().map(|allow| format!("TLS only: {allow}"));
+    let domain = domain.iter().map(|domain| format!("domain: {}", clip(domain)));
+    let desktop = rdp.chain(pin).chain(tls).chain(domain);
+    let all = address.chain(set).chain(removed).chain(keys).chain(accounts).chain(insecure).chain(desktop);
+    all.collect::<Vec<_>>().join("; ")
 }

@@ -9,6 +9,7 @@ use super::backup::BackupState;
 use super::{Admin, Caller, ClockDoubt, Synced, Via};
 use crate::config::load_policy;
 use crate::grant::GrantState;
+use crate::ledger::Target;
 use crate::model::Timestamp;
 
 use crate::recorder::{Recorder, RecorderError, SlowSyncs};
@@ -93,9 +94,16 @@ impl Admin {
             .ledger
             .targets()
             .into_iter()
-            .filter(|target| target.host_keys.is_empty())
+            .filter(|target| target.host_keys.is_empty() && !target.address.is_empty())
             .map(|target| target.name.to_string())
             .collect();
+        let unpinned = |target: &Target| target.desktop.as_ref().is_some_and(|desktop| desktop.pin.is_none());
+        let blind = self.parts.ledger.targets().into_iter().filter(unpinned);
+        let blind: Vec<String> = blind.map(|target| target.name.to_string()).collect();
+        if bare.is_empty() && !blind.is_empty() {
+            let found = format!("without a pinned certificate, so that nobody sees a desktop: {}", blind.join(", "));
+            return warn("targets", found, "`doorward target scan --rdp NAME`");
+        }
         if bare.is_empty() {
             return good("targets", "each has a pinned host key");
         }

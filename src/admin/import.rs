@@ -156,6 +156,7 @@ fn csv_row(import: &mut Import, number: usize, fields: &BTreeMap<&str, &str>) {
         accounts: Some(accounts).filter(|accounts| !accounts.is_empty()),
         host_keys: Some(keys).filter(|keys| !keys.is_empty()),
         insecure_algorithms: None,
+        desktop: None,
     };
 }
 
@@ -339,6 +340,7 @@ impl Ansible {
                 accounts: account.map(|account| BTreeSet::from([account])),
                 host_keys: None,
                 insecure_algorithms: None,
+                desktop: None,
             };
         }
     }

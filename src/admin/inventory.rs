@@ -9,9 +9,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Document, Faults, Node, Table};
-use crate::ledger::{LedgerError, Target, User, UserKey, address, fingerprint, plain, public_key};
+use crate::ledger::{
+    DesktopTarget, LedgerError, Target, User, UserKey, address, certificate_fingerprint, desktop_address, fingerprint,
+    plain, public_key,
+};
 use crate::model::{AccountName, GroupName, TargetName, Timestamp, UserName, join};
 use crate::policy::Fault;
+use crate::rdp::control::Pin;
 
 /// What there shall be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +58,9 @@ pub struct TargetEntry {
     /// Whether its leg may use broken algorithms.
     #[serde(default)]
     pub insecure_algorithms: Option<bool>,
+    /// How it is reached over RDP.
+    #[serde(default)]
+    pub desktop: Option<DesktopTarget>,
 }
 
 /// One difference.
@@ -78,7 +85,7 @@ pub fn moved_targets(changes: &[Change]) -> BTreeSet<TargetName> {
         changes.iter().filter(|change| change.field.is_empty()).map(|change| change.subject.as_str()).collect();
     changes
         .iter()
-        .filter(|change| matches!(change.field.as_str(), "address" | "host keys"))
+        .filter(|change| matches!(change.field.as_str(), "address" | "host keys" | "rdp"))
         .filter(|change| !new.contains(change.subject.as_str()))
         .filter_map(|change| TargetName::parse(change.subject.strip_prefix("target ")?).ok())
         .collect()
@@ -162,6 +169,7 @@ impl Inventory {
     /// labels = { env = "prod" }
     /// accounts = ["root", "postgres"]
     /// host_keys = ["ssh-ed25519 AAAA..."]
+    /// rdp = { address = "10.0.0.5:3389", certificate = ["sha256:..."] }
     /// ```
     ///
     /// `schema` may be left out.
@@ -281,7 +289,10 @@ impl TargetEntry {
         let shown = |error: LedgerError| error.to_string();
         let kept = |of: fn(&Target) -> String| old.map(of);
         let address_text = self.address.clone().or_else(|| kept(|old| old.address.clone()));
+        let desktop = self.desktop.clone().or_else(|| old.and_then(|old| old.desktop.clone()));
+        let address_text = address_text.or_else(|| desktop.as_ref().map(|_| String::new()));
         let address_text = address_text.ok_or("is new and has no `address`")?;
+        let alone = address_text.is_empty();
         let host_keys = match &self.host_keys {
             Some(keys) => keys
                 .iter()
@@ -295,11 +306,12 @@ impl TargetEntry {
         }
         Ok(Target {
             name: name.clone(),
-            address: address(&address_text).map_err(shown)?,
+            address: if alone { address_text } else { address(&address_text).map_err(shown)? },
             labels: self.labels.clone().or_else(|| old.map(|old| old.labels.clone())).unwrap_or_default(),
             accounts: self.accounts.clone().or_else(|| old.map(|old| old.accounts.clone())).unwrap_or_default(),
             host_keys,
             insecure_algorithms: self.insecure_algorithms.unwrap_or(old.is_some_and(|old| old.insecure_algorithms)),
+            desktop,
         })
     }
 }
@@ -319,6 +331,14 @@ fn note_target(plan: &mut Plan, old: Option<&Target>, target: Target) {
         let shown = |text: &String| public_key(text).map_or_else(|_| text.clone(), |key| fingerprint(&key));
         join(target.host_keys.iter().map(shown))
     };
+    let desktop = |target: &Target| {
+        target.desktop.as_ref().map_or_else(String::new, |DesktopTarget { address, allow_tls_only, domain, .. }| {
+            let tls = if *allow_tls_only { ", TLS only allowed" } else { "" };
+            let domain = if domain.is_empty() { String::new() } else { format!(", domain {domain}") };
+            let pinned = target.desktop.as_ref().map(DesktopTarget::pinned).unwrap_or_default();
+            format!("{address}, certificate {pinned}{domain}{tls}")
+        })
+    };
     let insecure = |target: &Target| String::from(if target.insecure_algorithms { "allowed" } else { "" });
     let fields = [
         ("address", old.map(|old| old.address.clone()), target.address.clone()),
@@ -326,6 +346,7 @@ fn note_target(plan: &mut Plan, old: Option<&Target>, target: Target) {
         ("accounts", old.map(|old| join(&old.accounts)), join(&target.accounts)),
         ("host keys", old.map(keys), keys(&target)),
         ("insecure algorithms", old.map(insecure), insecure(&target)),
+        ("rdp", old.map(desktop), desktop(&target)),
     ];
     if note(&mut plan.changes, format!("target {}", target.name), old.is_some(), fields) {
         plan.targets.push((target, novelty(old.is_some())));
@@ -389,12 +410,43 @@ fn read(mut root: Table<'_>, faults: &mut Faults) -> Inventory {
             accounts: table.read("accounts", None, faults, |node| names(node, AccountName::parse).map(Some)),
             host_keys: table.read("host_keys", None, faults, |node| strings(node).map(Some)),
             insecure_algorithms: table.read("insecure_algorithms", None, faults, |node| node.boolean().map(Some)),
+            desktop: table.take("rdp").and_then(|node| read_desktop(&node, faults)),
         };
         table.finish(&[], faults);
         inventory.targets.insert(name, target);
     }
     root.finish(&[], faults);
     inventory
+}
+
+/// `{ address = "10.0.0.5:3389", certificate = ["sha256:..."] }`, or `authority` and `name` in place of `certificate`.
+fn read_desktop(node: &Node<'_>, faults: &mut Faults) -> Option<DesktopTarget> {
+    let mut table = faults.keep(node.table())?;
+    let checked = |node: &Node<'_>| desktop_address(node.string()?).map_err(|error| node.fault(error.to_string()));
+    let address = table.need("address", faults).and_then(|node| faults.keep(checked(&node)));
+    let fingerprint =
+        |item: &Node<'_>| certificate_fingerprint(item.string()?).map_err(|error| item.fault(error.to_string()));
+    let certificate = table.take("certificate").and_then(|node| {
+        let items = faults.keep(node.filled_list())?;
+        faults.keep(items.iter().map(fingerprint).collect::<Result<Vec<_>, _>>())
+    });
+    let authority = table.read("authority", None, faults, |node| node.filled_string().map(|pem| Some(pem.to_owned())));
+    let name = table.read("name", None, faults, |node| node.filled_string().map(|name| Some(name.to_owned())));
+    let allow_tls_only = table.read("allow_tls_only", false, faults, Node::boolean);
+    let domain = table.read("domain", String::new(), faults, |node| node.filled_string().map(str::to_owned));
+    let pin = match (certificate, authority, name) {
+        (Some(all), None, None) => Some(Pin::Fingerprints(all)),
+        (None, Some(pem), Some(name)) => Some(Pin::Authority { pem, name }),
+        (None, None, None) => None,
+        (Some(_) | None, Some(_) | None, Some(_) | None) => {
+            faults.push(
+                node.fault("says two things of the certificate").hint("write certificate, or authority and name"),
+            );
+            None
+        }
+    };
+    table.finish(&[], faults);
+    Some(DesktopTarget { address: address?, pin, allow_tls_only, domain })
 }
 
 fn named<'d>(root: &mut Table<'d>, key: &'static str, faults: &mut Faults) -> BTreeMap<&'d str, Node<'d>> {
@@ -585,6 +637,7 @@ accounts = ["root"]
             host_keys: Vec::new(),
             accounts: BTreeSet::new(),
             insecure_algorithms: false,
+            desktop: None,
         }
     }
 }

@@ -124,6 +124,11 @@ impl Admin {
         let line = ca_line(ca.public_key(), &self.parts.ledger.targets());
         Ok(Reply::Text { text: line.map(|line| format!("{line}\n")).unwrap_or_default() })
     }
+
+    pub(super) fn rdp_certificate(&self) -> Result<Reply, AdminError> {
+        let identity = self.parts.vault.desktop_identity()?;
+        Ok(Reply::Text { text: format!("sha256:{}\n", identity.fingerprint()) })
+    }
 }
 
 fn live_row(session: LiveSession, now: Timestamp) -> SessionRow {

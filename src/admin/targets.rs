@@ -7,8 +7,9 @@ use super::{Admin, AdminError, Caller, done};
 use crate::audit::{AuditEvent, VaultChange};
 use crate::ledger::{LedgerError, Target, fingerprint, plain, public_key};
 use crate::model::{Destination, TargetName};
+use crate::rdp::control::Pin;
 use crate::screen::plural;
-use crate::target::Algorithms;
+use crate::target::{Algorithms, certificate};
 use crate::vault::{SecretInfo, SecretValue};
 
 /// How long a target may take to show its host keys.
@@ -22,10 +23,13 @@ impl Admin {
 
     pub(super) fn target_add(&self, target: Target) -> Result<Reply, AdminError> {
         let name = target.name.clone();
-        let pinned = !target.host_keys.is_empty();
+        let bare = target.host_keys.is_empty() && !target.address.is_empty();
+        let unpinned = target.desktop.as_ref().is_some_and(|desktop| desktop.pin.is_none());
         self.parts.ledger.add_target(target)?;
-        let next = format!("it has no pinned host key yet: `doorward target scan {name}`");
-        Ok(done(format!("target `{name}` added"), (!pinned).then_some(next).into_iter().collect()))
+        let next = bare.then(|| format!("it has no pinned host key yet: `doorward target scan {name}`"));
+        let desktop =
+            unpinned.then(|| format!("it has no pinned certificate yet: `doorward target scan --rdp {name}`"));
+        Ok(done(format!("target `{name}` added"), next.into_iter().chain(desktop).collect()))
     }
 
     pub(super) fn target_set(&self, name: &TargetName, change: TargetChange) -> Result<Reply, AdminError> {
@@ -40,6 +44,7 @@ impl Admin {
         target.host_keys = change.host_keys.unwrap_or(target.host_keys);
         target.accounts = change.accounts.unwrap_or(target.accounts);
         target.insecure_algorithms = change.insecure_algorithms.unwrap_or(target.insecure_algorithms);
+        target.desktop = change.desktop.of(target.desktop.as_ref())?;
         self.parts.ledger.set_target(target)?;
         more.extend(self.rejudge());
         Ok(done(format!("target `{name}` changed"), more))
@@ -51,8 +56,17 @@ impl Admin {
             let own = secrets.iter().filter(|secret| secret.destination.target == target.name);
             let accounts_with_secret = own.map(|secret| secret.destination.account.clone()).collect();
             let host_keys = pinned(&target)?;
-            let Target { name, address, labels, host_keys: _, accounts, insecure_algorithms } = target;
-            Ok(TargetRow { name, address, labels, host_keys, accounts, accounts_with_secret, insecure_algorithms })
+            let Target { name, address, labels, host_keys: _, accounts, insecure_algorithms, desktop } = target;
+            Ok(TargetRow {
+                name,
+                address,
+                labels,
+                host_keys,
+                accounts,
+                accounts_with_secret,
+                insecure_algorithms,
+                desktop,
+            })
         };
         let targets: Result<_, LedgerError> = self.parts.ledger.targets().into_iter().map(row).collect();
         Ok(Reply::Targets { targets: targets? })
@@ -94,6 +108,21 @@ impl Admin {
         let found = found.iter().map(host_key).collect::<Result<_, _>>()?;
         let pinned = pinned(&target)?;
         Ok(Reply::HostKeys { address: target.address, found, pinned })
+    }
+
+    pub(super) fn target_scan_desktop(&self, name: &TargetName) -> Result<Reply, AdminError> {
+        let target = self.known_target(name)?;
+        let desktop = target.desktop.ok_or(LedgerError::NoDesktop)?;
+        let failed = |why| AdminError::Scan { target: name.clone(), address: desktop.address.clone(), why };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| failed(error.to_string()))?;
+        let seen = runtime.block_on(certificate::scan(&desktop.address, SCAN_TIMEOUT)).map_err(failed)?;
+        let pinned = match &desktop.pin {
+            Some(Pin::Fingerprints(all)) => all.contains(&seen.sha256),
+            // What an authority signed is known once a session checks it.
+            Some(Pin::Authority { .. }) | None => false,
+        };
+        Ok(Reply::Certificate { address: desktop.address, sha256: seen.sha256, nla: seen.nla, pinned })
     }
 
     pub(super) fn secret_set(&self, destination: &Destination, secret: SecretInput) -> Result<Reply, AdminError> {

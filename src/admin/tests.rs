@@ -538,6 +538,7 @@ impl Office {
                 host_keys: Vec::new(),
                 accounts: BTreeSet::from([AccountName::parse("root").unwrap()]),
                 insecure_algorithms: false,
+                desktop: None,
             },
         });
         office

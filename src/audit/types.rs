@@ -23,6 +23,7 @@ pub const EVENT_TYPES: [&str; 60] = [
     "command.waits",
     "config.change",
     "consent.given",
+    "desktop.ticket",
     "envelope.create",
     "envelope.drop",
     "erase",

@@ -16,9 +16,12 @@
 //! character is then the text of the entry that completes it, again with that entry's own bytes in a `b`.
 //! Keystrokes that are kept out are an `i` line `[redacted]` whose bytes are none: nobody can type that.
 //!
+//! A desktop's channel has no lines behind its header, but records ([`crate::rdp::record`]): [`Entry::Record`].
+//!
 //! What the reader does not guard against: text that harms a terminal. `screen` does that.
 
 mod reader;
+mod records;
 #[cfg(test)]
 pub(crate) mod tests;
 mod text;
@@ -33,8 +36,10 @@ use serde::{Deserialize, Serialize};
 use crate::model::{
     AccountName, ChannelClass, ChannelNumber, Exit, GrantId, Output, RuleId, SessionId, TargetName, UserName,
 };
+use crate::rdp::record::Kind;
 
 pub use reader::{Ending, ReadError, Reader};
+pub use records::take_apart;
 pub use writer::Writer;
 
 /// One thing that happened on a channel.
@@ -64,6 +69,13 @@ pub enum Entry {
     Digest(Digest),
     /// How the program ended.
     Exit(Exit),
+    /// A message or a fact of a desktop, as it is. No known secret is looked for in it: what it shows is a picture.
+    Record {
+        /// What it is.
+        kind: Kind,
+        /// The message.
+        bytes: Bytes,
+    },
 }
 
 /// Which way the bytes of a [`Digest`] went.

@@ -11,8 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::records::{self, Found};
 use super::{Entry, Facts, Header, REDACTED, Timed, round_millis};
-use crate::model::{Exit, Output};
+use crate::model::{ChannelClass, Exit, Output};
 
 /// A longer line is damaged. Our own are far under 1 MiB.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -172,6 +173,43 @@ impl<R: BufRead> Reader<R> {
         self.lines.valid_len
     }
 
+    /// The next record of a desktop.
+    fn next_record(&mut self) -> Option<Result<Timed, ReadError>> {
+        if self.done {
+            return None;
+        }
+        self.lines.number = self.lines.number.saturating_add(1);
+        let bad = |line, why: String| Some(Err(ReadError::Line { line, why }));
+        match records::read(&mut self.lines.input) {
+            Ok(Found::Record(timed, len)) => {
+                self.lines.offset = self.lines.offset.saturating_add(len);
+                self.lines.accept();
+                Some(Ok(timed))
+            }
+            Ok(Found::Unknown(kind, len)) => {
+                self.lines.offset = self.lines.offset.saturating_add(len);
+                self.lines.clean = false;
+                bad(self.lines.number, format!("no record is of kind {kind}"))
+            }
+            Ok(Found::TooLong) => {
+                (self.done, self.lines.clean) = (true, false);
+                bad(self.lines.number, String::from("the record is too long"))
+            }
+            Ok(Found::Torn) => {
+                (self.done, self.lines.torn) = (true, true);
+                None
+            }
+            Ok(Found::End) => {
+                self.done = true;
+                None
+            }
+            Err(error) => {
+                self.done = true;
+                Some(Err(ReadError::Io(error)))
+            }
+        }
+    }
+
     /// Handles the line that was just read; what it returns is whole.
     fn event(&mut self) -> Result<Option<Timed>, String> {
         if self.lines.line.first() == Some(&b'#') {
@@ -267,6 +305,9 @@ impl<R: BufRead> Iterator for Reader<R> {
     fn next(&mut self) -> Option<Self::Item> {
         if let Some(error) = self.error.take() {
             return Some(Err(error));
+        }
+        if self.header.doorward.class == Some(ChannelClass::Desktop) {
+            return self.next_record();
         }
         while !self.done {
             let event = match self.lines.next_line() {

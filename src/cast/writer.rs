@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::text::{escaped_len, incomplete_tail, push_base64_string, push_json_string, push_lossy_json_string};
-use super::{Direction, Entry, Facts, Header, REDACTED, round_millis};
+use super::{Direction, Entry, Facts, Header, REDACTED, records, round_millis};
 use crate::model::{Exit, Output};
 
 /// At most so many bytes of an entry go into one line.
@@ -103,10 +103,14 @@ impl Writer {
 
     /// Appends the lines of one entry to `out`. A time before the last entry's counts as that one's.
     pub fn write(&mut self, at: Duration, entry: &Entry, out: &mut Vec<u8>) {
-        if entry.bytes().is_some_and(|(_, len)| len == 0) {
+        if !matches!(entry, Entry::Record { .. }) && entry.bytes().is_some_and(|(_, len)| len == 0) {
             return;
         }
         let now = round_millis(at).max(self.last_ms);
+        if let Entry::Record { kind, bytes } = entry {
+            self.last_ms = now;
+            return records::write(at, *kind, bytes, out);
+        }
         let mut lines = Lines { gap: now.saturating_sub(self.last_ms), out };
         self.last_ms = now;
         match entry {
@@ -122,6 +126,8 @@ impl Writer {
                 lines.bytes(b'o', bytes, self.pty, carry);
             }
             Entry::Input(bytes) => lines.bytes(b'i', bytes, self.pty, &mut self.input_carry),
+            // Above.
+            Entry::Record { .. } => {}
             Entry::Redacted => {
                 lines.text(b'i', REDACTED);
                 lines.exact(&[]);
@@ -151,6 +157,7 @@ impl Entry {
             Self::Output { output: Output::Stdout, bytes } => Some((Direction::Stdout, bytes.len())),
             Self::Output { output: Output::Stderr, bytes } => Some((Direction::Stderr, bytes.len())),
             Self::Input(bytes) => Some((Direction::Stdin, bytes.len())),
+            Self::Record { kind, bytes } => records::direction(*kind).map(|direction| (direction, bytes.len())),
             Self::Redacted | Self::Resize { .. } | Self::Marker(_) | Self::Digest(_) | Self::Exit(_) => None,
         }
     }
@@ -158,7 +165,7 @@ impl Entry {
     /// About how much memory it holds.
     pub fn size(&self) -> usize {
         match self {
-            Self::Output { bytes, .. } | Self::Input(bytes) => bytes.len(),
+            Self::Output { bytes, .. } | Self::Input(bytes) | Self::Record { bytes, .. } => bytes.len(),
             Self::Marker(text) => text.len(),
             Self::Exit(Exit::Signal { name, message, .. }) => name.len().saturating_add(message.len()),
             Self::Redacted | Self::Resize { .. } | Self::Digest(_) | Self::Exit(Exit::Status(_)) => 0,

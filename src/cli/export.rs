@@ -1,5 +1,6 @@
 //! `doorward recording export`: a recorded channel in other programs' formats.
 
+pub mod desktop;
 mod segmented;
 
 use std::borrow::Cow;
@@ -66,6 +67,21 @@ pub enum ExportError {
     },
     /// Exact bytes can make a terminal do things.
     RawToTerminal,
+    /// That form is for terminals, and this is a desktop.
+    IsADesktop,
+    /// That form is for desktops, and this is none.
+    NotADesktop,
+    /// There is no picture, so far.
+    NothingDrawn,
+    /// There is no `ffmpeg`, or it cannot be started.
+    NoFfmpeg(io::Error),
+    /// `ffmpeg` has failed.
+    Ffmpeg {
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// What it said.
+        said: String,
+    },
 }
 
 impl fmt::Display for ExportError {
@@ -81,6 +97,11 @@ impl fmt::Display for ExportError {
                 write!(f, "{bytes} bytes of {name} were counted, not kept; the rest is exported")
             }
             Self::RawToTerminal => f.write_str("raw bytes of a recording are not written to a terminal"),
+            Self::IsADesktop => f.write_str("the recording is of a desktop, which has no text of a terminal"),
+            Self::NotADesktop => f.write_str("the recording is not of a desktop"),
+            Self::NothingDrawn => f.write_str("nothing was drawn on the desktop by then"),
+            Self::NoFfmpeg(_) => f.write_str("cannot start `ffmpeg`, which makes films of pictures"),
+            Self::Ffmpeg { status, said } => write!(f, "ffmpeg has failed ({status}): {}", line(said.trim())),
         }
     }
 }
@@ -90,8 +111,13 @@ impl std::error::Error for ExportError {
         match self {
             Self::Open(error) => Some(error),
             Self::Damaged { first, .. } => Some(first),
-            Self::Write(error) => Some(error),
-            Self::NotKept { .. } | Self::RawToTerminal => None,
+            Self::Write(error) | Self::NoFfmpeg(error) => Some(error),
+            Self::NotKept { .. }
+            | Self::RawToTerminal
+            | Self::IsADesktop
+            | Self::NotADesktop
+            | Self::NothingDrawn
+            | Self::Ffmpeg { .. } => None,
         }
     }
 }
@@ -102,9 +128,26 @@ impl ExportError {
         match self {
             Self::RawToTerminal => Some("send the output to a file or a program, or use `--format txt`"),
             Self::NotKept { .. } => Some("the policy's `exec`, `stdin`, `exec_cap` and `input` say what is kept"),
-            Self::Open(_) | Self::Write(_) | Self::Damaged { .. } => None,
+            Self::IsADesktop => Some(DESKTOP_FORMS),
+            Self::NotADesktop => Some("png, webm and mp4 are for desktops; `--channel` names another channel"),
+            Self::NothingDrawn => Some("give a later `--at`; without it, it is the last picture"),
+            Self::NoFfmpeg(_) => Some("install ffmpeg, or export single pictures with `--format png --at POSITION`"),
+            Self::Open(_) | Self::Write(_) | Self::Damaged { .. } | Self::Ffmpeg { .. } => None,
         }
     }
+}
+
+/// What can be made of a desktop.
+pub(super) const DESKTOP_FORMS: &str =
+    "use `recording export --format png`, `webm` or `mp4` to see it, and `--format txt` for what was typed and pasted";
+
+/// What to make of a desktop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shot {
+    /// The picture of that moment, else the last.
+    Png(Option<Duration>),
+    /// A film; a stretch without a change is cut to so much.
+    Film(desktop::Film, Option<Duration>),
 }
 
 /// Writes a recording to `out`, which must be no terminal if the form is `Raw`.
@@ -119,6 +162,12 @@ pub fn run(
 ) -> Result<(), ExportError> {
     let recorded = recorded::open(archive, session, options.channel).map_err(ExportError::Open)?;
     recorded.tell();
+    if desktop::is_desktop(&recorded) {
+        return match options.format {
+            Format::Txt => desktop::text(&recorded, options.redact.as_ref(), out),
+            Format::V3 | Format::V2 | Format::Raw(_) => Err(ExportError::IsADesktop),
+        };
+    }
     match &options.redact {
         Some(patterns) => write(&Redacted::new(&recorded, patterns), options.format, out),
         None => write(&recorded, options.format, out),
@@ -140,6 +189,28 @@ pub fn run_stdout(archive: &Archive, session: &SessionId, options: &ExportOption
     result
 }
 
+/// Writes pictures of a desktop to standard output, which must be no terminal.
+///
+/// # Errors
+/// If there is no such recording or channel; what `desktop` says.
+pub fn run_desktop(
+    archive: &Archive,
+    session: &SessionId,
+    channel: Option<ChannelNumber>,
+    shot: Shot,
+) -> Result<(), ExportError> {
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
+        return Err(ExportError::RawToTerminal);
+    }
+    let recorded = recorded::open(archive, session, channel).map_err(ExportError::Open)?;
+    recorded.tell();
+    match shot {
+        Shot::Png(at) => desktop::png(&recorded, at, &mut stdout.lock()),
+        Shot::Film(film, idle_cap) => desktop::film(&recorded, film, idle_cap, std::process::Stdio::inherit()),
+    }
+}
+
 /// Writes a channel of a recording into the empty directory `to`, in segments that asciinema-player loads as it plays
 /// them: `doorward recording export SESSION --format segmented`.
 ///
@@ -154,6 +225,9 @@ pub fn run_segmented(
 ) -> Result<(), ExportError> {
     let recorded = recorded::open(archive, session, channel).map_err(ExportError::Open)?;
     recorded.tell();
+    if desktop::is_desktop(&recorded) {
+        return Err(ExportError::IsADesktop);
+    }
     match redact {
         Some(patterns) => segmented::write(&Redacted::new(&recorded, patterns), to),
         None => segmented::write(&recorded, to),
@@ -179,9 +253,15 @@ fn v3(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), ExportEr
     let mut source = Source::open(channel);
     while let Some(Timed { at, entry }) = source.next() {
         writer.write(at, &entry, &mut lines);
+        if let Entry::Record { .. } = entry {
+            // No text: bytes as they are, behind the header's line.
+            out.write_all(&std::mem::take(&mut lines)).map_err(ExportError::Write)?;
+        }
         flush_json(&mut lines, out)?;
     }
-    if let Some(words) = source.closing_words() {
+    if !desktop::is_desktop(channel)
+        && let Some(words) = source.closing_words()
+    {
         writer.write(source.at, &Entry::Marker(words), &mut lines);
     }
     flush_json(&mut lines, out)?;
@@ -257,6 +337,7 @@ fn shown_events(
             Entry::Marker(text) => Shown::Marker(text),
             Entry::Digest(digest) => Shown::Marker(digest_text(&digest)),
             Entry::Exit(exit) => Shown::Marker(exit_text(&exit)),
+            Entry::Record { .. } => continue,
         };
         give(at, event)?;
     }
@@ -356,7 +437,12 @@ pub fn text(channel: &dyn RecordedChannel, out: &mut dyn Write) -> Result<(), Ex
             Entry::Marker(text) if header.doorward.class.is_some_and(ChannelClass::is_by_operation) => {
                 plain.note(&text, &mut kept);
             }
-            Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Exit(_) | Entry::Digest(_) => {}
+            Entry::Input(_)
+            | Entry::Redacted
+            | Entry::Marker(_)
+            | Entry::Exit(_)
+            | Entry::Digest(_)
+            | Entry::Record { .. } => {}
         }
         out.write_all(kept.as_bytes()).map_err(ExportError::Write)?;
         kept.clear();
@@ -403,7 +489,12 @@ fn stream(entry: &Entry) -> Option<(Direction, &[u8])> {
         Entry::Output { output: Output::Stdout, bytes } => Some((Direction::Stdout, bytes)),
         Entry::Output { output: Output::Stderr, bytes } => Some((Direction::Stderr, bytes)),
         Entry::Input(bytes) => Some((Direction::Stdin, bytes)),
-        Entry::Redacted | Entry::Resize { .. } | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => None,
+        Entry::Redacted
+        | Entry::Resize { .. }
+        | Entry::Marker(_)
+        | Entry::Digest(_)
+        | Entry::Exit(_)
+        | Entry::Record { .. } => None,
     }
 }
 
@@ -463,6 +554,7 @@ impl<'a> Source<'a> {
                 | Entry::Redacted
                 | Entry::Resize { .. }
                 | Entry::Marker(_)
+                | Entry::Record { .. }
                 | Entry::Exit(_) => match self.exit.take() {
                     Some(entry) => {
                         let at = timed.at;

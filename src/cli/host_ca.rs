@@ -1,4 +1,4 @@
-//! `doorward host-ca`: the line of `known_hosts` for `ssh -J`.
+//! `doorward host-ca`: the line of `known_hosts` for `ssh -J`; `doorward rdp-certificate`: what programs for desktops compare.
 
 use super::CliError;
 use super::desk::Desk;
@@ -11,4 +11,9 @@ pub(super) fn run(desk: &Desk) -> Result<(), CliError> {
         say("there are no targets yet, so there is no line; `doorward target add` makes one");
     }
     print(&line)
+}
+
+/// The fingerprint of the bastion's certificate for RDP.
+pub(super) fn rdp_certificate(desk: &Desk) -> Result<(), CliError> {
+    print(&desk.fetch(Request::RdpCertificate {})?)
 }

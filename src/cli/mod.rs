@@ -13,6 +13,7 @@ mod client_config;
 mod commands;
 mod coverage;
 mod desk;
+mod desktop;
 mod doctor;
 mod error;
 pub mod evidence;
@@ -138,12 +139,17 @@ enum Command {
     /// Print the line for users' known_hosts by which `ssh -J BASTION ACCOUNT@TARGET` asks nothing. It names the targets
     /// that there are now; print it anew when one is added.
     HostCa,
+    /// Print the fingerprint of the certificate by which programs for desktops (RDP) know the bastion.
+    RdpCertificate,
     /// Print what becomes of every SSH channel and request: recorded, metadata, empty, refused; and the word in a rule's
     /// `channels` that it needs.
     Coverage(coverage::Arguments),
     /// Cosign the checkpoints of other bastions' logs, so that none of them can be put back or changed unnoticed.
     #[command(subcommand)]
     Witness(witness::Command),
+    /// The process of one desktop, which the server starts.
+    #[command(hide = true)]
+    Desktop,
 }
 
 /// Runs the program; the exit status is in the module's description.
@@ -189,8 +195,10 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Apply(arguments) => apply::run(&Desk::open(file)?, &arguments),
         Command::ClientConfig(arguments) => client_config::run(&Desk::open(file)?, &arguments),
         Command::HostCa => host_ca::run(&Desk::open(file)?),
+        Command::RdpCertificate => host_ca::rdp_certificate(&Desk::open(file)?),
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Witness(command) => witness::run(command),
+        Command::Desktop => desktop::run(),
     }
 }
 

@@ -188,7 +188,10 @@ impl Closing {
             (Self::Exit, _) | (_, Entry::Exit(_)) => Self::Exit,
             (_, Entry::Marker(_)) => Self::Marker,
             (said, Entry::Digest(_)) => said,
-            (_, Entry::Output { .. } | Entry::Input(_) | Entry::Redacted | Entry::Resize { .. }) => Self::Unsaid,
+            (
+                _,
+                Entry::Output { .. } | Entry::Input(_) | Entry::Redacted | Entry::Resize { .. } | Entry::Record { .. },
+            ) => Self::Unsaid,
         }
     }
 

@@ -148,6 +148,12 @@ pub(super) enum Command {
         /// Where --format segmented writes `index.json` and its segments; the directory is made, or is empty.
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
+        /// Of a desktop, the moment of which --format png is the picture: seconds, m:ss or h:mm:ss [default: the last].
+        #[arg(long, value_name = "POSITION", value_parser = replay::parse_position)]
+        at: Option<Duration>,
+        /// Cut what does not change on a desktop for longer than this many seconds; off films it in full.
+        #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = idle_cap)]
+        idle_cap: IdleCap,
         /// Leave out what matches a regular expression of this file, one a line: `[redacted]` stands in its place. Not found
         /// is what was printed in another order than it is read in: look at the export before you give it away.
         #[arg(long, value_name = "FILE")]
@@ -262,6 +268,12 @@ pub(super) enum ExportFormat {
     Raw,
     /// For asciinema-player in a browser: many files in a directory, of which it loads what it plays.
     Segmented,
+    /// Of a desktop: the picture of a moment.
+    Png,
+    /// Of a desktop: a film, made with ffmpeg.
+    Webm,
+    /// Of a desktop: a film, made with ffmpeg.
+    Mp4,
 }
 
 /// A stream of a channel.
@@ -316,7 +328,7 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
             let at_end = if quit { replay::AtEnd::Quit } else { replay::AtEnd::Wait };
             let channel = channel.map(ChannelNumber);
             let options = replay::ReplayOptions { speed, idle_cap: idle_cap.0, at, channel, at_end };
-            replay::run(&archive, &session, &options).map_err(|error| CliError::of(&error))
+            replay::run(&archive, &session, &options).map_err(|error| CliError::of(&error).maybe_hint(error.hint()))
         }
         Command::Get { session, to, place } => get(file, &session, &to, &place),
         Command::Export { session, proof: Some(to), auditor, .. } => {
@@ -336,10 +348,28 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
             };
             evidence::export(&store, identities, &session, &to)
         }
-        Command::Export { session, format, channel, stream, proof: None, to, redact, auditor } => {
+        Command::Export { session, format, channel, stream, proof: None, to, at, idle_cap, redact, auditor } => {
             let channel = channel.map(ChannelNumber);
             let redact = redact.as_deref().map(Patterns::read).transpose()?;
             let failed = |error: export::ExportError| CliError::of(&error).maybe_hint(error.hint());
+            let shot = match format {
+                ExportFormat::Png => Some(export::Shot::Png(at)),
+                ExportFormat::Webm => Some(export::Shot::Film(export::desktop::Film::Webm, idle_cap.0)),
+                ExportFormat::Mp4 => Some(export::Shot::Film(export::desktop::Film::Mp4, idle_cap.0)),
+                ExportFormat::V3
+                | ExportFormat::V2
+                | ExportFormat::Txt
+                | ExportFormat::Raw
+                | ExportFormat::Segmented => None,
+            };
+            if let Some(shot) = shot {
+                if to.is_some() || redact.is_some() {
+                    return Err(CliError::usage("pictures go to standard output, and nothing can be left out of them")
+                        .hint("leave --to and --redact out"));
+                }
+                let archive = auditor.archive(file, &session, "export")?;
+                return export::run_desktop(&archive, &session, channel, shot).map_err(failed);
+            }
             let format = match (format, stream) {
                 (ExportFormat::Segmented, _) => {
                     let to = to.ok_or_else(|| CliError::usage("a segmented export is many files: give --to DIR"))?;
@@ -347,7 +377,9 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
                     let archive = auditor.archive(file, &session, "export")?;
                     return export::run_segmented(&archive, &session, channel, redact.as_ref(), &to).map_err(failed);
                 }
-                (ExportFormat::V3, _) => export::Format::V3,
+                (ExportFormat::V3 | ExportFormat::Png | ExportFormat::Webm | ExportFormat::Mp4, _) => {
+                    export::Format::V3
+                }
                 (ExportFormat::V2, _) => export::Format::V2,
                 (ExportFormat::Txt, _) => export::Format::Txt,
                 (ExportFormat::Raw, Stream::Stdin) => export::Format::Raw(Direction::Stdin),

@@ -57,7 +57,7 @@ impl Patterns {
         if patterns.is_empty() { Err("there is no pattern in it".to_owned()) } else { Ok(Self(patterns)) }
     }
 
-    fn text(&self, text: &str) -> String {
+    pub(super) fn text(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, pattern| pattern.replace_all(&text, REDACTED).into_owned())
     }
 
@@ -134,6 +134,8 @@ impl<'a> Redacted<'a> {
             Entry::Input(bytes) => Entry::Input(self.bytes(Direction::Stdin, bytes, read)?),
             Entry::Marker(text) => Entry::Marker(self.patterns.text(&text)),
             Entry::Redacted | Entry::Resize { .. } | Entry::Digest(_) | Entry::Exit(_) => entry,
+            // What a picture shows cannot be taken out of it by a pattern.
+            Entry::Record { .. } => return None,
         })
     }
 
@@ -213,7 +215,12 @@ fn stream(entry: &Entry) -> Option<(Direction, &[u8])> {
         Entry::Output { output: Output::Stdout, bytes } => Some((Direction::Stdout, bytes)),
         Entry::Output { output: Output::Stderr, bytes } => Some((Direction::Stderr, bytes)),
         Entry::Input(bytes) => Some((Direction::Stdin, bytes)),
-        Entry::Redacted | Entry::Resize { .. } | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => None,
+        Entry::Redacted
+        | Entry::Resize { .. }
+        | Entry::Marker(_)
+        | Entry::Digest(_)
+        | Entry::Exit(_)
+        | Entry::Record { .. } => None,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::cast::Header;
 use crate::cli::export::{self, ExportError};
 use crate::cli::recorded::{self, Archive, RecordedChannel, RecordedError};
 use crate::clock::Clock;
-use crate::model::{ChannelNumber, SessionId, Timestamp};
+use crate::model::{ChannelClass, ChannelNumber, SessionId, Timestamp};
 use crate::screen::Painter;
 
 pub(super) use console::Console;
@@ -73,6 +73,18 @@ pub enum ReplayError {
     Export(ExportError),
     /// The terminal cannot be used.
     Terminal(io::Error),
+    /// It is of a desktop.
+    Desktop,
+}
+
+impl ReplayError {
+    /// What to do about it, where something can be done.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Desktop => Some(export::DESKTOP_FORMS),
+            Self::Open(_) | Self::Export(_) | Self::Terminal(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for ReplayError {
@@ -81,6 +93,7 @@ impl fmt::Display for ReplayError {
             Self::Open(_) => "cannot replay the recording",
             Self::Export(_) => "cannot write the recording's text",
             Self::Terminal(_) => "cannot use the terminal",
+            Self::Desktop => "the recording is of a desktop, which a terminal cannot show",
         })
     }
 }
@@ -91,6 +104,7 @@ impl std::error::Error for ReplayError {
             Self::Open(error) => Some(error),
             Self::Export(error) => Some(error),
             Self::Terminal(error) => Some(error),
+            Self::Desktop => None,
         }
     }
 }
@@ -104,6 +118,9 @@ impl std::error::Error for ReplayError {
 pub fn run(archive: &Archive, session: &SessionId, options: &ReplayOptions) -> Result<(), ReplayError> {
     let recorded = recorded::open(archive, session, options.channel).map_err(ReplayError::Open)?;
     recorded.tell();
+    if recorded.header().doorward.class == Some(ChannelClass::Desktop) {
+        return Err(ReplayError::Desktop);
+    }
     show(&recorded, options)
 }
 
@@ -203,7 +220,7 @@ pub fn parse_idle_cap(text: &str) -> Result<Option<Duration>, String> {
 }
 
 /// A position, for people: `1:23` or `1:02:03`.
-fn position(at: Duration) -> String {
+pub(super) fn position(at: Duration) -> String {
     let seconds = at.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }

@@ -11,8 +11,9 @@ use super::{apply, prompt};
 use crate::admin::api::{HostKey, Reply, Request, TargetChange};
 use crate::admin::import;
 use crate::admin::inventory::check_label;
-use crate::ledger::{Target, public_key};
+use crate::ledger::{DesktopChange, Target, certificate_fingerprint, public_key};
 use crate::model::{AccountName, TargetName, join};
+use crate::rdp::control::Pin;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -20,9 +21,9 @@ pub(super) enum Command {
     Add {
         /// The name that users type, such as db1.
         target: TargetName,
-        /// Where it is: host:port; port 22 if none is given.
-        #[arg(long, value_name = "HOST:PORT")]
-        address: String,
+        /// Where its SSH is: host:port; port 22 if none is given. A target with --rdp may do without.
+        #[arg(long, value_name = "HOST:PORT", required_unless_present = "rdp")]
+        address: Option<String>,
         /// A label that rules ask for; repeat it for more.
         #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
         labels: Vec<(String, String)>,
@@ -35,6 +36,8 @@ pub(super) enum Command {
         /// Let the bastion speak SHA-1, CBC and short groups with it: for old network gear that has nothing else.
         #[arg(long)]
         insecure_algorithms: bool,
+        #[command(flatten)]
+        desktop: DesktopArguments,
     },
     /// Change a target; what is not named stays.
     Set {
@@ -58,6 +61,8 @@ pub(super) enum Command {
         /// Whether the bastion may speak SHA-1, CBC and short groups with it: for old network gear.
         #[arg(long, value_name = "true|false")]
         insecure_algorithms: Option<bool>,
+        #[command(flatten)]
+        desktop: DesktopArguments,
     },
     /// List targets.
     List {
@@ -69,10 +74,13 @@ pub(super) enum Command {
         /// The target's name, such as db1.
         target: TargetName,
     },
-    /// Ask the target for its host keys, show their fingerprints, and pin them once confirmed.
+    /// Ask the target for its host keys, or its certificate, show their fingerprints, and pin them once confirmed.
     Scan {
         /// The target's name, such as db1.
         target: TargetName,
+        /// Its certificate for RDP in place of its host keys.
+        #[arg(long)]
+        rdp: bool,
         /// Pin without asking, if the target shows exactly this key; repeat it for more. For scripts.
         #[arg(long = "yes-fingerprint", value_name = "SHA256:...")]
         fingerprints: Vec<String>,
@@ -97,6 +105,42 @@ pub(super) enum Command {
     },
 }
 
+/// How a target is reached over RDP.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct DesktopArguments {
+    /// Where its RDP is: host:port; port 3389 if none is given.
+    #[arg(long, value_name = "HOST:PORT")]
+    rdp: Option<String>,
+    /// The SHA-256 of its certificate; repeat it for the next one. Or use `target scan --rdp`.
+    #[arg(long = "certificate", value_name = "sha256:...", conflicts_with = "ca")]
+    certificates: Vec<String>,
+    /// The certificate of the authority that signs its certificate, in PEM; needs --name.
+    #[arg(long, value_name = "FILE", requires = "certificate_name")]
+    ca: Option<PathBuf>,
+    /// The name in its certificate.
+    #[arg(long = "name", id = "certificate_name", value_name = "NAME", requires = "ca")]
+    certificate_name: Option<String>,
+    /// Log in to it without NLA: whoever answers in its place after TLS gets the password.
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    allow_tls_only: Option<bool>,
+    /// The Windows domain of its accounts.
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Option<String>,
+}
+
+impl DesktopArguments {
+    fn read(self) -> Result<DesktopChange, CliError> {
+        let Self { rdp, certificates, ca, certificate_name, allow_tls_only, domain } = self;
+        let pin = match (ca, certificate_name) {
+            (Some(file), Some(name)) => Some(Pin::Authority { pem: read_text(&file)?, name }),
+            (Some(_), None) | (None, Some(_) | None) => {
+                Some(certificates).filter(|all| !all.is_empty()).map(Pin::Fingerprints)
+            }
+        };
+        Ok(DesktopChange { address: rdp, pin, allow_tls_only, domain })
+    }
+}
+
 /// What file an import reads.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(super) enum Source {
@@ -116,18 +160,22 @@ fn label(text: &str) -> Result<(String, String), String> {
 
 pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
     match command {
-        Command::Add { target, address, labels, host_keys, accounts, insecure_algorithms } => {
+        Command::Add { target, address, labels, host_keys, accounts, insecure_algorithms, desktop } => {
             let target = Target {
                 name: target,
-                address,
+                address: address.unwrap_or_default(),
                 labels: labels.into_iter().collect(),
                 host_keys: read_host_keys(&host_keys)?,
                 accounts: accounts.into_iter().collect(),
                 insecure_algorithms,
+                desktop: desktop
+                    .read()?
+                    .of(None)
+                    .map_err(|error| CliError::usage(error.to_string()).hint("--rdp HOST:PORT"))?,
             };
             desk.tell(Request::TargetAdd { target })
         }
-        Command::Set { target, address, labels, remove_labels, host_keys, accounts, insecure_algorithms } => {
+        Command::Set { target, address, labels, remove_labels, host_keys, accounts, insecure_algorithms, desktop } => {
             let change = TargetChange {
                 address,
                 set_labels: labels.into_iter().collect(),
@@ -135,6 +183,7 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
                 host_keys: Some(read_host_keys(&host_keys)?).filter(|keys| !keys.is_empty()),
                 accounts: Some(accounts.into_iter().collect()).filter(|accounts: &BTreeSet<_>| !accounts.is_empty()),
                 insecure_algorithms,
+                desktop: desktop.read()?,
             };
             if change == TargetChange::default() {
                 return Err(CliError::usage("nothing to change").hint("`doorward target set --help` shows what can be"));
@@ -143,7 +192,8 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
         }
         Command::List { form } => list(desk, form),
         Command::Remove { target } => desk.tell(Request::TargetRemove { target }),
-        Command::Scan { target, fingerprints, form } => scan(desk, target, &fingerprints, form),
+        Command::Scan { target, rdp: true, fingerprints, form } => scan_desktop(desk, target, &fingerprints, form),
+        Command::Scan { target, rdp: false, fingerprints, form } => scan(desk, target, &fingerprints, form),
         Command::Import { file, format, labels, overwrite, consent } => {
             let text = read_text(&file)?;
             let mut import = match format {
@@ -171,14 +221,20 @@ fn list(desk: &Desk, form: Form) -> Result<(), CliError> {
     let Reply::Targets { targets } = desk.ask(Request::TargetList {})? else {
         return Err(unexpected());
     };
-    let mut table = Table::new(&["TARGET", "ADDRESS", "LABELS", "HOST KEYS", "ALGORITHMS", "ACCOUNTS WITH SECRET"]);
+    let mut table =
+        Table::new(&["TARGET", "ADDRESS", "RDP", "LABELS", "HOST KEYS", "ALGORITHMS", "ACCOUNTS WITH SECRET"]);
     for row in &targets {
         let labels = join(row.labels.iter().map(|(key, value)| format!("{key}={value}")));
         let insecure = if row.insecure_algorithms { "INSECURE" } else { "sound" };
+        let desktop = row.desktop.as_ref().map_or_else(String::new, |desktop| {
+            let pinned = if desktop.pin.is_some() { "" } else { " (no certificate pinned)" };
+            format!("{}{pinned}", desktop.address)
+        });
         let keys = if row.host_keys.is_empty() { "none pinned".to_owned() } else { row.host_keys.len().to_string() };
         table.row([
             row.name.to_string(),
             row.address.clone(),
+            desktop,
             labels,
             keys,
             insecure.to_owned(),
@@ -216,6 +272,46 @@ fn scan(desk: &Desk, target: TargetName, confirmed: &[String], form: Form) -> Re
     };
     let host_keys = Some(keys.into_iter().map(|key| key.key).collect());
     desk.tell(Request::TargetSet { target, change: TargetChange { host_keys, ..TargetChange::default() } })
+}
+
+fn scan_desktop(desk: &Desk, target: TargetName, confirmed: &[String], form: Form) -> Result<(), CliError> {
+    let reply = desk.ask(Request::TargetScanDesktop { target: target.clone() })?;
+    let Reply::Certificate { address, sha256, nla, pinned } = reply else {
+        return Err(unexpected());
+    };
+    let fingerprint = format!("sha256:{sha256}");
+    let mut table = Table::new(&["CERTIFICATE", "NLA", "PINNED"]);
+    let word = |yes: bool| String::from(if yes { "yes" } else { "no" });
+    table.row([fingerprint.clone(), word(nla), word(pinned)]);
+    say(format!("{target} at {address} shows:"));
+    listing(form, &[ShownCertificate { certificate: &fingerprint, nla, pinned }], &table, "no certificate")?;
+    if !nla {
+        say("it does not speak NLA: nobody is logged in to it unless it is set so (--allow-tls-only)");
+    }
+    if pinned {
+        say("it is pinned already");
+        return Ok(());
+    }
+    if confirmed.is_empty() {
+        let question = format!("Is this the certificate of `{target}` itself? Pin it?");
+        prompt::confirm(&question, "compare the fingerprint, then give it with --yes-fingerprint")?;
+    } else {
+        let same = |text: &String| certificate_fingerprint(text).is_ok_and(|hex| hex == sha256);
+        if !confirmed.iter().all(same) {
+            return Err(CliError::failed("the target shows another certificate; nothing was pinned")
+                .hint("another machine may answer in its place: find out before anything else"));
+        }
+    }
+    let desktop = DesktopChange { pin: Some(Pin::Fingerprints(vec![sha256])), ..DesktopChange::default() };
+    desk.tell(Request::TargetSet { target, change: TargetChange { desktop, ..TargetChange::default() } })
+}
+
+/// A certificate that a target shows, and whether it is pinned.
+#[derive(serde::Serialize)]
+struct ShownCertificate<'c> {
+    certificate: &'c str,
+    nla: bool,
+    pinned: bool,
 }
 
 /// A host key that a target shows, and whether it is pinned.

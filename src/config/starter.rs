@@ -4,6 +4,7 @@
 pub const STARTER_POLICIES: &[(&str, &str)] = &[
     ("access/administrators.toml", include_str!("../../policies/access/administrators.toml")),
     ("access/backups.toml", include_str!("../../policies/access/backups.toml")),
+    ("access/desktops.toml", include_str!("../../policies/access/desktops.toml")),
     ("access/own-account.toml", include_str!("../../policies/access/own-account.toml")),
     ("access/web-menu.toml", include_str!("../../policies/access/web-menu.toml")),
     ("access/web-operators.toml", include_str!("../../policies/access/web-operators.toml")),
@@ -125,6 +126,19 @@ master_key = @MASTER_KEY@
 ## From then on: how long key exchange and login on the target may take. Raise it for targets that ask slow
 ## directories.
 # login_timeout = "15s"
+
+## The door for desktops (RDP); without this section there is none. `offered`: nla (one-time tickets: ssh USER@BASTION rdp
+## ACCOUNT@TARGET) and tls (a password with a one-time code behind it, if [login] passwords lets anybody have one).
+## `address` is what people's programs are told; the certificate's fingerprint: `doorward rdp-certificate`.
+## [rdp]
+## listen = "0.0.0.0:3389"
+## address = "bastion.example.org:3389"
+## offered = ["nla"]
+## handshake = "30s"
+## max_unauthenticated = 20
+## max_unauthenticated_per_address = 5
+## max_desktops = 100
+## max_desktops_per_user = 5
 
 [recording]
 ## Age recipients for whom sessions are sealed whose rule names none. Each of them can read everything; nobody else

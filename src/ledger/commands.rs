@@ -239,6 +239,7 @@ lines = ["uptime"]
                 host_keys: vec![KEY.to_owned()],
                 accounts: BTreeSet::new(),
                 insecure_algorithms: false,
+                desktop: None,
             })
             .unwrap();
         ledger

@@ -42,6 +42,13 @@ pub enum LedgerError {
         /// The text.
         text: String,
     },
+    /// What is said of a target's certificate cannot match one.
+    BadPin {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The target is not reached over RDP.
+    NoDesktop,
     /// Something is longer or more than the ledger keeps.
     TooMuch {
         /// What.
@@ -77,6 +84,8 @@ impl fmt::Display for LedgerError {
             Self::KeyTaken { fingerprint, owner } => write!(f, "key {fingerprint} belongs to user `{owner}`"),
             Self::BadKey { why } => write!(f, "not an SSH public key: {why}"),
             Self::BadAddress { text } => write!(f, "`{}` is not host:port", text.escape_debug()),
+            Self::BadPin { why } => f.write_str(why),
+            Self::NoDesktop => f.write_str("the target has no address for RDP"),
             Self::TooMuch { what, most } => write!(f, "too much: {what} may be at most {most}"),
             Self::Spent { grant } => write!(f, "all sessions that grant `{grant}` is for have begun"),
             Self::Stale { request } => write!(f, "request `{request}` was changed meanwhile: look at it again"),
@@ -94,6 +103,8 @@ impl std::error::Error for LedgerError {
             | Self::KeyTaken { .. }
             | Self::BadKey { .. }
             | Self::BadAddress { .. }
+            | Self::BadPin { .. }
+            | Self::NoDesktop
             | Self::TooMuch { .. }
             | Self::Over { .. }
             | Self::Stale { .. }
@@ -114,6 +125,8 @@ impl LedgerError {
             Self::Unknown { kind: "key", .. } => Some("`doorward user list --json` shows the fingerprints"),
             Self::KeyTaken { .. } => Some("a key proves one user: make another one with `ssh-keygen -t ed25519`"),
             Self::BadKey { .. } => Some("give a line of a .pub file, such as `ssh-ed25519 AAAA... name`"),
+            Self::BadPin { .. } => Some("`doorward target scan --rdp NAME` shows the certificate's fingerprint"),
+            Self::NoDesktop => Some("`doorward target set NAME --rdp HOST:PORT` gives it one"),
             Self::BadAddress { .. } => Some("write db1.example.org:22, 10.0.0.5:22 or [fd00::5]:22"),
             Self::Db(_) => Some("`doorward doctor` checks the state"),
             Self::Exists { .. }

@@ -136,6 +136,7 @@ fn target(name: &str) -> Target {
         host_keys: vec![KEY.to_owned()],
         accounts: BTreeSet::new(),
         insecure_algorithms: false,
+        desktop: None,
     }
 }
 

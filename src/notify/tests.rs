@@ -64,6 +64,7 @@ impl Desk {
             host_keys: Vec::new(),
             accounts: Default::default(),
             insecure_algorithms: false,
+            desktop: None,
         };
         ledger.add_target(target).unwrap();
         let ways = by("/bin/false").ways();

@@ -239,6 +239,14 @@ fn changed(old: &Rule, new: &Rule, add: &mut dyn FnMut(Way, String)) {
         }
     }
     changed_commands(old, new, &whom, add);
+    if old.desktop != new.desktop {
+        let (way, how) = match (new.desktop.is_within(&old.desktop), old.desktop.is_within(&new.desktop)) {
+            (true, _) => (Way::Narrows, "less"),
+            (false, true) => (Way::Widens, "more"),
+            (false, false) => (Way::MayWiden, "something else"),
+        };
+        add(way, format!("{whom}: {how} passes beside the picture of a desktop (rule `{id}`)"));
+    }
     let parts: [(&str, bool); 9] = [
         ("`forward`", old.forward != new.forward),
         ("`sftp`", old.files != new.files),

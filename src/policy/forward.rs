@@ -49,7 +49,8 @@ impl ForwardRule {
             | ChannelClass::SftpRead
             | ChannelClass::SftpWrite
             | ChannelClass::Agent
-            | ChannelClass::X11 => false,
+            | ChannelClass::X11
+            | ChannelClass::Desktop => false,
         }
     }
 
@@ -86,7 +87,8 @@ impl ForwardRule {
             | ChannelClass::SftpRead
             | ChannelClass::SftpWrite
             | ChannelClass::Agent
-            | ChannelClass::X11 => None,
+            | ChannelClass::X11
+            | ChannelClass::Desktop => None,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::gate::rules::{CommandRule, CommandSet, GRAVE, Paths, base_name, word_
 use crate::gate::verdict::{CommandMode, Outcome};
 use crate::model::{ChannelClass, Timestamp, join};
 
+mod desktops;
 mod menus;
 
 /// Something doubtful, and by which check it was found.
@@ -43,6 +44,8 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("unreachable-rule", "a rule that never decides anything"),
     ("grave-effect", "an allow rule that lets a shell, other programs or code through"),
     ("unjudged-exec", "a rule without `commands` that opens exec where another judges commands"),
+    ("unjudged-desktop", "a desktop where commands are judged: its programs are not"),
+    ("desktop-keys", "keys of a desktop that are thought to be recorded"),
     ("guard-as-wall", "guard where prevention is meant"),
     ("wide-pattern", "a pattern that matches a slash, a blank or an option"),
     ("menu-shell", "a menu entry that starts a shell"),
@@ -77,6 +80,7 @@ pub fn lint(set: &PolicySet, now: Timestamp) -> Vec<Finding> {
         );
         found.push(finding("unjudged-exec", &plain.file, plain.line, "rule", message, &hint));
     }
+    desktops::of_rules(set, &mut found);
     found.sort_by(|a, b| (&a.fault.file, a.fault.line, a.check).cmp(&(&b.fault.file, b.fault.line, b.check)));
     found.dedup();
     found

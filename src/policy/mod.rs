@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::auditor::Recipient;
 use crate::document::Faults;
 use crate::model::{AccountName, ChannelClass, GroupName, Presence, RuleId, TargetName, UserName};
+use crate::rdp::rules::DesktopRules;
 
 mod agent;
 mod archive;
@@ -26,6 +27,7 @@ mod compare;
 mod conditions;
 mod decide;
 mod denial;
+mod desktop;
 pub mod edit;
 mod files;
 mod forward;
@@ -199,6 +201,8 @@ pub struct Rule {
     pub files: Option<FileRule>,
     /// Which keys of an agent it lends.
     pub agent: AgentRule,
+    /// What passes beside picture, keys and mouse of its desktops.
+    pub desktop: DesktopRules,
     /// Whether its shells and commands may be on a terminal.
     pub terminal: bool,
     /// Whether it takes effect only while a grant holds, and how one is asked for.

@@ -11,6 +11,7 @@ use super::commands::{Commands, Kind, Sets};
 use super::conditions::{Circumstances, Conditions, read_given};
 use super::decide::{Question, among};
 use super::denial::{DenyRule, forbids};
+use super::desktop;
 use super::lint::{Finding, UNTESTED};
 use super::{
     Accounts, AgentRule, Capture, Durability, FileRule, ForwardRule, ForwardedSsh, Givers, GlassRule, GrantNeed,
@@ -35,6 +36,7 @@ pub(super) const CHANNELS: &[(&str, ChannelClass)] = &[
     ("remote-forward-unix", ChannelClass::RemoteForwardUnix),
     ("agent", ChannelClass::Agent),
     ("x11", ChannelClass::X11),
+    ("desktop", ChannelClass::Desktop),
 ];
 const AUDIT_RIGHTS: &[(&str, AuditRight)] = &[
     ("get", AuditRight::Get),
@@ -192,6 +194,7 @@ fn read_rule(file: &str, mut table: Table<'_>, sets: &Sets, faults: &mut Faults)
     let forward = table.take("forward").map_or(Some(ForwardRule::default()), |node| ForwardRule::read(&node, faults));
     let files = table.take("sftp").map_or(Some(None), |node| FileRule::read(&node, faults).map(Some));
     let agent = table.take("agent").map_or(Some(AgentRule::default()), |node| AgentRule::read(&node, faults));
+    let desktop = table.take("desktop").map_or(Some(None), |node| desktop::read(&node, faults).map(Some));
     let terminal = table.read("terminal", true, faults, Node::boolean);
     let grant = table.take("grant").map_or(Some(GrantRule::REQUIRED), |node| GrantRule::read(&node, faults));
     let key = table.take("key").map_or(Some(Presence::NONE), |node| read_key(&node, faults));
@@ -220,6 +223,9 @@ fn read_rule(file: &str, mut table: Table<'_>, sets: &Sets, faults: &mut Faults)
     {
         let message = String::from("has no effect: `channels` does not have agent");
         faults.push(of_line(file, line, "rule.agent", message).hint("add \"agent\" to channels, or remove it"));
+    }
+    if let (Some(channels), Some(Some(_))) = (&channels, &desktop) {
+        desktop::refuse_odd(channels, &|key, message| of_line(file, line, key, message), faults);
     }
     if let Some(channels) = &channels
         && !terminal
@@ -267,6 +273,7 @@ fn read_rule(file: &str, mut table: Table<'_>, sets: &Sets, faults: &mut Faults)
         forward: forward?,
         files: files?,
         agent: agent?,
+        desktop: desktop?.unwrap_or_default(),
         terminal,
         grant: grant?,
         glass: glass?,
@@ -295,10 +302,16 @@ fn refuse_odd_glass(
     fault: &dyn Fn(String) -> Fault,
     faults: &mut Faults,
 ) {
-    let seen = [ChannelClass::Shell, ChannelClass::Exec, ChannelClass::SftpRead, ChannelClass::SftpWrite];
+    let seen = [
+        ChannelClass::Shell,
+        ChannelClass::Exec,
+        ChannelClass::SftpRead,
+        ChannelClass::SftpWrite,
+        ChannelClass::Desktop,
+    ];
     let unseen: Vec<&ChannelClass> = channels.iter().filter(|class| !seen.contains(class)).collect();
     if !unseen.is_empty() {
-        faults.push(fault(format!("is for shells, commands and files, not for {}", join(unseen))));
+        faults.push(fault(format!("is for shells, commands, files and desktops, not for {}", join(unseen))));
     }
     if who.users == Names::Every {
         faults.push(fault(String::from("is for people whom the rule names, and this one is for everyone")));

@@ -193,7 +193,12 @@ impl State {
                 self.tail.extend(new);
             }
             Entry::Resize { cols, rows } => self.size = (*cols, *rows),
-            Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => {}
+            Entry::Input(_)
+            | Entry::Redacted
+            | Entry::Marker(_)
+            | Entry::Digest(_)
+            | Entry::Exit(_)
+            | Entry::Record { .. } => {}
         }
     }
 }

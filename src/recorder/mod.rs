@@ -152,6 +152,8 @@ pub struct ChannelFacts {
     pub forward: Option<String>,
     /// The environment variables that the user sets on the target.
     pub environment: Vec<(String, String)>,
+    /// A desktop's size in pixels.
+    pub pixels: Option<(u32, u32)>,
 }
 
 /// Opens recordings. Clones are the same recorder.
@@ -371,7 +373,7 @@ fn make(
         "session opened: {} as {} at {}, from {} with key {}",
         opening.user, opening.destination, opening.target_address, opening.source, opening.key_fingerprint
     );
-    let sealing = sealings.channel(ChannelNumber(0)).map_err(unsealed)?;
+    let sealing = sealings.channel(ChannelNumber(0), Stream::Cast3).map_err(unsealed)?;
     let first = Some((Duration::ZERO, Entry::Marker(first)));
     let writer = ChannelWriter::create(Arc::clone(disk), &directory, header, sealing, first, buffers)?;
     StoreRoot::sync_session(disk, &directory)?;
@@ -391,9 +393,9 @@ struct Sealings {
 }
 
 impl Sealings {
-    fn channel(&self, number: ChannelNumber) -> Result<Sealing, SealError> {
+    fn channel(&self, number: ChannelNumber, stream: Stream) -> Result<Sealing, SealError> {
         let ratchet = self.keys.lock().unwrap_or_else(PoisonError::into_inner).channel(number)?;
-        Ok(Sealing { source: self.source.clone(), ratchet, contexts: Arc::clone(&self.contexts) })
+        Ok(Sealing { source: Source { stream, ..self.source.clone() }, ratchet, contexts: Arc::clone(&self.contexts) })
     }
 }
 
@@ -444,14 +446,15 @@ impl Recording {
             Durability::BestEffort => Mode::BestEffort(self.window),
         };
         let opening = format!("channel {} opened: {}", facts.number, facts.class);
-        let number = facts.number;
-        let watched = WatchedChannel { number, class: Some(facts.class), pty: facts.terminal.is_some() };
+        let (number, class) = (facts.number, facts.class);
+        let watched = WatchedChannel { number, class: Some(class), pty: facts.terminal.is_some() };
         let scrubbed = self.shared.scrubber.scrub_channel(&mut facts);
         let mut header = channel_header(permit, &self.facts, facts, self.shared.elapsed());
         header.doorward.scrubbed = scrubbed;
         let feed = Feed::new(watched, (header.cols, header.rows));
         let (disk, directory) = (Arc::clone(&self.shared.disk), self.shared.directory.clone());
-        let sealing = self.shared.sealings.channel(number);
+        let stream = if class == ChannelClass::Desktop { Stream::Rdp1 } else { Stream::Cast3 };
+        let sealing = self.shared.sealings.channel(number, stream);
         let sealing =
             sealing.map_err(|source| StoreError::Seal { path: directory.join(number.to_string()), source })?;
         let unmade = directory.join(number.to_string());
@@ -660,6 +663,14 @@ fn channel_header(permit: &Permit, session: &SessionFacts, facts: ChannelFacts, 
     header.doorward.class = Some(facts.class);
     header.doorward.forward = facts.forward;
     header.doorward.t0 = u64::try_from(opened.as_millis()).unwrap_or(u64::MAX);
+    if let Some((width, height)) = facts.pixels {
+        (header.cols, header.rows) = (width, height);
+        // A desktop echoes nothing, so what would be recorded as echoed is not there.
+        header.doorward.withheld = match permit.recording().input {
+            InputMode::Off | InputMode::Echoed => Some(Withheld::Off),
+            InputMode::Full => None,
+        };
+    }
     if let Some(terminal) = facts.terminal {
         header.doorward.pty = true;
         // A size of 0 means that the client does not know it.

@@ -59,9 +59,12 @@ impl Scrubber {
                 let count = scrub_text(&mut name, &all).saturating_add(scrub_text(&mut message, &all));
                 (Entry::Exit(Exit::Signal { name, core_dumped, message }), count)
             }
-            other @ (Entry::Redacted | Entry::Resize { .. } | Entry::Digest(_) | Entry::Exit(Exit::Status(_))) => {
-                (other, 0)
-            }
+            // A desktop shows a secret as a picture, if at all: what is in its messages is left as it is.
+            other @ (Entry::Redacted
+            | Entry::Resize { .. }
+            | Entry::Digest(_)
+            | Entry::Exit(Exit::Status(_))
+            | Entry::Record { .. }) => (other, 0),
         }
     }
 
@@ -162,6 +165,7 @@ mod tests {
             command: Some(b"echo s3cret-word \xff s3cret-word".to_vec()),
             forward: Some(String::from("s3cret-word:22")),
             environment: vec![(String::from("LC_A"), String::from("s3cret-word"))],
+            pixels: None,
         };
         assert_eq!(scrubber.scrub_channel(&mut facts), 4);
         assert_eq!(facts.forward.as_deref(), Some("[vault:root@db1]:22"));

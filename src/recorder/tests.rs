@@ -555,6 +555,7 @@ pub(crate) fn terminal(number: u32) -> ChannelFacts {
         command: None,
         forward: None,
         environment: Vec::new(),
+        pixels: None,
     }
 }
 

@@ -212,7 +212,8 @@ impl Tap {
                 | ChannelClass::RemoteForward
                 | ChannelClass::RemoteForwardUnix
                 | ChannelClass::Agent
-                | ChannelClass::X11,
+                | ChannelClass::X11
+                | ChannelClass::Desktop,
                 _,
             ) => Mode::Full(u64::MAX),
         };

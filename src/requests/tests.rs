@@ -124,6 +124,7 @@ impl World {
                 host_keys: Vec::new(),
                 accounts: BTreeSet::from([AccountName::parse("root").unwrap()]),
                 insecure_algorithms: false,
+                desktop: None,
             })
             .unwrap();
         let requests = Requests::open(Arc::new(ledger), Arc::clone(&audit), clock.clone(), ways(2)).unwrap();

@@ -129,6 +129,7 @@ pub async fn open(
         },
         forward: None,
         environment: environment.clone(),
+        pixels: None,
     };
     let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);
     let files = match program {

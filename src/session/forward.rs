@@ -371,6 +371,7 @@ async fn record(
         command: None,
         forward: asked.endpoint().map(Endpoint::to_string),
         environment: Vec::new(),
+        pixels: None,
     };
     let track = Arc::new(live.recording.channel(permit, facts).await.map_err(Refusal::Recorder)?);
     let Originator { address, port } = originator;

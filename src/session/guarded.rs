@@ -32,6 +32,8 @@ pub(super) use probe::{Begun, Told, begin};
 pub(super) use way::Gate;
 use way::{Arrived, Mark, Way};
 
+/// So much of what the target shows is read in one go.
+const SHOWN_AT_ONCE: usize = 512;
 /// Ctrl-C.
 const INTERRUPT: u8 = 3;
 /// Lines for the user that wait while something is decided.
@@ -201,7 +203,7 @@ impl Stage {
                     if event.is_none() {
                         self.tell("the target closed the connection. Session closed.", "").await;
                     }
-                    target_here &= self.target_sends(event);
+                    target_here &= self.target_sends(event).await;
                 }
                 Happened::Decided(decision) => self.decided(decision).await,
                 Happened::Line(line) => self.tell_while_waiting(&line).await,
@@ -281,18 +283,30 @@ impl Stage {
     }
 
     /// Takes what the target has sent; says whether more may come.
-    fn target_sends(&mut self, event: Option<ChannelEvent>) -> bool {
+    async fn target_sends(&mut self, event: Option<ChannelEvent>) -> bool {
         let event = event.unwrap_or(ChannelEvent::Close);
         if matches!(&event, ChannelEvent::Data(bytes) if self.exact_output(bytes)) {
             return true;
         }
         if let ChannelEvent::Data(bytes) | ChannelEvent::Stderr(bytes) = &event {
-            let now = self.now();
-            self.guard.shown(bytes, now);
+            self.shown(bytes).await;
         }
         let more = event != ChannelEvent::Close;
         self.down.push_back(event);
         more
+    }
+
+    /// The guard reads what the target shows. A few bytes may clear a large screen, over and over: others have their turn in
+    /// between (threats T24).
+    async fn shown(&mut self, bytes: &[u8]) {
+        let mut slices = bytes.chunks(SHOWN_AT_ONCE).peekable();
+        while let Some(slice) = slices.next() {
+            let now = self.now();
+            self.guard.shown(slice, now);
+            if slices.peek().is_some() {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     async fn do_steps(&mut self) {

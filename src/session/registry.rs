@@ -18,6 +18,7 @@ use crate::grant::{Asker, Denial, GrantState, Lock, LockEffect, Permit};
 use crate::ledger::Ledger;
 use crate::model::{Asked, ChannelClass, Destination, GrantId, LockId, RuleId, SessionId, Timestamp, UserName};
 use crate::policy::{Bound, BoundBy, Oversight, Unmet};
+use crate::rdp::rules::DesktopRules;
 use crate::relay::{Pause, Paused};
 
 /// Why a session ended.
@@ -182,6 +183,8 @@ struct Entry {
     since: Timestamp,
     /// It must stand for as long as the session does.
     login: Authenticated,
+    /// What passes beside the picture, if it is a desktop: it was told so once, when it began.
+    desktop: Option<DesktopRules>,
     brake: Brake,
 }
 
@@ -289,6 +292,13 @@ impl Registration {
         own.map(|entry| entry.rules.insert(rule.clone())).is_some()
     }
 
+    /// Says what passes beside the picture of a desktop: the session ends once its rule lets less through.
+    pub fn carries(&self, desktop: DesktopRules) {
+        if let Some(entry) = self.sessions.lock().live.get_mut(&self.id) {
+            entry.desktop = Some(desktop);
+        }
+    }
+
     /// What its time is limited by.
     pub fn bound_by(&self) -> Option<BoundBy> {
         let list = self.sessions.lock();
@@ -355,8 +365,9 @@ impl Sessions {
         let (idle, idle_receiver) = watch::channel(None);
         let (open, rules) = (BTreeMap::new(), BTreeSet::new());
         let (bound_by, first, login, since) = (BoundBy::Grant, first.into(), login.clone(), facts.started);
-        let unheld = BTreeMap::new();
-        let entry = Entry { facts, first, open, unheld, end, until, bound_by, idle, rules, since, login, brake };
+        let (unheld, desktop) = (BTreeMap::new(), None);
+        let entry =
+            Entry { facts, first, open, unheld, end, until, bound_by, idle, rules, since, login, desktop, brake };
         list.live.insert(id.clone(), entry);
         drop(list);
         let sessions = self.clone();
@@ -528,7 +539,9 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Judged, EndCa
         // Opened where nothing holds what is typed, it is not what its rules promise now.
         let commands =
             entry.unheld.contains_key(asked).then(|| ledger.commands(asker, &entry.facts.destination, asked, now));
-        if commands.is_some_and(|commands| commands.is_ok_and(|commands| commands.holds_shells())) {
+        if commands.is_some_and(|commands| commands.is_ok_and(|commands| commands.holds_shells()))
+            || entry.desktop.as_ref().is_some_and(|carried| !carried.is_within(permit.desktop()))
+        {
             return Err(EndCause::PolicyChanged);
         }
         // Each channel may rest on a grant of its own, or on none: a lock on one of these is on the session, and one that spares

@@ -24,7 +24,8 @@ pub(super) fn asked_on(start: &ChannelStart, class: ChannelClass) -> Asked {
         | ChannelClass::RemoteForward
         | ChannelClass::RemoteForwardUnix
         | ChannelClass::Agent
-        | ChannelClass::X11 => class.into(),
+        | ChannelClass::X11
+        | ChannelClass::Desktop => class.into(),
     }
 }
 

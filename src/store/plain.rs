@@ -370,7 +370,12 @@ impl Plain {
 
 impl Place {
     fn check(&self, header: &SegmentHeader) -> Result<(), &'static str> {
-        if header.session != self.session || header.channel != self.channel || header.stream != Stream::Cast3 {
+        // Channel 0 is the session's own facts, in lines; whether another has lines or records its own header says.
+        let stream = match header.stream {
+            Stream::Cast3 => true,
+            Stream::Rdp1 => self.channel != ChannelNumber(0),
+        };
+        if header.session != self.session || header.channel != self.channel || !stream {
             return Err("it is of another session or channel");
         }
         if header.segment != self.segment {

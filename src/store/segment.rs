@@ -183,7 +183,7 @@ impl ChannelWriter {
                 self.header.cols = *cols;
                 self.header.rows = *rows;
             }
-            Entry::Output { .. } | Entry::Input(_) | Entry::Redacted | Entry::Marker(_) => {}
+            Entry::Output { .. } | Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Record { .. } => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! The leg to a target: dial, check the host key, log in, open channels.
 
+pub mod certificate;
 mod forward;
 mod handler;
 mod loan;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use ssh_key::PrivateKey;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use super::desktop::{DESKTOP_KEY, DesktopIdentity};
 use super::{BASTION_KEYS, Entry, HOST_CA, HOST_KEY, LOG_KEY, Place, SECRETS, SecretKind, Stored, Vault, VaultError};
 use crate::db::Db;
 use crate::model::{Destination, Timestamp};
@@ -117,6 +118,8 @@ impl Vault {
 fn check_bastion_key(name: &str, plain: &[u8]) -> Result<(), VaultError> {
     match name {
         HOST_KEY | HOST_CA => PrivateKey::from_bytes(plain).map(drop).map_err(|error| foreign(name, &error)),
+        DESKTOP_KEY if DesktopIdentity::from_bytes(plain).is_some() => Ok(()),
+        DESKTOP_KEY => Err(foreign(name, &"it is no certificate with a key")),
         LOG_KEY if plain.len() == 32 => Ok(()),
         LOG_KEY => Err(foreign(name, &"it has not 32 bytes")),
         _ => Err(foreign(name, &"a bastion has no key of this name")),

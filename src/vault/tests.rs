@@ -13,6 +13,16 @@ fn a_password_comes_back_for_its_destination_only() {
 }
 
 #[test]
+fn the_certificate_for_desktops_is_made_once_and_its_key_shows_nowhere() {
+    let vault = vault();
+    let (first, again) = (vault.desktop_identity().unwrap(), vault.desktop_identity().unwrap());
+    assert_eq!(first.certificate, again.certificate);
+    assert_eq!(first.key.expose(), again.key.expose());
+    assert_eq!(first.fingerprint().len(), 64);
+    assert!(format!("{first:?}").contains("<secret>"));
+}
+
+#[test]
 fn each_kind_of_key_can_be_stored_and_still_signs() {
     let vault = vault();
     for text in [

@@ -157,6 +157,10 @@ fn channel(cast: impl Read, closed: Option<&Closed>) -> Result<ChannelCoverage, 
                 exit = Some(found);
                 continue;
             }
+            record @ Entry::Record { .. } => match record.bytes() {
+                Some(counted) => counted,
+                None => continue,
+            },
             Entry::Redacted | Entry::Resize { .. } | Entry::Marker(_) => continue,
         };
         if let Some(sum) = recorded.get_mut(place(direction)) {

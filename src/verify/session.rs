@@ -586,9 +586,11 @@ impl Judge<'_> {
     fn header_fault(&self, channel: u32, segment: u32, scanned: &Scanned) -> Option<Fault> {
         let header = scanned.header.as_ref()?;
         let recipients = self.facts.start.map(|start| start.recipients);
-        let own = header.stream == Stream::Cast3
-            && Some(header.session) == self.session.to_bytes()
-            && header.channel == ChannelNumber(channel);
+        let stream = match header.stream {
+            Stream::Cast3 => true,
+            Stream::Rdp1 => channel != 0,
+        };
+        let own = stream && Some(header.session) == self.session.to_bytes() && header.channel == ChannelNumber(channel);
         if !own {
             return Some((Some(0), String::from("it is of another session or channel")));
         }

@@ -189,7 +189,7 @@ fn the_table_is_printed_for_people_and_machines() {
     let text = bastion.doorward(&["coverage"]).ok().out();
     assert!(text.contains("direct-tcpip") && text.contains("Anything else is refused"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 200), "{text}");
-    assert_eq!(bastion.rows(&["coverage"]).len(), TABLE.len());
+    assert_eq!(bastion.rows(&["coverage"]).len(), TABLE.len() + doorward::rdp::coverage::TABLE.len());
 }
 
 /// What a target asks for; `exec` takes it as JSON.

@@ -17,6 +17,13 @@ use doorward::log::Reader as LogReader;
 use doorward::model::transfer::{Scp, Transfer, Way};
 use doorward::model::{ChannelNumber, Login, Output};
 use doorward::policy::{PolicyFile, PolicySet, decode_archive, encode_archive};
+use doorward::rdp::channel::Channels;
+use doorward::rdp::fact::{Fact, Side as End};
+use doorward::rdp::pdu::{Way as PduWay, send_data};
+use doorward::rdp::picture::{Picture, Pointer};
+use doorward::rdp::record::{Kind as RecordKind, Reader as RecordReader, Record, write as write_record};
+use doorward::rdp::rules::{Clip, DesktopRules};
+use doorward::rdp::story::Story;
 use doorward::rsync::{Lister, Side as Speaker};
 use doorward::scp::{Gate, Side, Step};
 use doorward::screen::{Painter, Plain, Screen, Size};
@@ -351,6 +358,53 @@ fn no_side_of_rsync_makes_the_reader_of_its_list_panic() {
 }
 
 const CASTS: &[&[u8]] = &[CAST];
+
+#[test]
+fn no_record_of_a_desktop_makes_its_readers_panic() {
+    let mut seed = Vec::new();
+    // A Demand Active for 16x8 pixels, and a picture of four of them.
+    let bitmap = [2_u16, 28, 24, 1, 1, 1, 16, 8, 0, 1, 1, 0, 1, 0].map(u16::to_le_bytes).concat();
+    let demand = [&[52, 0, 0x11, 0, 0xea, 3, 7, 0, 0, 0, 4, 0, 32, 0][..], b"RDP\0", &[1, 0, 0, 0], &bitmap].concat();
+    let frame = send_data(PduWay::Indication, 1004, 1003, &demand).unwrap();
+    let pixels = [1_u16, 1, 0, 0, 1, 1, 2, 2, 24, 0, 12].map(u16::to_le_bytes).concat();
+    let drawn = [&[0, 39, 1, 34, 0][..], &pixels, &[7; 12]].concat();
+    let list = [2_u16, 0, 6, 0, 13, 0, 0].map(u16::to_le_bytes).concat();
+    let chunk = [&[14, 0, 0, 0, 3, 0, 0, 0][..], &list].concat();
+    let fact = Fact::Session { width: 16, height: 8, keyboard_layout: 0x407, client_name: String::new(), keys: true };
+    for (kind, bytes) in [
+        (RecordKind::Event, fact.to_json()),
+        (RecordKind::IoOutput, frame),
+        (RecordKind::FastPathOutput, drawn),
+        (RecordKind::FastPathInput, vec![4, 4, 0, 0x1E]),
+        (RecordKind::ChannelIn, chunk),
+    ] {
+        write_record(Duration::ZERO, kind, &bytes, &mut seed).unwrap();
+    }
+    let clips =
+        DesktopRules { clipboard_in: Clip::All, clipboard_out: Clip::Text, drives: true, ..DesktopRules::default() };
+    fuzz(&[&seed], |bytes| {
+        let (mut reader, mut picture, mut story) =
+            (RecordReader::default(), Picture::new(Pointer::Drawn), Story::default());
+        let mut channels = Channels::new(&["cliprdr", "rdpdr", "drdynvc"].map(String::from), &clips);
+        for piece in bytes.chunks(11) {
+            reader.push(piece);
+            while let Some(record) = reader.next_record() {
+                let Ok(Record { at, kind, bytes }) = record else { continue };
+                // A giant picture takes its time, and is tested elsewhere.
+                if Picture::sized_by(kind, &bytes).is_none_or(|(width, height)| width < 100 && height < 100) {
+                    picture.take(kind, &bytes);
+                }
+                story.take(at, kind, &bytes);
+                for (place, from) in [(0, End::User), (1, End::Target), (2, End::Target)] {
+                    let _ = channels.take(place, from, &bytes);
+                }
+            }
+        }
+        let size = picture.size().map_or(0, |(width, height)| usize::from(width) * usize::from(height) * 4);
+        assert_eq!(picture.rgba().len(), size);
+    });
+}
+
 #[test]
 fn no_envelope_and_no_kept_policy_set_makes_its_reader_panic() {
     let recipient = Recipient::parse("age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p").unwrap();

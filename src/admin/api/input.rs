@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::ledger::DesktopChange;
 use crate::model::AccountName;
 use crate::secret::Secret;
 
@@ -23,6 +24,9 @@ pub struct TargetChange {
     pub accounts: Option<BTreeSet<AccountName>>,
     /// Whether its leg may use broken algorithms.
     pub insecure_algorithms: Option<bool>,
+    /// How it is reached over RDP.
+    #[serde(default)]
+    pub desktop: DesktopChange,
 }
 
 /// A secret on its way to the vault.

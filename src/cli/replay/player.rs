@@ -383,6 +383,7 @@ impl<'a> Player<'a> {
                 }
             }
             Entry::Input(bytes) => self.event = format!("{} bytes of input", bytes.len()),
+            Entry::Record { .. } => self.event = String::from("a desktop's picture: export it with --format png"),
             Entry::Redacted => self.event = String::from("input that is not shown"),
             Entry::Marker(text) => {
                 self.done(&text);

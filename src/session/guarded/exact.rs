@@ -253,7 +253,7 @@ impl Stage {
         let now = self.now();
         match step {
             Step::Show(bytes) => {
-                self.guard.shown(&bytes, now);
+                self.shown(&bytes).await;
                 self.down.push_back(ChannelEvent::Data(Bytes::from(bytes)));
             }
             Step::Send(bytes) => self.tell_shell(bytes),

@@ -87,6 +87,7 @@ fn ledger() -> Ledger {
         host_keys: vec![KEY.to_owned()],
         accounts: BTreeSet::new(),
         insecure_algorithms: false,
+        desktop: None,
     };
     ledger.add_target(target).unwrap();
     ledger

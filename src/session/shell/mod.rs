@@ -122,6 +122,7 @@ async fn open(
         command: None,
         forward: None,
         environment: environment.clone(),
+        pixels: None,
     };
     let track = Arc::new(live.recording.channel(&permit, facts).await.map_err(Refusal::Recorder)?);
     let marked = async {

@@ -362,7 +362,12 @@ impl Form {
                     Step::Tail(bytes) | Step::Entry(Entry::Output { bytes, .. }) => screen.feed(&bytes),
                     Step::Entry(Entry::Resize { cols, rows }) => screen.resize(Size::bounded(cols, rows)),
                     Step::Entry(
-                        Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_),
+                        Entry::Input(_)
+                        | Entry::Redacted
+                        | Entry::Marker(_)
+                        | Entry::Digest(_)
+                        | Entry::Exit(_)
+                        | Entry::Record { .. },
                     ) => {}
                 }
             }
@@ -420,7 +425,12 @@ fn scroll(screen: &mut Screen, entry: Entry, text: &mut String) {
     match entry {
         Entry::Output { bytes, .. } => screen.feed_scrolling(&bytes, text),
         Entry::Resize { cols, rows } => screen.resize(Size::bounded(cols, rows)),
-        Entry::Input(_) | Entry::Redacted | Entry::Marker(_) | Entry::Digest(_) | Entry::Exit(_) => {}
+        Entry::Input(_)
+        | Entry::Redacted
+        | Entry::Marker(_)
+        | Entry::Digest(_)
+        | Entry::Exit(_)
+        | Entry::Record { .. } => {}
     }
 }
 
@@ -432,7 +442,7 @@ fn write(plain: &mut Plain, entry: Entry, text: &mut String) {
         Entry::Digest(digest) => plain.note(&format!("[{} bytes, not kept]", digest.bytes), text),
         Entry::Exit(Exit::Status(status)) => plain.note(&format!("[exit status {status}]"), text),
         Entry::Exit(Exit::Signal { name, .. }) => plain.note(&format!("[ended by SIG{name}]"), text),
-        Entry::Input(_) | Entry::Redacted | Entry::Resize { .. } => {}
+        Entry::Input(_) | Entry::Redacted | Entry::Resize { .. } | Entry::Record { .. } => {}
     }
 }
 

@@ -16,6 +16,7 @@ use doorward::model::{
     AccountName, ChannelClass, ChannelNumber, Exit, Output, SessionId, TargetName, Terminal, TerminalSize, UserName,
 };
 use doorward::policy::{PolicyFile, PolicySet, Question};
+use doorward::rdp::record::Kind;
 use doorward::recorder::{
     ChannelFacts, FreeMin, LiveHead, LogFailure, Outage, Recorder, RecorderLog, RecorderSettings, Recording,
     SessionFacts, Track,
@@ -426,6 +427,7 @@ impl Bastion {
             command: None,
             forward: None,
             environment: Vec::new(),
+            pixels: None,
         };
         let track = self.runtime.block_on(live.recording.channel(&permit(), facts)).unwrap();
         live.tracks.push(track);
@@ -437,6 +439,28 @@ impl Bastion {
                 track.finish().await.unwrap();
             });
         }
+    }
+
+    /// Opens the next channel as a desktop, of which these messages are recorded.
+    pub fn desktop(&self, live: &mut Live, records: &[(Kind, Vec<u8>)]) {
+        let facts = ChannelFacts {
+            number: ChannelNumber(u32::try_from(live.tracks.len()).unwrap() + 1),
+            class: ChannelClass::Desktop,
+            terminal: None,
+            command: None,
+            forward: None,
+            environment: Vec::new(),
+            pixels: Some((640, 480)),
+        };
+        let track = self.runtime.block_on(live.recording.channel(&permit(), facts)).unwrap();
+        self.runtime.block_on(async {
+            for (kind, bytes) in records {
+                let bytes = Bytes::copy_from_slice(bytes);
+                track.append(Entry::Record { kind: *kind, bytes }).await.unwrap().durable().await.unwrap();
+            }
+            track.finish().await.unwrap();
+        });
+        live.tracks.push(track);
     }
 
     pub fn show(&self, live: &Live, channel: u32, lines: &[&str]) {

@@ -1,0 +1,70 @@
+//! Messages of the I/O channel, as far as a recording is read: Share Control PDUs.
+
+use super::fields::Fields;
+
+/// Section 2.2.8.1.1.1.1 of MS-RDPBCGR: kinds of Share Control PDUs.
+pub(super) const DEMAND_ACTIVE: u16 = 1;
+pub(super) const DATA: u16 = 7;
+
+/// Section 2.2.8.1.1.1.2: kinds of Share Data PDUs.
+pub(super) const UPDATE: u8 = 2;
+pub(super) const POINTER: u8 = 27;
+pub(super) const INPUT: u8 = 28;
+
+/// One Share Control PDU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share<'a> {
+    /// What it is: the low four bits.
+    pub(super) kind: u16,
+    /// All of it.
+    pub(super) whole: &'a [u8],
+    /// What stands behind its header.
+    pub(super) body: &'a [u8],
+}
+
+impl<'a> Share<'a> {
+    /// The PDUs of a message, of which some targets put several into one.
+    pub(super) fn all(mut data: &'a [u8]) -> Vec<Self> {
+        let mut found = Vec::new();
+        while let Some((share, rest)) = Self::split(data) {
+            found.push(share);
+            data = rest;
+        }
+        found
+    }
+
+    fn split(data: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let mut fields = Fields::new(data);
+        let (length, kind, _source) = (fields.u16()?, fields.u16()?, fields.u16()?);
+        let (whole, rest) = data.split_at_checked(usize::from(length))?;
+        Some((Self { kind: kind & 0xf, whole, body: whole.get(6..)? }, rest))
+    }
+
+    /// The kind of a Share Data PDU and what stands behind its header.
+    pub(super) fn data(&self) -> Option<(u8, &'a [u8])> {
+        let mut fields = Fields::new(self.body);
+        fields.take(8).filter(|_| self.kind == DATA)?;
+        let kind = fields.byte()?;
+        fields.take(3)?;
+        Some((kind, fields.rest()))
+    }
+}
+
+/// What a Demand Active says (section 2.2.1.13.1): the share's id, and the desktop's width and height.
+pub(super) fn demand_active(body: &[u8]) -> Option<(u32, u16, u16)> {
+    const BITMAP: u16 = 2;
+    let mut fields = Fields::new(body);
+    let share_id = fields.u32()?;
+    let (descriptor, _sets) = (fields.u16()?, fields.u16()?);
+    fields.take(usize::from(descriptor))?;
+    let (count, _pad) = (fields.u16()?, fields.u16()?);
+    for _ in 0..count {
+        let (kind, length) = (fields.u16()?, fields.u16()?);
+        let mut set = Fields::new(fields.take(usize::from(length).checked_sub(4)?)?);
+        if kind == BITMAP {
+            set.take(8)?;
+            return Some((share_id, set.u16()?, set.u16()?));
+        }
+    }
+    None
+}

@@ -1,0 +1,271 @@
+//! The I/O channel: which of its messages pass, and what they mean for the session (MS-RDPBCGR section 2.2.8.1.1.1).
+//!
+//! One MCS message may carry several; each is looked at for itself. What no table names does not pass.
+
+use std::fmt;
+
+use super::active;
+use super::connect::is_carried;
+use super::fields::Fields;
+use super::pdu::Malformed;
+
+const DEMAND_ACTIVE: u16 = 1;
+const CONFIRM_ACTIVE: u16 = 3;
+const DEACTIVATE_ALL: u16 = 6;
+const DATA: u16 = 7;
+const REDIRECTION: u16 = 10;
+
+/// What follows the Share Control header in a Share Data PDU, up to its body: share id, padding, stream, length, type,
+/// compression and compressed length.
+const DATA_HEAD_BYTES: usize = 12;
+
+const INPUT: u8 = 28;
+const SAVE_SESSION_INFO: u8 = 38;
+const SET_ERROR_INFO: u8 = 47;
+
+/// Share Data PDUs that a user's program may send: Control, Input, Synchronize, Refresh Rect, Shutdown Request, Font
+/// List, Frame Acknowledge. Not Suppress Output: a target that stops to draw leaves a hole in the recording. Not the list
+/// of kept bitmaps and errors of caches: there are no caches.
+const FROM_USER: [u8; 7] = [20, INPUT, 31, 33, 36, 39, 56];
+
+/// Share Data PDUs that a target may send: Update, Control, Pointer, Synchronize, Play Sound, Shutdown Denied, Save
+/// Session Info, Font Map, Keyboard Indicators, Keyboard IME Status, Set Error Info, Status Info, Monitor Layout. Not the
+/// status of an automatic reconnection: there is none.
+const FROM_TARGET: [u8; 13] = [2, 20, 27, 31, 34, 37, SAVE_SESSION_INFO, 40, 41, 45, SET_ERROR_INFO, 54, 55];
+
+/// Why a message ends the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Its lengths do not agree, or nothing of its kind may come now.
+    Malformed(Malformed),
+    /// A target sends the user's program elsewhere, with a credential.
+    Redirection,
+    /// A target wants a desktop that is larger than any that is carried.
+    TooLarge(u16, u16),
+}
+
+impl From<Malformed> for Refusal {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(malformed) => malformed.fmt(f),
+            Self::Redirection => f.write_str("the target redirects to another one"),
+            Self::TooLarge(width, height) => {
+                write!(f, "the target wants a desktop of {width} by {height} pixels, which is too large")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Whether keys and mouse pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// They do.
+    Pass,
+    /// They are held back: the session is paused.
+    Held,
+}
+
+/// What becomes of a user's message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct UserShare {
+    /// What passes, with the target's number of the user in it; empty if nothing does.
+    pub passing: Vec<u8>,
+    /// How many messages in it did not.
+    pub dropped: usize,
+    /// Whether what passes holds keys or the mouse.
+    pub has_keys: bool,
+    /// Whether it is about a licence, and so not recorded.
+    pub licensing: bool,
+}
+
+/// Judges data of the I/O channel from a user's program, whose number the target knows as `user`.
+///
+/// # Errors
+/// If it is no sequence of Share Control PDUs.
+pub fn from_user(data: &[u8], user: u16, keys: Keys, phase: Phase) -> Result<UserShare, Malformed> {
+    let mut judged = UserShare::default();
+    if phase == Phase::Licensing && is_licence(data) {
+        return Ok(UserShare { passing: data.to_vec(), licensing: true, ..judged });
+    }
+    let mut rest = Fields::new(data);
+    while !rest.is_empty() {
+        let pdu = Pdu::next(&mut rest)?;
+        match pdu.kind {
+            CONFIRM_ACTIVE => pdu.write(user, &active::confirm(pdu.body)?, &mut judged.passing)?,
+            DATA => {
+                let (kind, _) = pdu.data()?;
+                if FROM_USER.contains(&kind) && (kind != INPUT || keys == Keys::Pass) {
+                    pdu.write(user, pdu.body, &mut judged.passing)?;
+                    judged.has_keys = judged.has_keys || kind == INPUT;
+                } else {
+                    judged.dropped = judged.dropped.saturating_add(1);
+                }
+            }
+            _ => return Err(Malformed("Share Control PDU of the user")),
+        }
+    }
+    Ok(judged)
+}
+
+/// Where a target is in the connection's life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Before its first Demand Active: licences are told about.
+    #[default]
+    Licensing,
+    /// After it.
+    Active,
+}
+
+/// What becomes of a target's message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct TargetShare {
+    /// What passes; empty if nothing does.
+    pub passing: Vec<u8>,
+    /// Whether it is about a licence, and so not recorded.
+    pub licensing: bool,
+    /// The size of the desktop, where it is (again) set up.
+    pub size: Option<(u16, u16)>,
+    /// Whether the target says that an account is logged in.
+    pub logged_in: bool,
+    /// The error that it told, other than none.
+    pub error: Option<u32>,
+    /// How many messages in it did not pass.
+    pub dropped: usize,
+}
+
+const LICENSE_PKT: u16 = 0x0080;
+const REDIRECTION_PKT: u16 = 0x0400;
+
+/// Judges data of the I/O channel from a target; moves `phase` on.
+///
+/// # Errors
+/// If the session ends with it.
+pub fn from_target(data: &[u8], phase: &mut Phase) -> Result<TargetShare, Refusal> {
+    let mut judged = TargetShare::default();
+    if *phase == Phase::Licensing && is_licence(data) {
+        return Ok(TargetShare { passing: data.to_vec(), licensing: true, ..judged });
+    }
+    // With a security header, whose second half is zero, where a Share Control header has its kind and version.
+    if let Some([a, b, 0, 0]) = data.first_chunk::<4>() {
+        let is_redirection = u16::from_le_bytes([*a, *b]) & REDIRECTION_PKT != 0;
+        return if is_redirection { Err(Refusal::Redirection) } else { Ok(TargetShare { dropped: 1, ..judged }) };
+    }
+    let mut rest = Fields::new(data);
+    while !rest.is_empty() {
+        let pdu = Pdu::next(&mut rest)?;
+        let passes = match pdu.kind {
+            DEMAND_ACTIVE => {
+                let (width, height) = active::demanded(pdu.body)?;
+                if !is_carried(width, height) {
+                    return Err(Refusal::TooLarge(width, height));
+                }
+                *phase = Phase::Active;
+                judged.size = Some((width, height));
+                true
+            }
+            DEACTIVATE_ALL => true,
+            DATA => judged.data(pdu)?,
+            REDIRECTION => return Err(Refusal::Redirection),
+            _ => return Err(Malformed("Share Control PDU of the target").into()),
+        };
+        if passes {
+            judged.passing.extend_from_slice(pdu.whole);
+        } else {
+            judged.dropped = judged.dropped.saturating_add(1);
+        }
+    }
+    Ok(judged)
+}
+
+/// Whether it is a licensing message (section 2.2.1.12), which has a security header; what servers write into the second
+/// half of that is not always zero. Its own length tells it from a Share Control PDU.
+fn is_licence(data: &[u8]) -> bool {
+    let mut fields = Fields::new(data);
+    let (Some(flags), Some(_), Some(_), Some(length)) = (fields.u16(), fields.u16(), fields.u16(), fields.u16()) else {
+        return false;
+    };
+    flags & LICENSE_PKT != 0 && usize::from(length).saturating_add(4) == data.len() && usize::from(flags) != data.len()
+}
+
+impl TargetShare {
+    fn data(&mut self, pdu: Pdu<'_>) -> Result<bool, Malformed> {
+        let (kind, body) = pdu.data()?;
+        let mut fields = Fields::new(body);
+        match kind {
+            SAVE_SESSION_INFO => {
+                let info = fields.u32().ok_or(Malformed("Save Session Info"))?;
+                // The extended form may hold the cookie by which a connection goes on without a login; it passes to nobody.
+                self.logged_in = self.logged_in || info != 3;
+                Ok(info != 3 || !has_cookie(&mut fields))
+            }
+            SET_ERROR_INFO => {
+                self.error = fields.u32().filter(|code| *code != 0);
+                Ok(true)
+            }
+            _ => Ok(FROM_TARGET.contains(&kind)),
+        }
+    }
+}
+
+fn has_cookie(extended: &mut Fields<'_>) -> bool {
+    let _length = extended.u16();
+    extended.u32().is_none_or(|present| present & 1 != 0)
+}
+
+/// One Share Control PDU.
+#[derive(Debug, Clone, Copy)]
+struct Pdu<'a> {
+    kind: u16,
+    version_and_kind: u16,
+    body: &'a [u8],
+    whole: &'a [u8],
+}
+
+const HEAD_BYTES: usize = 6;
+
+impl<'a> Pdu<'a> {
+    fn next(rest: &mut Fields<'a>) -> Result<Self, Malformed> {
+        let bad = Malformed("Share Control header");
+        let all = rest.rest();
+        let mut head = *rest;
+        let said = usize::from(head.u16().ok_or(bad)?);
+        let version_and_kind = head.u16().ok_or(bad)?;
+        // Some servers say a length of zero, or one with padding that they do not send: it is what is left then.
+        let length = if said == 0 || said > all.len() { all.len() } else { said };
+        let whole = rest.take(length).ok_or(bad)?;
+        let body = whole.get(HEAD_BYTES..).ok_or(bad)?;
+        Ok(Self { kind: version_and_kind & 0xf, version_and_kind, body, whole })
+    }
+
+    /// The kind and the body of a Share Data PDU.
+    fn data(self) -> Result<(u8, &'a [u8]), Malformed> {
+        let bad = Malformed("Share Data header");
+        let mut fields = Fields::new(self.body);
+        let head = fields.take(DATA_HEAD_BYTES).ok_or(bad)?;
+        let kind = head.get(8).copied().ok_or(bad)?;
+        Ok((kind, fields.rest()))
+    }
+
+    /// Appends it anew, from this user and with this body.
+    fn write(self, user: u16, body: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+        let length =
+            u16::try_from(body.len().saturating_add(HEAD_BYTES)).map_err(|_| Malformed("Share Control PDU"))?;
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&self.version_and_kind.to_le_bytes());
+        out.extend_from_slice(&user.to_le_bytes());
+        out.extend_from_slice(body);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn data(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut pdu = u16::try_from(body.len() + 18).unwrap().to_le_bytes().to_vec();
+    pdu.extend_from_slice(&[0x17, 0, 0xef, 3, 0xea, 3, 1, 0, 0, 1, 0, 0, kind, 0, 0, 0]);
+    pdu.extend_from_slice(body);
+    pdu
+}
+
+fn sent(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut pdu = data(kind, body);
+    pdu[4..6].copy_from_slice(&1009u16.to_le_bytes());
+    pdu
+}
+
+fn demand(width: u16, height: u16) -> Vec<u8> {
+    let mut set = vec![2, 0, 28, 0, 32, 0, 1, 0, 1, 0, 1, 0];
+    set.extend_from_slice(&width.to_le_bytes());
+    set.extend_from_slice(&height.to_le_bytes());
+    set.extend_from_slice(&[0; 12]);
+    let mut pdu = vec![0, 0, 0x11, 0, 0xea, 3, 0xea, 3, 1, 0, 4, 0, 32, 0, b'R', b'D', b'P', 0, 1, 0, 0, 0];
+    pdu.extend_from_slice(&set);
+    pdu[0] = u8::try_from(pdu.len()).unwrap();
+    pdu
+}
+
+const SUPPRESS_OUTPUT: u8 = 35;
+const SYNCHRONIZE: u8 = 31;
+
+#[test]
+fn what_a_user_may_not_say_is_dropped_and_the_rest_of_the_message_passes() {
+    let message = [data(SYNCHRONIZE, &[1, 0, 0xea, 3]), data(SUPPRESS_OUTPUT, &[0; 4]), data(INPUT, &[0; 8])].concat();
+    let judged = from_user(&message, 1009, Keys::Pass, Phase::Active).unwrap();
+    assert_eq!(judged.passing, [sent(SYNCHRONIZE, &[1, 0, 0xea, 3]), sent(INPUT, &[0; 8])].concat());
+    assert_eq!((judged.dropped, judged.has_keys), (1, true));
+    let held = from_user(&message, 1009, Keys::Held, Phase::Active).unwrap();
+    assert_eq!((held.passing, held.dropped, held.has_keys), (sent(SYNCHRONIZE, &[1, 0, 0xea, 3]), 2, false));
+    // What only a target says.
+    assert!(from_user(&demand(800, 600), 1009, Keys::Pass, Phase::Active).is_err());
+    assert_eq!(from_user(&data(SAVE_SESSION_INFO, &[0; 4]), 1009, Keys::Pass, Phase::Active).unwrap().dropped, 1);
+}
+
+#[test]
+fn licences_pass_before_the_desktop_is_set_up_and_never_after() {
+    let mut phase = Phase::default();
+    let license = [0x80, 0, 0, 0, 0xff, 3, 16, 0, 7, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0];
+    // As xrdp writes it.
+    let other = [0x80, 2, 0x10, 0, 0xff, 3, 16, 0, 7, 0, 0, 0, 2, 0, 0, 0, 0x28, 0x14, 0, 0];
+    assert!(from_target(&other, &mut phase).unwrap().licensing);
+    let answer = from_user(&license, 1009, Keys::Held, Phase::Licensing).unwrap();
+    assert_eq!((answer.passing.as_slice(), answer.licensing), (&license[..], true));
+    assert!(from_user(&license, 1009, Keys::Pass, Phase::Active).is_err());
+    let judged = from_target(&license, &mut phase).unwrap();
+    assert_eq!((judged.passing.as_slice(), judged.licensing), (&license[..], true));
+    let judged = from_target(&demand(1024, 768), &mut phase).unwrap();
+    assert_eq!((judged.size, judged.licensing, phase), (Some((1024, 768)), false, Phase::Active));
+    assert_eq!(from_target(&license, &mut phase).unwrap(), TargetShare { dropped: 1, ..TargetShare::default() });
+}
+
+#[test]
+fn a_target_that_redirects_or_wants_a_giant_desktop_ends_the_session() {
+    let mut phase = Phase::Active;
+    let redirect = [12, 0, 0x0a, 0, 0xea, 3, 0, 0, 0, 4, 0, 0];
+    assert_eq!(from_target(&redirect, &mut phase), Err(Refusal::Redirection));
+    assert_eq!(from_target(&[0, 4, 0, 0, 1, 2], &mut phase), Err(Refusal::Redirection));
+    let both = [data(SYNCHRONIZE, &[]), redirect.to_vec()].concat();
+    assert_eq!(from_target(&both, &mut phase), Err(Refusal::Redirection));
+    assert_eq!(from_target(&demand(9000, 10), &mut phase), Err(Refusal::TooLarge(9000, 10)));
+}
+
+#[test]
+fn a_login_is_told_and_the_cookie_of_a_reconnection_is_not() {
+    let mut phase = Phase::Active;
+    let plain = data(SAVE_SESSION_INFO, &[2, 0, 0, 0]);
+    let judged = from_target(&plain, &mut phase).unwrap();
+    assert_eq!((judged.logged_in, &judged.passing), (true, &plain));
+    let cookie = data(SAVE_SESSION_INFO, &[3, 0, 0, 0, 34, 0, 1, 0, 0, 0, 28, 0, 0, 0]);
+    let judged = from_target(&[cookie, plain.clone()].concat(), &mut phase).unwrap();
+    assert_eq!((judged.dropped, judged.passing), (1, plain));
+    let errors = data(SAVE_SESSION_INFO, &[3, 0, 0, 0, 34, 0, 2, 0, 0, 0]);
+    let judged = from_target(&errors, &mut phase).unwrap();
+    assert_eq!((judged.logged_in, judged.passing), (false, errors));
+    assert_eq!(from_target(&data(SET_ERROR_INFO, &[9, 0, 0, 0]), &mut phase).unwrap().error, Some(9));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes: Vec<u8>, active: bool) {
+        let _ = from_user(&bytes, 1009, Keys::Pass, Phase::Active);
+        let mut phase = if active { Phase::Active } else { Phase::Licensing };
+        let _ = from_target(&bytes, &mut phase);
+    }
+
+    #[test]
+    fn no_flipped_byte_makes_it_panic(at in 0usize..90, to: u8) {
+        let mut bytes = [demand(800, 600), data(SYNCHRONIZE, &[0; 4]), data(SAVE_SESSION_INFO, &[3, 0, 0, 0])].concat();
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte = to;
+        }
+        let _ = from_target(&bytes, &mut Phase::default());
+        let _ = from_user(&bytes, 1009, Keys::Held, Phase::Active);
+    }
+}

@@ -1,0 +1,197 @@
+//! A real target's desktop, recorded and shown again: FreeRDP's shadow server before an X server without a screen.
+//!
+//! What the target sent goes through the real recorder into a store, and comes out of it as pictures, films and text by
+//! the program that an auditor runs. It must look as the target's own screen did.
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use doorward::rdp::fact::Fact;
+use doorward::rdp::picture::{Picture, Pointer, rgb};
+use doorward::rdp::record::Kind;
+
+use crate::fixture::bastion::program;
+use crate::fixture::process::{Finished, Running, Stdout, run};
+use crate::fixture::watcher::watch;
+use crate::fixture::{LIMIT, free_port, nonce, scratch, until};
+use crate::require;
+use crate::verify::store::Store;
+
+const SIZE: (u16, u16) = (640, 480);
+
+/// A target with something on its screen.
+struct Target {
+    display: String,
+    port: u16,
+    password: String,
+    _running: Vec<Running>,
+    _folder: tempfile::TempDir,
+}
+
+impl Target {
+    fn start() -> Self {
+        let folder = scratch();
+        let mut command = Command::new("Xvfb");
+        command.args(["-displayfd", "1", "-screen", "0", "640x480x24", "-nolisten", "tcp", "-noreset"]);
+        let mut server = Running::start(command, Stdout::Unread);
+        let mut number = String::new();
+        std::io::BufReader::new(server.stdout()).read_line(&mut number).unwrap();
+        let display = format!(":{}", number.trim());
+        let shown = |program: &str, arguments: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(arguments).env("DISPLAY", &display);
+            command
+        };
+        run(shown("xsetroot", &["-solid", "#205080"]), b"", LIMIT).ok();
+        // The text stands still, and its cursor, too.
+        let text = "echo recorded desktop; seq 1 15; exec sleep 600";
+        let xterm = shown("xterm", &["-T", "shown", "-geometry", "60x20+30+30", "-e", "sh", "-c", text]);
+        let xterm = Running::start(xterm, Stdout::Gathered);
+        until(LIMIT, "window", || {
+            (run(shown("xdotool", &["search", "--name", "shown"]), b"", LIMIT).code == Some(0)).then_some(())
+        });
+        let password = format!("Shadow-{}", nonce());
+        let mut hash = Command::new("winpr-hash");
+        hash.args(["-u", "shadowuser", "-p", &password, "-f", "sam"]);
+        let sam = folder.path().join("sam");
+        std::fs::write(&sam, run(hash, b"", LIMIT).ok().out()).unwrap();
+        let port = free_port();
+        let sam = format!("/sam-file:{}", sam.display());
+        let mut shadow = shown("freerdp-shadow-cli", &["/bind-address:127.0.0.1", "/sec:nla", "+auth", &sam]);
+        shadow.arg(format!("/port:{port}")).env("HOME", folder.path());
+        shadow.env("XDG_CONFIG_HOME", folder.path().join("config"));
+        let shadow = Running::start(shadow, Stdout::Gathered);
+        until(LIMIT, "shadow server", || {
+            // Not by a connection, which it would take for a client.
+            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            table.contains(&format!(":{port:04X} 00000000:0000 0A")).then_some(())
+        });
+        Self { display, port, password, _running: vec![shadow, xterm, server], _folder: folder }
+    }
+
+    /// What is on its screen: three bytes a pixel.
+    fn screen(&self) -> Vec<u8> {
+        let mut command = Command::new("import");
+        command.args(["-silent", "-window", "root", "-depth", "8", "rgb:-"]).env("DISPLAY", &self.display);
+        run(command, b"", LIMIT).ok().stdout
+    }
+}
+
+/// How many pixels of two pictures differ by more than the eye sees.
+fn differing(one: &[u8], other: &[u8], most: u8) -> usize {
+    assert_eq!(one.len(), other.len());
+    let pixels = one.chunks_exact(3).zip(other.chunks_exact(3));
+    pixels.filter(|(one, other)| one.iter().zip(*other).any(|(one, other)| one.abs_diff(*other) > most)).count()
+}
+
+fn drawn(records: &[(Kind, Vec<u8>)]) -> Picture {
+    let mut picture = Picture::new(Pointer::LeftOut);
+    records.iter().for_each(|(kind, bytes)| {
+        picture.take(*kind, bytes);
+    });
+    picture
+}
+
+/// A recording in a store, and who may read it.
+struct Kept {
+    store: Store,
+    session: String,
+    folder: tempfile::TempDir,
+}
+
+impl Kept {
+    fn of(records: &[(Kind, Vec<u8>)]) -> Self {
+        let store = Store::new();
+        let bastion = store.bastion();
+        let mut live = bastion.open(&[]);
+        bastion.desktop(&mut live, records);
+        let session = live.id.to_string();
+        bastion.close(live);
+        bastion.stop();
+        let folder = scratch();
+        std::fs::write(folder.path().join("auditor.key"), store.auditor.to_file().expose()).unwrap();
+        Self { store, session, folder }
+    }
+
+    /// Of the desktop's channel, which is the second one here.
+    fn recording(&self, verb: &str, more: &[&str]) -> Finished {
+        self.recording_of("2", verb, more)
+    }
+
+    fn recording_of(&self, channel: &str, verb: &str, more: &[&str]) -> Finished {
+        let mut command = Command::new(program());
+        command.args(["recording", verb, &self.session, "--store"]).arg(self.store.path());
+        command.arg("--identity").arg(self.folder.path().join("auditor.key"));
+        command.args(["--channel", channel]).args(more);
+        run(command, b"", LIMIT)
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+/// The last picture of a file, as ffmpeg reads it.
+fn last_picture(file: &Path) -> Vec<u8> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-nostdin", "-loglevel", "error", "-i"]).arg(file);
+    command.args(["-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]);
+    let pictures = run(command, b"", LIMIT).ok().stdout;
+    let size = usize::from(SIZE.0) * usize::from(SIZE.1) * 3;
+    assert!(!pictures.is_empty() && pictures.len().is_multiple_of(size), "{}", pictures.len());
+    pictures[pictures.len() - size..].to_vec()
+}
+
+#[test]
+fn a_recorded_desktop_looks_as_the_targets_screen_did() {
+    require!("Xvfb", "xterm", "xdotool", "xsetroot", "import", "winpr-hash", "freerdp-shadow-cli", "ffmpeg");
+    let target = Target::start();
+    let screen = target.screen();
+    let pixels = screen.len() / 3;
+    let session = Fact::Session {
+        width: SIZE.0,
+        height: SIZE.1,
+        keyboard_layout: 0x409,
+        client_name: String::from("watcher"),
+        keys: true,
+    };
+    let mut records = vec![(Kind::Event, session.to_json())];
+    let sent = watch(target.port, ("shadowuser", &target.password), SIZE, |records| {
+        let picture = drawn(records);
+        picture.size() == Some(SIZE) && differing(&rgb(picture.rgba()), &screen, 8) == 0
+    });
+    assert_eq!(drawn(&sent).faults(), (0, None));
+    records.extend(sent);
+    // `ls`, Enter.
+    records.extend([0x26, 0x1F, 0x1C].map(|code| (Kind::FastPathInput, vec![1 << 2, 4, 0, code])));
+
+    let kept = Kept::of(&records);
+    let png = kept.recording("export", &["--format", "png"]).ok();
+    assert_eq!(png.stderr, b"", "{}", png.err());
+    assert!(differing(&last_picture(&kept.file("last.png", &png.stdout)), &screen, 8) * 100 < pixels);
+    for form in ["webm", "mp4"] {
+        let film = kept.recording("export", &["--format", form]).ok();
+        let last = last_picture(&kept.file(&format!("film.{form}"), &film.stdout));
+        assert!(differing(&last, &screen, 60) * 50 < pixels, "{form}: {} of {pixels}", differing(&last, &screen, 60));
+    }
+    let text = kept.recording("export", &["--format", "txt"]).ok().out();
+    assert!(text.contains("640x480 pixels") && text.contains("typed      ls"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_made_of_a_desktop_is_said() {
+    let kept = Kept::of(&[(Kind::Event, b"{}".to_vec())]);
+    for form in ["v3", "v2", "raw"] {
+        let refused = kept.recording("export", &["--format", form]);
+        assert!(refused.code == Some(1) && refused.err().contains("--format png"), "{form}: {}", refused.err());
+    }
+    let replayed = kept.recording("replay", &[]);
+    assert!(replayed.code == Some(1) && replayed.err().contains("recording export --format png"), "{}", replayed.err());
+    let nothing = kept.recording("export", &["--format", "png"]);
+    assert!(nothing.code == Some(1) && nothing.err().contains("nothing was drawn"), "{}", nothing.err());
+    let shell = kept.recording_of("1", "export", &["--format", "png"]);
+    assert!(shell.code == Some(1) && shell.err().contains("not of a desktop"), "{}", shell.err());
+}
