@@ -3,80 +3,25 @@
 //! What the target sent goes through the real recorder into a store, and comes out of it as pictures, films and text by
 //! the program that an auditor runs. It must look as the target's own screen did.
 
-use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use doorward::rdp::fact::Fact;
 use doorward::rdp::picture::{Picture, Pointer, rgb};
-use doorward::rdp::record::Kind;
+use doorward::rdp::record::{Kind, Reader};
+use doorward::rdp::story::Story;
 
 use crate::fixture::bastion::program;
-use crate::fixture::process::{Finished, Running, Stdout, run};
+use crate::fixture::played::{Part, Played};
+use crate::fixture::process::{Finished, run};
+use crate::fixture::rdp::{Shadow, Viewer};
+use crate::fixture::screen::Colour;
 use crate::fixture::watcher::watch;
-use crate::fixture::{LIMIT, free_port, nonce, scratch, until};
+use crate::fixture::{LIMIT, scratch, until};
 use crate::require;
 use crate::verify::store::Store;
 
-const SIZE: (u16, u16) = (640, 480);
-
-/// A target with something on its screen.
-struct Target {
-    display: String,
-    port: u16,
-    password: String,
-    _running: Vec<Running>,
-    _folder: tempfile::TempDir,
-}
-
-impl Target {
-    fn start() -> Self {
-        let folder = scratch();
-        let mut command = Command::new("Xvfb");
-        command.args(["-displayfd", "1", "-screen", "0", "640x480x24", "-nolisten", "tcp", "-noreset"]);
-        let mut server = Running::start(command, Stdout::Unread);
-        let mut number = String::new();
-        std::io::BufReader::new(server.stdout()).read_line(&mut number).unwrap();
-        let display = format!(":{}", number.trim());
-        let shown = |program: &str, arguments: &[&str]| {
-            let mut command = Command::new(program);
-            command.args(arguments).env("DISPLAY", &display);
-            command
-        };
-        run(shown("xsetroot", &["-solid", "#205080"]), b"", LIMIT).ok();
-        // The text stands still, and its cursor, too.
-        let text = "echo recorded desktop; seq 1 15; exec sleep 600";
-        let xterm = shown("xterm", &["-T", "shown", "-geometry", "60x20+30+30", "-e", "sh", "-c", text]);
-        let xterm = Running::start(xterm, Stdout::Gathered);
-        until(LIMIT, "window", || {
-            (run(shown("xdotool", &["search", "--name", "shown"]), b"", LIMIT).code == Some(0)).then_some(())
-        });
-        let password = format!("Shadow-{}", nonce());
-        let mut hash = Command::new("winpr-hash");
-        hash.args(["-u", "shadowuser", "-p", &password, "-f", "sam"]);
-        let sam = folder.path().join("sam");
-        std::fs::write(&sam, run(hash, b"", LIMIT).ok().out()).unwrap();
-        let port = free_port();
-        let sam = format!("/sam-file:{}", sam.display());
-        let mut shadow = shown("freerdp-shadow-cli", &["/bind-address:127.0.0.1", "/sec:nla", "+auth", &sam]);
-        shadow.arg(format!("/port:{port}")).env("HOME", folder.path());
-        shadow.env("XDG_CONFIG_HOME", folder.path().join("config"));
-        let shadow = Running::start(shadow, Stdout::Gathered);
-        until(LIMIT, "shadow server", || {
-            // Not by a connection, which it would take for a client.
-            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-            table.contains(&format!(":{port:04X} 00000000:0000 0A")).then_some(())
-        });
-        Self { display, port, password, _running: vec![shadow, xterm, server], _folder: folder }
-    }
-
-    /// What is on its screen: three bytes a pixel.
-    fn screen(&self) -> Vec<u8> {
-        let mut command = Command::new("import");
-        command.args(["-silent", "-window", "root", "-depth", "8", "rgb:-"]).env("DISPLAY", &self.display);
-        run(command, b"", LIMIT).ok().stdout
-    }
-}
+const SIZE: (u16, u16) = (800, 600);
 
 /// How many pixels of two pictures differ by more than the eye sees.
 fn differing(one: &[u8], other: &[u8], most: u8) -> usize {
@@ -148,9 +93,9 @@ fn last_picture(file: &Path) -> Vec<u8> {
 #[test]
 fn a_recorded_desktop_looks_as_the_targets_screen_did() {
     require!("Xvfb", "xterm", "xdotool", "xsetroot", "import", "winpr-hash", "freerdp-shadow-cli", "ffmpeg");
-    let target = Target::start();
-    let screen = target.screen();
-    let pixels = screen.len() / 3;
+    let target = Shadow::start(Colour(0x20, 0x50, 0x80));
+    let _terminal = target.terminal();
+    let mut screen = Vec::new();
     let session = Fact::Session {
         width: SIZE.0,
         height: SIZE.1,
@@ -159,10 +104,12 @@ fn a_recorded_desktop_looks_as_the_targets_screen_did() {
         keys: true,
     };
     let mut records = vec![(Kind::Event, session.to_json())];
-    let sent = watch(target.port, ("shadowuser", &target.password), SIZE, |records| {
+    let sent = watch(target.port, (&target.account, &target.password), SIZE, |records| {
         let picture = drawn(records);
+        screen = target.screen.picture().pixels;
         picture.size() == Some(SIZE) && differing(&rgb(picture.rgba()), &screen, 8) == 0
     });
+    let pixels = screen.len() / 3;
     assert_eq!(drawn(&sent).faults(), (0, None));
     records.extend(sent);
     // `ls`, Enter.
@@ -178,7 +125,39 @@ fn a_recorded_desktop_looks_as_the_targets_screen_did() {
         assert!(differing(&last, &screen, 60) * 50 < pixels, "{form}: {} of {pixels}", differing(&last, &screen, 60));
     }
     let text = kept.recording("export", &["--format", "txt"]).ok().out();
-    assert!(text.contains("640x480 pixels") && text.contains("typed      ls"), "{text}");
+    assert!(text.contains("800x600 pixels") && text.contains("typed      ls"), "{text}");
+}
+
+#[test]
+fn what_was_relayed_is_drawn_and_told_from_its_record() {
+    require!("Xvfb", "xterm", "xdotool", "xsetroot", "import", "winpr-hash", "freerdp-shadow-cli", "xfreerdp");
+    let target = Shadow::start(Colour(0x20, 0xa0, 0x40));
+    let bastion = Played::start(Part::new(target.port, &target.fingerprint, &target.account, &target.password));
+    let viewer = Viewer::xfreerdp(bastion.port, "nla", "t-7f3a", "Ticket-Secret-1", &[]);
+    viewer.screen.until_painted(Colour(0x20, 0xa0, 0x40), 50);
+    let typed = target.terminal();
+    viewer.screen.type_text("who Am i");
+    viewer.screen.press("Return");
+    assert_eq!(typed.line(), "who Am i");
+
+    let recorded = || {
+        let mut reader = Reader::default();
+        reader.push(&bastion.recorded());
+        std::iter::from_fn(|| reader.next_record()).map(Result::unwrap).collect::<Vec<_>>()
+    };
+    until(LIMIT, "record of the target's screen", || {
+        let records = recorded().into_iter().map(|record| (record.kind, record.bytes)).collect::<Vec<_>>();
+        let picture = drawn(&records);
+        assert_eq!(picture.faults(), (0, None));
+        let same =
+            picture.size() == Some(SIZE) && differing(&rgb(picture.rgba()), &target.screen.picture().pixels, 8) == 0;
+        same.then_some(())
+    });
+    let mut story = Story::default();
+    let told = recorded().into_iter().flat_map(|record| story.take(record.at, record.kind, &record.bytes));
+    let told: Vec<(&str, String)> = told.map(|told| (told.what, told.text)).collect();
+    assert!(told.iter().any(|(what, text)| *what == "typed" && text == "who Am i"), "{told:?}");
+    assert!(matches!(&told[..], [("desktop", text), ..] if text.contains("800x600")), "{told:?}");
 }
 
 #[test]

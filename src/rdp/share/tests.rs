@@ -39,7 +39,7 @@ fn what_a_user_may_not_say_is_dropped_and_the_rest_of_the_message_passes() {
     assert_eq!((held.passing, held.dropped, held.has_keys), (sent(SYNCHRONIZE, &[1, 0, 0xea, 3]), 2, false));
     // What only a target says.
     assert!(from_user(&demand(800, 600), 1009, Keys::Pass, Phase::Active).is_err());
-    assert_eq!(from_user(&data(SAVE_SESSION_INFO, &[0; 4]), 1009, Keys::Pass).unwrap().dropped, 1);
+    assert_eq!(from_user(&data(SAVE_SESSION_INFO, &[0; 4]), 1009, Keys::Pass, Phase::Active).unwrap().dropped, 1);
 }
 
 #[test]
