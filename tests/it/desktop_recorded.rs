@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use doorward::rdp::fact::Fact;
+use doorward::rdp::keys::{Input, inputs};
 use doorward::rdp::picture::{Picture, Pointer, rgb};
 use doorward::rdp::record::{Kind, Reader};
 use doorward::rdp::story::Story;
@@ -136,15 +137,22 @@ fn what_was_relayed_is_drawn_and_told_from_its_record() {
     let viewer = Viewer::xfreerdp(bastion.port, "nla", "t-7f3a", "Ticket-Secret-1", &[]);
     viewer.screen.until_painted(Colour(0x20, 0xa0, 0x40), 50);
     let typed = target.terminal();
-    viewer.screen.type_text("who Am i");
-    viewer.screen.press("Return");
-    assert_eq!(typed.line(), "who Am i");
-
     let recorded = || {
         let mut reader = Reader::default();
         reader.push(&bastion.recorded());
         std::iter::from_fn(|| reader.next_record()).map(Result::unwrap).collect::<Vec<_>>()
     };
+    // The program takes keys once the pointer is over it and its window knows.
+    viewer.screen.type_text("");
+    until(LIMIT, "record of a key", || {
+        viewer.screen.press("Shift_L");
+        let inputs = recorded().into_iter().flat_map(|record| inputs(record.kind, &record.bytes));
+        inputs.into_iter().any(|input| matches!(input, Input::Key { code: 0x2A, .. })).then_some(())
+    });
+    viewer.screen.type_text("who Am i");
+    viewer.screen.press("Return");
+    assert_eq!(typed.line(), "who Am i");
+
     until(LIMIT, "record of the target's screen", || {
         let records = recorded().into_iter().map(|record| (record.kind, record.bytes)).collect::<Vec<_>>();
         let picture = drawn(&records);
