@@ -16,6 +16,7 @@ mod body;
 mod command;
 mod contested;
 mod control;
+mod desktop;
 mod error;
 mod event;
 mod facts;
@@ -46,6 +47,7 @@ pub use command::{CommandGap, CommandJudged, CommandStart, CommandStep, CommandW
 use contested::Contests;
 pub use contested::{Accepted, Contest};
 pub use control::{BrokenGlass, LockStep, OffboardStep, SessionControl};
+pub use desktop::{DesktopTicket, TicketStep};
 pub use error::AuditError;
 pub use event::{AuditEvent, Call, SESSION_HEADS_MAX, SegmentEnd, SessionHead, VaultChange};
 pub use index::{CommandFilter, CommandIndex, CommandPage, CommandRow};

@@ -21,9 +21,11 @@ use crate::tlog::VerifyingKey;
 use crate::trust::{List, Trust};
 use crate::witness::{WitnessAddress, WitnessUrl};
 use backup::read_backup;
+use desktop::read_rdp;
 use notify::{read_notify, read_requests};
 
 mod backup;
+mod desktop;
 mod notify;
 mod signed;
 mod starter;
@@ -31,6 +33,7 @@ mod starter;
 mod tests;
 
 pub use backup::BackupSettings;
+pub use desktop::RdpSettings;
 pub use signed::{LoadedPolicy, MANIFEST, SigningSettings, load_policy};
 pub use starter::{STARTER_POLICIES, Starter};
 
@@ -86,6 +89,8 @@ pub struct Config {
     pub ticket_check: Option<String>,
     /// `[backup]`: the daily backup. Default none: then a backup is made when somebody makes one.
     pub backup: Option<BackupSettings>,
+    /// `[rdp]`: the door for desktops. Default none: then nobody gets one.
+    pub rdp: Option<RdpSettings>,
 }
 
 /// `[ssh]`: the side of the bastion users.
@@ -361,6 +366,7 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
     let notify = section(&mut root, "notify", faults, |table, faults| read_notify(table, base, faults));
     let ticket_check = section(&mut root, "requests", faults, read_requests);
     let backup = read_backup(&mut root, base, &data, faults);
+    let rdp = read_rdp(&mut root, login.passwords, faults);
     root.finish(&[], faults);
     Config {
         file: file.to_owned(),
@@ -379,6 +385,7 @@ fn read_config(file: &Path, mut root: Table<'_>, faults: &mut Faults) -> Config 
         notify,
         ticket_check,
         backup,
+        rdp,
     }
 }
 

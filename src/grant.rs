@@ -715,4 +715,6 @@ fn without_grant<'g>(grants: impl Iterator<Item = &'g Grant>, rule: RuleId, now:
 #[cfg(test)]
 mod conditioned;
 #[cfg(test)]
+mod desktops;
+#[cfg(test)]
 mod tests;

@@ -52,6 +52,7 @@ use crate::recorder::Recorder;
 use crate::requests::Requests;
 use crate::screen::{counted, plural};
 use crate::session::Sessions;
+use crate::session::desktop::Screens;
 use crate::store::{Catalog, StoreRoot};
 use crate::trust::Trust;
 use crate::vault::Vault;
@@ -127,6 +128,8 @@ struct Parts {
     catalog: Catalog,
     /// None without a server.
     recorder: Option<Recorder>,
+    /// Empty without a server.
+    screens: Screens,
     alerts: Alerts,
 }
 
@@ -165,6 +168,7 @@ impl Admin {
             locks,
             catalog,
             recorder: None,
+            screens: Screens::default(),
             alerts: Alerts::default(),
         };
         Self {
@@ -190,6 +194,12 @@ impl Admin {
     /// With the recorder of the server, of which `doctor` tells.
     pub fn with_recorder(mut self, recorder: Recorder) -> Self {
         self.parts.recorder = Some(recorder);
+        self
+    }
+
+    /// With the live desktops of the server, which are looked at.
+    pub fn with_screens(mut self, screens: Screens) -> Self {
+        self.parts.screens = screens;
         self
     }
 

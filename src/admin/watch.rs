@@ -12,6 +12,7 @@ use super::api::{AuditFilter, Reply};
 use super::{Admin, AdminError, Caller};
 use crate::model::{ChannelNumber, SessionId};
 use crate::recorder::Seen;
+use crate::session::desktop::NoPicture;
 
 /// Which session is looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,9 @@ pub struct Look {
     pub channel: Option<ChannelNumber>,
     /// From the answer before, to go on looking: that is on record once.
     pub pass: Option<String>,
+    /// Whether it is a desktop's picture that is asked for.
+    #[serde(default)]
+    pub png: bool,
 }
 
 /// What there is to see.
@@ -34,6 +38,9 @@ pub struct Sight {
     pub title: String,
     /// Of which channel; `None` once it, or the session, is over.
     pub channel: Option<SeenChannel>,
+    /// A desktop's picture, as PNG in base64; `None` where none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub png: Option<String>,
 }
 
 /// What a channel shows.
@@ -64,7 +71,7 @@ impl Admin {
     pub(super) fn session_watch(&self, caller: Caller, look: &Look) -> Result<Reply, AdminError> {
         let pass = self.passes.give(caller, look.of(), self.parts.clock.instant())?;
         let seen = self.session_look(look, pass)?;
-        if let Reply::Sight { sight: Sight { channel: None, title, .. } } = &seen {
+        if let Reply::Sight { sight: Sight { channel: None, png: None, title, .. } } = &seen {
             return Err(match title.is_empty() {
                 true => AdminError::NoSession { session: look.session.clone() },
                 false => AdminError::Refused {
@@ -81,9 +88,13 @@ impl Admin {
     pub(super) fn session_look(&self, look: &Look, pass: String) -> Result<Reply, AdminError> {
         let live = self.parts.sessions.list().into_iter().find(|live| live.id == look.session);
         let (Some(live), Some(recorder)) = (live, &self.parts.recorder) else {
-            return Ok(Reply::Sight { sight: Sight { pass, title: String::new(), channel: None } });
+            return Ok(Reply::Sight { sight: Sight { pass, title: String::new(), channel: None, png: None } });
         };
         let title = format!("{} as {}", live.user, live.destination);
+        if look.png {
+            let png = Some(STANDARD.encode(self.picture(&look.session)?));
+            return Ok(Reply::Sight { sight: Sight { pass, title, channel: None, png } });
+        }
         let channel = recorder.look(&look.session, look.channel).and_then(|(channel, seen)| match seen {
             Seen::Tail { size, bytes, cut } => {
                 let tail = STANDARD.encode(bytes);
@@ -91,6 +102,17 @@ impl Admin {
             }
             Seen::Entries(_) | Seen::Ended => None,
         });
-        Ok(Reply::Sight { sight: Sight { pass, title, channel } })
+        Ok(Reply::Sight { sight: Sight { pass, title, channel, png: None } })
+    }
+
+    fn picture(&self, session: &SessionId) -> Result<Vec<u8>, AdminError> {
+        let refused = |why: &str, hint| AdminError::Refused { why: format!("session `{session}` {why}"), hint };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|_| refused("cannot be asked for a picture", "try again in a moment"))?;
+        runtime.block_on(self.parts.screens.look(session)).map_err(|none| match none {
+            NoPicture::NotLive => refused("is no desktop", "leave --png out: it has a terminal, or none"),
+            NoPicture::Blank => refused("has drawn nothing yet", "try again in a moment"),
+            NoPicture::Busy => refused("does not answer", "try again in a moment; others may look"),
+        })
     }
 }

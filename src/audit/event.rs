@@ -7,6 +7,7 @@ use super::assurance::{Confirmed, Consent};
 use super::body::Subject;
 use super::command::{CommandGap, CommandJudged, CommandStep, CommandWaits};
 use super::control::{BrokenGlass, LockStep, OffboardStep, SessionControl};
+use super::desktop::DesktopTicket;
 pub use super::facts::{Call, SegmentEnd, SessionHead, VaultChange};
 use super::facts::{bounded_detail, bounded_option, bounded_text};
 use super::review::ReviewedLine;
@@ -353,6 +354,9 @@ pub enum AuditEvent {
     /// A user has agreed to a text. On record before a session begins on it.
     #[serde(rename = "consent.given")]
     ConsentGiven(Consent),
+    /// A one-time ticket for a desktop was made, or used. On record before it is given, and before a session begins on it.
+    #[serde(rename = "desktop.ticket")]
+    DesktopTicket(DesktopTicket),
     /// A channel or request was refused.
     #[serde(rename = "channel.refused")]
     ChannelRefused {
@@ -725,9 +729,9 @@ impl AuditEvent {
             | Self::BreakglassOpen(BrokenGlass { user, .. })
             | Self::BreakglassReview { user, .. }
             | Self::BreakglassOverdue { user, .. } => Subject::User(user.clone()),
-            Self::AuthConfirmed(Confirmed { user, .. }) | Self::ConsentGiven(Consent { user, .. }) => {
-                Subject::User(user.clone())
-            }
+            Self::AuthConfirmed(Confirmed { user, .. })
+            | Self::ConsentGiven(Consent { user, .. })
+            | Self::DesktopTicket(DesktopTicket { user, .. }) => Subject::User(user.clone()),
             Self::AdminCall(call) | Self::ConfigChange(call) => call.subject(),
             Self::SecretSet(_)
             | Self::SecretRemove(_)

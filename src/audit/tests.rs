@@ -335,6 +335,18 @@ fn each_type_has_its_fields_where_they_belong() {
             "key rule source text user",
         ),
         (
+            AuditEvent::DesktopTicket(DesktopTicket {
+                user: user("alice"),
+                destination: Destination::parse("root@win1").unwrap(),
+                ticket: hex(),
+                step: TicketStep::Issued,
+                source: hex(),
+                key: hex(),
+            }),
+            "step",
+            "destination key source ticket user",
+        ),
+        (
             AuditEvent::CommandAllowed(Box::new(judged("id"))),
             "policy session",
             "alert because decision destination line mode sent starts user verdict",

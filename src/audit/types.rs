@@ -1,7 +1,7 @@
 //! The types of all events, by which the log is searched.
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 59] = [
+pub const EVENT_TYPES: [&str; 60] = [
     "access.review",
     "admin.call",
     "agent.sign",
@@ -22,6 +22,7 @@ pub const EVENT_TYPES: [&str; 59] = [
     "command.waits",
     "config.change",
     "consent.given",
+    "desktop.ticket",
     "envelope.create",
     "envelope.drop",
     "erase",

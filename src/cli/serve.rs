@@ -40,6 +40,7 @@ use crate::vault::{Vault, VaultError};
 use crate::verify;
 use crate::wire::Cut;
 
+mod desktops;
 mod nightly;
 mod wards;
 
@@ -266,7 +267,9 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let witnesses = wards::ask_witnesses(&config, &bastion.audit).await?;
     wards::look(&witnesses, &bastion.audit, &bastion.recorder);
     admin.tell_witnesses(Arc::clone(&witnesses));
+    let not_in = outlets.failed.clone();
     let bound = listen(&config, &logins, &keys, &stop, outlets).await?;
+    let doors = desktops::listen(&config, &logins, &bastion, &stop, not_in).await?;
     let admin_socket =
         socket::bind(&config.admin.socket).map_err(|error| ServeError::Socket(config.admin.socket.clone(), error))?;
     let admin_stop = tokio_util::sync::CancellationToken::new();
@@ -287,6 +290,9 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let publishing = publishing.map_err(ServeError::System)?;
     for address in &bound {
         info!(address = %address, "Listening");
+    }
+    for address in &doors {
+        info!(address = %address, "Listening for desktops");
     }
     if let Some(file) = config.recording.insecure_identity.as_ref().filter(|file| File::open(file).is_ok()) {
         warn!(file = %file.display(), "An auditor's identity lies on this machine: take it away, it opens every recording");
@@ -383,6 +389,8 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
     let (mine, about) = (Arc::clone(&vault), (Arc::clone(&ledger), Arc::clone(&audit), Arc::clone(&requests)));
     let (of, own) = (Arc::clone(&locks), sessions.clone());
     let admin = Admin::new(config, clock.clone(), about.0, mine, about.1, own, about.2, of, store.clone());
+    let desktops = desktops::of(config, &vault)?;
+    let admin = admin.with_screens(desktops.screens.clone());
     let admin = Arc::new(admin.with_recorder(recorder.clone()).with_alerts(notifier.alerts().clone()));
     let bastion = Arc::new(Bastion {
         clock: clock.clone(),
@@ -404,6 +412,7 @@ fn open(config: &Config) -> Result<Opened, ServeError> {
         // The same as the administration's: what it sets, forgives or takes away counts at once.
         codes: (admin.passwords().clone(), lock_out(&config.login)),
         turns: Turns::default(),
+        desktops,
     });
     for (session, failure) in admin.begin().map_err(ServeError::Begin)? {
         warn!(session = %session, error = %failure, "A change of an envelope that was interrupted cannot be finished");

@@ -1,5 +1,6 @@
 //! `doorward session`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::desk::{Desk, unexpected};
@@ -50,6 +51,9 @@ pub(super) enum Command {
         session: SessionId,
         /// One of its channels; else the first that is open and has a terminal.
         channel: Option<u32>,
+        /// Write what a desktop shows now into a new file, as PNG.
+        #[arg(long, value_name = "FILE", conflicts_with = "channel")]
+        png: Option<PathBuf>,
     },
     /// Say a line on a live session's terminals.
     Message {
@@ -70,7 +74,8 @@ pub(super) fn run(desk: &Desk, command: Command) -> Result<(), CliError> {
         Command::Kill { sessions, .. } => kill(desk, sessions),
         Command::Freeze { sessions } => each(desk, sessions, |session| Request::SessionFreeze { session }),
         Command::Unfreeze { sessions } => each(desk, sessions, |session| Request::SessionUnfreeze { session }),
-        Command::Watch { session, channel } => watch::run(desk, session, channel.map(ChannelNumber)),
+        Command::Watch { session, png: Some(file), .. } => watch::picture(desk, session, &file),
+        Command::Watch { session, channel, png: None } => watch::run(desk, session, channel.map(ChannelNumber)),
         Command::Message { session, text } => desk.tell(Request::SessionMessage { session, text }),
     }
 }

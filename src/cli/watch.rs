@@ -1,7 +1,9 @@
 //! `doorward session watch`: what a live session's terminal shows, drawn by the emulator that replays use, so that no byte of
 //! the target's gets to the operator's terminal.
 
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{IsTerminal, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine;
@@ -18,9 +20,21 @@ use crate::screen::{Painter, Screen, Size};
 /// It is looked again so soon.
 const EVERY: Duration = Duration::from_millis(200);
 
+/// Writes what a desktop shows into a file.
+pub(super) fn picture(desk: &Desk, session: SessionId, file: &Path) -> Result<(), CliError> {
+    let sight = ask(desk, &Look { session, channel: None, pass: None, png: true })?;
+    let png = sight.png.and_then(|png| STANDARD.decode(png).ok()).ok_or_else(unexpected)?;
+    let failed = |error: std::io::Error| CliError::failed(format!("cannot write `{}`", file.display())).because(&error);
+    // What is there is not overwritten: it may be the picture of a moment that nobody sees again.
+    let mut written = File::create_new(file).map_err(failed)?;
+    written.write_all(&png).map_err(failed)?;
+    say(format!("{} is in `{}`", sight.title, file.display()));
+    Ok(())
+}
+
 /// Shows a session until it ends or the operator leaves; without a terminal once, as text.
 pub(super) fn run(desk: &Desk, session: SessionId, channel: Option<ChannelNumber>) -> Result<(), CliError> {
-    let mut look = Look { session, channel, pass: None };
+    let mut look = Look { session, channel, pass: None, png: false };
     let mut sight = ask(desk, &look)?;
     let Some(mut seen) = sight.channel.take() else { return Err(unexpected()) };
     if !seen.pty {

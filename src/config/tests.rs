@@ -274,6 +274,7 @@ fn defaults() -> Config {
         notify: NotifySettings::default(),
         ticket_check: None,
         backup: None,
+        rdp: None,
     }
 }
 

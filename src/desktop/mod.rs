@@ -15,6 +15,7 @@ mod target;
 mod ticket;
 mod tls;
 mod user;
+mod view;
 
 use std::fmt;
 use std::future::Future;

@@ -18,6 +18,7 @@ use super::link::{Link, ended};
 use super::messages::{Broken, Messages};
 use super::target::TargetLeg;
 use super::user::{UserLeg, farewell};
+use super::view::View;
 use super::{FAREWELL, Fault, drain};
 use crate::clock::Clock;
 use crate::rdp::channel::{Channels, Out};
@@ -60,6 +61,7 @@ struct Desktop {
     /// entry must allow it.
     is_logged_in: AtomicBool,
     logged_in: Notify,
+    view: View,
     to_user: mpsc::Sender<Shown>,
     to_target: mpsc::Sender<Bytes>,
 }
@@ -85,6 +87,7 @@ pub(super) async fn run(
         is_licensing: AtomicBool::new(true),
         is_logged_in: AtomicBool::new(target.is_logged_in),
         logged_in: Notify::new(),
+        view: View::new(),
         to_user,
         to_target,
     });
@@ -212,7 +215,10 @@ async fn obey(desktop: Arc<Desktop>) -> Fault {
                 let on = *held.borrow_and_update();
                 desktop.link.fact(&desktop.clock, &Fact::Held { on }).await.map(|_| ())
             }
-            () = orders.look.notified() => desktop.link.say(FromProcess::Picture(None)).await,
+            () = orders.look.notified() => {
+                let picture = desktop.view.picture().await;
+                desktop.link.say(FromProcess::Picture(picture)).await
+            }
             () = desktop.logged_in.notified() => desktop.link.say(FromProcess::LoggedIn(Ok(()))).await,
         };
         if let Err(fault) = done {
@@ -290,7 +296,7 @@ impl Desktop {
                 }
                 if !judged.licensing && (self.record_keys || !judged.has_keys) {
                     let record = send_data(Way::Request, self.own.user, IO_CHANNEL, &judged.passing).map_err(bad)?;
-                    self.link.record(&self.clock, Kind::IoInput, &record).await?;
+                    self.record(Kind::IoInput, &record.into()).await?;
                 }
                 let passing = send_data(Way::Request, self.target.user, self.target.io, &judged.passing);
                 self.send(passing.map_err(bad)?).await
@@ -311,7 +317,7 @@ impl Desktop {
             return Ok(());
         }
         if self.record_keys {
-            self.link.record(&self.clock, Kind::FastPathInput, &message).await?;
+            self.record(Kind::FastPathInput, &message).await?;
         }
         self.to_target.send(message).await.map_err(|_| Fault::TargetLeft)
     }
@@ -322,7 +328,7 @@ impl Desktop {
             if is_encrypted(&message) {
                 return Err(bad(Malformed("encrypted fast-path message")));
             }
-            let through = self.link.record(&self.clock, Kind::FastPathOutput, &message).await?;
+            let through = self.record(Kind::FastPathOutput, &message).await?;
             return self.show(through, message).await;
         }
         match mcs(&message, Way::Indication).map_err(bad)? {
@@ -348,8 +354,7 @@ impl Desktop {
         let passing = send_data(Way::Indication, SERVER, IO_CHANNEL, &judged.passing);
         let passing = Bytes::from(passing.map_err(|malformed| Fault::Target(malformed.into()))?);
         // What is about a licence may hold keys.
-        let through =
-            if judged.licensing { 0 } else { self.link.record(&self.clock, Kind::IoOutput, &passing).await? };
+        let through = if judged.licensing { 0 } else { self.record(Kind::IoOutput, &passing).await? };
         self.show(through, passing).await
     }
 
@@ -383,6 +388,13 @@ impl Desktop {
                 self.send(message).await
             }
         }
+    }
+
+    /// Records a message, and draws it.
+    async fn record(&self, kind: Kind, message: &Bytes) -> Result<u64, Fault> {
+        let number = self.link.record(&self.clock, kind, message).await?;
+        self.view.draw(kind, message.clone()).await;
+        Ok(number)
     }
 
     async fn show(&self, through: u64, bytes: Bytes) -> Result<(), Fault> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LedgerError, TEXT_BYTES_MAX, address_with, at_most};
+use super::{LedgerError, TEXT_BYTES_MAX, Target, address_with, at_most};
 use crate::rdp::control::Pin;
 
 /// The port of RDP (MS-RDPBCGR section 2.1).
@@ -62,6 +62,13 @@ impl DesktopChange {
             allow_tls_only: allow_tls_only.unwrap_or(old.is_some_and(|old| old.allow_tls_only)),
             domain: domain.unwrap_or_else(|| old.map(|old| old.domain.clone()).unwrap_or_default()),
         }))
+    }
+}
+
+impl Target {
+    /// Whether somebody may get there, as far as it is known: it has a pinned host key, or a pinned certificate.
+    pub fn is_ready(&self) -> bool {
+        !self.host_keys.is_empty() || self.desktop.as_ref().is_some_and(|desktop| desktop.pin.is_some())
     }
 }
 

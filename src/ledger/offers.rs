@@ -183,7 +183,7 @@ impl State {
                     let here = |grant: &&Grant| is_for(grant) && grant.opens(class);
                     access(grants(&account).filter(here), now)
                 };
-                Offer::new(destination, opened, by_grants, !target.host_keys.is_empty())
+                Offer::new(destination, opened, by_grants, target.is_ready())
             })
             .collect();
         offers.into_iter()

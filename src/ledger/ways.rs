@@ -242,7 +242,7 @@ impl State {
                 conditioned: rule.is_conditioned(),
                 request: request
                     .map(|request| WayRequest { approvers: request.approvers.to_string(), max: request.max }),
-                ready: !target.host_keys.is_empty(),
+                ready: target.is_ready(),
                 known: target.accounts.is_empty() || target.accounts.contains(account),
             })
         };

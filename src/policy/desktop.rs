@@ -87,9 +87,8 @@ pub(super) fn refuse_odd(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grant::{Asker, permit};
-    use crate::model::{Timestamp, UserName, join};
-    use crate::policy::{Circumstances, PolicyFile, PolicySet, Question, Way, compare, lint};
+    use crate::model::{Timestamp, join};
+    use crate::policy::{PolicyFile, PolicySet, Way, compare, lint};
 
     fn rule(id: &str, channels: &str, more: &str) -> String {
         format!(
@@ -135,28 +134,6 @@ mod tests {
         }
         let faults = set(&[rule("a", "'shell'", "desktop = { audio = true }")]).unwrap_err();
         assert!(join(faults).contains("`channels` does not have desktop"));
-    }
-
-    #[test]
-    fn what_passes_is_what_the_rule_of_the_permit_says_and_no_other() {
-        let open =
-            rule("wide", "'desktop'", "desktop = { drives = true }").replace("required = false", "required = true");
-        let set = set(&[open, rule("narrow", "'desktop'", "desktop = { audio = true }")]).unwrap();
-        let user = UserName::parse("ana").unwrap();
-        let (asker, asked) = (Asker::plain(&user, "key"), ChannelClass::Desktop.into());
-        let question = Question {
-            user: &user,
-            groups: &BTreeSet::new(),
-            target: &crate::model::TargetName::parse("win1").unwrap(),
-            labels: &std::collections::BTreeMap::new(),
-            account: &crate::model::AccountName::parse("root").unwrap(),
-            asked: Some(&asked),
-            presence: asker.presence,
-            circumstances: Circumstances::BEST,
-        };
-        let permit = permit(&set, &question, "key", &[], Timestamp::from_millis(0)).unwrap();
-        assert_eq!(permit.rule().as_str(), "narrow");
-        assert_eq!(permit.desktop().words(), ["audio"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod control;
 pub mod coverage;
 pub mod fact;
 mod fields;
+pub mod file;
 pub mod frame;
 pub mod info;
 pub mod keys;

@@ -61,6 +61,12 @@ impl Attempt {
         Self { text: format!("{what} at {destination}"), wanted: class }
     }
 
+    /// To see a desktop there.
+    pub fn desktop(destination: &Destination) -> Self {
+        let wanted = Some((destination.clone(), ChannelClass::Desktop));
+        Self { text: format!("a desktop at {destination}"), wanted }
+    }
+
     /// What a channel is for.
     pub fn channel(wanted: &Wanted, login: &Result<Login, InvalidName>) -> Self {
         match (login, wanted) {

@@ -10,6 +10,7 @@ mod agent;
 mod channel;
 mod command;
 mod denials;
+pub mod desktop;
 mod files;
 mod forward;
 mod guarded;
@@ -122,6 +123,8 @@ pub struct Bastion {
     pub codes: (Passwords, LockOut),
     /// Whose turn it is at a target, where rules name paths.
     pub turns: Turns,
+    /// Tickets for desktops, and the desktops that are live.
+    pub desktops: desktop::Desktops,
 }
 
 impl Bastion {

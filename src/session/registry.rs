@@ -18,6 +18,7 @@ use crate::grant::{Asker, Denial, GrantState, Lock, LockEffect, Permit};
 use crate::ledger::Ledger;
 use crate::model::{Asked, ChannelClass, Destination, GrantId, LockId, RuleId, SessionId, Timestamp, UserName};
 use crate::policy::{Bound, BoundBy, Oversight, Unmet};
+use crate::rdp::rules::DesktopRules;
 use crate::relay::{Pause, Paused};
 
 /// Why a session ended.
@@ -180,6 +181,8 @@ struct Entry {
     since: Timestamp,
     /// It must stand for as long as the session does.
     login: Authenticated,
+    /// What passes beside the picture, if it is a desktop: it was told so once, when it began.
+    desktop: Option<DesktopRules>,
     brake: Brake,
 }
 
@@ -287,6 +290,13 @@ impl Registration {
         own.map(|entry| entry.rules.insert(rule.clone())).is_some()
     }
 
+    /// Says what passes beside the picture of a desktop: the session ends once its rule lets less through.
+    pub fn carries(&self, desktop: DesktopRules) {
+        if let Some(entry) = self.sessions.lock().live.get_mut(&self.id) {
+            entry.desktop = Some(desktop);
+        }
+    }
+
     /// What its time is limited by.
     pub fn bound_by(&self) -> Option<BoundBy> {
         let list = self.sessions.lock();
@@ -340,7 +350,8 @@ impl Sessions {
         let (idle, idle_receiver) = watch::channel(None);
         let (open, rules) = (BTreeMap::new(), BTreeSet::new());
         let (bound_by, first, login, since) = (BoundBy::Grant, first.into(), login.clone(), facts.started);
-        let entry = Entry { facts, first, open, end, until, bound_by, idle, rules, since, login, brake };
+        let desktop = None;
+        let entry = Entry { facts, first, open, end, until, bound_by, idle, rules, since, login, desktop, brake };
         list.live.insert(id.clone(), entry);
         drop(list);
         let sessions = self.clone();
@@ -501,6 +512,9 @@ fn judge(entry: &Entry, ledger: &Ledger, now: Timestamp) -> Result<Judged, EndCa
         let permit: Permit = ledger
             .permit_but_for_locks(asker, &entry.facts.destination, asked, now)
             .map_err(|denial| cause_of(&denial))?;
+        if entry.desktop.as_ref().is_some_and(|carried| !carried.is_within(permit.desktop())) {
+            return Err(EndCause::PolicyChanged);
+        }
         // Each channel may rest on a grant of its own, or on none: a lock on one of these is on the session, and one that spares
         // broken glasses spares no session in which anything rests on something else.
         lock = lock.or(lock_on(permit.grant().map(|grant| &grant.id))?);

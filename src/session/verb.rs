@@ -9,6 +9,7 @@
 
 mod ask;
 mod command;
+mod desk;
 mod handout;
 mod limits;
 mod oversee;
@@ -48,6 +49,7 @@ pub use table::{Form, Misread, Verb};
 /// A verb that may be answered, and is on record where it must be.
 enum Answer {
     Text(String, Option<Place<UserName>>),
+    Picture(desk::Picture),
     Handout(Handout),
     Watch(Box<Watched>),
 }
@@ -87,6 +89,8 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Arc<Visitor>, verb: &Verb) -> R
         Verb::Own(form) => own::sessions(bastion, user, *form).await.map(own),
         Verb::Whoami(form) => Ok(Answer::Text(own::whoami(bastion, visitor, *form), None)),
         Verb::Why(form) => Ok(Answer::Text(own::why(bastion, visitor.user.asker(), *form), None)),
+        Verb::Desktop(wish) => desk::issue(bastion, visitor, wish).await.map(own),
+        Verb::Picture(session) => desk::picture(bastion, visitor, session, verb).await,
         Verb::Requests(ask, form) => ask::answer(bastion, visitor, ask, *form).await.map(own),
         Verb::Recordings(form) => recordings(bastion, user, verb, *form).await,
         Verb::Sessions(form) => Ok(Answer::Text(sessions(bastion, user, *form), None)),
@@ -320,7 +324,11 @@ impl Answering {
                 let _ = timeout(CLOSE_TIMEOUT, self.sink.send(ChannelEvent::Close)).await;
             }
             Err(Stopped::Refused(refusal)) => {
-                let asked = Attempt::other(&self.verb.to_string());
+                let asked = if let Verb::Desktop(wish) = &self.verb {
+                    Attempt::desktop(&wish.destination)
+                } else {
+                    Attempt::other(&self.verb.to_string())
+                };
                 let written = self.visitor.refused(&self.bastion, Kind::of(&refusal), &refusal, asked);
                 let no = refusal.told(self.bastion.clock.now());
                 say_no(&self.sink, self.terminal.is_some(), no, written).await;
@@ -344,6 +352,11 @@ impl Answering {
                 let text = if terminal.is_some() { text.replace('\n', "\r\n") } else { text };
                 let pouring = async { pour(sink, text.into(), PROGRESS_MAX).await.map(|()| 0) };
                 standing(None).while_there(source, pouring).await
+            }
+            Answer::Picture(desk::Picture { target, png, place: _place }) => {
+                let standing = standing(Some((target, AuditRight::Watch)));
+                let pouring = async { pour(sink, png.into(), PROGRESS_MAX).await.map(|()| 0) };
+                standing.while_there(source, pouring).await
             }
             Answer::Handout(handout) => {
                 let standing = standing(Some((handout.target.clone(), AuditRight::Get)));

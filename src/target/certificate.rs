@@ -42,11 +42,12 @@ pub async fn scan(address: &str, limit: Duration) -> Result<Shown, String> {
         stream.write_all(&REQUEST).await.map_err(|error| error.to_string())?;
         let chosen = chosen(&read_answer(&mut stream).await?)?;
         let seen = Arc::new(Seen::default());
+        let verifier: Arc<dyn ServerCertVerifier> = Arc::<Seen>::clone(&seen);
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&seen) as Arc<dyn ServerCertVerifier>)
+            .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
         // No name is looked for in the certificate: it is shown to an operator, who compares.
         let name = ServerName::try_from("target.invalid").map_err(|error| error.to_string())?;

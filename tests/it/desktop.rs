@@ -8,7 +8,7 @@ use doorward::rdp::control::{FromProcess, Refused, Security, ToProcess};
 use crate::fixture::holds;
 use crate::fixture::played::{Part, Played};
 use crate::fixture::rdp::{Shadow, Viewer, Xrdp};
-use crate::fixture::screen::Colour;
+use crate::fixture::screen::{Colour, Picture};
 
 const GREEN: Colour = Colour(0x20, 0xa0, 0x40);
 const BLUE: Colour = Colour(0x30, 0x50, 0xc0);
@@ -25,6 +25,14 @@ fn a_desktop_with_nla_on_both_legs_is_seen_typed_on_and_ended_with_a_reason() {
     let viewer = Viewer::xfreerdp(bastion.port, "nla", "t-7f3a", "Ticket-Secret-1", &[]);
     viewer.screen.until_painted(GREEN, 50);
     bastion.until("login", |said| said.iter().any(|said| matches!(said, FromProcess::LoggedIn(Ok(())))).then_some(()));
+
+    bastion.tell(&ToProcess::Look);
+    let png = bastion.until("picture", |said| {
+        said.iter().find_map(|said| if let FromProcess::Picture(png) = said { Some(png.clone()) } else { None })
+    });
+    let picture = Picture::of_png(&png.unwrap());
+    assert_eq!((picture.width, picture.height), (800, 600));
+    assert!(picture.percent(GREEN) > 90, "{}%", picture.percent(GREEN));
 
     let typed = shadow.terminal();
     bastion.tell(&ToProcess::Hold(true));
@@ -68,6 +76,85 @@ fn a_desktop_with_tls_on_both_legs_is_seen_and_typed_on() {
     viewer.screen.type_text("typed");
     viewer.screen.press("Return");
     assert_eq!(xrdp.line(), "typed");
+}
+
+#[test]
+fn rdesktop_sees_a_target_that_wants_nla_and_leaves_when_it_likes() {
+    crate::require!("Xvfb", "rdesktop", "freerdp-shadow-cli", "winpr-hash", "import", "xsetroot");
+    let shadow = Shadow::start(GREEN);
+    let bastion = Played::start(part(&shadow));
+    let viewer = Viewer::rdesktop(bastion.port, "alice+administrator@win1", "Alice-1");
+    viewer.screen.until_painted(GREEN, 50);
+    drop(viewer);
+    // It connects twice: the first time to see which security there is.
+    let left = |said: &FromProcess| matches!(said, FromProcess::Ended { why } if why == "the user left");
+    bastion.until("end", |said| said.iter().any(left).then_some(()));
+}
+
+#[test]
+fn a_target_that_has_less_than_its_entry_wants_or_another_password_is_left() {
+    crate::require!(
+        "Xvfb",
+        "xfreerdp",
+        "freerdp-shadow-cli",
+        "winpr-hash",
+        "xrdp",
+        "xrdp-sesman",
+        "xsetroot",
+        "openssl"
+    );
+    if !crate::fixture::root() {
+        return;
+    }
+    let shadow = Shadow::start(GREEN);
+    let mut wrong = part(&shadow);
+    wrong.credential.1 = "another".to_owned();
+    let xrdp = Xrdp::start(BLUE);
+    let weaker = Part::new(xrdp.port, &xrdp.fingerprint, &xrdp.account.name, &xrdp.account.password);
+    let gone = Part::new(1, "", "", "");
+    for (part, expected) in [
+        (wrong, "the target does not take the credential"),
+        (weaker, "the target has no NLA, and its entry does not allow TLS alone"),
+        (gone, "the target cannot be reached: "),
+    ] {
+        let bastion = Played::start(part);
+        let viewer = Viewer::xfreerdp(bastion.port, "tls", "alice+administrator@win1", "Alice-1", &[]);
+        let why = bastion.ended();
+        assert!(why.starts_with(expected), "{why}");
+        let (_, said) = viewer.end();
+        assert!(said.contains("ERRINFO_SERVER_DENIED_CONNECTION"), "{said}");
+    }
+}
+
+#[test]
+fn a_stranger_who_sends_something_else_ends_one_process() {
+    let bastion = Played::start(Part::new(1, "", "", ""));
+    let mut stranger = std::net::TcpStream::connect(("127.0.0.1", bastion.port)).unwrap();
+    std::io::Write::write_all(&mut stranger, b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(bastion.ended(), "the user's program: malformed first byte of a message");
+
+    let bastion = Played::start(Part::new(1, "", "", ""));
+    let mut stranger = std::net::TcpStream::connect(("127.0.0.1", bastion.port)).unwrap();
+    // A request for TLS, and data before it that would be taken for what was said inside.
+    let request = [3, 0, 0, 19, 14, 0xe0, 0, 0, 0, 0, 0, 1, 0, 8, 0, 3, 0, 0, 0];
+    std::io::Write::write_all(&mut stranger, &[&request[..], &[3, 0, 0, 7, 2, 0xf0, 0x80]].concat()).unwrap();
+    assert_eq!(bastion.ended(), "the user's program: malformed data before TLS");
+}
+
+#[test]
+fn a_bastion_that_is_gone_leaves_no_desktop_behind() {
+    crate::require!("Xvfb", "xfreerdp", "freerdp-shadow-cli", "winpr-hash", "import", "xsetroot");
+    let shadow = Shadow::start(GREEN);
+    let bastion = Played::start(part(&shadow));
+    let viewer = Viewer::xfreerdp(bastion.port, "nla", "t-7f3a", "Ticket-Secret-1", &[]);
+    viewer.screen.until_painted(GREEN, 50);
+    let pid = bastion.pid();
+    bastion.hang_up();
+    let (_, said) = viewer.end();
+    assert!(said.contains("ERRINFO_RPC_INITIATED_DISCONNECT"), "{said}");
+    crate::fixture::until(crate::fixture::LIMIT, "end of the process", || {
+        (!crate::fixture::process::alive(pid)).then_some(())
+    });
 }
 
 #[test]

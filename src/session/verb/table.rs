@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::ask::{self, Ask};
+use super::desk::{self, Wish};
 use super::oversee::{self, Hand};
 use crate::model::{ChannelNumber, LockId, SessionId};
 
@@ -24,6 +25,8 @@ pub enum Verb {
     Whoami(Form),
     /// What the user was refused last.
     Why(Form),
+    /// A ticket for a desktop.
+    Desktop(Wish),
     /// A one-time code, on a terminal.
     Mfa,
     /// A yes to what rules for the user want one to, on a terminal.
@@ -38,6 +41,8 @@ pub enum Verb {
     Sessions(Form),
     /// What a live session shows.
     Watch(SessionId, Option<ChannelNumber>),
+    /// What a live desktop shows, as a picture.
+    Picture(SessionId),
     /// A hand on a live session.
     Control(SessionId, Hand),
     /// Locks that the user may lift.
@@ -102,6 +107,13 @@ const EVERYBODY: &[Entry] = &[
         options: "",
         does: "what you were refused last, and what to do",
         read: |words| list(words).map(Verb::Why),
+    },
+    Entry {
+        name: "rdp",
+        arguments: "ACCOUNT@TARGET",
+        options: "[--json]",
+        does: "a ticket for its desktop: once, two minutes",
+        read: |words| desk::wish(words).map(Verb::Desktop),
     },
     Entry {
         name: "request",
@@ -233,7 +245,7 @@ const AUDITORS: &[Entry] = &[
     Entry {
         name: "session watch",
         arguments: "SESSION [CHANNEL]",
-        options: "",
+        options: "[--png]",
         does: "what one of them shows; q leaves",
         read: watch,
     },
@@ -300,6 +312,9 @@ fn get(words: &[&str]) -> Option<Verb> {
 }
 
 fn watch(words: &[&str]) -> Option<Verb> {
+    if let [session, "--png"] = words {
+        return SessionId::parse(session).ok().map(Verb::Picture);
+    }
     let (session, channel) = match words {
         [session] => (session, None),
         [session, channel] => (session, Some(ChannelNumber(channel.parse().ok()?))),
@@ -398,6 +413,8 @@ impl fmt::Display for Verb {
             Self::Recordings(_) => f.write_str("recording list"),
             Self::Get(session) => write!(f, "recording get {session}"),
             Self::Sessions(_) => f.write_str("session list"),
+            Self::Desktop(wish) => write!(f, "rdp {}", wish.destination),
+            Self::Picture(session) => write!(f, "session watch {session} --png"),
             Self::Watch(session, None) => write!(f, "session watch {session}"),
             Self::Watch(session, Some(channel)) => write!(f, "session watch {session} {channel}"),
             Self::Control(session, hand) => write!(f, "session {hand} {session}"),
@@ -426,6 +443,7 @@ mod tests {
         assert_eq!(parse(&format!("session watch {session}")), Ok(Verb::Watch(session.clone(), None)));
         let second = Ok(Verb::Watch(session.clone(), Some(ChannelNumber(2))));
         assert_eq!(parse(&format!("session watch {session} 2")), second);
+        assert_eq!(parse(&format!("session watch {session} --png")), Ok(Verb::Picture(session)));
         assert_eq!(parse("ls"), Ok(Verb::Ls(vec![], Form::Text)));
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         assert_eq!(parse("ls db1 --json root"), Ok(Verb::Ls(words(&["db1", "root"]), Form::Json)));
@@ -443,8 +461,8 @@ mod tests {
             (&format!("recording get {SESSION} {SESSION}"), "recording get SESSION"),
             ("recording list; id", "recording list"),
             ("recording list --yaml", "recording list [--json]"),
-            ("session watch x", "session watch SESSION [CHANNEL]"),
-            (&format!("session watch {SESSION} two"), "session watch SESSION [CHANNEL]"),
+            ("session watch x", "session watch SESSION [CHANNEL] [--png]"),
+            (&format!("session watch {SESSION} two"), "session watch SESSION [CHANNEL] [--png]"),
             ("ls --yaml", "ls [WORD...] [--json]"),
             ("ls --json --json", "ls [WORD...] [--json]"),
             ("whoami root", "whoami [--json]"),
@@ -494,7 +512,8 @@ mod tests {
                 _ => String::new(),
             };
             let shown = parse(&format!("{}{arguments}", entry.name)).unwrap().to_string();
-            let said = ["", SESSION, "k-1"].map(|about| format!("{} {about}", entry.name).trim_end().to_owned());
+            let said =
+                ["", SESSION, "k-1", "root@db1"].map(|about| format!("{} {about}", entry.name).trim_end().to_owned());
             assert!(said.contains(&shown), "{shown}");
         }
     }

@@ -1,0 +1,56 @@
+//! The door for desktops.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::ServeError;
+use crate::authn::Logins;
+use crate::config::{Config, RdpSettings};
+use crate::listener::{FailedLogin, Limits};
+use crate::session::Bastion;
+use crate::session::desktop::{self, Desk, Desktops, Door};
+use crate::vault::Vault;
+use crate::wire::Cut;
+
+/// Our own program, whatever has become of its file since.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// What sessions and verbs know of desktops.
+pub(super) fn of(config: &Config, vault: &Vault) -> Result<Desktops, ServeError> {
+    let Some(RdpSettings { address, .. }) = &config.rdp else { return Ok(Desktops::default()) };
+    let certificate = vault.desktop_identity().map_err(ServeError::Vault)?.fingerprint();
+    Ok(Desktops { door: Some(Door { address: address.clone(), certificate }), ..Desktops::default() })
+}
+
+/// Listens on every address of `[rdp]`; returns them as they were bound.
+pub(super) async fn listen(
+    config: &Config,
+    logins: &Logins,
+    bastion: &Arc<Bastion>,
+    stop: &Cut,
+    failed: mpsc::Sender<FailedLogin>,
+) -> Result<Vec<SocketAddr>, ServeError> {
+    let Some(rdp) = &config.rdp else { return Ok(Vec::new()) };
+    let desk = Arc::new(Desk {
+        identity: bastion.vault.desktop_identity().map_err(ServeError::Vault)?,
+        offered: rdp.offered.clone(),
+        handshake: rdp.handshake,
+        logins: logins.clone(),
+        strangers: Limits::new(rdp.max_unauthenticated, rdp.max_unauthenticated_per_address),
+        users: Limits::new(rdp.max_desktops, rdp.max_desktops_per_user),
+        failed,
+        program: PathBuf::from(OWN_PROGRAM),
+    });
+    let mut bound = Vec::new();
+    for address in &rdp.listen {
+        let failed = |error| ServeError::Listen(*address, error);
+        let socket = TcpListener::bind(address).await.map_err(failed)?;
+        bound.push(socket.local_addr().map_err(failed)?);
+        tokio::spawn(desktop::serve(socket, Arc::clone(&desk), Arc::clone(bastion), stop.clone()));
+    }
+    Ok(bound)
+}

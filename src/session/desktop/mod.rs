@@ -1,0 +1,221 @@
+//! Desktops: one connection over RDP, from accept to the last record. The same story as over SSH, told to a process of its
+//! own that speaks the protocol.
+//!
+//! ```text
+//! socket -> Process -> Entered (ticket or password) -> Permit -> Registration -> Recording -> Checked -> Credential
+//!        -> records to the disk -> EndCause
+//! ```
+
+mod carried;
+mod codes;
+mod entry;
+mod opening;
+mod process;
+mod screens;
+mod taking;
+#[cfg(test)]
+mod tests;
+mod tickets;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, error, info, warn};
+
+use super::refusal_log::Kind;
+use super::{Attempt, Bastion, Refusal};
+use crate::authn::Logins;
+use crate::listener::{FailedLogin, Limits, Place};
+use crate::model::UserName;
+use crate::rdp::control::{Security, Start, ToProcess};
+use crate::vault::DesktopIdentity;
+use crate::wire::Cut;
+pub(super) use entry::ticket_event;
+use entry::{Entered, NotIn, greet};
+pub(super) use opening::begin_approved;
+use process::{Broken, Process};
+pub use screens::{NoPicture, Screens};
+pub use tickets::{GOOD_FOR, Issued, Proven, TicketError, Tickets};
+
+/// What sessions and verbs know of desktops.
+#[derive(Debug, Default)]
+pub struct Desktops {
+    /// Tickets that are good now.
+    pub tickets: Tickets,
+    /// Live desktops.
+    pub screens: Screens,
+    /// Where people's programs connect to; `None` if there is no such listener.
+    pub door: Option<Door>,
+}
+
+/// Where people's programs connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Door {
+    /// `host:port`, as people's machines reach it.
+    pub address: String,
+    /// The SHA-256 of the bastion's certificate, in lower-case hex.
+    pub certificate: String,
+}
+
+/// What the listener for RDP works with.
+pub struct Desk {
+    /// The bastion's certificate and its key.
+    pub identity: DesktopIdentity,
+    /// What is offered, the better first.
+    pub offered: Vec<Security>,
+    /// How long a handshake may take, to the login.
+    pub handshake: Duration,
+    /// What logins by password are judged by.
+    pub logins: Logins,
+    /// Connections that have not logged in.
+    pub strangers: Limits<IpAddr>,
+    /// Those that have.
+    pub users: Limits<UserName>,
+    /// Who did not get in.
+    pub failed: mpsc::Sender<FailedLogin>,
+    /// The program that carries a desktop: our own.
+    pub program: PathBuf,
+}
+
+/// After an error of accept, such as too many open files, the next try waits so long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A process counts the time of a handshake by itself; it is killed so long after.
+const HANDSHAKE_GRACE: Duration = Duration::from_secs(2);
+
+/// Accepts connections until `stop`.
+pub async fn serve(listener: TcpListener, desk: Arc<Desk>, bastion: Arc<Bastion>, stop: Cut) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cut_off() => return,
+        };
+        let (stream, source) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(error = %error, "Cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(place) = desk.strangers.enter(source.ip()) else {
+            debug!(source = %source, "Connection refused: too many that have not logged in");
+            continue;
+        };
+        let (desk, bastion, stop) = (Arc::clone(&desk), Arc::clone(&bastion), stop.clone());
+        tokio::spawn(async move { connection(stream, source, place, &desk, &bastion, &stop).await });
+    }
+}
+
+/// One connection, from its first byte to its last.
+async fn connection(
+    stream: TcpStream,
+    source: SocketAddr,
+    place: Place<IpAddr>,
+    desk: &Desk,
+    bastion: &Arc<Bastion>,
+    stop: &Cut,
+) {
+    let mut process = match start(stream, source, desk).await {
+        Ok(process) => process,
+        Err(error) => return error!(source = %source, error = %error, "Cannot start a process for a desktop"),
+    };
+    let greeting = timeout(desk.handshake.saturating_add(HANDSHAKE_GRACE), greet(&mut process, desk, bastion, source));
+    let greeted = tokio::select! {
+        greeted = greeting => greeted,
+        () = stop.cut_off() => return process.kill(),
+    };
+    let entered = match greeted {
+        Ok(Ok(entered)) => entered,
+        Ok(Err(not_in)) => return turn_away(not_in, process, (desk, bastion), source).await,
+        Err(_) => {
+            debug!(source = %source, "A handshake took too long");
+            return process.kill();
+        }
+    };
+    drop(place);
+    let visitor = Arc::clone(&entered.visitor);
+    let opened = match desk.users.take(visitor.user.user()) {
+        None => Err(Refusal::TooMany("desktops")),
+        Some(seat) => opening::open(bastion, &entered, &mut process).await.map(|opened| (opened, seat)),
+    };
+    match opened {
+        Ok((opened, _seat)) => carried::carry(bastion, opened, process).await,
+        Err(refusal) => refuse(&entered, refusal, process, bastion).await,
+    }
+}
+
+async fn start(stream: TcpStream, source: SocketAddr, desk: &Desk) -> std::io::Result<Process> {
+    stream.set_nodelay(true)?;
+    let (client, program) = (stream.into_std()?, desk.program.clone());
+    let started = tokio::task::spawn_blocking(move || Process::start(&program, client)).await;
+    let process = started.map_err(std::io::Error::other)??;
+    let start = Start {
+        certificate: desk.identity.certificate.clone(),
+        key: desk.identity.key.clone(),
+        offered: desk.offered.clone(),
+        handshake_ms: u64::try_from(desk.handshake.as_millis()).unwrap_or(u64::MAX),
+        source: source.ip(),
+    };
+    process.tell(ToProcess::Start(start)).map_err(std::io::Error::other)?;
+    Ok(process)
+}
+
+/// Says no to whoever has not come in.
+async fn turn_away(not_in: NotIn, process: Process, (desk, bastion): (&Desk, &Arc<Bastion>), source: SocketAddr) {
+    let failed = |login: String, reason: String| {
+        let login: String = login.chars().filter(|c| !c.is_control()).take(256).collect();
+        debug!(source = %source, reason, "Login refused");
+        // Full: what comes is left out, as for SSH.
+        let _ = desk.failed.try_send(FailedLogin { login, source, reason });
+    };
+    match not_in {
+        // A process that was overrun and a client that hung up look alike here; neither is anybody's login.
+        NotIn::Broken(Broken::Gone) => process.kill(),
+        NotIn::Broken(broken) => {
+            warn!(source = %source, error = %broken, "A desktop's process was given up");
+            process.kill();
+        }
+        NotIn::Left { named, why } => {
+            if let Some(name) = named {
+                failed(name, format!("a desktop's ticket: {}", opening::words(&why)));
+            }
+            process.end().await;
+        }
+        NotIn::Stranger { login, reason } => {
+            failed(login, format!("a desktop: {reason}"));
+            let _ = process.tell(ToProcess::Refused(codes::stranger()));
+            part(process).await;
+        }
+        NotIn::Refused(visitor, refusal) => {
+            let attempt = Attempt::other("a desktop");
+            let _ = visitor.refused(bastion, Kind::of(&refusal), &refusal, attempt);
+            let _ = process.tell(ToProcess::Refused(codes::refused(&refusal, bastion.clock.now())));
+            part(process).await;
+        }
+    }
+}
+
+/// Says no to somebody who is known, and puts on record why.
+async fn refuse(entered: &Entered, refusal: Refusal, process: Process, bastion: &Arc<Bastion>) {
+    let attempt = Attempt::desktop(&entered.destination);
+    let _ = entered.visitor.refused(bastion, Kind::of(&refusal), &refusal, attempt);
+    info!(user = %entered.visitor.user.user(), error = %refusal, "A desktop was refused");
+    if process.tell(ToProcess::Refused(codes::refused(&refusal, bastion.clock.now()))).is_err() {
+        return process.kill();
+    }
+    part(process).await;
+}
+
+/// A process that was told no has so long to tell its person.
+const PARTING: Duration = Duration::from_secs(2);
+
+async fn part(mut process: Process) {
+    let leaving = async { while process.next().await.is_ok() {} };
+    let _ = timeout(PARTING, leaving).await;
+    process.end().await;
+}

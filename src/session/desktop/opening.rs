@@ -1,0 +1,399 @@
+//! A desktop opens as any session does: no permit, no recording; no recording, no credential; no pinned certificate, no
+//! login.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use super::super::registry::{LiveSession, OpenChannel};
+use super::super::timekeeper::{Timekeeper, wait_end};
+use super::super::visitor::Visitor;
+use super::super::{Bastion, EndCause, Refusal, Registration};
+use super::entry::{Entered, Facts};
+use super::process::{Broken, Process};
+use super::taking::{NotTaken, Taking};
+use crate::audit::AuditEvent;
+use crate::grant::{Denial, Permit};
+use crate::ledger::{DesktopTarget, LedgerError};
+use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, GrantId, SessionId, Timestamp};
+use crate::policy::{Durability, InputMode};
+use crate::rdp::control::{Credential, FromProcess, Permitted, Pin, ToProcess};
+use crate::recorder::{ChannelFacts, Recording, SessionFacts};
+use crate::relay::Activity;
+use crate::requests::Actor;
+use crate::store::OpeningProof;
+use crate::target::DialError;
+use crate::vault::CredentialKind;
+use crate::wire::Cut;
+
+/// A desktop that needs somebody to watch it waits so long for them.
+const WATCHER_WAIT: Duration = Duration::from_secs(120);
+/// The target has so long to show its certificate.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A desktop that has begun.
+pub(super) struct Opened {
+    pub id: SessionId,
+    pub permit: Permit,
+    pub registration: Registration,
+    pub recording: Recording,
+    pub taking: Taking,
+    pub time: Timekeeper,
+    pub activity: Activity,
+    pub cut: Cut,
+    pub started: Timestamp,
+    pub _channel: OpenChannel,
+}
+
+/// A session that is registered and permitted, and of which nothing is recorded yet.
+struct Begun {
+    id: SessionId,
+    permit: Permit,
+    registration: Registration,
+    channel: OpenChannel,
+    cut: Cut,
+    time: Timekeeper,
+    started: Timestamp,
+    desktop: DesktopTarget,
+    pin: Pin,
+}
+
+/// Opens the session.
+pub(super) async fn open(bastion: &Arc<Bastion>, entered: &Entered, process: &mut Process) -> Result<Opened, Refusal> {
+    let Entered { visitor, destination, facts } = entered;
+    begin_approved(bastion, visitor, destination).await;
+    let begun = begin(bastion, visitor, destination)?;
+    count(bastion, &begun.permit, &begun.id).await?;
+    let opened = prepare(bastion, visitor, facts, &begun, process).await;
+    let (recording, taking) = match opened {
+        Ok(opened) => opened,
+        Err(refusal) => {
+            uncount(bastion, &begun.permit, &begun.id).await;
+            return Err(refusal);
+        }
+    };
+    keep_count(bastion, &begun.permit, &begun.id);
+    let Begun { id, permit, registration, channel, cut, mut time, started, .. } = begun;
+    time.watch(recording.failed());
+    let activity = Activity::start();
+    time.watch_idle(&registration, activity.clone());
+    let _ = visitor.since.set(started);
+    info!(session = %id, user = %permit.user(), target = %destination.target, account = %destination.account, "Desktop opened");
+    Ok(Opened { id, permit, registration, recording, taking, time, activity, cut, started, _channel: channel })
+}
+
+/// Registered, and only then judged: a revoke that comes in between finds the session on the list.
+fn begin(bastion: &Bastion, visitor: &Visitor, destination: &Destination) -> Result<Begun, Refusal> {
+    let asked = Asked::from(ChannelClass::Desktop);
+    let now = bastion.clock.now();
+    let first = bastion.ledger.permit_asked(visitor.asker(), destination, &asked, now).map_err(Refusal::Denied)?;
+    bastion.recorder.healthy_for(first.recording().durability).map_err(Refusal::Recorder)?;
+    let target = bastion.ledger.target(&destination.target).ok_or(Refusal::Denied(Denial::UnknownTarget))?;
+    let desktop = target.desktop.ok_or_else(|| Refusal::NotCarried(String::from("a desktop of this target")))?;
+    let pin = desktop.pin.clone().ok_or(Refusal::Dial(DialError::NoPinnedKey))?;
+    let id = bastion.recorder.new_session_id(now);
+    let registration = bastion.sessions.register(live(&id, &first, visitor, now), asked.clone(), &visitor.user);
+    registration.carries(first.desktop().clone());
+    let permit = bastion.ledger.permit_asked(visitor.asker(), destination, &asked, bastion.clock.now());
+    let permit = permit.map_err(Refusal::Denied)?;
+    if permit.desktop() != first.desktop() {
+        return Err(Refusal::Ended(EndCause::PolicyChanged));
+    }
+    match permit.limits().sessions {
+        most if registration.counts_by(permit.rule(), most) => {}
+        Some(most) => return Err(Refusal::Denied(Denial::TooManySessions { rule: permit.rule().clone(), most })),
+        None => return Err(Refusal::Ended(EndCause::Fault)),
+    }
+    let channel = registration.channel(asked);
+    registration.judge(&bastion.ledger, bastion.clock.now());
+    let cut = Cut::new();
+    let time = Timekeeper::start(&registration, bastion.clock.clone(), [cut.clone(), cut.clone()]);
+    Ok(Begun { id, permit, registration, channel, cut, time, started: now, desktop, pin })
+}
+
+fn live(id: &SessionId, permit: &Permit, visitor: &Visitor, now: Timestamp) -> LiveSession {
+    LiveSession {
+        id: id.clone(),
+        user: permit.user().clone(),
+        destination: permit.destination().clone(),
+        rule: permit.rule().clone(),
+        grant: permit.grant().map(|grant| grant.id.clone()),
+        until: permit.until(),
+        reason: permit.grant().map(|grant| grant.reason.clone()),
+        key: visitor.user.proof().to_string(),
+        source: visitor.source.clone(),
+        started: now,
+        channels: 0,
+        paused: None,
+        watchers: Vec::new(),
+    }
+}
+
+/// Waits for whoever must watch, opens the recording, has the target's certificate checked, and hands the credential out.
+async fn prepare(
+    bastion: &Arc<Bastion>,
+    visitor: &Visitor,
+    facts: &Facts,
+    begun: &Begun,
+    process: &mut Process,
+) -> Result<(Recording, Taking), Refusal> {
+    let ended = Ended { end: begun.registration.end.clone(), cut: begun.cut.clone() };
+    ended.or(watched(bastion, visitor, begun)).await?;
+    let recording = record(bastion, visitor, begun).await?;
+    match ended.or(login(bastion, visitor, facts, begun, process, &recording)).await {
+        Ok(taking) => Ok((recording, taking)),
+        Err(refusal) => {
+            note_dial(bastion, begun.permit.destination(), &refusal).await;
+            if let Err(failure) = recording.finish(&refusal.to_string()).await {
+                error!(error = %failure, "Cannot close a recording");
+            }
+            Err(refusal)
+        }
+    }
+}
+
+/// What ends a session before it has begun.
+struct Ended {
+    end: watch::Receiver<Option<EndCause>>,
+    cut: Cut,
+}
+
+impl Ended {
+    /// What comes first.
+    async fn or<T>(&self, doing: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        let mut end = self.end.clone();
+        tokio::select! {
+            biased;
+            cause = wait_end(&mut end) => Err(Refusal::Ended(cause)),
+            () = self.cut.cut_off() => Err(Refusal::Ended(EndCause::Fault)),
+            done = doing => done,
+        }
+    }
+}
+
+/// Four eyes: nothing begins until somebody watches.
+async fn watched(bastion: &Bastion, visitor: &Visitor, begun: &Begun) -> Result<(), Refusal> {
+    let person = bastion.ledger.user(visitor.user.user()).map(|user| user.human().clone());
+    if begun.registration.watch_over(begun.permit.oversight(), person) {
+        let pause = begun.registration.pause();
+        timeout(WATCHER_WAIT, pause.over()).await.map_err(|_| Refusal::Unwatched)?;
+    }
+    Ok(())
+}
+
+async fn record(bastion: &Arc<Bastion>, visitor: &Visitor, begun: &Begun) -> Result<Recording, Refusal> {
+    let facts = SessionFacts {
+        id: begun.id.clone(),
+        key_fingerprint: visitor.user.proof().to_string(),
+        target_address: begun.desktop.address.clone(),
+        source: visitor.source.clone(),
+        started: begun.started,
+    };
+    let recording = bastion.recorder.open(&begun.permit, facts).await.map_err(Refusal::Recorder)?;
+    let OpeningProof { opened, envelope, recipients } = recording.proof().clone();
+    let event = AuditEvent::SessionStart {
+        session: begun.id.clone(),
+        user: begun.permit.user().clone(),
+        destination: begun.permit.destination().clone(),
+        rule: begun.permit.rule().clone(),
+        grant: begun.permit.grant().map(|grant| grant.id.clone()),
+        policy: begun.permit.policy_hash().to_string(),
+        source: visitor.source.clone(),
+        key: visitor.user.proof().to_string(),
+        opened,
+        envelope,
+        recipients,
+    };
+    let Err(failure) = bastion.record(event.clone()).await else { return Ok(recording) };
+    // The session does not start. Its files are there, so the log is told of them, if it can be.
+    match bastion.record(event).await {
+        Ok(()) => drop(recording.finish("the audit log failed").await),
+        Err(_) => recording.abandon(),
+    }
+    Err(Refusal::Audit(failure))
+}
+
+/// Has the target's certificate checked by the process, and then gives it the credential.
+async fn login(
+    bastion: &Bastion,
+    visitor: &Visitor,
+    facts: &Facts,
+    begun: &Begun,
+    process: &mut Process,
+    recording: &Recording,
+) -> Result<Taking, Refusal> {
+    let permit = &begun.permit;
+    let policy = permit.recording();
+    let Facts { client, keyboard_layout, width, height } = facts;
+    recording
+        .note(format!("the user's program: {client}, keyboard layout {keyboard_layout:#010x}, {width}x{height}"))
+        .await;
+    let passes = permit.desktop().words();
+    let passes = if passes.is_empty() { String::from("nothing") } else { passes.join(", ") };
+    recording.note(format!("beside picture, keys and mouse passes: {passes}")).await;
+    let channel = ChannelFacts {
+        number: ChannelNumber(1),
+        class: ChannelClass::Desktop,
+        terminal: None,
+        command: None,
+        forward: None,
+        environment: Vec::new(),
+        pixels: Some((u32::from(*width), u32::from(*height))),
+    };
+    let track = recording.channel(permit, channel).await.map_err(Refusal::Recorder)?;
+    let DesktopTarget { address, allow_tls_only, domain, .. } = &begun.desktop;
+    let permitted = Permitted {
+        session: begun.id.to_string(),
+        address: address.clone(),
+        pin: begun.pin.clone(),
+        allow_tls_only: *allow_tls_only,
+        rules: permit.desktop().clone(),
+        wait_for_disk: policy.durability == Durability::Strict,
+        record_keys: policy.input == InputMode::Full,
+    };
+    let taking = Taking::start(track, process.teller());
+    process.tell(ToProcess::Permitted(Box::new(permitted))).map_err(broken)?;
+    let certificate = timeout(CHECK_TIMEOUT, checked(process, &begun.pin, &taking))
+        .await
+        .map_err(|_| Refusal::Dial(DialError::Unreachable(std::io::ErrorKind::TimedOut.into())))??;
+    recording.note(format!("the target's certificate: sha256:{certificate}")).await;
+    let secret = bastion.vault.credential(permit).map_err(Refusal::Vault)?;
+    let CredentialKind::Password(password) = secret.kind() else {
+        return Err(Refusal::Vault(crate::vault::VaultError::NoSecret(permit.destination().clone())));
+    };
+    for text in secret.texts() {
+        recording.scrub(text, &permit.destination().to_string());
+    }
+    // Asked once more: the person may have been suspended while the target was looked at.
+    visitor.standing(bastion)?;
+    let account = permit.destination().account.to_string();
+    let credential = Credential { account, domain: domain.clone(), password: password.clone() };
+    process.tell(ToProcess::Credential(credential)).map_err(broken)?;
+    Ok(taking)
+}
+
+/// The certificate that the target has shown, once the process says that it is one of these.
+async fn checked(process: &mut Process, pin: &Pin, taking: &Taking) -> Result<String, Refusal> {
+    let said = loop {
+        let said = process.next().await.map_err(broken)?;
+        // What the desktop is, and which channels were asked for, is said first.
+        let FromProcess::Record(record) = said else { break said };
+        taking.take(&record).await.map_err(|not| match not {
+            NotTaken::Broken(lie) => broken(lie),
+            NotTaken::Recorder(failure) => Refusal::Recorder(failure),
+        })?;
+    };
+    match said {
+        FromProcess::Checked { certificate } => match pin {
+            // It is compared here too: what the process says decides over a password.
+            Pin::Fingerprints(all) if !all.contains(&certificate) => {
+                Err(broken(Broken::Unexpected("that it has seen a certificate which is not pinned")))
+            }
+            Pin::Fingerprints(_) => Ok(certificate),
+            Pin::Authority { .. } => Ok(certificate.chars().filter(char::is_ascii_hexdigit).take(64).collect()),
+        },
+        FromProcess::WrongCertificate { got } => {
+            let got: String = got.chars().filter(char::is_ascii_hexdigit).take(64).collect();
+            let expected = match pin {
+                Pin::Fingerprints(all) => all.iter().map(|hex| format!("sha256:{hex}")).collect(),
+                Pin::Authority { name, .. } => vec![format!("one that the authority signed for {name}")],
+            };
+            Err(Refusal::Dial(DialError::HostKeyChanged { got: format!("certificate sha256:{got}"), expected }))
+        }
+        FromProcess::Ended { why } => Err(Refusal::Dial(DialError::Handshake(words(&why)))),
+        FromProcess::Hello { .. }
+        | FromProcess::Ticket { .. }
+        | FromProcess::Login(_)
+        | FromProcess::LoggedIn(_)
+        | FromProcess::Record(_)
+        | FromProcess::Picture(_) => Err(broken(Broken::Unexpected("something out of its order"))),
+    }
+}
+
+/// What the process says in words, as it may stand on record.
+pub(super) fn words(text: &str) -> String {
+    crate::screen::line(&text.chars().take(300).collect::<String>())
+}
+
+fn broken(broken: Broken) -> Refusal {
+    Refusal::Dial(DialError::Handshake(broken.to_string()))
+}
+
+/// A changed certificate is an attack until someone says otherwise.
+async fn note_dial(bastion: &Bastion, destination: &Destination, refusal: &Refusal) {
+    if let Refusal::Dial(DialError::HostKeyChanged { got, .. }) = refusal {
+        error!(target = %destination.target, got = %got, "The target's certificate changed");
+        bastion.note(AuditEvent::TargetKeyChanged { target: destination.target.clone(), got: got.clone() }).await;
+    }
+}
+
+/// Where nothing else lets a desktop begin, begins a request of the user's that was approved and waits for that.
+pub(in super::super) async fn begin_approved(
+    bastion: &Arc<Bastion>,
+    visitor: &Arc<Visitor>,
+    destination: &Destination,
+) {
+    let (user, now, asked) = (visitor.user.user(), bastion.clock.now(), Asked::from(ChannelClass::Desktop));
+    let ledger = &bastion.ledger;
+    if ledger.permit_asked(visitor.asker(), destination, &asked, now).is_ok()
+        || ledger.lock_on(user, destination, None, now).is_some()
+        || !bastion.requests.waits_at(user, destination)
+        // Its time is not spent on a session that would be refused all the same.
+        || !ledger.might_now(visitor.asker(), destination, &asked, now)
+    {
+        return;
+    }
+    let (bastion, visitor, destination) = (Arc::clone(bastion), Arc::clone(visitor), destination.clone());
+    let begun = tokio::task::spawn_blocking(move || {
+        let actor = Actor { asker: visitor.asker(), source: &visitor.source };
+        bastion.requests.begin_at(actor, &destination, ChannelClass::Desktop).map(|_| ())
+    });
+    // What is not begun is refused in a moment, with the reason that the rules give.
+    if let Ok(Err(failure)) = begun.await {
+        warn!(error = %failure, "An approved request cannot begin");
+    }
+}
+
+/// The grant of a permit, if it is for so many sessions.
+fn limited(permit: &Permit) -> Option<GrantId> {
+    permit.grant().filter(|grant| grant.sessions.is_some()).map(|grant| grant.id.clone())
+}
+
+/// Counts the session where its grant is for so many, before anything is opened.
+async fn count(bastion: &Bastion, permit: &Permit, session: &SessionId) -> Result<(), Refusal> {
+    let Some(grant) = limited(permit) else { return Ok(()) };
+    let (ledger, id, session, from) =
+        (Arc::clone(&bastion.ledger), grant.clone(), session.clone(), bastion.audit.size());
+    let undecided = |cause: String| Refusal::Denied(Denial::Undecided { cause });
+    match tokio::task::spawn_blocking(move || ledger.begin_on(&id, &session, from)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(LedgerError::Spent { .. })) => Err(Refusal::Denied(Denial::GrantSpent { grant })),
+        Ok(Err(failure)) => Err(undecided(failure.to_string())),
+        Err(failure) => Err(undecided(failure.to_string())),
+    }
+}
+
+/// A session that did not begin does not count.
+async fn uncount(bastion: &Bastion, permit: &Permit, session: &SessionId) {
+    let Some(grant) = limited(permit) else { return };
+    let (ledger, session) = (Arc::clone(&bastion.ledger), session.clone());
+    if let Ok(Err(failure)) = tokio::task::spawn_blocking(move || ledger.not_begun_on(&grant, &session)).await {
+        warn!(error = %failure, "A session that did not begin counts as one of its grant's");
+    }
+}
+
+/// A session that has begun counts for good. Nobody waits for that: the log says the same to the next start.
+fn keep_count(bastion: &Bastion, permit: &Permit, session: &SessionId) {
+    if limited(permit).is_none() {
+        return;
+    }
+    let (ledger, session) = (Arc::clone(&bastion.ledger), session.clone());
+    drop(tokio::task::spawn_blocking(move || {
+        if let Err(failure) = ledger.has_begun(&session) {
+            warn!(session = %session, error = %failure, "That a session has begun is in the log only");
+        }
+    }));
+}

@@ -1,0 +1,203 @@
+//! The process that carries one desktop: started with the person's socket, spoken to in frames, gone when it is over.
+//!
+//! It parses what strangers send, so nothing that it says is trusted: a frame that is too long, of no kind or of the wrong
+//! kind ends it, and with it this one session. It holds both sockets; when it is killed they are closed.
+
+use std::fmt;
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::warn;
+
+use crate::rdp::control::{FromProcess, ToProcess};
+use crate::rdp::frame::{Fault, HEAD_BYTES, Head};
+
+/// Frames that were read and not answered yet: each may hold a record of some megabytes.
+const READ_MAX: usize = 2;
+/// Frames that the process has not taken yet. One that takes none is killed.
+const UNSENT_MAX: usize = 64;
+/// A process whose sockets are closed has so long to go.
+const GONE_AFTER: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Why a process is not spoken to any more.
+#[derive(Debug)]
+pub enum Broken {
+    /// It is gone without having said that it ends.
+    Gone,
+    /// It has said something that is none of what it may say.
+    Frame(Fault),
+    /// It has said something that it may not say now.
+    Unexpected(&'static str),
+    /// It does not take what it is told.
+    Deaf,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("the desktop's process is gone"),
+            Self::Frame(fault) => write!(f, "the desktop's process said what nobody may say: {fault}"),
+            Self::Unexpected(what) => write!(f, "the desktop's process said {what} when it may not"),
+            Self::Deaf => f.write_str("the desktop's process does not take what it is told"),
+        }
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// A process that carries a desktop. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Process {
+    child: Option<Child>,
+    said: mpsc::Receiver<Result<FromProcess, Broken>>,
+    told: mpsc::Sender<ToProcess>,
+    _tasks: JoinSet<()>,
+}
+
+impl Process {
+    /// Starts `program desktop`, with the person's socket as its input and the way to us as its output.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn start(program: &Path, client: TcpStream) -> io::Result<Self> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let child = Command::new(program)
+            .arg("desktop")
+            // Nothing of ours is in its surroundings.
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(client)))
+            .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .stderr(Stdio::inherit())
+            .spawn()?;
+        Ok(Self::over(Some(child), UnixStream::from_std(ours)?))
+    }
+
+    fn over(child: Option<Child>, ours: UnixStream) -> Self {
+        let (reader, writer) = ours.into_split();
+        let ((heard, said), (told, telling)) = (mpsc::channel(READ_MAX), mpsc::channel(UNSENT_MAX));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(read(reader, heard));
+        tasks.spawn(write(writer, telling));
+        Self { child, said, told, _tasks: tasks }
+    }
+
+    /// One that is played by a test.
+    #[cfg(test)]
+    pub(super) fn played() -> (Self, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Self::over(None, ours), theirs)
+    }
+
+    /// What it says next. May be dropped while it waits: nothing is lost.
+    ///
+    /// # Errors
+    /// `Gone` or `Frame`.
+    pub async fn next(&mut self) -> Result<FromProcess, Broken> {
+        self.said.recv().await.unwrap_or(Err(Broken::Gone))
+    }
+
+    /// Tells it something, without waiting for it.
+    ///
+    /// # Errors
+    /// `Deaf` if it has not taken what it was told before, `Gone` if it is gone.
+    pub fn tell(&self, what: ToProcess) -> Result<(), Broken> {
+        self.told.try_send(what).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Broken::Deaf,
+            mpsc::error::TrySendError::Closed(_) => Broken::Gone,
+        })
+    }
+
+    /// What tells it, for a task that may wait for it.
+    pub fn teller(&self) -> mpsc::Sender<ToProcess> {
+        self.told.clone()
+    }
+
+    /// Closes the way to it, lets it go by itself for a moment, and then kills it. Returns once it is gone.
+    pub async fn end(mut self) {
+        self.said.close();
+        self._tasks.shutdown().await;
+        let Some(mut child) = self.child.take() else { return };
+        let mut waited = Duration::ZERO;
+        while waited < GONE_AFTER {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return;
+            }
+            sleep(LOOK).await;
+            waited = waited.saturating_add(LOOK);
+        }
+        kill(child);
+    }
+
+    /// Kills it now.
+    pub fn kill(mut self) {
+        if let Some(child) = self.child.take() {
+            kill(child);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.take() {
+            kill(child);
+        }
+    }
+}
+
+/// Kills a process, and waits for it elsewhere, so that it leaves no zombie.
+fn kill(mut child: Child) {
+    if let Err(error) = child.kill() {
+        warn!(error = %error, "A desktop's process cannot be killed");
+    }
+    let waiting = move || {
+        let _ = child.wait();
+    };
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(waiting)),
+        Err(_) => drop(std::thread::spawn(waiting)),
+    }
+}
+
+async fn read(mut from: OwnedReadHalf, heard: mpsc::Sender<Result<FromProcess, Broken>>) {
+    loop {
+        let (frame, over) = match read_frame(&mut from).await {
+            Ok(frame) => (Ok(frame), false),
+            Err(broken) => (Err(broken), true),
+        };
+        if heard.send(frame).await.is_err() || over {
+            return;
+        }
+    }
+}
+
+async fn read_frame(from: &mut OwnedReadHalf) -> Result<FromProcess, Broken> {
+    let mut head = [0; HEAD_BYTES];
+    from.read_exact(&mut head).await.map_err(|_| Broken::Gone)?;
+    let head = Head::read(head).map_err(Broken::Frame)?;
+    let mut body = vec![0; head.length];
+    from.read_exact(&mut body).await.map_err(|_| Broken::Gone)?;
+    FromProcess::decode(head.kind, body).map_err(Broken::Frame)
+}
+
+async fn write(mut to: OwnedWriteHalf, mut telling: mpsc::Receiver<ToProcess>) {
+    while let Some(what) = telling.recv().await {
+        let Ok(frame) = what.encode() else { return };
+        if to.write_all(frame.expose()).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Desktops through a bastion: a ticket over SSH, a program on a screen, a recording that verifies, an end with its reason.
+
+use serde_json::Value;
+
+use crate::fixture::bastion::ALICE;
+use crate::fixture::rdp::{Shadow, Viewer};
+use crate::fixture::screen::Colour;
+use crate::fixture::{Bastion, LIMIT, Route, free_port, until};
+
+const GREEN: Colour = Colour(0x20, 0xa0, 0x40);
+
+const DESKTOPS: &str = r#"
+schema = 1
+[[rule]]
+id        = "desktops"
+who       = { groups = ["dba"] }
+where     = { labels = { env = "test" } }
+accounts  = ["shadowuser"]
+channels  = ["desktop"]
+grant     = { required = true }
+"#;
+
+/// A bastion with a door for desktops, and a target behind it; and the door's port.
+fn furnished(shadow: &Shadow, fingerprint: &str) -> (Bastion, u16) {
+    let mut bastion = Bastion::init();
+    bastion.policy(DESKTOPS);
+    let port = free_port();
+    let text = std::fs::read_to_string(bastion.config()).unwrap();
+    std::fs::write(bastion.config(), format!("{text}\n[rdp]\nlisten = \"127.0.0.1:{port}\"\n")).unwrap();
+    bastion.add_user(ALICE, "dba", &bastion.key);
+    let (address, pin) = (format!("127.0.0.1:{}", shadow.port), format!("sha256:{fingerprint}"));
+    let added = ["target", "add", "win1", "--rdp", &address, "--certificate", &pin, "--label", "env=test"];
+    bastion.doorward(&added).ok();
+    bastion.set_password(&format!("{}@win1", shadow.account), &shadow.password);
+    bastion.serve();
+    bastion.grant(ALICE, &format!("{}@win1", shadow.account), "1h", "CHG-1");
+    (bastion, port)
+}
+
+fn ticket(bastion: &Bastion, shadow: &Shadow) -> (String, String) {
+    let alice = Route::new(ALICE, bastion.port, &bastion.key);
+    let told = alice.run(&format!("rdp {}@win1 --json", shadow.account)).ok();
+    let ticket: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let text = |key: &str| ticket[key].as_str().unwrap().to_owned();
+    (text("ticket"), text("password"))
+}
+
+#[test]
+fn a_desktop_is_seen_by_ticket_recorded_watched_and_killed_with_its_reason() {
+    crate::require!("Xvfb", "xfreerdp", "freerdp-shadow-cli", "winpr-hash", "import", "xsetroot");
+    let shadow = Shadow::start(GREEN);
+    let (bastion, port) = furnished(&shadow, &shadow.fingerprint);
+    let (name, secret) = ticket(&bastion, &shadow);
+    let viewer = Viewer::xfreerdp(port, "nla", &name, &secret, &[]);
+    viewer.screen.until_painted(GREEN, 50);
+    let session = bastion.only_session();
+    let file = bastion.scratch().join("now.png");
+    until(LIMIT, "picture", || {
+        let told = bastion.doorward(&["session", "watch", &session, "--png", file.to_str().unwrap()]);
+        (told.code == Some(0)).then_some(())
+    });
+    assert!(std::fs::read(&file).unwrap().starts_with(b"\x89PNG"));
+    bastion.doorward(&["session", "kill", &session]).ok();
+    let (_, said) = viewer.end();
+    assert!(said.contains("ERRINFO_RPC_INITIATED_DISCONNECT"), "{said}");
+    assert_eq!(bastion.only_recording(), session);
+    let row = &bastion.recordings()[0];
+    assert!(row["end"].to_string().contains("killed by"), "{row}");
+    bastion.doorward(&["verify", &session]).ok();
+    let audit = bastion.audit();
+    for step in ["\"issued\"", "\"used\"", "session.start", "session.end"] {
+        assert!(audit.contains(step), "{step} is not in {audit}");
+    }
+    assert!(!audit.contains(&secret) && !audit.contains(&shadow.password));
+
+    // A ticket is good once: the same words for a used one, a wrong secret and one that never was.
+    let (other, _) = ticket(&bastion, &shadow);
+    for (name, secret) in [(name.as_str(), secret.as_str()), (&other, "wrong"), ("t-22222222", &secret)] {
+        let (_, said) = Viewer::xfreerdp(port, "nla", name, secret, &[]).end();
+        assert!(said.contains("LOGON_FAILURE"), "{name}: {said}");
+    }
+    assert_eq!(bastion.recordings_at_all().len(), 1);
+}
+
+#[test]
+fn a_target_with_another_certificate_is_on_record_and_gets_nothing() {
+    crate::require!("Xvfb", "xfreerdp", "freerdp-shadow-cli", "winpr-hash", "xsetroot");
+    let shadow = Shadow::start(GREEN);
+    let (bastion, port) = furnished(&shadow, &"00".repeat(32));
+    let (name, secret) = ticket(&bastion, &shadow);
+    let (_, said) = Viewer::xfreerdp(port, "nla", &name, &secret, &[]).end();
+    assert!(said.contains("ERRINFO_SERVER_DENIED_CONNECTION"), "{said}");
+    let audit = bastion.audit();
+    assert!(audit.contains("target.key-changed") && audit.contains(&shadow.fingerprint), "{audit}");
+    let session = bastion.only_recording();
+    bastion.doorward(&["verify", &session]).ok();
+}

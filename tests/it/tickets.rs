@@ -1,0 +1,98 @@
+//! Tickets for desktops, and targets that speak RDP: what is given to whom, what is refused, and what is on record.
+
+use serde_json::Value;
+
+use crate::fixture::bastion::ALICE;
+use crate::fixture::{Bastion, Route, free_port};
+
+const FINGERPRINT: &str = "abababababababababababababababababababababababababababababababab";
+
+const DESKTOPS: &str = r#"
+schema = 1
+[[rule]]
+id        = "desktops"
+who       = { groups = ["dba"] }
+where     = { labels = { env = "test" } }
+accounts  = ["administrator"]
+channels  = ["desktop"]
+desktop   = { clipboard_in = "text" }
+grant     = { required = true }
+"#;
+
+/// A bastion with a door for desktops, and a target that is only reached over RDP.
+fn furnished() -> Bastion {
+    let mut bastion = Bastion::init();
+    bastion.policy(DESKTOPS);
+    let text = std::fs::read_to_string(bastion.config()).unwrap();
+    let rdp = format!("{text}\n[rdp]\nlisten = \"127.0.0.1:{}\"\naddress = \"bastion.example\"\n", free_port());
+    std::fs::write(bastion.config(), rdp).unwrap();
+    bastion.add_user(ALICE, "dba", &bastion.key);
+    let pin = format!("sha256:{FINGERPRINT}");
+    let added = ["target", "add", "win1", "--rdp", "127.0.0.1:1", "--certificate", &pin, "--label", "env=test"];
+    bastion.doorward(&added).ok();
+    bastion.set_password("administrator@win1", "Target-Secret-1");
+    bastion.serve();
+    bastion
+}
+
+fn alice(bastion: &Bastion) -> Route {
+    Route::new(ALICE, bastion.port, &bastion.key)
+}
+
+#[test]
+fn a_ticket_is_given_to_who_holds_the_right_now_and_each_is_on_record() {
+    let bastion = furnished();
+    let alice = alice(&bastion);
+    let refused = alice.run("rdp administrator@win1");
+    assert_eq!(refused.code, Some(126), "{refused:?}");
+    assert!(alice.run("why").ok().out().contains("a desktop at administrator@win1"));
+    // What does not exist is refused in the same words.
+    assert_eq!(alice.run("rdp administrator@win2").text(), refused.text());
+    bastion.grant(ALICE, "administrator@win1", "1h", "CHG-1");
+    let told = alice.run("rdp administrator@win1 --json").ok();
+    let ticket: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let (name, secret) = (ticket["ticket"].as_str().unwrap(), ticket["password"].as_str().unwrap());
+    assert!(name.starts_with("t-") && secret.len() == 24, "{ticket}");
+    assert_eq!(ticket["address"], "bastion.example:3389");
+    let certificate = bastion.doorward(&["rdp-certificate"]).ok().out();
+    assert_eq!(ticket["certificate"].as_str().unwrap(), certificate.trim_end());
+    let file = ticket["file"].as_str().unwrap();
+    assert!(file.contains(&format!("username:s:{name}\r\n")) && file.contains("redirectclipboard:i:1"), "{file}");
+    let text = alice.run("rdp administrator@win1").ok().out();
+    assert!(text.contains("xfreerdp /v:bastion.example:3389") && text.contains("Password:"), "{text}");
+    let audit = bastion.audit();
+    let issued = audit.lines().filter(|line| line.contains("\"desktop.ticket\"") && line.contains("\"issued\""));
+    assert_eq!(issued.count(), 2, "{audit}");
+    assert!(!audit.contains(secret), "a ticket's secret is on record");
+}
+
+#[test]
+fn a_target_that_speaks_rdp_alone_is_listed_and_reached_by_no_shell() {
+    let bastion = furnished();
+    let rows = bastion.rows(&["target", "list"]);
+    assert_eq!(rows[0]["address"], "");
+    assert_eq!(rows[0]["desktop"]["address"], "127.0.0.1:1");
+    assert_eq!(rows[0]["desktop"]["pin"]["fingerprints"][0], FINGERPRINT);
+    bastion.grant(ALICE, "administrator@win1", "1h", "CHG-1");
+    let shell = alice(&bastion).login("administrator@win1").run("id");
+    assert_eq!(shell.code, Some(126), "{shell:?}");
+    // Nobody answers there: what a scan finds is told, and nothing is pinned.
+    assert_ne!(bastion.doorward(&["target", "scan", "--rdp", "win1"]).code, Some(0));
+    let bare = bastion.doorward(&["target", "add", "x1", "--certificate", "sha256:00", "--address", "h"]);
+    assert!(bare.text().contains("no address for RDP"), "{bare:?}");
+    bastion.doorward(&["target", "set", "win1", "--domain", "EXAMPLE", "--allow-tls-only"]).ok();
+    let row = &bastion.rows(&["target", "list"])[0];
+    assert_eq!((&row["desktop"]["domain"], &row["desktop"]["allow_tls_only"]), (&"EXAMPLE".into(), &true.into()));
+    assert_eq!(row["desktop"]["pin"]["fingerprints"][0], FINGERPRINT);
+}
+
+#[test]
+fn an_inventory_names_how_a_target_is_reached_over_rdp() {
+    let bastion = Bastion::init();
+    let file = bastion.scratch().join("inventory.toml");
+    let text = format!("[targets.win2.rdp]\naddress = \"10.0.0.9\"\ncertificate = [\"sha256:{FINGERPRINT}\"]\n");
+    std::fs::write(&file, text).unwrap();
+    bastion.doorward(&["apply", file.to_str().unwrap(), "--yes"]).ok();
+    let row = &bastion.rows(&["target", "list"])[0];
+    assert_eq!((&row["name"], &row["desktop"]["address"]), (&"win2".into(), &"10.0.0.9:3389".into()));
+}
