@@ -8,6 +8,7 @@ use std::process::Command;
 
 use doorward::rdp::fact::Fact;
 use doorward::rdp::keys::{Input, inputs};
+use doorward::rdp::pdu::{Way, send_data};
 use doorward::rdp::picture::{Picture, Pointer, rgb};
 use doorward::rdp::record::{Kind, Reader};
 use doorward::rdp::story::Story;
@@ -20,7 +21,7 @@ use crate::fixture::screen::Colour;
 use crate::fixture::watcher::watch;
 use crate::fixture::{LIMIT, scratch, until};
 use crate::require;
-use crate::verify::store::Store;
+use crate::verify::store::{Store, log_key};
 
 const SIZE: (u16, u16) = (800, 600);
 
@@ -181,4 +182,60 @@ fn what_cannot_be_made_of_a_desktop_is_said() {
     assert!(nothing.code == Some(1) && nothing.err().contains("nothing was drawn"), "{}", nothing.err());
     let shell = kept.recording_of("1", "export", &["--format", "png"]);
     assert!(shell.code == Some(1) && shell.err().contains("not of a desktop"), "{}", shell.err());
+}
+
+#[test]
+fn without_ffmpeg_there_are_pictures_and_no_films() {
+    // A Demand Active for 16x8 pixels.
+    let bitmap = [2_u16, 28, 24, 1, 1, 1, 16, 8, 0, 1, 1, 0, 1, 0].map(u16::to_le_bytes).concat();
+    let demand = [&[50, 0, 0x11, 0, 0xea, 3, 7, 0, 0, 0, 4, 0, 32, 0][..], b"RDP\0", &[1, 0, 0, 0], &bitmap].concat();
+    let kept = Kept::of(&[(Kind::IoOutput, send_data(Way::Indication, 1004, 1003, &demand).unwrap())]);
+    let export = |form: &str| {
+        let mut command = Command::new(program());
+        command.args(["recording", "export", &kept.session, "--store"]).arg(kept.store.path());
+        command.arg("--identity").arg(kept.folder.path().join("auditor.key"));
+        command.args(["--channel", "2", "--format", form]).env("PATH", kept.folder.path());
+        run(command, b"", LIMIT)
+    };
+    let film = export("mp4");
+    assert!(film.code == Some(1) && film.err().contains("cannot start `ffmpeg`"), "{}", film.err());
+    assert!(film.err().contains("hint: install ffmpeg"), "{}", film.err());
+    assert!(export("png").ok().stdout.starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn a_recorded_desktop_verifies_as_any_recording_and_so_does_its_evidence() {
+    // Bytes that are no text, and look like lines.
+    let sent = (0..3000_u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
+    let records = [
+        (Kind::Event, b"{\"event\":\"ended\",\"why\":\"left\"}".to_vec()),
+        (Kind::FastPathOutput, sent),
+        (Kind::ChannelIn, b"\n[0.1,\"o\",\"forged\"]\n\xff".to_vec()),
+    ];
+    let kept = Kept::of(&records);
+    let bundle = kept.folder.path().join("bundle");
+    let (store, key) = (kept.store.path(), kept.folder.path().join("auditor.key"));
+    let doorward = |arguments: &[&str], more: &[&Path]| {
+        let mut command = Command::new(program());
+        command.args(arguments).args(more);
+        run(command, b"", LIMIT)
+    };
+    let said = doorward(&["verify", "--deep", "--store"], &[store, Path::new("--identity"), &key]).ok().out();
+    assert!(said.contains("SESSIONS: 1: 1 OK"), "{said}");
+    let export = ["recording", "export", &kept.session, "--store", store.to_str().unwrap(), "--identity"];
+    doorward(&export, &[&key, Path::new("--proof"), &bundle]).ok();
+    let log = log_key().public().to_string();
+    let verify = || doorward(&["verify", "bundle", "--vkey", &log], &[&bundle, Path::new("--identity"), &key]);
+    let said = verify().ok().out();
+    assert!(said.contains("CASTS: they are what the segments hold"), "{said}");
+    let cast = std::fs::read_dir(&bundle).unwrap().flatten().map(|entry| entry.path());
+    let cast =
+        cast.into_iter().find(|path| path.file_name().is_some_and(|name| name == "channel-2.cast")).expect(&said);
+    let mut held = std::fs::read(&cast).unwrap();
+    // What was sent stands there as it was; and one bit that is turned is found.
+    assert!(held.windows(records[1].1.len()).any(|window| window == records[1].1));
+    *held.last_mut().unwrap() ^= 1;
+    std::fs::write(&cast, held).unwrap();
+    let said = verify();
+    assert!(said.code != Some(0) && said.out().contains("channel-2.cast"), "{}", said.text());
 }
