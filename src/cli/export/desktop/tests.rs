@@ -1,4 +1,3 @@
-use std::fs::File;
 use std::io::{Seek, SeekFrom};
 
 use bytes::Bytes;
@@ -61,7 +60,7 @@ fn frames_of(channel: &Memory, form: Film, idle_cap: Option<Duration>, size: (us
     file.seek(SeekFrom::Start(0)).unwrap();
     let mut command = Command::new("ffmpeg");
     command.args(["-loglevel", "error", "-i", "pipe:0", "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]);
-    let output = command.stdin(Stdio::from(File::from(file))).output().unwrap();
+    let output = command.stdin(Stdio::from(file)).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let (width, height) = size;
     assert_eq!(output.stdout.len() % (width * height * 3), 0);
