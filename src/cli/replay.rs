@@ -182,14 +182,15 @@ fn play(channel: &dyn RecordedChannel, options: &ReplayOptions, console: &mut Co
     }
 }
 
-/// Parses a position: seconds, `minutes:seconds` or `hours:minutes:seconds`.
+/// Parses a position: seconds, with or without an `s`, `minutes:seconds` or `hours:minutes:seconds`.
 ///
 /// # Errors
 /// Says what form is wanted.
 pub fn parse_position(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a position: write it as 83, 1:23 or 1:02:03");
     let mut seconds: u64 = 0;
-    for (index, part) in text.split(':').enumerate() {
+    let digits = if text.contains(':') { text } else { text.strip_suffix('s').unwrap_or(text) };
+    for (index, part) in digits.split(':').enumerate() {
         let number: u64 = part.parse().map_err(|_| wrong())?;
         if index > 2 || (index > 0 && (number > 59 || part.len() != 2)) || part.starts_with('+') {
             return Err(wrong());

@@ -3,80 +3,27 @@
 //! What the target sent goes through the real recorder into a store, and comes out of it as pictures, films and text by
 //! the program that an auditor runs. It must look as the target's own screen did.
 
-use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use doorward::rdp::fact::Fact;
+use doorward::rdp::keys::{Input, inputs};
+use doorward::rdp::pdu::{Way, send_data};
 use doorward::rdp::picture::{Picture, Pointer, rgb};
-use doorward::rdp::record::Kind;
+use doorward::rdp::record::{Kind, Reader};
+use doorward::rdp::story::Story;
 
 use crate::fixture::bastion::program;
-use crate::fixture::process::{Finished, Running, Stdout, run};
+use crate::fixture::played::{Part, Played};
+use crate::fixture::process::{Finished, run};
+use crate::fixture::rdp::{Shadow, Viewer};
+use crate::fixture::screen::Colour;
 use crate::fixture::watcher::watch;
-use crate::fixture::{LIMIT, free_port, nonce, scratch, until};
+use crate::fixture::{LIMIT, scratch, until};
 use crate::require;
-use crate::verify::store::Store;
+use crate::verify::store::{Store, log_key};
 
-const SIZE: (u16, u16) = (640, 480);
-
-/// A target with something on its screen.
-struct Target {
-    display: String,
-    port: u16,
-    password: String,
-    _running: Vec<Running>,
-    _folder: tempfile::TempDir,
-}
-
-impl Target {
-    fn start() -> Self {
-        let folder = scratch();
-        let mut command = Command::new("Xvfb");
-        command.args(["-displayfd", "1", "-screen", "0", "640x480x24", "-nolisten", "tcp", "-noreset"]);
-        let mut server = Running::start(command, Stdout::Unread);
-        let mut number = String::new();
-        std::io::BufReader::new(server.stdout()).read_line(&mut number).unwrap();
-        let display = format!(":{}", number.trim());
-        let shown = |program: &str, arguments: &[&str]| {
-            let mut command = Command::new(program);
-            command.args(arguments).env("DISPLAY", &display);
-            command
-        };
-        run(shown("xsetroot", &["-solid", "#205080"]), b"", LIMIT).ok();
-        // The text stands still, and its cursor, too.
-        let text = "echo recorded desktop; seq 1 15; exec sleep 600";
-        let xterm = shown("xterm", &["-T", "shown", "-geometry", "60x20+30+30", "-e", "sh", "-c", text]);
-        let xterm = Running::start(xterm, Stdout::Gathered);
-        until(LIMIT, "window", || {
-            (run(shown("xdotool", &["search", "--name", "shown"]), b"", LIMIT).code == Some(0)).then_some(())
-        });
-        let password = format!("Shadow-{}", nonce());
-        let mut hash = Command::new("winpr-hash");
-        hash.args(["-u", "shadowuser", "-p", &password, "-f", "sam"]);
-        let sam = folder.path().join("sam");
-        std::fs::write(&sam, run(hash, b"", LIMIT).ok().out()).unwrap();
-        let port = free_port();
-        let sam = format!("/sam-file:{}", sam.display());
-        let mut shadow = shown("freerdp-shadow-cli", &["/bind-address:127.0.0.1", "/sec:nla", "+auth", &sam]);
-        shadow.arg(format!("/port:{port}")).env("HOME", folder.path());
-        shadow.env("XDG_CONFIG_HOME", folder.path().join("config"));
-        let shadow = Running::start(shadow, Stdout::Gathered);
-        until(LIMIT, "shadow server", || {
-            // Not by a connection, which it would take for a client.
-            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-            table.contains(&format!(":{port:04X} 00000000:0000 0A")).then_some(())
-        });
-        Self { display, port, password, _running: vec![shadow, xterm, server], _folder: folder }
-    }
-
-    /// What is on its screen: three bytes a pixel.
-    fn screen(&self) -> Vec<u8> {
-        let mut command = Command::new("import");
-        command.args(["-silent", "-window", "root", "-depth", "8", "rgb:-"]).env("DISPLAY", &self.display);
-        run(command, b"", LIMIT).ok().stdout
-    }
-}
+const SIZE: (u16, u16) = (800, 600);
 
 /// How many pixels of two pictures differ by more than the eye sees.
 fn differing(one: &[u8], other: &[u8], most: u8) -> usize {
@@ -148,9 +95,9 @@ fn last_picture(file: &Path) -> Vec<u8> {
 #[test]
 fn a_recorded_desktop_looks_as_the_targets_screen_did() {
     require!("Xvfb", "xterm", "xdotool", "xsetroot", "import", "winpr-hash", "freerdp-shadow-cli", "ffmpeg");
-    let target = Target::start();
-    let screen = target.screen();
-    let pixels = screen.len() / 3;
+    let target = Shadow::start(Colour(0x20, 0x50, 0x80));
+    let _terminal = target.terminal();
+    let mut screen = Vec::new();
     let session = Fact::Session {
         width: SIZE.0,
         height: SIZE.1,
@@ -159,10 +106,12 @@ fn a_recorded_desktop_looks_as_the_targets_screen_did() {
         keys: true,
     };
     let mut records = vec![(Kind::Event, session.to_json())];
-    let sent = watch(target.port, ("shadowuser", &target.password), SIZE, |records| {
+    let sent = watch(target.port, (&target.account, &target.password), SIZE, |records| {
         let picture = drawn(records);
+        screen = target.screen.picture().pixels;
         picture.size() == Some(SIZE) && differing(&rgb(picture.rgba()), &screen, 8) == 0
     });
+    let pixels = screen.len() / 3;
     assert_eq!(drawn(&sent).faults(), (0, None));
     records.extend(sent);
     // `ls`, Enter.
@@ -178,7 +127,46 @@ fn a_recorded_desktop_looks_as_the_targets_screen_did() {
         assert!(differing(&last, &screen, 60) * 50 < pixels, "{form}: {} of {pixels}", differing(&last, &screen, 60));
     }
     let text = kept.recording("export", &["--format", "txt"]).ok().out();
-    assert!(text.contains("640x480 pixels") && text.contains("typed      ls"), "{text}");
+    assert!(text.contains("800x600 pixels") && text.contains("typed      ls"), "{text}");
+}
+
+#[test]
+fn what_was_relayed_is_drawn_and_told_from_its_record() {
+    require!("Xvfb", "xterm", "xdotool", "xsetroot", "import", "winpr-hash", "freerdp-shadow-cli", "xfreerdp");
+    let target = Shadow::start(Colour(0x20, 0xa0, 0x40));
+    let bastion = Played::start(Part::new(target.port, &target.fingerprint, &target.account, &target.password));
+    let viewer = Viewer::xfreerdp(bastion.port, "nla", "t-7f3a", "Ticket-Secret-1", &[]);
+    viewer.screen.until_painted(Colour(0x20, 0xa0, 0x40), 50);
+    let typed = target.terminal();
+    let recorded = || {
+        let mut reader = Reader::default();
+        reader.push(&bastion.recorded());
+        std::iter::from_fn(|| reader.next_record()).map(Result::unwrap).collect::<Vec<_>>()
+    };
+    // The program takes keys once the pointer is over it and its window knows.
+    viewer.screen.type_text("");
+    until(LIMIT, "record of a key", || {
+        viewer.screen.press("Shift_L");
+        let inputs = recorded().into_iter().flat_map(|record| inputs(record.kind, &record.bytes));
+        inputs.into_iter().any(|input| matches!(input, Input::Key { code: 0x2A, .. })).then_some(())
+    });
+    viewer.screen.type_text("who Am i");
+    viewer.screen.press("Return");
+    assert_eq!(typed.line(), "who Am i");
+
+    until(LIMIT, "record of the target's screen", || {
+        let records = recorded().into_iter().map(|record| (record.kind, record.bytes)).collect::<Vec<_>>();
+        let picture = drawn(&records);
+        assert_eq!(picture.faults(), (0, None));
+        let same =
+            picture.size() == Some(SIZE) && differing(&rgb(picture.rgba()), &target.screen.picture().pixels, 8) == 0;
+        same.then_some(())
+    });
+    let mut story = Story::default();
+    let told = recorded().into_iter().flat_map(|record| story.take(record.at, record.kind, &record.bytes));
+    let told: Vec<(&str, String)> = told.map(|told| (told.what, told.text)).collect();
+    assert!(told.iter().any(|(what, text)| *what == "typed" && text == "who Am i"), "{told:?}");
+    assert!(matches!(&told[..], [("desktop", text), ..] if text.contains("800x600")), "{told:?}");
 }
 
 #[test]
@@ -194,4 +182,60 @@ fn what_cannot_be_made_of_a_desktop_is_said() {
     assert!(nothing.code == Some(1) && nothing.err().contains("nothing was drawn"), "{}", nothing.err());
     let shell = kept.recording_of("1", "export", &["--format", "png"]);
     assert!(shell.code == Some(1) && shell.err().contains("not of a desktop"), "{}", shell.err());
+}
+
+#[test]
+fn without_ffmpeg_there_are_pictures_and_no_films() {
+    // A Demand Active for 16x8 pixels.
+    let bitmap = [2_u16, 28, 24, 1, 1, 1, 16, 8, 0, 1, 1, 0, 1, 0].map(u16::to_le_bytes).concat();
+    let demand = [&[50, 0, 0x11, 0, 0xea, 3, 7, 0, 0, 0, 4, 0, 32, 0][..], b"RDP\0", &[1, 0, 0, 0], &bitmap].concat();
+    let kept = Kept::of(&[(Kind::IoOutput, send_data(Way::Indication, 1004, 1003, &demand).unwrap())]);
+    let export = |form: &str| {
+        let mut command = Command::new(program());
+        command.args(["recording", "export", &kept.session, "--store"]).arg(kept.store.path());
+        command.arg("--identity").arg(kept.folder.path().join("auditor.key"));
+        command.args(["--channel", "2", "--format", form]).env("PATH", kept.folder.path());
+        run(command, b"", LIMIT)
+    };
+    let film = export("mp4");
+    assert!(film.code == Some(1) && film.err().contains("cannot start `ffmpeg`"), "{}", film.err());
+    assert!(film.err().contains("hint: install ffmpeg"), "{}", film.err());
+    assert!(export("png").ok().stdout.starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn a_recorded_desktop_verifies_as_any_recording_and_so_does_its_evidence() {
+    // Bytes that are no text, and look like lines.
+    let sent = (0..3000_u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
+    let records = [
+        (Kind::Event, b"{\"event\":\"ended\",\"why\":\"left\"}".to_vec()),
+        (Kind::FastPathOutput, sent),
+        (Kind::ChannelIn, b"\n[0.1,\"o\",\"forged\"]\n\xff".to_vec()),
+    ];
+    let kept = Kept::of(&records);
+    let bundle = kept.folder.path().join("bundle");
+    let (store, key) = (kept.store.path(), kept.folder.path().join("auditor.key"));
+    let doorward = |arguments: &[&str], more: &[&Path]| {
+        let mut command = Command::new(program());
+        command.args(arguments).args(more);
+        run(command, b"", LIMIT)
+    };
+    let said = doorward(&["verify", "--deep", "--store"], &[store, Path::new("--identity"), &key]).ok().out();
+    assert!(said.contains("SESSIONS: 1: 1 OK"), "{said}");
+    let export = ["recording", "export", &kept.session, "--store", store.to_str().unwrap(), "--identity"];
+    doorward(&export, &[&key, Path::new("--proof"), &bundle]).ok();
+    let log = log_key().public().to_string();
+    let verify = || doorward(&["verify", "bundle", "--vkey", &log], &[&bundle, Path::new("--identity"), &key]);
+    let said = verify().ok().out();
+    assert!(said.contains("CASTS: they are what the segments hold"), "{said}");
+    let cast = std::fs::read_dir(&bundle).unwrap().flatten().map(|entry| entry.path());
+    let cast =
+        cast.into_iter().find(|path| path.file_name().is_some_and(|name| name == "channel-2.cast")).expect(&said);
+    let mut held = std::fs::read(&cast).unwrap();
+    // What was sent stands there as it was; and one bit that is turned is found.
+    assert!(held.windows(records[1].1.len()).any(|window| window == records[1].1));
+    *held.last_mut().unwrap() ^= 1;
+    std::fs::write(&cast, held).unwrap();
+    let said = verify();
+    assert!(said.code != Some(0) && said.out().contains("channel-2.cast"), "{}", said.text());
 }

@@ -364,7 +364,7 @@ fn no_record_of_a_desktop_makes_its_readers_panic() {
     let mut seed = Vec::new();
     // A Demand Active for 16x8 pixels, and a picture of four of them.
     let bitmap = [2_u16, 28, 24, 1, 1, 1, 16, 8, 0, 1, 1, 0, 1, 0].map(u16::to_le_bytes).concat();
-    let demand = [&[52, 0, 0x11, 0, 0xea, 3, 7, 0, 0, 0, 4, 0, 32, 0][..], b"RDP\0", &[1, 0, 0, 0], &bitmap].concat();
+    let demand = [&[50, 0, 0x11, 0, 0xea, 3, 7, 0, 0, 0, 4, 0, 32, 0][..], b"RDP\0", &[1, 0, 0, 0], &bitmap].concat();
     let frame = send_data(PduWay::Indication, 1004, 1003, &demand).unwrap();
     let pixels = [1_u16, 1, 0, 0, 1, 1, 2, 2, 24, 0, 12].map(u16::to_le_bytes).concat();
     let drawn = [&[0, 39, 1, 34, 0][..], &pixels, &[7; 12]].concat();

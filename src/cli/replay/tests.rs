@@ -162,9 +162,25 @@ fn a_flood_is_shown_in_pieces_so_that_keys_are_answered() {
 #[test]
 fn positions_speeds_and_caps_are_parsed() {
     assert_eq!(parse_position("83"), Ok(Duration::from_secs(83)));
+    assert_eq!(parse_position("12s"), Ok(Duration::from_secs(12)));
     assert_eq!(parse_position("1:23"), Ok(Duration::from_secs(83)));
     assert_eq!(parse_position("1:02:03"), Ok(Duration::from_secs(3723)));
-    for bad in ["", ":", "1:2", "1:60", "-1", "+1", "1:00:00:00", "x", "1:-1", "99999999999999999999", "1.5"] {
+    for bad in [
+        "",
+        ":",
+        "1:2",
+        "1:60",
+        "-1",
+        "+1",
+        "1:00:00:00",
+        "x",
+        "1:-1",
+        "99999999999999999999",
+        "1.5",
+        "s",
+        "1:23s",
+        "12ss",
+    ] {
         assert!(parse_position(bad).is_err(), "{bad} was taken");
     }
     assert_eq!(parse_speed("2").map(|speed| speed.to_string()), Ok(String::from("2x")));

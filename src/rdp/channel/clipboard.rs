@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use super::super::fact::{Fact, Side, TEXT_BYTES_MAX};
 use super::super::fields::{Fields, narrow, wide};
 use super::super::rules::{Clip, DesktopRules};
+use super::Answer;
 use super::chunk::Message;
-use super::{Answer, MESSAGE_BYTES_MAX};
 
 const MONITOR_READY: u16 = 1;
 const FORMAT_LIST: u16 = 2;
@@ -114,7 +114,7 @@ impl Clipboard {
         Self {
             user: End::new(rules.clipboard_in),
             target: End::new(rules.clipboard_out),
-            bytes_max: rules.clipboard_bytes_max.min(u64::try_from(MESSAGE_BYTES_MAX).unwrap_or(u64::MAX)),
+            bytes_max: rules.clipboard_bytes_max,
         }
     }
 

@@ -450,7 +450,7 @@ impl Bastion {
             command: None,
             forward: None,
             environment: Vec::new(),
-            pixels: Some((640, 480)),
+            pixels: Some((800, 600)),
         };
         let track = self.runtime.block_on(live.recording.channel(&permit(), facts)).unwrap();
         self.runtime.block_on(async {
