@@ -1,7 +1,7 @@
 //! The types of all events, by which the log is searched.
 
 /// The types of all events.
-pub const EVENT_TYPES: [&str; 60] = [
+pub const EVENT_TYPES: [&str; 61] = [
     "access.review",
     "admin.call",
     "agent.sign",
