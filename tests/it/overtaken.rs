@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::commands::House;
 use crate::fixture::terminal::Terminal;
-use crate::fixture::{LIMIT, until};
+use crate::fixture::{LIMIT, Sshd, until};
 use crate::require;
 
 /// Everything may run but `touch`; `mkdir` takes a yes.
@@ -42,6 +42,12 @@ fn shell(house: &House, greeting: &str) -> Terminal {
     window
 }
 
+/// Guards that read the lines of bash each in its way, with what they promise.
+fn guards() -> [(House, &'static str); 2] {
+    [("", "guard:exact"), (", integration = \"off\"", "guard:screen")]
+        .map(|(beside, greeting)| (House::guarding(Sshd::start(), beside, SLIPS), greeting))
+}
+
 fn last(rows: Vec<Value>) -> Option<Value> {
     rows.into_iter().max_by_key(|row| row["seq"].as_u64())
 }
@@ -50,60 +56,60 @@ fn last(rows: Vec<Value>) -> Option<Value> {
 #[test]
 fn t14_a_line_typed_while_the_session_stands_still_is_judged_by_the_rules_of_when_it_goes_on() {
     require!("sshd", "ssh", "tmux", "bash");
-    let house = House::new("guard");
-    house.reload("guard", SLIPS);
-    let window = shell(&house, "guard:screen");
-    let session = house.bastion.only_session();
-    let (ran, allowed) = (house.bastion.scratch().join("ran"), house.log("command.allowed").len());
-    house.bastion.doorward(&["session", "freeze", &session]).ok();
-    window.shows("paused by those who watch over it");
-    window.line(&format!("cp /dev/null {}", ran.display()));
-    // Whatever is said on the terminal comes behind what was typed before.
-    house.bastion.doorward(&["session", "message", &session, "a moment"]).ok();
-    window.shows("a moment");
-    let closed = SLIPS.replace("\"/usr/bin/touch\"", "[\"/usr/bin/touch\", \"/usr/bin/cp\"]");
-    house.reload("guard", &closed);
-    assert_eq!(house.log("command.allowed").len(), allowed, "nothing is decided while it stands still");
-    house.bastion.doorward(&["session", "unfreeze", &session]).ok();
-    let refused = until(LIMIT, "refusal", || last(house.log("command.refused")));
-    assert!(refused["rule"] == "no-touch" && refused["line"].as_str().unwrap().starts_with("cp "), "{refused}");
-    window.shows("nothing is touched");
-    window.line("echo again-$((40+2))");
-    window.shows("again-42");
-    assert!(!ran.exists());
+    for (house, greeting) in guards() {
+        let window = shell(&house, greeting);
+        let session = house.bastion.only_session();
+        let (ran, allowed) = (house.bastion.scratch().join("ran"), house.log("command.allowed").len());
+        house.bastion.doorward(&["session", "freeze", &session]).ok();
+        window.shows("paused by those who watch over it");
+        window.line(&format!("cp /dev/null {}", ran.display()));
+        // Whatever is said on the terminal comes behind what was typed before.
+        house.bastion.doorward(&["session", "message", &session, "a moment"]).ok();
+        window.shows("a moment");
+        let closed = SLIPS.replace("\"/usr/bin/touch\"", "[\"/usr/bin/touch\", \"/usr/bin/cp\"]");
+        house.reload("guard", &closed);
+        assert_eq!(house.log("command.allowed").len(), allowed, "nothing is decided while it stands still");
+        house.bastion.doorward(&["session", "unfreeze", &session]).ok();
+        let refused = until(LIMIT, "refusal", || last(house.log("command.refused")));
+        assert!(refused["rule"] == "no-touch" && refused["line"].as_str().unwrap().starts_with("cp "), "{refused}");
+        window.shows("nothing is touched");
+        window.line("echo again-$((40+2))");
+        window.shows("again-42");
+        assert!(!ran.exists());
+    }
 }
 
 #[test]
 fn in_guard_a_rule_that_matches_pauses_the_session_once_the_line_runs() {
     require!("sshd", "ssh", "tmux", "bash");
-    let house = House::new("guard");
-    house.reload("guard", SLIPS);
-    let window = shell(&house, "guard:screen");
-    window.line("id -u");
-    window.shows("paused by those who watch over it");
-    let paused = house.bastion.rows(&["session", "list"])[0]["paused"].as_str().unwrap().to_owned();
-    let allowed = last(house.log("command.allowed")).unwrap();
-    assert_eq!(allowed["rule"], "id-pauses");
-    assert!(paused.contains(allowed["decision"].as_str().unwrap()), "{paused}");
+    for (house, greeting) in guards() {
+        let window = shell(&house, greeting);
+        window.line("id -u");
+        window.shows("paused by those who watch over it");
+        let paused = house.bastion.rows(&["session", "list"])[0]["paused"].as_str().unwrap().to_owned();
+        let allowed = last(house.log("command.allowed")).unwrap();
+        assert_eq!(allowed["rule"], "id-pauses");
+        assert!(paused.contains(allowed["decision"].as_str().unwrap()), "{paused}");
+    }
 }
 
 // Failure 16: nobody is asked for a yes to what cannot run any more.
 #[test]
 fn f16_a_line_waits_no_longer_than_its_session_is_there() {
     require!("sshd", "ssh", "tmux", "bash");
-    let house = House::new("guard");
-    house.reload("guard", SLIPS);
-    let window = shell(&house, "guard:screen");
-    let made = house.bastion.scratch().join("made");
-    window.line(&format!("mkdir {}", made.display()));
-    window.shows("Ctrl-C withdraws");
-    let waits = until(LIMIT, "line that waits", || last(house.log("command.waits")));
-    let decision = waits["decision"].as_str().unwrap().to_owned();
-    house.bastion.doorward(&["session", "kill", &house.bastion.only_session()]).ok();
-    until(LIMIT, "end of the wait", || (house.steps(&decision) == ["refused"]).then_some(()));
-    let told = house.ask("bob", &format!("approve {decision}"));
-    assert!(told.code == Some(126) || told.code == Some(1), "{told:?}");
-    assert!(!made.exists());
+    for (house, greeting) in guards() {
+        let window = shell(&house, greeting);
+        let made = house.bastion.scratch().join("made");
+        window.line(&format!("mkdir {}", made.display()));
+        window.shows("Ctrl-C withdraws");
+        let waits = until(LIMIT, "line that waits", || last(house.log("command.waits")));
+        let decision = waits["decision"].as_str().unwrap().to_owned();
+        house.bastion.doorward(&["session", "kill", &house.bastion.only_session()]).ok();
+        until(LIMIT, "end of the wait", || (house.steps(&decision) == ["refused"]).then_some(()));
+        let told = house.ask("bob", &format!("approve {decision}"));
+        assert!(told.code == Some(126) || told.code == Some(1), "{told:?}");
+        assert!(!made.exists());
+    }
 }
 
 // T14: a shell that was opened where nothing was held is none of those that the rules promise now.
