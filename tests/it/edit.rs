@@ -65,12 +65,17 @@ impl Desk {
 
     fn open(&self, terminal: &Terminal, name: &str) {
         terminal.line(&format!("edit {}", self.path(name)));
-        until(LIMIT, "page", || terminal.rows().last().is_some_and(|row| row.contains("^S save")).then_some(()));
+        page(terminal);
     }
 
     fn told_of(&self, what: &str) -> Vec<Value> {
         self.house.log("file").into_iter().filter(|row| row["what"] == what).collect()
     }
+}
+
+/// Waits for the page: what is typed before it stands there is not for it.
+fn page(terminal: &Terminal) {
+    until(LIMIT, "page", || terminal.rows().last().is_some_and(|row| row.contains("^S save")).then_some(()));
 }
 
 /// Asks for what stands in the page to be written, and waits for the question.
@@ -99,7 +104,7 @@ fn a_file_is_edited_and_written_back_and_all_of_it_is_on_record() {
     terminal.line(&format!("cd {}", desk.path("open")));
     prompts(&terminal, "cd ", "0");
     terminal.line("edit ../open/a");
-    terminal.shows("what is open");
+    page(&terminal);
     terminal.type_text("new: ");
     terminal.shows("(changed)");
     save(&terminal, "C-x");
@@ -277,10 +282,15 @@ fn a_page_is_as_large_as_its_window_and_what_is_no_text_is_refused() {
     assert!(told.err().contains("edit needs a terminal"), "{told:?}");
     let mut dumb = desk.house.bastion.to(&desk.house.sshd).ssh(&["-tt"], "");
     dumb.env("TERM", "dumb");
-    let mut ssh = Running::start(dumb, Stdout::Gathered);
+    let mut ssh = Running::start(dumb, Stdout::Unread);
+    let mut stdout = std::io::BufReader::new(ssh.stdout());
+    let mut told = Vec::new();
+    // What is typed before the prompt does not run by itself.
+    std::io::BufRead::read_until(&mut stdout, b'~', &mut told).unwrap();
     std::io::Write::write_all(&mut ssh.stdin(), format!("edit {}\r", desk.path("open/a")).as_bytes()).unwrap();
-    let told = ssh.wait(LIMIT);
-    assert!(told.out().contains("edit needs a terminal"), "{told:?}");
+    std::io::Read::read_to_end(&mut stdout, &mut told).unwrap();
+    assert!(String::from_utf8_lossy(&told).contains("edit needs a terminal"), "{}", String::from_utf8_lossy(&told));
+    drop(ssh.wait(LIMIT));
 }
 
 #[test]
