@@ -82,11 +82,13 @@ fn a_desktop_with_tls_on_both_legs_is_seen_and_typed_on() {
 fn rdesktop_sees_a_target_that_wants_nla_and_leaves_when_it_likes() {
     crate::require!("Xvfb", "rdesktop", "freerdp-shadow-cli", "winpr-hash", "import", "xsetroot");
     let shadow = Shadow::start(GREEN);
-    let bastion = Played::start(part(&shadow));
+    let mut part = part(&shadow);
+    // Where NLA is offered, it tries Kerberos first, and does not always come back.
+    part.offered = vec![Security::Tls];
+    let bastion = Played::start(part);
     let viewer = Viewer::rdesktop(bastion.port, "alice+administrator@win1", "Alice-1");
     viewer.screen.until_painted(GREEN, 50);
     drop(viewer);
-    // It connects twice: the first time to see which security there is.
     let left = |said: &FromProcess| matches!(said, FromProcess::Ended { why } if why == "the user left");
     bastion.until("end", |said| said.iter().any(left).then_some(()));
 }
