@@ -120,7 +120,7 @@ pub(super) struct DesktopArguments {
     /// The name in its certificate.
     #[arg(long = "name", id = "certificate_name", value_name = "NAME", requires = "ca")]
     certificate_name: Option<String>,
-    /// Log in to it without NLA: whoever answers in its place after TLS gets the password.
+    /// Log in to it without NLA. If it does not take the password, it may show a login box in which a user can type another's.
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_tls_only: Option<bool>,
     /// The Windows domain of its accounts.

@@ -334,6 +334,15 @@ fn other_keys_that_would_run_a_line_are_dead() {
             desk.dead(key);
             desk.gives_up();
         }
+        if desk.shell == Shell::Zsh {
+            // Its completion would run what it expands.
+            desk.types("echo $(touch ran)");
+            desk.dead(b"\t");
+            desk.gives_up();
+            desk.types("echo `touch ran`");
+            desk.dead(b"\t");
+            desk.gives_up();
+        }
         if desk.shell == Shell::Bash {
             desk.types("echo $(touch ran)");
             desk.dead(b"\x1b\x05");

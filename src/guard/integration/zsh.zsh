@@ -29,6 +29,10 @@ __dw_enter() {
   esac
 }
 __dw_dead() { builtin zle .beep }
+__dw_plain() {
+  builtin emulate -L zsh
+  [[ $BUFFER != *[\`]* && $BUFFER != *['$=<>'][\(\{\[]* ]]
+}
 __dw_prompt() { builtin setopt no_bang_hist; __dw_say prompt }
 __dw_ran() { __dw_say ran }
 __dw_start() {
@@ -39,8 +43,15 @@ __dw_start() {
   builtin zle -N __dw_enter
   builtin zle -N accept-line __dw_enter
   for w in accept-and-hold accept-and-infer-next-history accept-line-and-down-history run-help which-command \
-    edit-command-line execute-named-cmd execute-last-named-cmd pound-insert vi-pound-insert; do
+    edit-command-line execute-named-cmd execute-last-named-cmd pound-insert vi-pound-insert \
+    expand-word list-expand _expand_word; do
     builtin zle -N $w __dw_dead
+  done
+  for w in expand-or-complete expand-or-complete-prefix complete-word menu-complete menu-expand-or-complete \
+    reverse-menu-complete accept-and-menu-complete list-choices delete-char-or-list; do
+    builtin zle -A $w __dw_own_$w
+    builtin eval "__dw_do_$w() { if __dw_plain; then builtin zle __dw_own_$w; else builtin zle .beep; fi }"
+    builtin zle -N $w __dw_do_$w
   done
   for m in emacs viins vicmd; do
     for w in ${(f)"$(builtin bindkey -M $m)"}; do

@@ -270,7 +270,8 @@ impl Menu {
             Key::Char('?') => self.help = true,
             Key::Char('q') if self.search.is_empty() => return Act::Leave,
             Key::Char(c) | Key::Pasted(c) => {
-                if self.search.len() < SEARCH_MAX {
+                // What is searched for has no other letters.
+                if c.is_ascii() && self.search.len() < SEARCH_MAX {
                     self.search.push(c);
                     self.anew();
                 }

@@ -129,7 +129,7 @@ pub fn help(edits: bool) -> String {
     format!("{FIRST}{edit}{REST}")
 }
 
-const EDIT: &str = "  edit FILE          fetches a file; what differs is shown, and written back\n";
+const EDIT: &str = "  edit FILE          fetches a file; shows what differs, writes it after a yes\n";
 
 const FIRST: &str = "\
 Each line is judged by the rules of your access, and runs only in the form that

@@ -128,7 +128,7 @@ fn written(
         }
         Form::Text => format!(
             "The desktop of {destination}: once, from here, until {until}.\n\n  {}\n\nUser:      {}\nPassword:  {password}\n\
-             Server:    {}\nIts certificate: sha256:{}\n\nFor mstsc: ssh USER@BASTION rdp {destination} --json has the text of \
+             Server:    {}\nIts certificate: sha256:{}\n\nFor mstsc (not tested): ssh USER@BASTION rdp {destination} --json has the text of \
              an .rdp file (`file`) and the password.\n",
             file::xfreerdp(of),
             of.user,
