@@ -4,7 +4,7 @@
 //! a slow peer slows this one desktop down, and nothing is left out.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
@@ -25,9 +25,10 @@ use crate::rdp::channel::{Channels, Out};
 use crate::rdp::connect::Domain;
 use crate::rdp::control::{FromProcess, Permitted};
 use crate::rdp::fact::{Fact, Side};
+use crate::rdp::licence::Licences;
 use crate::rdp::pdu::{Framing, IO_CHANNEL, Malformed, Mcs, Way, is_encrypted, mcs, send_data};
 use crate::rdp::record::Kind;
-use crate::rdp::share::{self, Keys, Phase};
+use crate::rdp::share::{self, Keys};
 
 /// How many messages wait to be written to a peer; each has at most 64 KiB.
 const QUEUE_MESSAGES: usize = 32;
@@ -55,7 +56,7 @@ struct Desktop {
     target: Domain,
     channels: Mutex<Channels>,
     record_keys: bool,
-    is_licensing: AtomicBool,
+    licences: Mutex<Licences>,
     /// Whether the login was said, by NLA or by the target itself. A target with TLS alone may never say it: xrdp shows a
     /// login box where the credential is wrong, and what is typed there passes as keys on a desktop do. That is why its
     /// entry must allow it.
@@ -84,7 +85,7 @@ pub(super) async fn run(
         target: target.domain,
         channels: Mutex::new(channels),
         record_keys: permitted.record_keys,
-        is_licensing: AtomicBool::new(true),
+        licences: Mutex::default(),
         is_logged_in: AtomicBool::new(target.is_logged_in),
         logged_in: Notify::new(),
         view: View::new(),
@@ -250,10 +251,9 @@ async fn read_user(
 }
 
 async fn read_target(mut messages: Messages<ReadHalf<TargetSocket>>, desktop: Arc<Desktop>) -> Fault {
-    let mut phase = Phase::default();
     loop {
         let passed = match messages.next().await {
-            Ok((framing, message)) => desktop.judge_target(framing, message, &mut phase).await,
+            Ok((framing, message)) => desktop.judge_target(framing, message).await,
             Err(Broken::Closed) => Err(Fault::TargetLeft),
             Err(broken) => Err(Fault::Target(broken)),
         };
@@ -289,12 +289,16 @@ impl Desktop {
         match mcs(&message, Way::Request).map_err(bad)? {
             Mcs::Disconnect => Err(Fault::UserLeft),
             Mcs::Data { channel: IO_CHANNEL, data } => {
-                let phase = if self.is_licensing.load(Ordering::SeqCst) { Phase::Licensing } else { Phase::Active };
-                let judged = share::from_user(data, self.target.user, self.keys(), phase).map_err(bad)?;
+                if self.licences().pass(Side::User, data) {
+                    self.note_licence(Side::User, data).await?;
+                    let passing = send_data(Way::Request, self.target.user, self.target.io, data);
+                    return self.send(passing.map_err(bad)?).await;
+                }
+                let judged = share::from_user(data, self.target.user, self.keys()).map_err(bad)?;
                 if judged.passing.is_empty() {
                     return Ok(());
                 }
-                if !judged.licensing && (self.record_keys || !judged.has_keys) {
+                if self.record_keys || !judged.has_keys {
                     let record = send_data(Way::Request, self.own.user, IO_CHANNEL, &judged.passing).map_err(bad)?;
                     self.record(Kind::IoInput, &record.into()).await?;
                 }
@@ -322,18 +326,19 @@ impl Desktop {
         self.to_target.send(message).await.map_err(|_| Fault::TargetLeft)
     }
 
-    async fn judge_target(&self, framing: Framing, message: Bytes, phase: &mut Phase) -> Result<(), Fault> {
+    async fn judge_target(&self, framing: Framing, message: Bytes) -> Result<(), Fault> {
         let bad = |malformed: Malformed| Fault::Target(malformed.into());
         if framing == Framing::FastPath {
             if is_encrypted(&message) {
                 return Err(bad(Malformed("encrypted fast-path message")));
             }
+            share::drawn(&message).map_err(Fault::Share)?;
             let through = self.record(Kind::FastPathOutput, &message).await?;
             return self.show(through, message).await;
         }
         match mcs(&message, Way::Indication).map_err(bad)? {
             Mcs::Disconnect => Err(Fault::TargetLeft),
-            Mcs::Data { channel, data } if channel == self.target.io => self.judge_io(data, phase).await,
+            Mcs::Data { channel, data } if channel == self.target.io => self.judge_io(data).await,
             Mcs::Data { channel, data } => match self.target.place(channel) {
                 Some(place) => self.channel(place, Side::Target, data).await,
                 None => Ok(()),
@@ -342,20 +347,40 @@ impl Desktop {
         }
     }
 
-    async fn judge_io(&self, data: &[u8], phase: &mut Phase) -> Result<(), Fault> {
-        let judged = share::from_target(data, phase).map_err(Fault::Share)?;
-        self.is_licensing.store(*phase == Phase::Licensing, Ordering::SeqCst);
+    async fn judge_io(&self, data: &[u8]) -> Result<(), Fault> {
+        let shown = |data: &[u8]| {
+            let passing = send_data(Way::Indication, SERVER, IO_CHANNEL, data);
+            passing.map(Bytes::from).map_err(|malformed| Fault::Target(malformed.into()))
+        };
+        if self.licences().pass(Side::Target, data) {
+            let through = self.note_licence(Side::Target, data).await?;
+            return self.show(through, shown(data)?).await;
+        }
+        let judged = share::from_target(data).map_err(Fault::Share)?;
+        if judged.size.is_some() {
+            self.licences().close();
+        }
         if judged.logged_in && !self.is_logged_in.swap(true, Ordering::SeqCst) {
             self.logged_in.notify_one();
         }
         if judged.passing.is_empty() {
             return Ok(());
         }
-        let passing = send_data(Way::Indication, SERVER, IO_CHANNEL, &judged.passing);
-        let passing = Bytes::from(passing.map_err(|malformed| Fault::Target(malformed.into()))?);
-        // What is about a licence may hold keys.
-        let through = if judged.licensing { 0 } else { self.record(Kind::IoOutput, &passing).await? };
+        let passing = shown(&judged.passing)?;
+        let through = self.record(Kind::IoOutput, &passing).await?;
         self.show(through, passing).await
+    }
+
+    fn licences(&self) -> MutexGuard<'_, Licences> {
+        self.licences.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts on record that so much passes about licences; what it is may hold keys.
+    async fn note_licence(&self, from: Side, data: &[u8]) -> Result<u64, Fault> {
+        let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        let (to_user, to_target) = if from == Side::Target { (bytes, 0) } else { (0, bytes) };
+        let fact = Fact::Passed { name: "licence".to_owned(), to_user, to_target };
+        self.link.fact(&self.clock, &fact).await
     }
 
     /// Does what is to be done with a chunk of a static channel.

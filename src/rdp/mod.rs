@@ -14,6 +14,7 @@ pub mod file;
 pub mod frame;
 pub mod info;
 pub mod keys;
+pub mod licence;
 pub mod nego;
 mod packets;
 pub mod pdu;

@@ -19,6 +19,7 @@ const REDIRECTION: u16 = 10;
 /// compression and compressed length.
 const DATA_HEAD_BYTES: usize = 12;
 
+const UPDATE: u8 = 2;
 const INPUT: u8 = 28;
 const SAVE_SESSION_INFO: u8 = 38;
 const SET_ERROR_INFO: u8 = 47;
@@ -31,7 +32,7 @@ const FROM_USER: [u8; 7] = [20, INPUT, 31, 33, 36, 39, 56];
 /// Share Data PDUs that a target may send: Update, Control, Pointer, Synchronize, Play Sound, Shutdown Denied, Save
 /// Session Info, Font Map, Keyboard Indicators, Keyboard IME Status, Set Error Info, Status Info, Monitor Layout. Not the
 /// status of an automatic reconnection: there is none.
-const FROM_TARGET: [u8; 13] = [2, 20, 27, 31, 34, 37, SAVE_SESSION_INFO, 40, 41, 45, SET_ERROR_INFO, 54, 55];
+const FROM_TARGET: [u8; 13] = [UPDATE, 20, 27, 31, 34, 37, SAVE_SESSION_INFO, 40, 41, 45, SET_ERROR_INFO, 54, 55];
 
 /// Why a message ends the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub enum Refusal {
     Malformed(Malformed),
     /// A target sends the user's program elsewhere, with a credential.
     Redirection,
+    /// A target draws in a way that it was told is not understood: the recording could not show it.
+    Unasked(&'static str),
     /// A target wants a desktop that is larger than any that is carried.
     TooLarge(u16, u16),
 }
@@ -55,6 +58,9 @@ impl fmt::Display for Refusal {
         match self {
             Self::Malformed(malformed) => malformed.fmt(f),
             Self::Redirection => f.write_str("the target redirects to another one"),
+            Self::Unasked(what) => {
+                write!(f, "the target sends {what}, which it was told not to: no recording shows that")
+            }
             Self::TooLarge(width, height) => {
                 write!(f, "the target wants a desktop of {width} by {height} pixels, which is too large")
             }
@@ -82,19 +88,14 @@ pub struct UserShare {
     pub dropped: usize,
     /// Whether what passes holds keys or the mouse.
     pub has_keys: bool,
-    /// Whether it is about a licence, and so not recorded.
-    pub licensing: bool,
 }
 
 /// Judges data of the I/O channel from a user's program, whose number the target knows as `user`.
 ///
 /// # Errors
 /// If it is no sequence of Share Control PDUs.
-pub fn from_user(data: &[u8], user: u16, keys: Keys, phase: Phase) -> Result<UserShare, Malformed> {
+pub fn from_user(data: &[u8], user: u16, keys: Keys) -> Result<UserShare, Malformed> {
     let mut judged = UserShare::default();
-    if phase == Phase::Licensing && is_licence(data) {
-        return Ok(UserShare { passing: data.to_vec(), licensing: true, ..judged });
-    }
     let mut rest = Fields::new(data);
     while !rest.is_empty() {
         let pdu = Pdu::next(&mut rest)?;
@@ -115,23 +116,11 @@ pub fn from_user(data: &[u8], user: u16, keys: Keys, phase: Phase) -> Result<Use
     Ok(judged)
 }
 
-/// Where a target is in the connection's life.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Phase {
-    /// Before its first Demand Active: licences are told about.
-    #[default]
-    Licensing,
-    /// After it.
-    Active,
-}
-
 /// What becomes of a target's message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct TargetShare {
     /// What passes; empty if nothing does.
     pub passing: Vec<u8>,
-    /// Whether it is about a licence, and so not recorded.
-    pub licensing: bool,
     /// The size of the desktop, where it is (again) set up.
     pub size: Option<(u16, u16)>,
     /// Whether the target says that an account is logged in.
@@ -142,18 +131,48 @@ pub struct TargetShare {
     pub dropped: usize,
 }
 
-const LICENSE_PKT: u16 = 0x0080;
 const REDIRECTION_PKT: u16 = 0x0400;
 
-/// Judges data of the I/O channel from a target; moves `phase` on.
+/// The update that holds drawing orders (MS-RDPBCGR section 2.2.9.1.1.3.1.1), and the same on the fast path.
+const ORDERS: u16 = 0;
+const DRAWING_ORDERS: &str = "drawing orders";
+const COMPRESSED: &str = "compressed messages";
+/// Of a Share Data header's compression, and of a fast-path update's (section 3.1.8.2.1).
+const PACKET_COMPRESSED: u8 = 0x20;
+
+/// Judges a fast-path message of a target (section 2.2.9.1.2): all of it passes, if it holds nothing that it may not.
 ///
 /// # Errors
 /// If the session ends with it.
-pub fn from_target(data: &[u8], phase: &mut Phase) -> Result<TargetShare, Refusal> {
-    let mut judged = TargetShare::default();
-    if *phase == Phase::Licensing && is_licence(data) {
-        return Ok(TargetShare { passing: data.to_vec(), licensing: true, ..judged });
+pub fn drawn(fast_path: &[u8]) -> Result<(), Refusal> {
+    let bad = Malformed("fast-path update");
+    let mut fields = Fields::new(fast_path);
+    let head = fields.take(2).and_then(|head| head.get(1)).ok_or(bad)?;
+    if head & 0x80 != 0 {
+        fields.byte().ok_or(bad)?;
     }
+    while !fields.is_empty() {
+        let update = fields.byte().ok_or(bad)?;
+        // The two high bits say that a byte about compression follows.
+        let compression = if update & 0xc0 == 0 { 0 } else { fields.byte().ok_or(bad)? };
+        if compression & PACKET_COMPRESSED != 0 {
+            return Err(Refusal::Unasked(COMPRESSED));
+        }
+        if u16::from(update & 0xf) == ORDERS {
+            return Err(Refusal::Unasked(DRAWING_ORDERS));
+        }
+        let length = fields.u16().ok_or(bad)?;
+        fields.take(usize::from(length)).ok_or(bad)?;
+    }
+    Ok(())
+}
+
+/// Judges data of the I/O channel from a target.
+///
+/// # Errors
+/// If the session ends with it.
+pub fn from_target(data: &[u8]) -> Result<TargetShare, Refusal> {
+    let mut judged = TargetShare::default();
     // With a security header, whose second half is zero, where a Share Control header has its kind and version.
     if let Some([a, b, 0, 0]) = data.first_chunk::<4>() {
         let is_redirection = u16::from_le_bytes([*a, *b]) & REDIRECTION_PKT != 0;
@@ -168,7 +187,6 @@ pub fn from_target(data: &[u8], phase: &mut Phase) -> Result<TargetShare, Refusa
                 if !is_carried(width, height) {
                     return Err(Refusal::TooLarge(width, height));
                 }
-                *phase = Phase::Active;
                 judged.size = Some((width, height));
                 true
             }
@@ -186,21 +204,15 @@ pub fn from_target(data: &[u8], phase: &mut Phase) -> Result<TargetShare, Refusa
     Ok(judged)
 }
 
-/// Whether it is a licensing message (section 2.2.1.12), which has a security header; what servers write into the second
-/// half of that is not always zero. Its own length tells it from a Share Control PDU.
-fn is_licence(data: &[u8]) -> bool {
-    let mut fields = Fields::new(data);
-    let (Some(flags), Some(_), Some(_), Some(length)) = (fields.u16(), fields.u16(), fields.u16(), fields.u16()) else {
-        return false;
-    };
-    flags & LICENSE_PKT != 0 && usize::from(length).saturating_add(4) == data.len() && usize::from(flags) != data.len()
-}
-
 impl TargetShare {
-    fn data(&mut self, pdu: Pdu<'_>) -> Result<bool, Malformed> {
+    fn data(&mut self, pdu: Pdu<'_>) -> Result<bool, Refusal> {
         let (kind, body) = pdu.data()?;
+        if pdu.is_compressed() {
+            return Err(Refusal::Unasked(COMPRESSED));
+        }
         let mut fields = Fields::new(body);
         match kind {
+            UPDATE if fields.u16() == Some(ORDERS) => Err(Refusal::Unasked(DRAWING_ORDERS)),
             SAVE_SESSION_INFO => {
                 let info = fields.u32().ok_or(Malformed("Save Session Info"))?;
                 // The extended form may hold the cookie by which a connection goes on without a login; it passes to nobody.
@@ -253,6 +265,11 @@ impl<'a> Pdu<'a> {
         let head = fields.take(DATA_HEAD_BYTES).ok_or(bad)?;
         let kind = head.get(8).copied().ok_or(bad)?;
         Ok((kind, fields.rest()))
+    }
+
+    /// Whether its body is compressed.
+    fn is_compressed(self) -> bool {
+        self.body.get(9).is_some_and(|compression| compression & PACKET_COMPRESSED != 0)
     }
 
     /// Appends it anew, from this user and with this body.

@@ -32,65 +32,73 @@ const SYNCHRONIZE: u8 = 31;
 #[test]
 fn what_a_user_may_not_say_is_dropped_and_the_rest_of_the_message_passes() {
     let message = [data(SYNCHRONIZE, &[1, 0, 0xea, 3]), data(SUPPRESS_OUTPUT, &[0; 4]), data(INPUT, &[0; 8])].concat();
-    let judged = from_user(&message, 1009, Keys::Pass, Phase::Active).unwrap();
+    let judged = from_user(&message, 1009, Keys::Pass).unwrap();
     assert_eq!(judged.passing, [sent(SYNCHRONIZE, &[1, 0, 0xea, 3]), sent(INPUT, &[0; 8])].concat());
     assert_eq!((judged.dropped, judged.has_keys), (1, true));
-    let held = from_user(&message, 1009, Keys::Held, Phase::Active).unwrap();
+    let held = from_user(&message, 1009, Keys::Held).unwrap();
     assert_eq!((held.passing, held.dropped, held.has_keys), (sent(SYNCHRONIZE, &[1, 0, 0xea, 3]), 2, false));
     // What only a target says.
-    assert!(from_user(&demand(800, 600), 1009, Keys::Pass, Phase::Active).is_err());
-    assert_eq!(from_user(&data(SAVE_SESSION_INFO, &[0; 4]), 1009, Keys::Pass, Phase::Active).unwrap().dropped, 1);
+    assert!(from_user(&demand(800, 600), 1009, Keys::Pass).is_err());
+    assert_eq!(from_user(&data(SAVE_SESSION_INFO, &[0; 4]), 1009, Keys::Pass).unwrap().dropped, 1);
 }
 
 #[test]
-fn licences_pass_before_the_desktop_is_set_up_and_never_after() {
-    let mut phase = Phase::default();
+fn a_desktop_is_set_up_and_what_has_a_security_header_passes_no_more() {
+    let judged = from_target(&demand(1024, 768)).unwrap();
+    assert_eq!((judged.size, judged.passing), (Some((1024, 768)), demand(1024, 768)));
     let license = [0x80, 0, 0, 0, 0xff, 3, 16, 0, 7, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0];
-    // As xrdp writes it.
-    let other = [0x80, 2, 0x10, 0, 0xff, 3, 16, 0, 7, 0, 0, 0, 2, 0, 0, 0, 0x28, 0x14, 0, 0];
-    assert!(from_target(&other, &mut phase).unwrap().licensing);
-    let answer = from_user(&license, 1009, Keys::Held, Phase::Licensing).unwrap();
-    assert_eq!((answer.passing.as_slice(), answer.licensing), (&license[..], true));
-    assert!(from_user(&license, 1009, Keys::Pass, Phase::Active).is_err());
-    let judged = from_target(&license, &mut phase).unwrap();
-    assert_eq!((judged.passing.as_slice(), judged.licensing), (&license[..], true));
-    let judged = from_target(&demand(1024, 768), &mut phase).unwrap();
-    assert_eq!((judged.size, judged.licensing, phase), (Some((1024, 768)), false, Phase::Active));
-    assert_eq!(from_target(&license, &mut phase).unwrap(), TargetShare { dropped: 1, ..TargetShare::default() });
+    assert_eq!(from_target(&license).unwrap(), TargetShare { dropped: 1, ..TargetShare::default() });
+    assert!(from_user(&license, 1009, Keys::Pass).is_err());
+}
+
+// Coverage table: the recording can show what passes.
+#[test]
+fn a_target_that_draws_as_it_was_told_not_to_ends_the_session() {
+    let orders = Err(Refusal::Unasked(DRAWING_ORDERS));
+    assert_eq!(from_target(&data(UPDATE, &[0, 0, 0, 0])), orders);
+    assert!(from_target(&data(UPDATE, &[1, 0, 0, 0])).is_ok());
+    let mut compressed = data(UPDATE, &[1, 0, 0, 0]);
+    compressed[15] = 0x21;
+    assert_eq!(from_target(&compressed), Err(Refusal::Unasked(COMPRESSED)));
+    let message = |update: &[u8]| [&[0, u8::try_from(update.len() + 2).unwrap()], update].concat();
+    assert_eq!(drawn(&message(&[1, 2, 0, 9, 9, 3, 0, 0])), Ok(()));
+    assert_eq!(drawn(&message(&[1, 2, 0, 9, 9, 0x10, 1, 0, 5])).map(|()| ()), orders.map(|_| ()));
+    assert_eq!(drawn(&message(&[0x81, 0x20, 1, 0, 5])), Err(Refusal::Unasked(COMPRESSED)));
+    assert_eq!(drawn(&message(&[0x81, 0, 1, 0, 5])), Ok(()));
+    assert_eq!(drawn(&[0, 0x80, 6, 1, 0, 0]), Ok(()));
+    assert!(drawn(&message(&[1, 9, 0, 1])).is_err());
 }
 
 #[test]
 fn a_target_that_redirects_or_wants_a_giant_desktop_ends_the_session() {
-    let mut phase = Phase::Active;
     let redirect = [12, 0, 0x0a, 0, 0xea, 3, 0, 0, 0, 4, 0, 0];
-    assert_eq!(from_target(&redirect, &mut phase), Err(Refusal::Redirection));
-    assert_eq!(from_target(&[0, 4, 0, 0, 1, 2], &mut phase), Err(Refusal::Redirection));
+    assert_eq!(from_target(&redirect), Err(Refusal::Redirection));
+    assert_eq!(from_target(&[0, 4, 0, 0, 1, 2]), Err(Refusal::Redirection));
     let both = [data(SYNCHRONIZE, &[]), redirect.to_vec()].concat();
-    assert_eq!(from_target(&both, &mut phase), Err(Refusal::Redirection));
-    assert_eq!(from_target(&demand(9000, 10), &mut phase), Err(Refusal::TooLarge(9000, 10)));
+    assert_eq!(from_target(&both), Err(Refusal::Redirection));
+    assert_eq!(from_target(&demand(9000, 10)), Err(Refusal::TooLarge(9000, 10)));
 }
 
 #[test]
 fn a_login_is_told_and_the_cookie_of_a_reconnection_is_not() {
-    let mut phase = Phase::Active;
     let plain = data(SAVE_SESSION_INFO, &[2, 0, 0, 0]);
-    let judged = from_target(&plain, &mut phase).unwrap();
+    let judged = from_target(&plain).unwrap();
     assert_eq!((judged.logged_in, &judged.passing), (true, &plain));
     let cookie = data(SAVE_SESSION_INFO, &[3, 0, 0, 0, 34, 0, 1, 0, 0, 0, 28, 0, 0, 0]);
-    let judged = from_target(&[cookie, plain.clone()].concat(), &mut phase).unwrap();
+    let judged = from_target(&[cookie, plain.clone()].concat()).unwrap();
     assert_eq!((judged.dropped, judged.passing), (1, plain));
     let errors = data(SAVE_SESSION_INFO, &[3, 0, 0, 0, 34, 0, 2, 0, 0, 0]);
-    let judged = from_target(&errors, &mut phase).unwrap();
+    let judged = from_target(&errors).unwrap();
     assert_eq!((judged.logged_in, judged.passing), (false, errors));
-    assert_eq!(from_target(&data(SET_ERROR_INFO, &[9, 0, 0, 0]), &mut phase).unwrap().error, Some(9));
+    assert_eq!(from_target(&data(SET_ERROR_INFO, &[9, 0, 0, 0])).unwrap().error, Some(9));
 }
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(bytes: Vec<u8>, active: bool) {
-        let _ = from_user(&bytes, 1009, Keys::Pass, Phase::Active);
-        let mut phase = if active { Phase::Active } else { Phase::Licensing };
-        let _ = from_target(&bytes, &mut phase);
+    fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+        let _ = from_user(&bytes, 1009, Keys::Pass);
+        let _ = drawn(&bytes);
+        let _ = from_target(&bytes);
     }
 
     #[test]
@@ -99,7 +107,7 @@ proptest! {
         if let Some(byte) = bytes.get_mut(at) {
             *byte = to;
         }
-        let _ = from_target(&bytes, &mut Phase::default());
-        let _ = from_user(&bytes, 1009, Keys::Held, Phase::Active);
+        let _ = from_target(&bytes);
+        let _ = from_user(&bytes, 1009, Keys::Held);
     }
 }

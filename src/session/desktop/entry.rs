@@ -11,7 +11,7 @@ use super::tickets::{self, Proven, TicketError};
 use crate::audit::{AuditEvent, DesktopTicket, TicketStep};
 use crate::authn::{Authenticated, Claim, Typed};
 use crate::model::{Destination, Login as LoginName};
-use crate::rdp::control::{FromProcess, Login, Proof, ToProcess};
+use crate::rdp::control::{FromProcess, Login, Proof, Security, ToProcess};
 use crate::secret::Secret;
 
 /// Digits of a one-time code (RFC 6238), which stand at the end of what was typed.
@@ -115,6 +115,14 @@ async fn enter(
     let Login { proof, client_name, client_build, keyboard_layout, width, height } = login;
     let client: String = client_name.chars().filter(|c| !c.is_control()).take(32).collect();
     let facts = Facts { client: format!("{client:?} build {client_build}"), keyboard_layout, width, height };
+    // What is not offered is no way in, whatever the process says.
+    let spoken = match &proof {
+        Proof::Ticket(_) => Security::Nla,
+        Proof::Password { .. } => Security::Tls,
+    };
+    if !desk.offered.contains(&spoken) {
+        return Err(NotIn::Broken(Broken::Unexpected("a proof that is not asked for")));
+    }
     let (user, destination, ticket) = match proof {
         Proof::Ticket(name) => {
             // It is what was named here, and its secret was handed out for that.
