@@ -13,11 +13,13 @@ const CLIPBOARD_MAX: u64 = 1 << 20;
 /// What a rule may allow at most: a paste is held in memory until it has been looked at.
 const CLIPBOARD_MAX_MOST: u64 = 64 << 20;
 
-/// Dynamic channels by which pictures would pass that no recording can show, with the reason.
-const UNRECORDABLE: &[(&str, &str)] = &[
+/// Dynamic channels that no rule opens, with the reason.
+const NEVER_OPENED: &[(&str, &str)] = &[
     ("Microsoft::Windows::RDS::Graphics", "pictures would pass in a form that the recording cannot show (MS-RDPEGFX)"),
     ("Microsoft::Windows::RDS::Video", "moving pictures would pass beside the recording (MS-RDPEVOR)"),
     ("Microsoft::Windows::RDS::Geometry", "moving pictures would pass beside the recording (MS-RDPEGT)"),
+    ("Microsoft::Windows::RDS::Input", "touch and pen would pass beside the keys and the mouse (MS-RDPEI)"),
+    ("Microsoft::Windows::RDS::CoreInput", "keys and mouse would pass beside those that are relayed (MS-RDPECI)"),
 ];
 
 /// Reads a rule's `desktop`.
@@ -66,7 +68,7 @@ fn read_name(node: &Node<'_>) -> Result<String, Fault> {
         let message = format!("{name:?} is no name of a dynamic channel");
         return Err(node.fault(message).hint("at most 255 printable ASCII characters, such as \"ECHO\"; no patterns"));
     }
-    if let Some((name, why)) = UNRECORDABLE.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+    if let Some((name, why)) = NEVER_OPENED.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
         return Err(node.fault(format!("{name} is never opened: {why}")));
     }
     Ok(name.to_owned())

@@ -142,7 +142,7 @@ impl Clipboard {
         };
         match (parts.kind, from) {
             (DATA_RESPONSE, _) => self.data(from, &parts, message, held, answer),
-            (FILE_RESPONSE, _) => self.file_data(from, &parts, message, answer),
+            (FILE_RESPONSE, _) => self.file_data(from, &parts, message, held, answer),
             _ if message.too_long => answer.drop(from, "it is longer than any that is relayed"),
             (MONITOR_READY, Side::Target) => answer.pass(from, bytes),
             (CAPABILITIES, _) => self.capabilities(from, &parts, answer),
@@ -280,7 +280,7 @@ impl Clipboard {
     }
 
     /// `from` gives a piece of a file. All of a paste together is what is limited.
-    fn file_data(&mut self, from: Side, parts: &Parts<'_>, message: &Message, answer: &mut Answer<'_>) {
+    fn file_data(&mut self, from: Side, parts: &Parts<'_>, message: &Message, held: bool, answer: &mut Answer<'_>) {
         let bytes_max = self.bytes_max;
         let end = self.end(from);
         let mut fields = Fields::new(parts.body);
@@ -293,8 +293,15 @@ impl Clipboard {
         };
         let bytes = u64::try_from(fields.rest().len()).unwrap_or(u64::MAX);
         end.file_bytes = end.file_bytes.saturating_add(bytes);
-        if message.too_long || end.file_bytes > bytes_max {
-            answer.drop(from, "the files are larger than the rule lets through");
+        let why = match () {
+            () if held => Some("the session is held"),
+            () if message.too_long || end.file_bytes > bytes_max => {
+                Some("the files are larger than the rule lets through")
+            }
+            () => None,
+        };
+        if let Some(why) = why {
+            answer.drop(from, why);
             return answer.send(from.other(), &packet(FILE_RESPONSE, FAIL, &stream.to_le_bytes()));
         }
         answer.pass(from, &packet(FILE_RESPONSE, parts.flags & (OK | FAIL), parts.body));

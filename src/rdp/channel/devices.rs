@@ -53,7 +53,7 @@ impl Devices {
         Self { drives: rules.drives, printers: rules.printers, known, asked }
     }
 
-    pub(super) fn take(&mut self, from: Side, message: &Message, answer: &mut Answer<'_>) {
+    pub(super) fn take(&mut self, from: Side, message: &Message, held: bool, answer: &mut Answer<'_>) {
         let Some(bytes) = whole(message, from, answer) else { return };
         let mut fields = Fields::new(bytes);
         let (Some(component), Some(packet)) = (fields.u16(), fields.u16()) else {
@@ -62,7 +62,8 @@ impl Devices {
         match (from, component, packet) {
             (Side::Target, CORE, SERVER_ANNOUNCE | CLIENT_ID | SERVER_CAPABILITY | USER_LOGGED_ON | DEVICE_REPLY)
             | (Side::User, CORE, CLIENT_ID | CLIENT_NAME | CLIENT_CAPABILITY) => answer.pass(from, bytes),
-            (_, PRINTER, _) if self.printers => answer.pass(from, bytes),
+            (_, PRINTER, _) if self.printers && !held => answer.pass(from, bytes),
+            (_, PRINTER, _) | (Side::User, CORE, DEVICE_LIST) if held => answer.drop(from, "the session is held"),
             (Side::User, CORE, DEVICE_LIST) => {
                 if self.announce(fields, answer).is_none() {
                     answer.drop(from, "its list of devices cannot be read");
@@ -70,16 +71,19 @@ impl Devices {
             }
             (Side::User, CORE, DEVICE_REMOVE) => self.remove(fields, answer),
             (Side::Target, CORE, REQUEST) => {
-                if self.request(bytes, fields, answer).is_none() {
+                if self.request(bytes, fields, held, answer).is_none() {
                     answer.drop(from, "its request cannot be read");
                 }
             }
             (Side::User, CORE, COMPLETION) => {
-                let asked = fields.u32().zip(fields.u32());
-                if asked.is_some_and(|asked| self.asked.remove(&asked)) {
-                    answer.pass(from, bytes);
-                } else {
-                    answer.drop(from, "nobody has asked for this");
+                match fields.u32().zip(fields.u32()).filter(|asked| self.asked.remove(asked)) {
+                    // Who has asked gets an answer all the same.
+                    Some(asked) if held => {
+                        answer.drop(from, "the session is held");
+                        answer.send(Side::Target, &denied(asked));
+                    }
+                    Some(_) => answer.pass(from, bytes),
+                    None => answer.drop(from, "nobody has asked for this"),
                 }
             }
             (_, component, packet) => {
@@ -131,11 +135,11 @@ impl Devices {
     }
 
     /// Section 2.2.1.4: the target wants something of a device.
-    fn request(&mut self, bytes: &[u8], mut fields: Fields<'_>, answer: &mut Answer<'_>) -> Option<()> {
+    fn request(&mut self, bytes: &[u8], mut fields: Fields<'_>, held: bool, answer: &mut Answer<'_>) -> Option<()> {
         let (device, _file, completion) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let (major, _minor) = (fields.u32()?, fields.u32()?);
         let kind = self.known.get(&device).copied();
-        let allowed = kind.is_some() && self.asked.len() < PENDING_MAX;
+        let allowed = kind.is_some() && self.asked.len() < PENDING_MAX && !held;
         if major == CREATE && kind != Some(TYPE_PRINTER) {
             // Section 2.2.1.4.1: 28 bytes of how, then where.
             let path = fields.take(28).and_then(|_| fields.length()).and_then(|length| fields.take(length));
@@ -146,13 +150,16 @@ impl Devices {
             self.asked.insert((device, completion));
             answer.pass(Side::Target, bytes);
         } else {
-            // Section 2.2.1.5, with nothing behind it.
-            let header = [CORE.to_le_bytes(), COMPLETION.to_le_bytes()].concat();
-            let body = [device, completion, ACCESS_DENIED, 0].map(u32::to_le_bytes).concat();
-            answer.send(Side::Target, &[header, body].concat());
+            answer.send(Side::Target, &denied((device, completion)));
         }
         Some(())
     }
+}
+
+/// A refusal in a device's name (section 2.2.1.5), with nothing behind it.
+fn denied((device, completion): (u32, u32)) -> Vec<u8> {
+    let header = [CORE.to_le_bytes(), COMPLETION.to_le_bytes()].concat();
+    [header, [device, completion, ACCESS_DENIED, 0].map(u32::to_le_bytes).concat()].concat()
 }
 
 fn kind_name(kind: u32) -> String {

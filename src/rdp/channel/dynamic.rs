@@ -15,11 +15,14 @@ pub const DISPLAY_CONTROL: &str = "Microsoft::Windows::RDS::DisplayControl";
 /// Sound over dynamic channels (MS-RDPEA section 2.1).
 const SOUND: [&str; 2] = ["AUDIO_PLAYBACK_DVC", "AUDIO_PLAYBACK_LOSSY_DVC"];
 
-/// What no rule opens: pictures in forms that the recording does not show, and what is judged as a static channel.
-pub const NEVER: [&str; 7] = [
+/// What no rule opens: pictures in forms that the recording does not show, input beside the keys and the mouse that a freeze
+/// holds, and what is judged as a static channel.
+pub const NEVER: [&str; 9] = [
     "Microsoft::Windows::RDS::Graphics",
     "Microsoft::Windows::RDS::Video::Control::v08.01",
     "Microsoft::Windows::RDS::Video::Data::v08.01",
+    "Microsoft::Windows::RDS::Input",
+    "Microsoft::Windows::RDS::CoreInput",
     "cliprdr",
     "rdpdr",
     "rdpsnd",
@@ -71,7 +74,7 @@ impl Dynamic {
         Self { names: rules.dynamic.clone(), audio: rules.audio, channels: BTreeMap::new() }
     }
 
-    pub(super) fn take(&mut self, from: Side, message: &Message, answer: &mut Answer<'_>) {
+    pub(super) fn take(&mut self, from: Side, message: &Message, held: bool, answer: &mut Answer<'_>) {
         let Some(bytes) = whole(message, from, answer) else { return };
         let mut fields = Fields::new(bytes);
         let Some(byte) = fields.byte() else {
@@ -82,6 +85,10 @@ impl Dynamic {
             (CAPABILITY, _) => capability(from, bytes, answer),
             (CREATE, Side::Target) => self.create(&head, bytes, fields, answer),
             (CREATE, Side::User) => self.created(&head, bytes, fields, answer),
+            (DATA_FIRST | DATA, Side::User) if held => {
+                answer.drop(from, "the session is held");
+                Some(())
+            }
             (DATA_FIRST | DATA, _) => self.data(from, &head, bytes, fields, answer),
             (CLOSE, _) => self.close(from, &head, bytes, fields, answer),
             (command, _) => {

@@ -105,7 +105,7 @@ impl Channels {
         self.channels.iter().map(fact).collect()
     }
 
-    /// Lets nothing through the clipboard, or lets it again.
+    /// Lets nothing through that the user's program does on the target, or lets it again. What was under way is broken off.
     pub fn hold(&mut self, on: bool) {
         self.held = on;
     }
@@ -145,6 +145,7 @@ impl Channel {
     fn take(&mut self, from: Side, chunk: &[u8], held: bool) -> Vec<Out> {
         let taken = match self.work {
             Work::Refused => return Vec::new(),
+            Work::Counted if held && from == Side::User => return Vec::new(),
             Work::Counted => self.count(from, chunk),
             Work::Clipboard(_) | Work::Devices(_) | Work::Dynamic(_) => self.judge(from, chunk, held),
         };
@@ -180,8 +181,8 @@ impl Channel {
         match &mut self.work {
             Work::Refused | Work::Counted => {}
             Work::Clipboard(clipboard) => clipboard.take(from, &message, held, &mut answer),
-            Work::Devices(devices) => devices.take(from, &message, &mut answer),
-            Work::Dynamic(dynamic) => dynamic.take(from, &message, &mut answer),
+            Work::Devices(devices) => devices.take(from, &message, held, &mut answer),
+            Work::Dynamic(dynamic) => dynamic.take(from, &message, held, &mut answer),
         }
         Ok(answer.outs)
     }

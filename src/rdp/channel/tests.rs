@@ -37,7 +37,9 @@ fn send(channels: &mut Channels, from: Side, message: &[u8]) -> Came {
         }
     }
     // What passed on is what is on record, and nothing passed that is not but refusals of our own.
-    let refusal = |message: &[u8]| matches!(message, [5 | 9, 0, 2, 0, ..]);
+    let refusal = |message: &[u8]| {
+        matches!(message, [5 | 9, 0, 2, 0, ..] | [b'r', b'D', b'C', b'I', .., 0x22, 0, 0, 0xC0, 0, 0, 0, 0])
+    };
     for passed in if from == Side::User { &came.to_target } else { &came.to_user } {
         assert!(refusal(passed) || came.recorded.contains(passed));
     }
@@ -252,6 +254,51 @@ fn only_devices_of_a_kind_that_the_rule_names_reach_the_target() {
     let done = [b"rDCI".to_vec(), [1_u32, 5, 0, 0].map(u32::to_le_bytes).concat()].concat();
     assert_eq!(send(&mut channels, Side::User, &done).to_target.len(), 1);
     assert_eq!(send(&mut channels, Side::User, &done).to_target.len(), 0, "it was asked for once");
+}
+
+#[test]
+fn a_held_session_gives_no_file_sound_or_data_and_whoever_has_asked_hears_so() {
+    let listed = list(&[(0xC0BC, "FileGroupDescriptorW")]);
+    let mut channels = clipboard(&rules(Clip::All, Clip::Off));
+    send(&mut channels, Side::User, &listed);
+    let piece = clip(8, 0, &[[7_u32, 0, 2, 0, 0, 4096].map(u32::to_le_bytes).concat()].concat());
+    assert_eq!(send(&mut channels, Side::Target, &piece).to_user.len(), 1);
+    channels.hold(true);
+    let came = send(&mut channels, Side::User, &clip(9, 1, &[&7_u32.to_le_bytes()[..], b"contents"].concat()));
+    assert_eq!((came.to_target, came.recorded.len()), (vec![clip(9, 2, &7_u32.to_le_bytes())], 0));
+
+    let mut channels = one("rdpdr", &DesktopRules { drives: true, printers: true, ..DesktopRules::default() });
+    let drives = |id| [&b"rDAD"[..], &1_u32.to_le_bytes(), &device(8, id, "C")].concat();
+    let ask = |completion| [b"rDRI".to_vec(), open_file(1, completion, "\\a")[4..].to_vec()].concat();
+    let done = |completion| [b"rDCI".to_vec(), [1_u32, completion, 0, 0].map(u32::to_le_bytes).concat()].concat();
+    let denied =
+        |completion| [b"rDCI".to_vec(), [1, completion, 0xC000_0022, 0].map(u32::to_le_bytes).concat()].concat();
+    send(&mut channels, Side::User, &drives(1));
+    assert_eq!(send(&mut channels, Side::Target, &ask(5)).to_user.len(), 1);
+    channels.hold(true);
+    assert_eq!(send(&mut channels, Side::User, &done(5)).to_target, [denied(5)]);
+    assert_eq!(send(&mut channels, Side::Target, &ask(6)).to_target, [denied(6)]);
+    assert_eq!(send(&mut channels, Side::User, &drives(2)).to_target.len(), 0);
+    assert_eq!(send(&mut channels, Side::User, b"RPCP1234").to_target.len(), 0);
+    channels.hold(false);
+    assert_eq!(send(&mut channels, Side::Target, &ask(7)).to_user.len(), 1);
+    assert_eq!(send(&mut channels, Side::User, &done(7)).to_target, [done(7)]);
+
+    let dynamic = ["ECHO"].map(str::to_owned).into();
+    let mut channels = one("drdynvc", &DesktopRules { dynamic, ..DesktopRules::default() });
+    send(&mut channels, Side::Target, &create(6, "ECHO"));
+    channels.hold(true);
+    assert_eq!(send(&mut channels, Side::User, &[0x10, 6, 0, 0, 0, 0]).to_target.len(), 1, "it may be opened");
+    assert_eq!(send(&mut channels, Side::User, &[0x30, 6, 1]).to_target.len(), 0);
+    assert_eq!(send(&mut channels, Side::User, &[0x24, 6, 9, 0, 1]).to_target.len(), 0);
+    channels.hold(false);
+    assert_eq!(send(&mut channels, Side::User, &[0x30, 6, 1]).to_target, [[0x30, 6, 1]]);
+
+    let mut channels = one("rdpsnd", &DesktopRules { audio: true, ..DesktopRules::default() });
+    let chunk = chunk::split(&[1, 2, 3, 4], false).remove(0);
+    channels.hold(true);
+    assert_eq!(channels.take(0, Side::User, &chunk), []);
+    assert_eq!(channels.take(0, Side::Target, &chunk).len(), 1);
 }
 
 fn create(id: u8, name: &str) -> Vec<u8> {
