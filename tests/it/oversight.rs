@@ -259,7 +259,12 @@ fn a_command_that_waits_for_a_watcher_is_not_run_for_one_who_has_given_it_up() {
     // The connection stays, and with it the session.
     let master = house.bastion.to(&house.sshd).master(house.bastion.scratch());
     let (ran, seen) = (house.sshd.folder().join("ran"), house.sshd.folder().join("seen"));
-    let waits = master.route.start(&[], &format!("touch {}", ran.display()));
+    let mut waits = master.route.start(&["-tt"], &format!("touch {}", ran.display()));
+    let mut told = waits.stdout();
+    // Before it waits, whoever watches lets it begin.
+    while !crate::fixture::route::line(&mut told).contains("begins once somebody watches it") {
+        assert!(!waits.ended());
+    }
     let session = house.bastion.only_session();
     drop(waits);
     let another = master.route.start(&[], &format!("touch {}; cat", seen.display()));
