@@ -135,12 +135,13 @@ fuzz: deps ## the fuzz targets of `make test`, for 10 minutes each
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} cargo test --locked --test it -- --test-threads=$$(nproc) fuzz::
 
 .PHONY: bench
-bench: install-tools deps ## direct ssh, ssh -J and Doorward side by side, sealing, verifying, deciding; BENCH_QUICK=1 for a short run
+bench: install-tools deps ## direct ssh, ssh -J and Doorward side by side, sealing, verifying, deciding, desktops; BENCH_QUICK=1 for a short run
 	cargo bench --locked --bench ssh
 	cargo bench --locked --bench seal
 	cargo bench --locked --bench verify
 	cargo bench --locked --bench decide
 	cargo bench --locked --bench rehearse
+	cargo bench --locked --bench rdp
 
 .PHONY: bench-gate
 bench-gate: deps ## what the command gate catches, whom it disturbs, what it costs; skips where the corpora (DOORWARD_CORPORA) are absent

@@ -1,51 +1,11 @@
 //! Desktops through a bastion: a ticket over SSH, a program on a screen, a recording that verifies, an end with its reason.
 
-use serde_json::Value;
-
-use crate::fixture::bastion::ALICE;
+use crate::fixture::desktops::{furnished, ticket};
 use crate::fixture::rdp::{Shadow, Viewer};
 use crate::fixture::screen::Colour;
-use crate::fixture::{Bastion, LIMIT, Route, free_port, until};
+use crate::fixture::{Bastion, LIMIT, until};
 
 const GREEN: Colour = Colour(0x20, 0xa0, 0x40);
-
-const DESKTOPS: &str = r#"
-schema = 1
-[[rule]]
-id        = "desktops"
-who       = { groups = ["dba"] }
-where     = { labels = { env = "test" } }
-accounts  = ["shadowuser"]
-channels  = ["desktop"]
-grant     = { required = true }
-"#;
-
-/// A bastion with a door for desktops, and a target behind it; and the door's port.
-fn furnished(shadow: &Shadow, fingerprint: &str) -> (Bastion, u16) {
-    let mut bastion = Bastion::init();
-    bastion.policy(DESKTOPS);
-    // It runs on disks that are nearly full, too.
-    bastion.configure("recording", "free_min = \"64MiB\"");
-    let port = free_port();
-    let text = std::fs::read_to_string(bastion.config()).unwrap();
-    std::fs::write(bastion.config(), format!("{text}\n[rdp]\nlisten = \"127.0.0.1:{port}\"\n")).unwrap();
-    bastion.add_user(ALICE, "dba", &bastion.key);
-    let (address, pin) = (format!("127.0.0.1:{}", shadow.port), format!("sha256:{fingerprint}"));
-    let added = ["target", "add", "win1", "--rdp", &address, "--certificate", &pin, "--label", "env=test"];
-    bastion.doorward(&added).ok();
-    bastion.set_password(&format!("{}@win1", shadow.account), &shadow.password);
-    bastion.serve();
-    bastion.grant(ALICE, &format!("{}@win1", shadow.account), "1h", "CHG-1");
-    (bastion, port)
-}
-
-fn ticket(bastion: &Bastion, shadow: &Shadow) -> (String, String) {
-    let alice = Route::new(ALICE, bastion.port, &bastion.key);
-    let told = alice.run(&format!("rdp {}@win1 --json", shadow.account)).ok();
-    let ticket: Value = serde_json::from_slice(&told.stdout).unwrap();
-    let text = |key: &str| ticket[key].as_str().unwrap().to_owned();
-    (text("ticket"), text("password"))
-}
 
 /// The log and every recording are what was recorded, record by record.
 #[track_caller]
