@@ -13,6 +13,14 @@ pub(super) fn of(filter: &CommandFilter) -> AuditFilter {
 }
 
 impl Admin {
+    /// Brings the index of commands nearer to the log, if it is far behind; says whether it still is.
+    ///
+    /// # Errors
+    /// `Audit`: the index cannot be written, or the log not be read.
+    pub fn index_commands(&self) -> Result<bool, AdminError> {
+        self.commands.follow(&self.parts.audit).map_err(AdminError::Audit)
+    }
+
     /// A page of commands. What is on record by now is published first, so that the page has it.
     pub(super) fn command_page(&self, filter: &CommandFilter, from: u64, pass: String) -> Result<Reply, AdminError> {
         let audit = &self.parts.audit;

@@ -31,6 +31,8 @@ const BLOCK_ROWS_MAX: usize = 256;
 const BLOCK_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Of the log so many leaves are read for one call, at most, so that it comes in time.
 const LEAVES_MAX: u64 = 20_000;
+/// So many leaves are worth taking in before anybody asks: in fewer steps blocks are larger.
+const FAR_BEHIND: u64 = 10_000;
 /// So many blocks are looked at for one page, at most.
 const PAGE_BLOCKS_MAX: usize = 4096;
 /// A page is full with so many commands; its last block makes it a little longer.
@@ -249,14 +251,7 @@ impl CommandIndex {
     /// `Index` if the file cannot be read or written; what the log and the database say.
     pub fn page(&self, audit: &Audit, filter: &CommandFilter, from: u64) -> Result<CommandPage, AuditError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let table = audit.db.table("command-index");
-        let begun = match known.take().filter(|known| self.is_unchanged(known)) {
-            Some(known) => known,
-            None => self.check(audit, &table)?,
-        };
-        let now = known.insert(begun);
-        let behind = self.extend(audit, &table, now)?;
-        let end = now.bytes;
+        let (end, behind) = self.step(audit, &mut known)?;
         if behind {
             // Nothing is read of an index that is not whole: what is missing could be what is asked for.
             return Ok(CommandPage { rows: Vec::new(), next: from, more: true });
@@ -267,6 +262,33 @@ impl CommandIndex {
             *known = None;
         }
         page
+    }
+
+    /// Brings the index nearer to the published log where it is far behind, so that whoever asks does not wait for all of it;
+    /// says whether it is still far behind.
+    ///
+    /// # Errors
+    /// As `page`.
+    pub fn follow(&self, audit: &Audit) -> Result<bool, AuditError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let covers = known.as_ref().map_or(0, |known| known.covers);
+        if audit.size().saturating_sub(covers) < FAR_BEHIND {
+            return Ok(false);
+        }
+        self.step(audit, &mut known)?;
+        Ok(known.as_ref().is_some_and(|known| audit.size().saturating_sub(known.covers) >= FAR_BEHIND))
+    }
+
+    /// Takes in a part of what is not covered yet: the file's bytes then, and whether there is more.
+    fn step(&self, audit: &Audit, known: &mut Option<Known>) -> Result<(u64, bool), AuditError> {
+        let table = audit.db.table("command-index");
+        let begun = match known.take().filter(|known| self.is_unchanged(known)) {
+            Some(known) => known,
+            None => self.check(audit, &table)?,
+        };
+        let now = known.insert(begun);
+        let behind = self.extend(audit, &table, now)?;
+        Ok((now.bytes, behind))
     }
 
     fn failed(&self, source: std::io::Error) -> AuditError {

@@ -41,6 +41,7 @@ use crate::verify;
 use crate::wire::Cut;
 
 mod desktops;
+mod index;
 mod nightly;
 mod wards;
 
@@ -308,6 +309,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     let telling = wards::tell_outages(recorder, notifier.alerts().clone(), node, bastion.clock.clone());
     let telling = tokio::spawn(telling);
     let (alerts, node) = (notifier.alerts().clone(), bastion.audit.key().name().to_string());
+    let indexing = tokio::spawn(index::follow(Arc::clone(&backed_up)));
     let backing_up =
         tokio::spawn(nightly::back_up(backed_up, config.backup.clone(), alerts, node, bastion.clock.clone()));
     let tidying = tokio::spawn(tidy_requests(Arc::clone(&bastion)));
@@ -327,6 +329,7 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     keeping.abort();
     retiring.abort();
     backing_up.abort();
+    indexing.abort();
     guarding.abort();
     telling.abort();
     admin_stop.cancel();

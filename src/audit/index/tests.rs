@@ -53,6 +53,29 @@ fn wanted(numbers: &[u64]) -> Vec<(u64, String)> {
 }
 
 #[test]
+fn it_follows_a_log_that_nobody_asks_about_once_it_is_far_behind() {
+    let place = Place::new();
+    let (audit, folder) = (written(&place), tempfile::tempdir().unwrap());
+    let path = folder.path().join("index/commands");
+    let index = CommandIndex::at(&path);
+    assert!(!index.follow(&audit).unwrap());
+    assert!(!path.exists(), "a few wait for who asks");
+    std::thread::scope(|scope| {
+        for _ in 0..100 {
+            scope.spawn(|| {
+                for _ in 0..=FAR_BEHIND / 100 {
+                    audit.append(&AuditEvent::NodeStop).unwrap();
+                }
+            });
+        }
+    });
+    audit.publish().unwrap();
+    assert!(!index.follow(&audit).unwrap());
+    assert!(path.metadata().unwrap().len() > 0);
+    assert_eq!(rows(&index, &audit, &all()).len(), 6);
+}
+
+#[test]
 fn every_command_of_the_log_is_in_it_once_however_the_log_grew() {
     let place = Place::new();
     let (audit, folder) = (written(&place), tempfile::tempdir().unwrap());
