@@ -170,7 +170,7 @@ impl Refusal {
             }
             Self::Denied(denial) => denial.public_text().to_string(),
             Self::NotCarried(what) => {
-                format!("{what} is not allowed here. This version carries shells, commands, files and forwards")
+                format!("{what} is not allowed here. This version carries shells, commands, files, forwards and desktops")
             }
             Self::TooMany(what) => format!("too many {what}; try again later"),
             Self::NotFound => "the name has no address".into(),
