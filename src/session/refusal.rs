@@ -178,6 +178,9 @@ impl Refusal {
             Self::Recorder(_) | Self::Audit(_) => {
                 "this session could not be recorded, so it did not start. Tell the operator".into()
             }
+            Self::Vault(VaultError::NoPassword(_)) => {
+                "the secret of this account is a key, and desktops need its password; tell the operator".into()
+            }
             Self::Vault(_) => "no usable credential is stored for this account; tell the operator".into(),
             Self::Dial(error) => error.public_text().to_owned(),
             Self::Paused => "this session is paused: nothing new starts in it until it goes on".into(),

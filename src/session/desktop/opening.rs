@@ -26,7 +26,7 @@ use crate::relay::Activity;
 use crate::requests::Actor;
 use crate::store::OpeningProof;
 use crate::target::DialError;
-use crate::vault::CredentialKind;
+use crate::vault::{CredentialKind, VaultError};
 use crate::wire::Cut;
 
 /// A desktop that needs somebody to watch it waits so long for them.
@@ -262,7 +262,7 @@ async fn login(
     recording.note(format!("the target's certificate: sha256:{certificate}")).await;
     let secret = bastion.vault.credential(permit).map_err(Refusal::Vault)?;
     let CredentialKind::Password(password) = secret.kind() else {
-        return Err(Refusal::Vault(crate::vault::VaultError::NoSecret(permit.destination().clone())));
+        return Err(Refusal::Vault(VaultError::NoPassword(permit.destination().clone())));
     };
     for text in secret.texts() {
         recording.scrub(text, &permit.destination().to_string());

@@ -80,6 +80,8 @@ pub(super) async fn issue(
     if desktop.pin.is_none() {
         return Err(Refusal::Dial(DialError::NoPinnedKey));
     }
+    // A ticket that could only end in a refusal, once the target was looked at, is not given.
+    bastion.vault.has_password(&permit).map_err(Refusal::Vault)?;
     if !bastion.refusals.view(visitor.user.user()) {
         return Err(busy(&what, Busy::Views));
     }
