@@ -11,9 +11,9 @@
 pub mod frames;
 mod link;
 mod messages;
+mod nla;
 mod relay;
 mod target;
-mod ticket;
 mod tls;
 mod user;
 mod view;
