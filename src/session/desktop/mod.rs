@@ -62,8 +62,8 @@ pub struct Door {
     pub certificate: String,
 }
 
-/// What the listener for RDP works with.
-pub struct Desk {
+/// What every connection over RDP uses.
+pub struct House {
     /// The bastion's certificate and its key.
     pub identity: DesktopIdentity,
     /// What is offered, the better first.
@@ -88,7 +88,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HANDSHAKE_GRACE: Duration = Duration::from_secs(2);
 
 /// Accepts connections until `stop`.
-pub async fn serve(listener: TcpListener, desk: Arc<Desk>, bastion: Arc<Bastion>, stop: Cut) {
+pub async fn serve(listener: TcpListener, house: Arc<House>, bastion: Arc<Bastion>, stop: Cut) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -102,12 +102,12 @@ pub async fn serve(listener: TcpListener, desk: Arc<Desk>, bastion: Arc<Bastion>
                 continue;
             }
         };
-        let Some(place) = desk.strangers.enter(source.ip()) else {
+        let Some(place) = house.strangers.enter(source.ip()) else {
             debug!(source = %source, "Connection refused: too many that have not logged in");
             continue;
         };
-        let (desk, bastion, stop) = (Arc::clone(&desk), Arc::clone(&bastion), stop.clone());
-        tokio::spawn(async move { connection(stream, source, place, &desk, &bastion, &stop).await });
+        let (house, bastion, stop) = (Arc::clone(&house), Arc::clone(&bastion), stop.clone());
+        tokio::spawn(async move { connection(stream, source, place, &house, &bastion, &stop).await });
     }
 }
 
@@ -116,22 +116,23 @@ async fn connection(
     stream: TcpStream,
     source: SocketAddr,
     place: Place<IpAddr>,
-    desk: &Desk,
+    house: &House,
     bastion: &Arc<Bastion>,
     stop: &Cut,
 ) {
-    let mut process = match start(stream, source, desk).await {
+    let mut process = match start(stream, source, house).await {
         Ok(process) => process,
         Err(error) => return error!(source = %source, error = %error, "Cannot start a process for a desktop"),
     };
-    let greeting = timeout(desk.handshake.saturating_add(HANDSHAKE_GRACE), greet(&mut process, desk, bastion, source));
+    let greeting =
+        timeout(house.handshake.saturating_add(HANDSHAKE_GRACE), greet(&mut process, house, bastion, source));
     let greeted = tokio::select! {
         greeted = greeting => greeted,
         () = stop.cut_off() => return process.kill(),
     };
     let entered = match greeted {
         Ok(Ok(entered)) => entered,
-        Ok(Err(not_in)) => return turn_away(not_in, process, (desk, bastion), source).await,
+        Ok(Err(not_in)) => return turn_away(not_in, process, (house, bastion), source).await,
         Err(_) => {
             debug!(source = %source, "A handshake took too long");
             return process.kill();
@@ -139,7 +140,7 @@ async fn connection(
     };
     drop(place);
     let visitor = Arc::clone(&entered.visitor);
-    let opened = match desk.users.take(visitor.user.user()) {
+    let opened = match house.users.take(visitor.user.user()) {
         None => Err(Refusal::TooMany("desktops")),
         Some(seat) => opening::open(bastion, &entered, &mut process).await.map(|opened| (opened, seat)),
     };
@@ -149,16 +150,16 @@ async fn connection(
     }
 }
 
-async fn start(stream: TcpStream, source: SocketAddr, desk: &Desk) -> std::io::Result<Process> {
+async fn start(stream: TcpStream, source: SocketAddr, house: &House) -> std::io::Result<Process> {
     stream.set_nodelay(true)?;
-    let (client, program) = (stream.into_std()?, desk.program.clone());
+    let (client, program) = (stream.into_std()?, house.program.clone());
     let started = tokio::task::spawn_blocking(move || Process::start(&program, client)).await;
     let process = started.map_err(std::io::Error::other)??;
     let start = Start {
-        certificate: desk.identity.certificate.clone(),
-        key: desk.identity.key.clone(),
-        offered: desk.offered.clone(),
-        handshake_ms: u64::try_from(desk.handshake.as_millis()).unwrap_or(u64::MAX),
+        certificate: house.identity.certificate.clone(),
+        key: house.identity.key.clone(),
+        offered: house.offered.clone(),
+        handshake_ms: u64::try_from(house.handshake.as_millis()).unwrap_or(u64::MAX),
         source: source.ip(),
     };
     process.tell(ToProcess::Start(start)).map_err(std::io::Error::other)?;
@@ -166,12 +167,12 @@ async fn start(stream: TcpStream, source: SocketAddr, desk: &Desk) -> std::io::R
 }
 
 /// Says no to whoever has not come in.
-async fn turn_away(not_in: NotIn, process: Process, (desk, bastion): (&Desk, &Arc<Bastion>), source: SocketAddr) {
+async fn turn_away(not_in: NotIn, process: Process, (house, bastion): (&House, &Arc<Bastion>), source: SocketAddr) {
     let failed = |login: String, reason: String| {
         let login: String = login.chars().filter(|c| !c.is_control()).take(256).collect();
         debug!(source = %source, reason, "Login refused");
         // Full: what comes is left out, as for SSH.
-        let _ = desk.failed.try_send(FailedLogin { login, source, reason });
+        let _ = house.failed.try_send(FailedLogin { login, source, reason });
     };
     match not_in {
         // A process that was overrun and a client that hung up look alike here; neither is anybody's login.

@@ -101,8 +101,12 @@ pub(super) async fn issue(
         return Err(Refusal::Audit(failure));
     }
     let until = now.plus(GOOD_FOR);
-    let of =
-        file::Door { address: &door.address, user: &name, certificate: &door.certificate, rules: permit.desktop() };
+    let of = file::Invitation {
+        address: &door.address,
+        user: &name,
+        certificate: &door.certificate,
+        rules: permit.desktop(),
+    };
     Ok((written(*form, door, destination, &of, secret.expose(), until), place))
 }
 
@@ -110,7 +114,7 @@ fn written(
     form: Form,
     door: &Door,
     destination: &Destination,
-    of: &file::Door<'_>,
+    of: &file::Invitation<'_>,
     password: &str,
     until: Timestamp,
 ) -> String {
@@ -189,7 +193,7 @@ mod tests {
     fn a_file_holds_no_password_and_json_holds_what_a_program_needs() {
         let door = Door { address: String::from("bastion:3389"), certificate: String::from("ab12") };
         let (destination, rules) = (Destination::parse("administrator@win1").unwrap(), DesktopRules::default());
-        let of = file::Door { address: &door.address, user: "t-7f3a", certificate: "ab12", rules: &rules };
+        let of = file::Invitation { address: &door.address, user: "t-7f3a", certificate: "ab12", rules: &rules };
         let text = |form| written(form, &door, &destination, &of, "s3cret", Timestamp::from_millis(0));
         let json: serde_json::Value = serde_json::from_str(&text(Form::Json)).unwrap();
         assert_eq!((json["ticket"].as_str(), json["password"].as_str()), (Some("t-7f3a"), Some("s3cret")));
