@@ -1,13 +1,13 @@
-//! What a person's program is told: an `.rdp` file, and the words for `xfreerdp`. Pure.
+//! What a user's program is told: an `.rdp` file, and the words for `xfreerdp`. Pure.
 //!
 //! What a rule does not let through is turned off here too, so that a program does not offer what would be refused.
 
 use super::rules::{Clip, DesktopRules};
 
-/// Where a person's program connects to, and as whom.
+/// Where a user's program connects to, and as whom.
 #[derive(Debug, Clone, Copy)]
 pub struct Invitation<'a> {
-    /// The bastion's `host:port`, as the person's machine reaches it.
+    /// The bastion's `host:port`, as the user's machine reaches it.
     pub address: &'a str,
     /// The ticket's name.
     pub user: &'a str,

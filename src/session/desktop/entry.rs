@@ -25,7 +25,7 @@ pub(super) struct Entered {
     pub facts: Facts,
 }
 
-/// What a person's program said of itself; none of it is trusted.
+/// What a user's program said of itself; none of it is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Facts {
     pub client: String,

@@ -49,14 +49,14 @@ pub struct Desktops {
     pub tickets: Tickets,
     /// Live desktops.
     pub screens: Screens,
-    /// Where people's programs connect to; `None` if there is no such listener.
+    /// Where users' programs connect to; `None` if there is no such listener.
     pub door: Option<Door>,
 }
 
-/// Where people's programs connect to.
+/// Where users' programs connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Door {
-    /// `host:port`, as people's machines reach it.
+    /// `host:port`, as users' machines reach it.
     pub address: String,
     /// The SHA-256 of the bastion's certificate, in lower-case hex.
     pub certificate: String,
@@ -212,7 +212,7 @@ async fn refuse(entered: &Entered, refusal: Refusal, process: Process, bastion: 
     part(process).await;
 }
 
-/// A process that was told no has so long to tell its person.
+/// A process that was told no has so long to tell its user.
 const PARTING: Duration = Duration::from_secs(2);
 
 async fn part(mut process: Process) {

@@ -267,7 +267,7 @@ async fn login(
     for text in secret.texts() {
         recording.scrub(text, &permit.destination().to_string());
     }
-    // Asked once more: the person may have been suspended while the target was looked at.
+    // Asked once more: the user may have been suspended while the target was looked at.
     visitor.standing(bastion)?;
     let account = permit.destination().account.to_string();
     let credential = Credential { account, domain: domain.clone(), password: password.clone() };
