@@ -37,7 +37,6 @@ use crate::vault::DesktopIdentity;
 use crate::wire::Cut;
 pub(super) use entry::ticket_event;
 use entry::{Entered, NotIn, greet};
-pub(super) use opening::begin_approved;
 use process::{Broken, Process};
 pub use screens::{NoPicture, Screens};
 pub use tickets::{GOOD_FOR, Issued, Proven, TicketError, Tickets};

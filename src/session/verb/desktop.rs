@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::super::desktop::{Door, GOOD_FOR, Issued, NoPicture, Proven, TicketError, begin_approved, ticket_event};
+use super::super::desktop::{Door, GOOD_FOR, Issued, NoPicture, Proven, TicketError, ticket_event};
 use super::super::refusal::Busy;
-use super::super::{Bastion, Refusal, Visitor};
+use super::super::{Bastion, Refusal, Visitor, rests};
 use super::{Answer, Verb, busy, check, put_on_record, refused};
 use crate::audit::TicketStep;
 use crate::grant::Denial;
 use crate::listener::Place;
-use crate::model::{ChannelClass, Destination, SessionId, TargetName, Timestamp, UserName};
+use crate::model::{Asked, ChannelClass, Destination, SessionId, TargetName, Timestamp, UserName};
 use crate::policy::AuditRight;
 use crate::rdp::file;
 use crate::target::DialError;
@@ -67,7 +67,7 @@ pub(super) async fn issue(
     let door = door.ok_or_else(|| Refusal::NotCarried(String::from("a desktop on this bastion")))?;
     let what = format!("rdp {destination}");
     let place = bastion.limits.request(visitor.user.user()).ok_or_else(|| busy(&what, Busy::Requests))?;
-    begin_approved(bastion, visitor, destination).await;
+    rests::begin_approved(bastion, visitor, destination, &[Asked::from(ChannelClass::Desktop)]).await?;
     let now = bastion.clock.now();
     let permit = bastion.ledger.permit(visitor.asker(), destination, ChannelClass::Desktop, now);
     let permit = match permit {
