@@ -19,6 +19,7 @@ mod connection;
 mod forward;
 mod lend;
 
+use super::accept::accept;
 use super::attempts::{Attempts, answers, questions};
 use super::environment::{EnvPattern, Variables};
 use super::jump::{self, HostKeys};
@@ -65,9 +66,6 @@ pub struct Settings {
     pub channels_max: usize,
 }
 
-/// After an error of `accept`, out of file descriptors mostly: what is open goes on, and accepting is tried again.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Accepts connections until `stop` is cut, and tells `outlets` what becomes of each.
 pub async fn serve(
     listener: TcpListener,
@@ -83,27 +81,7 @@ pub async fn serve(
     }
     let config = Arc::new(config);
     let (keys, settings, logins) = (Arc::new(keys), Arc::new(settings), Arc::new(logins));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cut_off() => return,
-        };
-        let (stream, source) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warn!(error = %error, "Cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Some(place) = settings.limits.enter(source.ip()) else {
-            debug!(source = %source, "Connection refused: too many that have not logged in");
-            continue;
-        };
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(source = %source, error = %error, "Connection lost");
-            continue;
-        }
+    while let Some((stream, source, place)) = accept(&listener, &settings.limits, &stop).await {
         let house = House {
             keys: Arc::clone(&keys),
             settings: Arc::clone(&settings),

@@ -24,13 +24,13 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use super::refusal_log::Kind;
 use super::{Attempt, Bastion, Refusal};
 use crate::authn::Logins;
-use crate::listener::{FailedLogin, Limits, Place};
+use crate::listener::{FailedLogin, Limits, Place, accept};
 use crate::model::UserName;
 use crate::rdp::control::{Security, Start, ToProcess};
 use crate::vault::DesktopIdentity;
@@ -81,30 +81,12 @@ pub struct House {
     pub program: PathBuf,
 }
 
-/// After an error of accept, such as too many open files, the next try waits so long.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A process counts the time of a handshake by itself; it is killed so long after.
 const HANDSHAKE_GRACE: Duration = Duration::from_secs(2);
 
 /// Accepts connections until `stop`.
 pub async fn serve(listener: TcpListener, house: Arc<House>, bastion: Arc<Bastion>, stop: Cut) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cut_off() => return,
-        };
-        let (stream, source) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warn!(error = %error, "Cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Some(place) = house.strangers.enter(source.ip()) else {
-            debug!(source = %source, "Connection refused: too many that have not logged in");
-            continue;
-        };
+    while let Some((stream, source, place)) = accept(&listener, &house.strangers, &stop).await {
         let (house, bastion, stop) = (Arc::clone(&house), Arc::clone(&bastion), stop.clone());
         tokio::spawn(async move { connection(stream, source, place, &house, &bastion, &stop).await });
     }
@@ -150,7 +132,6 @@ async fn connection(
 }
 
 async fn start(stream: TcpStream, source: SocketAddr, house: &House) -> std::io::Result<Process> {
-    stream.set_nodelay(true)?;
     let (client, program) = (stream.into_std()?, house.program.clone());
     let started = tokio::task::spawn_blocking(move || Process::start(&program, client)).await;
     let process = started.map_err(std::io::Error::other)??;
