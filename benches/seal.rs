@@ -82,7 +82,7 @@ fn main() {
     figures.write();
 }
 
-/// The whole way of a small record in strict durability: queue, line, seal, write, sync, ticket. CPU time of all
+/// The whole way of a small record in strict durability: queue, line, seal, write, sync, receipt. CPU time of all
 /// threads, in the kernel too. Where syncs cost nothing it is the path's own; on the disk its syncs are in it.
 fn record_path(figures: &mut Figures) {
     let places = [("in memory", Some(Path::new("/dev/shm")), RECORD), ("on the disk", None, Bound::None)];

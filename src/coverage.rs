@@ -95,18 +95,19 @@ impl fmt::Display for Peer {
     }
 }
 
-/// One line of the table.
+/// One line of a table: of this one, or of that of desktops, which has kinds of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub struct Row<K = Kind> {
     /// Who asks for it.
     pub from: Peer,
     /// What kind of thing it is.
-    pub kind: Kind,
-    /// Its name on the wire.
+    pub kind: K,
+    /// Its name, on the wire where it has one there.
     pub name: &'static str,
     /// What becomes of it.
     pub fate: Fate,
-    /// The switch in a rule's `channels` without which it is refused; none for what needs no switch of its own.
+    /// The switch in a rule's `channels` (of desktops: its `desktop`) without which it is refused; none for what needs no
+    /// switch of its own.
     pub switch: Option<&'static str>,
     /// What that means.
     pub note: &'static str,
@@ -114,15 +115,16 @@ pub struct Row {
     pub source: &'static str,
 }
 
-const fn row_of(
+/// A line, written as one.
+pub const fn row_of<K>(
     from: Peer,
-    kind: Kind,
+    kind: K,
     name: &'static str,
     fate: Fate,
     switch: Option<&'static str>,
     note: &'static str,
     source: &'static str,
-) -> Row {
+) -> Row<K> {
     Row { from, kind, name, fate, switch, note, source }
 }
 

@@ -141,8 +141,8 @@ impl Book {
     /// `Unrecorded`.
     pub async fn write(&self, Note { text, first, file, .. }: Note) -> Result<(), Unrecorded> {
         let recorded = async {
-            let ticket = self.track.append(Entry::Marker(text)).await?;
-            if first { ticket.durable().await } else { Ok(()) }
+            let receipt = self.track.append(Entry::Marker(text)).await?;
+            if first { receipt.durable().await } else { Ok(()) }
         };
         // The relay finds the recording failed, and says so.
         recorded.await.map_err(|_: RecorderError| Unrecorded)?;

@@ -1,4 +1,4 @@
-//! Doorward: a bastion for privileged SSH sessions.
+//! Doorward: a bastion for privileged sessions over SSH and, on desktops, over RDP.
 //!
 //! It ends every session at itself, lets it through only while a rule and a grant hold, logs in to the target
 //! with a credential that the bastion user never sees, and keeps a recording of what was shown.

@@ -1,7 +1,7 @@
 //! Carries one channel's events between the bastion user and the target, and records them on the way.
 //!
 //! Each direction is a pump of two halves. One collects what a peer sends and gives it to the recorder, which
-//! answers with a ticket. The other releases the events, in order, as their tickets become durable, and only
+//! answers with a receipt. The other releases the events, in order, as their receipts become durable, and only
 //! then lets the peer send more. So nothing is shown before it is on disk, a slow reader slows its own channel,
 //! and what waits in between is bounded by the peer's window.
 
@@ -24,7 +24,7 @@ use crate::cast::Entry;
 use crate::coverage::{Fate, fate};
 use crate::model::{ChannelClass, ChannelEvent, Exit, Output};
 use crate::policy::RecordingPolicy;
-use crate::recorder::{RecorderError, Ticket, Track};
+use crate::recorder::{Receipt, RecorderError, Track};
 use crate::wire::channel::{Credit, PeerGone, Sink, Source};
 pub use activity::Activity;
 pub use pause::{Going, Pause, Paused};
@@ -134,14 +134,14 @@ where
 /// # Errors
 /// What the recorder says.
 pub async fn record_own(track: &Track, pty: bool, line: &Bytes) -> Result<(), RecorderError> {
-    let ticket = if pty {
+    let receipt = if pty {
         let _ = track.append(Entry::Marker("the next output is the bastion's own".into())).await?;
         track.append(Entry::Output { output: Output::Stdout, bytes: line.clone() }).await?
     } else {
         let text = String::from_utf8_lossy(line);
         track.append(Entry::Marker(format!("the bastion said on standard error: {}", text.trim()))).await?
     };
-    ticket.durable().await
+    receipt.durable().await
 }
 
 /// What the user reads when a session ends because it cannot be recorded.
@@ -151,11 +151,11 @@ pub const RECORDING_FAILED: &str = "the session can no longer be recorded. Sessi
 /// only after so long.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
-/// Events that wait for their tickets, beyond which the collecting half waits too.
+/// Events that wait for their receipts, beyond which the collecting half waits too.
 const EVENTS_MAX: usize = 1024;
 
-/// An event, and the ticket that must be durable before it goes on.
-type Gated = (ChannelEvent, Option<Ticket>);
+/// An event, and the receipt that must be durable before it goes on.
+type Gated = (ChannelEvent, Option<Receipt>);
 
 struct Pump<S, K> {
     source: S,
@@ -213,8 +213,8 @@ async fn collect<S: Source>(
         if matches!(event, ChannelEvent::Data(_) | ChannelEvent::Stderr(_)) {
             activity.note();
         }
-        let ticket = tap.record(&event).await?;
-        let sending = queue.send((event, ticket));
+        let receipt = tap.record(&event).await?;
+        let sending = queue.send((event, receipt));
         tokio::pin!(sending);
         loop {
             tokio::select! {
@@ -262,9 +262,9 @@ async fn release<K: Sink, C: Credit>(
                 next => next,
             },
         };
-        if let Some((event, ticket)) = next {
-            if let Some(ticket) = ticket {
-                ticket.durable().await?;
+        if let Some((event, receipt)) = next {
+            if let Some(receipt) = receipt {
+                receipt.durable().await?;
             }
             held = Some(event);
         }

@@ -247,12 +247,31 @@ impl Vault {
         self.credential_for(permit.destination())
     }
 
+    /// Whether a password is stored for the permit's destination, as a desktop needs. It stays sealed.
+    ///
+    /// # Errors
+    /// `NoSecret` if nothing is stored, `NoPassword` if it is a key.
+    pub fn has_password(&self, permit: &Permit) -> Result<(), VaultError> {
+        self.has_password_for(permit.destination())
+    }
+
+    fn has_password_for(&self, destination: &Destination) -> Result<(), VaultError> {
+        match self.stored(destination)?.1.kind {
+            SecretKind::Password => Ok(()),
+            SecretKind::PrivateKey => Err(VaultError::NoPassword(destination.clone())),
+        }
+    }
+
+    /// The secret of a destination, sealed, and its version.
+    fn stored(&self, destination: &Destination) -> Result<(u32, Stored), VaultError> {
+        let found = self.secrets.get(&destination.to_string()).map_err(VaultError::Db)?;
+        let stored = found.and_then(|(_, Entry { version, secret, .. })| Some((version, secret?)));
+        stored.ok_or_else(|| VaultError::NoSecret(destination.clone()))
+    }
+
     fn credential_for(&self, destination: &Destination) -> Result<Credential, VaultError> {
         let name = destination.to_string();
-        let found = self.secrets.get(&name).map_err(VaultError::Db)?;
-        let Some((_, Entry { version, secret: Some(Stored { kind, sealed, .. }), .. })) = found else {
-            return Err(VaultError::NoSecret(destination.clone()));
-        };
+        let (version, Stored { kind, sealed, .. }) = self.stored(destination)?;
         let plain = self.unseal(&Place::secret(&name, version, kind), &sealed)?;
         match kind {
             SecretKind::Password => {
@@ -437,6 +456,8 @@ fn to_bytes(key: &PrivateKey) -> Result<Zeroizing<Vec<u8>>, VaultError> {
 pub enum VaultError {
     /// No secret is stored for this destination.
     NoSecret(Destination),
+    /// The secret of this destination is a private key, and a password is needed.
+    NoPassword(Destination),
     /// The bastion's own key was never made.
     NoBastionKey(&'static str),
     /// The password is empty.
@@ -460,7 +481,9 @@ impl VaultError {
     /// What the operator can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoSecret(destination) => Some(format!("store one: doorward secret set {destination}")),
+            Self::NoSecret(destination) | Self::NoPassword(destination) => {
+                Some(format!("store one: doorward secret set {destination}"))
+            }
             Self::NoBastionKey(_) | Self::Altered(_) => Some("restore `state/` from the backup".into()),
             Self::Key(fault) => fault.hint().map(str::to_owned),
             Self::Db(error) => error.hint().map(str::to_owned),
@@ -473,6 +496,10 @@ impl fmt::Display for VaultError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSecret(destination) => write!(f, "no secret is stored for `{destination}`"),
+            Self::NoPassword(destination) => write!(
+                f,
+                "the secret of `{destination}` is a private key, and desktops need a password; run `doorward secret set {destination}`"
+            ),
             Self::NoBastionKey(name) => write!(f, "the bastion has no `{name}`"),
             Self::Empty => f.write_str("the password is empty"),
             Self::Key(fault) => fault.fmt(f),
@@ -489,6 +516,7 @@ impl std::error::Error for VaultError {
         match self {
             Self::Db(error) => Some(error),
             Self::NoSecret(_)
+            | Self::NoPassword(_)
             | Self::NoBastionKey(_)
             | Self::Empty
             | Self::Key(_)

@@ -25,11 +25,9 @@ pub enum Expected {
     Unlabelled,
 }
 
-/// The folder of the corpora: what `DOORWARD_CORPORA` names, or `shared/corpora` beside the checkout.
+/// The folder of the corpora, as `DOORWARD_CORPORA` names it.
 pub fn folder() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora");
-    let named = std::env::var_os("DOORWARD_CORPORA").map(PathBuf::from);
-    named.into_iter().chain([beside]).find(|folder| folder.is_dir())
+    std::env::var_os("DOORWARD_CORPORA").map(PathBuf::from).filter(|folder| folder.is_dir())
 }
 
 /// All entries of all files, in the order of the files' names.

@@ -37,7 +37,7 @@ const FAMILIES: [(&str, Policy); 4] = [
 
 fn main() {
     let Some(folder) = corpus::folder() else {
-        println!("skipped: the corpora are not here; DOORWARD_CORPORA may name their folder");
+        println!("skipped: DOORWARD_CORPORA names no folder with corpora");
         return;
     };
     let entries = corpus::load(&folder);

@@ -1,5 +1,7 @@
 //! `doorward coverage`: what becomes of every SSH channel and request, and of every channel and message of a desktop.
 
+use std::fmt::Display;
+
 use super::CliError;
 use super::output::{Form, json, show};
 use crate::coverage::{Row, TABLE};
@@ -16,20 +18,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
         let (ssh, rdp) = (TABLE.iter().map(Either::Ssh), desktop::TABLE.iter().map(Either::Rdp));
         return json(&ssh.chain(rdp).collect::<Vec<_>>());
     }
-    let line = |from: &str, kind: &str, name: &str, fate: &str, switch: &str, note: &str| {
-        show(format!("{from:6}  {kind:7}  {name:38}  {fate:8}  {switch:21}  {note}").trim_end());
-    };
-    line("FROM", "KIND", "NAME", "FATE", "CHANNELS", "");
-    for Row { from, kind, name, fate, switch, note, .. } in TABLE {
-        line(&from.to_string(), &kind.to_string(), name, &fate.to_string(), switch.unwrap_or_default(), note);
-    }
+    rows("NAME", "CHANNELS", TABLE);
     show("");
-    line("FROM", "KIND", "DESKTOP (RDP)", "FATE", "DESKTOP", "");
-    for desktop::Row { from, kind, name, fate, switch, note, .. } in desktop::TABLE {
-        line(&from.to_string(), &kind.to_string(), name, &fate.to_string(), switch.unwrap_or_default(), note);
-    }
+    rows("DESKTOP (RDP)", "DESKTOP", desktop::TABLE);
     show("Anything else is refused, and that is on record.");
     Ok(())
+}
+
+fn rows<K: Display>(name: &str, switch: &str, table: &[Row<K>]) {
+    line("FROM", "KIND", name, "FATE", switch, "");
+    for Row { from, kind, name, fate, switch, note, .. } in table {
+        line(from, kind, name, fate, switch.unwrap_or_default(), note);
+    }
+}
+
+fn line(from: impl Display, kind: impl Display, name: &str, fate: impl Display, switch: &str, note: &str) {
+    show(format!("{from:6}  {kind:7}  {name:38}  {fate:8}  {switch:21}  {note}").trim_end());
 }
 
 /// A line of either table.
@@ -37,5 +41,5 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CliError> {
 #[serde(tag = "protocol", rename_all = "lowercase")]
 enum Either {
     Ssh(&'static Row),
-    Rdp(&'static desktop::Row),
+    Rdp(&'static Row<desktop::Kind>),
 }

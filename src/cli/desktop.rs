@@ -1,6 +1,6 @@
 //! `doorward desktop`: the process of one desktop. The server starts it; it is in no help.
 //!
-//! Its standard input is the socket of a person's program, its standard output the way to the bastion.
+//! Its standard input is the socket of a user's program, its standard output the way to the bastion.
 
 use std::io;
 use std::net::TcpStream;

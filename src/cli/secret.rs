@@ -11,7 +11,7 @@ use crate::model::Destination;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Store the password or private key of an account; asks for the password at the terminal.
+    /// Store the password or private key of an account; asks for the password at the terminal. Desktops need a password.
     Set(SetArguments),
     /// List which secrets there are; none is shown.
     List {

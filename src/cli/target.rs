@@ -43,7 +43,7 @@ pub(super) enum Command {
     Set {
         /// The target's name, such as db1.
         target: TargetName,
-        /// Where it is: host:port, such as 10.0.0.5:22. The pinned host keys stay.
+        /// Where its SSH is: host:port; port 22 if none is given. The pinned host keys stay.
         #[arg(long, value_name = "HOST:PORT")]
         address: Option<String>,
         /// A label to set; repeat it for more.
@@ -120,7 +120,7 @@ pub(super) struct DesktopArguments {
     /// The name in its certificate.
     #[arg(long = "name", id = "certificate_name", value_name = "NAME", requires = "ca")]
     certificate_name: Option<String>,
-    /// Log in to it without NLA. If it does not take the password, it may show a login box in which a user can type another's.
+    /// Log in without NLA if it has none. If it does not take the password, it may show a login box in which a user can type another's.
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_tls_only: Option<bool>,
     /// The Windows domain of its accounts.

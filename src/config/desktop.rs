@@ -12,20 +12,20 @@ use crate::rdp::control::Security;
 
 const OFFERS: &[(&str, Security)] = &[("nla", Security::Nla), ("tls", Security::Tls)];
 
-/// `[rdp]`: where people's programs for desktops connect to.
+/// `[rdp]`: where users' programs for desktops connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RdpSettings {
     /// `listen`: addresses and ports to accept RDP on, one or a list. No default. Each is one more place to be attacked
     /// from.
     pub listen: Vec<SocketAddr>,
-    /// `address`: `host:port` as people's machines reach the bastion, for the files and lines that tickets come with.
+    /// `address`: `host:port` as users' machines reach the bastion, for the files and lines that tickets come with.
     /// Default: the first of `listen`, by this machine's name where that is every address.
     pub address: String,
-    /// `offered`: how people may log in: `nla` with a one-time ticket, `tls` with their password and a one-time code.
+    /// `offered`: how users may log in: `nla` with a one-time ticket, `tls` with their password and a one-time code.
     /// Default both, as far as `[login] passwords` lets anybody have a password. With `tls` strangers can guess.
     pub offered: Vec<Security>,
     /// `handshake`: time from accept to login. Default `30s`. A long one lets idle connections hold slots, a short one
-    /// fails on people who are asked about a certificate.
+    /// fails on users who are asked about a certificate.
     pub handshake: Duration,
     /// `max_unauthenticated`: connections that have not logged in yet, in all. Default 20. Each is a process.
     pub max_unauthenticated: usize,
@@ -92,7 +92,7 @@ fn read_offered(node: &Node<'_>) -> Result<Vec<Security>, Fault> {
     Ok(offered)
 }
 
-/// What people's machines may know a listening address by.
+/// What users' machines may know a listening address by.
 fn reached(listen: SocketAddr) -> String {
     if !listen.ip().is_unspecified() {
         return listen.to_string();

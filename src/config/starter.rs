@@ -127,9 +127,10 @@ master_key = @MASTER_KEY@
 ## directories.
 # login_timeout = "15s"
 
-## The door for desktops (RDP); without this section there is none. `offered`: nla (one-time tickets: ssh USER@BASTION rdp
-## ACCOUNT@TARGET) and tls (a password with a one-time code behind it, if [login] passwords lets anybody have one).
-## `address` is what people's programs are told; the certificate's fingerprint: `doorward rdp-certificate`.
+## The door for desktops (RDP); without this section there is none. `offered`: `nla` takes one-time tickets (ssh USER@BASTION rdp
+## ACCOUNT@TARGET), `tls` a password with its one-time code directly behind it. Left out it is `nla`, and `tls` too where
+## [login] passwords is true; strangers can guess at `tls`. `address` is what people's programs are told; the certificate's
+## fingerprint: `doorward rdp-certificate`.
 ## [rdp]
 ## listen = "0.0.0.0:3389"
 ## address = "bastion.example.org:3389"

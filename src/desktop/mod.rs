@@ -1,7 +1,8 @@
-//! One desktop's own process: it carries one person's RDP connection to one target, and parses what both of them send.
+//! One desktop's own process: it carries one user's RDP connection to one target, and parses what both of them send.
 //!
-//! It holds no key but the listener's and no secret but the credential of its session, which comes after the permit, the
-//! recording and the check of the target's certificate. What is not on its way to a record does not pass; when the
+//! It holds no key but the listener's and no secrets but what its user proves who they are with (a ticket's secret, or what they
+//! type) and the credential of its session, which comes after the permit, the recording and the check of the target's
+//! certificate. What is not on its way to a record does not pass; when the
 //! bastion goes, or does not read any more, nothing passes. `rdp` says what each message may be; here are the sockets.
 //!
 //! What it does not guard against: pictures and sound pass as the target drew them, so a fault in the user's program that
@@ -10,9 +11,9 @@
 pub mod frames;
 mod link;
 mod messages;
+mod nla;
 mod relay;
 mod target;
-mod ticket;
 mod tls;
 mod user;
 mod view;

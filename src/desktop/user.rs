@@ -7,7 +7,7 @@ use zeroize::Zeroize;
 use super::Fault;
 use super::link::Link;
 use super::messages::Messages;
-use super::{ticket, tls};
+use super::{nla, tls};
 use crate::rdp::connect::{self, Domain, Joining, Wanted};
 use crate::rdp::control::{FromProcess, Login, Proof, Start};
 use crate::rdp::info::{Info, Typed};
@@ -42,7 +42,7 @@ pub(super) async fn handshake(socket: TcpStream, start: &Start, link: &Link) -> 
     let mut messages = Messages::new(stream);
     let ticket = if chosen.is_nla() {
         let public_key = tls::public_key(&start.certificate).ok_or(Fault::UserTls(tls::NoTls::NoKey))?;
-        Some(ticket::prove(&mut messages, link, public_key, chosen).await?)
+        Some(nla::prove(&mut messages, link, public_key, chosen).await?)
     } else {
         None
     };

@@ -19,6 +19,7 @@ mod connection;
 mod forward;
 mod lend;
 
+use super::accept::accept;
 use super::attempts::{Attempts, answers, questions};
 use super::environment::{EnvPattern, Variables};
 use super::jump::{self, HostKeys};
@@ -65,9 +66,6 @@ pub struct Settings {
     pub channels_max: usize,
 }
 
-/// After an error of `accept`, out of file descriptors mostly: what is open goes on, and accepting is tried again.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// Accepts connections until `stop` is cut, and tells `outlets` what becomes of each.
 pub async fn serve(
     listener: TcpListener,
@@ -83,34 +81,14 @@ pub async fn serve(
     }
     let config = Arc::new(config);
     let (keys, settings, logins) = (Arc::new(keys), Arc::new(settings), Arc::new(logins));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cut_off() => return,
-        };
-        let (stream, source) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warn!(error = %error, "Cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Some(place) = settings.limits.enter(source.ip()) else {
-            debug!(source = %source, "Connection refused: too many that have not logged in");
-            continue;
-        };
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(source = %source, error = %error, "Connection lost");
-            continue;
-        }
+    while let Some((stream, source, place)) = accept(&listener, &settings.limits, &stop).await {
         let house = House {
             keys: Arc::clone(&keys),
             settings: Arc::clone(&settings),
             logins: Arc::clone(&logins),
             outlets: outlets.clone(),
         };
-        let handler = Handler::new(house, Door::Front { place: Some(place) }, source, Cut::new());
+        let handler = Handler::new(house, Entrance::Front { place: Some(place) }, source, Cut::new());
         tokio::spawn(connection(stream, Arc::clone(&config), handler));
     }
 }
@@ -222,14 +200,14 @@ struct House {
 }
 
 /// How a connection came in.
-enum Door {
+enum Entrance {
     /// From the network; `place` is held until login.
     Front { place: Option<Place<IpAddr>> },
     /// In a channel of a connection that has logged in, for a target: by `ssh -J`. Who it is has been proven there.
     Jump { user: Authenticated, target: TargetName },
 }
 
-impl Door {
+impl Entrance {
     /// What a recording tells of it, behind the client's name.
     fn way(&self) -> &'static str {
         match self {
@@ -241,7 +219,7 @@ impl Door {
 
 struct Handler {
     house: House,
-    door: Door,
+    entrance: Entrance,
     attempts: Attempts,
     source: SocketAddr,
     cut: Cut,
@@ -278,11 +256,11 @@ impl Drop for Handler {
 const REQUESTS_MAX: usize = 16;
 
 impl Handler {
-    fn new(house: House, door: Door, source: SocketAddr, cut: Cut) -> Self {
+    fn new(house: House, entrance: Entrance, source: SocketAddr, cut: Cut) -> Self {
         let channels = Arc::new(Semaphore::new(house.settings.channels_max));
         Self {
             house,
-            door,
+            entrance,
             attempts: Attempts::default(),
             source,
             cut,
@@ -323,7 +301,7 @@ impl Handler {
 
     /// Logs in whom a key or certificate proves, by a signature that has been verified.
     fn prove(&mut self, user: &str, shown: Shown<'_>, signature: &Signature) -> Auth {
-        if let Door::Jump { .. } = self.door {
+        if let Entrance::Jump { .. } = self.entrance {
             return Auth::reject();
         }
         let login = Login::parse(user);
@@ -424,7 +402,7 @@ impl server::Handler for Handler {
 
     /// Who jumps has been proven by the connection around this one; all that is left to say is the account.
     async fn auth_none(&mut self, user: &str) -> Result<Auth, russh::Error> {
-        let Door::Jump { user: person, target } = &self.door else { return Ok(Auth::reject()) };
+        let Entrance::Jump { user: person, target } = &self.entrance else { return Ok(Auth::reject()) };
         if !self.opens(person) {
             return Ok(Auth::reject());
         }
@@ -437,7 +415,7 @@ impl server::Handler for Handler {
 
     /// An offered key proves nothing; this only says whether a signature by it is worth making.
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
-        if let Door::Jump { .. } = self.door {
+        if let Entrance::Jump { .. } = self.entrance {
             return Ok(Auth::reject());
         }
         let named = named_user(&Login::parse(user));
@@ -470,7 +448,7 @@ impl server::Handler for Handler {
         _submethods: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
-        if matches!(self.door, Door::Jump { .. }) || self.house.logins.passwords.is_none() {
+        if matches!(self.entrance, Entrance::Jump { .. }) || self.house.logins.passwords.is_none() {
             return Ok(Auth::reject());
         }
         // Whoever it is, the same is asked.
@@ -488,12 +466,13 @@ impl server::Handler for Handler {
     async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
         let banner = &self.house.settings.banner;
         // Whoever jumps has read it.
-        Ok((!banner.is_empty() && matches!(self.door, Door::Front { .. })).then(|| format!("{}\n", banner.trim_end())))
+        Ok((!banner.is_empty() && matches!(self.entrance, Entrance::Front { .. }))
+            .then(|| format!("{}\n", banner.trim_end())))
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), russh::Error> {
         let (user, login) = self.proven.take().ok_or(russh::Error::Inconsistent)?;
-        if let Door::Front { place } = &mut self.door {
+        if let Entrance::Front { place } = &mut self.entrance {
             *place = None;
             self.jumper = match &login {
                 Ok(Login::User(_)) => Some((user.clone(), None)),
@@ -517,7 +496,7 @@ impl server::Handler for Handler {
             login,
             source: self.source,
             requests,
-            client: printable(&String::from_utf8_lossy(session.remote_sshid()), 255) + self.door.way(),
+            client: printable(&String::from_utf8_lossy(session.remote_sshid()), 255) + self.entrance.way(),
             cut: self.cut.clone(),
             channels: Arc::clone(&self.channels),
             handle: session.handle(),
@@ -684,8 +663,8 @@ impl server::Handler for Handler {
         // The answer first: what is written on the channel before it is lost.
         reply.accept().await;
         self.progress.send_if_modified(|progress| advance(progress, Progress::Started));
-        let door = Door::Jump { user, target: target.name };
-        let handler = Handler::new(self.house.clone(), door, self.source, self.cut.child());
+        let entrance = Entrance::Jump { user, target: target.name };
+        let handler = Handler::new(self.house.clone(), entrance, self.source, self.cut.child());
         tokio::spawn(jump(channel, Arc::new(config), handler, place));
         Ok(())
     }

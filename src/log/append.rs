@@ -42,7 +42,7 @@ pub struct LogSettings {
 
 /// The open log. One process writes it: the one that holds the state directory.
 ///
-/// Calls block on the disk, but for `submit` and `Ticket::acknowledged`. May be shared between threads.
+/// Calls block on the disk, but for `submit` and `Receipt::acknowledged`. May be shared between threads.
 #[derive(Debug)]
 pub struct Log {
     pub(super) core: Arc<Core>,
@@ -149,11 +149,11 @@ impl Group {
 /// A leaf that is on its way to the disk.
 #[must_use = "the leaf is on record only once this says so"]
 #[derive(Debug)]
-pub struct Ticket {
+pub struct Receipt {
     durable: oneshot::Receiver<Result<u64, LogError>>,
 }
 
-impl Ticket {
+impl Receipt {
     /// Waits until the leaf is durable; gives its number in the log, from 0. Not to be called from an async task.
     ///
     /// # Errors
@@ -199,10 +199,10 @@ impl Log {
     ///
     /// # Errors
     /// As `append`.
-    pub fn submit(&self, leaf: Leaf) -> Result<Ticket, LogError> {
+    pub fn submit(&self, leaf: Leaf) -> Result<Receipt, LogError> {
         let (answer, durable) = oneshot::channel();
         self.queue(leaf, Waiting::Task(answer))?;
-        Ok(Ticket { durable })
+        Ok(Receipt { durable })
     }
 
     /// Takes nothing more. What waits is still written, and `publish` still publishes.

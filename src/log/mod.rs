@@ -46,7 +46,7 @@ mod tests;
 mod thin;
 mod wal;
 
-pub use append::{Log, LogSettings, Ticket};
+pub use append::{Log, LogSettings, Receipt};
 pub use disk::{Disk, LocalDisk};
 pub use error::LogError;
 pub use leaf::Leaf;

@@ -125,9 +125,9 @@ fn what_is_durable_is_published_while_the_journal_cannot_be_written() {
 fn a_closed_log_takes_nothing_more_and_publishes_what_it_took() {
     let disk = SimDisk::default();
     let Opened { log, .. } = open(&disk).unwrap();
-    let ticket = log.submit(leaf(0)).unwrap();
+    let receipt = log.submit(leaf(0)).unwrap();
     log.close();
-    assert_eq!(ticket.wait().unwrap(), 0);
+    assert_eq!(receipt.wait().unwrap(), 0);
     assert!(matches!(log.append(leaf(1)), Err(LogError::Stopped)));
     assert_eq!(head(&log.publish().unwrap().unwrap()).size, 1);
 }
@@ -140,8 +140,8 @@ fn leaves_that_wait_share_a_sync_and_keep_their_order() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let tickets: Vec<_> = (0..500).map(|n| log.submit(leaf(n)).unwrap()).collect();
-                let numbers: Vec<_> = tickets.into_iter().map(|ticket| ticket.wait().unwrap()).collect();
+                let receipts: Vec<_> = (0..500).map(|n| log.submit(leaf(n)).unwrap()).collect();
+                let numbers: Vec<_> = receipts.into_iter().map(|receipt| receipt.wait().unwrap()).collect();
                 assert!(numbers.is_sorted());
             });
         }
@@ -351,8 +351,8 @@ fn the_journal_is_trimmed_behind_full_bundles_and_partial_tiles_go() {
     let local: Arc<dyn Disk> = Arc::new(LocalDisk);
     let Opened { log, .. } = Log::open_on(local, settings(dir.path()), 256, KEEPING).unwrap();
     for round in 0..6 {
-        let tickets: Vec<_> = (0..100).map(|n| log.submit(leaf(round * 100 + n)).unwrap()).collect();
-        tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
+        let receipts: Vec<_> = (0..100).map(|n| log.submit(leaf(round * 100 + n)).unwrap()).collect();
+        receipts.into_iter().for_each(|receipt| assert!(receipt.wait().is_ok()));
         log.publish().unwrap();
     }
     let journal = wal::decode(&std::fs::read(dir.path().join("leaves.wal")).unwrap(), None).unwrap();
@@ -580,10 +580,10 @@ impl History {
     /// Appends leaves that wait together; gives the last error.
     fn append(&mut self, log: &Log, leaves: u64) -> Option<LogError> {
         let mut failed = None;
-        let tickets: Vec<_> = (self.next..self.next + leaves).map(|n| (n, log.submit(leaf(n)))).collect();
+        let receipts: Vec<_> = (self.next..self.next + leaves).map(|n| (n, log.submit(leaf(n)))).collect();
         self.next += leaves;
-        for (n, ticket) in tickets {
-            match ticket.and_then(Ticket::wait) {
+        for (n, receipt) in receipts {
+            match receipt.and_then(Receipt::wait) {
                 Ok(index) => assert_eq!(self.acknowledged.insert(index, n), None, "number {index} was given twice"),
                 Err(error) => {
                     self.refused.push(n);
@@ -666,8 +666,8 @@ fn leaf(n: u64) -> Leaf {
 
 fn write_log(directory: &Path, leaves: u64) {
     let Opened { log, .. } = Log::open(settings(directory)).unwrap();
-    let tickets: Vec<_> = (0..leaves).map(|n| log.submit(leaf(n)).unwrap()).collect();
-    tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
+    let receipts: Vec<_> = (0..leaves).map(|n| log.submit(leaf(n)).unwrap()).collect();
+    receipts.into_iter().for_each(|receipt| assert!(receipt.wait().is_ok()));
     log.publish().unwrap();
 }
 

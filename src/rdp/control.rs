@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::rules::DesktopRules;
 use crate::secret::Secret;
 
-/// How a person proves who they are.
+/// How a user proves who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Security {
@@ -47,7 +47,7 @@ pub struct Start {
     pub offered: Vec<Security>,
     /// How long a handshake may take, in milliseconds.
     pub handshake_ms: u64,
-    /// Where the person comes from.
+    /// Where the user comes from.
     pub source: IpAddr,
 }
 
@@ -56,7 +56,7 @@ pub struct Start {
 pub struct Login {
     /// The proof.
     pub proof: Proof,
-    /// What the person's program said of itself: a name of at most 15 characters, not trusted.
+    /// What the user's program said of itself: a name of at most 15 characters, not trusted.
     pub client_name: String,
     /// Its build number.
     pub client_build: u32,
@@ -78,7 +78,7 @@ pub enum Proof {
     Password {
         /// `alice+administrator@win1`.
         login: String,
-        /// The password, with the one-time code after it where the person has one.
+        /// The password, with the one-time code after it where the user has one.
         #[serde(with = "secret_text")]
         password: Secret<String>,
     },
@@ -87,7 +87,7 @@ pub enum Proof {
 /// A session that may be.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Permitted {
-    /// Its id, for the person.
+    /// Its id, for the user.
     pub session: String,
     /// The target's address: `host:port`.
     pub address: String,
@@ -130,7 +130,7 @@ pub struct Credential {
     pub password: Secret<String>,
 }
 
-/// Why there is no session, for the person and their program.
+/// Why there is no session, for the user and their program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// The code of a Set Error Info PDU (MS-RDPBCGR section 2.2.5.1.1).
@@ -144,7 +144,7 @@ pub struct Refused {
 pub enum FromProcess {
     /// The first bytes came: what was asked for.
     Hello {
-        /// What the person's program offers to speak.
+        /// What the user's program offers to speak.
         security: Vec<Security>,
     },
     /// CredSSP named a ticket.

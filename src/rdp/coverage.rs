@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::coverage::{Fate, Peer};
+use crate::coverage::{Fate, Peer, Row, row_of};
 
 /// What kind of thing it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -36,102 +36,71 @@ impl fmt::Display for Kind {
     }
 }
 
-/// One line of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Row {
-    /// Who sends it.
-    pub from: Peer,
-    /// What kind of thing it is.
-    pub kind: Kind,
-    /// Its name.
-    pub name: &'static str,
-    /// What becomes of it.
-    pub fate: Fate,
-    /// What of a rule's `desktop` lets it through; none for what needs nothing.
-    pub switch: Option<&'static str>,
-    /// What that means.
-    pub note: &'static str,
-    /// Where it is defined.
-    pub source: &'static str,
-}
-
-const fn row(
-    from: Peer,
-    kind: Kind,
-    name: &'static str,
-    fate: Fate,
-    switch: Option<&'static str>,
-    note: &'static str,
-    source: &'static str,
-) -> Row {
-    Row { from, kind, name, fate, switch, note, source }
-}
-
 /// Every channel and message of MS-RDPBCGR and its extensions.
 #[rustfmt::skip]
-pub const TABLE: &[Row] = {
+pub const TABLE: &[Row<Kind>] = {
     use Fate::{Empty, Metadata, Recorded, Refused};
     use Kind::{Channel, Dynamic, Handshake, Message, Part};
     use Peer::{Target, User};
     &[
-        row(User, Handshake, "negotiation", Empty, None, "NLA or TLS; standard RDP security is refused", "MS-RDPBCGR 2.2.1.1"),
-        row(User, Handshake, "CredSSP", Metadata, None, "ended here; the secret of a one-time ticket is nowhere on record", "MS-CSSP"),
-        row(User, Handshake, "Client Info", Metadata, None, "ended here; never recorded, for it holds a password", "MS-RDPBCGR 2.2.1.11"),
-        row(User, Handshake, "conference create", Empty, None, "cut down to what is known; no other pictures, no second connection", "MS-RDPBCGR 2.2.1.3"),
-        row(User, Message, "Confirm Active", Recorded, None, "cut down to forms that can be drawn from the record", "MS-RDPBCGR 2.2.1.13.2"),
-        row(User, Message, "keyboard", Recorded, None, "with recording = { input = \"full\" }; else it passes and is not kept", "MS-RDPBCGR 2.2.8.1"),
-        row(User, Message, "mouse", Recorded, None, "with the keys: under `input = \"full\"` alone", "MS-RDPBCGR 2.2.8.1"),
-        row(User, Message, "Suppress Output", Refused, None, "dropped: a recording would have holes", "MS-RDPBCGR 2.2.11.3"),
-        row(User, Message, "Refresh Rect", Recorded, None, "", "MS-RDPBCGR 2.2.11.2"),
-        row(User, Message, "Shutdown Request", Recorded, None, "", "MS-RDPBCGR 2.2.2.2"),
-        row(User, Message, "auto-reconnect cookie", Refused, None, "who comes back proves again who they are", "MS-RDPBCGR 2.2.4"),
-        row(Target, Handshake, "licensing", Metadata, None, "at most eight messages, counted and not kept, for they hold keys", "MS-RDPELE"),
-        row(Target, Message, "Demand Active", Recorded, None, "", "MS-RDPBCGR 2.2.1.13.1"),
-        row(Target, Message, "Deactivate All", Recorded, None, "", "MS-RDPBCGR 2.2.3.1"),
-        row(Target, Message, "bitmap update", Recorded, None, "", "MS-RDPBCGR 2.2.9.1"),
-        row(Target, Message, "palette update", Recorded, None, "", "MS-RDPBCGR 2.2.9.1"),
-        row(Target, Message, "surface commands", Recorded, None, "raw and RemoteFX", "MS-RDPBCGR 2.2.9.2"),
-        row(Target, Message, "pointer update", Recorded, None, "", "MS-RDPBCGR 2.2.9.1"),
-        row(Target, Message, "drawing orders", Refused, None, "not offered to the target, and end the session", "MS-RDPEGDI"),
-        row(Target, Message, "bulk compression", Refused, None, "not offered to the target", "MS-RDPBCGR 3.1.8"),
-        row(Target, Message, "Save Session Info", Metadata, None, "without its cookie", "MS-RDPBCGR 2.2.10.1"),
-        row(Target, Message, "Server Redirection", Refused, None, "ends the session: a target does not choose another", "MS-RDPBCGR 2.2.13"),
-        row(Target, Message, "multitransport", Refused, None, "not offered: no second connection over UDP", "MS-RDPBCGR 2.2.15"),
-        row(User, Channel, "cliprdr", Recorded, Some("clipboard_in, clipboard_out"), "each way by itself: nothing, text, or all", "MS-RDPECLIP"),
-        row(User, Part, "cliprdr format list", Recorded, Some("clipboard_in"), "cut down to formats that may pass", "MS-RDPECLIP 2.2.3.1"),
-        row(User, Part, "cliprdr data", Recorded, Some("clipboard_in"), "only what was asked for, up to clipboard_max", "MS-RDPECLIP 2.2.5.2"),
-        row(User, Part, "cliprdr file contents", Recorded, Some("clipboard_in = \"all\""), "", "MS-RDPECLIP 2.2.5.4"),
-        row(User, Part, "cliprdr temporary directory", Refused, None, "dropped: it names a folder of the user's machine", "MS-RDPECLIP 2.2.2.3"),
-        row(Target, Part, "cliprdr format list", Recorded, Some("clipboard_out"), "cut down to formats that may pass", "MS-RDPECLIP 2.2.3.1"),
-        row(Target, Part, "cliprdr data", Recorded, Some("clipboard_out"), "only what was asked for, up to clipboard_max", "MS-RDPECLIP 2.2.5.2"),
-        row(Target, Part, "cliprdr file contents", Recorded, Some("clipboard_out = \"all\""), "", "MS-RDPECLIP 2.2.5.4"),
-        row(User, Channel, "rdpdr", Recorded, Some("drives, printers"), "devices by their kind", "MS-RDPEFS"),
-        row(User, Part, "rdpdr drive", Recorded, Some("drives"), "what is opened also in words", "MS-RDPEFS 2.2.3.1"),
-        row(User, Part, "rdpdr printer", Recorded, Some("printers"), "", "MS-RDPEPC"),
-        row(User, Part, "rdpdr smart card", Refused, None, "", "MS-RDPESC"),
-        row(User, Part, "rdpdr port", Refused, None, "serial and parallel", "MS-RDPESP"),
-        row(User, Channel, "rdpsnd", Metadata, Some("audio"), "how many bytes", "MS-RDPEA"),
-        row(User, Channel, "drdynvc", Recorded, None, "each dynamic channel by its name", "MS-RDPEDYC"),
-        row(User, Part, "drdynvc compression", Refused, None, "not offered", "MS-RDPEDYC 2.2.3.3"),
-        row(User, Part, "drdynvc soft sync", Refused, None, "not offered: no second connection", "MS-RDPEDYC 2.2.5"),
-        row(User, Channel, "rail", Refused, None, "single programs' windows", "MS-RDPERP"),
-        row(User, Channel, "remdesk", Refused, None, "remote assistance", "MS-RA"),
-        row(User, Channel, "encomsp", Refused, None, "desktops that several people share", "MS-RDPEMC"),
-        row(User, Channel, "tsmf", Refused, None, "films, whose pictures no record would show", "MS-RDPEV"),
-        row(User, Channel, "RDPDR_DVC", Refused, None, "", "MS-RDPEFS"),
-        row(Target, Dynamic, "Microsoft::Windows::RDS::DisplayControl", Recorded, None, "up to 8192 pixels each way", "MS-RDPEDISP"),
-        row(Target, Dynamic, "Microsoft::Windows::RDS::Graphics", Refused, None, "pictures in forms that are not drawn from the record", "MS-RDPEGFX"),
-        row(Target, Dynamic, "Microsoft::Windows::RDS::Video::Control::v08.01", Refused, None, "the same", "MS-RDPEVOR"),
-        row(Target, Dynamic, "Microsoft::Windows::RDS::Video::Data::v08.01", Refused, None, "the same", "MS-RDPEVOR"),
-        row(Target, Dynamic, "AUDIO_PLAYBACK_DVC", Recorded, Some("audio"), "", "MS-RDPEA"),
-        row(Target, Dynamic, "AUDIO_PLAYBACK_LOSSY_DVC", Recorded, Some("audio"), "", "MS-RDPEA"),
-        row(Target, Dynamic, "AUDIO_INPUT", Recorded, Some("dynamic"), "the user's microphone; refused unless named", "MS-RDPEAI"),
-        row(Target, Dynamic, "URBDRC", Recorded, Some("dynamic"), "USB devices; refused unless named", "MS-RDPEUSB"),
-        row(Target, Dynamic, "RDCamera_Device_Enumerator", Recorded, Some("dynamic"), "refused unless named", "MS-RDPECAM"),
-        row(Target, Dynamic, "WebAuthN_Channel", Recorded, Some("dynamic"), "refused unless named", "MS-RDPEWA"),
-        row(Target, Dynamic, "Microsoft::Windows::RDS::Input", Refused, None, "touch and pen: a freeze would not hold them", "MS-RDPEI"),
-        row(Target, Dynamic, "Microsoft::Windows::RDS::CoreInput", Refused, None, "keys and mouse beside those that are relayed", "MS-RDPECI"),
-        row(Target, Dynamic, "ECHO", Recorded, Some("dynamic"), "refused unless named", "MS-RDPEECO"),
+        row_of(User, Handshake, "negotiation", Empty, None, "NLA or TLS; standard RDP security is refused", "MS-RDPBCGR 2.2.1.1"),
+        row_of(User, Handshake, "CredSSP", Metadata, None, "ended here; the secret of a one-time ticket is nowhere on record", "MS-CSSP"),
+        row_of(User, Handshake, "Client Info", Metadata, None, "ended here; never recorded, for it holds a password", "MS-RDPBCGR 2.2.1.11"),
+        row_of(User, Handshake, "conference create", Empty, None, "cut down to what is known; no other pictures, no second connection", "MS-RDPBCGR 2.2.1.3"),
+        row_of(User, Message, "Confirm Active", Recorded, None, "cut down to forms that can be drawn from the record", "MS-RDPBCGR 2.2.1.13.2"),
+        row_of(User, Message, "keyboard", Recorded, None, "with recording = { input = \"full\" }; else it passes and is not kept", "MS-RDPBCGR 2.2.8.1"),
+        row_of(User, Message, "mouse", Recorded, None, "with the keys: under `input = \"full\"` alone", "MS-RDPBCGR 2.2.8.1"),
+        row_of(User, Message, "Suppress Output", Refused, None, "dropped: a recording would have holes", "MS-RDPBCGR 2.2.11.3"),
+        row_of(User, Message, "Refresh Rect", Recorded, None, "", "MS-RDPBCGR 2.2.11.2"),
+        row_of(User, Message, "Shutdown Request", Recorded, None, "", "MS-RDPBCGR 2.2.2.2"),
+        row_of(User, Message, "auto-reconnect cookie", Refused, None, "who comes back proves again who they are", "MS-RDPBCGR 2.2.4"),
+        row_of(Target, Handshake, "licensing", Metadata, None, "at most eight messages, counted and not kept, for they hold keys", "MS-RDPELE"),
+        row_of(Target, Message, "Demand Active", Recorded, None, "", "MS-RDPBCGR 2.2.1.13.1"),
+        row_of(Target, Message, "Deactivate All", Recorded, None, "", "MS-RDPBCGR 2.2.3.1"),
+        row_of(Target, Message, "bitmap update", Recorded, None, "", "MS-RDPBCGR 2.2.9.1"),
+        row_of(Target, Message, "palette update", Recorded, None, "", "MS-RDPBCGR 2.2.9.1"),
+        row_of(Target, Message, "surface commands", Recorded, None, "raw and RemoteFX", "MS-RDPBCGR 2.2.9.2"),
+        row_of(Target, Message, "pointer update", Recorded, None, "", "MS-RDPBCGR 2.2.9.1"),
+        row_of(Target, Message, "drawing orders", Refused, None, "not offered to the target, and end the session", "MS-RDPEGDI"),
+        row_of(Target, Message, "bulk compression", Refused, None, "not offered to the target", "MS-RDPBCGR 3.1.8"),
+        row_of(Target, Message, "Save Session Info", Metadata, None, "without its cookie", "MS-RDPBCGR 2.2.10.1"),
+        row_of(Target, Message, "Server Redirection", Refused, None, "ends the session: a target does not choose another", "MS-RDPBCGR 2.2.13"),
+        row_of(Target, Message, "multitransport", Refused, None, "not offered: no second connection over UDP", "MS-RDPBCGR 2.2.15"),
+        row_of(User, Channel, "cliprdr", Recorded, Some("clipboard_in, clipboard_out"), "each way by itself: nothing, text, or all", "MS-RDPECLIP"),
+        row_of(User, Part, "cliprdr format list", Recorded, Some("clipboard_in"), "cut down to formats that may pass", "MS-RDPECLIP 2.2.3.1"),
+        row_of(User, Part, "cliprdr data", Recorded, Some("clipboard_in"), "only what was asked for, up to clipboard_max", "MS-RDPECLIP 2.2.5.2"),
+        row_of(User, Part, "cliprdr file contents", Recorded, Some("clipboard_in = \"all\""), "", "MS-RDPECLIP 2.2.5.4"),
+        row_of(User, Part, "cliprdr temporary directory", Refused, None, "dropped: it names a folder of the user's machine", "MS-RDPECLIP 2.2.2.3"),
+        row_of(Target, Part, "cliprdr format list", Recorded, Some("clipboard_out"), "cut down to formats that may pass", "MS-RDPECLIP 2.2.3.1"),
+        row_of(Target, Part, "cliprdr data", Recorded, Some("clipboard_out"), "only what was asked for, up to clipboard_max", "MS-RDPECLIP 2.2.5.2"),
+        row_of(Target, Part, "cliprdr file contents", Recorded, Some("clipboard_out = \"all\""), "", "MS-RDPECLIP 2.2.5.4"),
+        row_of(User, Channel, "rdpdr", Recorded, Some("drives, printers"), "devices by their kind", "MS-RDPEFS"),
+        row_of(User, Part, "rdpdr drive", Recorded, Some("drives"), "what is opened also in words", "MS-RDPEFS 2.2.3.1"),
+        row_of(User, Part, "rdpdr printer", Recorded, Some("printers"), "", "MS-RDPEPC"),
+        row_of(User, Part, "rdpdr smart card", Refused, None, "", "MS-RDPESC"),
+        row_of(User, Part, "rdpdr port", Refused, None, "serial and parallel", "MS-RDPESP"),
+        row_of(User, Channel, "rdpsnd", Metadata, Some("audio"), "how many bytes", "MS-RDPEA"),
+        row_of(User, Channel, "drdynvc", Recorded, None, "each dynamic channel by its name", "MS-RDPEDYC"),
+        row_of(User, Part, "drdynvc compression", Refused, None, "not offered", "MS-RDPEDYC 2.2.3.3"),
+        row_of(User, Part, "drdynvc soft sync", Refused, None, "not offered: no second connection", "MS-RDPEDYC 2.2.5"),
+        row_of(User, Channel, "rail", Refused, None, "single programs' windows", "MS-RDPERP"),
+        row_of(User, Channel, "remdesk", Refused, None, "remote assistance", "MS-RA"),
+        row_of(User, Channel, "encomsp", Refused, None, "desktops that several people share", "MS-RDPEMC"),
+        row_of(User, Channel, "tsmf", Refused, None, "films, whose pictures no record would show", "MS-RDPEV"),
+        row_of(User, Channel, "RDPDR_DVC", Refused, None, "", "MS-RDPEFS"),
+        row_of(Target, Dynamic, "Microsoft::Windows::RDS::DisplayControl", Recorded, None, "up to 8192 pixels each way", "MS-RDPEDISP"),
+        row_of(Target, Dynamic, "Microsoft::Windows::RDS::Graphics", Refused, None, "pictures in forms that are not drawn from the record", "MS-RDPEGFX"),
+        row_of(Target, Dynamic, "Microsoft::Windows::RDS::Video::Control::v08.01", Refused, None, "the same", "MS-RDPEVOR"),
+        row_of(Target, Dynamic, "Microsoft::Windows::RDS::Video::Data::v08.01", Refused, None, "the same", "MS-RDPEVOR"),
+        row_of(Target, Dynamic, "AUDIO_PLAYBACK_DVC", Recorded, Some("audio"), "", "MS-RDPEA"),
+        row_of(Target, Dynamic, "AUDIO_PLAYBACK_LOSSY_DVC", Recorded, Some("audio"), "", "MS-RDPEA"),
+        row_of(Target, Dynamic, "AUDIO_INPUT", Recorded, Some("dynamic"), "the user's microphone; refused unless named", "MS-RDPEAI"),
+        row_of(Target, Dynamic, "URBDRC", Recorded, Some("dynamic"), "USB devices; refused unless named", "MS-RDPEUSB"),
+        row_of(Target, Dynamic, "RDCamera_Device_Enumerator", Recorded, Some("dynamic"), "refused unless named", "MS-RDPECAM"),
+        row_of(Target, Dynamic, "WebAuthN_Channel", Recorded, Some("dynamic"), "refused unless named", "MS-RDPEWA"),
+        row_of(Target, Dynamic, "Microsoft::Windows::RDS::Input", Refused, None, "touch and pen: a freeze would not hold them", "MS-RDPEI"),
+        row_of(Target, Dynamic, "Microsoft::Windows::RDS::CoreInput", Refused, None, "keys and mouse beside those that are relayed", "MS-RDPECI"),
+        row_of(Target, Dynamic, "ECHO", Recorded, Some("dynamic"), "refused unless named", "MS-RDPEECO"),
     ]
 };
 
@@ -161,7 +130,7 @@ mod tests {
     #[test]
     fn each_thing_stands_once() {
         for row in TABLE {
-            let same = |other: &&Row| (other.from, other.kind, other.name) == (row.from, row.kind, row.name);
+            let same = |other: &&Row<Kind>| (other.from, other.kind, other.name) == (row.from, row.kind, row.name);
             assert_eq!(TABLE.iter().filter(same).count(), 1, "{row:?}");
         }
     }
@@ -177,7 +146,7 @@ mod tests {
             ..DesktopRules::default()
         };
         let rows = || TABLE.iter().filter(|row| row.kind == Kind::Channel);
-        let named = |keep: &dyn Fn(&Row) -> bool| -> BTreeSet<String> {
+        let named = |keep: &dyn Fn(&Row<Kind>) -> bool| -> BTreeSet<String> {
             rows().filter(|row| keep(row)).map(|row| row.name.to_owned()).collect()
         };
         assert_eq!(open(&all), named(&|row| row.fate != Fate::Refused));

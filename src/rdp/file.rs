@@ -1,13 +1,13 @@
-//! What a person's program is told: an `.rdp` file, and the words for `xfreerdp`. Pure.
+//! What a user's program is told: an `.rdp` file, and the words for `xfreerdp`. Pure.
 //!
 //! What a rule does not let through is turned off here too, so that a program does not offer what would be refused.
 
 use super::rules::{Clip, DesktopRules};
 
-/// Where a person's program connects to, and as whom.
+/// Where a user's program connects to, and as whom.
 #[derive(Debug, Clone, Copy)]
-pub struct Door<'a> {
-    /// The bastion's `host:port`, as the person's machine reaches it.
+pub struct Invitation<'a> {
+    /// The bastion's `host:port`, as the user's machine reaches it.
     pub address: &'a str,
     /// The ticket's name.
     pub user: &'a str,
@@ -18,8 +18,8 @@ pub struct Door<'a> {
 }
 
 /// The text of an `.rdp` file. The secret is not in it: the program asks for it.
-pub fn text(door: &Door<'_>) -> String {
-    let Door { address, user, rules, .. } = door;
+pub fn text(invitation: &Invitation<'_>) -> String {
+    let Invitation { address, user, rules, .. } = invitation;
     let on = |on: bool| if on { "1" } else { "0" };
     let clipboard = rules.clipboard_in.max(rules.clipboard_out) != Clip::Off;
     let drives = if rules.drives { "*" } else { "" };
@@ -49,8 +49,8 @@ pub fn text(door: &Door<'_>) -> String {
 }
 
 /// The command for FreeRDP. It asks for the password itself, so that the secret is in no list of processes.
-pub fn xfreerdp(door: &Door<'_>) -> String {
-    let Door { address, user, certificate, rules } = door;
+pub fn xfreerdp(invitation: &Invitation<'_>) -> String {
+    let Invitation { address, user, certificate, rules } = invitation;
     let clipboard = rules.clipboard_in.max(rules.clipboard_out) != Clip::Off;
     let mut words = vec![
         String::from("xfreerdp"),
@@ -77,14 +77,14 @@ fn pairs(hex: &str) -> String {
 mod tests {
     use super::*;
 
-    fn door(rules: &DesktopRules) -> Door<'_> {
-        Door { address: "bastion.example:3389", user: "t-7f3a", certificate: "ab12", rules }
+    fn invitation(rules: &DesktopRules) -> Invitation<'_> {
+        Invitation { address: "bastion.example:3389", user: "t-7f3a", certificate: "ab12", rules }
     }
 
     #[test]
     fn what_a_rule_does_not_let_through_is_off_in_the_file_and_on_the_line() {
         let none = DesktopRules::default();
-        let file = text(&door(&none));
+        let file = text(&invitation(&none));
         for line in [
             "full address:s:bastion.example:3389\r\n",
             "username:s:t-7f3a\r\n",
@@ -96,7 +96,7 @@ mod tests {
         ] {
             assert!(file.contains(line), "{line:?} is not in {file}");
         }
-        let line = xfreerdp(&door(&none));
+        let line = xfreerdp(&invitation(&none));
         assert!(line.contains("-clipboard") && line.contains("/cert:fingerprint:sha256:ab:12"), "{line}");
         assert!(
             !line.contains("/drive") && !line.contains("/printer") && !line.contains("/sound") && !line.contains("/p:")
@@ -108,7 +108,7 @@ mod tests {
             audio: true,
             ..DesktopRules::default()
         };
-        let (file, line) = (text(&door(&all)), xfreerdp(&door(&all)));
+        let (file, line) = (text(&invitation(&all)), xfreerdp(&invitation(&all)));
         for line in ["redirectclipboard:i:1", "redirectprinters:i:1", "drivestoredirect:s:*", "audiomode:i:0"] {
             assert!(file.contains(line), "{line:?} is not in {file}");
         }

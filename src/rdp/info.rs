@@ -1,4 +1,4 @@
-//! Client Info: what a person typed, and what a target gets in its place (MS-RDPBCGR section 2.2.1.11).
+//! Client Info: what a user typed, and what a target gets in its place (MS-RDPBCGR section 2.2.1.11).
 
 use std::net::IpAddr;
 
@@ -56,7 +56,7 @@ impl Info {
 
     /// The data of the Client Info PDU for a target: the credential in place of what was typed, no compression, no cookie
     /// by which a connection goes on without a login, no program of the user's choice in place of the desktop, and the
-    /// address from which the person came to the bastion.
+    /// address from which the user came to the bastion.
     ///
     /// # Errors
     /// If the credential does not fit.

@@ -13,7 +13,7 @@ pub struct Told {
     pub at: Duration,
     /// What kind of thing: a word.
     pub what: &'static str,
-    /// The rest. It is what a person or a target wrote, and may do things to a terminal.
+    /// The rest. It is what a user or a target wrote, and may do things to a terminal.
     pub text: String,
 }
 

@@ -1,14 +1,14 @@
-//! Records sessions: bounded queues, threads that write, tickets that say what is on disk.
+//! Records sessions: bounded queues, threads that write, receipts that say what is on disk.
 //!
-//! Whoever carries a channel appends what happens and gets a ticket. In strict durability the ticket is good
+//! Whoever carries a channel appends what happens and gets a receipt. In strict durability the receipt is good
 //! once the entry is on disk, so the carrier shows nothing before that (promise P2). All that comes while a
-//! commit is on its way joins the next one: no timer delays a byte. In bounded durability the ticket is good at
+//! commit is on its way joins the next one: no timer delays a byte. In bounded durability the receipt is good at
 //! once, as long as little and only the newest is missing on disk.
 //!
 //! A sync is never tried again on the same file. A write or a sync that fails costs the segment: once the log has on
 //! record where that one is good to, all that was not on disk is recorded once more in a new one, and the session goes
 //! on. A channel whose record cannot be kept like this, or for want of space or an answer from the disk, has failed
-//! for good: each ticket that waits and each later append is an error. Nothing is ever dropped, but in the sessions that
+//! for good: each receipt that waits and each later append is an error. Nothing is ever dropped, but in the sessions that
 //! a rule lets go on unrecorded (best effort): their gaps are on record, and they are recorded again once that is possible.
 
 mod announcer;
@@ -557,9 +557,9 @@ impl Track {
     ///
     /// # Errors
     /// Why it cannot be recorded, now or from some earlier entry on.
-    pub async fn append(&self, entry: Entry) -> Result<Ticket, RecorderError> {
+    pub async fn append(&self, entry: Entry) -> Result<Receipt, RecorderError> {
         let number = self.queue.append(entry).await?;
-        Ok(Ticket { queue: Arc::clone(&self.queue), number })
+        Ok(Receipt { queue: Arc::clone(&self.queue), number })
     }
 
     /// Whether what is not recorded, as the policy has it, may go on now: not once nothing is recorded any more.
@@ -588,12 +588,12 @@ impl Drop for Track {
 
 /// Says when what was appended may be acted on.
 #[must_use = "what was appended may not be on disk yet"]
-pub struct Ticket {
+pub struct Receipt {
     queue: Arc<Queue>,
     number: u64,
 }
 
-impl Ticket {
+impl Receipt {
     /// Waits until the entry may be shown: in strict durability, until it is on disk.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ const BOUNDED_BYTES_MAX: u64 = 1024 * 1024;
 /// In bounded mode, what a sync may take beyond the window before the session waits for it.
 const BOUNDED_SYNC_TIME: Duration = Duration::from_millis(250);
 
-/// When a ticket is good.
+/// When a receipt is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     /// Once its entry is on disk.

@@ -73,7 +73,7 @@ fn a_recording_holds_what_was_appended_and_is_listed_as_closed() {
 
 /// Wherever the disk fails, in whatever way: what was shown is on disk, and what is there reads as a prefix.
 #[test]
-fn no_ticket_is_good_unless_its_bytes_are_on_disk() {
+fn no_receipt_is_good_unless_its_bytes_are_on_disk() {
     let mut survived = 0;
     for durability in ["strict", "bounded"] {
         for when in [When::Before, When::Halfway, When::After] {
@@ -104,14 +104,14 @@ fn what_comes_during_a_sync_joins_the_next_commit() {
         let first = track.append(out("0")).await.unwrap();
         disk.wait_held().await;
         let before = disk.lock().syncs;
-        let mut tickets = Vec::new();
+        let mut receipts = Vec::new();
         for n in 1..500 {
-            tickets.push(track.append(out(&n.to_string())).await.unwrap());
+            receipts.push(track.append(out(&n.to_string())).await.unwrap());
         }
         disk.hold(false);
         first.durable().await.unwrap();
-        for ticket in tickets {
-            ticket.durable().await.unwrap();
+        for receipt in receipts {
+            receipt.durable().await.unwrap();
         }
         assert!(disk.lock().syncs - before <= 2, "{} syncs", disk.lock().syncs - before);
     });
@@ -128,8 +128,8 @@ fn a_full_queue_makes_the_carrier_wait_and_loses_nothing() {
         disk.wait_held().await;
         let block = "y".repeat(64 * 1024);
         let mut taken = 0;
-        while let Ok(ticket) = timeout(Duration::from_millis(50), track.append(out(&block))).await {
-            drop(ticket.unwrap());
+        while let Ok(receipt) = timeout(Duration::from_millis(50), track.append(out(&block))).await {
+            drop(receipt.unwrap());
             taken += 1;
         }
         assert!((60..=64).contains(&taken), "{taken} blocks were taken");
@@ -150,8 +150,8 @@ fn a_disk_that_hangs_fails_the_channel_and_refuses_new_sessions_until_it_works_a
         let (recording, track) = open(&recorder, "strict").await;
         track.append(out("shown")).await.unwrap().durable().await.unwrap();
         disk.hold(true);
-        let ticket = track.append(out("never shown")).await.unwrap();
-        assert!(matches!(ticket.durable().await, Err(RecorderError::Stalled { .. })));
+        let receipt = track.append(out("never shown")).await.unwrap();
+        assert!(matches!(receipt.durable().await, Err(RecorderError::Stalled { .. })));
         assert!(matches!(recording.failed().await, RecorderError::Stalled { .. }));
         assert!(matches!(track.append(out("x")).await, Err(RecorderError::Stalled { .. })));
         assert!(recorder.healthy().is_err());
@@ -294,12 +294,12 @@ fn a_sync_that_holds_the_session_up_is_counted() {
         track.append(out("at once")).await.unwrap().durable().await.unwrap();
         let before = recorder.slow_syncs().count;
         disk.hold(true);
-        let ticket = track.append(out("late")).await.unwrap();
+        let receipt = track.append(out("late")).await.unwrap();
         disk.wait_held().await;
         let held = Clock::system().instant();
         until(|| held.elapsed() >= health::SLOW_SYNC).await;
         disk.hold(false);
-        ticket.durable().await.unwrap();
+        receipt.durable().await.unwrap();
         let slow = recorder.slow_syncs();
         assert!(slow.count > before && slow.longest >= health::SLOW_SYNC, "{slow:?}");
         recording.finish("done").await.unwrap();
@@ -307,7 +307,7 @@ fn a_sync_that_holds_the_session_up_is_counted() {
 }
 
 #[test]
-fn bounded_tickets_are_good_at_once_until_too_much_is_missing_on_disk() {
+fn bounded_receipts_are_good_at_once_until_too_much_is_missing_on_disk() {
     let disk = FaultyDisk::new();
     let recorder = start(&disk, quick());
     run(async {
@@ -329,10 +329,10 @@ fn bounded_tickets_are_good_at_once_until_too_much_is_missing_on_disk() {
         }
         disk.hold(true);
         let mut good = 0;
-        while let Ok(ticket) =
+        while let Ok(receipt) =
             timeout(Duration::from_millis(100), track.append(out(&big)).await.unwrap().durable()).await
         {
-            ticket.unwrap();
+            receipt.unwrap();
             good += 1;
         }
         assert!(good <= 4, "{good} blocks of 300 KiB were shown");
@@ -358,7 +358,7 @@ fn a_recording_that_is_dropped_is_closed_as_such() {
     let recorder = start(&disk, quick());
     run(async {
         let (recording, track) = open(&recorder, "strict").await;
-        let _ticket = track.append(out("the last words")).await.unwrap();
+        let _receipt = track.append(out("the last words")).await.unwrap();
         drop(recording);
         drop(track);
         drop(recorder);
@@ -418,8 +418,8 @@ fn record_lines(disk: &FaultyDisk, durability: &str) -> Outcome {
         for n in 0..10 {
             let next = track.append(out(&line(n))).await;
             outcome.failed |= next.is_err();
-            if let Some((n, ticket)) = std::mem::replace(&mut waiting, next.ok().map(|ticket| (n, ticket))) {
-                match ticket.durable().await {
+            if let Some((n, receipt)) = std::mem::replace(&mut waiting, next.ok().map(|receipt| (n, receipt))) {
+                match receipt.durable().await {
                     Ok(()) => outcome.shown.push(n),
                     Err(_) => outcome.failed = true,
                 }

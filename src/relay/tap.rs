@@ -14,7 +14,7 @@ use crate::cast::{Digest, Direction, Entry};
 use crate::coverage::{Fate, fate};
 use crate::model::{ChannelClass, ChannelEvent, Output};
 use crate::policy::{Capture, InputMode};
-use crate::recorder::{RecorderError, Ticket, Track};
+use crate::recorder::{Receipt, RecorderError, Track};
 
 /// A running digest is written at least so often while bytes pass (promise P2) ...
 const DIGEST_EVERY: Duration = Duration::from_secs(1);
@@ -233,23 +233,23 @@ impl Tap {
         Self { track, data, stderr: Lane::new(Direction::Stdin, mode), typed: typed.then(Typed::new), keys: None }
     }
 
-    /// Records an event; the ticket says when it may go on.
+    /// Records an event; the receipt says when it may go on.
     ///
     /// # Errors
     /// What the recorder says; the event must not go on.
-    pub async fn record(&mut self, event: &ChannelEvent) -> Result<Option<Ticket>, RecorderError> {
+    pub async fn record(&mut self, event: &ChannelEvent) -> Result<Option<Receipt>, RecorderError> {
         match event {
             ChannelEvent::Data(bytes) => {
-                let ticket = match self.hear(bytes).await? {
+                let receipt = match self.hear(bytes).await? {
                     Came::Typed { reports, .. } if reports.is_empty() => None,
                     Came::Typed { reports, .. } => Self::flow(&self.track, &mut self.data, &reports).await?,
                     Came::Sent => Self::flow(&self.track, &mut self.data, bytes).await?,
                 };
-                self.covered(ticket)
+                self.covered(receipt)
             }
             ChannelEvent::Stderr(bytes) => {
-                let ticket = Self::flow(&self.track, &mut self.stderr, bytes).await?;
-                self.covered(ticket)
+                let receipt = Self::flow(&self.track, &mut self.stderr, bytes).await?;
+                self.covered(receipt)
             }
             ChannelEvent::Resize(size) => {
                 self.track.append(Entry::Resize { cols: size.cols, rows: size.rows }).await.map(Some)
@@ -264,12 +264,12 @@ impl Tap {
         }
     }
 
-    /// Bytes without a ticket, such as keystrokes that are kept out, go on only while the channel does.
-    fn covered(&self, ticket: Option<Ticket>) -> Result<Option<Ticket>, RecorderError> {
-        if ticket.is_none() {
+    /// Bytes without a receipt, such as keystrokes that are kept out, go on only while the channel does.
+    fn covered(&self, receipt: Option<Receipt>) -> Result<Option<Receipt>, RecorderError> {
+        if receipt.is_none() {
             self.track.check()?;
         }
-        Ok(ticket)
+        Ok(receipt)
     }
 
     /// Records the keystrokes that these bytes show to be no secret; tells what of the bytes may be keystrokes, which are
@@ -293,15 +293,15 @@ impl Tap {
                 Heard::Keys(keys) => Entry::Input(Bytes::from(keys)),
                 Heard::Redacted => Entry::Redacted,
             };
-            // The next ticket of this channel covers it.
+            // The next receipt of this channel covers it.
             let _ = self.track.append(entry).await?;
         }
         Ok(())
     }
 
-    async fn flow(track: &Track, lane: &mut Lane, bytes: &Bytes) -> Result<Option<Ticket>, RecorderError> {
+    async fn flow(track: &Track, lane: &mut Lane, bytes: &Bytes) -> Result<Option<Receipt>, RecorderError> {
         let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let mut ticket = None;
+        let mut receipt = None;
         if let Mode::Full(cap) = lane.mode
             && lane.bytes.saturating_add(len) > cap
         {
@@ -310,7 +310,7 @@ impl Tap {
         if lane.mode == (Mode::Digest { said: false }) {
             // The record of the switch is on disk before the first byte that is not.
             let text = format!("{}: from byte {} on, count and SHA-256 only", lane.name(), lane.bytes);
-            ticket = Some(track.append(Entry::Marker(text)).await?);
+            receipt = Some(track.append(Entry::Marker(text)).await?);
             lane.mode = Mode::Digest { said: true };
             lane.digested = (lane.bytes, Instant::now());
         }
@@ -319,19 +319,19 @@ impl Tap {
         }
         lane.bytes = lane.bytes.saturating_add(len);
         match (lane.mode, lane.direction) {
-            (Mode::Full(_), Direction::Stdin) => ticket = Some(track.append(Entry::Input(bytes.clone())).await?),
+            (Mode::Full(_), Direction::Stdin) => receipt = Some(track.append(Entry::Input(bytes.clone())).await?),
             (Mode::Full(_), direction) => {
                 let output = if direction == Direction::Stderr { Output::Stderr } else { Output::Stdout };
-                ticket = Some(track.append(Entry::Output { output, bytes: bytes.clone() }).await?);
+                receipt = Some(track.append(Entry::Output { output, bytes: bytes.clone() }).await?);
             }
             (Mode::Digest { .. }, _) => {
                 let since = lane.bytes.saturating_sub(lane.digested.0);
                 if since >= DIGEST_BYTES || lane.digested.1.elapsed() >= DIGEST_EVERY {
-                    ticket = Some(track.append(lane.digest(false)).await?);
+                    receipt = Some(track.append(lane.digest(false)).await?);
                 }
             }
         }
-        Ok(ticket)
+        Ok(receipt)
     }
 
     /// Ready when something must be written although no more bytes come.
@@ -356,12 +356,12 @@ impl Tap {
         if let Some(typed) = self.typed.as_mut().filter(|typed| typed.due_at().is_some_and(|at| at <= Instant::now()))
             && let Some(entry) = typed.count(false)
         {
-            // The next ticket of this channel covers it.
+            // The next receipt of this channel covers it.
             let _ = self.track.append(entry).await?;
         }
         for lane in [&mut self.data, &mut self.stderr] {
             if lane.uncovered() {
-                // The next ticket of this channel covers it.
+                // The next receipt of this channel covers it.
                 let _ = self.track.append(lane.digest(false)).await?;
             }
         }
@@ -371,7 +371,7 @@ impl Tap {
     async fn final_digests(&mut self) -> Result<(), RecorderError> {
         for lane in [&mut self.data, &mut self.stderr] {
             if lane.bytes > 0 && lane.is_digested() {
-                // The next ticket of this channel covers it.
+                // The next receipt of this channel covers it.
                 let _ = self.track.append(lane.digest(true)).await?;
             }
         }
@@ -393,7 +393,7 @@ impl Tap {
         }
         for lane in [&mut self.data, &mut self.stderr] {
             if lane.bytes != lane.digested.0 && lane.is_digested() {
-                // The next ticket of this channel covers it.
+                // The next receipt of this channel covers it.
                 let _ = self.track.append(lane.digest(true)).await?;
             }
         }
@@ -414,7 +414,7 @@ mod tests {
     use crate::store::StoreRoot;
 
     #[test]
-    fn what_no_ticket_covers_goes_no_further_once_nothing_is_recorded() {
+    fn what_no_receipt_covers_goes_no_further_once_nothing_is_recorded() {
         let dir = tempfile::tempdir().unwrap();
         let auditors = Recipients::of([Identity::generate().recipient()]).unwrap();
         let (root, log) = (StoreRoot::at(dir.path()), Arc::new(SimLog::default()));

@@ -227,8 +227,8 @@ pub async fn cleared_on_record(
     number: ChannelNumber,
 ) -> Result<(), Refusal> {
     let Some(marker) = cleared.marker() else { return Ok(()) };
-    let ticket = track.append(Entry::Marker(marker)).await.map_err(Refusal::Recorder)?;
-    let (kept, noted) = tokio::join!(ticket.durable(), cleared.record(live, bastion, number.0));
+    let receipt = track.append(Entry::Marker(marker)).await.map_err(Refusal::Recorder)?;
+    let (kept, noted) = tokio::join!(receipt.durable(), cleared.record(live, bastion, number.0));
     kept.map_err(Refusal::Recorder).and(noted)
 }
 

@@ -18,12 +18,12 @@ use super::menu::{Choice, End, Lines, Shown, Typed, TypedAhead, farewell, finish
 use super::refusal::Busy;
 use super::refusal_log::Kind;
 use super::verb::{self, Ask, Form, Verb};
-use super::{Attempt, Bastion, EndCause, Refusal, Visit, Visitor};
+use super::{Attempt, Bastion, EndCause, Refusal, Visit, Visitor, rests};
 use crate::audit::{AuditEvent, Confirmed, Consent};
 use crate::authn::PasswordError;
 use crate::grant::Denial;
 use crate::listener::{ChannelStart, IDLE_MAX};
-use crate::model::{ChannelEvent, Destination, Program, RuleId, Timestamp};
+use crate::model::{Asked, ChannelEvent, Destination, Program, RuleId, Timestamp};
 use crate::policy::PolicySet;
 use crate::relay::Notice;
 use crate::secret::Secret;
@@ -113,8 +113,12 @@ impl Visit {
         agreed: Option<Arc<str>>,
     ) -> Result<Option<ChannelStart>, (Box<ChannelStart>, Refusal)> {
         // What begins with the session may bring a question too: the text of the rule that its grant is for.
+        let all: Vec<Asked> = program.classes().iter().map(|class| rests::asked_on(&start, *class)).collect();
         for asked_before in [false, true] {
-            if asked_before && let Err(refusal) = self.begin_approved(&start, destination, program).await {
+            if asked_before
+                && self.live.is_none()
+                && let Err(refusal) = rests::begin_approved(&self.bastion, &self.visitor, destination, &all).await
+            {
                 return Err((Box::new(start), refusal));
             }
             if let Some(question) = self.asks(&start, destination, program, agreed.as_ref()) {

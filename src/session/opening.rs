@@ -9,7 +9,7 @@ use super::forward::PER_MINUTE_MAX;
 use super::registry::LiveSession;
 use super::stranger::{Budget, PERIOD};
 use super::timekeeper::{Timekeeper, wait_end};
-use super::{Agency, EndCause, Live, MARKERS_MAX, Refusal, Visit};
+use super::{Agency, Bastion, EndCause, Live, MARKERS_MAX, Refusal, Visit, Visitor, rests};
 use crate::audit::AuditEvent;
 use crate::grant::{Denial, Permit};
 use crate::model::{Asked, Destination, SessionId, Timestamp};
@@ -29,24 +29,24 @@ impl Visit {
         // Registered, and only then judged: a revoke that comes in between finds the session on the list.
         let first = bastion.ledger.permit_asked(asker, destination, asked, now).map_err(Refusal::Denied)?;
         bastion.recorder.healthy_for(first.recording().durability).map_err(Refusal::Recorder)?;
-        let registration =
-            bastion.sessions.register(self.facts(&id, &first, now), asked.clone(), &self.connection.user);
+        let listed = listed(&id, &first, &self.visitor, now);
+        let registration = bastion.sessions.register(listed, asked.clone(), &self.connection.user);
         let permit = bastion.ledger.permit_asked(asker, destination, asked, bastion.clock.now());
         let permit = permit.map_err(Refusal::Denied)?;
-        self.has_room(&permit, &registration)?;
+        rests::has_room(&permit, &registration)?;
         // What limits its time is known from now on.
         registration.judge(&bastion.ledger, bastion.clock.now());
         let cut = Cut::new();
         let legs = [self.connection.cut.clone(), cut.clone()];
-        self.count_session(&permit, &id).await?;
+        rests::count_session(bastion, &permit, &id).await?;
         let mut time = Timekeeper::start(&registration, bastion.clock.clone(), legs);
         let opened = self.open_both(&id, &permit, destination, &cut, now, &registration.end).await;
         if opened.is_err() {
             cut.cut();
-            self.uncount_session(&permit, &id).await;
+            rests::uncount_session(bastion, &permit, &id).await;
         }
         let (recording, leg) = opened?;
-        self.keep_count(&permit, &id);
+        rests::keep_count(bastion, &permit, &id);
         time.watch(recording.failed());
         let activity = Activity::start();
         time.watch_idle(&registration, activity.clone());
@@ -74,24 +74,6 @@ impl Visit {
         })
     }
 
-    fn facts(&self, id: &SessionId, permit: &Permit, now: Timestamp) -> LiveSession {
-        LiveSession {
-            id: id.clone(),
-            user: permit.user().clone(),
-            destination: permit.destination().clone(),
-            rule: permit.rule().clone(),
-            grant: permit.grant().map(|grant| grant.id.clone()),
-            until: permit.until(),
-            reason: permit.grant().map(|grant| grant.reason.clone()),
-            key: self.connection.user.proof().to_string(),
-            source: self.connection.source.to_string(),
-            started: now,
-            channels: 0,
-            paused: None,
-            watchers: Vec::new(),
-        }
-    }
-
     /// Opens the recording while the target is dialled; the credential leaves the vault when both are done. If the
     /// session must end meanwhile, the recording says why.
     async fn open_both(
@@ -113,33 +95,9 @@ impl Visit {
             started: now,
         };
         let pinned = target.host_keys.iter().filter_map(|key| ssh_key::PublicKey::from_openssh(key).ok()).collect();
-        let recording = async {
-            let recording = bastion.recorder.open(permit, facts).await.map_err(Refusal::Recorder)?;
-            let OpeningProof { opened, envelope, recipients } = recording.proof().clone();
-            let event = AuditEvent::SessionStart {
-                session: id.clone(),
-                user: permit.user().clone(),
-                destination: destination.clone(),
-                rule: permit.rule().clone(),
-                grant: permit.grant().map(|grant| grant.id.clone()),
-                policy: permit.policy_hash().to_string(),
-                source: self.connection.source.to_string(),
-                key: self.connection.user.proof().to_string(),
-                opened,
-                envelope,
-                recipients,
-            };
-            let Err(failure) = bastion.record(event.clone()).await else { return Ok(recording) };
-            // The session does not start. Its files are there, so the log is told of them, if it can be: a failed
-            // write of the log costs only what it concerned.
-            match bastion.record(event).await {
-                Ok(()) => drop(recording.finish("the audit log failed").await),
-                Err(_) => recording.abandon(),
-            }
-            Err(Refusal::Audit(failure))
-        };
         let dialing = target::ssh::connect(&target.address, pinned, cut, (&target).into(), &bastion.target);
-        let (recording, dialed) = tokio::join!(recording, unless_ended(end.clone(), dialing));
+        let (recording, dialed) =
+            tokio::join!(open_recording(bastion, permit, facts), unless_ended(end.clone(), dialing));
         let recording = recording?;
         let leg = async {
             let checked = dialed?;
@@ -161,22 +119,12 @@ impl Visit {
                 Ok((recording, leg))
             }
             Err(refusal) => {
-                self.note_dial(destination, &refusal).await;
+                note_dial(bastion, destination, &refusal).await;
                 if let Err(failure) = recording.finish(&refusal.to_string()).await {
                     error!(error = %failure, "Cannot close a recording");
                 }
                 Err(refusal)
             }
-        }
-    }
-
-    /// A changed host key is an attack until someone says otherwise.
-    async fn note_dial(&self, destination: &Destination, refusal: &Refusal) {
-        if let Refusal::Dial(target::DialError::HostKeyChanged { got, .. }) = refusal {
-            error!(target = %destination.target, got = %got, "The target's host key changed");
-            self.bastion
-                .note(AuditEvent::TargetKeyChanged { target: destination.target.clone(), got: got.clone() })
-                .await;
         }
     }
 }
@@ -190,5 +138,64 @@ async fn unless_ended<T>(
         biased;
         cause = wait_end(&mut end) => Err(Refusal::Ended(cause)),
         dialed = dial => dialed.map_err(Refusal::Dial),
+    }
+}
+
+/// A session as it stands among the live ones.
+pub(super) fn listed(id: &SessionId, permit: &Permit, visitor: &Visitor, now: Timestamp) -> LiveSession {
+    LiveSession {
+        id: id.clone(),
+        user: permit.user().clone(),
+        destination: permit.destination().clone(),
+        rule: permit.rule().clone(),
+        grant: permit.grant().map(|grant| grant.id.clone()),
+        until: permit.until(),
+        reason: permit.grant().map(|grant| grant.reason.clone()),
+        key: visitor.user.proof().to_string(),
+        source: visitor.source.clone(),
+        started: now,
+        channels: 0,
+        paused: None,
+        watchers: Vec::new(),
+    }
+}
+
+/// Opens the recording, and puts on record that the session starts.
+pub(super) async fn open_recording(
+    bastion: &Bastion,
+    permit: &Permit,
+    facts: SessionFacts,
+) -> Result<Recording, Refusal> {
+    let SessionFacts { id, key_fingerprint, source, .. } = facts.clone();
+    let recording = bastion.recorder.open(permit, facts).await.map_err(Refusal::Recorder)?;
+    let OpeningProof { opened, envelope, recipients } = recording.proof().clone();
+    let event = AuditEvent::SessionStart {
+        session: id,
+        user: permit.user().clone(),
+        destination: permit.destination().clone(),
+        rule: permit.rule().clone(),
+        grant: permit.grant().map(|grant| grant.id.clone()),
+        policy: permit.policy_hash().to_string(),
+        source,
+        key: key_fingerprint,
+        opened,
+        envelope,
+        recipients,
+    };
+    let Err(failure) = bastion.record(event.clone()).await else { return Ok(recording) };
+    // The session does not start. Its files are there, so the log is told of them, if it can be: a failed
+    // write of the log costs only what it concerned.
+    match bastion.record(event).await {
+        Ok(()) => drop(recording.finish("the audit log failed").await),
+        Err(_) => recording.abandon(),
+    }
+    Err(Refusal::Audit(failure))
+}
+
+/// A changed host key or certificate is an attack until someone says otherwise.
+pub(super) async fn note_dial(bastion: &Bastion, destination: &Destination, refusal: &Refusal) {
+    if let Refusal::Dial(target::DialError::HostKeyChanged { got, .. }) = refusal {
+        error!(target = %destination.target, got = %got, "The target's host key or certificate changed");
+        bastion.note(AuditEvent::TargetKeyChanged { target: destination.target.clone(), got: got.clone() }).await;
     }
 }

@@ -170,13 +170,16 @@ impl Refusal {
             }
             Self::Denied(denial) => denial.public_text().to_string(),
             Self::NotCarried(what) => {
-                format!("{what} is not allowed here. This version carries shells, commands, files and forwards")
+                format!("{what} is not allowed here. This version carries shells, commands, files, forwards and desktops")
             }
             Self::TooMany(what) => format!("too many {what}; try again later"),
             Self::NotFound => "the name has no address".into(),
             Self::Command(why) => (*why).to_owned(),
             Self::Recorder(_) | Self::Audit(_) => {
                 "this session could not be recorded, so it did not start. Tell the operator".into()
+            }
+            Self::Vault(VaultError::NoPassword(_)) => {
+                "the secret of this account is a key, and desktops need its password; tell the operator".into()
             }
             Self::Vault(_) => "no usable credential is stored for this account; tell the operator".into(),
             Self::Dial(error) => error.public_text().to_owned(),

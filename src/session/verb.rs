@@ -9,7 +9,7 @@
 
 mod ask;
 mod command;
-mod desk;
+mod desktop;
 mod handout;
 mod limits;
 mod oversee;
@@ -49,7 +49,7 @@ pub use table::{Form, Misread, Verb};
 /// A verb that may be answered, and is on record where it must be.
 enum Answer {
     Text(String, Option<Place<UserName>>),
-    Picture(desk::Picture),
+    Picture(desktop::Picture),
     Handout(Handout),
     Watch(Box<Watched>),
 }
@@ -89,8 +89,8 @@ async fn judge(bastion: &Arc<Bastion>, visitor: &Arc<Visitor>, verb: &Verb) -> R
         Verb::Own(form) => own::sessions(bastion, user, *form).await.map(own),
         Verb::Whoami(form) => Ok(Answer::Text(own::whoami(bastion, visitor, *form), None)),
         Verb::Why(form) => Ok(Answer::Text(own::why(bastion, visitor.user.asker(), *form), None)),
-        Verb::Desktop(wish) => desk::issue(bastion, visitor, wish).await.map(own),
-        Verb::Picture(session) => desk::picture(bastion, visitor, session, verb).await,
+        Verb::Desktop(wish) => desktop::issue(bastion, visitor, wish).await.map(own),
+        Verb::Picture(session) => desktop::picture(bastion, visitor, session, verb).await,
         Verb::Requests(ask, form) => ask::answer(bastion, visitor, ask, *form).await.map(own),
         Verb::Recordings(form) => recordings(bastion, user, verb, *form).await,
         Verb::Sessions(form) => Ok(Answer::Text(sessions(bastion, user, *form), None)),
@@ -353,7 +353,7 @@ impl Answering {
                 let pouring = async { pour(sink, text.into(), PROGRESS_MAX).await.map(|()| 0) };
                 standing(None).while_there(source, pouring).await
             }
-            Answer::Picture(desk::Picture { target, png, place: _place }) => {
+            Answer::Picture(desktop::Picture { target, png, place: _place }) => {
                 let standing = standing(Some((target, AuditRight::Watch)));
                 let pouring = async { pour(sink, png.into(), PROGRESS_MAX).await.map(|()| 0) };
                 standing.while_there(source, pouring).await

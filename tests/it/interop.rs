@@ -134,15 +134,15 @@ fn write_log(directory: &Path, leaves: u64) {
         floor: None,
     };
     let Opened { log, .. } = Log::open(settings).unwrap();
-    let mut tickets = Vec::new();
+    let mut receipts = Vec::new();
     for n in 0..leaves {
         let fields = [(String::from("n"), n.into())].into_iter().collect();
-        tickets.push(log.submit(Leaf::new("test.leaf", fields).unwrap()).unwrap());
+        receipts.push(log.submit(Leaf::new("test.leaf", fields).unwrap()).unwrap());
         if n % 30_000 == 300 {
             log.publish().unwrap();
         }
     }
-    tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
+    receipts.into_iter().for_each(|receipt| assert!(receipt.wait().is_ok()));
     log.publish().unwrap();
     assert_eq!(log.published().unwrap().size, leaves);
 }

@@ -5,27 +5,12 @@ use serde_json::Value;
 use crate::commands::House;
 use crate::fixture::terminal::Terminal;
 use crate::fixture::{LIMIT, Sshd, until};
+use crate::guard::SLIPS;
 use crate::require;
 
-/// Everything may run but `touch`; `mkdir` takes a yes.
-const SLIPS: &str = r#"
-schema  = 1
-mode    = "guard"
-default = "allow"
-
-[[rule]]
-id      = "no-touch"
-effect  = "deny"
-program = "/usr/bin/touch"
-reason  = "nothing is touched"
-
-[[rule]]
-id      = "mkdir-asks"
-effect  = "approve"
-program = "/usr/bin/mkdir"
-approvers = { group = "leads", within = "10m" }
-reason  = "folders are made by two"
-
+/// What is refused and asked about as elsewhere in guard, and a program after which the session stands still.
+fn slips() -> String {
+    let pauses = r#"
 [[rule]]
 id       = "id-pauses"
 effect   = "allow"
@@ -33,6 +18,8 @@ program  = "/usr/bin/id"
 on_match = "pause"
 reason   = "somebody looks then"
 "#;
+    [SLIPS, pauses].concat()
+}
 
 fn shell(house: &House, greeting: &str) -> Terminal {
     let window = Terminal::start(&house.alice().ssh(&["-tt"], ""), 100, 30);
@@ -45,7 +32,7 @@ fn shell(house: &House, greeting: &str) -> Terminal {
 /// Guards that read the lines of bash each in its way, with what they promise.
 fn guards() -> [(House, &'static str); 2] {
     [("", "guard:exact"), (", integration = \"off\"", "guard:screen")]
-        .map(|(beside, greeting)| (House::guarding(Sshd::start(), beside, SLIPS), greeting))
+        .map(|(beside, greeting)| (House::guarding(Sshd::start(), beside, &slips()), greeting))
 }
 
 fn last(rows: Vec<Value>) -> Option<Value> {
@@ -66,7 +53,7 @@ fn t14_a_line_typed_while_the_session_stands_still_is_judged_by_the_rules_of_whe
         // Whatever is said on the terminal comes behind what was typed before.
         house.bastion.doorward(&["session", "message", &session, "a moment"]).ok();
         window.shows("a moment");
-        let closed = SLIPS.replace("\"/usr/bin/touch\"", "[\"/usr/bin/touch\", \"/usr/bin/cp\"]");
+        let closed = slips().replace("\"/usr/bin/touch\"", "[\"/usr/bin/touch\", \"/usr/bin/cp\"]");
         house.reload("guard", &closed);
         assert_eq!(house.log("command.allowed").len(), allowed, "nothing is decided while it stands still");
         house.bastion.doorward(&["session", "unfreeze", &session]).ok();

@@ -67,6 +67,22 @@ fn a_ticket_is_given_to_who_holds_the_right_now_and_each_is_on_record() {
 }
 
 #[test]
+fn without_a_password_of_the_account_there_is_no_ticket() {
+    let bastion = furnished();
+    bastion.grant(ALICE, "administrator@win1", "1h", "CHG-1");
+    bastion.doorward(&["secret", "set", "administrator@win1", "--private-key", bastion.key.to_str().unwrap()]).ok();
+    let refused = alice(&bastion).run("rdp administrator@win1");
+    assert_eq!(refused.code, Some(255), "{refused:?}");
+    assert!(refused.text().contains("is a key, and desktops need its password"), "{refused:?}");
+    let operators = "is a private key, and desktops need a password; run `doorward secret set administrator@win1`";
+    assert!(bastion.audit().contains(operators), "{}", bastion.audit());
+    bastion.doorward(&["secret", "remove", "administrator@win1"]).ok();
+    let refused = alice(&bastion).run("rdp administrator@win1");
+    assert!(refused.text().contains("no usable credential"), "{refused:?}");
+    assert!(!bastion.audit().contains("\"desktop.ticket\""));
+}
+
+#[test]
 fn a_target_that_speaks_rdp_alone_is_listed_and_reached_by_no_shell() {
     let bastion = furnished();
     let rows = bastion.rows(&["target", "list"]);

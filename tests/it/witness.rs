@@ -391,8 +391,8 @@ impl TestLog {
 
     fn grow(&self, leaves: u64) {
         let leaf = |n: u64| Leaf::new("test.leaf", serde_json::Map::from_iter([("n".to_owned(), n.into())])).unwrap();
-        let tickets: Vec<_> = (0..leaves).map(|n| self.log.submit(leaf(n)).unwrap()).collect();
-        tickets.into_iter().for_each(|ticket| assert!(ticket.wait().is_ok()));
+        let receipts: Vec<_> = (0..leaves).map(|n| self.log.submit(leaf(n)).unwrap()).collect();
+        receipts.into_iter().for_each(|receipt| assert!(receipt.wait().is_ok()));
         self.log.publish().unwrap().unwrap();
     }
 

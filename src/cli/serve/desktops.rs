@@ -12,7 +12,7 @@ use crate::authn::Logins;
 use crate::config::{Config, RdpSettings};
 use crate::listener::{FailedLogin, Limits};
 use crate::session::Bastion;
-use crate::session::desktop::{self, Desk, Desktops, Door};
+use crate::session::desktop::{self, Desktops, Door, House};
 use crate::vault::Vault;
 use crate::wire::Cut;
 
@@ -35,7 +35,7 @@ pub(super) async fn listen(
     failed: mpsc::Sender<FailedLogin>,
 ) -> Result<Vec<SocketAddr>, ServeError> {
     let Some(rdp) = &config.rdp else { return Ok(Vec::new()) };
-    let desk = Arc::new(Desk {
+    let house = Arc::new(House {
         identity: bastion.vault.desktop_identity().map_err(ServeError::Vault)?,
         offered: rdp.offered.clone(),
         handshake: rdp.handshake,
@@ -50,7 +50,7 @@ pub(super) async fn listen(
         let failed = |error| ServeError::Listen(*address, error);
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         bound.push(socket.local_addr().map_err(failed)?);
-        tokio::spawn(desktop::serve(socket, Arc::clone(&desk), Arc::clone(bastion), stop.clone()));
+        tokio::spawn(desktop::serve(socket, Arc::clone(&house), Arc::clone(bastion), stop.clone()));
     }
     Ok(bound)
 }

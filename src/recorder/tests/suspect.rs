@@ -88,8 +88,8 @@ fn a_second_failure_before_anything_was_kept_ends_the_session() {
             let (recording, track) = open(&recorder, "strict").await;
             track.append(out("shown")).await.unwrap().durable().await.unwrap();
             disk.lock().broken.extend([(FIRST, Op::Sync, When::Before), (SECOND, op, When::Before)]);
-            let ticket = track.append(out("never shown")).await.unwrap();
-            assert!(matches!(ticket.durable().await, Err(RecorderError::Store(_))));
+            let receipt = track.append(out("never shown")).await.unwrap();
+            assert!(matches!(receipt.durable().await, Err(RecorderError::Store(_))));
             assert!(matches!(recording.failed().await, RecorderError::Store(_)));
             recording.finish("the recording failed").await.unwrap();
         });
@@ -133,7 +133,7 @@ fn a_disk_that_keeps_failing_ends_the_session_in_the_end() {
             disk.lock().broken.push((path, Op::Sync, When::Before));
             for _ in 0..2 {
                 failed |= match track.append(out("x")).await {
-                    Ok(ticket) => ticket.durable().await.is_err(),
+                    Ok(receipt) => receipt.durable().await.is_err(),
                     Err(_) => true,
                 };
             }
@@ -197,10 +197,10 @@ fn no_segment_is_made_before_the_log_has_taken_that_one_is_given_up() {
         track.append(out("one ")).await.unwrap().durable().await.unwrap();
         log.hang(true);
         disk.lock().broken.push((FIRST, Op::Sync, When::Before));
-        let ticket = track.append(out("two")).await.unwrap();
+        let receipt = track.append(out("two")).await.unwrap();
         // What comes meanwhile waits its turn.
         let later = track.append(out(" three")).await.unwrap();
-        assert!(timeout(Duration::from_millis(300), ticket.durable()).await.is_err());
+        assert!(timeout(Duration::from_millis(300), receipt.durable()).await.is_err());
         assert_eq!(disk.segments("1"), 1);
         log.hang(false);
         later.durable().await.unwrap();
@@ -242,11 +242,11 @@ fn what_closed_json_says_counts_each_segment_that_was_given_up_though_a_call_han
         until_rolled(&track, &disk).await;
         log.hang(true);
         disk.lock().broken.push((SECOND, Op::Sync, When::Before));
-        let ticket = track.append(out("never shown")).await.unwrap();
+        let receipt = track.append(out("never shown")).await.unwrap();
         until(|| disk.left() == 0).await;
         disk.hold(true);
         log.hang(false);
-        assert!(matches!(ticket.durable().await, Err(RecorderError::Stalled { .. })));
+        assert!(matches!(receipt.durable().await, Err(RecorderError::Stalled { .. })));
         disk.hold(false);
         recording.finish("the recording failed").await.unwrap();
     });

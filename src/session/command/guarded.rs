@@ -515,8 +515,8 @@ impl Keeper {
     /// Puts on record that a line runs. Nothing runs whose record fails.
     async fn on_record(&self, decided: &Decided, judged: Box<CommandJudged>, facts: Option<Box<CommandFacts>>) -> bool {
         let marked = async {
-            let ticket = self.track.append(Entry::Marker(decided.summary())).await?;
-            ticket.durable().await
+            let receipt = self.track.append(Entry::Marker(decided.summary())).await?;
+            receipt.durable().await
         };
         let noted = self.bastion.record(AuditEvent::CommandAllowed(judged));
         let (marked, noted) = tokio::join!(marked, noted);

@@ -1,4 +1,4 @@
-//! What a person's program shows at the end: codes of the Set Error Info PDU (MS-RDPBCGR section 2.2.5.1.1).
+//! What a user's program shows at the end: codes of the Set Error Info PDU (MS-RDPBCGR section 2.2.5.1.1).
 
 use super::super::Refusal;
 use super::super::registry::EndCause;
@@ -13,9 +13,9 @@ const IDLE: u32 = 0x0000_0003;
 const TIME_LIMIT: u32 = 0x0000_0004;
 /// The server does not take the connection.
 const DENIED: u32 = 0x0000_0007;
-/// The person may not.
+/// The user may not.
 const PRIVILEGES: u32 = 0x0000_0009;
-/// The person has left.
+/// The user has left.
 const LOGOFF_BY_USER: u32 = 0x0000_000C;
 
 /// Who proves nothing is told no more than that, whatever it was.
@@ -25,7 +25,7 @@ pub(super) fn stranger() -> Refused {
 
 /// Why nothing begins.
 pub(super) fn refused(refusal: &Refusal, now: Timestamp) -> Refused {
-    // 126 is for what the person may not; the rest is for the operator to mend.
+    // 126 is for what the user may not; the rest is for the operator to mend.
     let code = if refusal.status() == 126 { PRIVILEGES } else { DENIED };
     Refused { code, why: refusal.public_text(now) }
 }

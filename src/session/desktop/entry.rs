@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::super::visitor::Visitor;
 use super::super::{Bastion, Refusal};
-use super::Desk;
+use super::House;
 use super::process::{Broken, Process};
 use super::tickets::{self, Proven, TicketError};
 use crate::audit::{AuditEvent, DesktopTicket, TicketStep};
@@ -25,7 +25,7 @@ pub(super) struct Entered {
     pub facts: Facts,
 }
 
-/// What a person's program said of itself; none of it is trusted.
+/// What a user's program said of itself; none of it is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Facts {
     pub client: String,
@@ -68,7 +68,7 @@ type Named = (String, Result<(), TicketError>);
 /// Hears who it is.
 pub(super) async fn greet(
     process: &mut Process,
-    desk: &Desk,
+    house: &House,
     bastion: &Arc<Bastion>,
     source: SocketAddr,
 ) -> Result<Entered, NotIn> {
@@ -85,7 +85,7 @@ pub(super) async fn greet(
                 process.tell(ToProcess::TicketSecret(secret))?;
             }
             FromProcess::Login(login) if greeted => {
-                return enter(desk, bastion, source, login, named).await;
+                return enter(house, bastion, source, login, named).await;
             }
             FromProcess::Ended { why } => {
                 let known = named.as_ref().and_then(|(_, found)| found.err()).map(|error| error.to_string());
@@ -106,7 +106,7 @@ pub(super) async fn greet(
 }
 
 async fn enter(
-    desk: &Desk,
+    house: &House,
     bastion: &Arc<Bastion>,
     source: SocketAddr,
     login: Login,
@@ -120,7 +120,7 @@ async fn enter(
         Proof::Ticket(_) => Security::Nla,
         Proof::Password { .. } => Security::Tls,
     };
-    if !desk.offered.contains(&spoken) {
+    if !house.offered.contains(&spoken) {
         return Err(NotIn::Broken(Broken::Unexpected("a proof that is not asked for")));
     }
     let (user, destination, ticket) = match proof {
@@ -135,7 +135,7 @@ async fn enter(
             (login, destination, Some(name))
         }
         Proof::Password { login, password } => {
-            let (user, destination) = by_password(desk, &login, &password, source.ip())
+            let (user, destination) = by_password(house, &login, &password, source.ip())
                 .await
                 .map_err(|reason| NotIn::Stranger { login: login.chars().take(256).collect(), reason })?;
             (user, destination, None)
@@ -171,7 +171,7 @@ pub(in super::super) fn ticket_event(
 }
 
 async fn by_password(
-    desk: &Desk,
+    house: &House,
     login: &str,
     typed: &Secret<String>,
     source: IpAddr,
@@ -181,7 +181,7 @@ async fn by_password(
         return Err(String::from("the login names no user and destination: USER+ACCOUNT@TARGET"));
     };
     let claim = Claim { named: Some(&user), source };
-    let proven = desk.logins.prove_by_password(&claim, split(typed)).await;
+    let proven = house.logins.prove_by_password(&claim, split(typed)).await;
     Ok((proven.map_err(|error| error.to_string())?, destination))
 }
 

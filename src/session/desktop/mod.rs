@@ -24,20 +24,19 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use super::refusal_log::Kind;
 use super::{Attempt, Bastion, Refusal};
 use crate::authn::Logins;
-use crate::listener::{FailedLogin, Limits, Place};
+use crate::listener::{FailedLogin, Limits, Place, accept};
 use crate::model::UserName;
 use crate::rdp::control::{Security, Start, ToProcess};
 use crate::vault::DesktopIdentity;
 use crate::wire::Cut;
 pub(super) use entry::ticket_event;
 use entry::{Entered, NotIn, greet};
-pub(super) use opening::begin_approved;
 use process::{Broken, Process};
 pub use screens::{NoPicture, Screens};
 pub use tickets::{GOOD_FOR, Issued, Proven, TicketError, Tickets};
@@ -49,21 +48,21 @@ pub struct Desktops {
     pub tickets: Tickets,
     /// Live desktops.
     pub screens: Screens,
-    /// Where people's programs connect to; `None` if there is no such listener.
+    /// Where users' programs connect to; `None` if there is no such listener.
     pub door: Option<Door>,
 }
 
-/// Where people's programs connect to.
+/// Where users' programs connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Door {
-    /// `host:port`, as people's machines reach it.
+    /// `host:port`, as users' machines reach it.
     pub address: String,
     /// The SHA-256 of the bastion's certificate, in lower-case hex.
     pub certificate: String,
 }
 
-/// What the listener for RDP works with.
-pub struct Desk {
+/// What every connection over RDP uses.
+pub struct House {
     /// The bastion's certificate and its key.
     pub identity: DesktopIdentity,
     /// What is offered, the better first.
@@ -82,32 +81,14 @@ pub struct Desk {
     pub program: PathBuf,
 }
 
-/// After an error of accept, such as too many open files, the next try waits so long.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A process counts the time of a handshake by itself; it is killed so long after.
 const HANDSHAKE_GRACE: Duration = Duration::from_secs(2);
 
 /// Accepts connections until `stop`.
-pub async fn serve(listener: TcpListener, desk: Arc<Desk>, bastion: Arc<Bastion>, stop: Cut) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cut_off() => return,
-        };
-        let (stream, source) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                warn!(error = %error, "Cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Some(place) = desk.strangers.enter(source.ip()) else {
-            debug!(source = %source, "Connection refused: too many that have not logged in");
-            continue;
-        };
-        let (desk, bastion, stop) = (Arc::clone(&desk), Arc::clone(&bastion), stop.clone());
-        tokio::spawn(async move { connection(stream, source, place, &desk, &bastion, &stop).await });
+pub async fn serve(listener: TcpListener, house: Arc<House>, bastion: Arc<Bastion>, stop: Cut) {
+    while let Some((stream, source, place)) = accept(&listener, &house.strangers, &stop).await {
+        let (house, bastion, stop) = (Arc::clone(&house), Arc::clone(&bastion), stop.clone());
+        tokio::spawn(async move { connection(stream, source, place, &house, &bastion, &stop).await });
     }
 }
 
@@ -116,22 +97,23 @@ async fn connection(
     stream: TcpStream,
     source: SocketAddr,
     place: Place<IpAddr>,
-    desk: &Desk,
+    house: &House,
     bastion: &Arc<Bastion>,
     stop: &Cut,
 ) {
-    let mut process = match start(stream, source, desk).await {
+    let mut process = match start(stream, source, house).await {
         Ok(process) => process,
         Err(error) => return error!(source = %source, error = %error, "Cannot start a process for a desktop"),
     };
-    let greeting = timeout(desk.handshake.saturating_add(HANDSHAKE_GRACE), greet(&mut process, desk, bastion, source));
+    let greeting =
+        timeout(house.handshake.saturating_add(HANDSHAKE_GRACE), greet(&mut process, house, bastion, source));
     let greeted = tokio::select! {
         greeted = greeting => greeted,
         () = stop.cut_off() => return process.kill(),
     };
     let entered = match greeted {
         Ok(Ok(entered)) => entered,
-        Ok(Err(not_in)) => return turn_away(not_in, process, (desk, bastion), source).await,
+        Ok(Err(not_in)) => return turn_away(not_in, process, (house, bastion), source).await,
         Err(_) => {
             debug!(source = %source, "A handshake took too long");
             return process.kill();
@@ -139,7 +121,7 @@ async fn connection(
     };
     drop(place);
     let visitor = Arc::clone(&entered.visitor);
-    let opened = match desk.users.take(visitor.user.user()) {
+    let opened = match house.users.take(visitor.user.user()) {
         None => Err(Refusal::TooMany("desktops")),
         Some(seat) => opening::open(bastion, &entered, &mut process).await.map(|opened| (opened, seat)),
     };
@@ -149,16 +131,15 @@ async fn connection(
     }
 }
 
-async fn start(stream: TcpStream, source: SocketAddr, desk: &Desk) -> std::io::Result<Process> {
-    stream.set_nodelay(true)?;
-    let (client, program) = (stream.into_std()?, desk.program.clone());
+async fn start(stream: TcpStream, source: SocketAddr, house: &House) -> std::io::Result<Process> {
+    let (client, program) = (stream.into_std()?, house.program.clone());
     let started = tokio::task::spawn_blocking(move || Process::start(&program, client)).await;
     let process = started.map_err(std::io::Error::other)??;
     let start = Start {
-        certificate: desk.identity.certificate.clone(),
-        key: desk.identity.key.clone(),
-        offered: desk.offered.clone(),
-        handshake_ms: u64::try_from(desk.handshake.as_millis()).unwrap_or(u64::MAX),
+        certificate: house.identity.certificate.clone(),
+        key: house.identity.key.clone(),
+        offered: house.offered.clone(),
+        handshake_ms: u64::try_from(house.handshake.as_millis()).unwrap_or(u64::MAX),
         source: source.ip(),
     };
     process.tell(ToProcess::Start(start)).map_err(std::io::Error::other)?;
@@ -166,12 +147,12 @@ async fn start(stream: TcpStream, source: SocketAddr, desk: &Desk) -> std::io::R
 }
 
 /// Says no to whoever has not come in.
-async fn turn_away(not_in: NotIn, process: Process, (desk, bastion): (&Desk, &Arc<Bastion>), source: SocketAddr) {
+async fn turn_away(not_in: NotIn, process: Process, (house, bastion): (&House, &Arc<Bastion>), source: SocketAddr) {
     let failed = |login: String, reason: String| {
         let login: String = login.chars().filter(|c| !c.is_control()).take(256).collect();
         debug!(source = %source, reason, "Login refused");
         // Full: what comes is left out, as for SSH.
-        let _ = desk.failed.try_send(FailedLogin { login, source, reason });
+        let _ = house.failed.try_send(FailedLogin { login, source, reason });
     };
     match not_in {
         // A process that was overrun and a client that hung up look alike here; neither is anybody's login.
@@ -211,7 +192,7 @@ async fn refuse(entered: &Entered, refusal: Refusal, process: Process, bastion: 
     part(process).await;
 }
 
-/// A process that was told no has so long to tell its person.
+/// A process that was told no has so long to tell its user.
 const PARTING: Duration = Duration::from_secs(2);
 
 async fn part(mut process: Process) {

@@ -6,27 +6,25 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use super::super::registry::{LiveSession, OpenChannel};
+use super::super::opening::{listed, note_dial, open_recording};
+use super::super::registry::OpenChannel;
 use super::super::timekeeper::{Timekeeper, wait_end};
 use super::super::visitor::Visitor;
-use super::super::{Bastion, EndCause, Refusal, Registration};
+use super::super::{Bastion, EndCause, Refusal, Registration, rests};
 use super::entry::{Entered, Facts};
 use super::process::{Broken, Process};
 use super::taking::{NotTaken, Taking};
-use crate::audit::AuditEvent;
 use crate::grant::{Denial, Permit};
-use crate::ledger::{DesktopTarget, LedgerError};
-use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, GrantId, SessionId, Timestamp};
+use crate::ledger::DesktopTarget;
+use crate::model::{Asked, ChannelClass, ChannelNumber, Destination, SessionId, Timestamp};
 use crate::policy::{Durability, InputMode};
 use crate::rdp::control::{Credential, FromProcess, Permitted, Pin, ToProcess};
 use crate::recorder::{ChannelFacts, Recording, SessionFacts};
 use crate::relay::Activity;
-use crate::requests::Actor;
-use crate::store::OpeningProof;
 use crate::target::DialError;
-use crate::vault::CredentialKind;
+use crate::vault::{CredentialKind, VaultError};
 use crate::wire::Cut;
 
 /// A desktop that needs somebody to watch it waits so long for them.
@@ -64,18 +62,18 @@ struct Begun {
 /// Opens the session.
 pub(super) async fn open(bastion: &Arc<Bastion>, entered: &Entered, process: &mut Process) -> Result<Opened, Refusal> {
     let Entered { visitor, destination, facts } = entered;
-    begin_approved(bastion, visitor, destination).await;
+    rests::begin_approved(bastion, visitor, destination, &[Asked::from(ChannelClass::Desktop)]).await?;
     let begun = begin(bastion, visitor, destination)?;
-    count(bastion, &begun.permit, &begun.id).await?;
+    rests::count_session(bastion, &begun.permit, &begun.id).await?;
     let opened = prepare(bastion, visitor, facts, &begun, process).await;
     let (recording, taking) = match opened {
         Ok(opened) => opened,
         Err(refusal) => {
-            uncount(bastion, &begun.permit, &begun.id).await;
+            rests::uncount_session(bastion, &begun.permit, &begun.id).await;
             return Err(refusal);
         }
     };
-    keep_count(bastion, &begun.permit, &begun.id);
+    rests::keep_count(bastion, &begun.permit, &begun.id);
     let Begun { id, permit, registration, channel, cut, mut time, started, .. } = begun;
     time.watch(recording.failed());
     let activity = Activity::start();
@@ -95,41 +93,19 @@ fn begin(bastion: &Bastion, visitor: &Visitor, destination: &Destination) -> Res
     let desktop = target.desktop.ok_or_else(|| Refusal::NotCarried(String::from("a desktop of this target")))?;
     let pin = desktop.pin.clone().ok_or(Refusal::Dial(DialError::NoPinnedKey))?;
     let id = bastion.recorder.new_session_id(now);
-    let registration = bastion.sessions.register(live(&id, &first, visitor, now), asked.clone(), &visitor.user);
+    let registration = bastion.sessions.register(listed(&id, &first, visitor, now), asked.clone(), &visitor.user);
     registration.carries(first.desktop().clone());
     let permit = bastion.ledger.permit_asked(visitor.asker(), destination, &asked, bastion.clock.now());
     let permit = permit.map_err(Refusal::Denied)?;
     if permit.desktop() != first.desktop() {
         return Err(Refusal::Ended(EndCause::PolicyChanged));
     }
-    match permit.limits().sessions {
-        most if registration.counts_by(permit.rule(), most) => {}
-        Some(most) => return Err(Refusal::Denied(Denial::TooManySessions { rule: permit.rule().clone(), most })),
-        None => return Err(Refusal::Ended(EndCause::Fault)),
-    }
+    rests::has_room(&permit, &registration)?;
     let channel = registration.channel(asked);
     registration.judge(&bastion.ledger, bastion.clock.now());
     let cut = Cut::new();
     let time = Timekeeper::start(&registration, bastion.clock.clone(), [cut.clone(), cut.clone()]);
     Ok(Begun { id, permit, registration, channel, cut, time, started: now, desktop, pin })
-}
-
-fn live(id: &SessionId, permit: &Permit, visitor: &Visitor, now: Timestamp) -> LiveSession {
-    LiveSession {
-        id: id.clone(),
-        user: permit.user().clone(),
-        destination: permit.destination().clone(),
-        rule: permit.rule().clone(),
-        grant: permit.grant().map(|grant| grant.id.clone()),
-        until: permit.until(),
-        reason: permit.grant().map(|grant| grant.reason.clone()),
-        key: visitor.user.proof().to_string(),
-        source: visitor.source.clone(),
-        started: now,
-        channels: 0,
-        paused: None,
-        watchers: Vec::new(),
-    }
 }
 
 /// Waits for whoever must watch, opens the recording, has the target's certificate checked, and hands the credential out.
@@ -142,7 +118,14 @@ async fn prepare(
 ) -> Result<(Recording, Taking), Refusal> {
     let ended = Ended { end: begun.registration.end.clone(), cut: begun.cut.clone() };
     ended.or(watched(bastion, visitor, begun)).await?;
-    let recording = record(bastion, visitor, begun).await?;
+    let session = SessionFacts {
+        id: begun.id.clone(),
+        key_fingerprint: visitor.user.proof().to_string(),
+        target_address: begun.desktop.address.clone(),
+        source: visitor.source.clone(),
+        started: begun.started,
+    };
+    let recording = open_recording(bastion, &begun.permit, session).await?;
     match ended.or(login(bastion, visitor, facts, begun, process, &recording)).await {
         Ok(taking) => Ok((recording, taking)),
         Err(refusal) => {
@@ -182,38 +165,6 @@ async fn watched(bastion: &Bastion, visitor: &Visitor, begun: &Begun) -> Result<
         timeout(WATCHER_WAIT, pause.over()).await.map_err(|_| Refusal::Unwatched)?;
     }
     Ok(())
-}
-
-async fn record(bastion: &Arc<Bastion>, visitor: &Visitor, begun: &Begun) -> Result<Recording, Refusal> {
-    let facts = SessionFacts {
-        id: begun.id.clone(),
-        key_fingerprint: visitor.user.proof().to_string(),
-        target_address: begun.desktop.address.clone(),
-        source: visitor.source.clone(),
-        started: begun.started,
-    };
-    let recording = bastion.recorder.open(&begun.permit, facts).await.map_err(Refusal::Recorder)?;
-    let OpeningProof { opened, envelope, recipients } = recording.proof().clone();
-    let event = AuditEvent::SessionStart {
-        session: begun.id.clone(),
-        user: begun.permit.user().clone(),
-        destination: begun.permit.destination().clone(),
-        rule: begun.permit.rule().clone(),
-        grant: begun.permit.grant().map(|grant| grant.id.clone()),
-        policy: begun.permit.policy_hash().to_string(),
-        source: visitor.source.clone(),
-        key: visitor.user.proof().to_string(),
-        opened,
-        envelope,
-        recipients,
-    };
-    let Err(failure) = bastion.record(event.clone()).await else { return Ok(recording) };
-    // The session does not start. Its files are there, so the log is told of them, if it can be.
-    match bastion.record(event).await {
-        Ok(()) => drop(recording.finish("the audit log failed").await),
-        Err(_) => recording.abandon(),
-    }
-    Err(Refusal::Audit(failure))
 }
 
 /// Has the target's certificate checked by the process, and then gives it the credential.
@@ -262,12 +213,12 @@ async fn login(
     recording.note(format!("the target's certificate: sha256:{certificate}")).await;
     let secret = bastion.vault.credential(permit).map_err(Refusal::Vault)?;
     let CredentialKind::Password(password) = secret.kind() else {
-        return Err(Refusal::Vault(crate::vault::VaultError::NoSecret(permit.destination().clone())));
+        return Err(Refusal::Vault(VaultError::NoPassword(permit.destination().clone())));
     };
     for text in secret.texts() {
         recording.scrub(text, &permit.destination().to_string());
     }
-    // Asked once more: the person may have been suspended while the target was looked at.
+    // Asked once more: the user may have been suspended while the target was looked at.
     visitor.standing(bastion)?;
     let account = permit.destination().account.to_string();
     let credential = Credential { account, domain: domain.clone(), password: password.clone() };
@@ -320,80 +271,4 @@ pub(super) fn words(text: &str) -> String {
 
 fn broken(broken: Broken) -> Refusal {
     Refusal::Dial(DialError::Handshake(broken.to_string()))
-}
-
-/// A changed certificate is an attack until someone says otherwise.
-async fn note_dial(bastion: &Bastion, destination: &Destination, refusal: &Refusal) {
-    if let Refusal::Dial(DialError::HostKeyChanged { got, .. }) = refusal {
-        error!(target = %destination.target, got = %got, "The target's certificate changed");
-        bastion.note(AuditEvent::TargetKeyChanged { target: destination.target.clone(), got: got.clone() }).await;
-    }
-}
-
-/// Where nothing else lets a desktop begin, begins a request of the user's that was approved and waits for that.
-pub(in super::super) async fn begin_approved(
-    bastion: &Arc<Bastion>,
-    visitor: &Arc<Visitor>,
-    destination: &Destination,
-) {
-    let (user, now, asked) = (visitor.user.user(), bastion.clock.now(), Asked::from(ChannelClass::Desktop));
-    let ledger = &bastion.ledger;
-    if ledger.permit_asked(visitor.asker(), destination, &asked, now).is_ok()
-        || ledger.lock_on(user, destination, None, now).is_some()
-        || !bastion.requests.waits_at(user, destination)
-        // Its time is not spent on a session that would be refused all the same.
-        || !ledger.might_now(visitor.asker(), destination, &asked, now)
-    {
-        return;
-    }
-    let (bastion, visitor, destination) = (Arc::clone(bastion), Arc::clone(visitor), destination.clone());
-    let begun = tokio::task::spawn_blocking(move || {
-        let actor = Actor { asker: visitor.asker(), source: &visitor.source };
-        bastion.requests.begin_at(actor, &destination, ChannelClass::Desktop).map(|_| ())
-    });
-    // What is not begun is refused in a moment, with the reason that the rules give.
-    if let Ok(Err(failure)) = begun.await {
-        warn!(error = %failure, "An approved request cannot begin");
-    }
-}
-
-/// The grant of a permit, if it is for so many sessions.
-fn limited(permit: &Permit) -> Option<GrantId> {
-    permit.grant().filter(|grant| grant.sessions.is_some()).map(|grant| grant.id.clone())
-}
-
-/// Counts the session where its grant is for so many, before anything is opened.
-async fn count(bastion: &Bastion, permit: &Permit, session: &SessionId) -> Result<(), Refusal> {
-    let Some(grant) = limited(permit) else { return Ok(()) };
-    let (ledger, id, session, from) =
-        (Arc::clone(&bastion.ledger), grant.clone(), session.clone(), bastion.audit.size());
-    let undecided = |cause: String| Refusal::Denied(Denial::Undecided { cause });
-    match tokio::task::spawn_blocking(move || ledger.begin_on(&id, &session, from)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(LedgerError::Spent { .. })) => Err(Refusal::Denied(Denial::GrantSpent { grant })),
-        Ok(Err(failure)) => Err(undecided(failure.to_string())),
-        Err(failure) => Err(undecided(failure.to_string())),
-    }
-}
-
-/// A session that did not begin does not count.
-async fn uncount(bastion: &Bastion, permit: &Permit, session: &SessionId) {
-    let Some(grant) = limited(permit) else { return };
-    let (ledger, session) = (Arc::clone(&bastion.ledger), session.clone());
-    if let Ok(Err(failure)) = tokio::task::spawn_blocking(move || ledger.not_begun_on(&grant, &session)).await {
-        warn!(error = %failure, "A session that did not begin counts as one of its grant's");
-    }
-}
-
-/// A session that has begun counts for good. Nobody waits for that: the log says the same to the next start.
-fn keep_count(bastion: &Bastion, permit: &Permit, session: &SessionId) {
-    if limited(permit).is_none() {
-        return;
-    }
-    let (ledger, session) = (Arc::clone(&bastion.ledger), session.clone());
-    drop(tokio::task::spawn_blocking(move || {
-        if let Err(failure) = ledger.has_begun(&session) {
-            warn!(session = %session, error = %failure, "That a session has begun is in the log only");
-        }
-    }));
 }

@@ -1,4 +1,4 @@
-//! The process that carries one desktop: started with the person's socket, spoken to in frames, gone when it is over.
+//! The process that carries one desktop: started with the user's socket, spoken to in frames, gone when it is over.
 //!
 //! It parses what strangers send, so nothing that it says is trusted: a frame that is too long, of no kind or of the wrong
 //! kind ends it, and with it this one session. It holds both sockets; when it is killed they are closed.
@@ -67,7 +67,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program desktop`, with the person's socket as its input and the way to us as its output.
+    /// Starts `program desktop`, with the user's socket as its input and the way to us as its output.
     ///
     /// # Errors
     /// If the system refuses.

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::process::Broken;
 use crate::cast::{Entry, take_apart};
 use crate::rdp::control::ToProcess;
-use crate::recorder::{RecorderError, Ticket, Track};
+use crate::recorder::{Receipt, RecorderError, Track};
 
 /// Records that were taken and are not known to be on disk yet; with more the process is not heard.
 const UNACKNOWLEDGED_MAX: usize = 1024;
@@ -17,7 +17,7 @@ const UNACKNOWLEDGED_MAX: usize = 1024;
 /// Takes records from a process.
 pub(super) struct Taking {
     track: Arc<Track>,
-    acknowledging: mpsc::Sender<Ticket>,
+    acknowledging: mpsc::Sender<Receipt>,
     /// Why a record that was taken could not be kept.
     pub failed: oneshot::Receiver<RecorderError>,
 }
@@ -43,9 +43,9 @@ impl fmt::Display for NotTaken {
 impl Taking {
     /// Begins to take records; who sends them is told by `teller` how many are on disk.
     pub fn start(track: Track, teller: mpsc::Sender<ToProcess>) -> Self {
-        let (acknowledging, tickets) = mpsc::channel(UNACKNOWLEDGED_MAX);
+        let (acknowledging, receipts) = mpsc::channel(UNACKNOWLEDGED_MAX);
         let (failing, failed) = oneshot::channel();
-        tokio::spawn(acknowledge(tickets, teller, failing));
+        tokio::spawn(acknowledge(receipts, teller, failing));
         Self { track: Arc::new(track), acknowledging, failed }
     }
 
@@ -53,9 +53,9 @@ impl Taking {
     pub async fn take(&self, record: &[u8]) -> Result<(), NotTaken> {
         let (kind, bytes) = take_apart(record).ok_or(NotTaken::Broken(Broken::Unexpected("what is no record")))?;
         let entry = Entry::Record { kind, bytes: Bytes::copy_from_slice(bytes) };
-        let ticket = self.track.append(entry).await.map_err(NotTaken::Recorder)?;
+        let receipt = self.track.append(entry).await.map_err(NotTaken::Recorder)?;
         // The task is gone only when a record could not be kept, or the process takes nothing any more.
-        self.acknowledging.send(ticket).await.map_err(|_| NotTaken::Recorder(RecorderError::Finished))
+        self.acknowledging.send(receipt).await.map_err(|_| NotTaken::Recorder(RecorderError::Finished))
     }
 
     /// Ends the record; all of it is on disk on return.
@@ -66,19 +66,19 @@ impl Taking {
 
 /// Tells the process how many of its records are on disk, in order; and says when one cannot be kept.
 async fn acknowledge(
-    mut tickets: mpsc::Receiver<Ticket>,
+    mut receipts: mpsc::Receiver<Receipt>,
     teller: mpsc::Sender<ToProcess>,
     failing: oneshot::Sender<RecorderError>,
 ) {
     let mut through = 0_u64;
-    while let Some(mut ticket) = tickets.recv().await {
+    while let Some(mut receipt) = receipts.recv().await {
         through = through.saturating_add(1);
-        // One ticket is good only once those before it are: the newest stands for all that wait.
-        while let Ok(newer) = tickets.try_recv() {
+        // One receipt is good only once those before it are: the newest stands for all that wait.
+        while let Ok(newer) = receipts.try_recv() {
             through = through.saturating_add(1);
-            ticket = newer;
+            receipt = newer;
         }
-        if let Err(failure) = ticket.durable().await {
+        if let Err(failure) = receipt.durable().await {
             let _ = failing.send(failure);
             return;
         }

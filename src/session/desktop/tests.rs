@@ -93,7 +93,7 @@ async fn a_real_process_that_is_no_desktop_goes_by_itself_and_leaves_no_zombie()
     let mut process = Process::start("/bin/false".as_ref(), client).unwrap();
     assert!(matches!(timeout(SOON, process.next()).await.unwrap(), Err(Broken::Gone)));
     timeout(SOON, process.end()).await.unwrap();
-    // The person's socket went with it.
+    // The user's socket went with it.
     let (mut served, _) = listener.accept().unwrap();
     assert_eq!(std::io::Read::read(&mut served, &mut [0; 1]).unwrap(), 0);
 }

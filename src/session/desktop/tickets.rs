@@ -1,8 +1,8 @@
-//! One-time tickets: what a person who has logged in over SSH shows to log in by NLA.
+//! One-time tickets: what a user who has logged in over SSH shows to log in by NLA.
 //!
 //! CredSSP proves that both sides know one secret without telling it, so the bastion must hold it in the clear. A password
 //! is kept as a hash and cannot be used so; a ticket is made for this alone, is good for two minutes, once, for one
-//! person at one destination, and only from where that person asked for it. Tickets are in memory: a bastion that was
+//! user at one destination, and only from where that user asked for it. Tickets are in memory: a bastion that was
 //! started anew knows none.
 
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz23456789A";
 /// A ticket as its user gets it.
 #[derive(Debug)]
 pub struct Issued {
-    /// The user name for the person's program.
+    /// The user name that the user's program is given.
     pub name: String,
     /// The password for it.
     pub secret: Secret<String>,

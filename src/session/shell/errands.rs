@@ -315,8 +315,8 @@ impl Visit {
 /// Puts something on record before it is done.
 async fn marked(live: &Live, of: &Own, text: String) -> Result<(), Refusal> {
     let marking = async {
-        let ticket = of.track.append(Entry::Marker(text)).await.map_err(Refusal::Recorder)?;
-        ticket.durable().await.map_err(Refusal::Recorder)
+        let receipt = of.track.append(Entry::Marker(text)).await.map_err(Refusal::Recorder)?;
+        receipt.durable().await.map_err(Refusal::Recorder)
     };
     let (mut end, failed) = (live.registration.end.clone(), live.recording.failed());
     tokio::select! {

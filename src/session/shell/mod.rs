@@ -134,8 +134,8 @@ async fn open(
                 "a shell of the bastion's own: each line is judged, and each command has a channel of its own"
             }
         };
-        let ticket = track.append(Entry::Marker(String::from(text))).await.map_err(Refusal::Recorder)?;
-        ticket.durable().await.map_err(Refusal::Recorder)?;
+        let receipt = track.append(Entry::Marker(String::from(text))).await.map_err(Refusal::Recorder)?;
+        receipt.durable().await.map_err(Refusal::Recorder)?;
         if live.registration.pause().is_on() {
             return Err(Refusal::Paused);
         }

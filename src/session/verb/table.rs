@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::ask::{self, Ask};
-use super::desk::{self, Wish};
+use super::desktop::{self, Wish};
 use super::oversee::{self, Hand};
 use crate::model::{ChannelNumber, LockId, SessionId};
 
@@ -113,7 +113,7 @@ const EVERYBODY: &[Entry] = &[
         arguments: "ACCOUNT@TARGET",
         options: "[--json]",
         does: "a ticket for its desktop: once, two minutes",
-        read: |words| desk::wish(words).map(Verb::Desktop),
+        read: |words| desktop::wish(words).map(Verb::Desktop),
     },
     Entry {
         name: "request",

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::super::desktop::{Door, GOOD_FOR, Issued, NoPicture, Proven, TicketError, begin_approved, ticket_event};
+use super::super::desktop::{Door, GOOD_FOR, Issued, NoPicture, Proven, TicketError, ticket_event};
 use super::super::refusal::Busy;
-use super::super::{Bastion, Refusal, Visitor};
+use super::super::{Bastion, Refusal, Visitor, rests};
 use super::{Answer, Verb, busy, check, put_on_record, refused};
 use crate::audit::TicketStep;
 use crate::grant::Denial;
 use crate::listener::Place;
-use crate::model::{ChannelClass, Destination, SessionId, TargetName, Timestamp, UserName};
+use crate::model::{Asked, ChannelClass, Destination, SessionId, TargetName, Timestamp, UserName};
 use crate::policy::AuditRight;
 use crate::rdp::file;
 use crate::target::DialError;
@@ -67,7 +67,7 @@ pub(super) async fn issue(
     let door = door.ok_or_else(|| Refusal::NotCarried(String::from("a desktop on this bastion")))?;
     let what = format!("rdp {destination}");
     let place = bastion.limits.request(visitor.user.user()).ok_or_else(|| busy(&what, Busy::Requests))?;
-    begin_approved(bastion, visitor, destination).await;
+    rests::begin_approved(bastion, visitor, destination, &[Asked::from(ChannelClass::Desktop)]).await?;
     let now = bastion.clock.now();
     let permit = bastion.ledger.permit(visitor.asker(), destination, ChannelClass::Desktop, now);
     let permit = match permit {
@@ -80,6 +80,8 @@ pub(super) async fn issue(
     if desktop.pin.is_none() {
         return Err(Refusal::Dial(DialError::NoPinnedKey));
     }
+    // A ticket that could only end in a refusal, once the target was looked at, is not given.
+    bastion.vault.has_password(&permit).map_err(Refusal::Vault)?;
     if !bastion.refusals.view(visitor.user.user()) {
         return Err(busy(&what, Busy::Views));
     }
@@ -99,8 +101,12 @@ pub(super) async fn issue(
         return Err(Refusal::Audit(failure));
     }
     let until = now.plus(GOOD_FOR);
-    let of =
-        file::Door { address: &door.address, user: &name, certificate: &door.certificate, rules: permit.desktop() };
+    let of = file::Invitation {
+        address: &door.address,
+        user: &name,
+        certificate: &door.certificate,
+        rules: permit.desktop(),
+    };
     Ok((written(*form, door, destination, &of, secret.expose(), until), place))
 }
 
@@ -108,7 +114,7 @@ fn written(
     form: Form,
     door: &Door,
     destination: &Destination,
-    of: &file::Door<'_>,
+    of: &file::Invitation<'_>,
     password: &str,
     until: Timestamp,
 ) -> String {
@@ -187,7 +193,7 @@ mod tests {
     fn a_file_holds_no_password_and_json_holds_what_a_program_needs() {
         let door = Door { address: String::from("bastion:3389"), certificate: String::from("ab12") };
         let (destination, rules) = (Destination::parse("administrator@win1").unwrap(), DesktopRules::default());
-        let of = file::Door { address: &door.address, user: "t-7f3a", certificate: "ab12", rules: &rules };
+        let of = file::Invitation { address: &door.address, user: "t-7f3a", certificate: "ab12", rules: &rules };
         let text = |form| written(form, &door, &destination, &of, "s3cret", Timestamp::from_millis(0));
         let json: serde_json::Value = serde_json::from_str(&text(Form::Json)).unwrap();
         assert_eq!((json["ticket"].as_str(), json["password"].as_str()), (Some("t-7f3a"), Some("s3cret")));
