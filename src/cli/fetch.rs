@@ -1,12 +1,12 @@
-//! Fetching a sealed recording from a bastion, with the auditor's own `ssh`: its keys, agent, known hosts and
-//! configuration are theirs to set up, and Doorward does not do it again.
+//! Fetching a sealed recording, or an answer, from a bastion, with one's own `ssh`: its keys, agent, known hosts and
+//! configuration are one's own to set up, and Doorward does not do it again.
 
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use crate::policy::size_of;
 const FILES_MAX: usize = 2_000_000;
 /// A file, and each directory that it may be the first in, takes so much of a disk at least.
 const FILE_BYTES: u64 = 4096;
-/// The auditor's `ssh` carries this one command: no agent, no display, no forward and no local command of the
-/// auditor's configuration is within a hostile bastion's reach.
+/// One's `ssh` carries this one command: no agent, no display, no forward and no local command of one's own
+/// configuration is within a hostile bastion's reach.
 const BARE: &[&str] = &["-T", "-a", "-x", "-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no"];
 /// Of what `ssh` says, and through it the bastion, so many bytes are shown, in lines of so many at most.
 const WORDS_BYTES_MAX: usize = 16 * 1024;
@@ -37,7 +37,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     size_of(text).ok_or_else(|| format!("`{text}` is not a size: write 512MiB, 64GiB or a number of bytes"))
 }
 
-/// Where a recording is fetched from: `ssh://[USER@]HOST[:PORT]`.
+/// A bastion that is asked: `ssh://[USER@]HOST[:PORT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     user: Option<UserName>,
@@ -93,6 +93,52 @@ impl Source {
     /// # Errors
     /// If `ssh` cannot be run, the bastion refuses, or what it sends is no archive of a recording, or a larger one.
     pub fn fetch(&self, session: &SessionId, to: &Path, bytes_max: u64) -> Result<(), CliError> {
+        let (mut running, said) = self.start(&["recording", "get", session.as_str()])?;
+        let unpacked = running.stdout.take().map_or(Ok(()), |stdout| unpack(stdout, to, bytes_max));
+        if unpacked.is_err() {
+            // It would wait for us to read on.
+            let _ = running.kill();
+        }
+        let succeeded = ended(running, said)?;
+        unpacked.map_err(|error| CliError::failed(format!("what `{self}` sent is not a recording")).because(&error))?;
+        if succeeded {
+            return Ok(());
+        }
+        Err(CliError::failed(format!("`{self}` did not hand out recording `{session}`"))
+            .hint("what `ssh` said stands above")
+            .hint(format!("`ssh {}{} recording list` shows what you may fetch", self.port_option(), self.login())))
+    }
+
+    /// Asks the bastion by a verb, and reads its answer of at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// If `ssh` cannot be run, the bastion refuses, or its answer is longer.
+    pub fn ask(&self, words: &[&str], bytes_max: u64) -> Result<Vec<u8>, CliError> {
+        let (mut running, said) = self.start(words)?;
+        let mut answer = Vec::new();
+        let limit = bytes_max.saturating_add(1);
+        let read = running.stdout.take().map_or(Ok(0), |stdout| stdout.take(limit).read_to_end(&mut answer));
+        let too_long = u64::try_from(answer.len()).unwrap_or(u64::MAX) > bytes_max;
+        if too_long || read.is_err() {
+            // It would wait for us to read on.
+            let _ = running.kill();
+        }
+        let succeeded = ended(running, said)?;
+        if too_long {
+            return Err(CliError::failed(format!("`{self}` sends more than an answer")));
+        }
+        read.map_err(|error| CliError::failed(format!("`{self}` did not answer")).because(&error))?;
+        match succeeded {
+            true => Ok(answer),
+            false => Err(CliError::failed(format!("`{self}` refused `{}`", words.join(" ")))
+                .hint("what `ssh` said stands above")
+                .hint(format!("`ssh {}{} why` tells more", self.port_option(), self.login()))),
+        }
+    }
+
+    /// Starts `ssh` with words for the bastion; what it says is shown. The other end of what comes second is gone once all
+    /// of it was.
+    fn start(&self, words: &[&str]) -> Result<(Child, Option<mpsc::Receiver<()>>), CliError> {
         let mut ssh = Command::new("ssh");
         ssh.args(BARE);
         if let Some(port) = self.port {
@@ -101,7 +147,7 @@ impl Source {
         if let Some(user) = &self.user {
             ssh.args(["-l", user.as_str()]);
         }
-        ssh.args(["--", &self.host, "recording", "get", &session.to_string()]);
+        ssh.args(["--", &self.host]).args(words);
         // `ssh` asks for passphrases and host keys on the terminal itself; what comes here may be the bastion's words.
         ssh.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut running = ssh
@@ -115,21 +161,7 @@ impl Source {
             });
             said
         });
-        let unpacked = running.stdout.take().map_or(Ok(()), |stdout| unpack(stdout, to, bytes_max));
-        if unpacked.is_err() {
-            // It would wait for us to read on.
-            let _ = running.kill();
-        }
-        let status = running.wait().map_err(|error| CliError::failed("cannot run `ssh`").because(&error))?;
-        // What it said stands above what we say of it.
-        let _ = said.map(|said| said.recv_timeout(WORDS_WAIT));
-        unpacked.map_err(|error| CliError::failed(format!("what `{self}` sent is not a recording")).because(&error))?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(CliError::failed(format!("`{self}` did not hand out recording `{session}`"))
-            .hint("what `ssh` said stands above")
-            .hint(format!("`ssh {}{} recording list` shows what you may fetch", self.port_option(), self.login())))
+        Ok((running, said))
     }
 
     fn login(&self) -> String {
@@ -139,6 +171,13 @@ impl Source {
     fn port_option(&self) -> String {
         self.port.map_or(String::new(), |port| format!("-p {port} "))
     }
+}
+
+/// Waits for the end of `ssh`, and until what it said stands above what we say of it; says whether it went well.
+fn ended(mut running: Child, said: Option<mpsc::Receiver<()>>) -> Result<bool, CliError> {
+    let status = running.wait().map_err(|error| CliError::failed("cannot run `ssh`").because(&error))?;
+    let _ = said.map(|said| said.recv_timeout(WORDS_WAIT));
+    Ok(status.success())
 }
 
 /// Hands on words that came from elsewhere, line by line and not without end; reads all of them, so that nobody waits.

@@ -30,6 +30,7 @@ mod output;
 
 mod policy;
 mod prompt;
+mod rdp;
 pub mod recorded;
 mod recording;
 pub mod redact;
@@ -139,6 +140,8 @@ enum Command {
     /// Print the line for users' known_hosts by which `ssh -J BASTION ACCOUNT@TARGET` asks nothing. It names the targets
     /// that there are now; print it anew when one is added.
     HostCa,
+    /// Ask a bastion for a one-time ticket to a desktop, with your own `ssh`; write its .rdp file.
+    Rdp(rdp::Arguments),
     /// Print the fingerprint of the certificate by which programs for desktops (RDP) know the bastion.
     RdpCertificate,
     /// Print what becomes of every SSH channel and request: recorded, metadata, empty, refused; and the word in a rule's
@@ -195,6 +198,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Apply(arguments) => apply::run(&Desk::open(file)?, &arguments),
         Command::ClientConfig(arguments) => client_config::run(&Desk::open(file)?, &arguments),
         Command::HostCa => host_ca::run(&Desk::open(file)?),
+        Command::Rdp(arguments) => rdp::run(&arguments),
         Command::RdpCertificate => host_ca::rdp_certificate(&Desk::open(file)?),
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Witness(command) => witness::run(command),

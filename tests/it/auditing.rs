@@ -46,7 +46,7 @@ fn own_ssh(bastion: &Bastion, line: &str) -> PathBuf {
 }
 
 /// The auditor's own `ssh`, set up as by `~/.ssh/config`.
-fn ssh_of(bastion: &Bastion, route: &Route) -> PathBuf {
+pub fn ssh_of(bastion: &Bastion, route: &Route) -> PathBuf {
     let config = bastion.scratch().join(format!("ssh{}", crate::fixture::nonce()));
     let text = format!(
         "Host *\nIdentityFile {}\nIdentitiesOnly yes\nStrictHostKeyChecking no\nUserKnownHostsFile /dev/null\n\
@@ -59,7 +59,7 @@ fn ssh_of(bastion: &Bastion, route: &Route) -> PathBuf {
 }
 
 /// `doorward` on the auditor's machine: no configuration, and this `ssh`.
-fn elsewhere(ssh: &Path, arguments: &[&str]) -> Finished {
+pub fn elsewhere(ssh: &Path, arguments: &[&str]) -> Finished {
     let mut doorward = Command::new(program());
     let path = std::env::var("PATH").unwrap();
     doorward.args(arguments).env("PATH", format!("{}:{path}", ssh.display())).current_dir("/");

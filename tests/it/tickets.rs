@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::auditing::{elsewhere, ssh_of};
 use crate::fixture::bastion::ALICE;
 use crate::fixture::{Bastion, Route, free_port};
 
@@ -111,4 +112,28 @@ fn an_inventory_names_how_a_target_is_reached_over_rdp() {
     bastion.doorward(&["apply", file.to_str().unwrap(), "--yes"]).ok();
     let row = &bastion.rows(&["target", "list"])[0];
     assert_eq!((&row["name"], &row["desktop"]["address"]), (&"win2".into(), &"10.0.0.9:3389".into()));
+}
+
+#[test]
+fn the_program_asks_for_a_ticket_with_ones_own_ssh_and_writes_its_file() {
+    let bastion = furnished();
+    let ssh = ssh_of(&bastion, &alice(&bastion));
+    let (from, folder) = (format!("ssh://{ALICE}@127.0.0.1:{}", bastion.port), bastion.scratch());
+    let path = folder.join("win1.rdp");
+    let ask = |place: &str| {
+        let arguments = ["rdp", place, "--from", &from, "--file", path.to_str().unwrap()];
+        elsewhere(&ssh, &arguments)
+    };
+    let told = ask("administrator@win1");
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.err().contains("refused"), "{told:?}");
+    assert!(!path.exists(), "nothing is left of what was refused");
+    bastion.grant(ALICE, "administrator@win1", "1h", "CHG-1");
+    let told = ask("administrator@win1").ok().out();
+    let file = std::fs::read_to_string(&path).unwrap();
+    let field = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    assert!(file.contains(&format!("username:s:{}\r\n", field("User:"))), "{told}\n{file}");
+    assert!(!file.contains(&field("Password:")));
+    let again = ask("administrator@win1");
+    assert!(again.code == Some(1) && again.err().contains("cannot write"), "what is there stays: {again:?}");
 }
