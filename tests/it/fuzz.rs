@@ -17,12 +17,19 @@ use doorward::log::Reader as LogReader;
 use doorward::model::transfer::{Scp, Transfer, Way};
 use doorward::model::{ChannelNumber, Login, Output};
 use doorward::policy::{PolicyFile, PolicySet, decode_archive, encode_archive};
-use doorward::rdp::channel::Channels;
+use doorward::rdp::active::{confirm, demanded};
+use doorward::rdp::channel::{CHANNELS_MAX, Channels};
+use doorward::rdp::connect::{Joining, Wanted, attach, attached, given, join, join_confirmed, join_request};
+use doorward::rdp::control::{FromProcess, Security, ToProcess};
 use doorward::rdp::fact::{Fact, Side as End};
-use doorward::rdp::pdu::{Way as PduWay, send_data};
+use doorward::rdp::info::Info;
+use doorward::rdp::licence::Licences;
+use doorward::rdp::nego::{Asked, Chosen, TargetPolicy};
+use doorward::rdp::pdu::{Way as PduWay, credssp_extent, extent, mcs, send_data};
 use doorward::rdp::picture::{Picture, Pointer};
 use doorward::rdp::record::{Kind as RecordKind, Reader as RecordReader, Record, write as write_record};
 use doorward::rdp::rules::{Clip, DesktopRules};
+use doorward::rdp::share::{Keys, drawn, from_target, from_user};
 use doorward::rdp::story::Story;
 use doorward::rsync::{Lister, Side as Speaker};
 use doorward::scp::{Gate, Side, Step};
@@ -32,6 +39,12 @@ use doorward::seal::{
     scan,
 };
 use doorward::tlog::{AddCheckpoint, Bundle, Checkpoint, EntryProof, Note, Tile, VerifyingKey, decode_tile};
+use ironrdp_pdu::gcc::{
+    ChannelDef, ChannelName, ChannelOptions, ClientCoreData, ClientCoreOptionalData, ClientGccBlocks,
+    ClientNetworkData, ClientSecurityData, ColorDepth, KeyboardType, RdpVersion, SecureAccessSequence,
+};
+use ironrdp_pdu::mcs::ConnectInitial;
+use ironrdp_pdu::x224::{X224, X224Data};
 
 use crate::verify::store::{Store, log_key};
 
@@ -402,6 +415,89 @@ fn no_record_of_a_desktop_makes_its_readers_panic() {
         }
         let size = picture.size().map_or(0, |(width, height)| usize::from(width) * usize::from(height) * 4);
         assert_eq!(picture.rgba().len(), size);
+    });
+}
+
+/// What a program of a user's says of itself (MS-RDPBCGR section 2.2.1.3), with two channels.
+fn conference() -> Vec<u8> {
+    let core = ClientCoreData {
+        version: RdpVersion::V10_7,
+        desktop_width: 800,
+        desktop_height: 600,
+        color_depth: ColorDepth::Bpp8,
+        sec_access_sequence: SecureAccessSequence::Del,
+        keyboard_layout: 0x407,
+        client_build: 1,
+        client_name: String::from("laptop"),
+        keyboard_type: KeyboardType::IBM_ENHANCED,
+        keyboard_subtype: 0,
+        keyboard_functional_keys_count: 12,
+        ime_file_name: String::new(),
+        optional_data: ClientCoreOptionalData::default(),
+    };
+    let channel =
+        |name| ChannelDef { name: ChannelName::from_utf8(name).unwrap(), options: ChannelOptions::INITIALIZED };
+    let blocks = ClientGccBlocks {
+        core,
+        security: ClientSecurityData::no_security(),
+        network: Some(ClientNetworkData { channels: ["rdpdr", "cliprdr"].map(channel).to_vec() }),
+        cluster: None,
+        monitor: None,
+        message_channel: None,
+        multi_transport_channel: None,
+        monitor_extended: None,
+    };
+    let data = ironrdp_core::encode_vec(&ConnectInitial::with_gcc_blocks(blocks).unwrap()).unwrap();
+    ironrdp_core::encode_vec(&X224(X224Data { data: data.into() })).unwrap()
+}
+
+#[test]
+fn no_handshake_of_a_desktop_makes_its_filters_panic() {
+    let seeds = [
+        TargetPolicy::TlsWillDo.request(),
+        conference(),
+        attach().unwrap(),
+        join_request(1007, 1003).unwrap(),
+        vec![3, 0, 0, 0x13, 0x0e, 0xd0, 0, 0, 0x12, 0x34, 0, 2, 0, 8, 0, 2, 0, 0, 0],
+        send_data(PduWay::Request, 1007, 1003, &[0x40, 0, 0, 0, 9, 4, 0, 0, 0x51, 0, 0, 0]).unwrap(),
+        // Share Data: synchronize of a user; an update of a target; CredSSP's first message.
+        vec![22, 0, 0x17, 0, 0xef, 3, 0xea, 3, 1, 0, 0, 1, 0, 0, 31, 0, 0, 0, 1, 0, 0xea, 3],
+        vec![22, 0, 0x17, 0, 0xea, 3, 0xea, 3, 1, 0, 0, 1, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0],
+        vec![0x30, 0x0b, 0xa0, 3, 2, 1, 6, 0xa1, 4, 0x30, 2, 0x30, 0],
+    ];
+    let wanted = Wanted::read(&conference()).unwrap();
+    assert_eq!(wanted.channels(), ["rdpdr", "cliprdr"]);
+    let domain = wanted.own_domain();
+    fuzz(&seeds.each_ref().map(Vec::as_slice), |bytes| {
+        let _ = (extent(bytes), credssp_extent(bytes), attached(bytes), join_confirmed(bytes, 1003), given(bytes, 2));
+        for offered in [vec![Security::Nla], vec![Security::Tls]] {
+            let _ = Asked::read(bytes).map(|asked| asked.choose(&offered).map(Chosen::confirm));
+        }
+        let _ = TargetPolicy::TlsWillDo.chosen(bytes);
+        if let Ok(wanted) = Wanted::read(bytes) {
+            assert!(wanted.channels().len() <= CHANNELS_MAX);
+            let _ = wanted.response(1);
+        }
+        if let Ok(Joining::Info(data)) = join(bytes, &domain) {
+            let _ = Info::read(data);
+        }
+        let _ = Info::read(bytes.to_vec());
+        for way in [PduWay::Request, PduWay::Indication] {
+            let _ = mcs(bytes, way);
+        }
+        if let Ok(judged) = from_user(bytes, 1007, Keys::Pass) {
+            // What passes is understood again.
+            from_user(&judged.passing, 1007, Keys::Pass).unwrap();
+        }
+        if let Ok(judged) = from_target(bytes) {
+            from_target(&judged.passing).unwrap();
+        }
+        let _ = (drawn(bytes), confirm(bytes), demanded(bytes));
+        let mut licences = Licences::default();
+        let _ = [End::Target, End::User].map(|end| licences.pass(end, bytes));
+        for kind in 0..32 {
+            let _ = (FromProcess::decode(kind, bytes.to_vec()), ToProcess::decode(kind, bytes.to_vec()));
+        }
     });
 }
 
