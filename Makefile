@@ -44,7 +44,7 @@ install-tools: ## install the Debian programs that the demo and the tests drive,
 	need perl perl-base; need setpriv util-linux; need prlimit util-linux; need mount mount; need mkfs.ext4 e2fsprogs; need faketime faketime; need cvtsudoers sudo; \
 	need xrdp xrdp; need Xvfb xvfb; need xfreerdp freerdp2-x11; need freerdp-shadow-cli freerdp2-shadow-x11; need winpr-hash winpr-utils; \
 	need rdesktop rdesktop; need xterm xterm; need openbox openbox; need xdotool xdotool; need xclip xclip; need import imagemagick; \
-	need ffmpeg ffmpeg; need dbus-launch dbus-x11; need xwininfo x11-utils; need xsetroot x11-xserver-utils; need Xorg xserver-xorg-core; \
+	need ffmpeg ffmpeg; need dbus-launch dbus-x11; need xwininfo x11-utils; need openssl openssl; need python3 python3; need xsetroot x11-xserver-utils; need Xorg xserver-xorg-core; \
 	[ -e /usr/lib/xorg/modules/libxorgxrdp.so ] || packages+=(xorgxrdp); \
 	[ -d /usr/share/gocode/src/golang.org/x/mod ] || packages+=(golang-golang-x-mod-dev); \
 	[ -d /usr/lib/python3/dist-packages/paramiko ] || packages+=(python3-paramiko); \
@@ -117,6 +117,10 @@ command-policy: install-tools build ## commands under rules: allowed, refused, d
 .PHONY: interactive-gate
 interactive-gate: install-tools build ## a strict shell, a menu, a shell in guard: what their users see, typed in windows
 	@DOORWARD=$(TARGET_DIR)/debug/doorward examples/interactive-gate.sh
+
+.PHONY: rdp
+rdp: install-tools build ## a desktop asked for, seen by xfreerdp, typed on, pasted into, ended, and seen again; as root
+	@DOORWARD=$(TARGET_DIR)/debug/doorward examples/rdp.sh
 
 .PHONY: check
 check: deps ## format, lint, documentation

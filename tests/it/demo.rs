@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::fixture::bastion::program;
 use crate::fixture::process::run;
+use crate::fixture::{root, scratch};
 use crate::require;
 
 #[test]
@@ -50,6 +51,23 @@ fn what_people_see_of_the_interactive_gate_is_as_the_tour_shows_it() {
     tour.env("DOORWARD", program());
     let told = run(tour, b"", Duration::from_secs(300)).ok();
     assert!(told.out().contains("rule no-removal-of-data"), "{told:?}");
+}
+
+#[test]
+fn a_desktop_is_asked_for_seen_typed_on_ended_and_seen_again() {
+    require!("ssh", "xrdp", "xrdp-sesman", "Xvfb", "xfreerdp", "xdotool", "xclip", "import", "convert", "xsetroot");
+    require!("xterm", "openssl", "python3", "ffmpeg");
+    if !root() {
+        return;
+    }
+    let kept = scratch();
+    let mut tour = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/rdp.sh"));
+    tour.env("DOORWARD", program()).env("ARTEFACTS", kept.path());
+    let told = run(tour, b"", Duration::from_secs(300)).ok();
+    assert!(told.out().contains("killed by bob"), "{told:?}");
+    for artefact in ["desktop.png", "export.png", "export.mp4"] {
+        assert!(kept.path().join(artefact).metadata().unwrap().len() > 0, "{artefact}");
+    }
 }
 
 #[test]
