@@ -25,7 +25,7 @@ fn furnished(shadow: &Shadow, fingerprint: &str) -> (Bastion, u16) {
     let mut bastion = Bastion::init();
     bastion.policy(DESKTOPS);
     // It runs on disks that are nearly full, too.
-    bastion.configure("recording", "free_min = \"64MiB\"\nfree_min_percent = 0");
+    bastion.configure("recording", "free_min = \"64MiB\"");
     let port = free_port();
     let text = std::fs::read_to_string(bastion.config()).unwrap();
     std::fs::write(bastion.config(), format!("{text}\n[rdp]\nlisten = \"127.0.0.1:{port}\"\n")).unwrap();
