@@ -191,7 +191,11 @@ shown xfreerdp alice.rdp "$CERTIFICATE" /from-stdin /size:800x600
 desktop &
 VIEWER=$!
 started+=("$VIEWER")
-sees alice "$BLUE" 35
+shows() { # the desktop, while xfreerdp is there to show it
+  kill -0 "$VIEWER" 2>/dev/null || fail "xfreerdp has ended: $(tail -n 3 xfreerdp.log)"
+  has alice "$BLUE" 35
+}
+soon "desktop on her screen" shows
 shot alice "$KEPT/desktop.png"
 say "what Alice sees: $KEPT/desktop.png"
 SESSION=$(doorward session list --json | grep -oE '"(id|session)": *"[^"]*"' | head -n 1 | cut -d '"' -f 4)
@@ -268,17 +272,19 @@ export_as() { # FORMAT: into the file of that name
 }
 export_as png
 convert "$KEPT/pasted.png" -crop 800x600+0+0 +repage shown.png
-DIFFERENT=$(differs "$KEPT/export.png" shown.png)
-say "$DIFFERENT% of the picture differs from what she saw: $KEPT/export.png"
-[ "$DIFFERENT" -le 1 ] || fail "the picture is another than what she saw"
+as_shown() { # FILE: it is what she saw, with the pointer, which a screenshot leaves out; a word is some hundred pixels
+  local pixels
+  pixels=$(differs "$1" shown.png)
+  [ "$pixels" -le 100 ] || fail "$pixels pixels are others than she saw"
+  say "$pixels of 480000 pixels are others than in the screenshot, the pointer's: $1"
+}
+as_shown "$KEPT/export.png"
 
 step "The film of it ends with the same picture"
 
 export_as mp4
 ffmpeg -nostdin -loglevel error -y -i "$KEPT/export.mp4" -update 1 "$KEPT/last.png"
-DIFFERENT=$(differs "$KEPT/last.png" shown.png)
-say "$DIFFERENT% of its last picture differs: $KEPT/export.mp4"
-[ "$DIFFERENT" -le 3 ] || fail "the film ends with another picture than what she saw"
+as_shown "$KEPT/last.png"
 
 step "And in words: what was typed and pasted, and nothing that came out"
 

@@ -26,8 +26,7 @@ enter()  { at "$1" xdotool mousemove 100 60 type --delay 40 "$2"; at "$1" xdotoo
 share()  { # FILE COLOUR: how much of a picture has this colour, to the eye, in percent
   convert "$1" -fuzz 5% -fill black +opaque "$2" -fill white -opaque "$2" -format '%[fx:round(100*mean)]' info:
 }
-has()    { shot "$1" "$HERE/seen.png"; [ "$(share "$HERE/seen.png" "$2")" -ge "$3" ]; }
-sees()   { soon "screen of $1 with $3% of $2" has "$1" "$2" "$3"; }     # NAME COLOUR PERCENT: waits until so much of it has it
-differs() { # FILE FILE: how much of two pictures differs by more than the eye sees, in percent
-  convert "$1" "$2" -compose difference -composite -colorspace gray -threshold 6% -format '%[fx:round(100*mean)]' info:
+has()    { shot "$1" "$HERE/seen.png"; [ "$(share "$HERE/seen.png" "$2")" -ge "$3" ]; } # NAME COLOUR PERCENT: whether so much of it has it
+differs() { # FILE FILE: how many pixels of two pictures differ by more than a codec does
+  convert "$1" "$2" -compose difference -composite -colorspace gray -threshold 15% -format '%[fx:round(w*h*mean)]' info:
 }

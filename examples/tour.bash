@@ -63,7 +63,8 @@ END
   started+=($!)
   answers $! "$TARGET_PORT" || fail "sshd does not start: $(cat target.log)"
 }
-serve() { # starts the bastion
+serve() { # starts the bastion, on a disk that is nearly full, too: a tour is about other things
+  sed -i 's|^# free_min_percent = .*|free_min_percent = 0|' "$HERE/bastion/doorward.toml"
   "$DOORWARD" --config "$HERE/bastion/doorward.toml" serve 2>> "$HERE/bastion.log" &
   SERVER=$!
   started+=("$SERVER")

@@ -70,11 +70,17 @@ pub enum DialError {
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoPinnedKey => f.write_str("the target has no pinned host key; run `doorward target scan`"),
+            Self::NoPinnedKey => f.write_str(
+                "the target has no pinned host key (certificate, for a desktop); run `doorward target scan` (`--rdp`)",
+            ),
             Self::Unreachable(error) => write!(f, "cannot connect to the target: {error}"),
             Self::Handshake(why) => write!(f, "the key exchange with the target failed: {why}"),
             Self::HostKeyChanged { got, expected } => {
-                write!(f, "the target's host key changed: it showed {got}, pinned are {}", expected.join(", "))
+                write!(
+                    f,
+                    "the target's host key or certificate changed: it showed {got}, pinned are {}",
+                    expected.join(", ")
+                )
             }
             Self::CredentialRefused => f.write_str("the target refused the credential of this account"),
             Self::Login(why) => write!(f, "the login to the target failed: {why}"),
@@ -89,7 +95,9 @@ impl DialError {
     /// What the bastion user reads: useful, without details of the target's credential.
     pub fn public_text(&self) -> &'static str {
         match self {
-            Self::NoPinnedKey => "the target's identity is not known yet; ask the operator to pin its host key",
+            Self::NoPinnedKey => {
+                "the target's identity is not known yet; ask the operator to pin its key or certificate"
+            }
             Self::Unreachable(_) => "the target does not answer; try again later or tell the operator",
             Self::Handshake(_) => "no secure connection to the target could be made; tell the operator",
             Self::HostKeyChanged { .. } => {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::auditing::{elsewhere, ssh_of};
 use crate::fixture::bastion::ALICE;
-use crate::fixture::{Bastion, Route, free_port};
+use crate::fixture::{Bastion, Route, free_port, key};
 
 const FINGERPRINT: &str = "abababababababababababababababababababababababababababababababab";
 
@@ -22,8 +22,12 @@ grant     = { required = true }
 
 /// A bastion with a door for desktops, and a target that is only reached over RDP.
 fn furnished() -> Bastion {
+    furnished_by(DESKTOPS)
+}
+
+fn furnished_by(policy: &str) -> Bastion {
     let mut bastion = Bastion::init();
-    bastion.policy(DESKTOPS);
+    bastion.policy(policy);
     let text = std::fs::read_to_string(bastion.config()).unwrap();
     let rdp = format!("{text}\n[rdp]\nlisten = \"127.0.0.1:{}\"\naddress = \"bastion.example\"\n", free_port());
     std::fs::write(bastion.config(), rdp).unwrap();
@@ -81,6 +85,42 @@ fn without_a_password_of_the_account_there_is_no_ticket() {
     let refused = alice(&bastion).run("rdp administrator@win1");
     assert!(refused.text().contains("no usable credential"), "{refused:?}");
     assert!(!bastion.audit().contains("\"desktop.ticket\""));
+}
+
+/// What Alice may do at `administrator@win1` only after a yes, beginning when she does; and her request for it, approved.
+fn approved(more: &str) -> (Bastion, String) {
+    let grant = "grant     = { approvers = { group = \"leads\" }, activation = \"30m\", reason = false }";
+    let bastion = furnished_by(&DESKTOPS.replace("grant     = { required = true }", &format!("{grant}\n{more}")));
+    let bobs = key(bastion.scratch(), "bob", "ed25519", "");
+    bastion.add_user("bob", "leads", &bobs);
+    let asked = alice(&bastion).run("request administrator@win1 --for 30m --json").ok();
+    let asked: Value = serde_json::from_slice(&asked.stdout).unwrap();
+    let id = asked["request"].as_str().unwrap().to_owned();
+    Route::new("bob", bastion.port, &bobs).run(&format!("approve {id}")).ok();
+    (bastion, id)
+}
+
+fn state(bastion: &Bastion, request: &str) -> Value {
+    let shown = alice(bastion).run(&format!("show {request} --json")).ok();
+    serde_json::from_slice::<Value>(&shown.stdout).unwrap()["state"].clone()
+}
+
+#[test]
+fn what_was_approved_begins_with_the_ticket() {
+    let (bastion, request) = approved("");
+    assert_eq!(state(&bastion, &request), "approved");
+    let told = alice(&bastion).run("rdp administrator@win1").ok().out();
+    assert!(told.contains("Password:"), "{told}");
+    assert_eq!(state(&bastion, &request), "granted");
+}
+
+#[test]
+fn who_must_show_a_second_factor_first_is_told_so_and_what_was_approved_waits_for_them() {
+    let (bastion, request) = approved("mfa       = { within = \"10m\" }");
+    let refused = alice(&bastion).run("rdp administrator@win1");
+    assert_eq!(refused.code, Some(126), "{refused:?}");
+    assert!(refused.text().contains("ssh -t USER@BASTION mfa"), "{refused:?}");
+    assert_eq!(state(&bastion, &request), "approved");
 }
 
 #[test]
