@@ -328,6 +328,11 @@ impl<'d> Table<'d> {
         line_of(self.text, self.span.start)
     }
 
+    /// The text of a key that has not been taken; none if it is missing, or no text.
+    pub(crate) fn seen(&self, key: &str) -> Option<&'d str> {
+        self.unread.get(key).and_then(Node::as_str)
+    }
+
     /// Takes a key that may be missing.
     pub(crate) fn take(&mut self, key: &'static str) -> Option<Node<'d>> {
         self.known.push(key);

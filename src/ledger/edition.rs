@@ -28,6 +28,11 @@ impl Ledger {
     /// Why it may not, rule by rule, or that it cannot be kept.
     pub fn admit_policy(&self, set: &PolicySet, signed: Option<&(BTreeSet<UserName>, u64)>) -> Result<(), Vec<Fault>> {
         let Some((by, serial)) = signed else { return Ok(()) };
+        let people: BTreeSet<UserName> = by.iter().map(|user| self.person(user)).collect();
+        if people.len() < by.len() {
+            let why = format!("{} have signed it, and two of these are one person", crate::model::join(by));
+            return Err(vec![Fault::in_file("manifest", why).hint("remove one of that person's signatures")]);
+        }
         let alone = signed_by_own(set.rules(), by, |user| self.person(user), |user| self.groups_of(user));
         if !alone.is_empty() {
             return Err(alone);

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::parse::{CHANNELS, of_line, read_accounts, read_place, read_who};
 use super::{Accounts, Place, PolicySet, Question, Who};
 use crate::document::{Faults, Node, Table, words};
+use crate::gate::shell::is_unseen;
 use crate::model::{ChannelClass, RuleId};
 
 /// One `[[rule]]` with `effect = "deny"`.
@@ -39,8 +40,13 @@ impl DenyRule {
         let accounts = table.take("accounts").map_or(Some(None), |node| read_accounts(&node, faults).map(Some));
         let channels = table.take("channels").map_or(Some(None), |node| words(&node, CHANNELS, faults).map(Some));
         let reason = table.need("reason", faults).and_then(|node| faults.keep(node.filled_string()));
-        if reason.is_some_and(|reason| reason.chars().any(char::is_control)) {
-            faults.push(of_line(file, line, "rule.reason", String::from("is one line without control characters")));
+        if reason.is_some_and(|reason| reason.chars().any(is_unseen)) {
+            faults.push(of_line(
+                file,
+                line,
+                "rule.reason",
+                String::from("is one line without characters that cannot be seen"),
+            ));
         }
         for key in ["when", "from", "mfa", "grant"] {
             if let Some(node) = table.take(key) {

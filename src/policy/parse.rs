@@ -20,6 +20,7 @@ use super::{
 use crate::approvers::read_key;
 use crate::auditor::Recipient;
 use crate::document::{Document, Fault, Faults, Node, Table, names, parse_all, read_labels, words};
+use crate::gate::shell::is_unseen;
 use crate::model::{
     AccountName, Asked, ChannelClass, Endpoint, Extent, FileAction, FileAsked, FilePath, GroupName, InvalidName,
     Matter, Presence, RuleId, TargetName, UserName, join,
@@ -76,6 +77,7 @@ fn read_all(files: &[PolicyFile]) -> Result<(Vec<&PolicyFile>, Sets, Read), Vec<
     let mut files: Vec<&PolicyFile> = files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut faults = Faults::default();
+    files.iter().for_each(|file| refuse_unseen(file, &mut faults));
     let sets = Sets::read(&files, &mut faults);
     let mut read = Read::default();
     for file in files.iter().filter(|file| Kind::of(file) == Kind::Access) {
@@ -85,9 +87,22 @@ fn read_all(files: &[PolicyFile]) -> Result<(Vec<&PolicyFile>, Sets, Read), Vec<
     if faults.is_empty() { Ok((files, sets, read)) } else { Err(faults.into_sorted()) }
 }
 
+/// What is reviewed must read as it is: no file has characters that show nothing, or turn the order of others.
+fn refuse_unseen(file: &PolicyFile, faults: &mut Faults) {
+    for (number, line) in (1_usize..).zip(file.text.lines()) {
+        if let Some(found) = line.chars().find(|c| is_unseen(*c)) {
+            let message = format!("has {}, which cannot be seen, or is not what it looks like", found.escape_unicode());
+            let fault = Fault { line: Some(number), ..Fault::in_file(&file.path, message) };
+            faults.push(fault.hint("remove it, so that whoever reviews the file reads what is in it"));
+        }
+    }
+}
+
 /// What stands in the files.
 #[derive(Default)]
 struct Read {
+    /// Every id of a rule, its file and its line, as they are written.
+    written: Vec<(String, String, usize)>,
     rules: Vec<Rule>,
     denials: Vec<DenyRule>,
     audit_rules: Vec<AuditRule>,
@@ -113,12 +128,14 @@ impl Read {
         }
         for table in tables(root.take("rule"), faults) {
             let mut table = table;
+            self.note_id(&file.path, &table);
             match forbids(table.take("effect").as_ref(), faults) {
                 Some(true) => self.denials.extend(DenyRule::read(&file.path, table, faults)),
                 Some(false) | None => self.rules.extend(read_rule(&file.path, table, sets, faults)),
             }
         }
         for table in tables(root.take("audit"), faults) {
+            self.note_id(&file.path, &table);
             self.audit_rules.extend(read_audit_rule(&file.path, table, faults));
         }
         for table in tables(root.take("test"), faults) {
@@ -134,12 +151,19 @@ impl Read {
         rules.chain(denials).chain(self.audit_rules.iter().map(|rule| (&rule.id, rule.file.as_str(), rule.line)))
     }
 
+    /// Keeps the id of a rule that may have other faults.
+    fn note_id(&mut self, file: &str, table: &Table<'_>) {
+        if let Some(id) = table.seen("id") {
+            self.written.push((id.to_owned(), file.to_owned(), table.line()));
+        }
+    }
+
     fn refuse_twins(&self, faults: &mut Faults) {
         let mut first = BTreeMap::new();
-        for (id, file, line) in self.ids() {
+        for (id, file, line) in &self.written {
             if let Some((other, at)) = first.get(id) {
                 let message = format!("`{id}` is already the id of the rule at {other}:{at}");
-                faults.push(of_line(file, line, "rule.id", message));
+                faults.push(of_line(file, *line, "rule.id", message));
             } else {
                 first.insert(id, (file, line));
             }

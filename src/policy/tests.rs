@@ -280,8 +280,22 @@ fn an_audit_rule_is_tested_and_read_as_strictly_as_any() {
     assert!(told("right = \"get\"", "right = \"get\", account = \"root\"").contains("account"));
     let twin = format!("{AUDIT}{}", RULE.replace("schema = 1", "").replace("dba-prod-root", "dev-auditors"));
     assert!(faults_of(&twin).contains("already the id"));
+    // A rule with other faults still has its id.
+    let slip = twin.replace("rights", "right");
+    let faults = faults_of(&slip);
+    assert!(faults.contains("already the id") && faults.contains("unknown key"), "{faults}");
     let untested = parse(AUDIT.split("[[test]]").next().unwrap()).unwrap();
     assert!(untested.warnings().iter().any(|warning| warning.fault.message.contains("no rule")));
+}
+
+#[test]
+fn no_file_has_characters_that_a_reviewer_does_not_see() {
+    for hidden in ["\u{202e}", "\u{200b}", "\u{feff}", "\u{a0}"] {
+        let text = RULE.replace("schema = 1", &format!("schema = 1 # a{hidden}b"));
+        let faults = faults_of(&text);
+        assert!(faults.contains(":2: has ") && faults.contains("cannot be seen"), "{hidden:?}: {faults}");
+    }
+    assert!(parse(&RULE.replace("schema = 1", "schema = 1 # für alle")).is_ok());
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl<'t, 'w> Parsed<'t, 'w> {
             perhaps: Vec::new(),
             spills: Vec::new(),
         };
-        let mut walk = Walk { parsed, entry, words, next: 0, ended: false, dashes: false, places: None };
+        let mut walk = Walk { parsed, entry, words, next: 0, ended: false, dashes: false, places: None, flags: 0 };
         walk.run();
         walk.parsed
     }
@@ -116,6 +116,8 @@ struct Walk<'t, 'w> {
     ended: bool,
     /// `--` stood there: no more options at any level.
     dashes: bool,
+    /// Letters that are options without a value at this level, and were given: again they say nothing new.
+    flags: u128,
     /// What stands for operands now; looked up anew when an option comes that was not there before.
     places: Option<&'t Places>,
 }
@@ -200,7 +202,7 @@ impl<'t, 'w> Walk<'t, 'w> {
         });
         let Some(sub) = sub else { return self.no_subcommand(word) };
         self.parsed.levels.push(sub);
-        (self.entry, self.ended, self.places) = (sub, false, None);
+        (self.entry, self.ended, self.places, self.flags) = (sub, false, None, 0);
         true
     }
 
@@ -359,6 +361,12 @@ impl<'t, 'w> Walk<'t, 'w> {
             if at > BUNDLE_MAX {
                 return self.odd(word);
             }
+            if let Some(bit) = self.bit_of(rest)
+                && self.flags & bit != 0
+            {
+                at += 1;
+                continue;
+            }
             let Some((found, length)) = self.short_option(rest) else {
                 match self.find("-#").filter(|_| whole && digits(rest)) {
                     Some(found) => self.give(found, None),
@@ -369,7 +377,10 @@ impl<'t, 'w> Walk<'t, 'w> {
             at += length;
             let more = !whole || at < text.len();
             match found.2.takes {
-                Takes::Nothing => self.give(found, None),
+                Takes::Nothing => {
+                    self.flags |= self.bit_of(rest).unwrap_or_default();
+                    self.give(found, None);
+                }
                 Takes::One | Takes::Perhaps => return self.give(found, more.then(|| after(word, at))),
                 Takes::Several(_) | Takes::UpToSemicolon | Takes::Rest if !more => return self.give(found, None),
                 Takes::Several(_) | Takes::UpToSemicolon | Takes::Rest => return self.odd(word),
@@ -378,6 +389,12 @@ impl<'t, 'w> Walk<'t, 'w> {
         if !whole {
             self.odd(word);
         }
+    }
+
+    /// The place of an ASCII letter in `flags`; of `pairs` none has one.
+    fn bit_of(&self, rest: &str) -> Option<u128> {
+        let letter = rest.bytes().next().filter(|byte| byte.is_ascii() && self.entry.syntax != Syntax::Pairs)?;
+        1_u128.checked_shl(u32::from(letter))
     }
 
     /// The option that the first letter is, or of `pairs` the first two, and how many bytes of the word that takes.

@@ -9,11 +9,36 @@ use super::{CommandRule, base_name};
 use crate::gate::directory::Directory;
 use crate::gate::effects::{Effect, EffectKind};
 use crate::gate::invocation::{Invocation, Reading};
+use crate::gate::shell::tree::Assignment;
 use crate::gate::shell::word::{Part, Word};
 use crate::gate::verdict::Asker;
 
-/// Programs that can run in another directory, by `-C` or a long option.
-const CHANGE_DIRECTORY: [&str; 7] = ["env", "sudo", "tar", "git", "make", "systemd-run", "chroot"];
+/// Programs that can run in another directory, or start another there: the letters and the long names of the options for it.
+const CHANGE_DIRECTORY: [(&str, &str, &[&str]); 19] = [
+    ("bsdtar", "C", &["cd", "directory"]),
+    ("bwrap", "", &["chdir"]),
+    ("chpst", "/", &[]),
+    ("chroot", "", &[]),
+    ("cpio", "D", &["directory"]),
+    ("env", "C", &["chdir"]),
+    ("git", "C", &["git-dir", "work-tree"]),
+    ("gtar", "C", &["directory"]),
+    ("make", "C", &["directory"]),
+    ("ninja", "C", &[]),
+    ("nsenter", "rwW", &["root", "wd", "wdns"]),
+    ("runuser", "l-", &["login"]),
+    ("start-stop-daemon", "dr", &["chdir", "chroot"]),
+    ("su", "l-", &["login"]),
+    ("sudo", "DRi", &["chdir", "chroot", "login"]),
+    ("systemd-nspawn", "D", &["chdir", "directory"]),
+    ("systemd-run", "dp", &["property", "same-dir", "working-directory"]),
+    ("tar", "C", &["cd", "directory"]),
+    ("unshare", "Rw", &["root", "wd"]),
+];
+/// Those whose first word may be options without a minus sign: `tar xCf DIR FILE`.
+const BARE_OPTIONS: [&str; 3] = ["bsdtar", "gtar", "tar"];
+/// Variables that say where `cd` leads.
+const DIRECTORY_VARIABLES: [&str; 4] = ["CDPATH", "HOME", "OLDPWD", "PWD"];
 
 /// A line that changes to more directories than this is not followed.
 const DIRECTORIES_MAX: usize = 8;
@@ -137,30 +162,47 @@ pub(super) fn start_of(reading: &Reading, asker: &Asker<'_>, directory: Option<&
     let directories = directory.iter().map(|directory| directory.parts().to_vec()).collect();
     let mut start = Start { home, directories, elsewhere: directory.cloned(), ..Start::default() };
     for invocation in &reading.invocations {
+        let set = |assignment: &Assignment| DIRECTORY_VARIABLES.contains(&assignment.name.as_str());
+        start.anywhere |= invocation.assignments.iter().any(set);
         let Some(name) = invocation.argv.first().and_then(Word::literal) else { continue };
         let words = invocation.argv.get(1..).unwrap_or_default();
         match base_name(&name) {
-            "cd" | "pushd" => {
-                let to = words.iter().find(|word| !word.literal().is_some_and(|text| text.starts_with('-')));
-                match to.map(|word| Place::of(word, &start.home)) {
-                    Some(Place::Absolute(path)) if start.directories.len() < DIRECTORIES_MAX => {
-                        let path = path.into_iter().map(Cow::into_owned).collect();
-                        start.directories.push(path);
-                    }
-                    Some(Place::Absolute(_)) => start.many = true,
-                    Some(Place::Relative(_) | Place::Anywhere) => start.anywhere = true,
-                    None => {}
-                }
-            }
-            name if CHANGE_DIRECTORY.contains(&name) => {
-                let elsewhere =
-                    |text: &str| ["-C", "-D", "--chdir", "--directory"].iter().any(|flag| text.starts_with(flag));
-                start.anywhere |= words.iter().any(|word| word.literal().is_none_or(|text| elsewhere(&text)));
-            }
-            _ => {}
+            "cd" | "chdir" | "pushd" | "popd" => match change_of(words, &start.home) {
+                Some(path) if start.directories.len() < DIRECTORIES_MAX => start.directories.push(path),
+                Some(_) => start.many = true,
+                None => start.anywhere = true,
+            },
+            base => start.anywhere |= words.is_empty() && may_be_directory(&name) || runs_elsewhere(base, words),
         }
     }
     start
+}
+
+/// Where a change of directory leads; none where the words alone do not say. With two words zsh and ksh put one for the other
+/// in the path of the directory that they leave.
+fn change_of(words: &[Word], home: &[String]) -> Option<Vec<String>> {
+    let option = |word: &&Word| word.literal().is_some_and(|text| text.len() > 1 && text.starts_with('-'));
+    let mut places = words.iter().filter(|word| !option(word));
+    match (places.next().map(|word| Place::of(word, home)), places.next()) {
+        (Some(Place::Absolute(path)), None) => Some(path.into_iter().map(Cow::into_owned).collect()),
+        (Some(Place::Absolute(_) | Place::Unfolded(..) | Place::Relative(_) | Place::Anywhere) | None, _) => None,
+    }
+}
+
+/// Whether it names no program but a directory, to which fish and zsh change then.
+fn may_be_directory(name: &str) -> bool {
+    name.contains('/') || name.chars().all(|c| c == '.')
+}
+
+/// Whether a program runs, or starts another, in a directory that its options name, or may name.
+fn runs_elsewhere(name: &str, words: &[Word]) -> bool {
+    if name == "find" {
+        return words.iter().any(|word| word.likely().is_none_or(|text| matches!(&*text, "-execdir" | "-okdir")));
+    }
+    let Some((_, letters, long)) = CHANGE_DIRECTORY.iter().find(|(own, ..)| *own == name) else { return false };
+    let bare = BARE_OPTIONS.contains(&name)
+        && words.first().is_some_and(|word| word.likely().is_none_or(|text| text.chars().any(|c| letters.contains(c))));
+    bare || name == "chroot" || words.iter().any(|word| may_tell(word, letters, long))
 }
 
 /// A command of which rules ask whether they are meant. What all of them ask is worked out once, for there may be hundreds

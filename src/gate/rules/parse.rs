@@ -11,6 +11,7 @@ use super::{CommandRule, CommandSet, Context, Index, base_name};
 use crate::approvers::Approvers;
 use crate::document::{Document, Fault, Faults, Node, Table, names, read_labels, words};
 use crate::gate::effects::EffectKind;
+use crate::gate::shell::is_unseen;
 use crate::gate::verdict::{AlertLevel, ApprovalNeed, CommandMode, OnMatch, Outcome};
 use crate::model::{GroupName, RuleId, Timestamp};
 use crate::pattern::Pattern;
@@ -378,8 +379,9 @@ fn read_context(table: &mut Table<'_>, mode: Option<CommandMode>, faults: &mut F
 /// A text of one line, that is shown on terminals.
 pub(super) fn read_line(node: &Node<'_>) -> Result<String, Fault> {
     let text = node.filled_string()?.trim();
-    if text.len() > REASON_BYTES_MAX || text.chars().any(char::is_control) {
-        return Err(node.fault(format!("is one line of at most {REASON_BYTES_MAX} bytes, without control characters")));
+    if text.len() > REASON_BYTES_MAX || text.chars().any(is_unseen) {
+        let why = format!("is one line of at most {REASON_BYTES_MAX} bytes, without characters that cannot be seen");
+        return Err(node.fault(why));
     }
     Ok(text.to_owned())
 }

@@ -18,6 +18,8 @@ use crate::pattern::{matches_with, part_matches};
 const ANY: char = '\u{1}';
 /// No system call takes a longer path (`PATH_MAX`), and none is worth the time to look at it.
 const PATH_BYTES_MAX: usize = 4096;
+/// And a path of more parts than this is nobody's: it may lead anywhere.
+const PATH_PARTS_MAX: usize = 64;
 
 /// A path, in which each `*` stands for anything within one part, and `**` for any number of parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,9 @@ pub struct PathPattern {
 pub(super) enum Place<'w> {
     /// These parts, from the root.
     Absolute(Vec<Cow<'w, str>>),
+    /// These parts, from the root, with `..` taken away as names tell; and what stands behind the last `..`, for links may
+    /// lead elsewhere.
+    Unfolded(Vec<Cow<'w, str>>, Vec<Cow<'w, str>>),
     /// These parts, from a directory that may be any.
     Relative(Vec<Cow<'w, str>>),
     /// Nobody knows.
@@ -177,15 +182,22 @@ impl Paths {
         match place {
             Place::Anywhere => true,
             Place::Absolute(path) => self.may_fit(path, below) || self.by_process(path, below),
+            // What lies above a link is not above its name.
+            Place::Unfolded(path, behind) => {
+                self.may_fit(path, below) || self.by_process(path, below) || self.end_like(behind, below)
+            }
             Place::Relative(_) if start.many => true,
             Place::Relative(path) => {
                 let from = |directory: &Vec<String>| {
-                    self.may_fit(&joined(directory, path.iter().map(|part| Cow::Borrowed(&**part))), below)
+                    let whole = joined(directory, path.iter().map(|part| Cow::Borrowed(&**part)));
+                    self.may_fit(&whole, below) || self.by_process(&whole, below)
                 };
-                let climbs = path.first().is_some_and(|part| part == "..");
+                let climbed = path.iter().rposition(|part| part == "..");
+                let behind = climbed.map(|last| path.get(last.saturating_add(1)..).unwrap_or_default());
                 from(&start.home)
                     || start.directories.iter().any(from)
-                    || ((start.anywhere || climbs) && self.end_like(path, below))
+                    || (start.anywhere && self.end_like(path, below))
+                    || behind.is_some_and(|behind| self.end_like(behind, below))
             }
         }
     }
@@ -227,7 +239,8 @@ impl Paths {
             return false;
         }
         // What a process has open, and where it runs, nobody knows.
-        (is("root", part) && self.may_fit(rest, below))
+        // A way through another is nobody's habit.
+        (is("root", part) && (self.may_fit(rest, below) || rest.first().is_some_and(|part| is("proc", part))))
             || (is("cwd", part) && self.end_like(rest, below))
             || is("fd", part)
             || is("map_files", part)
@@ -333,8 +346,20 @@ impl<'w> Place<'w> {
             return Self::Anywhere;
         }
         let absolute = text.starts_with('/');
-        let parts = parts_of(text).into_iter().filter(|part| part != ".");
-        if absolute { Self::Absolute(joined(&[], parts)) } else { Self::Relative(parts.collect()) }
+        let parts: Vec<Cow<'w, str>> = parts_of(text).into_iter().filter(|part| part != ".").collect();
+        if parts.len() > PATH_PARTS_MAX {
+            return Self::Anywhere;
+        }
+        if !absolute {
+            return Self::Relative(parts);
+        }
+        match parts.iter().rposition(|part| part == "..") {
+            None => Self::Absolute(parts),
+            Some(last) => {
+                let behind = parts.get(last.saturating_add(1)..).unwrap_or_default().to_vec();
+                Self::Unfolded(joined(&[], parts.into_iter()), behind)
+            }
+        }
     }
 }
 

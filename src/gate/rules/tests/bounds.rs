@@ -52,6 +52,51 @@ fn a_forbidden_path_below_what_is_named_is_found_where_nobody_knows_the_director
 }
 
 #[test]
+fn a_relative_path_is_found_wherever_the_line_has_changed_to() {
+    let rules = guard("[[rule]]\nid = \"look\"\neffect = \"deny\"\nreads = [\"/etc/shadow\"]\nreason = \"r\"\n");
+    for line in [
+        "env -iC /etc cat shadow",
+        "env -vC /etc cat shadow",
+        "env --ch=/etc cat shadow",
+        "sudo -nD /etc cat shadow",
+        "sudo --chd=/etc cat shadow",
+        "find /etc/passwd -execdir cat shadow ';'",
+        "cd /home/ops /etc; cat shadow",
+        "OLDPWD=/etc; cd -; cat shadow",
+        "HOME=/etc cd; cat shadow",
+        "popd; cat shadow",
+        "chdir /etc; cat shadow",
+        "/etc; cat shadow",
+        "..; cat shadow",
+        "cat /proc/self/root/../etc/shadow",
+        "cat /proc/self/root/proc/self/root/etc/shadow",
+        "cat /proc/self/cwd/../../etc/shadow",
+        "cat /var/run/../etc/shadow",
+        "cd /proc/self/root; cat etc/shadow",
+        "cat a/../../etc/shadow",
+        "nsenter -t 1 --wd=/etc cat shadow",
+    ] {
+        assert_eq!(outcome(line, &[&rules]), "deny look", "{line}");
+    }
+    for line in
+        ["cd /srv; cat a", "env -i cat a", "cat /srv/a/../b", "sudo -n cat a", "/usr/bin/id; cat a", "tar xzf a.tgz"]
+    {
+        assert_eq!(outcome(line, &[&rules]), "allow default", "{line}");
+    }
+    let writes = guard("[[rule]]\nid = \"put\"\neffect = \"deny\"\nwrites = [\"/etc/**\"]\nreason = \"r\"\n");
+    for line in ["tar -xC /etc -f /tmp/x.tar", "tar xCf /etc x.tar", "tar --dir=/etc -xf x", "cpio -iD/etc -F x"] {
+        assert_eq!(outcome(line, &[&writes]), "deny put", "{line}");
+    }
+}
+
+#[test]
+fn a_path_of_more_parts_than_anybody_has_is_taken_for_each_that_is_forbidden() {
+    let rules = guard("[[rule]]\nid = \"look\"\neffect = \"deny\"\nreads = [\"/etc/shadow\"]\nreason = \"r\"\n");
+    assert_eq!(outcome(&format!("cat x{}", "/b".repeat(64)), &[&rules]), "deny look");
+    assert_eq!(outcome(&format!("cat x{}", "/b".repeat(60)), &[&rules]), "allow default");
+}
+
+#[test]
 fn a_path_that_is_longer_than_any_is_covered_by_no_rule_and_taken_for_each_that_is_forbidden() {
     let path = format!("/srv{}", "/a".repeat(2_100));
     let rules = guard("[[rule]]\nid = \"look\"\neffect = \"deny\"\nreads = [\"/etc/shadow\"]\nreason = \"r\"\n");
@@ -74,7 +119,12 @@ proptest! {
         let patterns: Vec<PathPattern> = patterns.iter().filter_map(|text| PathPattern::parse(text).ok()).collect();
         let parts: Vec<Cow<'_, str>> =
             path.split('/').filter(|part| !part.is_empty()).map(Cow::Borrowed).collect();
-        let place = if path.starts_with('/') { Place::Absolute(parts) } else { Place::Relative(parts) };
+        let behind = parts.iter().rposition(|part| part == "..").map(|last| parts[last + 1..].to_vec());
+        let place = match (path.starts_with('/'), behind) {
+            (true, None) => Place::Absolute(parts),
+            (true, Some(behind)) => Place::Unfolded(parts, behind),
+            (false, _) => Place::Relative(parts),
+        };
         let start = Start { home: vec![String::from("a")], anywhere, ..Start::default() };
         let alone = |pattern: &PathPattern| {
             // The same, written so that it is not looked up by name.
