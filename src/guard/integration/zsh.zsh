@@ -31,7 +31,7 @@ __dw_enter() {
 __dw_dead() { builtin zle .beep }
 __dw_plain() {
   builtin emulate -L zsh
-  [[ $BUFFER != *[\`]* && $BUFFER != *['$=<>'][\(\{\[]* ]]
+  [[ $BUFFER != *[\`\(]* && $BUFFER != *['$=<>'][\{\[]* ]]
 }
 __dw_prompt() { builtin setopt no_bang_hist; __dw_say prompt }
 __dw_ran() { __dw_say ran }
