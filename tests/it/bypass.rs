@@ -193,7 +193,7 @@ const ROWS: &[Row] = &[
     ),
     row("bash", "an Enter within the report of a mouse", &[MADE, Keys(b"\x1b[M\r\r\r")], Fate::Held),
     row("zsh", "an Enter within the report of a mouse", &[MADE, Keys(b"\x1b[M\r\r\r")], Fate::Held),
-    row("fish", "ESC O Enter", &[MADE, Keys(b"\x1bO\r")], Fate::Held),
+    row("fish", "ESC O Enter", &[Type("touch @made #"), Keys(b"\x1bO\r")], Fate::Held),
     row("zsh", "Tab behind `$(...)`", &[Type("echo $(touch @made)"), Keys(b"\t")], Fate::Held),
     row("zsh", "Tab behind a pattern that runs code", &[Type("ls /*(e:'touch @made':)"), Keys(b"\t")], Fate::Held),
     row("fish", "Tab behind `(...)` in a command's place", &[Type("(touch @made)"), Keys(b"\t")], Fate::Held),
@@ -485,7 +485,7 @@ fn table() -> String {
          **held**: nothing of it runs. **gap on record**: the log says that something could not be read, and security people are told.\n\
          **runs**: it is not held, nothing in the log tells of it, and nobody is told; what the screen showed is in the recording. In\n\
          `observe` all of it runs, since that holds nothing: the lines that it can read are judged and in the log, and security people\n\
-         are told of them as the rules say.\n\n\
+         are told of them as the rules say. **-**: the shell does not say its lines.\n\n\
          | login shell | way | strict | guard:exact | guard:screen | observe |\n| --- | --- | --- | --- | --- | --- |\n",
     );
     for row in ROWS {

@@ -403,6 +403,25 @@ fn completion_runs_nothing_and_completes_what_is_plain() {
 }
 
 #[test]
+fn a_key_of_the_users_own_files_that_runs_a_line_is_taken_from_it() {
+    require!("sshd", "ssh");
+    for (shell, bind) in [
+        (Shell::Bash, "bind '\"\\C-g\": accept-line'\n"),
+        (Shell::Zsh, "bindkey '^G' .accept-line\n"),
+        (Shell::Fish, "bind \\cg execute\n"),
+    ] {
+        let Some(mut desk) = Desk::with(shell, bind) else { continue };
+        desk.until("prompt", |desk| desk.prompts > 0);
+        assert_eq!(desk.phases, [Phase::Starting(shell), Phase::Exact(shell)]);
+        desk.types("touch ran");
+        desk.dead(b"\x07");
+        assert_eq!(desk.gaps, [], "{shell:?}");
+        assert_eq!(desk.asks(b"\r"), "touch ran");
+        desk.answer(Verdict::Refuse);
+    }
+}
+
+#[test]
 fn a_bash_whose_keys_cannot_be_taken_from_it_is_read_from_the_screen() {
     require!("sshd", "ssh");
     let Some(mut desk) = Desk::with(Shell::Bash, "enable -n bind\n") else { return };
