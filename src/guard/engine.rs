@@ -599,10 +599,9 @@ impl Guard {
 
     /// What stands on the line of a held key; with patience.
     fn read(&mut self, held: &Held, now: Duration) -> Reading {
-        match self.read_in_time(held, now) {
-            Reading::Line(read) if held.key.completes() && read.is_plain() => Reading::Plain,
-            reading => reading,
-        }
+        let reading = self.read_in_time(held, now);
+        let completes = held.key.completes() && matches!(&reading, Reading::Line(read) if read.is_plain());
+        if completes { Reading::Plain } else { reading }
     }
 
     fn read_in_time(&mut self, held: &Held, now: Duration) -> Reading {

@@ -177,7 +177,12 @@ const ROWS: &[Row] = &[
     row("bash", "`[[ -eq ]]`, in single quotes", &[Line("[[ 'a[$(touch @made)]' -eq 0 ]]")], Fate::Held),
     row("bash", "`((...))`", &[Line("((a[$(touch @made)]))")], Fate::Held),
     row("bash", "base64 into a shell", &[Line("echo dG91Y2ggIiRNQURFIg== | base64 -d | sh")], Fate::Held),
-    row("bash", "a child shell", &[Line("sh"), Blind("touch @made\r"), Blind("exit\r")], Fate::Held),
+    row(
+        "bash",
+        "a child shell",
+        &[Line("PS1=chi''ld sh"), Look("child"), Blind("touch @made\r"), Blind("exit\r")],
+        Fate::Held,
+    ),
     row("bash", "`bind` of a key", &[Line("bind -x '\"\\C-y\": touch @made'"), Keys(b"\x19")], Fate::Held),
     row(
         "bash",

@@ -24,7 +24,7 @@ const FISH: &str = "function fish_prompt; echo 'P> '; end\nset -g fish_greeting\
 /// A person at an integrated shell, with the bastion's part played by the test.
 struct Desk {
     shell: Shell,
-    process: Running,
+    _process: Running,
     input: ChildStdin,
     output: Receiver<Vec<u8>>,
     talk: Talk,
@@ -93,7 +93,7 @@ impl Desk {
         });
         Some(Self {
             shell,
-            process,
+            _process: process,
             input,
             output,
             talk: Talk::new(Secrets::new(&RANDOM), Duration::ZERO),

@@ -140,11 +140,14 @@ fn decoded(bytes: &[u8]) -> Option<(u32, u16)> {
 }
 
 fn is_f1(bytes: &[u8]) -> bool {
-    match bytes {
-        [ESC, b'O', b'P'] | [ESC, b'[', b'['] | [ESC, b'[', .., b'P'] | [ESC, b'[', b'1', b'1', b'~'] => true,
-        [ESC, b'[', b'1', b'1', b';', .., b'~'] => true,
-        _ => false,
-    }
+    matches!(
+        bytes,
+        [ESC, b'O', b'P']
+            | [ESC, b'[', b'[']
+            | [ESC, b'[', .., b'P']
+            | [ESC, b'[', b'1', b'1', b'~']
+            | [ESC, b'[', b'1', b'1', b';', .., b'~']
+    )
 }
 
 #[cfg(test)]
