@@ -1,6 +1,7 @@
 //! What becomes of each key.
 
 mod along;
+mod completing;
 mod exact;
 mod wiping;
 
@@ -8,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::along::Unshown;
-use super::keys::{Bracket, Key, Model, More, Scan, scan};
+use super::keys::{BEHIND_CTRL_X, Bracket, EDITOR, Key, Model, More, Scan, scan};
 use super::programs::{Started, ends_program, looks_like_password};
 use super::queue::Queue;
 use super::reading::{PROMPTS_MAX, Prompt, Said, Witnesses, problem};
@@ -168,6 +169,8 @@ enum Reading {
     Nothing,
     /// A password.
     Password,
+    /// A line that completion does not run.
+    Plain,
     Line(Read),
 }
 
@@ -333,6 +336,7 @@ impl Guard {
                     let held = held.clone();
                     match self.read(&held, now) {
                         Reading::Wait => return None,
+                        Reading::Plain => self.let_complete(held, Step::Send, now),
                         Reading::Nothing => self.let_run(held, Started::default(), Step::Send, now),
                         Reading::Password => {
                             self.gap(Gap::Password);
@@ -378,6 +382,9 @@ impl Guard {
                         held.never.or((held.asked >= ASKED_MAX).then_some("the line changes while it is judged"));
                     self.state = State::Held(held);
                     return;
+                }
+                if held.key.completes() {
+                    return self.let_complete(held, Step::Run, now);
                 }
                 if let Some(context) = self.contexts.last_mut() {
                     context.leaving |= read.lines.iter().any(|line| ends_program(&context.name, line));
@@ -507,19 +514,18 @@ impl Guard {
     /// What becomes of a key, by section 3's table: in the shells' manuals, what runs the line, or a line out of sight.
     fn fate(&self, key: Key) -> Fate {
         match key {
+            // On a line that is not known, or has what completion may run.
+            key if key.completes() && !self.completes_plainly() => Fate::RunsLine,
             Key::Control(b'\r' | b'\n' | 0x0f) | Key::Coded | Key::Extended(b'\r' | b'\n') => Fate::RunsLine,
-            Key::Meta(b'\r' | b'\n' | 0x0f | CTRL_E | b'a' | b'A') => Fate::RunsLine,
-            Key::Meta(b'v') => {
-                Fate::Never("in vi's mode `v` opens an editor, whose text would run without being judged")
-            }
+            // `#` comments out the first of several lines, and runs the others.
+            Key::Meta(b'\r' | b'\n' | b'#' | 0x0f | CTRL_E | b'a' | b'A') => Fate::RunsLine,
+            Key::Meta(b'v') => Fate::Never(EDITOR),
             // On an empty line it is the end of the input.
             Key::Control(CTRL_D) if self.model.is_empty() => Fate::Passes,
             Key::Control(CTRL_D) => Fate::RunsLine,
             // Undo, and to where the cursor was.
             Key::Extended(0x15 | 0x18) => Fate::Passes,
-            Key::Extended(_) => {
-                Fate::Never("keys behind Ctrl-X may run what nobody has judged: an editor's text, a macro")
-            }
+            Key::Extended(_) => Fate::Never(BEHIND_CTRL_X),
             Key::Text(_)
             | Key::Control(_)
             | Key::Meta(_)
@@ -593,13 +599,19 @@ impl Guard {
 
     /// What stands on the line of a held key; with patience.
     fn read(&mut self, held: &Held, now: Duration) -> Reading {
+        let reading = self.read_in_time(held, now);
+        let completes = held.key.completes() && matches!(&reading, Reading::Line(read) if read.is_plain());
+        if completes { Reading::Plain } else { reading }
+    }
+
+    fn read_in_time(&mut self, held: &Held, now: Duration) -> Reading {
         let reading = self.read_now(held, now);
         let waited = now.saturating_sub(held.since);
         let silent = now.saturating_sub(self.shown_at.max(self.passed_at));
         match &reading {
             // Both have said it: there is nothing to wait for.
             Reading::Line(Read { confidence: Confidence::Screen, .. }) if self.model.is_known() => reading,
-            Reading::Nothing | Reading::Password | Reading::Wait => reading,
+            Reading::Nothing | Reading::Plain | Reading::Password | Reading::Wait => reading,
             Reading::Line(_) if waited >= HELD_MAX => {
                 if now < self.shown_at + QUIET {
                     self.gap(Gap::Flowing);
@@ -707,6 +719,9 @@ impl Guard {
 
     /// A held key goes on.
     fn let_run(&mut self, held: Held, started: Started, step: fn(Vec<u8>) -> Step, now: Duration) {
+        if held.key.completes() {
+            return self.let_complete(held, step, now);
+        }
         // An empty line starts nothing, and the program that runs goes on.
         if !self.model.is_empty() {
             self.running = started;

@@ -115,6 +115,8 @@ enum Of {
     Key,
     /// The shell, which has said its line.
     Shell,
+    /// The user, whose key went nowhere since the shell would not say what it runs.
+    Unsaid,
     /// Nobody any more.
     Nobody,
 }
@@ -369,7 +371,8 @@ impl Stage {
             }
             (Of::Shell, Decision::Runs(started, standing)) => self.runs(started, standing).await,
             (Of::Shell, Decision::Refused(text)) => self.refused(&text).await,
-            (Of::Nobody, Decision::Runs(..)) => {
+            (Of::Unsaid, Decision::Refused(text)) => self.tell_while_waiting(&text).await,
+            (Of::Nobody | Of::Unsaid, Decision::Runs(..)) => {
                 let marker = "the shell does not wait any more for the line that was allowed last: it did not run";
                 let _ = self.keeper.track.append(Entry::Marker(marker.into())).await;
             }

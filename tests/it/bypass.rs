@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::fixture::terminal::Terminal;
-use crate::fixture::{Bastion, LIMIT, Sshd, has, nonce, until};
+use crate::fixture::{Bastion, LIMIT, Sshd, find, has, nonce, until};
 use crate::require;
 
 /// One thing that a user does.
@@ -57,12 +57,16 @@ struct Row {
     shell: &'static str,
     what: &'static str,
     does: &'static [Do],
+    /// In guard, where lines are read from the screen. Where the shell says them itself nothing of it runs: see [`REPORTING`].
     guard: Fate,
 }
 
 const fn row(shell: &'static str, what: &'static str, does: &'static [Do], guard: Fate) -> Row {
     Row { shell, what, does, guard }
 }
+
+/// Shells that say their lines themselves.
+const REPORTING: [&str; 3] = ["bash", "zsh", "fish"];
 
 /// Columns of the window.
 const COLS: u16 = 100;
@@ -173,7 +177,12 @@ const ROWS: &[Row] = &[
     row("bash", "`[[ -eq ]]`, in single quotes", &[Line("[[ 'a[$(touch @made)]' -eq 0 ]]")], Fate::Held),
     row("bash", "`((...))`", &[Line("((a[$(touch @made)]))")], Fate::Held),
     row("bash", "base64 into a shell", &[Line("echo dG91Y2ggIiRNQURFIg== | base64 -d | sh")], Fate::Held),
-    row("bash", "a child shell", &[Line("sh"), Blind("touch @made\r"), Blind("exit\r")], Fate::Held),
+    row(
+        "bash",
+        "a child shell",
+        &[Line("PS1=chi''ld sh"), Look("child"), Blind("touch @made\r"), Blind("exit\r")],
+        Fate::Held,
+    ),
     row("bash", "`bind` of a key", &[Line("bind -x '\"\\C-y\": touch @made'"), Keys(b"\x19")], Fate::Held),
     row(
         "bash",
@@ -187,8 +196,24 @@ const ROWS: &[Row] = &[
         &[Line("printf 'touch @made' > @dir/s; chmod +x @dir/s"), Line("@dir/s")],
         Fate::Held,
     ),
+    row("bash", "an Enter within the report of a mouse", &[MADE, Keys(b"\x1b[M\r\r\r")], Fate::Held),
+    row("zsh", "an Enter within the report of a mouse", &[MADE, Keys(b"\x1b[M\r\r\r")], Fate::Held),
+    row("fish", "ESC O Enter", &[Type("touch @made #"), Keys(b"\x1bO\r")], Fate::Held),
+    row("zsh", "Tab behind `$(...)`", &[Type("echo $(touch @made)"), Keys(b"\t")], Fate::Held),
+    row("zsh", "Tab behind a pattern that runs code", &[Type("ls /*(e:'touch @made':)"), Keys(b"\t")], Fate::Held),
+    row("fish", "Tab behind `(...)` in a command's place", &[Type("(touch @made)"), Keys(b"\t")], Fate::Held),
+    row(
+        "bash",
+        "Tab behind the index of an array",
+        &[Type("echo \"${a[`touch${IFS}@made`]}/"), Keys(b"\t")],
+        Fate::Held,
+    ),
+    row("bash", "ESC Ctrl-E behind `$(...)`", &[Type("echo $(touch @made)"), Keys(b"\x1b\x05")], Fate::Held),
     row("bash", "a window of two columns", &[Width(2), Blind("touch @made\r"), Width(COLS)], Fate::Gap),
 ];
+
+/// In which way guard reads the lines of a shell that can say them.
+const EXACT: &str = "guard:exact";
 
 /// How a shell is had as the login shell of the account that the tests have, and what it reads when it starts.
 const SHELLS: &[(&str, &str, &str, &str)] = &[
@@ -240,20 +265,26 @@ lines  = ["touch x"]
 struct Place {
     sshd: Sshd,
     bastion: Bastion,
+    /// Whether its shell says its lines.
+    exact: bool,
 }
 
 impl Place {
     fn new(shell: &str, mode: &str) -> Self {
         let (_, start, file, text) = SHELLS.iter().find(|(name, ..)| *name == shell).unwrap();
         let given = format!("{start} -c \"$SSH_ORIGINAL_COMMAND\"");
+        let path = find(shell).unwrap();
         let sshd = Sshd::with(&[&format!(
-            "ForceCommand if [ -n \"$SSH_ORIGINAL_COMMAND\" ]; then exec {given}; else exec {start} -i; fi"
+            "ForceCommand export SHELL={}; if [ -n \"$SSH_ORIGINAL_COMMAND\" ]; then exec {given}; else exec {start} -i; fi",
+            path.display()
         )]);
         let folder = sshd.folder().to_owned();
         let fill = |text: &str| filled(text, &folder);
         let start_file = folder.join(file);
         std::fs::create_dir_all(start_file.parent().unwrap()).unwrap();
         std::fs::write(&start_file, fill(text)).unwrap();
+        // As a login shell it reads another.
+        std::fs::write(folder.join(".bash_profile"), ". ~/.bashrc\n").unwrap();
         std::fs::write(folder.join(".inputrc"), fill("\"\\C-t\": \"touch @made\\n\"\n")).unwrap();
         std::fs::write(folder.join(".past"), fill("touch @made\n")).unwrap();
         std::fs::create_dir_all(folder.join("any/bin")).unwrap();
@@ -261,8 +292,9 @@ impl Place {
         std::fs::set_permissions(folder.join("any/bin/ls"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .unwrap();
         let mut bastion = Bastion::furnished(&sshd);
-        // Where a shell says its lines itself, `reported` tries it.
+        let exact = mode == EXACT;
         let beside = if mode == "guard" { ", integration = \"off\"" } else { "" };
+        let mode = if mode == EXACT { "guard" } else { mode };
         bastion.policy(&format!(
             "schema = 1\n[[rule]]\nid = \"dba\"\nwho = {{ groups = [\"dba\"] }}\nwhere = {{ labels = {{ env = \"test\" }} }}\n\
              accounts = [\"@me\"]\nchannels = [\"shell\", \"exec\"]\ngrant = {{ required = false }}\n\
@@ -274,7 +306,7 @@ impl Place {
         std::fs::write(sets.join("work.toml"), fill(&WORK.replace("@mode", mode).replace("@default", default)))
             .unwrap();
         bastion.serve();
-        Self { sshd, bastion }
+        Self { sshd, bastion, exact }
     }
 
     fn made(&self) -> PathBuf {
@@ -288,6 +320,9 @@ impl Place {
         let fill = |text: &str| filled(text, self.sshd.folder());
         if !matches!(row.does.first(), Some(Early(_))) {
             terminal.shows(ready);
+        }
+        if self.exact {
+            assert!(!terminal.shows(EXACT).contains("guard:screen"), "{}", terminal.screen());
         }
         for step in row.does {
             match *step {
@@ -371,20 +406,24 @@ fn filled(text: &str, folder: &Path) -> String {
 }
 
 /// Whether a row is to be tried: all are, or those that `DOORWARD_ROW` is a part of.
-fn wanted(row: &Row) -> bool {
+fn wanted(mode: &str, row: &Row) -> bool {
+    if mode == EXACT && !REPORTING.contains(&row.shell) {
+        return false;
+    }
     !std::env::var("DOORWARD_ROW").is_ok_and(|part| !row.what.contains(&part))
 }
 
 /// What came of each row in a mode: whether the file was made, and whether a gap is on record.
 fn tried(mode: &str) -> Vec<(bool, bool)> {
-    let shells: BTreeSet<&str> = ROWS.iter().map(|row| row.shell).filter(|shell| has(shell)).collect();
+    let rows = ROWS.iter().filter(|row| wanted(mode, row));
+    let shells: BTreeSet<&str> = rows.map(|row| row.shell).filter(|shell| has(shell)).collect();
     let found = Mutex::new(vec![(false, false); ROWS.len()]);
     std::thread::scope(|scope| {
         for shell in shells {
             let found = &found;
             scope.spawn(move || {
                 let place = Place::new(shell, mode);
-                for (at, row) in ROWS.iter().enumerate().filter(|(_, row)| row.shell == shell && wanted(row)) {
+                for (at, row) in ROWS.iter().enumerate().filter(|(_, row)| row.shell == shell && wanted(mode, row)) {
                     let before = place.gaps();
                     let (made, screen) = place.try_row(row, if mode == "strict" { STRICT_READY } else { "ready>" });
                     let gap = place.gaps() > before;
@@ -405,7 +444,7 @@ fn check(mode: &str, fault: impl Fn(&Row, bool, bool) -> Option<&'static str>) {
     let faults: Vec<String> = ROWS
         .iter()
         .zip(tried(mode))
-        .filter(|(row, _)| has(row.shell) && wanted(row))
+        .filter(|(row, _)| has(row.shell) && wanted(mode, row))
         .filter_map(|(row, (made, gap))| Some(format!("{}: {}: {}", row.shell, row.what, fault(row, made, gap)?)))
         .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -429,6 +468,12 @@ fn in_guard_each_way_is_held_or_a_gap_or_stated() {
 }
 
 #[test]
+fn where_a_shell_says_its_lines_none_of_them_runs() {
+    require!("sshd", "ssh", "tmux");
+    check(EXACT, |_, made, _| made.then_some("runs"));
+}
+
+#[test]
 fn in_strict_none_of_them_runs() {
     require!("sshd", "ssh", "tmux");
     check("strict", |_, made, _| made.then_some("runs"));
@@ -440,15 +485,18 @@ fn table() -> String {
         "# Ways past a held Enter\n\nWhat comes of each in each [mode](../policies/README.md#command-sets), tried by the tests \
          in `tests/it/bypass.rs` with a real `ssh`,\n`sshd` and shell; in `observe` each is shown to be a way. `strict` opens no \
          shell of the target's own: its lines are read by the\nbastion, whatever the account's login shell is. `guard` is against slips, \
-         and no wall: this is a list of the ways that are known.\nHere its lines are read from the screen (`guard:screen`); what comes \
-         of lines that bash, zsh and fish say themselves (`guard:exact`)\nis tried in `tests/it/reported.rs` and `tests/it/exact.rs`.\n\n\
+         and no wall: this is a list of the ways that are known.\nWhere bash, zsh and fish say their lines themselves it is \
+         `guard:exact`; all others, and they where a rule or a target wants it so, are\nread from the screen (`guard:screen`).\n\n\
          **held**: nothing of it runs. **gap on record**: the log says that something could not be read, and security people are told.\n\
-         **runs**: nobody is told; what the screen showed is in the recording.\n\n\
-         | login shell | way | strict | guard | observe |\n| --- | --- | --- | --- | --- |\n",
+         **runs**: it is not held, nothing in the log tells of it, and nobody is told; what the screen showed is in the recording. In\n\
+         `observe` all of it runs, since that holds nothing: the lines that it can read are judged and in the log, and security people\n\
+         are told of them as the rules say. **-**: the shell does not say its lines.\n\n\
+         | login shell | way | strict | guard:exact | guard:screen | observe |\n| --- | --- | --- | --- | --- | --- |\n",
     );
     for row in ROWS {
         let what = row.what.replace('|', "\\|");
-        text.push_str(&format!("| {} | {what} | held | {} | runs |\n", row.shell, row.guard.word()));
+        let exact = if REPORTING.contains(&row.shell) { "held" } else { "-" };
+        text.push_str(&format!("| {} | {what} | held | {exact} | {} | runs |\n", row.shell, row.guard.word()));
     }
     text
 }

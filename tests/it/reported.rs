@@ -267,6 +267,40 @@ fn a_key_that_runs_a_line_unsaid_is_a_gap_and_ends_the_trust() {
 }
 
 #[test]
+fn a_key_that_the_shell_would_not_say_is_refused_on_record_and_its_line_stays() {
+    require!("sshd", "ssh", "tmux");
+    for shell in ["bash", "zsh", "fish"] {
+        let Some(mut desk) = Desk::exact(shell, "") else { continue };
+        let touch = desk.touch();
+        for keys in [&b"\x18\x05"[..], b"\x1b[13;5u", b"\x0f"] {
+            until(LIMIT, "prompt", || desk.window.screen().trim_end().ends_with("P>").then_some(()));
+            let before = desk.rows("command.refused").len();
+            desk.window.type_text(&touch);
+            until(LIMIT, "line", || desk.window.screen().trim_end().ends_with(&touch).then_some(()));
+            desk.window.bytes(&[keys, b"lost"].concat());
+            let row = until(LIMIT, "refusal", || desk.rows("command.refused").get(before).cloned());
+            assert_eq!(
+                (&row["line"], &row["confidence"]),
+                (&touch.clone().into(), &"screen".into()),
+                "{shell} {keys:?}"
+            );
+            desk.window.shows(&format!("name {}", row["decision"].as_str().unwrap()));
+            // What was typed behind it is gone, and the line is judged as any other.
+            desk.window.press("Enter");
+            let row = until(LIMIT, "line", || desk.rows("command.refused").get(before + 1).cloned());
+            assert_eq!(
+                (&row["line"], &row["confidence"]),
+                (&touch.clone().into(), &"exact".into()),
+                "{shell} {keys:?}"
+            );
+            desk.works("exact");
+        }
+        assert!(!desk.forbidden().exists());
+        assert_eq!(desk.gaps(), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn output_that_speaks_for_the_shell_is_dropped() {
     require!("sshd", "ssh", "tmux");
     let Some(mut desk) = Desk::exact("bash", "") else { return };

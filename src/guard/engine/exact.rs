@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{CONTEXTS_MAX, Context, Guard, Model, PASSWORDS_MAX, QUIET, Started, State};
+use super::{CONTEXTS_MAX, Confidence, Context, Guard, LineRead, Model, PASSWORDS_MAX, QUIET, Started, State};
+use crate::guard::reading::behind;
 
 /// What the prompts of shells end with.
 const SHELL_PROMPTS_END: [char; 4] = ['$', '#', '%', '>'];
@@ -21,6 +22,13 @@ impl Guard {
             self.remember(prompt.clone());
             self.own_prompt = Some(prompt).filter(|prompt| !prompt.trim().is_empty());
         }
+    }
+
+    /// The line at the cursor as far as the screen shows it: what a key was for that the shell is not asked about.
+    pub fn line_at_cursor(&self, now: Duration) -> LineRead {
+        let whole = self.screen.at_cursor().whole();
+        let line = self.own_prompt.as_ref().and_then(|prompt| behind(&whole, prompt)).unwrap_or(&whole);
+        LineRead { line: line.trim_end().to_owned(), confidence: Confidence::Screen, at: now }
     }
 
     /// A line that the shell itself has said is let run, and starts this.

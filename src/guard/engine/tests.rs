@@ -240,6 +240,7 @@ fn every_key_that_runs_a_line_is_held_in_every_shell() {
             &b"\n"[..],
             b"\x0f",
             b"\x1ba",
+            b"\x1b#",
             b"\x1b\x05",
             b"\x18e",
             b"\x18\x05",
@@ -249,6 +250,7 @@ fn every_key_that_runs_a_line_is_held_in_every_shell() {
             b"\x1bv",
             b"\x1b[13u",
             b"\x1bOM",
+            b"\x1bO\r",
         ] {
             typist.slowly(b"touch ran");
             typist.keys(keys);
@@ -257,6 +259,46 @@ fn every_key_that_runs_a_line_is_held_in_every_shell() {
         typist.pause(Duration::from_millis(100));
         typist.is_usable("after");
     });
+}
+
+#[test]
+fn an_enter_in_the_report_of_a_mouse_is_held() {
+    everywhere(|shell, typist| {
+        typist.slowly(b"touch ran");
+        typist.keys(b"\x1b[M\r\r\r");
+        // fish takes what would wipe the line for the rest of the report, and its user is told so.
+        typist.until("refusal", |typist| typist.wiped.len() == 1);
+        assert!(typist.wiped == [true] || shell == "fish", "{shell}");
+    });
+}
+
+#[test]
+fn completion_is_held_where_it_may_run_what_it_expands() {
+    for (shell, line) in [
+        ("zsh", "echo $(touch ran)"),
+        ("zsh", "ls /*(e:'touch ran':)"),
+        ("fish", "(touch ran)"),
+        ("bash", "echo \"${a[`touch${IFS}ran`]}/"),
+    ] {
+        let Some(mut typist) = Typist::at(shell) else { continue };
+        typist.slowly(line.as_bytes());
+        typist.keys(b"\t");
+        typist.is_refused("touch");
+        // Pasted with what brings a line that nobody knows.
+        typist.slowly(format!("{line}\x17\x19").as_bytes());
+        typist.keys(b"\t");
+        typist.is_refused("touch");
+        assert!(!typist.ran("ran"), "{shell}: it ran");
+        typist.is_usable("after");
+        let asked = typist.questions.len();
+        std::fs::write(typist.folder.path().join("completed"), "").unwrap();
+        typist.slowly(b"echo >made; cat compl");
+        typist.slowly(b"\t\t");
+        typist.until("completion", |typist| typist.guard.line_shown().contains("completed"));
+        assert_eq!(typist.questions.len(), asked, "{shell}: a plain line is not asked about");
+        typist.keys(b"\r");
+        typist.until("file", |typist| typist.ran("made"));
+    }
 }
 
 #[test]

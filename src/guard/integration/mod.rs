@@ -12,11 +12,12 @@ mod reports;
 mod talk;
 #[cfg(test)]
 mod tests;
+mod unsaid;
 
 use std::fmt;
 
 pub use reports::{Piece, Report, Reports, Unreadable};
-pub use talk::{Keys, Phase, Step, Talk};
+pub use talk::{Keys, Phase, Step, Talk, Unsaid};
 
 /// A shell that can be integrated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +99,8 @@ impl Verdict {
     }
 }
 
-/// The key that fish wants once it has said that Enter was pressed.
-const KNOCKED: &[u8] = b"\x1b[7379~";
+/// The key that fish wants once it has said that Enter was pressed: Ctrl-Alt-Shift-F12, which fish 4 knows by its name.
+const KNOCKED: &[u8] = b"\x1b[24;8~";
 
 /// What the one who says [`Report::Hello`] waits for: the text that starts the shell, its length before it. A shell that
 /// cannot be integrated is started as it would have been.

@@ -24,6 +24,8 @@ pub enum Report {
     },
     /// The text is in force.
     Ready,
+    /// It is not, since the shell has keys that it cannot take from it.
+    Unfit,
     /// A prompt is about to be shown.
     Prompt,
     /// fish: Enter was pressed, and the line is complete once it is asked for.
@@ -177,6 +179,7 @@ fn read(body: &[u8], secret: &[u8]) -> Option<Report> {
     let text = text.get(1..)?;
     match kind {
         b"ready" => Some(Report::Ready),
+        b"unfit" => Some(Report::Unfit),
         b"prompt" => Some(Report::Prompt),
         b"knock" => Some(Report::Knock),
         b"ran" => Some(Report::Ran),

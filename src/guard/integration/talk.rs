@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use super::unsaid::{First, first};
 use super::{KNOCKED, Piece, Report, Reports, Secrets, Shell, Unreadable, Verdict, answer};
 use crate::gate::LINE_BYTES_MAX;
+use crate::guard::keys::More;
 use crate::guard::{Confidence, Gap, LineRead};
 
 /// The start text says so soon that it is there; else the channel is opened anew, as a plain shell.
@@ -13,6 +15,8 @@ const HELLO_WITHIN: Duration = Duration::from_secs(5);
 const READY_WITHIN: Duration = Duration::from_secs(10);
 /// So long nothing follows an Enter that may be about to be reported.
 const HOLD_MAX: Duration = Duration::from_millis(500);
+/// A key comes in one piece, or nearly so.
+const KEY_WAIT: Duration = Duration::from_millis(25);
 /// What begins like a report is held back for so long.
 const RELEASE_AFTER: Duration = Duration::from_millis(100);
 const PASTE_BEGINS: &[u8] = b"\x1b[200~";
@@ -61,6 +65,15 @@ pub struct Keys {
     pub withdrawn: bool,
 }
 
+/// A key that may run what the shell does not say: it went nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsaid {
+    /// Why.
+    pub why: &'static str,
+    /// So many bytes of it, and behind it, are gone.
+    pub dropped: usize,
+}
+
 /// The talk with one shell.
 #[derive(Debug)]
 pub struct Talk {
@@ -80,6 +93,12 @@ pub struct Talk {
     asked: Option<Result<String, Unreadable>>,
     /// Keys that wait.
     held: Vec<u8>,
+    /// When the last of them came; and until when the first of them may be a part of one.
+    came: Duration,
+    whole_at: Option<Duration>,
+    /// What the target has had last.
+    last: Option<u8>,
+    unsaid: Option<Unsaid>,
     /// Whether the keys are within a bracketed paste, and how much of the mark that ends or begins one has come.
     paste: Paste,
     /// Since when output is held back.
@@ -121,6 +140,10 @@ impl Talk {
             taken: String::new(),
             asked: None,
             held: Vec::new(),
+            came: at,
+            whole_at: None,
+            last: None,
+            unsaid: None,
             paste: Paste::default(),
             holds_since: None,
         }
@@ -175,7 +198,13 @@ impl Talk {
             Place::Away | Place::Prompt { .. } | Place::Asking => None,
         };
         let output = self.holds_since.map(|since| since.saturating_add(RELEASE_AFTER));
-        [self.due, place, output].into_iter().flatten().min()
+        let key = self.whole_at.filter(|_| self.takes() == Some(true));
+        [self.due, place, output, key].into_iter().flatten().min()
+    }
+
+    /// The key that went nowhere since this was asked last, if any did.
+    pub fn take_unsaid(&mut self) -> Option<Unsaid> {
+        self.unsaid.take()
     }
 
     /// What the target has sent.
@@ -228,25 +257,64 @@ impl Talk {
     /// The same of keys among which none takes a line back.
     pub fn push(&mut self, bytes: &[u8], at: Duration) -> Vec<u8> {
         let mut pass = Vec::new();
+        if !bytes.is_empty() {
+            self.came = at;
+        }
         self.held.extend_from_slice(bytes);
+        self.whole_at = None;
         match self.phase {
             Phase::Silent | Phase::Failed => return pass,
             Phase::Starting(_) | Phase::Screen | Phase::Exact(_) => {}
         }
-        let mut waiting = std::mem::take(&mut self.held).into_iter();
+        let untold = self.unsaid.take();
+        let waiting = std::mem::take(&mut self.held);
+        let mut waiting = waiting.as_slice();
         while let Some(entered) = self.takes() {
-            let Some(byte) = waiting.next() else { break };
-            pass.push(byte);
-            let pasted = self.paste.next(byte);
-            if entered && !pasted && matches!(byte, b'\r' | b'\n') {
-                self.place = Place::Entered { until: at.saturating_add(HOLD_MAX) };
+            let length = if entered { self.key(waiting, at) } else { 1 };
+            let Some((key, behind)) = waiting.split_at_checked(length).filter(|(key, _)| !key.is_empty()) else {
+                break;
+            };
+            for byte in key {
+                self.passes(*byte, entered, at);
             }
-            if entered && byte == 0x03 {
-                self.place = Place::Prompt { entered: false };
+            pass.extend_from_slice(key);
+            waiting = behind;
+        }
+        // Nothing behind a key that goes nowhere was meant for what comes now.
+        if self.unsaid.is_none() {
+            self.held = waiting.to_vec();
+            self.unsaid = untold;
+        }
+        pass
+    }
+
+    /// The length of the first key, for a shell at its prompt; 0 if it does not pass now.
+    fn key(&mut self, waiting: &[u8], at: Duration) -> usize {
+        let (Phase::Exact(shell), false) = (self.phase, waiting.is_empty()) else { return waiting.len().min(1) };
+        let whole_at = self.came.saturating_add(KEY_WAIT);
+        let more = if at >= whole_at { More::Late } else { More::MayCome };
+        match first(waiting, self.last, more, shell) {
+            First::Passes(length) => length,
+            First::Waits => {
+                self.whole_at = Some(whole_at).filter(|_| more == More::MayCome);
+                0
+            }
+            First::Never(why) => {
+                self.unsaid = Some(Unsaid { why, dropped: waiting.len() });
+                0
             }
         }
-        self.held = waiting.collect();
-        pass
+    }
+
+    fn passes(&mut self, byte: u8, entered: bool, at: Duration) {
+        self.last = Some(byte);
+        let pasted = self.paste.next(byte);
+        if entered && !pasted && matches!(byte, b'\r' | b'\n') {
+            self.place = Place::Entered { until: at.saturating_add(HOLD_MAX) };
+        }
+        if entered && byte == 0x03 {
+            self.place = Place::Prompt { entered: false };
+        }
     }
 
     /// What becomes of the line that was asked about. To be sent to the target.
@@ -306,6 +374,12 @@ impl Talk {
             Report::Ready => {
                 if let (Some(shell), false) = (self.shell, self.broken) {
                     self.enter(Phase::Exact(shell), None, steps);
+                }
+            }
+            Report::Unfit => {
+                self.broken = true;
+                if let Phase::Starting(_) | Phase::Exact(_) = self.phase {
+                    self.enter(Phase::Screen, None, steps);
                 }
             }
             Report::Prompt => {

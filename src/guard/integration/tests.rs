@@ -230,3 +230,56 @@ fn a_verdict_that_comes_when_the_shell_waits_no_more_is_not_typed_at_its_prompt(
     talk.on_output(&report("prompt;"), T);
     assert!(!talk.is_asking() && talk.answer(Verdict::Run, T).is_empty());
 }
+
+#[test]
+fn a_key_that_the_shell_would_not_say_goes_nowhere_and_nothing_behind_it_does() {
+    let mut talk = at_prompt();
+    assert_eq!(passed(&mut talk, b"ls\x18", T), b"ls");
+    assert_eq!(passed(&mut talk, b"\x05rm\r", T), b"");
+    let unsaid = talk.take_unsaid().unwrap();
+    assert_eq!((unsaid.dropped, talk.held(), talk.take_unsaid()), (5, 0, None));
+    assert_eq!(passed(&mut talk, b"x\r", T), b"x\r");
+    // Behind an Enter it waits, and goes nowhere at the next prompt either.
+    passed(&mut talk, b"\x18\x05", T);
+    talk.on_output(&report("line;lsx"), T);
+    talk.answer(Verdict::Run, T);
+    talk.on_output(&[report("ran;"), report("prompt;")].concat(), T);
+    assert_eq!(passed(&mut talk, b"", T), b"");
+    assert!(talk.take_unsaid().is_some());
+    // A program that runs has its keys.
+    talk.on_keys(b"vi\r", T);
+    talk.on_output(&report("line;vi"), T);
+    talk.answer(Verdict::Run, T);
+    talk.on_output(&report("ran;"), T);
+    talk.on_time(T + HALF);
+    assert_eq!(passed(&mut talk, b"\x18\x05", T + HALF), b"\x18\x05");
+    assert_eq!(talk.take_unsaid(), None);
+}
+
+#[test]
+fn a_key_that_may_be_the_first_part_of_another_is_held_for_a_moment() {
+    let mut talk = at_prompt();
+    assert_eq!(passed(&mut talk, b"a\x1b", T), b"a");
+    let due = talk.due().unwrap();
+    assert!(due > T && due < T + HALF);
+    assert!(talk.on_time(due).is_empty());
+    assert_eq!(passed(&mut talk, b"", due), b"\x1b");
+    assert_eq!(talk.due(), None);
+    // The shell may still wait for the second.
+    assert_eq!(passed(&mut talk, b"v", due), b"");
+    assert!(talk.take_unsaid().is_some());
+    assert_eq!(passed(&mut talk, b"\x18", due), b"");
+    let whole = talk.due().unwrap();
+    assert_eq!((passed(&mut talk, b"", whole), talk.due()), (Vec::new(), None), "it waits for what comes");
+}
+
+#[test]
+fn a_shell_that_says_that_it_is_not_fit_is_read_from_the_screen() {
+    let mut talk = Talk::new(secrets(), Duration::ZERO);
+    talk.on_output(b"\x1b]7379;hello;bash\x07", T);
+    assert_eq!(talk.on_output(&report("unfit;"), T), [Step::Enters(Phase::Screen)]);
+    talk.on_output(&report("ready;"), T);
+    assert_eq!((talk.phase(), talk.due()), (Phase::Screen, None));
+    let mut talk = at_prompt();
+    assert_eq!(talk.on_output(&report("unfit;"), T), [Step::Enters(Phase::Screen)]);
+}

@@ -31,7 +31,7 @@ __dw_enter() {
 __dw_dead() { builtin zle .beep }
 __dw_plain() {
   builtin emulate -L zsh
-  [[ $BUFFER != *[\`]* && $BUFFER != *['$=<>'][\(\{\[]* ]]
+  [[ $BUFFER != *[\`\(]* && $BUFFER != *['$=<>'][\{\[]* ]]
 }
 __dw_prompt() { builtin setopt no_bang_hist; __dw_say prompt }
 __dw_ran() { __dw_say ran }
@@ -53,10 +53,16 @@ __dw_start() {
     builtin eval "__dw_do_$w() { if __dw_plain; then builtin zle __dw_own_$w; else builtin zle .beep; fi }"
     builtin zle -N $w __dw_do_$w
   done
-  for m in emacs viins vicmd; do
+  # By the name that begins with a dot a key has the widget that nobody replaces.
+  for m in ${(f)"$(builtin bindkey -l)"}; do
+    [[ $m == .safe ]] && continue
     for w in ${(f)"$(builtin bindkey -M $m)"}; do
-      if [[ $w == *' 'execute-(last-|)named-cmd ]]; then builtin bindkey -M $m -r ${(Q)${(z)w}[1]}; fi
+      if [[ $w == *' '(execute-(last-|)named-cmd|.accept*|.run-help|.which-command|.execute-*|.expand-*|.*complete*|.list-*|.delete-char-or-list) ]]; then
+        builtin bindkey -M $m -r ${(Q)${(z)w}[1]}
+      fi
     done
+  done
+  for m in emacs viins vicmd; do
     builtin bindkey -M $m '^M' __dw_enter '^J' __dw_enter
   done
   builtin unfunction __dw_start

@@ -122,6 +122,7 @@ impl Visit {
         }
     }
 
+    /// Judges a line that was read: it runs, is refused, or waits for a yes. `approval` is the yes for which it has waited.
     fn rule_on_read(
         &self,
         question: &Question,
@@ -129,66 +130,70 @@ impl Visit {
         number: ChannelNumber,
         approval: Option<RequestId>,
     ) -> Verdict {
-        let plainly = |text: String| Verdict::Refused {
-            marker: format!("command refused: {text}"),
-            text: format!("refused  {text}"),
-            written: None,
-        };
-        let Some(live) = &self.live else { return plainly(String::from("the session is over")) };
+        let Some(live) = &self.live else { return unjudged(String::from("the session is over")) };
         if live.registration.pause().is_on() {
-            return plainly(String::from("the session is paused"));
+            return unjudged(String::from("the session is paused"));
         }
         let (bastion, destination) = (&self.bastion, live.permit.destination());
         let commands = match bastion.ledger.commands(live.permit.asker(), destination, asked, bastion.clock.now()) {
             Ok(commands) => commands,
-            Err(denial) => return plainly(Refusal::Denied(denial).told(bastion.clock.now()).text),
+            Err(denial) => return unjudged(Refusal::Denied(denial).told(bastion.clock.now()).text),
         };
         let id = match approval.clone().map_or_else(new_decision, Ok) {
             Ok(id) => id,
-            Err(error) => return plainly(error.to_string()),
+            Err(error) => return unjudged(error.to_string()),
         };
-        let mut decided = Box::new(judged(question, &commands, id));
-        let mut started = guard::started(&decided.judgement.invocations);
-        if decided.judgement.outcome != Outcome::Deny && commands.mode() == Some(CommandMode::Guard) {
-            let unfit = started.nested.as_ref().filter(|name| commands.within(name).is_none());
-            decided.obstacle = unfit.map(|name| no_set_for(name));
-        }
-        if commands.mode().is_some_and(CommandMode::is_strict) {
-            decided.obstacle =
-                Some(String::from("your right here is of another kind by now: leave, and connect again"));
-        }
-        if !question.echoed {
-            forget_words(&mut decided.judgement);
-            started.nested = None;
-        }
+        let (decided, started) = decided_on(question, &commands, id);
         let sent: Vec<u8> = question.reads.iter().flat_map(|read| [read.line.as_bytes(), b"\n"].concat()).collect();
+        // What stands in the way of a line refuses it, whatever the rules say.
         let outcome = if decided.obstacle.is_some() { Outcome::Deny } else { decided.judgement.outcome };
-        match (outcome, &approval) {
-            (Outcome::Deny, _) => {}
-            (Outcome::Approve, None) => {
-                match wish_of(live, &self.visitor, bastion, &decided, (&sent, ChannelClass::Shell)) {
-                    Some(wish) => {
-                        let facts = decided.facts(live, bastion, true).map(Box::new);
-                        return Verdict::Waits { decided, wish: Box::new(wish), facts };
-                    }
-                    None => decided.obstacle = Some(String::from("nobody is named who could say yes")),
-                }
-            }
-            (Outcome::Allow, None) => return runs(live, bastion, decided, number, started),
+        match (outcome, approval) {
+            (Outcome::Deny, approval) => self.refuse_with(live, &decided, approval.as_ref()),
+            (Outcome::Allow, None) => runs(live, bastion, decided, number, started),
+            (Outcome::Approve, None) => self.ask_for_yes(live, decided, &sent),
             (Outcome::Allow | Outcome::Approve, Some(id)) => {
-                match bastion.requests.use_command(id, &bound_to(&live.id, &decided.policy, &sent)) {
-                    Ok(approved_by) => {
-                        decided.approved_by = approved_by;
-                        return runs(live, bastion, decided, number, started);
-                    }
-                    Err(why) => decided.obstacle = Some(format!("what was approved does not run: {why}")),
-                }
+                self.run_approved(live, decided, &id, &sent, (number, started))
             }
         }
-        if let Some(id) = &approval {
-            let _ = bastion.requests.use_command(id, "");
+    }
+
+    /// Has somebody asked for the yes that a line takes.
+    fn ask_for_yes(&self, live: &Live, mut decided: Box<Decided>, sent: &[u8]) -> Verdict {
+        let Some(wish) = wish_of(live, &self.visitor, &self.bastion, &decided, (sent, ChannelClass::Shell)) else {
+            decided.obstacle = Some(String::from("nobody is named who could say yes"));
+            return self.refuse_read(live, &decided);
+        };
+        let facts = decided.facts(live, &self.bastion, true).map(Box::new);
+        Verdict::Waits { decided, wish: Box::new(wish), facts }
+    }
+
+    /// Lets a line run by a yes, if that is for this line, in this session, under these rules.
+    fn run_approved(
+        &self,
+        live: &Live,
+        mut decided: Box<Decided>,
+        id: &RequestId,
+        sent: &[u8],
+        (number, started): (ChannelNumber, Started),
+    ) -> Verdict {
+        match self.bastion.requests.use_command(id, &bound_to(&live.id, &decided.policy, sent)) {
+            Ok(approved_by) => {
+                decided.approved_by = approved_by;
+                runs(live, &self.bastion, decided, number, started)
+            }
+            Err(why) => {
+                decided.obstacle = Some(format!("what was approved does not run: {why}"));
+                self.refuse_with(live, &decided, Some(id))
+            }
         }
-        self.refuse_read(live, &decided)
+    }
+
+    /// Refuses a line. A yes that there was for it is used up: bound to nothing, it lets nothing run.
+    fn refuse_with(&self, live: &Live, decided: &Decided, approval: Option<&RequestId>) -> Verdict {
+        if let Some(id) = approval {
+            let _ = self.bastion.requests.use_command(id, "");
+        }
+        self.refuse_read(live, decided)
     }
 
     /// Puts on record that a line does not run after all; of one that does, does with the session what a rule wants.
@@ -270,6 +275,30 @@ impl Visit {
             drop(tokio::task::spawn_blocking(move || requests.alert_command(&id, "command.gap", facts)));
         }
     }
+}
+
+/// A refusal of what nobody could judge. Nothing is on record of it but the recording's note.
+fn unjudged(text: String) -> Verdict {
+    Verdict::Refused { marker: format!("command refused: {text}"), text: format!("refused  {text}"), written: None }
+}
+
+/// What is decided on a line, with what stands in its way beside the rules; and what it starts.
+fn decided_on(question: &Question, commands: &Commands, id: RequestId) -> (Box<Decided>, Started) {
+    let mut decided = Box::new(judged(question, commands, id));
+    let mut started = guard::started(&decided.judgement.invocations);
+    let mode = commands.mode();
+    if decided.judgement.outcome != Outcome::Deny && mode == Some(CommandMode::Guard) {
+        let unfit = started.nested.as_ref().filter(|name| commands.within(name).is_none());
+        decided.obstacle = unfit.map(|name| no_set_for(name));
+    }
+    if mode.is_some_and(CommandMode::is_strict) {
+        decided.obstacle = Some(String::from("your right here is of another kind by now: leave, and connect again"));
+    }
+    if !question.echoed {
+        forget_words(&mut decided.judgement);
+        started.nested = None;
+    }
+    (decided, started)
 }
 
 /// Judges what a line may be: the strictest verdict is the line's.

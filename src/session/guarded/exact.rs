@@ -18,7 +18,7 @@ use super::way::{Arrived, Mark};
 use super::{Of, Stage};
 use crate::cast::Entry;
 use crate::gate;
-use crate::guard::integration::{Phase, Step, Talk, Unreadable, Verdict};
+use crate::guard::integration::{Phase, Step, Talk, Unreadable, Unsaid, Verdict};
 use crate::guard::{Confidence, Gap, LineRead, Question, Started};
 use crate::model::ChannelEvent;
 use crate::relay::Pause;
@@ -49,8 +49,8 @@ pub(super) struct Exact {
     telling: VecDeque<Telling>,
     /// What was typed while a line is judged: it is for what that starts.
     pub later: Vec<u8>,
-    /// A line that waits until another is judged.
-    waiting: Option<Question>,
+    /// What waits until another is judged, and who for that.
+    waiting: Option<(Question, Of)>,
     /// What its user was told of how lines are read.
     reads: Reads,
     /// Whether it has said that it says its lines.
@@ -192,7 +192,7 @@ impl Stage {
         let now = self.now();
         let judging = matches!(&self.deciding, Some(deciding) if deciding.of == Of::Shell);
         let Some(exact) = &mut self.exact else { return self.guard.typed(bytes, now) };
-        if judging || exact.waiting.is_some() {
+        if judging || matches!(exact.waiting, Some((_, Of::Shell))) {
             exact.later.extend_from_slice(bytes);
         } else if exact.talk.at_prompt() && !self.guard.is_busy() {
             if std::mem::take(&mut exact.fresh) {
@@ -220,6 +220,23 @@ impl Stage {
         };
         if !pass.is_empty() {
             self.sends(ChannelEvent::Data(Bytes::from(pass)), mark);
+        }
+        if let Some(unsaid) = self.exact.as_mut().and_then(|exact| exact.talk.take_unsaid()) {
+            self.refuse_unsaid(unsaid, now);
+        }
+    }
+
+    /// A key that may run what the shell does not say has gone nowhere: that is put on record as of a line that is refused,
+    /// and the user is told why.
+    fn refuse_unsaid(&mut self, unsaid: Unsaid, now: Duration) {
+        self.user_credit.dropped(unsaid.dropped);
+        let read = self.guard.line_at_cursor(now);
+        let question = Question { reads: vec![read], problem: Some(unsaid.why), echoed: true, context: None };
+        match &mut self.exact {
+            Some(exact) if self.deciding.is_some() => {
+                exact.waiting = exact.waiting.take().or(Some((question, Of::Unsaid)))
+            }
+            Some(_) | None => self.decide(question, Of::Unsaid),
         }
     }
 
@@ -307,7 +324,7 @@ impl Stage {
         let _ = self.keeper.track.append(Entry::Marker(marker)).await;
         let question = Question { reads: vec![read], problem, echoed: true, context: None };
         match &mut self.exact {
-            Some(exact) if self.deciding.is_some() => exact.waiting = Some(question),
+            Some(exact) if self.deciding.is_some() => exact.waiting = Some((question, Of::Shell)),
             Some(_) | None => self.decide(question, Of::Shell),
         }
     }
@@ -315,7 +332,7 @@ impl Stage {
     /// Nobody waits any more for what the shell had said.
     fn forget_report(&mut self) {
         if let Some(exact) = &mut self.exact {
-            exact.waiting = None;
+            exact.waiting = exact.waiting.take().filter(|(_, of)| *of != Of::Shell);
         }
         if let Some(deciding) = self.deciding.as_mut().filter(|deciding| deciding.of == Of::Shell) {
             deciding.of = Of::Nobody;
@@ -326,9 +343,9 @@ impl Stage {
     /// A decision is over: the shell's line that waited for that is judged.
     pub(super) fn decide_waiting(&mut self) {
         if self.deciding.is_none()
-            && let Some(question) = self.exact.as_mut().and_then(|exact| exact.waiting.take())
+            && let Some((question, of)) = self.exact.as_mut().and_then(|exact| exact.waiting.take())
         {
-            self.decide(question, Of::Shell);
+            self.decide(question, of);
         }
     }
 
