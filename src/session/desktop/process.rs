@@ -6,13 +6,13 @@
 use std::fmt;
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::warn;
 
+use crate::desktop::frames;
 use crate::rdp::control::{FromProcess, ToProcess};
 use crate::rdp::frame::{Fault, HEAD_BYTES, Head};
 
@@ -57,12 +58,25 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
+/// What a process is told, and a socket that it gets with it.
+#[derive(Debug)]
+pub struct Told {
+    what: ToProcess,
+    socket: Option<OwnedFd>,
+}
+
+impl From<ToProcess> for Told {
+    fn from(what: ToProcess) -> Self {
+        Self { what, socket: None }
+    }
+}
+
 /// A process that carries a desktop. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Process {
     child: Option<Child>,
     said: mpsc::Receiver<Result<FromProcess, Broken>>,
-    told: mpsc::Sender<ToProcess>,
+    told: mpsc::Sender<Told>,
     _tasks: JoinSet<()>,
 }
 
@@ -115,14 +129,26 @@ impl Process {
     /// # Errors
     /// `Deaf` if it has not taken what it was told before, `Gone` if it is gone.
     pub fn tell(&self, what: ToProcess) -> Result<(), Broken> {
-        self.told.try_send(what).map_err(|error| match error {
+        self.queue(what.into())
+    }
+
+    /// Tells it something, and hands it a socket with that. Ours is closed.
+    ///
+    /// # Errors
+    /// As `tell`.
+    pub fn hand(&self, what: ToProcess, socket: OwnedFd) -> Result<(), Broken> {
+        self.queue(Told { what, socket: Some(socket) })
+    }
+
+    fn queue(&self, told: Told) -> Result<(), Broken> {
+        self.told.try_send(told).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Broken::Deaf,
             mpsc::error::TrySendError::Closed(_) => Broken::Gone,
         })
     }
 
     /// What tells it, for a task that may wait for it.
-    pub fn teller(&self) -> mpsc::Sender<ToProcess> {
+    pub fn teller(&self) -> mpsc::Sender<Told> {
         self.told.clone()
     }
 
@@ -193,10 +219,17 @@ async fn read_frame(from: &mut OwnedReadHalf) -> Result<FromProcess, Broken> {
     FromProcess::decode(head.kind, body).map_err(Broken::Frame)
 }
 
-async fn write(mut to: OwnedWriteHalf, mut telling: mpsc::Receiver<ToProcess>) {
-    while let Some(what) = telling.recv().await {
+async fn write(mut to: OwnedWriteHalf, mut telling: mpsc::Receiver<Told>) {
+    while let Some(Told { what, socket }) = telling.recv().await {
         let Ok(frame) = what.encode() else { return };
-        if to.write_all(frame.expose()).await.is_err() {
+        let mut rest = frame.expose().as_slice();
+        if let Some(socket) = socket {
+            let way = to.as_ref();
+            let handed = way.async_io(Interest::WRITABLE, || frames::hand(way, rest, socket.as_fd())).await;
+            let Ok(written) = handed else { return };
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        if to.write_all(rest).await.is_err() {
             return;
         }
     }
