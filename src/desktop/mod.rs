@@ -4,9 +4,12 @@
 //! recording and the check of the target's certificate. What is not on its way to a record does not pass; when the
 //! bastion goes, or does not read any more, nothing passes. `rdp` says what each message may be; here are the sockets.
 //!
+//! It is confined before it reads a byte of a peer; see [`confine`].
+//!
 //! What it does not guard against: pictures and sound pass as the target drew them, so a fault in the user's program that
 //! a picture triggers is not kept from it.
 
+pub mod confine;
 pub mod frames;
 mod link;
 mod messages;

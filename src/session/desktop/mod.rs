@@ -18,7 +18,6 @@ mod tests;
 mod tickets;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +37,7 @@ use crate::wire::Cut;
 pub(super) use entry::ticket_event;
 use entry::{Entered, NotIn, greet};
 pub(super) use opening::begin_approved;
+pub use process::Starter;
 use process::{Broken, Process};
 pub use screens::{NoPicture, Screens};
 pub use tickets::{GOOD_FOR, Issued, Proven, TicketError, Tickets};
@@ -78,8 +78,8 @@ pub struct Desk {
     pub users: Limits<UserName>,
     /// Who did not get in.
     pub failed: mpsc::Sender<FailedLogin>,
-    /// The program that carries a desktop: our own.
-    pub program: PathBuf,
+    /// What starts the program that carries a desktop: our own.
+    pub starter: Starter,
 }
 
 /// After an error of accept, such as too many open files, the next try waits so long.
@@ -151,9 +151,7 @@ async fn connection(
 
 async fn start(stream: TcpStream, source: SocketAddr, desk: &Desk) -> std::io::Result<Process> {
     stream.set_nodelay(true)?;
-    let (client, program) = (stream.into_std()?, desk.program.clone());
-    let started = tokio::task::spawn_blocking(move || Process::start(&program, client)).await;
-    let process = started.map_err(std::io::Error::other)??;
+    let process = desk.starter.start(stream.into_std()?).await?;
     let start = Start {
         certificate: desk.identity.certificate.clone(),
         key: desk.identity.key.clone(),

@@ -8,18 +8,19 @@ use std::io;
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::warn;
 
+use super::opening::words;
 use crate::desktop::frames;
 use crate::rdp::control::{FromProcess, ToProcess};
 use crate::rdp::frame::{Fault, HEAD_BYTES, Head};
@@ -71,6 +72,71 @@ impl From<ToProcess> for Told {
     }
 }
 
+/// A process as it was started: it, the way to it, and what it has for the log.
+type Started = (Child, StdUnixStream, Option<ChildStderr>);
+
+#[derive(Debug)]
+struct Job {
+    client: TcpStream,
+    started: oneshot::Sender<io::Result<Started>>,
+}
+
+/// Starts processes, all from one thread that lasts as long as this: the kernel ends such a process when the thread that
+/// started it is gone (`PR_SET_PDEATHSIG`, prctl(2)).
+#[derive(Debug)]
+pub struct Starter(mpsc::Sender<Job>);
+
+/// Connections that wait for their process.
+const JOBS_MAX: usize = 64;
+
+impl Starter {
+    /// Will start this program.
+    ///
+    /// # Errors
+    /// If there is no thread for it.
+    pub fn new(program: PathBuf) -> io::Result<Self> {
+        let (jobs, mut waiting) = mpsc::channel::<Job>(JOBS_MAX);
+        std::thread::Builder::new().name("desktops".to_owned()).spawn(move || {
+            while let Some(Job { client, started }) = waiting.blocking_recv() {
+                // Who asked may have gone: what was started goes, too.
+                if let Err(Ok((child, ..))) = started.send(start(&program, client)) {
+                    kill(child);
+                }
+            }
+        })?;
+        Ok(Self(jobs))
+    }
+
+    /// Starts a process for a person's socket.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub async fn start(&self, client: TcpStream) -> io::Result<Process> {
+        let (started, starting) = oneshot::channel();
+        let gone = || io::Error::other("nothing starts processes any more");
+        self.0.send(Job { client, started }).await.map_err(|_| gone())?;
+        Process::of(starting.await.map_err(|_| gone())??)
+    }
+}
+
+/// Starts `program desktop`, with the person's socket as its input and the way to us as its output.
+fn start(program: &Path, client: TcpStream) -> io::Result<Started> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut child = Command::new(program)
+        .arg("desktop")
+        // Nothing of ours is in its surroundings.
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(client)))
+        .stdout(Stdio::from(OwnedFd::from(theirs)))
+        // Not our own: it would write lines into the log that look like ours.
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let log = child.stderr.take();
+    Ok((child, ours, log))
+}
+
 /// A process that carries a desktop. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Process {
@@ -81,22 +147,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program desktop`, with the person's socket as its input and the way to us as its output.
-    ///
-    /// # Errors
-    /// If the system refuses.
-    pub fn start(program: &Path, client: TcpStream) -> io::Result<Self> {
-        let (ours, theirs) = StdUnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        let child = Command::new(program)
-            .arg("desktop")
-            // Nothing of ours is in its surroundings.
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(OwnedFd::from(client)))
-            .stdout(Stdio::from(OwnedFd::from(theirs)))
-            .stderr(Stdio::inherit())
-            .spawn()?;
+    fn of((child, ours, log): Started) -> io::Result<Self> {
+        if let Some(log) = log {
+            tokio::spawn(note(pipe::Receiver::from_owned_fd(OwnedFd::from(log))?, child.id()));
+        }
         Ok(Self::over(Some(child), UnixStream::from_std(ours)?))
     }
 
@@ -195,6 +249,21 @@ fn kill(mut child: Child) {
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) => drop(runtime.spawn_blocking(waiting)),
         Err(_) => drop(std::thread::spawn(waiting)),
+    }
+}
+
+/// What a process may write to the log: a few lines. The rest is read, so that it does not wait, and forgotten.
+const LOG_BYTES_MAX: usize = 8 << 10;
+
+/// Puts what a process says of itself into the log, each line as a field of a line of ours.
+async fn note(mut log: pipe::Receiver, pid: u32) {
+    let (mut said, mut rest) = (Vec::new(), [0; 1024]);
+    while let Ok(count @ 1..) = log.read(&mut rest).await {
+        let room = LOG_BYTES_MAX.saturating_sub(said.len()).min(count);
+        said.extend_from_slice(rest.get(..room).unwrap_or_default());
+    }
+    for line in String::from_utf8_lossy(&said).lines().filter(|line| !line.trim().is_empty()) {
+        warn!(pid, line = %words(line), "A desktop's process says");
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::process::{Broken, Process};
+use super::process::{Broken, Process, Starter};
 use super::screens::{NoPicture, Screens};
 use crate::model::{SessionId, Timestamp};
 use crate::rdp::control::{FromProcess, Refused, ToProcess};
@@ -90,7 +90,7 @@ async fn a_process_that_is_killed_has_its_sockets_closed() {
 async fn a_real_process_that_is_no_desktop_goes_by_itself_and_leaves_no_zombie() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let mut process = Process::start("/bin/false".as_ref(), client).unwrap();
+    let mut process = Starter::new("/bin/false".into()).unwrap().start(client).await.unwrap();
     assert!(matches!(timeout(SOON, process.next()).await.unwrap(), Err(Broken::Gone)));
     timeout(SOON, process.end()).await.unwrap();
     // The person's socket went with it.
