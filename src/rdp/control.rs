@@ -12,6 +12,7 @@
 //!   Checked { certificate }            Credential | Refused       the target is who it should be
 //!   Record ...                         Durable { through }        what was shown is on disk first
 //!   Picture                            Look
+//!   Active
 //!   Ended                              End, Hold
 //! ```
 //! A frame is `length u32 little endian, kind u8, body`, where the length is the body's: JSON, but for `Record`, whose
@@ -170,6 +171,8 @@ pub enum FromProcess {
     Record(Vec<u8>),
     /// The picture that was asked for, as PNG; none before the first is drawn.
     Picture(Option<Vec<u8>>),
+    /// The person pressed a key or moved the mouse, and it passed. Said at most once a second.
+    Active,
     /// It is over.
     Ended {
         /// Why.

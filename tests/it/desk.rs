@@ -22,8 +22,12 @@ grant     = { required = true }
 
 /// A bastion with a door for desktops, and a target behind it; and the door's port.
 fn furnished(shadow: &Shadow, fingerprint: &str) -> (Bastion, u16) {
+    furnished_with(shadow, fingerprint, DESKTOPS)
+}
+
+fn furnished_with(shadow: &Shadow, fingerprint: &str, policy: &str) -> (Bastion, u16) {
     let mut bastion = Bastion::init();
-    bastion.policy(DESKTOPS);
+    bastion.policy(policy);
     // It runs on disks that are nearly full, too.
     bastion.configure("recording", "free_min = \"64MiB\"");
     let port = free_port();
@@ -91,6 +95,22 @@ fn a_desktop_is_seen_by_ticket_recorded_watched_and_killed_with_its_reason() {
         assert!(said.contains("LOGON_FAILURE"), "{name}: {said}");
     }
     assert_eq!(bastion.recordings_at_all().len(), 1);
+    verifies(&mut bastion);
+}
+
+#[test]
+fn a_desktop_that_draws_by_itself_ends_when_its_user_does_nothing() {
+    crate::require!("Xvfb", "xfreerdp", "freerdp-shadow-cli", "winpr-hash", "import", "xsetroot", "xterm");
+    let shadow = Shadow::start(GREEN);
+    let (mut bastion, port) =
+        furnished_with(&shadow, &shadow.fingerprint, &format!("{DESKTOPS}limits = {{ idle = \"3s\" }}\n"));
+    let (name, secret) = ticket(&bastion, &shadow);
+    let restless = shadow.restless();
+    let viewer = Viewer::xfreerdp(port, "nla", &name, &secret, &[]);
+    let (_, said) = viewer.end();
+    assert!(said.contains("ERRINFO_IDLE_TIMEOUT"), "{said}");
+    drop(restless);
+    bastion.only_recording();
     verifies(&mut bastion);
 }
 

@@ -45,6 +45,7 @@ fn a_desktop_with_nla_on_both_legs_is_seen_typed_on_and_ended_with_a_reason() {
     viewer.screen.type_text("seen");
     viewer.screen.press("Return");
     assert_eq!(typed.line(), "seen");
+    assert!(bastion.has_said(|said| matches!(said, FromProcess::Active)));
 
     bastion.tell(&ToProcess::End(Refused { code: 3, why: "ended by bob".to_owned() }));
     assert_eq!(bastion.ended(), "ended by bob");

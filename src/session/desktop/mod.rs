@@ -37,8 +37,8 @@ use crate::wire::Cut;
 pub(super) use entry::ticket_event;
 use entry::{Entered, NotIn, greet};
 pub(super) use opening::begin_approved;
+use process::Process;
 pub use process::Starter;
-use process::{Broken, Process};
 pub use screens::{NoPicture, Screens};
 pub use tickets::{GOOD_FOR, Issued, Proven, TicketError, Tickets};
 
@@ -124,16 +124,19 @@ async fn connection(
         Ok(process) => process,
         Err(error) => return error!(source = %source, error = %error, "Cannot start a process for a desktop"),
     };
-    let greeting = timeout(desk.handshake.saturating_add(HANDSHAKE_GRACE), greet(&mut process, desk, bastion, source));
+    let mut named = None;
+    let greeting = greet(&mut process, desk, bastion, source, &mut named);
+    let greeting = timeout(desk.handshake.saturating_add(HANDSHAKE_GRACE), greeting);
     let greeted = tokio::select! {
         greeted = greeting => greeted,
         () = stop.cut_off() => return process.kill(),
     };
     let entered = match greeted {
         Ok(Ok(entered)) => entered,
-        Ok(Err(not_in)) => return turn_away(not_in, process, (desk, bastion), source).await,
+        Ok(Err(not_in)) => return turn_away(not_in, named, process, (desk, bastion), source).await,
         Err(_) => {
             debug!(source = %source, "A handshake took too long");
+            failed(desk, source, unfinished(named, "the handshake took too long"));
             return process.kill();
         }
     };
@@ -163,29 +166,43 @@ async fn start(stream: TcpStream, source: SocketAddr, desk: &Desk) -> std::io::R
     Ok(process)
 }
 
+/// A login that came to nothing: as whom, and why.
+type Failed = (String, String);
+
+/// What is on record of somebody who named a ticket and went no further. Who named none is nobody's login.
+fn unfinished(named: Option<String>, why: &str) -> Option<Failed> {
+    named.map(|name| (name, format!("a desktop's ticket: {why}")))
+}
+
+/// Puts a failed login on its way to the record.
+fn failed(desk: &Desk, source: SocketAddr, failed: Option<Failed>) {
+    let Some((login, reason)) = failed else { return };
+    let login: String = login.chars().filter(|c| !c.is_control()).take(256).collect();
+    debug!(source = %source, reason, "Login refused");
+    // Full: what comes is left out, as for SSH.
+    let _ = desk.failed.try_send(FailedLogin { login, source, reason });
+}
+
 /// Says no to whoever has not come in.
-async fn turn_away(not_in: NotIn, process: Process, (desk, bastion): (&Desk, &Arc<Bastion>), source: SocketAddr) {
-    let failed = |login: String, reason: String| {
-        let login: String = login.chars().filter(|c| !c.is_control()).take(256).collect();
-        debug!(source = %source, reason, "Login refused");
-        // Full: what comes is left out, as for SSH.
-        let _ = desk.failed.try_send(FailedLogin { login, source, reason });
-    };
+async fn turn_away(
+    not_in: NotIn,
+    named: Option<String>,
+    process: Process,
+    (desk, bastion): (&Desk, &Arc<Bastion>),
+    source: SocketAddr,
+) {
     match not_in {
-        // A process that was overrun and a client that hung up look alike here; neither is anybody's login.
-        NotIn::Broken(Broken::Gone) => process.kill(),
         NotIn::Broken(broken) => {
             warn!(source = %source, error = %broken, "A desktop's process was given up");
+            failed(desk, source, unfinished(named, &broken.to_string()));
             process.kill();
         }
         NotIn::Left { named, why } => {
-            if let Some(name) = named {
-                failed(name, format!("a desktop's ticket: {}", opening::words(&why)));
-            }
+            failed(desk, source, unfinished(named, &opening::words(&why)));
             process.end().await;
         }
         NotIn::Stranger { login, reason } => {
-            failed(login, format!("a desktop: {reason}"));
+            failed(desk, source, Some((login, format!("a desktop: {reason}"))));
             let _ = process.tell(ToProcess::Refused(codes::stranger()));
             part(process).await;
         }

@@ -322,6 +322,7 @@ async fn checked(process: &mut Process, pin: &Pin, taking: &Taking) -> Result<St
         | FromProcess::Ticket { .. }
         | FromProcess::Login(_)
         | FromProcess::LoggedIn(_)
+        | FromProcess::Active
         | FromProcess::Record(_)
         | FromProcess::Picture(_) => Err(broken(Broken::Unexpected("something out of its order"))),
     }

@@ -77,6 +77,13 @@ async fn a_process_that_takes_nothing_is_known_and_nobody_waits_for_it() {
     drop(theirs);
 }
 
+#[test]
+fn who_named_a_ticket_and_went_no_further_is_a_failed_login_and_who_named_none_is_nobodys() {
+    assert_eq!(super::unfinished(None, "the handshake took too long"), None);
+    let (login, reason) = super::unfinished(Some(String::from("t-7f3a")), &Broken::Gone.to_string()).unwrap();
+    assert_eq!((login.as_str(), reason.as_str()), ("t-7f3a", "a desktop's ticket: the desktop's process is gone"));
+}
+
 #[tokio::test]
 async fn a_process_that_is_killed_has_its_sockets_closed() {
     let (process, mut theirs) = Process::played();
