@@ -8,6 +8,7 @@ use super::api::{Finding, Health};
 use super::backup::BackupState;
 use super::{Admin, Caller, ClockDoubt, Synced, Via};
 use crate::config::load_policy;
+use crate::desktop::confine::{self, Files, Kernel};
 use crate::grant::GrantState;
 use crate::ledger::Target;
 use crate::model::Timestamp;
@@ -44,6 +45,7 @@ impl Admin {
         findings.extend(self.retention_found());
         findings.extend(self.backup_found());
         findings.extend(self.waste_found());
+        findings.extend(self.desktops_found());
         findings.push(self.disk_found());
         findings.push(self.sync_found(syncs));
         findings
@@ -67,6 +69,23 @@ impl Admin {
             }
             Err(error) => bad("state", format!("the vault cannot be read: {error}"), "restore the state from a backup"),
         }
+    }
+
+    /// What keeps the processes of desktops to themselves, where there are any.
+    fn desktops_found(&self) -> Option<Finding> {
+        self.parts.config.rdp.as_ref()?;
+        let Kernel { files, calls } = confine::kernel();
+        let newer = "run a kernel of 6.12 or newer that has Landlock turned on";
+        Some(match files {
+            _ if !calls => bad(
+                "desktops",
+                "the kernel does not say that it filters system calls: without that, desktops are refused",
+                "run a kernel with seccomp",
+            ),
+            Files::All => good("desktops", "their processes are confined by seccomp and Landlock"),
+            Files::Some => warn("desktops", "their processes are confined by seccomp and some of Landlock", newer),
+            Files::Nothing => warn("desktops", "their processes are confined by seccomp, without Landlock", newer),
+        })
     }
 
     fn auditors_found(&self) -> Finding {

@@ -1,39 +1,50 @@
 //! `doorward desktop`: the process of one desktop. The server starts it; it is in no help.
 //!
-//! Its standard input is the socket of a user's program, its standard output the way to the bastion.
+//! Its standard input is the socket of a user's program, its standard output the way to the bastion, and what it writes
+//! to its standard error is a line in the server's log. It is confined before it reads anything.
 
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use tracing::info;
-
 use super::{CliError, serve};
 use crate::clock::Clock;
 use crate::config::{LogFormat, LogLevel};
-use crate::desktop;
+use crate::desktop::{self, confine};
 
 /// Carries one connection, until it is over.
 ///
 /// # Errors
 /// If it was not started by a server.
 pub(super) fn run() -> Result<(), CliError> {
-    crate::telemetry::init(LogFormat::Text, LogLevel::Info)
+    crate::telemetry::init(LogFormat::Text, LogLevel::Warn)
         .map_err(|_| CliError::failed("cannot start the log: it is started already"))?;
     serve::harden();
     let sockets = sockets().map_err(|_| CliError::usage("`doorward desktop` is started by the server alone"));
     let (user, bastion) = sockets?;
+    prepare().map_err(|error| CliError::of(&error))?;
+    let clock = Clock::system();
+    // INVARIANT: from here on nothing of the system is within reach, and no byte of a peer was read before.
+    confine::confine().map_err(|error| CliError::of(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| CliError::of(&error))?;
-    let why = runtime.block_on(async {
+    let carried = runtime.block_on(async {
         let user = tokio::net::TcpStream::from_std(user)?;
         let bastion = tokio::net::UnixStream::from_std(bastion)?;
-        Ok::<_, io::Error>(desktop::run(user, bastion, &Clock::system()).await)
+        Ok::<_, io::Error>(desktop::run(user, bastion, &clock).await)
     });
     runtime.shutdown_background();
-    info!(why = %why.map_err(|error| CliError::of(&error))?, "Desktop ended");
-    Ok(())
+    // The bastion was told why, where there is one.
+    carried.map(drop).map_err(|error| CliError::of(&error))
+}
+
+/// What libraries take from the system once and keep, and could not have any more: the C library sets a handler with the
+/// first thread, and the runtime makes a pair of sockets on which it hears of signals. The thread is gone on return.
+fn prepare() -> io::Result<()> {
+    let first = std::thread::Builder::new().spawn(|| {})?;
+    first.join().map_err(|_| io::Error::other("the first thread failed"))?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map(drop)
 }
 
 /// The two sockets, under numbers of their own; the first ones are closed with the process.

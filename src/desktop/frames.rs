@@ -1,8 +1,16 @@
 //! Frames over a socket: what the bastion and a desktop's process say to each other.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
 
 use crate::rdp::control::{FromProcess, ToProcess};
 use crate::rdp::frame::{Fault, HEAD_BYTES, Head};
@@ -39,6 +47,74 @@ pub async fn say(to: &mut (impl AsyncWrite + Unpin), what: &FromProcess) -> io::
 /// If the socket fails, or it is too long.
 pub async fn tell(to: &mut (impl AsyncWrite + Unpin), what: &ToProcess) -> io::Result<()> {
     to.write_all(what.encode().map_err(invalid)?.expose()).await
+}
+
+/// Room for one socket beside the bytes.
+const ONE: usize = rustix::cmsg_space!(ScmRights(1));
+
+/// Writes the beginning of a frame, and a socket with it (`SCM_RIGHTS`, unix(7)). Returns how much of it is written.
+///
+/// # Errors
+/// If the system refuses; `WouldBlock` if there is no room now.
+pub fn hand(to: impl AsFd, frame: &[u8], socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let (mut space, sockets) = ([MaybeUninit::uninit(); ONE], [socket]);
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    if !beside.push(SendAncillaryMessage::ScmRights(&sockets)) {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    Ok(rustix::net::sendmsg(to, &[IoSlice::new(frame)], &mut beside, SendFlags::NOSIGNAL)?)
+}
+
+/// What reads the frames of the bastion, and keeps the socket that came with one of them.
+#[derive(Debug)]
+pub struct Handed {
+    from: OwnedReadHalf,
+    socket: Option<OwnedFd>,
+}
+
+impl Handed {
+    /// Nothing was handed over yet.
+    pub fn new(from: OwnedReadHalf) -> Self {
+        Self { from, socket: None }
+    }
+
+    /// The socket that came last.
+    pub fn take(&mut self) -> Option<OwnedFd> {
+        self.socket.take()
+    }
+}
+
+impl AsyncRead for Handed {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let own = &mut *self;
+        let from: &UnixStream = own.from.as_ref();
+        loop {
+            ready!(from.poll_read_ready(context))?;
+            let room = into.initialize_unfilled();
+            match from.try_io(Interest::READABLE, || receive(from, room)) {
+                Ok((count, socket)) => {
+                    own.socket = socket.or(own.socket.take());
+                    into.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+fn receive(from: impl AsFd, room: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); ONE];
+    let mut beside = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::net::recvmsg(from, &mut [IoSliceMut::new(room)], &mut beside, RecvFlags::CMSG_CLOEXEC)?;
+    let mut socket = None;
+    for message in beside.drain() {
+        if let RecvAncillaryMessage::ScmRights(sockets) = message {
+            socket = sockets.last();
+        }
+    }
+    Ok((received.bytes, socket))
 }
 
 async fn body(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(u8, Vec<u8>)>> {

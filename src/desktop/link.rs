@@ -1,13 +1,16 @@
 //! The process's end of the control socket: what it says, in order, and what it is told.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::UnixStream;
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::frames::Handed;
 use super::{Fault, frames};
 use crate::clock::Clock;
 use crate::rdp::control::{Credential, FromProcess, Permitted, Refused, Start, ToProcess};
@@ -22,11 +25,14 @@ const QUEUE_FRAMES: usize = 32;
 #[derive(Debug)]
 pub(super) struct Link {
     out: mpsc::Sender<FromProcess>,
-    answers: Mutex<mpsc::Receiver<ToProcess>>,
+    answers: Mutex<mpsc::Receiver<Answer>>,
     pub(super) orders: Orders,
     records: Mutex<Records>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
+
+/// What answers a question, and the socket that came with it.
+type Answer = (ToProcess, Option<OwnedFd>);
 
 /// What the bastion tells at any time.
 #[derive(Debug, Clone)]
@@ -49,7 +55,7 @@ struct Records {
 
 impl Link {
     pub(super) fn new(socket: UnixStream) -> Self {
-        let (reader, writer) = tokio::io::split(socket);
+        let (reader, writer) = socket.into_split();
         let (out, queue) = mpsc::channel(QUEUE_FRAMES);
         let (answer, answers) = mpsc::channel(1);
         let (durable_to, durable) = watch::channel(0);
@@ -57,7 +63,7 @@ impl Link {
         let (end_to, end) = watch::channel(None);
         let look = Arc::new(Notify::new());
         let told = Told { answer, durable: durable_to, held: held_to, end: end_to, look: Arc::clone(&look) };
-        tokio::spawn(listen(reader, told));
+        tokio::spawn(listen(Handed::new(reader), told));
         let writer = tokio::spawn(speak(writer, queue));
         let orders = Orders { durable, held, end, look };
         let records = Mutex::new(Records { sent: 0, opened: None });
@@ -94,7 +100,7 @@ impl Link {
 
     /// What the process is told first.
     pub(super) async fn start(&self) -> Result<Start, Fault> {
-        let ToProcess::Start(start) = self.answer().await? else { return Err(Fault::Unanswered("Start")) };
+        let (ToProcess::Start(start), None) = self.answer().await? else { return Err(Fault::Unanswered("Start")) };
         Ok(start)
     }
 
@@ -102,36 +108,40 @@ impl Link {
     pub(super) async fn ticket_secret(&self, name: String) -> Result<Option<Secret<String>>, Fault> {
         self.say(FromProcess::Ticket { name }).await?;
         match self.answer().await {
-            Ok(ToProcess::TicketSecret(secret)) => Ok(Some(secret)),
+            Ok((ToProcess::TicketSecret(secret), _)) => Ok(Some(secret)),
             Err(Fault::Refused(_)) if self.orders.end.borrow().is_none() => Ok(None),
             Err(fault) => Err(fault),
             Ok(_) => Err(Fault::Unanswered("Ticket")),
         }
     }
 
-    /// The answer to `Login`.
-    pub(super) async fn permitted(&self) -> Result<Permitted, Fault> {
-        let ToProcess::Permitted(permitted) = self.answer().await? else { return Err(Fault::Unanswered("Login")) };
-        Ok(*permitted)
+    /// The answer to `Login`, and the way to the target.
+    pub(super) async fn permitted(&self) -> Result<(Permitted, TcpStream), Fault> {
+        let (ToProcess::Permitted(permitted), Some(socket)) = self.answer().await? else {
+            return Err(Fault::Unanswered("Login"));
+        };
+        let socket = std::net::TcpStream::from(socket);
+        let socket = TcpStream::from_std(socket).map_err(|_| Fault::Unanswered("Login"))?;
+        Ok((*permitted, socket))
     }
 
     /// The answer to `Checked`.
     pub(super) async fn credential(&self) -> Result<Credential, Fault> {
-        let ToProcess::Credential(credential) = self.answer().await? else {
+        let (ToProcess::Credential(credential), _) = self.answer().await? else {
             return Err(Fault::Unanswered("Checked"));
         };
         Ok(credential)
     }
 
     /// What answers a question; a refusal of it, and the end of everything, are faults.
-    async fn answer(&self) -> Result<ToProcess, Fault> {
+    async fn answer(&self) -> Result<Answer, Fault> {
         let mut end = self.orders.end.clone();
         let mut answers = self.answers.lock().await;
         let answer = tokio::select! {
             answer = answers.recv() => answer.ok_or(Fault::BastionGone)?,
             refused = ended(&mut end) => return Err(Fault::Refused(refused)),
         };
-        if let ToProcess::Refused(refused) = answer { Err(Fault::Refused(refused)) } else { Ok(answer) }
+        if let ToProcess::Refused(refused) = answer.0 { Err(Fault::Refused(refused)) } else { Ok(answer) }
     }
 
     /// Says what is last, and waits until the bastion has it all.
@@ -163,14 +173,14 @@ fn gone() -> Refused {
 }
 
 struct Told {
-    answer: mpsc::Sender<ToProcess>,
+    answer: mpsc::Sender<Answer>,
     durable: watch::Sender<u64>,
     held: watch::Sender<bool>,
     end: watch::Sender<Option<Refused>>,
     look: Arc<Notify>,
 }
 
-async fn listen(mut reader: ReadHalf<UnixStream>, told: Told) {
+async fn listen(mut reader: Handed, told: Told) {
     while let Ok(Some(order)) = frames::told(&mut reader).await {
         match order {
             ToProcess::Durable { through } => {
@@ -193,7 +203,7 @@ async fn listen(mut reader: ReadHalf<UnixStream>, told: Told) {
             | ToProcess::Credential(_)
             | ToProcess::Refused(_) => {
                 // One question is open at a time; an answer that nobody waits for is a fault of the bastion.
-                if told.answer.try_send(order).is_err() {
+                if told.answer.try_send((order, reader.take())).is_err() {
                     break;
                 }
             }
@@ -203,7 +213,7 @@ async fn listen(mut reader: ReadHalf<UnixStream>, told: Told) {
     // nobody.
 }
 
-async fn speak(mut writer: WriteHalf<UnixStream>, mut queue: mpsc::Receiver<FromProcess>) {
+async fn speak(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<FromProcess>) {
     while let Some(what) = queue.recv().await {
         let is_last = matches!(what, FromProcess::Ended { .. });
         if frames::say(&mut writer, &what).await.is_err() {

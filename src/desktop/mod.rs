@@ -5,9 +5,12 @@
 //! certificate. What is not on its way to a record does not pass; when the
 //! bastion goes, or does not read any more, nothing passes. `rdp` says what each message may be; here are the sockets.
 //!
+//! It is confined before it reads a byte of a peer; see [`confine`].
+//!
 //! What it does not guard against: pictures and sound pass as the target drew them, so a fault in the user's program that
 //! a picture triggers is not kept from it.
 
+pub mod confine;
 pub mod frames;
 mod link;
 mod messages;
@@ -20,7 +23,6 @@ mod view;
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,9 +45,6 @@ use user::UserLeg;
 
 /// How long the bastion may take to say what the process is for.
 const START: Duration = Duration::from_secs(10);
-
-/// How long a target may take to take a connection.
-const DIAL: Duration = Duration::from_secs(15);
 
 /// How long a target may take from there to Client Info.
 const LOGIN: Duration = Duration::from_secs(60);
@@ -102,7 +101,7 @@ async fn open(
     let (width, height, keyboard_layout) = (login.width, login.height, login.keyboard_layout);
     let client_name = login.client_name.clone();
     link.say(FromProcess::Login(login)).await?;
-    let permitted = link.permitted().await?;
+    let (permitted, socket) = link.permitted().await?;
     link.open(clock).await;
     let keys = permitted.record_keys;
     link.fact(clock, &Fact::Session { width, height, keyboard_layout, client_name, keys }).await?;
@@ -111,7 +110,7 @@ async fn open(
         link.fact(clock, &fact).await?;
     }
     let offered = channels.offered();
-    let logged_in = target::log_in(link, &permitted, user, &offered, start.source);
+    let logged_in = target::log_in(link, (&permitted, socket), user, &offered, start.source);
     let target = in_time(LOGIN, "the target's handshake", logged_in).await?;
     Ok((permitted, channels, target))
 }
@@ -160,8 +159,6 @@ enum Fault {
     WrongTicket,
     /// CredSSP failed otherwise.
     CredSsp,
-    /// The target takes no connection.
-    Dial(io::Error),
     /// The target broke off, or sent what may not come.
     Target(Broken),
     /// The target's security is weaker than its entry wants.
@@ -196,7 +193,6 @@ impl Fault {
             | Self::Wanted(_)
             | Self::WrongTicket
             | Self::CredSsp
-            | Self::Dial(_)
             | Self::Target(_)
             | Self::TargetSecurity(_)
             | Self::TargetTls(_)
@@ -224,7 +220,6 @@ impl fmt::Display for Fault {
             Self::Wanted(refusal) => write!(f, "the user's program: {refusal}"),
             Self::WrongTicket => f.write_str("the ticket or its secret is wrong"),
             Self::CredSsp => f.write_str("CredSSP failed"),
-            Self::Dial(error) => write!(f, "the target cannot be reached: {error}"),
             Self::Target(broken) => write!(f, "the target: {broken}"),
             Self::TargetSecurity(no_security) => no_security.fmt(f),
             Self::TargetTls(no_tls) => no_tls.fmt(f),

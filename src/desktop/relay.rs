@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
@@ -36,6 +37,9 @@ const QUEUE_MESSAGES: usize = 32;
 /// The channel from which a target's messages come, as user's programs expect it.
 const SERVER: u16 = 1002;
 
+/// How often the bastion is told that the user does something.
+const ACTIVE: Duration = Duration::from_secs(1);
+
 type UserSocket = server::TlsStream<TcpStream>;
 type TargetSocket = client::TlsStream<TcpStream>;
 
@@ -56,6 +60,8 @@ struct Desktop {
     target: Domain,
     channels: Mutex<Channels>,
     record_keys: bool,
+    /// When the bastion was last told that the user does something.
+    active: Mutex<Option<Instant>>,
     licences: Mutex<Licences>,
     /// Whether the login was said, by NLA or by the target itself. A target with TLS alone may never say it: xrdp shows a
     /// login box where the credential is wrong, and what is typed there passes as keys on a desktop do. That is why its
@@ -85,6 +91,7 @@ pub(super) async fn run(
         target: target.domain,
         channels: Mutex::new(channels),
         record_keys: permitted.record_keys,
+        active: Mutex::new(None),
         licences: Mutex::default(),
         is_logged_in: AtomicBool::new(target.is_logged_in),
         logged_in: Notify::new(),
@@ -298,6 +305,9 @@ impl Desktop {
                 if judged.passing.is_empty() {
                     return Ok(());
                 }
+                if judged.has_keys {
+                    self.note_active().await?;
+                }
                 if self.record_keys || !judged.has_keys {
                     let record = send_data(Way::Request, self.own.user, IO_CHANNEL, &judged.passing).map_err(bad)?;
                     self.record(Kind::IoInput, &record.into()).await?;
@@ -320,10 +330,25 @@ impl Desktop {
         if self.keys() == Keys::Held {
             return Ok(());
         }
+        self.note_active().await?;
         if self.record_keys {
             self.record(Kind::FastPathInput, &message).await?;
         }
         self.to_target.send(message).await.map_err(|_| Fault::TargetLeft)
+    }
+
+    /// Says that the user does something, where that was not said just now.
+    async fn note_active(&self) -> Result<(), Fault> {
+        let now = self.clock.instant();
+        let is_due = {
+            let mut last = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= ACTIVE);
+            if is_due {
+                *last = Some(now);
+            }
+            is_due
+        };
+        if is_due { self.link.say(FromProcess::Active).await } else { Ok(()) }
     }
 
     async fn judge_target(&self, framing: Framing, message: Bytes) -> Result<(), Fault> {

@@ -1,4 +1,5 @@
-//! The target's leg: dialled, its certificate checked, and logged in to with a credential that came after that.
+//! The target's leg: its certificate checked, and logged in to with a credential that came after that. The bastion has
+//! dialled it: what is taken over by what a peer sends has no way to any other machine.
 
 use std::net::IpAddr;
 
@@ -9,11 +10,11 @@ use sspi::{AuthIdentity, Credentials, Username};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::Fault;
 use super::link::Link;
 use super::messages::Messages;
 use super::tls::{self, Checked, NoTls};
 use super::user::UserLeg;
-use super::{DIAL, Fault, in_time};
 use crate::rdp::connect::{self, Domain};
 use crate::rdp::control::{Credential, FromProcess, Permitted};
 use crate::rdp::nego::{Chosen, TargetPolicy};
@@ -31,12 +32,11 @@ pub(super) struct TargetLeg {
 /// Everything up to Client Info.
 pub(super) async fn log_in(
     link: &Link,
-    permitted: &Permitted,
+    (permitted, socket): (&Permitted, TcpStream),
     user: &UserLeg,
     offered: &[String],
     source: IpAddr,
 ) -> Result<TargetLeg, Fault> {
-    let socket = in_time(DIAL, "the target to take a connection", dial(&permitted.address)).await?;
     let policy = if permitted.allow_tls_only { TargetPolicy::TlsWillDo } else { TargetPolicy::NlaOnly };
     let mut messages = Messages::new(socket);
     messages.send(&policy.request()).await.map_err(Fault::Target)?;
@@ -67,12 +67,6 @@ pub(super) async fn log_in(
     messages.send(&info).await.map_err(Fault::Target)?;
     drop(zeroize::Zeroizing::new(info));
     Ok(TargetLeg { messages, domain, is_logged_in: chosen.is_nla() })
-}
-
-async fn dial(address: &str) -> Result<TcpStream, Fault> {
-    let socket = TcpStream::connect(address).await.map_err(Fault::Dial)?;
-    let _ = socket.set_nodelay(true);
-    Ok(socket)
 }
 
 /// The most messages of a target; two are enough.

@@ -25,8 +25,6 @@ pub(super) struct UserLeg {
 
 /// Carries the handshake through to Client Info; says what was proven.
 pub(super) async fn handshake(socket: TcpStream, start: &Start, link: &Link) -> Result<(UserLeg, Login), Fault> {
-    // Small messages both ways; a socket that does not know this works all the same.
-    let _ = socket.set_nodelay(true);
     let mut messages = Messages::new(socket);
     let asked = Asked::read(&messages.tpkt().await.map_err(Fault::User)?).map_err(|bad| Fault::User(bad.into()))?;
     link.say(FromProcess::Hello { security: asked.offers() }).await?;

@@ -8,15 +8,16 @@
 //! process -> bastion                 bastion -> process
 //!   Hello                              Start                  who it is: certificate, listener's policy
 //!   Ticket { name }                    TicketSecret | Refused     only with NLA
-//!   Login                              Permitted | Refused        permit and recording are there
+//!   Login                              Permitted | Refused        permit, recording and a way to the target are there
 //!   Checked { certificate }            Credential | Refused       the target is who it should be
 //!   Record ...                         Durable { through }        what was shown is on disk first
 //!   Picture                            Look
+//!   Active
 //!   Ended                              End, Hold
 //! ```
 //! A frame is `length u32 little endian, kind u8, body`, where the length is the body's: JSON, but for `Record`, whose
 //! body is a record of [`super::record`] as it is stored, and `Picture`, whose body is a PNG or empty. Frames are made
-//! and read in [`super::frame`].
+//! and read in [`super::frame`]. With `Permitted` comes a socket on which the target has taken the connection.
 
 use std::net::IpAddr;
 
@@ -89,7 +90,7 @@ pub enum Proof {
 pub struct Permitted {
     /// Its id, for the user.
     pub session: String,
-    /// The target's address: `host:port`.
+    /// The target's address, `host:port`, which names it in TLS and CredSSP.
     pub address: String,
     /// What its certificate is checked against.
     pub pin: Pin,
@@ -170,6 +171,8 @@ pub enum FromProcess {
     Record(Vec<u8>),
     /// The picture that was asked for, as PNG; none before the first is drawn.
     Picture(Option<Vec<u8>>),
+    /// The person pressed a key or moved the mouse, and it passed. Said at most once a second.
+    Active,
     /// It is over.
     Ended {
         /// Why.

@@ -89,6 +89,7 @@ impl FromProcess {
             Self::Picture(png) => framed(PICTURE, png.as_deref().unwrap_or_default()),
             Self::LoggedIn(outcome) => json(8, outcome),
             Self::Ended { why } => json(9, why),
+            Self::Active => framed(10, &[]),
         }
     }
 
@@ -107,6 +108,8 @@ impl FromProcess {
             PICTURE => Self::Picture(if body.is_empty() { None } else { Some(body) }),
             8 => Self::LoggedIn(parsed(kind, body)?),
             9 => Self::Ended { why: parsed(kind, body)? },
+            10 if body.is_empty() => Self::Active,
+            10 => return Err(Fault::Body(kind)),
             unknown => return Err(Fault::Kind(unknown)),
         })
     }
@@ -236,6 +239,7 @@ mod tests {
             FromProcess::Picture(Some(vec![9])),
             FromProcess::LoggedIn(Err("no".into())),
             FromProcess::Ended { why: "closed".into() },
+            FromProcess::Active,
         ]
     }
 

@@ -1,6 +1,6 @@
 //! Desktops through a bastion: a ticket over SSH, a program on a screen, a recording that verifies, an end with its reason.
 
-use crate::fixture::desktops::{furnished, ticket};
+use crate::fixture::desktops::{DESKTOPS, furnished, furnished_with, ticket};
 use crate::fixture::rdp::{Shadow, Viewer};
 use crate::fixture::screen::Colour;
 use crate::fixture::{Bastion, LIMIT, until};
@@ -51,6 +51,22 @@ fn a_desktop_is_seen_by_ticket_recorded_watched_and_killed_with_its_reason() {
         assert!(said.contains("LOGON_FAILURE"), "{name}: {said}");
     }
     assert_eq!(bastion.recordings_at_all().len(), 1);
+    verifies(&mut bastion);
+}
+
+#[test]
+fn a_desktop_that_draws_by_itself_ends_when_its_user_does_nothing() {
+    crate::require!("Xvfb", "xfreerdp", "freerdp-shadow-cli", "winpr-hash", "import", "xsetroot", "xterm");
+    let shadow = Shadow::start(GREEN);
+    let (mut bastion, port) =
+        furnished_with(&shadow, &shadow.fingerprint, &format!("{DESKTOPS}limits = {{ idle = \"3s\" }}\n"));
+    let (name, secret) = ticket(&bastion, &shadow);
+    let restless = shadow.restless();
+    let viewer = Viewer::xfreerdp(port, "nla", &name, &secret, &[]);
+    let (_, said) = viewer.end();
+    assert!(said.contains("ERRINFO_IDLE_TIMEOUT"), "{said}");
+    drop(restless);
+    bastion.only_recording();
     verifies(&mut bastion);
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use doorward::rdp::control::{FromProcess, Refused, Security, ToProcess};
 
-use crate::fixture::holds;
 use crate::fixture::played::{Part, Played};
 use crate::fixture::rdp::{Shadow, Viewer, Xrdp};
 use crate::fixture::screen::{Colour, Picture};
+use crate::fixture::{LIMIT, holds, until};
 
 const GREEN: Colour = Colour(0x20, 0xa0, 0x40);
 const BLUE: Colour = Colour(0x30, 0x50, 0xc0);
@@ -45,6 +45,7 @@ fn a_desktop_with_nla_on_both_legs_is_seen_typed_on_and_ended_with_a_reason() {
     viewer.screen.type_text("seen");
     viewer.screen.press("Return");
     assert_eq!(typed.line(), "seen");
+    assert!(bastion.has_said(|said| matches!(said, FromProcess::Active)));
 
     bastion.tell(&ToProcess::End(Refused { code: 3, why: "ended by bob".to_owned() }));
     assert_eq!(bastion.ended(), "ended by bob");
@@ -141,6 +142,50 @@ fn a_stranger_who_sends_something_else_ends_one_process() {
     let request = [3, 0, 0, 19, 14, 0xe0, 0, 0, 0, 0, 0, 1, 0, 8, 0, 3, 0, 0, 0];
     std::io::Write::write_all(&mut stranger, &[&request[..], &[3, 0, 0, 7, 2, 0xf0, 0x80]].concat()).unwrap();
     assert_eq!(bastion.ended(), "the user's program: malformed data before TLS");
+}
+
+/// Threat T25: who takes over the process that parses what strangers send gains that one desktop.
+#[test]
+fn the_process_of_a_desktop_is_confined_before_a_peer_is_read() {
+    let bastion = Played::start(Part::new(1, "", "", ""));
+    // Nothing of what this one sends is there yet.
+    let stranger = std::net::TcpStream::connect(("127.0.0.1", bastion.port)).unwrap();
+    let pid = until(LIMIT, "process", || bastion.started());
+    let file = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let status = || file("status").lines().map(|line| line.replace('\t', " ")).collect::<Vec<_>>();
+    let has = |line: &str| status().iter().any(|other| other == line);
+    // The threads come behind the filter, which comes last of all that confines.
+    let tasks = || std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    until(LIMIT, "threads", || (tasks() >= 3).then_some(()));
+    assert!(has("Seccomp: 2"), "{:?}", status());
+    let none = "0000000000000000";
+    for line in ["NoNewPrivs: 1", "Seccomp_filters: 3"] {
+        assert!(has(line), "{line}: {:?}", status());
+    }
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert!(has(&format!("{set}: {none}")), "{set}: {:?}", status());
+    }
+    assert!(!status().iter().any(|line| line.starts_with("Uid: 0 ")), "{:?}", status());
+    let limits = file("limits");
+    let limit = |name: &str| {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.split_whitespace().nth(1)).map(str::to_owned)
+    };
+    for (name, most) in [
+        ("Max core file size", "0"),
+        ("Max file size", "0"),
+        ("Max open files", "48"),
+        ("Max address space", "4294967296"),
+    ] {
+        assert_eq!(limit(name).as_deref(), Some(most), "{name}: {limits}");
+    }
+    // All of its threads are under the filter, not the first alone.
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap_or_default();
+        assert!(status.is_empty() || status.contains("Seccomp:\t2"), "{status}");
+    }
+    drop(stranger);
+    bastion.ended();
 }
 
 #[test]

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tracing::{error, warn};
 
 use super::ServeError;
 use crate::authn::Logins;
 use crate::config::{Config, RdpSettings};
+use crate::desktop::confine::{self, Files, Kernel};
 use crate::listener::{FailedLogin, Limits};
 use crate::session::Bastion;
-use crate::session::desktop::{self, Desktops, Door, House};
+use crate::session::desktop::{self, Desktops, Door, House, Starter};
 use crate::vault::Vault;
 use crate::wire::Cut;
 
@@ -43,8 +45,9 @@ pub(super) async fn listen(
         strangers: Limits::new(rdp.max_unauthenticated, rdp.max_unauthenticated_per_address),
         users: Limits::new(rdp.max_desktops, rdp.max_desktops_per_user),
         failed,
-        program: PathBuf::from(OWN_PROGRAM),
+        starter: Starter::new(PathBuf::from(OWN_PROGRAM)).map_err(ServeError::System)?,
     });
+    tell(confine::kernel());
     let mut bound = Vec::new();
     for address in &rdp.listen {
         let failed = |error| ServeError::Listen(*address, error);
@@ -53,4 +56,20 @@ pub(super) async fn listen(
         tokio::spawn(desktop::serve(socket, Arc::clone(&house), Arc::clone(bastion), stop.clone()));
     }
     Ok(bound)
+}
+
+/// Tells of what this kernel lacks, once: each process finds the same.
+fn tell(Kernel { files, calls }: Kernel) {
+    match files {
+        Files::All => {}
+        Files::Some => {
+            warn!("This kernel has an old Landlock: of what keeps a desktop's process to itself, some is missing")
+        }
+        Files::Nothing => {
+            warn!("This kernel has no Landlock: the filter of system calls alone confines a desktop's process")
+        }
+    }
+    if !calls {
+        error!("This kernel does not say that it filters system calls (seccomp): without that, desktops are refused");
+    }
 }

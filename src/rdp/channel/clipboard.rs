@@ -70,7 +70,7 @@ struct End {
     asked: VecDeque<u32>,
     /// Pieces of files that it was asked for, by their streams.
     asked_files: VecDeque<u32>,
-    /// Bytes of files that it has given since its last list.
+    /// Bytes of files that it has given in this session. Not since its last list: who wants more would copy again.
     file_bytes: u64,
 }
 
@@ -194,7 +194,6 @@ impl Clipboard {
         };
         let end = self.end(from);
         let first = !std::mem::replace(&mut end.listed, true);
-        end.file_bytes = 0;
         end.offered = match end.may {
             Clip::Off => BTreeMap::new(),
             Clip::Text => {
@@ -279,7 +278,7 @@ impl Clipboard {
         answer.pass(from, &packet(FILE_REQUEST, 0, parts.body));
     }
 
-    /// `from` gives a piece of a file. All of a paste together is what is limited.
+    /// `from` gives a piece of a file. All that it gives in the session is what is limited.
     fn file_data(&mut self, from: Side, parts: &Parts<'_>, message: &Message, held: bool, answer: &mut Answer<'_>) {
         let bytes_max = self.bytes_max;
         let end = self.end(from);

@@ -188,6 +188,22 @@ fn files_pass_only_where_all_may_and_their_names_are_on_record() {
 }
 
 #[test]
+fn files_are_counted_over_the_session_however_often_they_are_copied() {
+    let rules = DesktopRules { clipboard_bytes_max: 20, ..rules(Clip::All, Clip::All) };
+    let mut channels = clipboard(&rules);
+    let piece = clip(8, 0, &[[7_u32, 0, 2, 0, 0, 4096].map(u32::to_le_bytes).concat()].concat());
+    let data = clip(9, 1, &[&7_u32.to_le_bytes()[..], b"contents"].concat());
+    let mut copied = |from: Side| {
+        send(&mut channels, from, &list(&[(0xC0BC, "FileGroupDescriptorW")]));
+        send(&mut channels, from.other(), &piece);
+        !send(&mut channels, from, &data).recorded.is_empty()
+    };
+    // Eight bytes each: the third would be beyond twenty, in each direction for itself.
+    assert_eq!([Side::User; 3].map(&mut copied), [true, true, false]);
+    assert_eq!([Side::Target; 3].map(&mut copied), [true, true, false]);
+}
+
+#[test]
 fn files_are_not_offered_where_none_may_pass() {
     let mut channels = one("cliprdr", &rules(Clip::Text, Clip::Text));
     assert_eq!(send(&mut channels, Side::Target, &capabilities(0x3e)).to_user, [capabilities(2)]);

@@ -185,9 +185,11 @@ impl Carrying {
 
     async fn said(&mut self, opened: &Opened, said: FromProcess) -> Result<(), Over> {
         match said {
-            FromProcess::Record(record) => {
+            FromProcess::Record(record) => taken(opened.taking.take(&record).await),
+            // What a target draws by itself is no sign of a person.
+            FromProcess::Active => {
                 opened.activity.note();
-                taken(opened.taking.take(&record).await)
+                Ok(())
             }
             FromProcess::LoggedIn(Ok(())) if !self.logged_in => {
                 self.logged_in = true;
@@ -232,7 +234,7 @@ impl Carrying {
                     }
                     FromProcess::Ended { .. } => return,
                     // A picture or an answer may have been on its way.
-                    FromProcess::Picture(_) | FromProcess::LoggedIn(_) => {}
+                    FromProcess::Picture(_) | FromProcess::LoggedIn(_) | FromProcess::Active => {}
                     FromProcess::Hello { .. }
                     | FromProcess::Ticket { .. }
                     | FromProcess::Login(_)

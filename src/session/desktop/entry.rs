@@ -65,18 +65,20 @@ impl From<Broken> for NotIn {
 /// A ticket's name as it came, and whether there is one.
 type Named = (String, Result<(), TicketError>);
 
-/// Hears who it is.
+/// Hears who it is. `asked_as` is the ticket that was named, also when this is not heard to its end.
 pub(super) async fn greet(
     process: &mut Process,
     house: &House,
     bastion: &Arc<Bastion>,
     source: SocketAddr,
+    asked_as: &mut Option<String>,
 ) -> Result<Entered, NotIn> {
     let (mut greeted, mut named): (bool, Option<Named>) = (false, None);
     loop {
         match process.next().await? {
             FromProcess::Hello { .. } if !greeted => greeted = true,
             FromProcess::Ticket { name } if greeted && named.is_none() => {
+                *asked_as = Some(name.clone());
                 let found = bastion.desktops.tickets.secret(&name, source.ip(), bastion.clock.instant());
                 // A name that is none fails as a wrong secret does: at its proof.
                 let secret = found.as_ref().map_or_else(|_| tickets::nobodys(), |secret| Ok(secret.clone()));
@@ -97,6 +99,7 @@ pub(super) async fn greet(
             | FromProcess::Checked { .. }
             | FromProcess::WrongCertificate { .. }
             | FromProcess::LoggedIn(_)
+            | FromProcess::Active
             | FromProcess::Record(_)
             | FromProcess::Picture(_) => {
                 return Err(NotIn::Broken(Broken::Unexpected("something out of its order")));

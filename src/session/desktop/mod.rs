@@ -18,7 +18,6 @@ mod tests;
 mod tickets;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +36,8 @@ use crate::vault::DesktopIdentity;
 use crate::wire::Cut;
 pub(super) use entry::ticket_event;
 use entry::{Entered, NotIn, greet};
-use process::{Broken, Process};
+use process::Process;
+pub use process::Starter;
 pub use screens::{NoPicture, Screens};
 pub use tickets::{GOOD_FOR, Issued, Proven, TicketError, Tickets};
 
@@ -77,8 +77,8 @@ pub struct House {
     pub users: Limits<UserName>,
     /// Who did not get in.
     pub failed: mpsc::Sender<FailedLogin>,
-    /// The program that carries a desktop: our own.
-    pub program: PathBuf,
+    /// What starts the program that carries a desktop: our own.
+    pub starter: Starter,
 }
 
 /// A process counts the time of a handshake by itself; it is killed so long after.
@@ -105,17 +105,19 @@ async fn connection(
         Ok(process) => process,
         Err(error) => return error!(source = %source, error = %error, "Cannot start a process for a desktop"),
     };
-    let greeting =
-        timeout(house.handshake.saturating_add(HANDSHAKE_GRACE), greet(&mut process, house, bastion, source));
+    let mut named = None;
+    let greeting = greet(&mut process, house, bastion, source, &mut named);
+    let greeting = timeout(house.handshake.saturating_add(HANDSHAKE_GRACE), greeting);
     let greeted = tokio::select! {
         greeted = greeting => greeted,
         () = stop.cut_off() => return process.kill(),
     };
     let entered = match greeted {
         Ok(Ok(entered)) => entered,
-        Ok(Err(not_in)) => return turn_away(not_in, process, (house, bastion), source).await,
+        Ok(Err(not_in)) => return turn_away(not_in, named, process, (house, bastion), source).await,
         Err(_) => {
             debug!(source = %source, "A handshake took too long");
+            failed(house, source, unfinished(named, "the handshake took too long"));
             return process.kill();
         }
     };
@@ -132,9 +134,8 @@ async fn connection(
 }
 
 async fn start(stream: TcpStream, source: SocketAddr, house: &House) -> std::io::Result<Process> {
-    let (client, program) = (stream.into_std()?, house.program.clone());
-    let started = tokio::task::spawn_blocking(move || Process::start(&program, client)).await;
-    let process = started.map_err(std::io::Error::other)??;
+    stream.set_nodelay(true)?;
+    let process = house.starter.start(stream.into_std()?).await?;
     let start = Start {
         certificate: house.identity.certificate.clone(),
         key: house.identity.key.clone(),
@@ -146,29 +147,43 @@ async fn start(stream: TcpStream, source: SocketAddr, house: &House) -> std::io:
     Ok(process)
 }
 
+/// A login that came to nothing: as whom, and why.
+type Failed = (String, String);
+
+/// What is on record of somebody who named a ticket and went no further. Who named none is nobody's login.
+fn unfinished(named: Option<String>, why: &str) -> Option<Failed> {
+    named.map(|name| (name, format!("a desktop's ticket: {why}")))
+}
+
+/// Puts a failed login on its way to the record.
+fn failed(house: &House, source: SocketAddr, failed: Option<Failed>) {
+    let Some((login, reason)) = failed else { return };
+    let login: String = login.chars().filter(|c| !c.is_control()).take(256).collect();
+    debug!(source = %source, reason, "Login refused");
+    // Full: what comes is left out, as for SSH.
+    let _ = house.failed.try_send(FailedLogin { login, source, reason });
+}
+
 /// Says no to whoever has not come in.
-async fn turn_away(not_in: NotIn, process: Process, (house, bastion): (&House, &Arc<Bastion>), source: SocketAddr) {
-    let failed = |login: String, reason: String| {
-        let login: String = login.chars().filter(|c| !c.is_control()).take(256).collect();
-        debug!(source = %source, reason, "Login refused");
-        // Full: what comes is left out, as for SSH.
-        let _ = house.failed.try_send(FailedLogin { login, source, reason });
-    };
+async fn turn_away(
+    not_in: NotIn,
+    named: Option<String>,
+    process: Process,
+    (house, bastion): (&House, &Arc<Bastion>),
+    source: SocketAddr,
+) {
     match not_in {
-        // A process that was overrun and a client that hung up look alike here; neither is anybody's login.
-        NotIn::Broken(Broken::Gone) => process.kill(),
         NotIn::Broken(broken) => {
             warn!(source = %source, error = %broken, "A desktop's process was given up");
+            failed(house, source, unfinished(named, &broken.to_string()));
             process.kill();
         }
         NotIn::Left { named, why } => {
-            if let Some(name) = named {
-                failed(name, format!("a desktop's ticket: {}", opening::words(&why)));
-            }
+            failed(house, source, unfinished(named, &opening::words(&why)));
             process.end().await;
         }
         NotIn::Stranger { login, reason } => {
-            failed(login, format!("a desktop: {reason}"));
+            failed(house, source, Some((login, format!("a desktop: {reason}"))));
             let _ = process.tell(ToProcess::Refused(codes::stranger()));
             part(process).await;
         }

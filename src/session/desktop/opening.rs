@@ -1,9 +1,11 @@
 //! A desktop opens as any session does: no permit, no recording; no recording, no credential; no pinned certificate, no
 //! login.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{error, info};
@@ -29,6 +31,8 @@ use crate::wire::Cut;
 
 /// A desktop that needs somebody to watch it waits so long for them.
 const WATCHER_WAIT: Duration = Duration::from_secs(120);
+/// The target has so long to take a connection.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// The target has so long to show its certificate.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -206,7 +210,8 @@ async fn login(
         record_keys: policy.input == InputMode::Full,
     };
     let taking = Taking::start(track, process.teller());
-    process.tell(ToProcess::Permitted(Box::new(permitted))).map_err(broken)?;
+    let socket = dial(address).await.map_err(|error| Refusal::Dial(DialError::Unreachable(error)))?;
+    process.hand(ToProcess::Permitted(Box::new(permitted)), socket).map_err(broken)?;
     let certificate = timeout(CHECK_TIMEOUT, checked(process, &begun.pin, &taking))
         .await
         .map_err(|_| Refusal::Dial(DialError::Unreachable(std::io::ErrorKind::TimedOut.into())))??;
@@ -224,6 +229,15 @@ async fn login(
     let credential = Credential { account, domain: domain.clone(), password: password.clone() };
     process.tell(ToProcess::Credential(credential)).map_err(broken)?;
     Ok(taking)
+}
+
+/// A way to the target: the process itself has none to anywhere.
+async fn dial(address: &str) -> std::io::Result<OwnedFd> {
+    let dialled = timeout(DIAL_TIMEOUT, TcpStream::connect(address)).await;
+    let socket = dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))?;
+    // Small messages both ways; a socket that does not know this works all the same.
+    let _ = socket.set_nodelay(true);
+    Ok(OwnedFd::from(socket.into_std()?))
 }
 
 /// The certificate that the target has shown, once the process says that it is one of these.
@@ -259,6 +273,7 @@ async fn checked(process: &mut Process, pin: &Pin, taking: &Taking) -> Result<St
         | FromProcess::Ticket { .. }
         | FromProcess::Login(_)
         | FromProcess::LoggedIn(_)
+        | FromProcess::Active
         | FromProcess::Record(_)
         | FromProcess::Picture(_) => Err(broken(Broken::Unexpected("something out of its order"))),
     }

@@ -6,20 +6,22 @@
 use std::fmt;
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::warn;
 
+use super::opening::words;
+use crate::desktop::frames;
 use crate::rdp::control::{FromProcess, ToProcess};
 use crate::rdp::frame::{Fault, HEAD_BYTES, Head};
 
@@ -57,32 +59,98 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
+/// What a process is told, and a socket that it gets with it.
+#[derive(Debug)]
+pub struct Told {
+    what: ToProcess,
+    socket: Option<OwnedFd>,
+}
+
+impl From<ToProcess> for Told {
+    fn from(what: ToProcess) -> Self {
+        Self { what, socket: None }
+    }
+}
+
+/// A process as it was started: it, the way to it, and what it has for the log.
+type Started = (Child, StdUnixStream, Option<ChildStderr>);
+
+#[derive(Debug)]
+struct Job {
+    client: TcpStream,
+    started: oneshot::Sender<io::Result<Started>>,
+}
+
+/// Starts processes, all from one thread that lasts as long as this: the kernel ends such a process when the thread that
+/// started it is gone (`PR_SET_PDEATHSIG`, prctl(2)).
+#[derive(Debug)]
+pub struct Starter(mpsc::Sender<Job>);
+
+/// Connections that wait for their process.
+const JOBS_MAX: usize = 64;
+
+impl Starter {
+    /// Will start this program.
+    ///
+    /// # Errors
+    /// If there is no thread for it.
+    pub fn new(program: PathBuf) -> io::Result<Self> {
+        let (jobs, mut waiting) = mpsc::channel::<Job>(JOBS_MAX);
+        std::thread::Builder::new().name("desktops".to_owned()).spawn(move || {
+            while let Some(Job { client, started }) = waiting.blocking_recv() {
+                // Who asked may have gone: what was started goes, too.
+                if let Err(Ok((child, ..))) = started.send(start(&program, client)) {
+                    kill(child);
+                }
+            }
+        })?;
+        Ok(Self(jobs))
+    }
+
+    /// Starts a process for a person's socket.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub async fn start(&self, client: TcpStream) -> io::Result<Process> {
+        let (started, starting) = oneshot::channel();
+        let gone = || io::Error::other("nothing starts processes any more");
+        self.0.send(Job { client, started }).await.map_err(|_| gone())?;
+        Process::of(starting.await.map_err(|_| gone())??)
+    }
+}
+
+/// Starts `program desktop`, with the person's socket as its input and the way to us as its output.
+fn start(program: &Path, client: TcpStream) -> io::Result<Started> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut child = Command::new(program)
+        .arg("desktop")
+        // Nothing of ours is in its surroundings.
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(client)))
+        .stdout(Stdio::from(OwnedFd::from(theirs)))
+        // Not our own: it would write lines into the log that look like ours.
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let log = child.stderr.take();
+    Ok((child, ours, log))
+}
+
 /// A process that carries a desktop. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Process {
     child: Option<Child>,
     said: mpsc::Receiver<Result<FromProcess, Broken>>,
-    told: mpsc::Sender<ToProcess>,
+    told: mpsc::Sender<Told>,
     _tasks: JoinSet<()>,
 }
 
 impl Process {
-    /// Starts `program desktop`, with the user's socket as its input and the way to us as its output.
-    ///
-    /// # Errors
-    /// If the system refuses.
-    pub fn start(program: &Path, client: TcpStream) -> io::Result<Self> {
-        let (ours, theirs) = StdUnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        let child = Command::new(program)
-            .arg("desktop")
-            // Nothing of ours is in its surroundings.
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(OwnedFd::from(client)))
-            .stdout(Stdio::from(OwnedFd::from(theirs)))
-            .stderr(Stdio::inherit())
-            .spawn()?;
+    fn of((child, ours, log): Started) -> io::Result<Self> {
+        if let Some(log) = log {
+            tokio::spawn(note(pipe::Receiver::from_owned_fd(OwnedFd::from(log))?, child.id()));
+        }
         Ok(Self::over(Some(child), UnixStream::from_std(ours)?))
     }
 
@@ -115,14 +183,26 @@ impl Process {
     /// # Errors
     /// `Deaf` if it has not taken what it was told before, `Gone` if it is gone.
     pub fn tell(&self, what: ToProcess) -> Result<(), Broken> {
-        self.told.try_send(what).map_err(|error| match error {
+        self.queue(what.into())
+    }
+
+    /// Tells it something, and hands it a socket with that. Ours is closed.
+    ///
+    /// # Errors
+    /// As `tell`.
+    pub fn hand(&self, what: ToProcess, socket: OwnedFd) -> Result<(), Broken> {
+        self.queue(Told { what, socket: Some(socket) })
+    }
+
+    fn queue(&self, told: Told) -> Result<(), Broken> {
+        self.told.try_send(told).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Broken::Deaf,
             mpsc::error::TrySendError::Closed(_) => Broken::Gone,
         })
     }
 
     /// What tells it, for a task that may wait for it.
-    pub fn teller(&self) -> mpsc::Sender<ToProcess> {
+    pub fn teller(&self) -> mpsc::Sender<Told> {
         self.told.clone()
     }
 
@@ -172,6 +252,21 @@ fn kill(mut child: Child) {
     }
 }
 
+/// What a process may write to the log: a few lines. The rest is read, so that it does not wait, and forgotten.
+const LOG_BYTES_MAX: usize = 8 << 10;
+
+/// Puts what a process says of itself into the log, each line as a field of a line of ours.
+async fn note(mut log: pipe::Receiver, pid: u32) {
+    let (mut said, mut rest) = (Vec::new(), [0; 1024]);
+    while let Ok(count @ 1..) = log.read(&mut rest).await {
+        let room = LOG_BYTES_MAX.saturating_sub(said.len()).min(count);
+        said.extend_from_slice(rest.get(..room).unwrap_or_default());
+    }
+    for line in String::from_utf8_lossy(&said).lines().filter(|line| !line.trim().is_empty()) {
+        warn!(pid, line = %words(line), "A desktop's process says");
+    }
+}
+
 async fn read(mut from: OwnedReadHalf, heard: mpsc::Sender<Result<FromProcess, Broken>>) {
     loop {
         let (frame, over) = match read_frame(&mut from).await {
@@ -193,10 +288,17 @@ async fn read_frame(from: &mut OwnedReadHalf) -> Result<FromProcess, Broken> {
     FromProcess::decode(head.kind, body).map_err(Broken::Frame)
 }
 
-async fn write(mut to: OwnedWriteHalf, mut telling: mpsc::Receiver<ToProcess>) {
-    while let Some(what) = telling.recv().await {
+async fn write(mut to: OwnedWriteHalf, mut telling: mpsc::Receiver<Told>) {
+    while let Some(Told { what, socket }) = telling.recv().await {
         let Ok(frame) = what.encode() else { return };
-        if to.write_all(frame.expose()).await.is_err() {
+        let mut rest = frame.expose().as_slice();
+        if let Some(socket) = socket {
+            let way = to.as_ref();
+            let handed = way.async_io(Interest::WRITABLE, || frames::hand(way, rest, socket.as_fd())).await;
+            let Ok(written) = handed else { return };
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        if to.write_all(rest).await.is_err() {
             return;
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::process::Broken;
+use super::process::{Broken, Told};
 use crate::cast::{Entry, take_apart};
 use crate::rdp::control::ToProcess;
 use crate::recorder::{Receipt, RecorderError, Track};
@@ -42,7 +42,7 @@ impl fmt::Display for NotTaken {
 
 impl Taking {
     /// Begins to take records; who sends them is told by `teller` how many are on disk.
-    pub fn start(track: Track, teller: mpsc::Sender<ToProcess>) -> Self {
+    pub fn start(track: Track, teller: mpsc::Sender<Told>) -> Self {
         let (acknowledging, receipts) = mpsc::channel(UNACKNOWLEDGED_MAX);
         let (failing, failed) = oneshot::channel();
         tokio::spawn(acknowledge(receipts, teller, failing));
@@ -67,7 +67,7 @@ impl Taking {
 /// Tells the process how many of its records are on disk, in order; and says when one cannot be kept.
 async fn acknowledge(
     mut receipts: mpsc::Receiver<Receipt>,
-    teller: mpsc::Sender<ToProcess>,
+    teller: mpsc::Sender<Told>,
     failing: oneshot::Sender<RecorderError>,
 ) {
     let mut through = 0_u64;
@@ -82,7 +82,7 @@ async fn acknowledge(
             let _ = failing.send(failure);
             return;
         }
-        if teller.send(ToProcess::Durable { through }).await.is_err() {
+        if teller.send(ToProcess::Durable { through }.into()).await.is_err() {
             return;
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::process::{Broken, Process};
+use super::process::{Broken, Process, Starter};
 use super::screens::{NoPicture, Screens};
 use crate::model::{SessionId, Timestamp};
 use crate::rdp::control::{FromProcess, Refused, ToProcess};
@@ -77,6 +77,13 @@ async fn a_process_that_takes_nothing_is_known_and_nobody_waits_for_it() {
     drop(theirs);
 }
 
+#[test]
+fn who_named_a_ticket_and_went_no_further_is_a_failed_login_and_who_named_none_is_nobodys() {
+    assert_eq!(super::unfinished(None, "the handshake took too long"), None);
+    let (login, reason) = super::unfinished(Some(String::from("t-7f3a")), &Broken::Gone.to_string()).unwrap();
+    assert_eq!((login.as_str(), reason.as_str()), ("t-7f3a", "a desktop's ticket: the desktop's process is gone"));
+}
+
 #[tokio::test]
 async fn a_process_that_is_killed_has_its_sockets_closed() {
     let (process, mut theirs) = Process::played();
@@ -90,7 +97,7 @@ async fn a_process_that_is_killed_has_its_sockets_closed() {
 async fn a_real_process_that_is_no_desktop_goes_by_itself_and_leaves_no_zombie() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let mut process = Process::start("/bin/false".as_ref(), client).unwrap();
+    let mut process = Starter::new("/bin/false".into()).unwrap().start(client).await.unwrap();
     assert!(matches!(timeout(SOON, process.next()).await.unwrap(), Err(Broken::Gone)));
     timeout(SOON, process.end()).await.unwrap();
     // The user's socket went with it.
