@@ -1,6 +1,6 @@
 //! What a confined process can still do, tried by one: this program once more, which runs one test alone.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
@@ -13,8 +13,11 @@ const TRY: &str = "DOORWARD_TEST_TRY";
 /// The signal of a call that the filter forbids (`SIGSYS`).
 const FORBIDDEN: Option<i32> = Some(31);
 
-/// What it tries; each says how it went.
-const TRIES: &[(&str, fn() -> String)] = &[
+/// A name, and what says how it went.
+type Attempt = (&'static str, fn() -> String);
+
+/// What it tries.
+const TRIES: &[Attempt] = &[
     ("nothing", || "fine".to_owned()),
     ("work", work),
     ("read", || said(std::fs::read("/etc/passwd"))),
@@ -72,7 +75,7 @@ fn tries() {
         "files" => shut_files().unwrap(),
         other => panic!("{other}"),
     };
-    eprintln!("<{confined:?}: {}>", attempt());
+    writeln!(std::io::stderr(), "<{confined:?}: {}>", attempt()).unwrap();
 }
 
 /// What a confined process says of an attempt, and how it ended.
