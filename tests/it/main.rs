@@ -26,6 +26,7 @@ mod conditions;
 mod coverage;
 mod demo;
 mod desk;
+mod desk_logins;
 mod desktop;
 mod desktop_recorded;
 mod edit;
