@@ -27,6 +27,7 @@ mod coverage;
 mod demo;
 mod desk;
 mod desk_logins;
+mod desk_oversight;
 mod desktop;
 mod desktop_recorded;
 mod edit;
