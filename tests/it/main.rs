@@ -28,6 +28,7 @@ mod demo;
 mod desk;
 mod desk_logins;
 mod desk_oversight;
+mod desk_store;
 mod desktop;
 mod desktop_recorded;
 mod edit;
