@@ -106,10 +106,18 @@ fn a_desktop_that_is_paused_takes_no_keys_and_goes_on_with_the_next() {
     house.is_typed_on(&viewer);
     let typed = house.shadow.terminal();
     viewer.screen.type_text("before before ");
+    // A key is down, and the target repeats it.
+    viewer.screen.hold("z");
 
     assert!(house.told(&format!("session freeze {session}")).contains("paused by bob"));
     assert!(house.told("session list").contains("paused by bob"));
     house.settled(&session);
+    until(LIMIT, "target where no key is down", || {
+        let before = house.shadow.screen.picture().pixels;
+        holds(Duration::from_millis(700), "pause", || true);
+        (house.shadow.screen.picture().pixels == before).then_some(())
+    });
+    viewer.screen.let_go("z");
     viewer.screen.type_text("lost");
     viewer.screen.press("Return");
     holds(Duration::from_millis(1500), "standstill", || typed.is_waiting());
@@ -124,7 +132,7 @@ fn a_desktop_that_is_paused_takes_no_keys_and_goes_on_with_the_next() {
     viewer.screen.press("Return");
     // The window may have come up while the first word was typed.
     let line = typed.line();
-    assert!(line.ends_with("before after") && !line.contains("lost"), "{line}");
+    assert!(line.contains("before z") && line.ends_with("zafter") && !line.contains("lost"), "{line}");
 
     house.told(&format!("session kill {session}"));
     ended(&house.bastion, viewer, "ERRINFO_RPC_INITIATED_DISCONNECT", "killed by bob");
