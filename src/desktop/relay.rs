@@ -26,6 +26,7 @@ use crate::rdp::channel::{Channels, Out};
 use crate::rdp::connect::Domain;
 use crate::rdp::control::{FromProcess, Permitted};
 use crate::rdp::fact::{Fact, Side};
+use crate::rdp::keys::Down;
 use crate::rdp::licence::Licences;
 use crate::rdp::pdu::{Framing, IO_CHANNEL, Malformed, Mcs, Way, is_encrypted, mcs, send_data};
 use crate::rdp::record::Kind;
@@ -62,6 +63,8 @@ struct Desktop {
     record_keys: bool,
     /// When the bastion was last told that the user does something.
     active: Mutex<Option<Instant>>,
+    /// The keys that are down on the target.
+    down: Mutex<Down>,
     licences: Mutex<Licences>,
     /// Whether the login was said, by NLA or by the target itself. A target with TLS alone may never say it: xrdp shows a
     /// login box where the credential is wrong, and what is typed there passes as keys on a desktop do. That is why its
@@ -92,6 +95,7 @@ pub(super) async fn run(
         channels: Mutex::new(channels),
         record_keys: permitted.record_keys,
         active: Mutex::new(None),
+        down: Mutex::default(),
         licences: Mutex::default(),
         is_logged_in: AtomicBool::new(target.is_logged_in),
         logged_in: Notify::new(),
@@ -221,7 +225,11 @@ async fn obey(desktop: Arc<Desktop>) -> Fault {
             refused = ended(&mut end) => return Fault::Refused(refused),
             Ok(()) = held.changed() => {
                 let on = *held.borrow_and_update();
-                desktop.link.fact(&desktop.clock, &Fact::Held { on }).await.map(|_| ())
+                let noted = desktop.link.fact(&desktop.clock, &Fact::Held { on }).await;
+                match noted {
+                    Ok(_) => desktop.let_go().await,
+                    Err(fault) => Err(fault),
+                }
             }
             () = orders.look.notified() => {
                 let picture = desktop.view.picture().await;
@@ -305,15 +313,18 @@ impl Desktop {
                 if judged.passing.is_empty() {
                     return Ok(());
                 }
+                let record = send_data(Way::Request, self.own.user, IO_CHANNEL, &judged.passing).map_err(bad)?;
+                let record = Bytes::from(record);
                 if judged.has_keys {
                     self.note_active().await?;
+                    self.down().note(Kind::IoInput, &record);
                 }
                 if self.record_keys || !judged.has_keys {
-                    let record = send_data(Way::Request, self.own.user, IO_CHANNEL, &judged.passing).map_err(bad)?;
-                    self.record(Kind::IoInput, &record.into()).await?;
+                    self.record(Kind::IoInput, &record).await?;
                 }
                 let passing = send_data(Way::Request, self.target.user, self.target.io, &judged.passing);
-                self.send(passing.map_err(bad)?).await
+                self.send(passing.map_err(bad)?).await?;
+                self.let_go().await
             }
             Mcs::Data { channel, data } => match self.own.place(channel) {
                 Some(place) => self.channel(place, Side::User, data).await,
@@ -331,10 +342,32 @@ impl Desktop {
             return Ok(());
         }
         self.note_active().await?;
+        self.down().note(Kind::FastPathInput, &message);
         if self.record_keys {
             self.record(Kind::FastPathInput, &message).await?;
         }
-        self.to_target.send(message).await.map_err(|_| Fault::TargetLeft)
+        self.to_target.send(message).await.map_err(|_| Fault::TargetLeft)?;
+        self.let_go().await
+    }
+
+    fn down(&self) -> MutexGuard<'_, Down> {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go on the target of what its user has pressed, if the session is held. Asked when that begins, and after each
+    /// message that passed: one may have been on its way.
+    async fn let_go(&self) -> Result<(), Fault> {
+        if self.keys() == Keys::Pass {
+            return Ok(());
+        }
+        let messages = self.down().release();
+        for message in messages.into_iter().map(Bytes::from) {
+            if self.record_keys {
+                self.record(Kind::FastPathInput, &message).await?;
+            }
+            self.to_target.send(message).await.map_err(|_| Fault::TargetLeft)?;
+        }
+        Ok(())
     }
 
     /// Says that the user does something, where that was not said just now.

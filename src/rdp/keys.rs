@@ -4,6 +4,7 @@
 //! them by the layout that the user's program said it has, which is the one that the target sets up for the session
 //! unless the user changes it there. So the text is for searching; the events themselves are in the recording.
 
+mod down;
 mod inputs;
 mod layouts;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use down::Down;
 pub use inputs::{Input, inputs};
 use layouts::{Layout, compose};
 

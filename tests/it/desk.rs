@@ -1,6 +1,7 @@
 //! Desktops through a bastion: a ticket over SSH, a program on a screen, a recording that verifies, an end with its reason.
 
-use crate::fixture::desktops::{DESKTOPS, furnished, furnished_with, ticket};
+use crate::fixture::bastion::ALICE;
+use crate::fixture::desktops::{desktop_of, furnished, prepared, ticket};
 use crate::fixture::rdp::{Shadow, Viewer};
 use crate::fixture::screen::Colour;
 use crate::fixture::{Bastion, LIMIT, until};
@@ -58,8 +59,9 @@ fn a_desktop_is_seen_by_ticket_recorded_watched_and_killed_with_its_reason() {
 fn a_desktop_that_draws_by_itself_ends_when_its_user_does_nothing() {
     crate::require!("Xvfb", "xfreerdp", "freerdp-shadow-cli", "winpr-hash", "import", "xsetroot", "xterm");
     let shadow = Shadow::start(GREEN);
-    let (mut bastion, port) =
-        furnished_with(&shadow, &shadow.fingerprint, &format!("{DESKTOPS}limits = {{ idle = \"3s\" }}\n"));
+    let (mut bastion, port) = prepared(&shadow, &shadow.fingerprint, "limits = { idle = \"3s\" }\n");
+    bastion.serve();
+    bastion.grant(ALICE, &desktop_of(&shadow), "1h", "CHG-1");
     let (name, secret) = ticket(&bastion, &shadow);
     let restless = shadow.restless();
     let viewer = Viewer::xfreerdp(port, "nla", &name, &secret, &[]);
