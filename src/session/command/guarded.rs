@@ -43,8 +43,10 @@ const LATE: &str =
 const NOT_SHOWN: &str = "[typed without being shown]";
 /// The session answers within so long, or the line does not run.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-/// So often whoever waits for a yes is told how long they may still wait.
+/// At least so often whoever waits for a yes is told how long they may still wait.
 const COUNTDOWN: Duration = Duration::from_secs(60);
+/// No more often than this, however little is left.
+const COUNTDOWN_MIN: Duration = Duration::from_secs(1);
 
 /// Begins a shell whose lines are held.
 pub(super) fn shell(start: &ChannelStart, cleared: Cleared, commands: &Commands) -> Result<Ruling, Refusal> {
@@ -354,6 +356,11 @@ fn runs(live: &Live, bastion: &Bastion, decided: Box<Decided>, number: ChannelNu
     Verdict::Runs { decided, judged, facts, started }
 }
 
+/// After how long whoever waits is told again: several times in any wait, and more often towards its end.
+fn between(left: Duration) -> Duration {
+    (left / 6).clamp(COUNTDOWN_MIN, COUNTDOWN)
+}
+
 /// What a shell is carried with.
 pub(in crate::session) struct Keeper {
     pub bastion: Arc<Bastion>,
@@ -590,7 +597,7 @@ impl Keeper {
             if left.is_zero() {
                 return;
             }
-            sleep(left.min(COUNTDOWN)).await;
+            sleep(left.min(between(left))).await;
             let left = self.bastion.clock.now().until(until);
             if !left.is_zero() {
                 let text = format!("{id} still waits: {} left. Ctrl-C withdraws it", crate::screen::span_short(left));
@@ -641,6 +648,12 @@ pub(in crate::session) mod tests {
             on_match: None,
             approval: None,
         }
+    }
+
+    #[test]
+    fn whoever_waits_is_told_several_times_however_short_the_wait() {
+        let told = |left| between(Duration::from_secs(left)).as_secs();
+        assert_eq!([told(0), told(3), told(60), told(600)], [1, 1, 10, 60]);
     }
 
     #[test]
