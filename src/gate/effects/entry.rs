@@ -140,11 +140,12 @@ pub(super) enum Doing {
     Format,
     Output,
     Upload,
+    Tmux,
 }
 
 impl Doing {
     /// The words besides those of [`EffectKind::WORDS`].
-    pub(super) const WORDS: [(&'static str, Self); 31] = [
+    pub(super) const WORDS: [(&'static str, Self); 32] = [
         ("nothing", Self::Nothing),
         ("command", Self::Command),
         ("script", Self::Script),
@@ -176,6 +177,7 @@ impl Doing {
         ("curl-format", Self::Format),
         ("curl-output", Self::Output),
         ("curl-upload", Self::Upload),
+        ("tmux", Self::Tmux),
     ];
 
     /// Reads one word of the language.

@@ -293,6 +293,11 @@ impl<'t> Teller<'_, 't, '_> {
                 Doing::Format => curl::format(word, &mut self.told),
                 Doing::Output => curl::output(word, &mut self.told),
                 Doing::Upload => curl::upload(word, &mut self.told),
+                // Another command begins behind it, or `#(...)` runs one.
+                Doing::Tmux if word.literal().is_none_or(|text| text.ends_with(';') || text.contains("#(")) => {
+                    self.told.effect(EffectKind::Shell, Some(word));
+                }
+                Doing::Tmux => {}
                 Doing::Package => self.package(word),
                 Doing::Mode => self.mode(word),
                 Doing::Definition => self.definition(word),

@@ -61,6 +61,7 @@ fn leads_to(doing: Doing, kind: EffectKind) -> bool {
         | Doing::Format
         | Doing::Upload => kind == EffectKind::Read,
         Doing::Output => kind == EffectKind::Write,
+        Doing::Tmux => kind == EffectKind::Shell,
         Doing::Jq => matches!(kind, EffectKind::Read | EffectKind::Credential),
         Doing::Nothing
         | Doing::Arguments

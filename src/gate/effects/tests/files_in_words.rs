@@ -98,3 +98,57 @@ fn a_limit_is_no_word_of_its_own() {
         ("uclampset -m 5 -M 6 -s sh -c id", "[sh -c id]"),
     ]);
 }
+
+#[test]
+fn a_second_command_of_tmux_is_a_shell() {
+    each("shell(';')", &["tmux ls ';' run-shell id"]);
+    each("shell('-a;')", &["tmux ls '-a;' run-shell id"]);
+    each("shell('#(id)')", &["tmux display -p '#(id)'"]);
+    each("shell", &["tmux run-s id", "tmux split-w id"]);
+    all(&[("tmux ls -F x", "")]);
+}
+
+#[test]
+fn lists_of_names_read_what_they_name() {
+    each(
+        "read",
+        &[
+            "xz -c --files=/srv/l",
+            "lzma --files0=/srv/l",
+            "zstd --filelist=/srv/l",
+            "tar -cf x -T /srv/l",
+            "rsync --files-from=/srv/l a b",
+        ],
+    );
+    each("unknown(/srv/l)", &["xz --files=/srv/l", "zstd --filelist=/srv/l"]);
+}
+
+#[test]
+fn what_unpacks_by_whole_paths_writes_anywhere() {
+    each(
+        "write",
+        &[
+            "unzip -: -d /srv/up x.zip",
+            "tar -P -C /srv/up -tf x",
+            "tar --absolute-names -tf x",
+            "7z x -spf -o/srv/up x.7z",
+            "cpio -i --absolute-filenames",
+        ],
+    );
+    each("delete", &["zip -m x.zip f"]);
+}
+
+#[test]
+fn what_git_reads_writes_and_starts_is_seen() {
+    each("read(/etc/shadow)", &["git diff /dev/null /etc/shadow", "git tag -F /etc/shadow x"]);
+    each("run-program", &["git merge-index /tmp/x -a", "git submodule foreach id"]);
+    each("interactive-escape", &["git commit --amend", "git tag -a x", "git notes add", "git replace --edit x"]);
+    each("write", &["git merge-file a b c", "git checkout-index --prefix=/tmp/ -a", "git worktree add /tmp/x"]);
+}
+
+#[test]
+fn small_programs_write_and_start_what_their_options_say() {
+    each("write(/tmp/x)", &["utmpdump -o /tmp/x /srv/y", "mount --source /dev/sda --target /tmp/x"]);
+    each("[/tmp/x", &["dbus-run-session --dbus-daemon=/tmp/x ls"]);
+    all(&[("fakechroot -s sh -c id", "[sh -c id]")]);
+}
