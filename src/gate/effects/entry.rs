@@ -134,11 +134,18 @@ pub(super) enum Doing {
     ReadNames,
     Jq,
     Processes,
+    NamedAtRead,
+    Cookies,
+    Form,
+    Format,
+    Output,
+    Upload,
+    Tmux,
 }
 
 impl Doing {
     /// The words besides those of [`EffectKind::WORDS`].
-    pub(super) const WORDS: [(&'static str, Self); 25] = [
+    pub(super) const WORDS: [(&'static str, Self); 32] = [
         ("nothing", Self::Nothing),
         ("command", Self::Command),
         ("script", Self::Script),
@@ -164,6 +171,13 @@ impl Doing {
         ("read-names", Self::ReadNames),
         ("jq", Self::Jq),
         ("processes", Self::Processes),
+        ("named-at-read", Self::NamedAtRead),
+        ("curl-cookies", Self::Cookies),
+        ("curl-form", Self::Form),
+        ("curl-format", Self::Format),
+        ("curl-output", Self::Output),
+        ("curl-upload", Self::Upload),
+        ("tmux", Self::Tmux),
     ];
 
     /// Reads one word of the language.

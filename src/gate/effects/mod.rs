@@ -9,6 +9,7 @@
 //! the target makes of it, and a program of that name that is not the one the table describes.
 
 mod awk;
+mod curl;
 mod entry;
 mod grammar;
 mod guess;

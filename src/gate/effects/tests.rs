@@ -4,6 +4,7 @@ use super::*;
 use crate::gate::shell;
 use crate::gate::shell::tree::Command;
 
+mod files_in_words;
 mod own_grammars;
 
 #[test]
@@ -242,7 +243,7 @@ fn values_of_every_kind_are_looked_into() {
                 "p -r h:/x -r ./h:x -w u@h: -w x -r file:///y -r $x -r a$x",
                 "net-out(h:/x) read(./h:x) net-out(u@h:) write(x) read(/y) read(${x}) net-out(${x}) read(a${x}) net-out(a${x})",
             ),
-            ("p -a @/etc/x -a name=@y -a 'name=<z' -a plain -a \"$x\"", "read(/etc/x) read(y) read(z) read(${x})"),
+            ("p -a @/etc/x -a name=@y -a plain -a \"$x\"", "read(/etc/x) read(${x})"),
             ("p -s exec=id -s EXEC=id -s 'run id' -s 'Run = id'", "<id> <id> <id> <id>"),
             (
                 "p -s quiet -s other -s alias.x=y -s \"$x\" -s \"exec=$x\" -s on",

@@ -3,7 +3,7 @@
 use super::entry::{Doing, Entry, Tail};
 use super::grammar::{Given, Parsed};
 use super::text::{after, head, opens, unseen};
-use super::{Effect, EffectKind, awk, jq, perl, processes, sed, variables};
+use super::{Effect, EffectKind, awk, curl, jq, perl, processes, sed, variables};
 use crate::gate::shell::word::{Dynamic, Part, Word};
 
 /// Names of parameters that no shell has, in the words of inner commands: what a program adds, which can be anything;
@@ -278,7 +278,7 @@ impl<'t> Teller<'_, 't, '_> {
                 Doing::Expression => {}
                 Doing::Setting => self.setting(word),
                 Doing::Settings => self.settings(word),
-                Doing::Url => self.url(word),
+                Doing::Url => curl::url(word, &mut self.told),
                 Doing::ReadNames => {
                     self.effect(EffectKind::Read, word);
                     // And the files that it names, whichever those are.
@@ -286,7 +286,18 @@ impl<'t> Teller<'_, 't, '_> {
                 }
                 Doing::HostOrRead => self.host_or(EffectKind::Read, word),
                 Doing::HostOrWrite => self.host_or(EffectKind::Write, word),
-                Doing::AtRead => self.at_read(word),
+                Doing::AtRead => curl::at_read(word, &mut self.told),
+                Doing::NamedAtRead => curl::named_at_read(word, &mut self.told),
+                Doing::Cookies => curl::cookies(word, &mut self.told),
+                Doing::Form => curl::form(word, &mut self.told),
+                Doing::Format => curl::format(word, &mut self.told),
+                Doing::Output => curl::output(word, &mut self.told),
+                Doing::Upload => curl::upload(word, &mut self.told),
+                // Another command begins behind it, or `#(...)` runs one.
+                Doing::Tmux if word.literal().is_none_or(|text| text.ends_with(';') || text.contains("#(")) => {
+                    self.told.effect(EffectKind::Shell, Some(word));
+                }
+                Doing::Tmux => {}
                 Doing::Package => self.package(word),
                 Doing::Mode => self.mode(word),
                 Doing::Definition => self.definition(word),
@@ -464,22 +475,11 @@ impl<'t> Teller<'_, 't, '_> {
         self.word(does, &value);
     }
 
-    fn url(&mut self, word: &Word) {
-        let text = head(word).to_ascii_lowercase();
-        match text.strip_prefix("file:") {
-            Some(rest) => {
-                let slashes = if rest.starts_with("//") { 2 } else { 0 };
-                self.effect(EffectKind::Read, &after(word, "file:".len() + slashes));
-            }
-            None => self.told.effect(EffectKind::NetOut, Some(word)),
-        }
-    }
-
     /// `HOST:PATH` and URLs are other machines; a path with a slash before the colon is not.
     fn host_or(&mut self, kind: EffectKind, word: &Word) {
         let text = head(word);
         if text.to_ascii_lowercase().starts_with("file:") {
-            self.url(word);
+            curl::url(word, &mut self.told);
         } else if text.split('/').next().is_some_and(|first| first.contains(':')) {
             self.told.effect(EffectKind::NetOut, Some(word));
         } else {
@@ -511,16 +511,6 @@ impl<'t> Teller<'_, 't, '_> {
             self.script(text);
         } else if word.literal().is_none() {
             self.told.effect(EffectKind::Unknown, Some(word));
-        }
-    }
-
-    fn at_read(&mut self, word: &Word) {
-        let text = head(word);
-        let sign = text.find('@').map(|at| at + 1).or_else(|| text.find("=<").map(|at| at + 2));
-        match sign {
-            Some(end) => self.effect(EffectKind::Read, &after(word, end)),
-            None if word.literal().is_none() => self.effect(EffectKind::Read, word),
-            None => {}
         }
     }
 }

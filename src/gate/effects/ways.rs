@@ -53,7 +53,15 @@ fn leads_to(doing: Doing, kind: EffectKind) -> bool {
         Doing::Effect(own) => own == kind,
         Doing::Command | Doing::Script | Doing::Words | Doing::Program => kind == EffectKind::RunProgram,
         Doing::Awk | Doing::Sed | Doing::Substitution => kind == EffectKind::LoadCode,
-        Doing::ReadNames => kind == EffectKind::Read,
+        Doing::ReadNames
+        | Doing::AtRead
+        | Doing::NamedAtRead
+        | Doing::Cookies
+        | Doing::Form
+        | Doing::Format
+        | Doing::Upload => kind == EffectKind::Read,
+        Doing::Output => kind == EffectKind::Write,
+        Doing::Tmux => kind == EffectKind::Shell,
         Doing::Jq => matches!(kind, EffectKind::Read | EffectKind::Credential),
         Doing::Nothing
         | Doing::Arguments
@@ -66,7 +74,6 @@ fn leads_to(doing: Doing, kind: EffectKind) -> bool {
         | Doing::Url
         | Doing::HostOrRead
         | Doing::HostOrWrite
-        | Doing::AtRead
         | Doing::Package
         | Doing::Mode
         | Doing::Definition
