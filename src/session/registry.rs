@@ -427,6 +427,11 @@ impl Sessions {
         }
     }
 
+    /// Whether somebody or something has ended it, or it is over.
+    pub fn is_ending(&self, id: &SessionId) -> bool {
+        self.lock().live.get(id).is_none_or(|entry| entry.end.borrow().is_some())
+    }
+
     /// Ends a session; `false` if it is not live.
     pub fn end(&self, id: &SessionId, cause: EndCause) -> bool {
         self.lock().live.get(id).map(|entry| end_once(entry, cause)).is_some()

@@ -580,7 +580,11 @@ impl Keeper {
         let (id, until) = (waiting.id().clone(), waiting.until());
         let ended = tokio::select! {
             biased;
-            () = withdrawn.cancelled() => Err(NotRun::withdrawn(&self.visitor)),
+            // A client that is told of its session's end leaves, too: that is no withdrawal.
+            () = withdrawn.cancelled() => Err(match self.bastion.sessions.is_ending(&self.session) {
+                true => NotRun::session_over(),
+                false => NotRun::withdrawn(&self.visitor),
+            }),
             ended = waiting.answered(&self.pause) => ended,
             () = self.count_down(&id, until) => Err(NotRun::too_late()),
         };
