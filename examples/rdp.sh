@@ -134,14 +134,7 @@ run doorward policy test
 shown doorward serve
 serve
 
-cat > ssh_config <<END
-Host *
-  HostName 127.0.0.1
-  Port $BASTION_PORT
-  IdentitiesOnly yes
-  UserKnownHostsFile $HERE/known_hosts
-  StrictHostKeyChecking accept-new
-  LogLevel ERROR
+clients <<END
 Match user alice
   IdentityFile $HERE/alice_key
 Match user bob

@@ -70,3 +70,15 @@ serve() { # starts the bastion, on a disk that is nearly full, too: a tour is ab
   started+=("$SERVER")
   answers "$SERVER" "$BASTION_PORT" || fail "the server does not start: $(cat "$HERE/bastion.log")"
 }
+clients() { # writes the configuration of everybody's ssh; who uses which key comes from standard input
+  cat - > ssh_config.users
+  cat - ssh_config.users > ssh_config <<END
+Host *
+  HostName 127.0.0.1
+  Port $BASTION_PORT
+  IdentitiesOnly yes
+  UserKnownHostsFile $HERE/known_hosts
+  StrictHostKeyChecking accept-new
+  LogLevel ERROR
+END
+}
