@@ -278,7 +278,7 @@ fn twenty_sessions_killed_at_random_leave_nothing_but_recordings() {
     let sshd = Sshd::start();
     let bastion = Bastion::serving(&sshd);
     let route = bastion.to(&sshd);
-    assert_eq!(route.run("echo warm").out(), "warm\n");
+    assert_eq!(route.run("echo warm").ok().out(), "warm\n");
     let mut plateau = 0;
     // Two rounds: memory may grow to a plateau in the first, not in the second.
     for round in 0..2 {
@@ -313,7 +313,7 @@ fn twenty_sessions_killed_at_random_leave_nothing_but_recordings() {
         assert!(resident < plateau + (16 << 10), "{resident} KiB after {plateau} KiB");
     }
     let recordings = bastion.recordings();
-    assert_eq!(recordings.len(), 41);
+    assert_eq!(recordings.len(), 41, "{recordings:?}");
     for row in &recordings {
         let told = bastion.doorward(&["recording", "export", &id(row), "--format", "v3"]);
         if row["channels"] == serde_json::json!([]) {

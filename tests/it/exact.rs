@@ -226,8 +226,16 @@ impl Desk {
             return self.keys(b"\x15");
         }
         let prompts = self.prompts;
-        self.keys(b"\x03");
-        self.until("prompt", |desk| desk.prompts > prompts);
+        let mut pressed = None::<Instant>;
+        // A Ctrl-C that meets zsh while it lists what it found ends the list alone: people press it again.
+        while self.prompts == prompts {
+            if pressed.is_none_or(|pressed| pressed.elapsed() > Duration::from_secs(2)) {
+                self.keys(b"\x03");
+                pressed = Some(Instant::now());
+            }
+            self.turn();
+            assert!(self.began.elapsed() < 5 * LIMIT, "no prompt; asked {:?}, {}", self.asked, self.text());
+        }
     }
 }
 
