@@ -457,28 +457,29 @@ impl Recording {
         let sealing = self.shared.sealings.channel(number, stream);
         let sealing =
             sealing.map_err(|source| StoreError::Seal { path: directory.join(number.to_string()), source })?;
-        let unmade = directory.join(number.to_string());
-        let also_unmade = unmade.clone();
-        let making = move |buffers: &mut Buffers| {
-            ChannelWriter::create(disk, &directory, header, sealing, None, buffers)
-                .inspect_err(|_| unmake(&unmade))
+        let made = directory.join(number.to_string());
+        let (shared, making) = (Arc::clone(&self.shared), self.shared.making()?);
+        // All of it on the recorder's thread: whoever waits here may be gone before it is over.
+        let make = move |buffers: &mut Buffers| {
+            let begun = ChannelWriter::create(disk, &directory, header, sealing, None, buffers)
                 .map_err(RecorderError::from)
+                .and_then(|writer| {
+                    let queue = Queue::new(number, mode, writer, Arc::clone(&shared), feed);
+                    shared.add(number.0, &queue).map(|()| Track { queue })
+                });
+            if begun.is_err() {
+                unmake(&made);
+            }
+            drop(making);
+            begun
         };
-        let writer = self.shared.pool().run(making).await?;
-        let queue = Queue::new(number, mode, writer, Arc::clone(&self.shared), feed);
-        if let Err(failure) = self.shared.add(number.0, &queue) {
-            let unmaking = move |_: &mut Buffers| {
-                unmake(&also_unmade);
-                Ok(())
-            };
-            return self.shared.pool().run(unmaking).await.and(Err(failure));
-        }
+        let track = self.shared.pool().run(make).await?;
         // Only now: before its first channel the log may not know the session yet.
         if !self.watched.swap(true, Ordering::SeqCst) {
             self.shared.announcer.watch(&self.shared);
         }
         self.shared.queue(0)?.append(Entry::Marker(opening)).await?;
-        Ok(Track { queue })
+        Ok(track)
     }
 
     /// Keeps a secret that the bastion knows out of what is recorded from now on - output, input, command lines,

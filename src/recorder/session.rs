@@ -42,12 +42,32 @@ pub(super) struct SessionShared {
 #[derive(Default)]
 pub(super) struct Channels {
     by_number: BTreeMap<u32, Channel>,
+    /// How many have files that are being made.
+    making: usize,
     end: Option<Ending>,
 }
 
 enum Channel {
     Open(Arc<Queue>),
     Closed(Box<ClosedChannel>),
+}
+
+/// A channel whose files are being made. The recording is not closed before this is dropped: `closed.json` would not
+/// know of the channel, and what there is of it would look like something that was added later.
+pub(super) struct Making {
+    session: Arc<SessionShared>,
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        let mut channels = self.session.lock();
+        channels.making = channels.making.saturating_sub(1);
+        let last = channels.ended();
+        drop(channels);
+        if last {
+            self.session.close_soon();
+        }
+    }
 }
 
 /// A recording that is being closed.
@@ -130,6 +150,19 @@ impl SessionShared {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Before the files of a channel are made.
+    ///
+    /// # Errors
+    /// `Finished` if the recording is being closed.
+    pub(super) fn making(self: &Arc<Self>) -> Result<Making, RecorderError> {
+        let mut channels = self.lock();
+        if channels.end.is_some() {
+            return Err(RecorderError::Finished);
+        }
+        channels.making = channels.making.saturating_add(1);
+        Ok(Making { session: Arc::clone(self) })
+    }
+
     /// Adds a channel.
     ///
     /// # Errors
@@ -159,7 +192,7 @@ impl SessionShared {
             return waiting;
         }
         channels.end = Some(Ending { end: end.to_owned(), done: Some(done) });
-        let open = channels.open();
+        let (open, last) = (channels.open(), channels.ended());
         drop(channels);
         for (number, queue) in &open {
             if *number == 0 {
@@ -168,10 +201,9 @@ impl SessionShared {
                 queue.request_finish();
             }
         }
-        if open.is_empty() {
+        if last {
             // All have failed, so nobody comes after us.
-            let session = Arc::clone(self);
-            self.pool().spawn(move || session.close());
+            self.close_soon();
         }
         waiting
     }
@@ -200,12 +232,16 @@ impl SessionShared {
         {
             *channel = Channel::Closed(Box::new(closed));
         }
-        let last = channels.end.is_some() && channels.open().is_empty();
+        let last = channels.ended();
         drop(channels);
         if last {
-            let session = Arc::clone(self);
-            self.pool().spawn(move || session.close());
+            self.close_soon();
         }
+    }
+
+    fn close_soon(self: &Arc<Self>) {
+        let session = Arc::clone(self);
+        self.pool().spawn(move || session.close());
     }
 
     /// Puts the end on record, then writes `closed.json`; once.
@@ -271,6 +307,11 @@ impl SessionShared {
 }
 
 impl Channels {
+    /// Whether nothing comes any more.
+    fn ended(&self) -> bool {
+        self.end.is_some() && self.making == 0 && !self.by_number.values().any(|one| matches!(one, Channel::Open(_)))
+    }
+
     fn open(&self) -> Vec<(u32, Arc<Queue>)> {
         let open = self.by_number.iter().filter_map(|(number, channel)| match channel {
             Channel::Open(queue) => Some((*number, Arc::clone(queue))),

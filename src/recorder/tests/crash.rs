@@ -294,3 +294,35 @@ fn i2_whatever_a_crash_leaves_reads_as_a_prefix_with_all_that_was_shown() {
     }
     assert!(states > 10_000 && opened > states / 2, "{opened} of {states} states could be opened");
 }
+
+/// A session may be killed while the files of its next channel are made: what is there is what `closed.json` knows.
+#[test]
+fn a_channel_whose_session_ends_while_its_files_are_made_leaves_none() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = StoreRoot::at(temp.path());
+    let auditors = Recipients::of([Identity::generate().recipient()]).unwrap();
+    let recorder =
+        Recorder::start(root.clone(), quick(), auditors, Arc::new(SimLog::default()), Clock::system()).unwrap();
+    let id = recorder.new_session_id(Clock::system().now());
+    run(async {
+        let permit = permit("strict");
+        let recording = recorder.open(&permit, facts(&id)).await.unwrap();
+        recording.channel(&permit, terminal(1)).await.unwrap().finish().await.unwrap();
+        // The recorder's threads are busy meanwhile.
+        let gate = Arc::new(std::sync::Barrier::new(quick().threads + 1));
+        for _ in 0..quick().threads {
+            let gate = Arc::clone(&gate);
+            recorder.running.0.spawn(move || {
+                gate.wait();
+            });
+        }
+        drop(timeout(Duration::from_millis(50), recording.channel(&permit, terminal(2))).await);
+        let closing = recording.shared.end("killed");
+        gate.wait();
+        closing.await.unwrap().unwrap();
+    });
+    let listed =
+        std::fs::read_dir(root.session_directory(&id).unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+    let listed: BTreeSet<_> = listed.map(|name| name.into_string().unwrap()).collect();
+    assert!(listed.contains("1") && !listed.contains("2"), "{listed:?}");
+}
