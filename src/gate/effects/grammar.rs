@@ -133,7 +133,12 @@ impl<'t, 'w> Walk<'t, 'w> {
             let options = !self.ended && !self.dashes;
             let taken = options
                 && match self.entry.syntax {
-                    Syntax::None => false,
+                    // `git status --help` opens a pager, whatever its own words are.
+                    Syntax::None => {
+                        word.literal().as_deref() == Some("--help")
+                            && self.find("--help").is_some()
+                            && self.dashed(word)
+                    }
                     Syntax::Keys => self.key(word),
                     Syntax::Single | Syntax::Leading => self.single(word),
                     Syntax::Old if self.next == 1 => self.old(word) || self.dashed(word),

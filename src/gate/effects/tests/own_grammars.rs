@@ -58,12 +58,40 @@ fn a_switch_of_7z_takes_no_word_but_its_own() {
         ("m4", "load-code"),
         ("git log --help", "interactive-escape"),
         ("git --help log", "interactive-escape"),
+        ("git status --help", "interactive-escape"),
+        ("git --help status", "interactive-escape"),
+        ("git log -1", "interactive-escape"),
+        ("git diff", "interactive-escape"),
+        ("git revert HEAD", "interactive-escape"),
+        ("git add -p", "interactive-escape"),
+        ("git checkout -p HEAD", "interactive-escape"),
+        ("git am -i x.mbox", "interactive-escape"),
+        ("git hash-object -w /srv/a", "write"),
+        ("git remote update", "net-out"),
+        ("git remote show origin", "net-out"),
+        ("git remote add -f x https://x.example/", "net-out"),
+        ("bat /srv/a", "interactive-escape"),
+        ("gpg --search-keys mallory", "net-out"),
     ] {
         assert!(tells(line, effect), "{line}: {}", told(Table::built_in(), line));
     }
     for line in ["unzip -l x.zip", "unzip -p x.zip", "unzip -d /srv x.zip", "7z x x.7z -so", "7z a x.7z f", "7z l x.7z"]
     {
         assert!(!tells(line, "write"), "{line}: {}", told(Table::built_in(), line));
+    }
+    for line in [
+        "git --no-pager log -1",
+        "git --no-pager diff",
+        "git revert --no-edit HEAD",
+        "git add -A",
+        "git apply -p1 x.diff",
+        "git remote -v",
+        "git remote get-url origin",
+        "bat -P /srv/a",
+    ] {
+        for effect in ["interactive-escape", "net-out", "unknown"] {
+            assert!(!tells(line, effect), "{line}: {}", told(Table::built_in(), line));
+        }
     }
     // What another program says of `--help` is its own.
     assert_eq!(told(Table::built_in(), "ls --help"), "");
