@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Accounts, Fault, Names, Place, PolicySet, Rule, Who};
-use crate::gate::effects::{EffectKind, Table};
+use crate::gate::effects::{EffectKind, Table, Tamed};
 use crate::gate::rules::{CommandRule, CommandSet, GRAVE, Paths, base_name, word_of};
 use crate::gate::verdict::{CommandMode, Outcome};
 use crate::model::{ChannelClass, Timestamp, join};
@@ -49,6 +49,7 @@ pub const CHECKS: &[(&str, &str)] = &[
     ("guard-as-wall", "guard where prevention is meant"),
     ("wide-pattern", "a pattern that matches a slash, a blank or an option"),
     ("menu-shell", "a menu entry that starts a shell"),
+    ("tamed-program", "an entry of yours by which a program starts no others any more"),
     ("empty-menu", "an access rule with a menu that has no entry"),
     ("unused-entry", "a menu entry that no access rule shows"),
 ];
@@ -70,6 +71,11 @@ pub fn lint(set: &PolicySet, now: Timestamp) -> Vec<Finding> {
                 found.push(finding("guard-as-wall", &rule.file, rule.line, "rule.commands", message, hint));
             }
         }
+    }
+    for Tamed { program, file, line } in set.effects().tamed() {
+        let message = format!("by this entry `{program}` starts no programs, runs no code and changes no rights");
+        let hint = "Doorward's own entry says that it may: rules on these effects no longer see it. Add what it does";
+        found.push(finding("tamed-program", file, *line, "program", message, hint));
     }
     menus::of_rules(set, &mut found);
     for (plain, judging) in unjudged(set) {
@@ -487,6 +493,25 @@ pub(super) mod tests {
         assert!(told.iter().any(|text| text.starts_with("untested:13 no test expects rule `both`")), "{told:?}");
         assert!(told.iter().all(|text| CHECKS.iter().any(|(check, _)| text.starts_with(&format!("{check}:")))));
         assert_eq!(PolicySet::parse(&[]).unwrap().warnings()[0].check, "no-rule");
+    }
+
+    #[test]
+    fn an_entry_that_makes_a_program_harmless_is_found() {
+        let file = |program: &str, does: &str| PolicyFile {
+            path: String::from("policies/effects/own.toml"),
+            text: format!(
+                "schema = 1\n[[program]]\nnames = [\"{program}\"]\nmanual = \"x\"\nsyntax = \"none\"\ndoes = \"{does}\"\n"
+            ),
+        };
+        for (program, does, is_found) in
+            [("sh", "read", true), ("python#", "nothing", true), ("sh", "shell", false), ("ls", "read", false)]
+        {
+            let set = PolicySet::parse(&[file(program, does)]).unwrap();
+            let told = lint(&set, Timestamp::from_millis(0));
+            let place = told.iter().find(|one| one.check == "tamed-program").map(|one| one.fault.to_string());
+            assert_eq!(place.is_some(), is_found, "{program} {does}: {told:?}");
+            assert!(place.is_none_or(|place| place.contains(program) && place.contains("own.toml:2")));
+        }
     }
 
     #[test]

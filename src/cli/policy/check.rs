@@ -109,13 +109,18 @@ fn meant(text: &str, key: &str) -> (usize, usize) {
     (before.chars().count(), rest.trim_end().chars().count())
 }
 
-/// Where a file lies, seen from where the folder was named.
+/// Where a file lies, seen from where the folder was named, as a URI reference (RFC 3986, section 2).
 fn uri(file: &str, folder: &Path) -> String {
     let root = folder.file_name().map_or("policies".into(), |name| name.to_string_lossy());
-    match file.strip_prefix(&*root).and_then(|rest| rest.strip_prefix('/')) {
+    let path = match file.strip_prefix(&*root).and_then(|rest| rest.strip_prefix('/')) {
         Some(rest) => folder.join(rest).display().to_string(),
         None => file.to_owned(),
-    }
+    };
+    let encoded = path.bytes().map(|byte| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    });
+    encoded.collect()
 }
 
 fn sarif<'f>(all: impl Iterator<Item = (&'static str, &'f Finding)>, folder: &Path) -> Value {
@@ -178,6 +183,7 @@ mod tests {
             (&place["artifactLocation"]["uri"], &place["region"]["startLine"]),
             (&json!("etc/doorward/policies/access/a.toml"), &json!(7))
         );
+        assert_eq!(uri("my rules/access/é#1.toml", Path::new("my rules")), "my%20rules/access/%C3%A9%231.toml");
         let ids = report["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
         assert!(ids.iter().any(|rule| rule["id"] == "fault"));
     }

@@ -42,6 +42,68 @@ pub(super) struct Entry {
     pub(super) options_matter: bool,
 }
 
+impl Entry {
+    /// Whether it says anywhere that the program may start another, open a shell, run code or change rights.
+    pub(super) fn is_grave(&self) -> bool {
+        let whens = self.whens.iter().any(|when| {
+            is_grave(&when.does)
+                || when.operands.as_ref().is_some_and(Places::are_grave)
+                || when.bare.as_ref().is_some_and(is_grave)
+                || when.options.values().flatten().any(is_grave)
+        });
+        whens
+            || [&self.does, &self.bare].into_iter().chain(&self.plus).chain(self.settings.values()).any(is_grave)
+            || self.options.values().flat_map(|option| &option.does).any(is_grave)
+            || self.operands.are_grave()
+            || self.subs.iter().any(Self::is_grave)
+    }
+}
+
+fn is_grave(does: &Does) -> bool {
+    does.iter().any(|doing| match doing {
+        Doing::Effect(kind) => matches!(
+            kind,
+            EffectKind::Shell
+                | EffectKind::RunProgram
+                | EffectKind::InteractiveEscape
+                | EffectKind::LoadCode
+                | EffectKind::Privilege
+        ),
+        Doing::Command
+        | Doing::Script
+        | Doing::Words
+        | Doing::Program
+        | Doing::Awk
+        | Doing::Sed
+        | Doing::Substitution
+        | Doing::Tmux
+        | Doing::Definition => true,
+        Doing::Nothing
+        | Doing::Arguments
+        | Doing::Assignment
+        | Doing::Name
+        | Doing::Expression
+        | Doing::Setting
+        | Doing::Settings
+        | Doing::Placeholder
+        | Doing::Url
+        | Doing::HostOrRead
+        | Doing::HostOrWrite
+        | Doing::AtRead
+        | Doing::Package
+        | Doing::Mode
+        | Doing::ReadNames
+        | Doing::Jq
+        | Doing::Processes
+        | Doing::NamedAtRead
+        | Doing::Cookies
+        | Doing::Form
+        | Doing::Format
+        | Doing::Output
+        | Doing::Upload => false,
+    })
+}
+
 /// How options are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Syntax {
@@ -214,6 +276,11 @@ pub(super) enum Tail {
 }
 
 impl Places {
+    fn are_grave(&self) -> bool {
+        matches!(self.tail, Some(Tail::Command | Tail::Script))
+            || self.first.iter().chain(&self.any).chain(&self.last).any(is_grave)
+    }
+
     /// What is done with operand `index` of `count`.
     pub(super) fn of(&self, index: usize, count: usize) -> Option<&Does> {
         if let Some(does) = self.first.get(index) {

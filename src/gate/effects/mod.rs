@@ -27,7 +27,7 @@ mod ways;
 
 use crate::gate::shell::word::Word;
 
-pub use table::Table;
+pub use table::{Table, Tamed};
 pub use text::normal_path;
 pub use told::{Inner, Told};
 

@@ -21,6 +21,19 @@ pub struct Table {
     /// By names without their version, of those that may have one.
     versioned: HashMap<String, Arc<Entry>>,
     version: String,
+    tamed: Vec<Tamed>,
+}
+
+/// A program of which an entry that takes another's place says no more that it may start programs, run code or change
+/// rights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tamed {
+    /// The program's name; a `#` at the end stands for a version.
+    pub program: String,
+    /// Where the entry stands.
+    pub file: String,
+    /// Its line.
+    pub line: usize,
 }
 
 static BUILT_IN: LazyLock<Table> = LazyLock::new(|| {
@@ -67,7 +80,7 @@ impl Table {
     }
 
     fn empty() -> Self {
-        Self { entries: HashMap::new(), versioned: HashMap::new(), version: String::new() }
+        Self { entries: HashMap::new(), versioned: HashMap::new(), version: String::new(), tamed: Vec::new() }
     }
 
     fn add(&mut self, program: Program, places: &mut HashMap<String, String>, faults: &mut Faults) {
@@ -78,16 +91,24 @@ impl Table {
                 let message = format!("the program {name:?} stands at {other} already");
                 faults.push(Fault { line: Some(line), ..Fault::in_file(file.clone(), message) });
             }
-            match name.strip_suffix('#') {
+            let before = match name.strip_suffix('#') {
                 Some(stem) => self.versioned.insert(stem.to_owned(), Arc::clone(&entry)),
                 None => self.entries.insert(name.clone(), Arc::clone(&entry)),
             };
+            if before.is_some_and(|before| before.is_grave() && !entry.is_grave()) {
+                self.tamed.push(Tamed { program: name.clone(), file: file.clone(), line });
+            }
         }
     }
 
     /// What the table was read from, as a hash: two tables of one version say the same.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// What its later files say less of than the table before them, and graver things at that.
+    pub fn tamed(&self) -> &[Tamed] {
+        &self.tamed
     }
 
     /// Whether the table knows a program by this name or path.
