@@ -261,6 +261,7 @@ fn a_key_that_runs_a_line_unsaid_is_a_gap_and_ends_the_trust() {
     let row = until(LIMIT, "refusal", || desk.rows("command.refused").get(before).cloned());
     // What is typed before a refused line is gone goes with it.
     desk.window.shows(&format!("name {}", row["decision"].as_str().unwrap()));
+    until(LIMIT, "prompt", || desk.window.screen().trim_end().ends_with("P>").then_some(()));
     desk.window.line("exit");
     until(LIMIT, "end", || desk.window.ended().then_some(()));
     assert!(!desk.forbidden().exists());
