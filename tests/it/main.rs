@@ -13,6 +13,7 @@
 
 mod admin;
 mod agent;
+mod alarms;
 mod algorithms;
 mod answers;
 mod audit;
@@ -41,6 +42,8 @@ mod fuzz;
 mod guard;
 mod guard_faults;
 mod hangs;
+mod held;
+mod held_faults;
 mod hostile;
 mod input;
 mod interop;
@@ -51,6 +54,7 @@ mod logins;
 mod menu;
 mod menus;
 mod names;
+mod observed_pause;
 mod oracles;
 mod outages;
 mod oversight;
