@@ -97,6 +97,14 @@ const ROWS: &[Row] = &[
     row("ksh93", "Ctrl-O", &[MADE, Keys(b"\x0f")], Fate::Held),
     row("fish", "Enter", &[MADE, ENTER], Fate::Held),
     row("fish", "Ctrl-X Enter", &[MADE, Keys(b"\x18\r")], Fate::Held),
+    row("fish", "Ctrl-X Ctrl-J", &[MADE, Keys(b"\x18\n")], Fate::Held),
+    row("fish", "Ctrl-J", &[MADE, Keys(b"\n")], Fate::Held),
+    row("zsh", "Ctrl-J", &[MADE, Keys(b"\n")], Fate::Held),
+    row("mksh", "Ctrl-J", &[MADE, Keys(b"\n")], Fate::Held),
+    row("ksh93", "Ctrl-J", &[MADE, Keys(b"\n")], Fate::Held),
+    row("dash", "Ctrl-J", &[MADE, Keys(b"\n")], Fate::Held),
+    row("busybox", "Ctrl-J", &[MADE, Keys(b"\n")], Fate::Held),
+    row("yash", "Ctrl-J", &[MADE, Keys(b"\n")], Fate::Held),
     row("dash", "Enter", &[MADE, ENTER], Fate::Held),
     row("dash", "Ctrl-D twice behind a line", &[MADE, Keys(b"\x04\x04")], Fate::Held),
     row("busybox", "Enter", &[MADE, ENTER], Fate::Held),
@@ -105,6 +113,53 @@ const ROWS: &[Row] = &[
     row("bash", "a line of the history (Up)", &[Keys(b"\x1b[A"), Look("touch"), ENTER], Fate::Held),
     row("zsh", "a line of the history (Up)", &[Keys(b"\x1b[A"), Look("touch"), ENTER], Fate::Held),
     row("bash", "reverse search", &[Keys(b"\x12"), Blind("tou"), Look("touch"), ENTER], Fate::Held),
+    row(
+        "ksh93",
+        "a line of the history (Ctrl-P), its beginning taken away",
+        &[Line("echo touch @made"), Keys(b"\x10"), Look("echo touch"), Keys(b"\x01\x04\x04\x04\x04\x04"), ENTER],
+        Fate::Held,
+    ),
+    row(
+        "busybox",
+        "a line of the history (Ctrl-P), its beginning taken away",
+        &[Line("echo touch @made"), Keys(b"\x10"), Look("echo touch"), Keys(b"\x01\x04\x04\x04\x04\x04"), ENTER],
+        Fate::Held,
+    ),
+    row(
+        "yash",
+        "a line of the history (Ctrl-P), its beginning taken away",
+        &[
+            Line("set -o emacs"),
+            Look("ready> "),
+            Line("echo touch @made"),
+            Keys(b"\x10"),
+            Look("echo touch"),
+            Keys(b"\x01\x04\x04\x04\x04\x04"),
+            ENTER,
+        ],
+        Fate::Held,
+    ),
+    row("bash", "the screen wiped (Ctrl-L) behind a line", &[MADE, Keys(b"\x0c"), ENTER], Fate::Held),
+    row(
+        "bash",
+        "a control character (Ctrl-V) in a comment",
+        &[Type("touch @made #"), Keys(b"\x16\x01"), ENTER],
+        Fate::Held,
+    ),
+    row(
+        "bash",
+        "a character of no width in a comment",
+        &[Blind("touch @made #\u{200b}"), Look("touch"), ENTER],
+        Fate::Held,
+    ),
+    row("bash", "a Ctrl-C, then a line", &[Type("echo a"), Keys(b"\x03"), Blind("touch @made\r")], Fate::Held),
+    row(
+        "bash",
+        "a list of completions between the line and its Enter",
+        &[Type("touch @made; echo /etc/pass"), Keys(b"\t\t"), Look("passwd"), ENTER],
+        Fate::Held,
+    ),
+    row("bash", "`eval`", &[Line("eval 'tou''ch @made'")], Fate::Held),
     row("bash", "`!tou`", &[Line("!tou")], Fate::Held),
     row("bash", "`!!`", &[Line("!!")], Fate::Held),
     row("bash", "completed by Tab", &[Type("touc"), Keys(b"\t"), Look("touch "), Blind("@made"), ENTER], Fate::Held),
@@ -416,6 +471,11 @@ fn wanted(mode: &str, row: &Row) -> bool {
 /// What came of each row in a mode: whether the file was made, and whether a gap is on record.
 fn tried(mode: &str) -> Vec<(bool, bool)> {
     let rows = ROWS.iter().filter(|row| wanted(mode, row));
+    if std::env::var_os("REQUIRE_OPENSSH").is_some() {
+        for (shell, ..) in SHELLS {
+            assert!(has(shell), "the program `{shell}` is missing");
+        }
+    }
     let shells: BTreeSet<&str> = rows.map(|row| row.shell).filter(|shell| has(shell)).collect();
     let found = Mutex::new(vec![(false, false); ROWS.len()]);
     std::thread::scope(|scope| {
