@@ -11,6 +11,8 @@ use crate::fixture::terminal::Terminal;
 use crate::fixture::{Bastion, LIMIT, Sshd, find, has, nonce, until};
 use crate::require;
 
+mod channels;
+
 /// One thing that a user does.
 #[derive(Clone, Copy)]
 enum Do {
@@ -330,7 +332,7 @@ impl Place {
         let given = format!("{start} -c \"$SSH_ORIGINAL_COMMAND\"");
         let path = find(shell).unwrap();
         let sshd = Sshd::with(&[&format!(
-            "ForceCommand export SHELL={}; if [ -n \"$SSH_ORIGINAL_COMMAND\" ]; then exec {given}; else exec {start} -i; fi",
+            "AcceptEnv BASH_ENV ENV LD_PRELOAD BASH_FUNC_*\nForceCommand export SHELL={}; if [ -n \"$SSH_ORIGINAL_COMMAND\" ]; then exec {given}; else exec {start} -i; fi",
             path.display()
         )]);
         let folder = sshd.folder().to_owned();
@@ -558,7 +560,7 @@ fn table() -> String {
         let exact = if REPORTING.contains(&row.shell) { "held" } else { "-" };
         text.push_str(&format!("| {} | {what} | held | {exact} | {} | runs |\n", row.shell, row.guard.word()));
     }
-    text
+    text + &channels::table()
 }
 
 #[test]
