@@ -503,9 +503,13 @@ pub(super) mod tests {
                 "schema = 1\n[[program]]\nnames = [\"{program}\"]\nmanual = \"x\"\nsyntax = \"none\"\ndoes = \"{does}\"\n"
             ),
         };
-        for (program, does, is_found) in
-            [("sh", "read", true), ("python#", "nothing", true), ("sh", "shell", false), ("ls", "read", false)]
-        {
+        for (program, does, is_found) in [
+            ("sh", "read", true),
+            ("python#", "nothing", true),
+            ("python3", "nothing", true),
+            ("sh", "shell", false),
+            ("ls", "read", false),
+        ] {
             let set = PolicySet::parse(&[file(program, does)]).unwrap();
             let told = lint(&set, Timestamp::from_millis(0));
             let place = told.iter().find(|one| one.check == "tamed-program").map(|one| one.fault.to_string());

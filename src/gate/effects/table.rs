@@ -52,7 +52,8 @@ impl Table {
     /// # Errors
     /// All faults of all files, by file and line. A program that stands in the files twice is one.
     pub fn parse<P: AsRef<str>, T: AsRef<str>>(files: &[(P, T)]) -> Result<Self, Vec<Fault>> {
-        Self::empty().with(files)
+        // Nothing was said before these.
+        Self::empty().with(files).map(|table| Self { tamed: Vec::new(), ..table })
     }
 
     /// This table with the entries of more files, which take the place of those of the same names.
@@ -92,10 +93,15 @@ impl Table {
                 faults.push(Fault { line: Some(line), ..Fault::in_file(file.clone(), message) });
             }
             let before = match name.strip_suffix('#') {
+                Some(stem) => self.versioned.get(stem).map(|entry| &**entry),
+                None => self.entry(name),
+            };
+            let tames = before.is_some_and(Entry::is_grave) && !entry.is_grave();
+            match name.strip_suffix('#') {
                 Some(stem) => self.versioned.insert(stem.to_owned(), Arc::clone(&entry)),
                 None => self.entries.insert(name.clone(), Arc::clone(&entry)),
             };
-            if before.is_some_and(|before| before.is_grave() && !entry.is_grave()) {
+            if tames {
                 self.tamed.push(Tamed { program: name.clone(), file: file.clone(), line });
             }
         }

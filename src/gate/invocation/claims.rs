@@ -465,7 +465,7 @@ const CLAIMS: &[(&str, &str)] = &[
     ("git rebase -x id HEAD", "write run-program(id)"),
     ("git bisect run id", ""),
     ("git clone -u id h:x", "write run-program(id) net-out(h:x)"),
-    ("git grep -O x", "run-program"),
+    ("git grep -O x", "interactive-escape run-program"),
     ("git difftool -x id", "run-program interactive-escape run-program(id)"),
     ("git help x", "interactive-escape"),
     ("git --no-pager diff --no-index a b", "read(a) read(b)"),

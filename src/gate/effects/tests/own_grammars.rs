@@ -56,6 +56,20 @@ fn a_switch_of_7z_takes_no_word_but_its_own() {
         ("groff -l x", "run-program"),
         ("nroff -F /tmp/x", "unknown(-F)"),
         ("m4", "load-code"),
+    ] {
+        assert!(tells(line, effect), "{line}: {}", told(Table::built_in(), line));
+    }
+    for line in ["unzip -l x.zip", "unzip -p x.zip", "unzip -d /srv x.zip", "7z x x.7z -so", "7z a x.7z f", "7z l x.7z"]
+    {
+        assert!(!tells(line, "write"), "{line}: {}", told(Table::built_in(), line));
+    }
+    // What another program says of `--help` is its own.
+    assert_eq!(told(Table::built_in(), "ls --help"), "");
+}
+
+#[test]
+fn what_git_and_its_kind_start_open_and_reach_is_told() {
+    for (line, effect) in [
         ("git log --help", "interactive-escape"),
         ("git --help log", "interactive-escape"),
         ("git status --help", "interactive-escape"),
@@ -70,14 +84,35 @@ fn a_switch_of_7z_takes_no_word_but_its_own() {
         ("git remote update", "net-out"),
         ("git remote show origin", "net-out"),
         ("git remote add -f x https://x.example/", "net-out"),
+        ("git grep -L -Oid x", "run-program(id)"),
+        ("git grep x", "interactive-escape"),
+        ("git blame f", "interactive-escape"),
+        ("git branch -a", "interactive-escape"),
+        ("git tag", "interactive-escape"),
+        ("git tag -m x -e v1", "interactive-escape"),
+        ("git shortlog HEAD", "interactive-escape"),
+        ("git config --list", "interactive-escape"),
+        ("git config --rename-section color core", "load-code"),
+        ("git config remote.o.uploadpack /tmp/x", "load-code"),
+        ("git commit", "interactive-escape"),
+        ("git commit -c HEAD", "interactive-escape"),
+        ("git merge b", "interactive-escape"),
+        ("git pull", "interactive-escape"),
+        ("git rebase --continue", "interactive-escape"),
+        ("git cherry-pick -s -e b", "interactive-escape"),
+        ("git revert --no-edit -s --edit HEAD", "interactive-escape"),
+        ("git revert -X --no-edit HEAD", "interactive-escape"),
+        ("git am -s -i x.mbox", "interactive-escape"),
+        ("git diff-tree -p --output=/srv/p a b", "write(/srv/p)"),
+        ("git shortlog --output=/srv/p HEAD", "write(/srv/p)"),
+        ("git mailinfo /srv/a /srv/b", "write"),
+        ("git archive --remote ssh://h/x HEAD", "net-out(ssh://h/x)"),
+        ("git archive -o /srv/a.tar HEAD", "write(/srv/a.tar)"),
+        ("git imap-send", "net-out"),
         ("bat /srv/a", "interactive-escape"),
         ("gpg --search-keys mallory", "net-out"),
     ] {
         assert!(tells(line, effect), "{line}: {}", told(Table::built_in(), line));
-    }
-    for line in ["unzip -l x.zip", "unzip -p x.zip", "unzip -d /srv x.zip", "7z x x.7z -so", "7z a x.7z f", "7z l x.7z"]
-    {
-        assert!(!tells(line, "write"), "{line}: {}", told(Table::built_in(), line));
     }
     for line in [
         "git --no-pager log -1",
@@ -86,6 +121,14 @@ fn a_switch_of_7z_takes_no_word_but_its_own() {
         "git add -A",
         "git apply -p1 x.diff",
         "git remote -v",
+        "git --no-pager grep -L x",
+        "git --no-pager branch",
+        "git branch -d old",
+        "git commit -m x",
+        "git merge --ff-only b",
+        "git cherry-pick -x b",
+        "git diff-tree -p a b",
+        "git config user.name x",
         "git remote get-url origin",
         "bat -P /srv/a",
     ] {
@@ -93,6 +136,4 @@ fn a_switch_of_7z_takes_no_word_but_its_own() {
             assert!(!tells(line, effect), "{line}: {}", told(Table::built_in(), line));
         }
     }
-    // What another program says of `--help` is its own.
-    assert_eq!(told(Table::built_in(), "ls --help"), "");
 }
