@@ -25,7 +25,7 @@ pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,7 +35,6 @@ use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tracing::warn;
 
 use crate::cast::{Entry, Facts, Header, Withheld};
 use crate::clock::Clock;
@@ -399,17 +398,6 @@ impl Sealings {
     }
 }
 
-/// Takes away what was made of a channel that never began. Nothing went through it; and `closed.json`, which does not
-/// know of it, would make it look like something that was added later.
-fn unmake(channel: &Path) {
-    match std::fs::remove_dir_all(channel) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            warn!(path = %channel.display(), error = %error, "What was made of a channel that never began is still there");
-        }
-        Ok(()) | Err(_) => {}
-    }
-}
-
 fn create_error(root: &StoreRoot, source: std::io::Error) -> RecorderError {
     StoreError::Create { path: root.directory().to_owned(), source }.into()
 }
@@ -457,8 +445,7 @@ impl Recording {
         let sealing = self.shared.sealings.channel(number, stream);
         let sealing =
             sealing.map_err(|source| StoreError::Seal { path: directory.join(number.to_string()), source })?;
-        let made = directory.join(number.to_string());
-        let (shared, making) = (Arc::clone(&self.shared), self.shared.making()?);
+        let (shared, making) = (Arc::clone(&self.shared), self.shared.making(directory.join(number.to_string()))?);
         // All of it on the recorder's thread: whoever waits here may be gone before it is over.
         let make = move |buffers: &mut Buffers| {
             let begun = ChannelWriter::create(disk, &directory, header, sealing, None, buffers)
@@ -467,10 +454,7 @@ impl Recording {
                     let queue = Queue::new(number, mode, writer, Arc::clone(&shared), feed);
                     shared.add(number.0, &queue).map(|()| Track { queue })
                 });
-            if begun.is_err() {
-                unmake(&made);
-            }
-            drop(making);
+            making.over(begun.is_ok());
             begun
         };
         let track = self.shared.pool().run(make).await?;

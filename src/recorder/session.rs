@@ -1,11 +1,12 @@
 //! What the channels of one recording share, and how it is closed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
+use tracing::warn;
 
 use super::announcer::{Announcer, Ended, GivenUp, LiveHead};
 use super::health::Health;
@@ -56,10 +57,24 @@ enum Channel {
 /// know of the channel, and what there is of it would look like something that was added later.
 pub(super) struct Making {
     session: Arc<SessionShared>,
+    /// What is taken away again, unless the channel begins.
+    directory: Option<PathBuf>,
+}
+
+impl Making {
+    /// The channel has begun, or it has not and nothing of it stays.
+    pub(super) fn over(mut self, begun: bool) {
+        if begun {
+            self.directory = None;
+        }
+    }
 }
 
 impl Drop for Making {
     fn drop(&mut self) {
+        if let Some(directory) = &self.directory {
+            unmake(directory);
+        }
         let mut channels = self.session.lock();
         channels.making = channels.making.saturating_sub(1);
         let last = channels.ended();
@@ -67,6 +82,17 @@ impl Drop for Making {
         if last {
             self.session.close_soon();
         }
+    }
+}
+
+/// Takes away what was made of a channel that never began. Nothing went through it; and `closed.json`, which does not
+/// know of it, would make it look like something that was added later.
+fn unmake(channel: &Path) {
+    match std::fs::remove_dir_all(channel) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            warn!(path = %channel.display(), error = %error, "What was made of a channel that never began is still there");
+        }
+        Ok(()) | Err(_) => {}
     }
 }
 
@@ -150,17 +176,17 @@ impl SessionShared {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Before the files of a channel are made.
+    /// Before the files of a channel are made, in this directory of their own.
     ///
     /// # Errors
     /// `Finished` if the recording is being closed.
-    pub(super) fn making(self: &Arc<Self>) -> Result<Making, RecorderError> {
+    pub(super) fn making(self: &Arc<Self>, directory: PathBuf) -> Result<Making, RecorderError> {
         let mut channels = self.lock();
         if channels.end.is_some() {
             return Err(RecorderError::Finished);
         }
         channels.making = channels.making.saturating_add(1);
-        Ok(Making { session: Arc::clone(self) })
+        Ok(Making { session: Arc::clone(self), directory: Some(directory) })
     }
 
     /// Adds a channel.
