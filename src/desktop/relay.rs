@@ -30,7 +30,7 @@ use crate::rdp::keys::Down;
 use crate::rdp::licence::Licences;
 use crate::rdp::pdu::{Framing, IO_CHANNEL, Malformed, Mcs, Way, is_encrypted, mcs, send_data};
 use crate::rdp::record::Kind;
-use crate::rdp::share::{self, Keys};
+use crate::rdp::share::{self, Drawn, Keys};
 
 /// How many messages wait to be written to a peer; each has at most 64 KiB.
 const QUEUE_MESSAGES: usize = 32;
@@ -266,9 +266,10 @@ async fn read_user(
 }
 
 async fn read_target(mut messages: Messages<ReadHalf<TargetSocket>>, desktop: Arc<Desktop>) -> Fault {
+    let mut drawn = Drawn::default();
     loop {
         let passed = match messages.next().await {
-            Ok((framing, message)) => desktop.judge_target(framing, message).await,
+            Ok((framing, message)) => desktop.judge_target(framing, message, &mut drawn).await,
             Err(Broken::Closed) => Err(Fault::TargetLeft),
             Err(broken) => Err(Fault::Target(broken)),
         };
@@ -384,13 +385,13 @@ impl Desktop {
         if is_due { self.link.say(FromProcess::Active).await } else { Ok(()) }
     }
 
-    async fn judge_target(&self, framing: Framing, message: Bytes) -> Result<(), Fault> {
+    async fn judge_target(&self, framing: Framing, message: Bytes, drawn: &mut Drawn) -> Result<(), Fault> {
         let bad = |malformed: Malformed| Fault::Target(malformed.into());
         if framing == Framing::FastPath {
             if is_encrypted(&message) {
                 return Err(bad(Malformed("encrypted fast-path message")));
             }
-            share::drawn(&message).map_err(Fault::Share)?;
+            drawn.judge(&message).map_err(Fault::Share)?;
             let through = self.record(Kind::FastPathOutput, &message).await?;
             return self.show(through, message).await;
         }

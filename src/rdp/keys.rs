@@ -13,7 +13,7 @@ mod tests;
 use std::time::Duration;
 
 pub use down::Down;
-pub use inputs::{Input, inputs};
+pub use inputs::{Button, Input, inputs};
 use layouts::{Layout, compose};
 
 /// A line ends when nothing was typed for so long.

@@ -23,3 +23,4 @@ pub mod record;
 pub mod rules;
 pub mod share;
 pub mod story;
+mod surface;

@@ -7,7 +7,9 @@ use std::fmt;
 use super::active;
 use super::connect::is_carried;
 use super::fields::Fields;
+use super::packets::{Update, update};
 use super::pdu::Malformed;
+use super::surface::Surfaces;
 
 const DEMAND_ACTIVE: u16 = 1;
 const CONFIRM_ACTIVE: u16 = 3;
@@ -133,38 +135,58 @@ pub struct TargetShare {
 
 const REDIRECTION_PKT: u16 = 0x0400;
 
-/// The update that holds drawing orders (MS-RDPBCGR section 2.2.9.1.1.3.1.1), and the same on the fast path.
+/// The update that holds drawing orders (MS-RDPBCGR section 2.2.9.1.1.3.1.1).
 const ORDERS: u16 = 0;
 const DRAWING_ORDERS: &str = "drawing orders";
 const COMPRESSED: &str = "compressed messages";
-/// Of a Share Data header's compression, and of a fast-path update's (section 3.1.8.2.1).
-const PACKET_COMPRESSED: u8 = 0x20;
+const UNKNOWN: &str = "updates of no known kind";
+/// The last of the updates that are no message of the fast path: bitmaps, palettes, synchronization.
+const LAST_UPDATE: u16 = 3;
 
-/// Judges a fast-path message of a target (section 2.2.9.1.2): all of it passes, if it holds nothing that it may not.
-///
-/// # Errors
-/// If the session ends with it.
-pub fn drawn(fast_path: &[u8]) -> Result<(), Refusal> {
-    let bad = Malformed("fast-path update");
-    let mut fields = Fields::new(fast_path);
-    let head = fields.take(2).and_then(|head| head.get(1)).ok_or(bad)?;
-    if head & 0x80 != 0 {
-        fields.byte().ok_or(bad)?;
+/// What a target draws on the fast path, judged.
+#[derive(Debug, Default)]
+pub struct Drawn {
+    surfaces: Surfaces,
+    /// The kind of the update of which pieces are still to come.
+    under_way: Option<u8>,
+}
+
+impl Drawn {
+    /// Judges the next message (section 2.2.9.1.2): all of it passes, if it holds nothing that it may not.
+    ///
+    /// # Errors
+    /// If the session ends with it.
+    pub fn judge(&mut self, fast_path: &[u8]) -> Result<(), Refusal> {
+        let updates = Update::all(fast_path).ok_or(Malformed("fast-path update"))?;
+        updates.into_iter().try_for_each(|update| self.judge_one(update))
     }
-    while !fields.is_empty() {
-        let update = fields.byte().ok_or(bad)?;
-        // The two high bits say that a byte about compression follows.
-        let compression = if update & 0xc0 == 0 { 0 } else { fields.byte().ok_or(bad)? };
-        if compression & PACKET_COMPRESSED != 0 {
+
+    fn judge_one(&mut self, update: Update<'_>) -> Result<(), Refusal> {
+        if update.is_compressed {
             return Err(Refusal::Unasked(COMPRESSED));
         }
-        if u16::from(update & 0xf) == ORDERS {
-            return Err(Refusal::Unasked(DRAWING_ORDERS));
+        // Whose pieces are of different kinds may be one thing to a user's program and another to the recording.
+        let expected = if update.fragment.is_first() { None } else { Some(update.kind) };
+        if self.under_way != expected {
+            return Err(Malformed("pieces of updates").into());
         }
-        let length = fields.u16().ok_or(bad)?;
-        fields.take(usize::from(length)).ok_or(bad)?;
+        self.under_way = (!update.fragment.is_last()).then_some(update.kind);
+        match update.kind {
+            update::ORDERS => Err(Refusal::Unasked(DRAWING_ORDERS)),
+            update::SURFACES => self.surfaces.take(update.fragment, update.data),
+            update::BITMAP
+            | update::PALETTE
+            | update::SYNCHRONIZE
+            | update::POINTER_HIDDEN
+            | update::POINTER_DEFAULT
+            | update::POINTER_PLACE
+            | update::POINTER_COLOUR
+            | update::POINTER_CACHED
+            | update::POINTER_NEW
+            | update::POINTER_LARGE => Ok(()),
+            _ => Err(Refusal::Unasked(UNKNOWN)),
+        }
     }
-    Ok(())
 }
 
 /// Judges data of the I/O channel from a target.
@@ -212,7 +234,12 @@ impl TargetShare {
         }
         let mut fields = Fields::new(body);
         match kind {
-            UPDATE if fields.u16() == Some(ORDERS) => Err(Refusal::Unasked(DRAWING_ORDERS)),
+            UPDATE => match fields.u16() {
+                Some(ORDERS) => Err(Refusal::Unasked(DRAWING_ORDERS)),
+                Some(1..=LAST_UPDATE) => Ok(true),
+                Some(_) => Err(Refusal::Unasked(UNKNOWN)),
+                None => Err(Malformed("update").into()),
+            },
             SAVE_SESSION_INFO => {
                 let info = fields.u32().ok_or(Malformed("Save Session Info"))?;
                 // The extended form may hold the cookie by which a connection goes on without a login; it passes to nobody.
@@ -269,7 +296,7 @@ impl<'a> Pdu<'a> {
 
     /// Whether its body is compressed.
     fn is_compressed(self) -> bool {
-        self.body.get(9).is_some_and(|compression| compression & PACKET_COMPRESSED != 0)
+        self.body.get(9).is_some_and(|compression| compression & super::packets::PACKET_COMPRESSED != 0)
     }
 
     /// Appends it anew, from this user and with this body.

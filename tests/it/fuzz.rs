@@ -29,7 +29,7 @@ use doorward::rdp::pdu::{Way as PduWay, credssp_extent, extent, mcs, send_data};
 use doorward::rdp::picture::{Picture, Pointer};
 use doorward::rdp::record::{Kind as RecordKind, Reader as RecordReader, Record, write as write_record};
 use doorward::rdp::rules::{Clip, DesktopRules};
-use doorward::rdp::share::{Keys, drawn, from_target, from_user};
+use doorward::rdp::share::{Drawn, Keys, from_target, from_user};
 use doorward::rdp::story::Story;
 use doorward::rsync::{Lister, Side as Speaker};
 use doorward::scp::{Gate, Side, Step};
@@ -492,7 +492,7 @@ fn no_handshake_of_a_desktop_makes_its_filters_panic() {
         if let Ok(judged) = from_target(bytes) {
             from_target(&judged.passing).unwrap();
         }
-        let _ = (drawn(bytes), confirm(bytes), demanded(bytes));
+        let _ = (Drawn::default().judge(bytes), confirm(bytes), demanded(bytes));
         let mut licences = Licences::default();
         let _ = [End::Target, End::User].map(|end| licences.pass(end, bytes));
         for kind in 0..32 {

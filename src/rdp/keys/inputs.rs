@@ -35,12 +35,27 @@ pub enum Input {
         x: u16,
         /// From the top.
         y: u16,
-        /// Whether a button went down.
+        /// The button that went down or up, if one did.
+        button: Option<Button>,
+        /// Whether it went down.
         pressed: bool,
     },
     /// Something else.
     Other,
 }
+
+/// A button of the mouse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Button {
+    /// One of the first three, by its flag (section 2.2.8.1.1.3.1.1.3).
+    First(u16),
+    /// One of the two others, by its flag (section 2.2.8.1.1.3.1.1.4).
+    Other(u16),
+}
+
+const DOWN: u16 = 0x8000;
+const FIRST_BUTTONS: [u16; 3] = [0x1000, 0x2000, 0x4000];
+const OTHER_BUTTONS: [u16; 2] = [1, 2];
 
 /// What a record of input holds; nothing of another record.
 pub fn inputs(kind: Kind, bytes: &[u8]) -> Vec<Input> {
@@ -75,7 +90,8 @@ fn fast_event(fields: &mut Fields<'_>) -> Option<Input> {
     Some(match header >> 5 {
         0 => Input::Key { code: fields.byte()?, extended: header & 2 != 0, released },
         1 => mouse(fields)?,
-        2 | 5 => fields.take(6).map(|_| Input::Other)?,
+        2 => other_mouse(fields)?,
+        5 => fields.take(6).map(|_| Input::Other)?,
         3 => Input::Locks { caps: header & 4 != 0 },
         4 => Input::Unicode { unit: fields.u16()?, released },
         6 => fields.take(4).map(|_| Input::Other)?,
@@ -84,10 +100,15 @@ fn fast_event(fields: &mut Fields<'_>) -> Option<Input> {
 }
 
 fn mouse(fields: &mut Fields<'_>) -> Option<Input> {
-    const DOWN: u16 = 0x8000;
-    const BUTTONS: u16 = 0x7000;
     let (flags, x, y) = (fields.u16()?, fields.u16()?, fields.u16()?);
-    Some(Input::Mouse { x, y, pressed: flags & DOWN != 0 && flags & BUTTONS != 0 })
+    let button = FIRST_BUTTONS.into_iter().find(|button| flags & button != 0).map(Button::First);
+    Some(Input::Mouse { x, y, button, pressed: button.is_some() && flags & DOWN != 0 })
+}
+
+fn other_mouse(fields: &mut Fields<'_>) -> Option<Input> {
+    let (flags, x, y) = (fields.u16()?, fields.u16()?, fields.u16()?);
+    let button = OTHER_BUTTONS.into_iter().find(|button| flags & button != 0).map(Button::Other);
+    Some(Input::Mouse { x, y, button, pressed: button.is_some() && flags & DOWN != 0 })
 }
 
 fn slow(frame: &[u8]) -> Vec<Input> {
@@ -107,6 +128,7 @@ fn slow_events(body: &[u8]) -> Vec<Input> {
         // The time is the client's, and said to be worth nothing.
         let (Some(_time), Some(kind), Some(data)) = (fields.u32(), fields.u16(), fields.take(6)) else { break };
         let mut data = Fields::new(data);
+        let mut mouse_data = data;
         let (Some(flags), Some(code)) = (data.u16(), data.u16()) else { break };
         let released = flags & RELEASED != 0;
         events.push(match kind {
@@ -117,10 +139,8 @@ fn slow_events(body: &[u8]) -> Vec<Input> {
                 Input::Key { code: low, extended: flags & EXTENDED != 0, released }
             }
             5 => Input::Unicode { unit: code, released },
-            0x8001 => {
-                let down = flags & 0x8000 != 0 && flags & 0x7000 != 0;
-                Input::Mouse { x: code, y: data.u16().unwrap_or_default(), pressed: down }
-            }
+            0x8001 => mouse(&mut mouse_data).unwrap_or(Input::Other),
+            0x8002 => other_mouse(&mut mouse_data).unwrap_or(Input::Other),
             _ => Input::Other,
         });
     }

@@ -97,7 +97,8 @@ fn a_pause_and_a_click_end_a_line() {
     assert_eq!(keys.take(at(1), key(0x1E, false, false)), None);
     let line = keys.take(at(20), key(0x30, false, false)).unwrap();
     assert_eq!((line.text.as_str(), line.from), ("a", at(1)));
-    let line = keys.take(at(21), Input::Mouse { x: 1, y: 1, pressed: true }).unwrap();
+    let line =
+        keys.take(at(21), Input::Mouse { x: 1, y: 1, button: Some(Button::First(0x1000)), pressed: true }).unwrap();
     assert_eq!((line.text.as_str(), line.from), ("b", at(20)));
     assert_eq!(keys.finish(), None);
 }
@@ -134,7 +135,10 @@ fn both_ways_of_sending_input_are_read() {
     ];
     assert_eq!(inputs(fast.0, &fast.1)[..3], expected[..3]);
     let mouse = (Kind::FastPathInput, [1 << 2, 10, 0x20, 0x00, 0x90, 5, 0, 6, 0]);
-    assert_eq!(inputs(mouse.0, &mouse.1), [Input::Mouse { x: 5, y: 6, pressed: true }]);
+    assert_eq!(
+        inputs(mouse.0, &mouse.1),
+        [Input::Mouse { x: 5, y: 6, button: Some(Button::First(0x1000)), pressed: true }]
+    );
 
     let events = [[0, 0, 0, 0, 4, 0, 0, 0x81, 0x4D, 0, 0, 0], [0, 0, 0, 0, 5, 0, 0, 0, 0xFC, 0, 0, 0]].concat();
     let body = [&[2, 0, 0, 0][..], &events].concat();

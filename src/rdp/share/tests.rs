@@ -1,6 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::rdp::surface::tests::bits;
+
+fn drawn(fast_path: &[u8]) -> Result<(), Refusal> {
+    Drawn::default().judge(fast_path)
+}
 
 fn data(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut pdu = u16::try_from(body.len() + 18).unwrap().to_le_bytes().to_vec();
@@ -59,13 +64,48 @@ fn a_target_that_draws_as_it_was_told_not_to_ends_the_session() {
     let mut compressed = data(UPDATE, &[1, 0, 0, 0]);
     compressed[15] = 0x21;
     assert_eq!(from_target(&compressed), Err(Refusal::Unasked(COMPRESSED)));
+    assert_eq!(from_target(&data(UPDATE, &[4, 0, 0, 0])), Err(Refusal::Unasked(UNKNOWN)));
+    assert!(from_target(&data(UPDATE, &[1])).is_err());
     let message = |update: &[u8]| [&[0, u8::try_from(update.len() + 2).unwrap()], update].concat();
     assert_eq!(drawn(&message(&[1, 2, 0, 9, 9, 3, 0, 0])), Ok(()));
-    assert_eq!(drawn(&message(&[1, 2, 0, 9, 9, 0x10, 1, 0, 5])), Err(Refusal::Unasked(DRAWING_ORDERS)));
+    assert_eq!(drawn(&message(&[1, 2, 0, 9, 9, 0, 1, 0, 5])), Err(Refusal::Unasked(DRAWING_ORDERS)));
     assert_eq!(drawn(&message(&[0x81, 0x20, 1, 0, 5])), Err(Refusal::Unasked(COMPRESSED)));
     assert_eq!(drawn(&message(&[0x81, 0, 1, 0, 5])), Ok(()));
     assert_eq!(drawn(&[0, 0x80, 6, 1, 0, 0]), Ok(()));
     assert!(drawn(&message(&[1, 9, 0, 1])).is_err());
+    assert_eq!(drawn(&message(&[7, 1, 0, 5])), Err(Refusal::Unasked(UNKNOWN)));
+    let codec = bits(1, 1, false, &[7; 9]);
+    let surface = [&[4, u8::try_from(codec.len()).unwrap(), 0], &codec[..]].concat();
+    assert_eq!(drawn(&message(&surface)), Err(Refusal::Unasked("a surface in another codec")));
+}
+
+// Coverage table: the recording can show what passes.
+#[test]
+fn an_update_in_pieces_is_judged_as_a_whole_and_of_one_kind() {
+    const FIRST: u8 = 0x20;
+    const NEXT: u8 = 0x30;
+    const LAST: u8 = 0x10;
+    let piece = |head: u8, data: &[u8]| {
+        let length = u8::try_from(data.len()).unwrap();
+        [&[0, length + 5, head, length, 0], data].concat()
+    };
+    let judged = |pieces: &[Vec<u8>]| {
+        let mut drawn = Drawn::default();
+        pieces.iter().try_for_each(|piece| drawn.judge(piece))
+    };
+    let (good, bad) = (bits(6, 3, false, &[7; 9]), bits(6, 5, false, &[7; 9]));
+    let split =
+        |all: &[u8]| vec![piece(4 | FIRST, &all[..10]), piece(4 | NEXT, &all[10..20]), piece(4 | LAST, &all[20..])];
+    assert_eq!(judged(&split(&good)), Ok(()));
+    assert_eq!(judged(&split(&bad)), Err(Refusal::Unasked("a surface in another codec")));
+    for others in [
+        vec![piece(4 | FIRST, &good), piece(1 | LAST, &[0])],
+        vec![piece(4 | LAST, &good)],
+        vec![piece(1 | FIRST, &[0]), piece(5, &[])],
+        vec![piece(1 | FIRST, &[0]), piece(1 | FIRST, &[0])],
+    ] {
+        assert_eq!(judged(&others), Err(Malformed("pieces of updates").into()), "{others:?}");
+    }
 }
 
 #[test]
