@@ -6,7 +6,7 @@ mod segmented;
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use asciicast::{Entry as V2Entry, EventType, Header as V2Header};
@@ -73,6 +73,8 @@ pub enum ExportError {
     NotADesktop,
     /// There is no picture, so far.
     NothingDrawn,
+    /// There is no index, and none can be made.
+    Index(desktop::IndexError),
     /// There is no `ffmpeg`, or it cannot be started.
     NoFfmpeg(io::Error),
     /// `ffmpeg` has failed.
@@ -100,6 +102,7 @@ impl fmt::Display for ExportError {
             Self::IsADesktop => f.write_str("the recording is of a desktop, which has no text of a terminal"),
             Self::NotADesktop => f.write_str("the recording is not of a desktop"),
             Self::NothingDrawn => f.write_str("nothing was drawn on the desktop by then"),
+            Self::Index(_) => f.write_str("the recording is not indexed"),
             Self::NoFfmpeg(_) => f.write_str("cannot start `ffmpeg`, which makes films of pictures"),
             Self::Ffmpeg { status, said } => write!(f, "ffmpeg has failed ({status}): {}", line(said.trim())),
         }
@@ -112,6 +115,7 @@ impl std::error::Error for ExportError {
             Self::Open(error) => Some(error),
             Self::Damaged { first, .. } => Some(first),
             Self::Write(error) | Self::NoFfmpeg(error) => Some(error),
+            Self::Index(error) => Some(error),
             Self::NotKept { .. }
             | Self::RawToTerminal
             | Self::IsADesktop
@@ -132,6 +136,7 @@ impl ExportError {
             Self::NotADesktop => Some("png, webm and mp4 are for desktops; `--channel` names another channel"),
             Self::NothingDrawn => Some("give a later `--at`; without it, it is the last picture"),
             Self::NoFfmpeg(_) => Some("install ffmpeg, or export single pictures with `--format png --at POSITION`"),
+            Self::Index(_) => Some("leave --index out, or name another file"),
             Self::Open(_) | Self::Write(_) | Self::Damaged { .. } | Self::Ffmpeg { .. } => None,
         }
     }
@@ -142,10 +147,15 @@ pub(super) const DESKTOP_FORMS: &str =
     "use `recording export --format png`, `webm` or `mp4` to see it, and `--format txt` for what was typed and pasted";
 
 /// What to make of a desktop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shot {
     /// The picture of that moment, else the last.
-    Png(Option<Duration>),
+    Png {
+        /// The moment, since the session opened.
+        at: Option<Duration>,
+        /// The file with pictures to go on from.
+        index: Option<PathBuf>,
+    },
     /// A film; a stretch without a change is cut to so much.
     Film(desktop::Film, Option<Duration>),
 }
@@ -206,7 +216,7 @@ pub fn run_desktop(
     let recorded = recorded::open(archive, session, channel).map_err(ExportError::Open)?;
     recorded.tell();
     match shot {
-        Shot::Png(at) => desktop::png(&recorded, at, &mut stdout.lock()),
+        Shot::Png { at, index } => desktop::png(&recorded, at, index.as_deref(), &mut stdout.lock()),
         Shot::Film(film, idle_cap) => desktop::film(&recorded, film, idle_cap, std::process::Stdio::inherit()),
     }
 }
@@ -521,6 +531,10 @@ struct Stream {
 
 impl<'a> Source<'a> {
     fn open(channel: &'a dyn RecordedChannel) -> Self {
+        Self::over(channel, channel.entries())
+    }
+
+    fn over(channel: &'a dyn RecordedChannel, entries: Entries<'a>) -> Self {
         let streams = [Direction::Stdin, Direction::Stdout, Direction::Stderr].map(|direction| Stream {
             direction,
             kept: 0,
@@ -528,7 +542,7 @@ impl<'a> Source<'a> {
         });
         Self {
             channel,
-            entries: channel.entries(),
+            entries,
             damaged: None,
             streams,
             at: Duration::ZERO,

@@ -10,6 +10,7 @@ use crate::auditor::Identity;
 use crate::cast::{Entry, Header, Timed};
 use crate::model::{ChannelNumber, SessionId, join};
 use crate::screen::line;
+use crate::seal::{IndexKey, SealError};
 use crate::store::{Catalog, End, PlainChannel, PlainRecording, StoreError};
 
 /// The entries of a channel, over all its segments. An error is about one line or one segment; reading goes on after it.
@@ -22,6 +23,19 @@ pub trait RecordedChannel {
 
     /// Reads all segments from the start.
     fn entries(&self) -> Entries<'_>;
+
+    /// Reads what came after the moment `at`, and perhaps something before it.
+    fn entries_after(&self, at: Duration) -> Entries<'_> {
+        Box::new(self.entries().filter(move |item| item.as_ref().map_or(true, |timed| timed.at > at)))
+    }
+
+    /// The key of an index of it; none if it was not closed.
+    ///
+    /// # Errors
+    /// `Crypto`.
+    fn index_key(&self) -> Result<Option<IndexKey>, SealError> {
+        Ok(None)
+    }
 
     /// When the last entry was, since the session opened; none if that is not known.
     fn length(&self) -> Option<Duration>;
@@ -160,6 +174,14 @@ impl RecordedChannel for Recorded {
         Box::new(self.channel.events())
     }
 
+    fn entries_after(&self, at: Duration) -> Entries<'_> {
+        Box::new(self.channel.events_after(at))
+    }
+
+    fn index_key(&self) -> Result<Option<IndexKey>, SealError> {
+        self.channel.index_key()
+    }
+
     fn length(&self) -> Option<Duration> {
         self.length
     }
@@ -225,6 +247,7 @@ pub(crate) mod memory {
     use super::{Entries, RecordedChannel};
     use crate::cast::{Entry, Facts, Header, Timed};
     use crate::model::{AccountName, ChannelClass, ChannelNumber, Output, RuleId, SessionId, TargetName, UserName};
+    use crate::seal::{Dek, IndexKey, SealError};
     use crate::store::End;
 
     pub struct Memory {
@@ -290,6 +313,12 @@ pub(crate) mod memory {
 
         fn entries(&self) -> Entries<'_> {
             Box::new(self.entries.iter().cloned().map(Ok))
+        }
+
+        fn index_key(&self) -> Result<Option<IndexKey>, SealError> {
+            let is_closed = matches!(self.end, End::Closed { .. });
+            let key = IndexKey::new(&Dek::from_bytes(&[7; 32]), self.header.doorward.channel, "head");
+            if is_closed { key.map(Some) } else { Ok(None) }
         }
 
         fn length(&self) -> Option<Duration> {

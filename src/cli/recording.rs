@@ -151,6 +151,10 @@ pub(super) enum Command {
         /// Of a desktop, the moment of which --format png is the picture: seconds, m:ss or h:mm:ss [default: the last].
         #[arg(long, value_name = "POSITION", value_parser = replay::parse_position)]
         at: Option<Duration>,
+        /// Keep pictures on the way to it in FILE, for --format png: later moments are then not drawn from the start. It is
+        /// made if it is not there, and sealed so that it opens for whom the recording does. It is no evidence.
+        #[arg(long, value_name = "FILE")]
+        index: Option<PathBuf>,
         /// Cut what does not change on a desktop for longer than this many seconds; off films it in full.
         #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = idle_cap)]
         idle_cap: IdleCap,
@@ -348,12 +352,12 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
             };
             evidence::export(&store, identities, &session, &to)
         }
-        Command::Export { session, format, channel, stream, proof: None, to, at, idle_cap, redact, auditor } => {
+        Command::Export { session, format, channel, stream, proof: None, to, at, index, idle_cap, redact, auditor } => {
             let channel = channel.map(ChannelNumber);
             let redact = redact.as_deref().map(Patterns::read).transpose()?;
             let failed = |error: export::ExportError| CliError::of(&error).maybe_hint(error.hint());
             let shot = match format {
-                ExportFormat::Png => Some(export::Shot::Png(at)),
+                ExportFormat::Png => Some(export::Shot::Png { at, index: index.clone() }),
                 ExportFormat::Webm => Some(export::Shot::Film(export::desktop::Film::Webm, idle_cap.0)),
                 ExportFormat::Mp4 => Some(export::Shot::Film(export::desktop::Film::Mp4, idle_cap.0)),
                 ExportFormat::V3
@@ -362,6 +366,9 @@ pub(super) fn run(file: Option<&Path>, command: Command) -> Result<(), CliError>
                 | ExportFormat::Raw
                 | ExportFormat::Segmented => None,
             };
+            if index.is_some() && format != ExportFormat::Png {
+                return Err(CliError::usage("--index is for --format png, the picture of a moment"));
+            }
             if let Some(shot) = shot {
                 if to.is_some() || redact.is_some() {
                     return Err(CliError::usage("pictures go to standard output, and nothing can be left out of them")

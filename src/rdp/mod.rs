@@ -13,6 +13,7 @@ mod fields;
 pub mod file;
 pub mod frame;
 pub mod info;
+pub mod keyframe;
 pub mod keys;
 pub mod licence;
 pub mod nego;

@@ -19,7 +19,7 @@ use ironrdp_session::image::DecodedImage;
 use ironrdp_session::{ActiveStage, ActiveStageBuilder, ActiveStageOutput};
 
 use super::keys::{self, Input};
-use super::packets::{DEMAND_ACTIVE, POINTER, Share, UPDATE, demand_active};
+use super::packets::{DEMAND_ACTIVE, POINTER, Share, UPDATE, demand_active, update};
 use super::pdu::{Mcs, Way, mcs, send_data};
 use super::record::Kind;
 
@@ -131,6 +131,27 @@ impl Picture {
         change
     }
 
+    /// Paints three bytes a pixel over all of it, under the pointer; rows from the top.
+    pub(super) fn paint(&mut self, pixels: &[u8]) {
+        let Some((width, _)) = self.size() else { return };
+        let rows: Vec<&[u8]> = pixels.chunks_exact(usize::from(width).saturating_mul(3)).collect();
+        for left in (0..usize::from(width)).step_by(PAINTED_WIDTH) {
+            let piece = PAINTED_WIDTH.min(usize::from(width).saturating_sub(left));
+            let high = PAINTED_BYTES / piece.saturating_mul(4);
+            for (stripe, rows) in rows.chunks(high).enumerate() {
+                let part = |row: &&[u8]| {
+                    row.chunks_exact(3).skip(left).take(piece).flat_map(blue_green_red).collect::<Vec<u8>>()
+                };
+                // The rows of a bitmap stand from the bottom.
+                let bytes: Vec<u8> = rows.iter().rev().flat_map(part).collect();
+                let frame = bitmap_frame(left, stripe.saturating_mul(high), piece, rows.len(), &bytes);
+                if let Some(frame) = frame {
+                    self.draw(Action::FastPath, &frame);
+                }
+            }
+        }
+    }
+
     /// Begins a desktop. One of the size that there was keeps its picture until it is drawn over.
     fn set_up(&mut self, share_id: u32, channel: u16, width: u16, height: u16) -> Change {
         let sides = 1..=SIDE_MAX;
@@ -219,6 +240,27 @@ impl Picture {
         let (width, height) = self.size()?;
         encode_png(width, height, self.rgba())
     }
+}
+
+/// A fast-path message has at most 32 KiB.
+const PAINTED_BYTES: usize = 32_000;
+const PAINTED_WIDTH: usize = 4096;
+
+fn blue_green_red(pixel: &[u8]) -> impl Iterator<Item = u8> {
+    pixel.iter().rev().copied().chain([0])
+}
+
+/// A fast-path message with one bitmap of 32 bits a pixel (sections 2.2.9.1.2 and 2.2.9.1.1.3.1.2.2).
+fn bitmap_frame(left: usize, top: usize, width: usize, height: usize, pixels: &[u8]) -> Option<Vec<u8>> {
+    let last = |first: usize, count: usize| first.saturating_add(count).saturating_sub(1);
+    let (right, bottom, size) = (last(left, width), last(top, height), pixels.len());
+    let numbers = [1, 1, left, top, right, bottom, width, height, 32, 0, size].map(u16::try_from);
+    let numbers: Vec<u8> =
+        numbers.into_iter().collect::<Result<Vec<u16>, _>>().ok()?.into_iter().flat_map(u16::to_le_bytes).collect();
+    let update = [&numbers, pixels].concat();
+    let length = u16::try_from(update.len()).ok()?;
+    let total = length.checked_add(6)? | 0x8000;
+    Some([&[0][..], &total.to_be_bytes(), &[update::BITMAP], &length.to_le_bytes(), &update].concat())
 }
 
 impl fmt::Debug for Picture {

@@ -75,6 +75,7 @@ impl fmt::Debug for Dek {
 /// K_i     = HKDF(R_i, "seal")                the AES-256 key of segment i
 /// C_i     = HKDF(R_i, "commit")              its key commitment, in the header
 /// O       = HKDF(DEK, "opener")              the seed of the key that [`Dek::sign`] signs with
+/// I_n     = HKDF(DEK, "index" || n u32le)    the AES-256 key of an auditor's index of channel n
 /// ```
 ///
 /// No step can be reversed and each earlier key is wiped, so whoever takes over the bastion during a session has

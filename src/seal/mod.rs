@@ -41,6 +41,7 @@ mod context;
 mod envelope;
 mod error;
 mod header;
+mod index;
 mod keys;
 mod opener;
 mod proof;
@@ -56,6 +57,7 @@ pub use envelope::{
 };
 pub use error::{Altered, Fault, HeaderFault, OpenError, OpenFault, SealError};
 pub use header::{HEADER_BYTES, SegmentHeader, Stream};
+pub use index::IndexKey;
 pub use keys::{CHANNEL_MAX, Dek, Ratchet, SEGMENT_MAX, SessionKeys};
 pub use opener::{OpenSegment, Opened, Opener};
 pub use proof::{OpenerKey, OpenerProof, Statement};

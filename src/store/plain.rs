@@ -14,8 +14,8 @@ use crate::cast::{Header, ReadError, Reader, Timed};
 use crate::durable;
 use crate::model::{ChannelNumber, SessionId};
 use crate::seal::{
-    Altered, Dek, ENVELOPE_BYTES_MAX, HEADER_BYTES, Head, Item, OpenError, OpenSegment, Opener, ScanEnd, Scanner,
-    SegmentHeader, Stream,
+    Altered, Dek, ENVELOPE_BYTES_MAX, HEADER_BYTES, Head, IndexKey, Item, OpenError, OpenSegment, Opener, ScanEnd,
+    Scanner, SealError, SegmentHeader, Stream,
 };
 
 /// So much of a segment is read at once.
@@ -106,6 +106,22 @@ impl PlainChannel {
     /// A segment's header says when it starts, so only the last one with an entry is read.
     pub fn length(&self) -> Option<std::time::Duration> {
         (0..self.segments.len()).rev().find_map(|first| self.events_from(first).flatten().last().map(|timed| timed.at))
+    }
+
+    /// The entries after the moment `at` since the session opened, and perhaps some before it: what is in segments that
+    /// had ended by then is not read.
+    pub fn events_after(&self, at: std::time::Duration) -> Events {
+        let begun = |path: &PathBuf| header_of(path).is_some_and(|header| u128::from(header.t0_ms) < at.as_millis());
+        self.events_from(self.segments.iter().rposition(begun).unwrap_or_default())
+    }
+
+    /// The key of its index; none if it was not closed.
+    ///
+    /// # Errors
+    /// `Crypto`.
+    pub fn index_key(&self) -> Result<Option<IndexKey>, SealError> {
+        let closed = self.closed.as_ref().filter(|closed| closed.failure.is_none());
+        closed.map(|closed| IndexKey::new(&self.dek, self.number, &closed.head)).transpose()
     }
 
     /// The entries from segment `first` on.

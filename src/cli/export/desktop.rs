@@ -3,10 +3,15 @@
 //! The pictures are made here, in the auditor's own process, from what the target sent. A film goes through the
 //! auditor's own `ffmpeg`, to which pictures are written as they are drawn; it reads no file and no option of anybody else.
 
+mod index;
+
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+pub use index::IndexError;
 
 use super::{ExportError, Source};
 use crate::cast::{Entry, Timed};
@@ -74,16 +79,32 @@ pub(super) fn is_desktop(channel: &dyn RecordedChannel) -> bool {
     channel.header().doorward.class == Some(ChannelClass::Desktop)
 }
 
-/// Writes the picture of the moment `at`, else the last one, as PNG.
+/// Writes the picture of the moment `at`, else the last one, as PNG; from what the file `index` has on the way to it.
 ///
 /// # Errors
-/// `NotADesktop`, `NothingDrawn`, `Write`; `Damaged` after the picture was written.
-pub(super) fn png(channel: &dyn RecordedChannel, at: Option<Duration>, out: &mut dyn Write) -> Result<(), ExportError> {
+/// `NotADesktop`, `Index`, `NothingDrawn`, `Write`; `Damaged` after the picture was written.
+pub(super) fn png(
+    channel: &dyn RecordedChannel,
+    at: Option<Duration>,
+    index: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<(), ExportError> {
     let mut source = open(channel)?;
     let mut picture = Picture::new(Pointer::Drawn);
+    let mut known = None;
+    if let Some(path) = index
+        && let Some(keyframe) = index::of(channel, path)?.keyframe(at)
+        && let Some(restored) = keyframe.restore()
+    {
+        (picture, known) = (restored, Some(keyframe.at));
+        source = Source::over(channel, channel.entries_after(keyframe.at));
+    }
     while let Some(Timed { at: now, entry }) = source.next() {
         if at.is_some_and(|at| now > at) {
             break;
+        }
+        if known.is_some_and(|known| now <= known) {
+            continue;
         }
         if let Entry::Record { kind, bytes } = entry {
             picture.take(kind, &bytes);

@@ -34,7 +34,7 @@ fn two_colours() -> Memory {
 
 fn png_at(channel: &Memory, at: Option<Duration>) -> Result<(u32, u32, [u8; 3]), ExportError> {
     let mut out = Vec::new();
-    png(channel, at, &mut out)?;
+    png(channel, at, None, &mut out)?;
     let mut reader = ::png::Decoder::new(io::Cursor::new(out)).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut pixels).unwrap();
