@@ -104,7 +104,7 @@ pub struct Keyframes {
     at: Duration,
     /// When the last keyframe was.
     last: Duration,
-    /// What was drawn since.
+    /// How many bytes were drawn from since.
     drawn: usize,
     is_changed: bool,
 }
@@ -131,9 +131,10 @@ impl Keyframes {
         self.at = self.at.max(at);
         self.known.take(kind, bytes);
         self.desktop.take(kind, bytes);
-        if self.seen.take(kind, bytes) != Change::Nothing {
+        self.is_changed |= self.seen.take(kind, bytes) != Change::Nothing;
+        // Of an update in pieces the last one draws.
+        if matches!(kind, Kind::FastPathOutput | Kind::IoOutput) {
             self.drawn = self.drawn.saturating_add(bytes.len());
-            self.is_changed = true;
         }
         keyframe
     }

@@ -273,7 +273,7 @@ fn stage(share_id: u32, channel: u16, pointer: Pointer) -> ActiveStage {
     let drawn = pointer == Pointer::Drawn;
     ActiveStageBuilder {
         static_channels: Default::default(),
-        user_channel_id: 0,
+        user_channel_id: USER,
         io_channel_id: channel,
         message_channel_id: None,
         share_id,

@@ -27,6 +27,7 @@ mod conditions;
 mod coverage;
 mod demo;
 mod desk;
+mod desk_index;
 mod desk_logins;
 mod desk_oversight;
 mod desk_store;

@@ -76,6 +76,26 @@ fn both_ways_of_drawing_are_drawn() {
     assert_eq!(pixels, rgb(picture.rgba()));
 }
 
+/// A user's program acknowledges frames; here that goes nowhere, and costs nothing.
+#[test]
+fn what_stands_behind_the_end_of_a_frame_is_drawn_as_well() {
+    let mut picture = Picture::new(Pointer::LeftOut);
+    take(&mut picture, &message(&demand(16, 8)));
+    let marker = |action: u16| [shorts(&[4, action]), 7_u32.to_le_bytes().to_vec()].concat();
+    let surface = |left: u16, [red, green, blue]: [u8; 3]| {
+        let pixels: Vec<u8> = (0..16).flat_map(|_| [blue, green, red, 0]).collect();
+        let length = u32::try_from(pixels.len()).unwrap().to_le_bytes();
+        [shorts(&[1, left, 0, left + 4, 4]), vec![32, 0, 0, 0], shorts(&[4, 4]), length.to_vec(), pixels].concat()
+    };
+    let update = [marker(0), surface(0, RED), marker(1), marker(0), surface(4, BLUE), marker(1)].concat();
+    let length = u16::try_from(update.len()).unwrap();
+    let total = (length + 6) | 0x8000;
+    let bytes = [&[0][..], &total.to_be_bytes(), &[4], &length.to_le_bytes(), &update].concat();
+    assert_eq!(take(&mut picture, &record(Kind::FastPathOutput, bytes)), Change::Drawn);
+    assert_eq!((pixel(&picture, 3, 3), pixel(&picture, 4, 3)), (RED, BLUE));
+    assert_eq!(picture.faults(), (0, None));
+}
+
 #[test]
 fn several_messages_in_one_are_each_drawn() {
     let mut picture = Picture::new(Pointer::LeftOut);
