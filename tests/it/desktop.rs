@@ -74,6 +74,7 @@ fn a_desktop_with_tls_on_both_legs_is_seen_and_typed_on() {
     let bastion = Played::start(part);
     let viewer = Viewer::xfreerdp(bastion.port, "tls", "alice+administrator@win1", "Alice-1", &[]);
     viewer.screen.until_painted(BLUE, 40);
+    xrdp.until_terminal();
     viewer.screen.type_text("typed");
     viewer.screen.press("Return");
     assert_eq!(xrdp.line(), "typed");
