@@ -27,7 +27,8 @@ pub(super) fn run() -> Result<(), CliError> {
     let clock = Clock::system();
     // INVARIANT: from here on nothing of the system is within reach, and no byte of a peer was read before.
     confine::confine().map_err(|error| CliError::of(&error))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    // One thread carries both ways: what it hands from task to task wakes no other. Drawing has a thread of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::of(&error))?;
     let carried = runtime.block_on(async {
         let user = tokio::net::TcpStream::from_std(user)?;

@@ -119,10 +119,11 @@ fn receive(from: impl AsFd, room: &mut [u8]) -> io::Result<(usize, Option<OwnedF
 
 async fn body(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(u8, Vec<u8>)>> {
     let mut head = [0; HEAD_BYTES];
-    if from.read(head.split_at_mut(1).0).await? == 0 {
+    let count = from.read(&mut head).await?;
+    if count == 0 {
         return Ok(None);
     }
-    from.read_exact(head.split_at_mut(1).1).await?;
+    from.read_exact(head.split_at_mut(count).1).await?;
     let Head { kind, length } = Head::read(head).map_err(invalid)?;
     let mut body = vec![0; length];
     from.read_exact(&mut body).await?;

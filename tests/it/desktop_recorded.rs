@@ -165,7 +165,9 @@ fn what_was_relayed_is_drawn_and_told_from_its_record() {
     let mut story = Story::default();
     let told = recorded().into_iter().flat_map(|record| story.take(record.at, record.kind, &record.bytes));
     let told: Vec<(&str, String)> = told.map(|told| (told.what, told.text)).collect();
-    assert!(told.iter().any(|(what, text)| *what == "typed" && text == "who Am i"), "{told:?}");
+    // In more parts than one where this machine was away for so long that it looks like a pause.
+    let typed: String = told.iter().filter(|(what, _)| *what == "typed").map(|(_, text)| text.as_str()).collect();
+    assert_eq!(typed, "who Am i", "{told:?}");
     assert!(matches!(&told[..], [("desktop", text), ..] if text.contains("800x600")), "{told:?}");
 }
 
