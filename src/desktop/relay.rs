@@ -168,6 +168,9 @@ async fn part(
     let _ = tokio::time::timeout(FAREWELL.saturating_mul(2), said).await;
 }
 
+/// So much is written to the user's program at once, where it waits: pictures come in bursts.
+const BURST_BYTES: usize = 64 * 1024;
+
 /// Writes to the user's program, each message when its record is where it must be. Gives the socket back when it stops
 /// between two messages.
 async fn show(
@@ -176,11 +179,12 @@ async fn show(
     mut durable: Option<watch::Receiver<u64>>,
     stop: CancellationToken,
 ) -> Option<WriteHalf<UserSocket>> {
+    let mut waiting: Option<Shown> = None;
     loop {
         let next = tokio::select! {
             biased;
             () = stop.cancelled() => return Some(socket),
-            next = queue.recv() => next,
+            next = async { if waiting.is_some() { waiting.take() } else { queue.recv().await } } => next,
         };
         let Some(Shown { through, bytes }) = next else { return Some(socket) };
         if let Some(durable) = &mut durable {
@@ -190,8 +194,19 @@ async fn show(
                 there = durable.wait_for(|known| *known >= through) => { there.ok()?; }
             }
         }
+        let mut burst = vec![bytes];
+        while burst.iter().map(Bytes::len).sum::<usize>() < BURST_BYTES
+            && let Ok(more) = queue.try_recv()
+        {
+            if durable.as_ref().is_some_and(|known| *known.borrow() < more.through) {
+                waiting = Some(more);
+                break;
+            }
+            burst.push(more.bytes);
+        }
+        let burst = burst.concat();
         let written = async {
-            socket.write_all(&bytes).await?;
+            socket.write_all(&burst).await?;
             socket.flush().await
         };
         tokio::select! {
