@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use fixture::Bastion;
 use fixture::bastion::ALICE;
 use fixture::desktops::{desktop_of, furnished, prepared, ticket};
-use fixture::process::{Running, Stdout, cpu, cpu_of_threads, descendants, memory};
+use fixture::process::{Running, Stdout, cpu_of_threads, descendants, memory};
 use fixture::rdp::{Shadow, Viewer};
 use fixture::screen::Colour;
 use machine::{Bound, Figures};
@@ -186,9 +186,14 @@ impl Spent {
     fn by(bastion: &Bastion) -> Self {
         let own = processes(bastion);
         assert!(own.len() > 1, "there is no process of a desktop");
-        let all = own[1..].iter().map(|pid| cpu(*pid).as_secs_f64()).sum::<f64>();
-        let drawn = own[1..].iter().map(|pid| cpu_of_threads(*pid, "view").as_secs_f64()).sum::<f64>();
-        Self { server: cpu(own[0]).as_secs_f64(), carried: all - drawn, drawn }
+        let of = |pids: &[u32], is_meant: &dyn Fn(&str) -> bool| {
+            pids.iter().map(|pid| cpu_of_threads(*pid, is_meant).as_secs_f64()).sum::<f64>()
+        };
+        Self {
+            server: of(&own[..1], &|_| true),
+            carried: of(&own[1..], &|name| name != "view"),
+            drawn: of(&own[1..], &|name| name == "view"),
+        }
     }
 
     fn since(self, then: &Self) -> Self {

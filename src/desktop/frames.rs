@@ -33,12 +33,21 @@ pub async fn told(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<ToPr
     ToProcess::decode(kind, body).map(Some).map_err(invalid)
 }
 
-/// Says something to the bastion.
+/// Says things to the bastion.
 ///
 /// # Errors
-/// If the socket fails, or it is too long.
-pub async fn say(to: &mut (impl AsyncWrite + Unpin), what: &FromProcess) -> io::Result<()> {
-    to.write_all(what.encode().map_err(invalid)?.expose()).await
+/// If the socket fails, or one is too long.
+pub async fn say(to: &mut (impl AsyncWrite + Unpin), what: &[FromProcess]) -> io::Result<()> {
+    let frames = what.iter().map(FromProcess::encode).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+    let mut slices: Vec<IoSlice<'_>> = frames.iter().map(|frame| IoSlice::new(frame.expose())).collect();
+    let mut rest = slices.as_mut_slice();
+    while !rest.is_empty() {
+        match to.write_vectored(rest).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => IoSlice::advance_slices(&mut rest, written),
+        }
+    }
+    Ok(())
 }
 
 /// Tells a process something.

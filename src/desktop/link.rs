@@ -213,14 +213,22 @@ async fn listen(mut reader: Handed, told: Told) {
     // nobody.
 }
 
+/// So many things are said at once, where they wait: each of its own wakes the bastion.
+const BURST: usize = 8;
+
 async fn speak(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<FromProcess>) {
-    while let Some(what) = queue.recv().await {
-        let is_last = matches!(what, FromProcess::Ended { .. });
-        if frames::say(&mut writer, &what).await.is_err() {
-            return;
+    let mut is_last = false;
+    while !is_last && let Some(first) = queue.recv().await {
+        let mut burst = vec![first];
+        while burst.len() < BURST
+            && let Ok(more) = queue.try_recv()
+        {
+            burst.push(more);
         }
-        if is_last {
-            break;
+        // What was said behind the last word is of no use.
+        is_last = burst.iter().any(|what| matches!(what, FromProcess::Ended { .. }));
+        if frames::say(&mut writer, &burst).await.is_err() {
+            return;
         }
     }
     let _ = writer.shutdown().await;
