@@ -11,10 +11,13 @@ use super::keys::derive;
 use super::{Dek, SealError};
 use crate::model::ChannelNumber;
 
+/// Of the compression: pictures are made once, and often.
+const LEVEL: i32 = 1;
+
 /// The key of a channel's index, and what the index is of.
 ///
-/// It is `HKDF(DEK, "index" || channel u32le)`, see [`SessionKeys`](super::SessionKeys); a block is sealed with AES-256-GCM
-/// under a random nonce, which stands before it. The associated data is the channel's last head and the block's number,
+/// It is `HKDF(DEK, "index" || channel u32le)`, see [`SessionKeys`](super::SessionKeys); a block is compressed, behind its
+/// length `u64`, and sealed with AES-256-GCM under a random nonce, which stands before it. The associated data is the channel's last head and the block's number,
 /// so an index of another recording, or of another state of this one, does not open.
 pub struct IndexKey {
     key: Box<LessSafeKey>,
@@ -35,11 +38,15 @@ impl IndexKey {
         Ok(Self { key: Box::new(LessSafeKey::new(key)), head: head.to_owned() })
     }
 
-    /// Seals a block.
+    /// Compresses and seals a block.
     ///
     /// # Errors
-    /// `Crypto` if the system gives no random bytes.
-    pub fn seal(&self, number: u32, mut block: Vec<u8>) -> Result<Vec<u8>, SealError> {
+    /// `Crypto` if the system gives no random bytes, `Compress`.
+    pub fn seal(&self, number: u32, block: &[u8]) -> Result<Vec<u8>, SealError> {
+        let packed =
+            zstd::bulk::compress(block, LEVEL).map_err(|_| SealError::Compress { why: "a block of an index" })?;
+        let length = u64::try_from(block.len()).unwrap_or(u64::MAX);
+        let mut block = [&length.to_le_bytes()[..], &packed].concat();
         let mut nonce = [0; NONCE_LEN];
         let mut done = || {
             SystemRandom::new().fill(&mut nonce)?;
@@ -50,13 +57,15 @@ impl IndexKey {
         Ok([&nonce[..], &block].concat())
     }
 
-    /// Opens a block; none if it is not the one with this number of this recording's index.
-    pub fn open(&self, number: u32, sealed: &[u8]) -> Option<Vec<u8>> {
+    /// Opens a block; none if it is not the one with this number of this recording's index, or has more than `most` bytes.
+    pub fn open(&self, number: u32, sealed: &[u8], most: usize) -> Option<Vec<u8>> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let (mut block, bound) = (sealed.to_vec(), Aad::from(self.bound(number)));
         let length = self.key.open_in_place(Nonce::assume_unique_for_key(*nonce), bound, &mut block).ok()?.len();
         block.truncate(length);
-        Some(block)
+        let (length, packed) = block.split_first_chunk()?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok().filter(|length| *length <= most)?;
+        zstd::bulk::decompress(packed, length).ok()
     }
 
     fn bound(&self, number: u32) -> Vec<u8> {
@@ -88,21 +97,21 @@ mod tests {
     fn a_block_opens_in_its_place_of_its_recording_alone() {
         let (dek, channel) = (Dek::from_bytes(&[7; 32]), ChannelNumber(2));
         let key = IndexKey::new(&dek, channel, "head").unwrap();
-        let sealed = key.seal(3, b"a picture".to_vec()).unwrap();
-        assert_eq!(key.open(3, &sealed).unwrap(), b"a picture");
-        assert_ne!(sealed, key.seal(3, b"a picture".to_vec()).unwrap(), "no nonce is used twice");
+        let sealed = key.seal(3, b"a picture").unwrap();
+        assert_eq!(key.open(3, &sealed, 9).unwrap(), b"a picture");
+        assert_ne!(sealed, key.seal(3, b"a picture").unwrap(), "no nonce is used twice");
         let others = [
             IndexKey::new(&dek, ChannelNumber(1), "head"),
             IndexKey::new(&dek, channel, "another"),
             IndexKey::new(&Dek::from_bytes(&[8; 32]), channel, "head"),
         ];
-        assert!(others.into_iter().all(|other| other.unwrap().open(3, &sealed).is_none()));
-        assert_eq!(key.open(4, &sealed), None);
+        assert!(others.into_iter().all(|other| other.unwrap().open(3, &sealed, 9).is_none()));
+        assert_eq!((key.open(4, &sealed, 9), key.open(3, &sealed, 8)), (None, None));
         for at in 0..sealed.len() {
             let mut altered = sealed.clone();
             altered[at] ^= 1;
-            assert_eq!(key.open(3, &altered), None, "{at}");
-            assert_eq!(key.open(3, &sealed[..at]), None, "{at}");
+            assert_eq!(key.open(3, &altered, 9), None, "{at}");
+            assert_eq!(key.open(3, &sealed[..at], 9), None, "{at}");
         }
     }
 }

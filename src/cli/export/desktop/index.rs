@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A block is a [`Keyframe`], compressed and sealed ([`IndexKey`]); the directory is JSON, sealed alike: for each block
-//! the moment, the place, the length, and the length before compression. Numbers are little endian. It is made from the
+//! the moment, the place and the length. Numbers are little endian. It is made from the
 //! recording alone, and is made anew where it is not of that recording; what it shows is no evidence.
 
 use std::fs::File;
@@ -28,7 +28,7 @@ const MAGIC: &[u8] = b"doorward desktop index 1\n";
 /// The directory's number; blocks have theirs from 0.
 const DIRECTORY: u32 = u32::MAX;
 /// A directory of a million keyframes has less.
-const DIRECTORY_BYTES_MAX: u64 = 256 << 20;
+const DIRECTORY_BYTES_MAX: usize = 256 << 20;
 /// A picture of the largest desktop, and what is kept with it.
 const KEYFRAME_BYTES_MAX: usize = (8192 * 8192 * 3) + (8 << 20);
 
@@ -38,7 +38,6 @@ struct Place {
     at_us: u64,
     from: u64,
     length: u64,
-    plain: usize,
 }
 
 /// An index that was read, or has just been made.
@@ -118,11 +117,9 @@ impl Index {
     pub(super) fn keyframe(&mut self, at: Option<Duration>) -> Option<Keyframe> {
         let is_before = |place: &&Place| at.is_none_or(|at| Duration::from_micros(place.at_us) <= at);
         let (number, place) = (0..).zip(&self.places).take_while(|(_, place)| is_before(place)).last()?;
-        let Place { from, length, plain, .. } = *place;
+        let Place { from, length, .. } = *place;
         let sealed = self.bytes(from, length).ok()?;
-        let packed = self.key.open(number, &sealed)?;
-        let bytes = zstd::bulk::decompress(&packed, plain.min(KEYFRAME_BYTES_MAX)).ok()?;
-        Keyframe::from_bytes(&bytes)
+        Keyframe::from_bytes(&self.key.open(number, &sealed, KEYFRAME_BYTES_MAX)?)
     }
 
     /// The index in a file; gives the key back if it is none of this recording.
@@ -145,11 +142,12 @@ impl Index {
         self.file.read_exact(&mut length).ok()?;
         let length = u64::from_le_bytes(length);
         let sealed = self.bytes(end.checked_sub(length)?, length).ok()?;
-        serde_json::from_slice(&self.key.open(DIRECTORY, &sealed)?).ok()
+        serde_json::from_slice(&self.key.open(DIRECTORY, &sealed, DIRECTORY_BYTES_MAX)?).ok()
     }
 
     fn bytes(&mut self, from: u64, length: u64) -> io::Result<Vec<u8>> {
-        if length > DIRECTORY_BYTES_MAX.max(KEYFRAME_BYTES_MAX.try_into().unwrap_or(u64::MAX)) {
+        let most = DIRECTORY_BYTES_MAX.max(KEYFRAME_BYTES_MAX);
+        if usize::try_from(length).map_or(true, |length| length > most) {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
         self.file.seek(SeekFrom::Start(from))?;
@@ -196,10 +194,10 @@ impl Made {
     fn add(&mut self, keyframe: &Keyframe) -> Result<(), IndexError> {
         let bytes = keyframe.to_bytes();
         let number = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
-        let sealed = self.key.seal(number, zstd::bulk::compress(&bytes, 1)?).map_err(IndexError::Seal)?;
+        let sealed = self.key.seal(number, &bytes).map_err(IndexError::Seal)?;
         let at_us = u64::try_from(keyframe.at.as_micros()).unwrap_or(u64::MAX);
         let length = u64::try_from(sealed.len()).unwrap_or(u64::MAX);
-        self.places.push(Place { at_us, from: self.end, length, plain: bytes.len() });
+        self.places.push(Place { at_us, from: self.end, length });
         Ok(self.put(&sealed)?)
     }
 
@@ -210,7 +208,7 @@ impl Made {
 
     fn finish(mut self, path: &Path) -> Result<Index, IndexError> {
         let directory = serde_json::to_vec(&self.places).map_err(io::Error::from)?;
-        let sealed = self.key.seal(DIRECTORY, directory).map_err(IndexError::Seal)?;
+        let sealed = self.key.seal(DIRECTORY, &directory).map_err(IndexError::Seal)?;
         self.put(&sealed)?;
         self.put(&u64::try_from(sealed.len()).unwrap_or(u64::MAX).to_le_bytes())?;
         let Self { file, key, places, end } = self;
