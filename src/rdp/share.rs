@@ -218,7 +218,7 @@ pub fn from_target(data: &[u8]) -> Result<TargetShare, Refusal> {
             _ => return Err(Malformed("Share Control PDU of the target").into()),
         };
         if passes {
-            judged.passing.extend_from_slice(pdu.whole);
+            pdu.pass(&mut judged.passing)?;
         } else {
             judged.dropped = judged.dropped.saturating_add(1);
         }
@@ -271,6 +271,9 @@ struct Pdu<'a> {
 
 const HEAD_BYTES: usize = 6;
 
+/// What stands in place of a length in a Flow PDU.
+const FLOW: usize = 0x8000;
+
 impl<'a> Pdu<'a> {
     fn next(rest: &mut Fields<'a>) -> Result<Self, Malformed> {
         let bad = Malformed("Share Control header");
@@ -278,6 +281,11 @@ impl<'a> Pdu<'a> {
         let mut head = *rest;
         let said = usize::from(head.u16().ok_or(bad)?);
         let version_and_kind = head.u16().ok_or(bad)?;
+        // A Flow PDU (T.128 section 8.5), which nobody has sent for long: what stands behind its eight bytes is one more
+        // message to some user's programs, and a part of this one here.
+        if said == FLOW {
+            return Err(bad);
+        }
         // Some servers say a length of zero, or one with padding that they do not send: it is what is left then.
         let length = if said == 0 || said > all.len() { all.len() } else { said };
         let whole = rest.take(length).ok_or(bad)?;
@@ -297,6 +305,14 @@ impl<'a> Pdu<'a> {
     /// Whether its body is compressed.
     fn is_compressed(self) -> bool {
         self.body.get(9).is_some_and(|compression| compression & super::packets::PACKET_COMPRESSED != 0)
+    }
+
+    /// Appends it as it is, with the length that it has: whoever reads it after this reads the same messages.
+    fn pass(self, out: &mut Vec<u8>) -> Result<(), Malformed> {
+        let length = u16::try_from(self.whole.len()).map_err(|_| Malformed("Share Control PDU"))?;
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(self.whole.get(2..).unwrap_or_default());
+        Ok(())
     }
 
     /// Appends it anew, from this user and with this body.

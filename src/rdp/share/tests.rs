@@ -81,6 +81,25 @@ fn a_target_that_draws_as_it_was_told_not_to_ends_the_session() {
 
 // Coverage table: the recording can show what passes.
 #[test]
+fn no_length_hides_a_message_from_the_recording() {
+    // A Flow PDU before what would end the session by itself.
+    let hidden = [data(UPDATE, &[0, 0, 0, 0]), vec![12, 0, 0x0a, 0, 0xea, 3, 0, 0, 0, 4, 0, 0]].concat();
+    let flow = [&[0, 0x80, 0x17, 0x41, 0, 0, 0xea, 3][..], &hidden].concat();
+    assert!(from_target(&flow).is_err());
+    assert!(from_user(&flow, 1009, Keys::Pass).is_err());
+    // Of no length, or of more than there is: it passes with the one that it has.
+    let whole = data(UPDATE, &[1, 0, 0, 0]);
+    for said in [0, 0x7fff, 0xffff_u16] {
+        let mut claimed = whole.clone();
+        claimed[..2].copy_from_slice(&said.to_le_bytes());
+        let passing = from_target(&claimed).unwrap().passing;
+        assert_eq!(passing, whole);
+        assert_eq!(crate::rdp::packets::Share::all(&passing).len(), 1, "the recording's reader sees it");
+    }
+}
+
+// Coverage table: the recording can show what passes.
+#[test]
 fn an_update_in_pieces_is_judged_as_a_whole_and_of_one_kind() {
     const FIRST: u8 = 0x20;
     const NEXT: u8 = 0x30;
